@@ -1,0 +1,2 @@
+//! Stub: filled by its own change.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Simulator and exporter in one process: no cloud account needed.
+fn main() {}

@@ -1,0 +1,59 @@
+//! The only place that knows the wire of the AliKafka management API (RPC style, version 2019-09-16).
+
+use crate::model::{
+    GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, RegionId, Topic, TopicName, TopicStatus,
+};
+
+pub mod action;
+pub mod error;
+
+pub use action::Action;
+pub use error::{Error, Kind};
+use tokio::time::Instant;
+
+/// What can be asked of one region of one account. The client asks the cloud; tests of the collector put
+/// a script in its place. Every call is paced by the budget of its action, retried within the retry
+/// budget, and ends by `deadline` at the latest.
+pub trait Cloud: Send + Sync + 'static {
+    /// `GetAllInstanceIdList`: the regions in which the account has instances.
+    fn regions(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Observed<Listing<RegionId>>, Error>> + Send;
+
+    /// `GetInstanceList`: the region's instances.
+    fn instances(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Observed<Listing<Instance>>, Error>> + Send;
+
+    /// `GetTopicList`, all pages: the instance's topics.
+    fn topics(
+        &self,
+        instance: &InstanceId,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Observed<Listing<Topic>>, Error>> + Send;
+
+    /// `GetTopicStatus`: what one topic holds.
+    fn topic_status(
+        &self,
+        instance: &InstanceId,
+        topic: &TopicName,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Observed<TopicStatus>, Error>> + Send;
+
+    /// `GetConsumerList`, all pages: the instance's consumer groups.
+    fn groups(
+        &self,
+        instance: &InstanceId,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Observed<Listing<GroupId>>, Error>> + Send;
+
+    /// `GetConsumerProgress`: how far one group has read.
+    fn group_progress(
+        &self,
+        instance: &InstanceId,
+        group: &GroupId,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Observed<GroupProgress>, Error>> + Send;
+}

@@ -1,0 +1,16 @@
+//! Prometheus exporter for Alibaba Cloud Message Queue for Apache Kafka, read through its management API.
+//!
+//! Data flows one way, as plain values:
+//! `config -> collect (discovery, polling) -> api (wire) -> model -> lag -> snapshot -> exposition -> web`.
+//! A scrape never calls the cloud; the cloud never sees a scrape.
+
+pub mod api;
+pub mod clock;
+pub mod collect;
+pub mod config;
+pub mod exposition;
+pub mod health;
+pub mod lag;
+pub mod model;
+pub mod snapshot;
+pub mod web;

@@ -1,0 +1,113 @@
+//! The fleet as it is published: immutable views with their ages and outcomes, one generation at a time.
+//!
+//! Owns: the view types that the page is rendered from. Views are shared by `Arc`: a part that did not
+//! change between two generations is the same allocation, which is how the renderer knows that it may
+//! keep its bytes. Refuses: rendering, staleness rules (the fleet has applied them), locks that a reader
+//! could wait on.
+
+use std::sync::Arc;
+
+use crate::{
+    lag::GroupLag,
+    model::{
+        AccountName, GroupId, Instance, InstanceId, RegionId, Topic, TopicName, TopicStatus, UnixMillis,
+    },
+};
+
+/// One generation of the whole fleet.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Sorted by account, then region.
+    pub regions: Vec<Arc<RegionView>>,
+}
+
+/// One region of one account.
+#[derive(Debug, Clone)]
+pub struct RegionView {
+    /// The account's name, where accounts are named.
+    pub account: Option<AccountName>,
+    /// The region.
+    pub region: RegionId,
+    /// Whether the last attempt was complete; `None` before the first has ended.
+    pub up: Option<bool>,
+    /// When each scope last succeeded.
+    pub last_success: LastSuccess,
+    /// Objects known, whether or not they have series.
+    pub objects: Objects,
+    /// Sorted by instance id.
+    pub instances: Vec<Arc<InstanceView>>,
+}
+
+/// When a scope last succeeded, by the wall clock. Stays when data is dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LastSuccess {
+    /// Scope `discovery`: the lists.
+    pub discovery: Option<UnixMillis>,
+    /// Scope `topics`: the oldest last success among the topics' statuses.
+    pub topics: Option<UnixMillis>,
+    /// Scope `groups`: the oldest last success among the groups' progresses.
+    pub groups: Option<UnixMillis>,
+}
+
+/// How many objects a region is known to have, after filters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// Instances.
+    pub instances: usize,
+    /// Topics of all instances.
+    pub topics: usize,
+    /// Groups of all instances.
+    pub groups: usize,
+}
+
+/// One instance with what is known of its topics and groups.
+#[derive(Debug, Clone)]
+pub struct InstanceView {
+    /// The account's name, where accounts are named.
+    pub account: Option<AccountName>,
+    /// The region.
+    pub region: RegionId,
+    /// The instance.
+    pub id: InstanceId,
+    /// Order of first sight over the whole process; a lower one has been known for longer.
+    pub since: u64,
+    /// What the list said, while that is fresh enough.
+    pub info: Option<Arc<Instance>>,
+    /// Whether the last attempt was complete; `None` before the first has ended, and for an instance
+    /// that is not in service.
+    pub up: Option<bool>,
+    /// When each scope last succeeded.
+    pub last_success: LastSuccess,
+    /// Sorted by name.
+    pub topics: Vec<Arc<TopicView>>,
+    /// Sorted by id.
+    pub groups: Vec<Arc<GroupView>>,
+}
+
+/// One topic.
+#[derive(Debug, Clone)]
+pub struct TopicView {
+    /// The topic.
+    pub name: TopicName,
+    /// Order of first sight over the whole process.
+    pub since: u64,
+    /// What the list said, while that is fresh enough.
+    pub info: Option<Arc<Topic>>,
+    /// What the topic holds, while that is fresh enough.
+    pub status: Option<Arc<TopicStatus>>,
+    /// Groups with a committed offset on it; `None` unless every group of the instance is known.
+    pub groups: Option<u64>,
+}
+
+/// One consumer group.
+#[derive(Debug, Clone)]
+pub struct GroupView {
+    /// The group.
+    pub id: GroupId,
+    /// Order of first sight over the whole process.
+    pub since: u64,
+    /// Whether the list that named it is fresh enough.
+    pub listed: bool,
+    /// Its lag, while that is fresh enough.
+    pub lag: Option<Arc<GroupLag>>,
+}

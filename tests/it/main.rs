@@ -1,0 +1,10 @@
+//! The one integration binary. Each module says in its first line what a user may rely on.
+
+mod api;
+mod assets;
+mod collect;
+mod config;
+mod deps;
+mod exposition;
+mod scrape;
+mod web;
