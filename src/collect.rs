@@ -1,1 +1,202 @@
-//! Stub: filled by its own change.
+//! When and what to ask: discovery and polling of every region of every account.
+//!
+//! Owns: the loops (one a region, one an account whose regions are found by asking), what is due when,
+//! and what an answer or its absence means for the fleet. Refuses: the wire (a [`Cloud`] is handed in),
+//! rendering, and waiting for a scrape.
+//!
+//! The parts are pure but for the loops: [`fleet`] is a state that answers are applied to, [`schedule`] is
+//! a queue of due times, [`failures`] decides which log line a failure is worth.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::time::Duration;
+
+use crate::{
+    api::{Action, Cloud},
+    clock::WallClock,
+    health::Health,
+    model::{AccountName, AnomalyKind, Filters, GroupId, InstanceId, RegionId, TopicName},
+    snapshot::Store,
+};
+
+pub mod account;
+pub mod failures;
+pub mod fleet;
+mod log;
+pub mod region;
+pub mod schedule;
+
+pub use account::{Regions, run};
+
+/// How often each kind of thing is asked for, and how long an answer is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two discoveries: instances, topics, groups.
+    pub discovery: Duration,
+    /// Between two polls of a group's progress.
+    pub poll: Duration,
+    /// Between two polls of a topic's status.
+    pub topic_poll: Duration,
+    /// How long a value polled every `poll` is kept when it cannot be refreshed. What is asked for on a
+    /// slower clock is kept for as many of its own intervals.
+    pub stale_after: Duration,
+    /// How long one call may take; no unit is given less time than that.
+    pub request_timeout: Duration,
+}
+
+impl Timing {
+    /// Between two calls for the same unit of this action.
+    #[must_use]
+    pub fn interval(&self, action: Action) -> Duration {
+        match action {
+            Action::GetConsumerProgress => self.poll,
+            Action::GetTopicStatus => self.topic_poll,
+            Action::GetAllInstanceIdList
+            | Action::GetInstanceList
+            | Action::GetTopicList
+            | Action::GetConsumerList => self.discovery,
+        }
+    }
+
+    /// How long an answer to this action is kept when it cannot be refreshed.
+    #[must_use]
+    pub fn hold(&self, action: Action) -> Duration {
+        let slower = self.interval(action).div_duration_f64(self.poll).max(1.0);
+        self.stale_after.mul_f64(slower)
+    }
+}
+
+/// What the loops of one account need to know.
+pub struct Account<C> {
+    /// The name, where accounts are named.
+    pub name: Option<AccountName>,
+    /// Which regions to look at.
+    pub regions: Regions,
+    /// Which objects to look at.
+    pub filters: Filters,
+    /// Clocks and bounds.
+    pub timing: Timing,
+    /// Whether topics get series at all; if not, no call is spent on them.
+    pub with_topics: bool,
+    /// Calls a second that the budget of an action allows, for sizing and for the plan's log line.
+    pub rate: Rate,
+    /// Makes the client of a region.
+    pub connect: Arc<dyn Fn(&RegionId) -> C + Send + Sync>,
+}
+
+/// Calls a second that an action is allowed.
+pub type Rate = Arc<dyn Fn(Action) -> f64 + Send + Sync>;
+
+/// What all loops share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where views are published.
+    pub store: Arc<Store>,
+    /// Heartbeats and first passes.
+    pub health: Health,
+    /// Who counts what the loops see.
+    pub reporter: Arc<dyn Reporter>,
+    /// The wall clock.
+    pub clock: WallClock,
+    /// Order of first sight.
+    pub sequence: Arc<Sequence>,
+}
+
+/// Hands out the order in which objects were first seen, over the whole process.
+#[derive(Debug, Default)]
+pub struct Sequence(AtomicU64);
+
+impl Sequence {
+    /// The next place in the order.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Counts what the loops see. The wiring turns this into metrics.
+pub trait Reporter: Send + Sync {
+    /// An answer was odd.
+    fn anomaly(&self, kind: AnomalyKind);
+    /// A unit's call has ended this long after the unit was due.
+    fn lateness(&self, account: Option<&AccountName>, region: &RegionId, lateness: Duration);
+    /// What the fleet needs of an action, in calls a second, and what the budget allows.
+    fn demand(
+        &self,
+        account: Option<&AccountName>,
+        region: &RegionId,
+        action: Action,
+        needs: f64,
+        allowed: f64,
+    );
+    /// A task has panicked; its object is kept.
+    fn panicked(&self, account: Option<&AccountName>, region: &RegionId);
+    /// A region is looked at no more; its own series may go.
+    fn region_ended(&self, account: Option<&AccountName>, region: &RegionId);
+}
+
+/// One thing that can be asked of a region: the unit of scheduling and of failure.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unit {
+    /// The region's instances.
+    Instances,
+    /// An instance's topics.
+    Topics(InstanceId),
+    /// An instance's groups.
+    Groups(InstanceId),
+    /// What a topic holds.
+    TopicStatus(InstanceId, TopicName),
+    /// How far a group has read.
+    GroupProgress(InstanceId, GroupId),
+}
+
+impl Unit {
+    /// The action that answers it.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Instances => Action::GetInstanceList,
+            Self::Topics(_) => Action::GetTopicList,
+            Self::Groups(_) => Action::GetConsumerList,
+            Self::TopicStatus(..) => Action::GetTopicStatus,
+            Self::GroupProgress(..) => Action::GetConsumerProgress,
+        }
+    }
+
+    /// The instance that it belongs to.
+    #[must_use]
+    pub fn instance(&self) -> Option<&InstanceId> {
+        match self {
+            Self::Instances => None,
+            Self::Topics(id) | Self::Groups(id) => Some(id),
+            Self::TopicStatus(id, _) | Self::GroupProgress(id, _) => Some(id),
+        }
+    }
+
+    /// The topic or group that it is about.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        match self {
+            Self::TopicStatus(_, topic) => Some(topic.as_str()),
+            Self::GroupProgress(_, group) => Some(group.as_str()),
+            Self::Instances | Self::Topics(_) | Self::Groups(_) => None,
+        }
+    }
+}
+
+/// Asks the cloud for a unit.
+async fn ask<C: Cloud>(cloud: &C, unit: &Unit, deadline: tokio::time::Instant) -> fleet::Outcome {
+    use fleet::Answer;
+    match unit {
+        Unit::Instances => cloud.instances(deadline).await.map(Answer::Instances),
+        Unit::Topics(i) => cloud.topics(i, deadline).await.map(Answer::Topics),
+        Unit::Groups(i) => cloud.groups(i, deadline).await.map(Answer::Groups),
+        Unit::TopicStatus(i, topic) => cloud.topic_status(i, topic, deadline).await.map(Answer::TopicStatus),
+        Unit::GroupProgress(i, g) => cloud.group_progress(i, g, deadline).await.map(Answer::GroupProgress),
+    }
+}
+
+#[cfg(test)]
+mod tests;

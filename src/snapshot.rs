@@ -5,7 +5,12 @@
 //! keep its bytes. Refuses: rendering, staleness rules (the fleet has applied them), locks that a reader
 //! could wait on.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
 
 use crate::{
     lag::GroupLag,
@@ -110,4 +115,43 @@ pub struct GroupView {
     pub listed: bool,
     /// Its lag, while that is fresh enough.
     pub lag: Option<Arc<GroupLag>>,
+}
+
+type Published = BTreeMap<(Option<AccountName>, RegionId), Arc<RegionView>>;
+
+/// Where the regions publish their views, and the publisher takes them from.
+#[derive(Debug, Default)]
+pub struct Store {
+    regions: Mutex<Published>,
+    changed: Notify,
+}
+
+impl Store {
+    /// Puts a region's view in the place of the one before.
+    pub fn publish(&self, view: RegionView) {
+        let key = (view.account.clone(), view.region.clone());
+        self.lock().insert(key, Arc::new(view));
+        self.changed.notify_one();
+    }
+
+    /// Forgets a region that is looked at no more.
+    pub fn remove(&self, account: Option<&AccountName>, region: &RegionId) {
+        self.lock().remove(&(account.cloned(), region.clone()));
+        self.changed.notify_one();
+    }
+
+    /// The present generation.
+    #[must_use]
+    pub fn current(&self) -> Snapshot {
+        Snapshot { regions: self.lock().values().cloned().collect() }
+    }
+
+    /// Waits until something was published since the last wait.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

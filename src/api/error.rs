@@ -109,3 +109,11 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl Error {
+    /// What an operator can do about it, in one sentence.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        "see the detail"
+    }
+}

@@ -1,0 +1,486 @@
+//! What is known of one region, and what an answer or its absence does to it. Pure.
+//!
+//! Owns the rules of absence. *Told gone* (a whole list that lacks an object, or a not-found code) removes
+//! at once. *Not told* (a failed call, a list that is not whole) keeps the last value until it is older
+//! than its bound. An empty answer where there were objects is believed the second time. Refuses: clocks
+//! (the moment is a parameter), logging, scheduling (what to ask is returned).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Sequence, Timing, Unit};
+use crate::{
+    api::{Error, Kind},
+    lag::{self, GroupLag},
+    model::{
+        AccountName, Anomaly, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId,
+        InstanceState, Listing, Observed, RegionId, Topic, TopicName, TopicStatus,
+    },
+    snapshot::{GroupView, InstanceView, TopicView},
+};
+
+mod held;
+mod rewind;
+mod view;
+
+pub use held::Now;
+use held::{Held, Record};
+
+/// What the cloud says to a unit.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// To [`Unit::Instances`].
+    Instances(Observed<Listing<Instance>>),
+    /// To [`Unit::Topics`].
+    Topics(Observed<Listing<Topic>>),
+    /// To [`Unit::Groups`].
+    Groups(Observed<Listing<GroupId>>),
+    /// To [`Unit::TopicStatus`].
+    TopicStatus(Observed<TopicStatus>),
+    /// To [`Unit::GroupProgress`].
+    GroupProgress(Observed<GroupProgress>),
+}
+
+/// An answer, or why there is none.
+pub type Outcome = Result<Answer, Error>;
+
+/// What applying an outcome asks of the loop.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Units to be asked for from now on.
+    pub added: Vec<Unit>,
+    /// Units not to be asked for any more.
+    pub removed: Vec<Unit>,
+    /// The list of instances is wrong: ask for it soon.
+    pub rediscover: bool,
+    /// What was odd.
+    pub anomalies: Vec<Anomaly>,
+    /// What an operator may want to read.
+    pub events: Vec<Event>,
+}
+
+/// A change of the fleet that is worth a line at info.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An instance was found.
+    InstanceFound(InstanceId, Option<InstanceState>),
+    /// An instance is gone.
+    InstanceGone(InstanceId),
+    /// An instance has another name.
+    InstanceRenamed(InstanceId),
+    /// An instance has another state.
+    InstanceState(InstanceId, Option<InstanceState>),
+    /// A topic or group is gone: the cloud said so when it was asked about it.
+    ObjectGone(Unit),
+}
+
+/// The state of one region of one account.
+#[derive(Debug)]
+pub struct Fleet {
+    account: Option<AccountName>,
+    region: RegionId,
+    filters: Filters,
+    timing: Timing,
+    with_topics: bool,
+    sequence: Arc<Sequence>,
+    list: Record,
+    instances: BTreeMap<InstanceId, Member>,
+    first_pass_ended: bool,
+}
+
+/// An instance and all below it.
+#[derive(Debug)]
+struct Member {
+    since: u64,
+    info: Held<Instance>,
+    /// Whether detail calls are worth their price: by its state, and unless an answer said otherwise
+    /// since the last discovery.
+    in_service: bool,
+    first_pass_ended: bool,
+    topic_list: Record,
+    group_list: Record,
+    topics: BTreeMap<TopicName, TopicMember>,
+    groups: BTreeMap<GroupId, GroupMember>,
+    /// The list of groups was whole and no filter hides one: else nobody can say how many read a topic.
+    all_groups_listed: bool,
+    view: Option<Arc<InstanceView>>,
+}
+
+#[derive(Debug)]
+struct TopicMember {
+    since: u64,
+    info: Held<Topic>,
+    status: Held<TopicStatus>,
+    view: Option<Arc<TopicView>>,
+}
+
+#[derive(Debug)]
+struct GroupMember {
+    since: u64,
+    listed: Held<()>,
+    lag: Held<GroupLag>,
+    view: Option<Arc<GroupView>>,
+}
+
+impl Fleet {
+    /// A region of which nothing is known yet.
+    #[must_use]
+    pub fn new(
+        account: Option<AccountName>,
+        region: RegionId,
+        filters: Filters,
+        timing: Timing,
+        with_topics: bool,
+        sequence: Arc<Sequence>,
+    ) -> Self {
+        Self {
+            account,
+            region,
+            filters,
+            timing,
+            with_topics,
+            sequence,
+            list: Record::default(),
+            instances: BTreeMap::new(),
+            first_pass_ended: false,
+        }
+    }
+
+    /// Takes what came of asking for a unit.
+    pub fn apply(&mut self, unit: &Unit, outcome: Outcome, now: Now) -> Effects {
+        let mut effects = Effects::default();
+        match (unit, outcome) {
+            (Unit::Instances, Ok(Answer::Instances(seen))) => self.take_instances(seen, now, &mut effects),
+            (Unit::Topics(id), Ok(Answer::Topics(seen))) => self.take_topics(id, seen, now, &mut effects),
+            (Unit::Groups(id), Ok(Answer::Groups(seen))) => self.take_groups(id, seen, now, &mut effects),
+            (Unit::TopicStatus(id, topic), Ok(Answer::TopicStatus(seen))) => {
+                self.take_status(id, topic, seen, now, &mut effects);
+            }
+            (Unit::GroupProgress(id, group), Ok(Answer::GroupProgress(seen))) => {
+                self.take_progress(id, group, seen, now, &mut effects);
+            }
+            (unit, Err(error)) => self.take_error(unit, &error, &mut effects),
+            // The loop pairs units and answers by construction; a mismatch is nobody's news.
+            (unit, Ok(_)) => self.fail(unit),
+        }
+        effects
+    }
+
+    /// Notes that an attempt at a unit ended without an answer; its value is kept.
+    pub fn fail(&mut self, unit: &Unit) {
+        if let Some(record) = self.record(unit) {
+            record.failed();
+        }
+    }
+
+    /// Whether every unit of the first discovery has been attempted, good or bad. Never un-ends.
+    pub fn first_pass_ended(&mut self) -> bool {
+        if !self.first_pass_ended && self.list.attempted {
+            let with_topics = self.with_topics;
+            let done = |m: &mut Member| !m.in_service || m.first_pass_ended(with_topics);
+            // Counted to the end, as `all` would stop before the others could latch.
+            self.first_pass_ended = self.instances.values_mut().map(done).filter(|done| !done).count() == 0;
+        }
+        self.first_pass_ended
+    }
+
+    /// How many calls one pass over everything known takes: (topic statuses, group progresses).
+    #[must_use]
+    pub fn planned_calls(&self) -> (usize, usize) {
+        let serving = || self.instances.values().filter(|m| m.in_service);
+        let topics = if self.with_topics { serving().map(|m| m.topics.len()).sum() } else { 0 };
+        (topics, serving().map(|m| m.groups.len()).sum())
+    }
+
+    /// How many instances answer detail calls.
+    #[must_use]
+    pub fn serving(&self) -> usize {
+        self.instances.values().filter(|m| m.in_service).count()
+    }
+
+    fn record(&mut self, unit: &Unit) -> Option<&mut Record> {
+        match unit {
+            Unit::Instances => Some(&mut self.list),
+            Unit::Topics(id) => self.instances.get_mut(id).map(|m| &mut m.touch().topic_list),
+            Unit::Groups(id) => self.instances.get_mut(id).map(|m| &mut m.touch().group_list),
+            Unit::TopicStatus(id, topic) => {
+                self.instances.get_mut(id)?.touch().topics.get_mut(topic).map(|t| &mut t.status.record)
+            }
+            Unit::GroupProgress(id, group) => {
+                self.instances.get_mut(id)?.touch().groups.get_mut(group).map(|g| &mut g.lag.record)
+            }
+        }
+    }
+
+    fn take_instances(&mut self, seen: Observed<Listing<Instance>>, now: Now, effects: &mut Effects) {
+        effects.anomalies = seen.anomalies;
+        let Listing { items, complete } = seen.value;
+        if items.is_empty() && complete && !self.instances.is_empty() && !self.list.emptied() {
+            effects.anomalies.push(empty_list("instances"));
+            return;
+        }
+        let mut listed = BTreeMap::new();
+        for instance in items {
+            if self.filters.allow_instance(&instance) {
+                listed.insert(instance.id.clone(), instance);
+            }
+        }
+        if complete {
+            self.list.succeeded(now);
+            for (id, member) in self.instances.extract_if(.., |id, _| !listed.contains_key(id)) {
+                effects.removed.extend(member.units(&id, self.with_topics));
+                effects.events.push(Event::InstanceGone(id));
+            }
+        } else {
+            self.list.incomplete(now);
+        }
+        for (id, instance) in listed {
+            self.take_instance(&id, instance, now, effects);
+        }
+    }
+
+    fn take_instance(&mut self, id: &InstanceId, instance: Instance, now: Now, effects: &mut Effects) {
+        let state = instance.state;
+        // A state that was not told is no reason to go blind; one that is told and unknown is.
+        let in_service = state.is_none_or(InstanceState::in_service);
+        let member = self.instances.entry(id.clone()).or_insert_with(|| {
+            effects.events.push(Event::InstanceFound(id.clone(), state));
+            Member::new(self.sequence.next())
+        });
+        if let Some(before) = member.info.get() {
+            if before.name != instance.name {
+                effects.events.push(Event::InstanceRenamed(id.clone()));
+            }
+            if before.state != state {
+                effects.events.push(Event::InstanceState(id.clone(), state));
+            }
+        }
+        if member.in_service && !in_service {
+            effects.removed.extend(member.units(id, self.with_topics));
+            member.drop_details();
+        }
+        if !member.in_service && in_service {
+            effects.added.extend(self.with_topics.then(|| Unit::Topics(id.clone())));
+            effects.added.push(Unit::Groups(id.clone()));
+        }
+        member.in_service = in_service;
+        member.touch().info.set(instance, now);
+    }
+
+    fn take_topics(
+        &mut self,
+        id: &InstanceId,
+        seen: Observed<Listing<Topic>>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let Some(member) = self.instances.get_mut(id).filter(|m| m.in_service) else { return };
+        effects.anomalies = seen.anomalies;
+        let Listing { items, complete } = seen.value;
+        let member = member.touch();
+        if items.is_empty() && complete && !member.topics.is_empty() && !member.topic_list.emptied() {
+            effects.anomalies.push(empty_list("topics"));
+            return;
+        }
+        let listed: BTreeMap<TopicName, Topic> = items
+            .into_iter()
+            .filter(|t| self.filters.topics.allows(t.name.as_str()))
+            .map(|t| (t.name.clone(), t))
+            .collect();
+        if complete {
+            member.topic_list.succeeded(now);
+            for (name, _) in member.topics.extract_if(.., |name, _| !listed.contains_key(name)) {
+                effects.removed.push(Unit::TopicStatus(id.clone(), name));
+            }
+        } else {
+            member.topic_list.incomplete(now);
+        }
+        for (name, topic) in listed {
+            let known = member.topics.entry(name.clone()).or_insert_with(|| {
+                effects.added.push(Unit::TopicStatus(id.clone(), name));
+                TopicMember {
+                    since: self.sequence.next(),
+                    info: Held::default(),
+                    status: Held::default(),
+                    view: None,
+                }
+            });
+            known.view = None;
+            known.info.set(topic, now);
+        }
+    }
+
+    fn take_groups(
+        &mut self,
+        id: &InstanceId,
+        seen: Observed<Listing<GroupId>>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let Some(member) = self.instances.get_mut(id).filter(|m| m.in_service) else { return };
+        effects.anomalies = seen.anomalies;
+        let Listing { items, complete } = seen.value;
+        let member = member.touch();
+        if items.is_empty() && complete && !member.groups.is_empty() && !member.group_list.emptied() {
+            effects.anomalies.push(empty_list("groups"));
+            return;
+        }
+        member.all_groups_listed = complete && items.iter().all(|g| self.filters.groups.allows(g.as_str()));
+        let listed: BTreeSet<GroupId> =
+            items.into_iter().filter(|g| self.filters.groups.allows(g.as_str())).collect();
+        if complete {
+            member.group_list.succeeded(now);
+            for (group, _) in member.groups.extract_if(.., |group, _| !listed.contains(group)) {
+                effects.removed.push(Unit::GroupProgress(id.clone(), group));
+            }
+        } else {
+            member.group_list.incomplete(now);
+        }
+        for group in listed {
+            let known = member.groups.entry(group.clone()).or_insert_with(|| {
+                effects.added.push(Unit::GroupProgress(id.clone(), group));
+                GroupMember {
+                    since: self.sequence.next(),
+                    listed: Held::default(),
+                    lag: Held::default(),
+                    view: None,
+                }
+            });
+            known.view = None;
+            known.listed.set((), now);
+        }
+    }
+
+    fn take_status(
+        &mut self,
+        id: &InstanceId,
+        topic: &TopicName,
+        seen: Observed<TopicStatus>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let Some(member) = self.instances.get_mut(id) else { return };
+        let Some(known) = member.touch().topics.get_mut(topic) else { return };
+        effects.anomalies = seen.anomalies;
+        known.view = None;
+        if let Some(before) = known.status.get().cloned() {
+            let emptied = seen.value.partitions.is_empty() && !before.partitions.is_empty();
+            if emptied && !known.status.record.emptied() {
+                effects.anomalies.push(empty_list("partitions of a topic"));
+                return;
+            }
+            effects.anomalies.extend(rewind::of_topic(topic, &before, &seen.value));
+        }
+        known.status.set(seen.value, now);
+    }
+
+    fn take_progress(
+        &mut self,
+        id: &InstanceId,
+        group: &GroupId,
+        seen: Observed<GroupProgress>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let Some(member) = self.instances.get_mut(id) else { return };
+        let Some(known) = member.touch().groups.get_mut(group) else { return };
+        effects.anomalies = seen.anomalies;
+        known.view = None;
+        let (lag, odd) = lag::group(&seen.value);
+        effects.anomalies.extend(odd);
+        if let Some(before) = known.lag.get().cloned() {
+            if lag.topics.is_empty() && !before.topics.is_empty() && !known.lag.record.emptied() {
+                effects.anomalies.push(empty_list("topics of a group"));
+                return;
+            }
+            effects.anomalies.extend(rewind::of_group(group, &before, &lag));
+        }
+        known.lag.set(lag, now);
+    }
+
+    fn take_error(&mut self, unit: &Unit, error: &Error, effects: &mut Effects) {
+        let Kind::Gone { instance } = error.kind else { return self.fail(unit) };
+        let Some(id) = unit.instance() else { return self.fail(unit) };
+        let Some(member) = self.instances.get_mut(id) else { return };
+        match unit {
+            Unit::TopicStatus(_, topic) if !instance => {
+                member.touch().topics.remove(topic);
+                effects.removed.push(unit.clone());
+                effects.events.push(Event::ObjectGone(unit.clone()));
+            }
+            Unit::GroupProgress(_, group) if !instance => {
+                member.touch().groups.remove(group);
+                effects.removed.push(unit.clone());
+                effects.events.push(Event::ObjectGone(unit.clone()));
+            }
+            // The instance is gone or out of service: its details are, and discovery will tell the rest.
+            _ => {
+                effects.removed.extend(member.units(id, self.with_topics));
+                effects.rediscover = true;
+                member.drop_details();
+                member.in_service = false;
+            }
+        }
+    }
+}
+
+impl Member {
+    fn new(since: u64) -> Self {
+        Self {
+            since,
+            info: Held::default(),
+            in_service: false,
+            first_pass_ended: false,
+            topic_list: Record::default(),
+            group_list: Record::default(),
+            topics: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            all_groups_listed: false,
+            view: None,
+        }
+    }
+
+    /// For whoever is about to change something: the view is built anew.
+    fn touch(&mut self) -> &mut Self {
+        self.view = None;
+        self
+    }
+
+    fn drop_details(&mut self) {
+        let fresh = Self::new(self.since);
+        let old = std::mem::replace(self, fresh);
+        self.info = old.info;
+        self.first_pass_ended = old.first_pass_ended;
+    }
+
+    /// Every unit below the instance.
+    fn units(&self, id: &InstanceId, with_topics: bool) -> Vec<Unit> {
+        let mut units = vec![Unit::Groups(id.clone())];
+        units.extend(with_topics.then(|| Unit::Topics(id.clone())));
+        units.extend(self.topics.keys().map(|t| Unit::TopicStatus(id.clone(), t.clone())));
+        units.extend(self.groups.keys().map(|g| Unit::GroupProgress(id.clone(), g.clone())));
+        units
+    }
+
+    fn first_pass_ended(&mut self, with_topics: bool) -> bool {
+        if !self.first_pass_ended {
+            self.first_pass_ended = (self.topic_list.attempted || !with_topics)
+                && self.group_list.attempted
+                && self.topics.values().all(|t| t.status.record.attempted)
+                && self.groups.values().all(|g| g.lag.record.attempted);
+            if self.first_pass_ended {
+                self.view = None;
+            }
+        }
+        self.first_pass_ended
+    }
+}
+
+fn empty_list(of: &str) -> Anomaly {
+    Anomaly {
+        kind: AnomalyKind::EmptyList,
+        detail: format!("the list of {of} came back empty, asking again"),
+    }
+}

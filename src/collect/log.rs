@@ -1,0 +1,135 @@
+//! The lines that the loops write: one place, so that the same thing is always said in the same words.
+
+use tokio::time::Duration;
+use tracing::field::display;
+
+use super::{Unit, failures::Line, fleet::Event};
+use crate::{
+    api::Action,
+    model::{AccountName, Anomaly, AnomalyKind, InstanceState, RegionId},
+    snapshot::Objects,
+};
+
+/// Writes lines about one region of one account.
+#[derive(Clone, Copy)]
+pub(super) struct Log<'a> {
+    pub(super) account: Option<&'a AccountName>,
+    pub(super) region: &'a RegionId,
+}
+
+impl Log<'_> {
+    pub(super) fn failure(self, line: Line) {
+        let (account, region) = (self.account.map(display), self.region.as_str());
+        match line {
+            Line::Began(key, error) => tracing::warn!(
+                account,
+                region,
+                instance_id = key.instance.as_ref().map(display),
+                action = error.action.name(),
+                result = key.result,
+                code = error.code,
+                request_id = error.request_id,
+                advice = error.advice(),
+                "{}",
+                error.detail
+            ),
+            Line::GoesOn(key, calls, units, since) => tracing::warn!(
+                account,
+                region,
+                instance_id = key.instance.as_ref().map(display),
+                action = key.action.map(Action::name),
+                result = key.result,
+                failed_calls = calls,
+                failing_objects = units,
+                for_seconds = since.as_secs(),
+                "still failing"
+            ),
+            Line::Over(key, calls, lasted) => tracing::info!(
+                account,
+                region,
+                instance_id = key.instance.as_ref().map(display),
+                action = key.action.map(Action::name),
+                result = key.result,
+                failed_calls = calls,
+                after_seconds = lasted.as_secs(),
+                "recovered"
+            ),
+        }
+    }
+
+    /// A line at warn for the first of a kind on an instance; the counter has the rest. What every busy
+    /// fleet shows now and then is no news.
+    pub(super) fn anomaly(self, unit: &Unit, anomaly: &Anomaly, first: bool) {
+        let usual = matches!(anomaly.kind, AnomalyKind::Clamped | AnomalyKind::TotalMismatch);
+        let (account, region) = (self.account.map(display), self.region.as_str());
+        let (action, kind, detail) = (unit.action().name(), anomaly.kind.label(), &anomaly.detail);
+        let (instance_id, object) = (unit.instance().map(display), unit.object());
+        if first && !usual {
+            tracing::warn!(account, region, instance_id, object, action, kind, "odd answer: {detail}");
+        } else {
+            tracing::debug!(account, region, instance_id, object, action, kind, "odd answer: {detail}");
+        }
+    }
+
+    pub(super) fn event(self, event: &Event) {
+        let (account, region) = (self.account.map(display), self.region.as_str());
+        let label = |state: &Option<InstanceState>| state.map_or("not told", InstanceState::label);
+        match event {
+            Event::InstanceFound(id, state) => {
+                tracing::info!(account, region, instance_id = %id, state = label(state), "instance found");
+            }
+            Event::InstanceGone(id) => tracing::info!(account, region, instance_id = %id, "instance gone"),
+            Event::InstanceRenamed(id) => {
+                tracing::info!(account, region, instance_id = %id, "instance renamed")
+            }
+            Event::InstanceState(id, state) => {
+                tracing::info!(account, region, instance_id = %id, state = label(state), "instance state changed");
+            }
+            Event::ObjectGone(unit) => tracing::debug!(
+                account,
+                region,
+                instance_id = unit.instance().map(display),
+                object = unit.object(),
+                action = unit.action().name(),
+                "object gone"
+            ),
+        }
+    }
+
+    /// What a pass costs, once everything is known.
+    pub(super) fn plan(self, objects: &Objects, calls: usize, seconds: f64, poll: Duration) {
+        let (account, region) = (self.account.map(display), self.region.as_str());
+        tracing::info!(
+            account,
+            region,
+            instances = objects.instances,
+            topics = objects.topics,
+            groups = objects.groups,
+            calls_per_pass = calls,
+            seconds_per_pass = format!("{seconds:.1}"),
+            poll_interval_seconds = poll.as_secs_f64(),
+            "first pass ended"
+        );
+        if seconds > poll.as_secs_f64() {
+            tracing::warn!(
+                account,
+                region,
+                seconds_per_pass = format!("{seconds:.1}"),
+                poll_interval_seconds = poll.as_secs_f64(),
+                "the budget is short: raise requests_per_second, poll_interval or topic_poll_interval, \
+                 or filter objects out"
+            );
+        }
+    }
+
+    pub(super) fn panicked(self, unit: &Unit) {
+        tracing::error!(
+            account = self.account.map(display),
+            region = self.region.as_str(),
+            instance_id = unit.instance().map(display),
+            object = unit.object(),
+            action = unit.action().name(),
+            "a task panicked; what was known of its object is kept, please report this"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! The loop of one region of one account: takes what is due, asks, applies what comes back, publishes.
+//!
+//! Owns: the tasks under way and the pace of publishing. Every wait hears the shutdown. A task that
+//! panics costs one attempt at one unit.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use tokio::{
+    task::{Id, JoinSet},
+    time::{Duration, Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Account, Rate, Shared, Unit, ask,
+    failures::{FailureLog, Key},
+    fleet::{Fleet, Now, Outcome},
+    log::Log,
+    schedule::{Job, Schedule},
+};
+use crate::{
+    api::{Action, Cloud, Kind},
+    model::{AccountName, AnomalyKind, InstanceId, RegionId},
+};
+
+/// Between two publications. A fleet whose answers trickle in is not worth a generation an answer.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Between two looks at what grows old; also the longest that a heart does not beat.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+
+/// The loop of one region.
+pub(super) struct Loop<C> {
+    name: String,
+    account: Option<AccountName>,
+    region: RegionId,
+    poll: Duration,
+    tick: Duration,
+    rate: Rate,
+    cloud: Arc<C>,
+    shared: Shared,
+    fleet: Fleet,
+    schedule: Schedule,
+    failures: FailureLog<Unit>,
+    tasks: JoinSet<Outcome>,
+    under_way: HashMap<Id, Job>,
+    odd: HashSet<(AnomalyKind, Option<InstanceId>)>,
+    discovered: Option<Instant>,
+    first_pass_ended: bool,
+    /// When the next publication may be, if there is something new.
+    publish_at: Instant,
+    dirty: bool,
+}
+
+impl<C: Cloud> Loop<C> {
+    pub(super) fn new(account: &Account<C>, region: RegionId, shared: Shared) -> Self {
+        let now = Instant::now();
+        let timing = account.timing;
+        let rate = Arc::clone(&account.rate);
+        let mut schedule = Schedule::new(now, timing, |action| rate(action));
+        schedule.add(Unit::Instances, now);
+        Self {
+            name: loop_name(account.name.as_ref(), &region),
+            account: account.name.clone(),
+            poll: timing.poll,
+            // Short bounds, as in tests, are looked at more often.
+            tick: TICK.min(timing.stale_after / 10).max(Duration::from_millis(10)),
+            cloud: Arc::new((account.connect)(&region)),
+            fleet: Fleet::new(
+                account.name.clone(),
+                region.clone(),
+                account.filters.clone(),
+                timing,
+                account.with_topics,
+                Arc::clone(&shared.sequence),
+            ),
+            schedule,
+            failures: FailureLog::default(),
+            tasks: JoinSet::new(),
+            under_way: HashMap::new(),
+            odd: HashSet::new(),
+            discovered: None,
+            first_pass_ended: false,
+            publish_at: now,
+            dirty: false,
+            rate,
+            region,
+            shared,
+        }
+    }
+
+    /// Runs until the shutdown.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let mut tick = Instant::now();
+        loop {
+            self.shared.health.beat(&self.name);
+            self.start_due();
+            let now = Instant::now();
+            let mut wake = tick + self.tick;
+            if self.dirty {
+                wake = wake.min(self.publish_at);
+            }
+            if let Some(due) = self.schedule.next_due(now, self.fleet.serving()) {
+                wake = wake.min(due);
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = self.tasks.join_next_with_id() => match ended {
+                    Ok((id, outcome)) => self.ended(id, Some(outcome)),
+                    Err(error) => self.ended(error.id(), None),
+                },
+                () = sleep_until(wake) => {}
+            }
+            let now = Instant::now();
+            if now >= tick + self.tick {
+                tick = now;
+                self.grow_old();
+            }
+            if self.dirty && now >= self.publish_at {
+                self.publish(now);
+            }
+        }
+        // Dropping the tasks cancels their calls.
+        self.tasks.shutdown().await;
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        while let Some(job) = self.schedule.take(now, self.fleet.serving()) {
+            let (cloud, unit, deadline) = (Arc::clone(&self.cloud), job.unit.clone(), job.deadline);
+            let handle = self.tasks.spawn(async move { ask(cloud.as_ref(), &unit, deadline).await });
+            self.under_way.insert(handle.id(), job);
+        }
+    }
+
+    /// Applies what came of a task; `None` if it panicked.
+    fn ended(&mut self, id: Id, outcome: Option<Outcome>) {
+        let Some(Job { unit, due, .. }) = self.under_way.remove(&id) else { return };
+        let now = self.now();
+        self.dirty = true;
+        let Some(outcome) = outcome else {
+            self.log().panicked(&unit);
+            self.shared.reporter.panicked(self.account.as_ref(), &self.region);
+            self.fleet.fail(&unit);
+            self.schedule.done(&unit, true, now.mono);
+            return;
+        };
+        let lateness = now.mono.duration_since(due);
+        self.shared.reporter.lateness(self.account.as_ref(), &self.region, lateness);
+        if unit == Unit::Instances {
+            self.discovered = Some(now.mono);
+        }
+        let gone = matches!(&outcome, Err(e) if matches!(e.kind, Kind::Gone { .. }));
+        let failed = outcome.is_err();
+        let lines = match &outcome {
+            Err(error) if !(gone && unit.instance().is_some()) => {
+                self.failures.failed(&unit, Key::of(&unit, error.kind), error.clone(), now.mono)
+            }
+            _ => self.failures.ended(&unit, now.mono).into_iter().collect(),
+        };
+        lines.into_iter().for_each(|line| self.log().failure(line));
+        let effects = self.fleet.apply(&unit, outcome, now);
+        self.schedule.done(&unit, failed, now.mono);
+        for unit in effects.removed {
+            self.schedule.remove(&unit);
+            if let Some(line) = self.failures.ended(&unit, now.mono) {
+                self.log().failure(line);
+            }
+        }
+        for unit in effects.added {
+            self.schedule.add(unit, now.mono);
+        }
+        if effects.rediscover {
+            // Not more often than polls: an instance that is listed but refuses must not cost a storm.
+            let at = self.discovered.map_or(now.mono, |at| now.mono.max(at + self.poll));
+            self.schedule.expedite(&Unit::Instances, at);
+        }
+        for anomaly in effects.anomalies {
+            self.shared.reporter.anomaly(anomaly.kind);
+            let first = self.odd.insert((anomaly.kind, unit.instance().cloned()));
+            self.log().anomaly(&unit, &anomaly, first);
+        }
+        for event in &effects.events {
+            self.log().event(event);
+        }
+    }
+
+    fn grow_old(&mut self) {
+        let now = self.now();
+        for line in self.failures.summaries(now.mono) {
+            self.log().failure(line);
+        }
+        self.dirty |= self.fleet.expire(now);
+        for action in Action::ALL {
+            let (needs, allowed) = (self.schedule.demand(action), (self.rate)(action));
+            self.shared.reporter.demand(self.account.as_ref(), &self.region, action, needs, allowed);
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let view = self.fleet.view(self.now());
+        if !self.first_pass_ended && self.fleet.first_pass_ended() {
+            self.first_pass_ended = true;
+            let (topics, groups) = self.fleet.planned_calls();
+            let seconds = |calls: usize, action| calls as f64 / (self.rate)(action);
+            let seconds =
+                seconds(topics, Action::GetTopicStatus).max(seconds(groups, Action::GetConsumerProgress));
+            self.log().plan(&view.objects, topics + groups, seconds, self.poll);
+        }
+        self.shared.store.publish(view);
+        if self.first_pass_ended {
+            self.shared.health.first_pass_ended(&self.name);
+        }
+        self.dirty = false;
+        self.publish_at = now + PUBLISH_EVERY.min(self.poll / 10);
+    }
+
+    fn log(&self) -> Log<'_> {
+        Log { account: self.account.as_ref(), region: &self.region }
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: Instant::now(), wall: (self.shared.clock)() }
+    }
+}
+
+/// What people know a loop by.
+pub(super) fn loop_name(account: Option<&AccountName>, region: &RegionId) -> String {
+    account.map_or_else(|| region.to_string(), |account| format!("{account}/{region}"))
+}

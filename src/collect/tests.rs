@@ -1,0 +1,279 @@
+//! The collector against a scripted cloud under paused time: what is asked when, and what is shown then.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Account, Regions, Reporter, Sequence, Shared, Timing, Unit, run};
+use crate::{
+    api::{Action, Cloud, Error, Kind},
+    health::Health,
+    model::{
+        AccountName, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId, InstanceState,
+        Listing, Observed, Offset, Partition, PartitionProgress, RegionId, Topic, TopicName, TopicPartition,
+        TopicProgress, TopicStatus, UnixMillis,
+    },
+    snapshot::{InstanceView, RegionView, Store},
+};
+
+mod failures;
+mod fleet;
+mod polling;
+mod schedule;
+
+/// A cloud of one region that answers from a script and notes what it was asked.
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<World>>);
+
+#[derive(Default)]
+struct World {
+    regions: Vec<RegionId>,
+    instances: Vec<Instance>,
+    topics: BTreeMap<InstanceId, Vec<Topic>>,
+    groups: BTreeMap<InstanceId, Vec<GroupId>>,
+    /// Committed and end offset of the one partition of the topic `t` of each group.
+    offset: i64,
+    failing: BTreeMap<Unit, Kind>,
+    panicking: BTreeSet<Unit>,
+    slow: BTreeMap<InstanceId, Duration>,
+    calls: Vec<(Instant, Unit)>,
+}
+
+impl Script {
+    fn edit<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
+        edit(&mut self.0.lock().unwrap())
+    }
+
+    /// How often units were asked for that satisfy a predicate.
+    fn calls(&self, of: impl Fn(&Unit) -> bool) -> usize {
+        self.edit(|w| w.calls.iter().filter(|(_, unit)| of(unit)).count())
+    }
+
+    async fn answer<T>(&self, unit: Unit, value: impl FnOnce(&World) -> T) -> Result<Observed<T>, Error> {
+        let delay = self.edit(|w| {
+            w.calls.push((Instant::now(), unit.clone()));
+            unit.instance().and_then(|id| w.slow.get(id)).copied()
+        });
+        tokio::time::sleep(delay.unwrap_or(Duration::from_millis(20))).await;
+        let world = self.0.lock().unwrap();
+        let panicking = world.panicking.contains(&unit);
+        if let Some(kind) = world.failing.get(&unit) {
+            return Err(error(unit.action(), *kind));
+        }
+        let value = value(&world);
+        drop(world);
+        assert!(!panicking, "the script says so");
+        Ok(Observed { value, anomalies: Vec::new() })
+    }
+}
+
+fn error(action: Action, kind: Kind) -> Error {
+    Error { action, kind, code: None, request_id: None, detail: "scripted".to_owned() }
+}
+
+fn whole<T>(items: Vec<T>) -> Listing<T> {
+    Listing { items, complete: true }
+}
+
+impl Cloud for Script {
+    async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
+        self.edit(|w| Ok(Observed { value: whole(w.regions.clone()), anomalies: Vec::new() }))
+    }
+
+    async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, Error> {
+        self.answer(Unit::Instances, |w| whole(w.instances.clone())).await
+    }
+
+    async fn topics(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<Topic>>, Error> {
+        self.answer(Unit::Topics(id.clone()), |w| whole(w.topics.get(id).cloned().unwrap_or_default())).await
+    }
+
+    async fn topic_status(
+        &self,
+        id: &InstanceId,
+        t: &TopicName,
+        _: Instant,
+    ) -> Result<Observed<TopicStatus>, Error> {
+        self.answer(Unit::TopicStatus(id.clone(), t.clone()), |w| status(w.offset)).await
+    }
+
+    async fn groups(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<GroupId>>, Error> {
+        self.answer(Unit::Groups(id.clone()), |w| whole(w.groups.get(id).cloned().unwrap_or_default())).await
+    }
+
+    async fn group_progress(
+        &self,
+        id: &InstanceId,
+        g: &GroupId,
+        _: Instant,
+    ) -> Result<Observed<GroupProgress>, Error> {
+        self.answer(Unit::GroupProgress(id.clone(), g.clone()), |w| progress(w.offset)).await
+    }
+}
+
+fn instance(id: &str, state: InstanceState) -> Instance {
+    Instance {
+        id: InstanceId::new(id).unwrap(),
+        name: Some(format!("name of {id}")),
+        state: Some(state),
+        series: None,
+        spec_type: None,
+        version: None,
+        deploy_type: None,
+        paid_type: None,
+        disk_type: None,
+        created_at: None,
+        expires_at: None,
+        topics: None,
+        topic_limit: None,
+        partitions: None,
+        groups: None,
+        disk_size_bytes: None,
+        message_retention_seconds: None,
+        tags: Vec::new(),
+    }
+}
+
+fn id(name: &str) -> InstanceId {
+    InstanceId::new(name).unwrap()
+}
+
+fn topic(name: &str) -> Topic {
+    Topic { name: TopicName::new(name).unwrap(), partitions: Some(1), storage: None, cleanup: None }
+}
+
+fn group(name: &str) -> GroupId {
+    GroupId::new(name).unwrap()
+}
+
+fn status(end: i64) -> TopicStatus {
+    let partition = TopicPartition {
+        partition: Partition(0),
+        start: Offset::new(0),
+        end: Offset::new(end),
+        last_write: None,
+    };
+    TopicStatus { messages: None, partitions: vec![partition] }
+}
+
+fn progress(end: i64) -> GroupProgress {
+    let partition = PartitionProgress {
+        partition: Partition(0),
+        end: Offset::new(end),
+        committed: Offset::new(0),
+        last_consumed: None,
+    };
+    let topic =
+        TopicProgress { topic: TopicName::new("t").unwrap(), total_diff: None, partitions: vec![partition] };
+    GroupProgress { total_diff: None, state: None, topics: vec![topic] }
+}
+
+fn timing() -> Timing {
+    Timing {
+        discovery: Duration::from_secs(300),
+        poll: Duration::from_secs(60),
+        topic_poll: Duration::from_secs(60),
+        stale_after: Duration::from_secs(180),
+        request_timeout: Duration::from_secs(15),
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    anomalies: Mutex<Vec<AnomalyKind>>,
+    panics: Mutex<usize>,
+}
+
+impl Reporter for Counts {
+    fn anomaly(&self, kind: AnomalyKind) {
+        self.anomalies.lock().unwrap().push(kind);
+    }
+    fn lateness(&self, _: Option<&AccountName>, _: &RegionId, _: Duration) {}
+    fn demand(&self, _: Option<&AccountName>, _: &RegionId, _: Action, _: f64, _: f64) {}
+    fn panicked(&self, _: Option<&AccountName>, _: &RegionId) {
+        *self.panics.lock().unwrap() += 1;
+    }
+    fn region_ended(&self, _: Option<&AccountName>, _: &RegionId) {}
+}
+
+/// A running account over a script.
+struct Running {
+    store: Arc<Store>,
+    health: Health,
+    counts: Arc<Counts>,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), super::account::DeadLoop>>,
+}
+
+impl Running {
+    fn start(script: &Script, regions: Regions, filters: Filters) -> Self {
+        let (store, health, counts) =
+            (Arc::new(Store::default()), Health::default(), Arc::new(Counts::default()));
+        let shutdown = CancellationToken::new();
+        let clouds = script.clone();
+        let account = Account {
+            name: None,
+            regions,
+            filters,
+            timing: timing(),
+            with_topics: true,
+            rate: Arc::new(|_| 20.0),
+            connect: Arc::new(move |_| clouds.clone()),
+        };
+        let shared = Shared {
+            store: Arc::clone(&store),
+            health: health.clone(),
+            reporter: Arc::clone(&counts) as Arc<dyn Reporter>,
+            clock: crate::clock::unix_now,
+            sequence: Arc::new(Sequence::default()),
+        };
+        let task = tokio::spawn(run(account, shared, shutdown.clone()));
+        Self { store, health, counts, shutdown, task }
+    }
+
+    fn fixed(script: &Script) -> Self {
+        Self::start(script, Regions::Fixed(vec![RegionId::new("cn-hangzhou").unwrap()]), Filters::default())
+    }
+
+    fn region(&self) -> Option<Arc<RegionView>> {
+        self.store.current().regions.first().cloned()
+    }
+
+    fn instance(&self, name: &str) -> Option<Arc<InstanceView>> {
+        self.region()?.instances.iter().find(|i| i.id.as_str() == name).cloned()
+    }
+
+    /// The lag of a group of an instance, if it is shown.
+    fn lag(&self, instance: &str, group: &str) -> Option<u64> {
+        let view = self.instance(instance)?;
+        view.groups.iter().find(|g| g.id.as_str() == group)?.lag.as_ref()?.messages
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+async fn seconds(n: u64) {
+    tokio::time::sleep(Duration::from_secs(n)).await;
+}
+
+fn one_instance(groups: usize) -> Script {
+    let script = Script::default();
+    script.edit(|w| {
+        w.instances = vec![instance("i", InstanceState::Running)];
+        w.topics.insert(id("i"), vec![topic("t")]);
+        w.groups.insert(id("i"), (0..groups).map(|n| group(&format!("g{n}"))).collect());
+        w.offset = 7;
+    });
+    script
+}
+
+fn wall(millis: i64) -> UnixMillis {
+    UnixMillis::new(millis).unwrap()
+}

@@ -1,0 +1,237 @@
+//! The loops: spreading, isolation, staleness, readiness.
+
+use regex::Regex;
+
+use super::*;
+use crate::model::Filter;
+
+fn is_progress(unit: &Unit) -> bool {
+    matches!(unit, Unit::GroupProgress(..))
+}
+
+#[tokio::test(start_paused = true)]
+async fn units_are_spread_over_the_interval_and_each_is_polled_once_in_it() {
+    let script = one_instance(300);
+    let running = Running::fixed(&script);
+    seconds(120).await;
+    script.edit(|w| w.calls.clear());
+    let from = Instant::now();
+    seconds(600).await;
+    let calls = script.edit(|w| std::mem::take(&mut w.calls));
+    let mut by_second = BTreeMap::<u64, usize>::new();
+    let mut by_unit = BTreeMap::<Unit, usize>::new();
+    for (at, unit) in calls.into_iter().filter(|(_, unit)| is_progress(unit)) {
+        *by_second.entry(at.duration_since(from).as_secs()).or_default() += 1;
+        *by_unit.entry(unit).or_default() += 1;
+    }
+    assert_eq!(by_unit.len(), 300);
+    assert!(by_unit.values().all(|n| *n == 10), "ten intervals, ten polls: {by_unit:?}");
+    let most = by_second.values().max().unwrap();
+    assert!(*most <= 20, "300 groups a minute are 5 a second, {most} came in one");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_cannot_be_refreshed_is_kept_until_it_is_too_old_and_then_dropped() {
+    let script = one_instance(2);
+    let running = Running::fixed(&script);
+    seconds(120).await;
+    assert_eq!(running.lag("i", "g0"), Some(7));
+    assert_eq!(running.instance("i").unwrap().up, Some(true));
+    script.edit(|w| {
+        w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Server);
+        w.offset = 9;
+    });
+    seconds(90).await;
+    assert_eq!(running.lag("i", "g0"), Some(7), "not told: kept");
+    assert_eq!(running.lag("i", "g1"), Some(9), "the other group goes on");
+    assert_eq!(running.instance("i").unwrap().up, Some(false));
+    assert_eq!(running.region().unwrap().up, Some(false), "the only instance is down");
+    seconds(200).await;
+    assert_eq!(running.lag("i", "g0"), None, "older than stale_after: absent, not 0");
+    let view = running.instance("i").unwrap();
+    assert!(view.groups.iter().any(|g| g.id.as_str() == "g0" && g.listed), "the list still knows it");
+    assert_eq!(view.topics.first().unwrap().groups, None, "nobody can say how many read the topic");
+    script.edit(|w| w.failing.clear());
+    seconds(65).await;
+    assert_eq!(running.lag("i", "g0"), Some(9));
+    assert_eq!(running.instance("i").unwrap().up, Some(true));
+    assert_eq!(running.instance("i").unwrap().topics.first().unwrap().groups, Some(2));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_told_gone_goes_at_once_and_is_no_failure() {
+    let script = one_instance(2);
+    let running = Running::fixed(&script);
+    seconds(70).await;
+    script.edit(|w| {
+        w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: false });
+    });
+    seconds(65).await;
+    assert!(running.instance("i").unwrap().groups.iter().all(|g| g.id.as_str() != "g0"));
+    assert_eq!(running.instance("i").unwrap().up, Some(true));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_out_of_service_keeps_its_own_series_and_costs_no_detail_calls() {
+    let script = one_instance(2);
+    let running = Running::fixed(&script);
+    seconds(70).await;
+    script.edit(|w| w.instances = vec![instance("i", InstanceState::Expired)]);
+    seconds(320).await;
+    let view = running.instance("i").unwrap();
+    assert_eq!(view.info.as_ref().unwrap().state, Some(InstanceState::Expired));
+    assert!(view.groups.is_empty() && view.topics.is_empty());
+    assert_eq!(view.up, None);
+    assert_eq!(running.region().unwrap().up, Some(true));
+    script.edit(|w| w.calls.clear());
+    seconds(200).await;
+    assert_eq!(script.calls(|unit| unit.instance().is_some()), 0);
+    script.edit(|w| w.instances = vec![instance("i", InstanceState::Running)]);
+    seconds(320).await;
+    assert_eq!(running.lag("i", "g0"), Some(7));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_refuses_as_gone_is_discovered_anew_at_once() {
+    let script = one_instance(1);
+    let running = Running::fixed(&script);
+    seconds(70).await;
+    script.edit(|w| {
+        w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: true });
+        w.instances.clear();
+        w.instances.push(instance("other", InstanceState::Running));
+    });
+    seconds(65).await;
+    assert!(running.instance("i").is_none(), "no need to wait for the next discovery");
+    assert!(running.instance("other").is_some());
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_filters_hide_costs_no_call() {
+    let only = |pattern: &str| Filter { include: vec![Regex::new(pattern).unwrap()], exclude: Vec::new() };
+    let script = one_instance(3);
+    script.edit(|w| w.instances.push(instance("hidden", InstanceState::Running)));
+    let filters = Filters {
+        instances: only("^(?:name of i)$"),
+        groups: only("^(?:g1)$"),
+        topics: Filter { include: Vec::new(), exclude: vec![Regex::new("^t$").unwrap()] },
+        ..Filters::default()
+    };
+    let region = RegionId::new("cn-hangzhou").unwrap();
+    let running = Running::start(&script, Regions::Fixed(vec![region]), filters);
+    seconds(200).await;
+    assert_eq!(running.lag("i", "g1"), Some(7));
+    let details = |unit: &Unit| matches!(unit, Unit::TopicStatus(..) | Unit::GroupProgress(..));
+    assert_eq!(script.calls(|u| details(u) && u.object() != Some("g1")), 0);
+    assert_eq!(script.calls(|u| u.instance() == Some(&id("hidden"))), 0);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_instance_does_not_make_the_others_late() {
+    let script = Script::default();
+    script.edit(|w| {
+        for n in 0..20 {
+            let name = format!("i{n:02}");
+            w.instances.push(instance(&name, InstanceState::Running));
+            w.topics.insert(id(&name), vec![topic("t")]);
+            w.groups.insert(id(&name), (0..20).map(|n| group(&format!("g{n}"))).collect());
+        }
+        w.slow.insert(id("i00"), Duration::from_secs(15));
+        for n in 0..20 {
+            w.failing.insert(Unit::GroupProgress(id("i00"), group(&format!("g{n}"))), Kind::Timeout);
+        }
+    });
+    let running = Running::fixed(&script);
+    seconds(180).await;
+    script.edit(|w| w.calls.clear());
+    seconds(600).await;
+    let healthy = script.calls(|u| is_progress(u) && u.instance() != Some(&id("i00")));
+    assert_eq!(healthy, 19 * 20 * 10, "every group of the others, once an interval");
+    let up: Vec<_> = running.region().unwrap().instances.iter().map(|i| i.up).collect();
+    assert_eq!(up.iter().filter(|u| **u == Some(true)).count(), 19);
+    assert_eq!(running.region().unwrap().up, Some(true));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
+    let script = one_instance(3);
+    script.edit(|w| {
+        w.failing.insert(Unit::GroupProgress(id("i"), group("g1")), Kind::Auth);
+    });
+    let running = Running::fixed(&script);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(running.health.pending(), ["cn-hangzhou"]);
+    seconds(5).await;
+    assert!(running.health.pending().is_empty());
+    running.stop().await;
+
+    let script = Script::default();
+    script.edit(|w| {
+        w.failing.insert(Unit::Instances, Kind::Connect);
+    });
+    let running = Running::fixed(&script);
+    seconds(5).await;
+    assert!(running.health.pending().is_empty(), "a first pass that failed has ended too");
+    assert_eq!(running.region().unwrap().up, Some(false));
+    script.edit(|w| {
+        w.failing.clear();
+        w.instances.push(instance("i", InstanceState::Running));
+    });
+    seconds(65).await;
+    assert_eq!(
+        running.region().unwrap().up,
+        Some(true),
+        "discovery that failed is tried on the clock of the polls"
+    );
+    assert!(running.health.pending().is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_panics_costs_one_attempt_at_one_unit() {
+    let script = one_instance(2);
+    let running = Running::fixed(&script);
+    seconds(70).await;
+    script.edit(|w| {
+        w.panicking.insert(Unit::GroupProgress(id("i"), group("g0")));
+        w.offset = 9;
+    });
+    seconds(65).await;
+    assert!(*running.counts.panics.lock().unwrap() >= 1);
+    assert_eq!(running.lag("i", "g0"), Some(7), "kept");
+    assert_eq!(running.lag("i", "g1"), Some(9));
+    script.edit(|w| w.panicking.clear());
+    seconds(65).await;
+    assert_eq!(running.lag("i", "g0"), Some(9));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn regions_that_are_found_come_and_go() {
+    let (east, west) = (RegionId::new("east-1").unwrap(), RegionId::new("west-1").unwrap());
+    let script = one_instance(1);
+    script.edit(|w| w.regions = vec![east.clone()]);
+    let home = RegionId::new("cn-hangzhou").unwrap();
+    let running = Running::start(&script, Regions::Found { home }, Filters::default());
+    let shown = |r: &Running| r.store.current().regions.iter().map(|r| r.region.clone()).collect::<Vec<_>>();
+    seconds(10).await;
+    assert_eq!(shown(&running), std::slice::from_ref(&east));
+    script.edit(|w| w.regions = vec![west.clone()]);
+    seconds(301).await;
+    assert_eq!(shown(&running), std::slice::from_ref(&west));
+    script.edit(|w| w.regions.clear());
+    seconds(301).await;
+    assert_eq!(shown(&running), [west], "one empty answer is doubted");
+    assert_eq!(*running.counts.anomalies.lock().unwrap(), [AnomalyKind::EmptyList]);
+    seconds(301).await;
+    assert!(shown(&running).is_empty(), "the second is believed");
+    assert!(running.health.stopped().is_empty());
+    running.stop().await;
+}

@@ -1,0 +1,85 @@
+//! Due times without a loop.
+
+use super::*;
+use crate::collect::schedule::Schedule;
+
+fn schedule(rate: f64) -> (Schedule, Instant) {
+    let now = Instant::now();
+    (Schedule::new(now, timing(), |_| rate), now)
+}
+
+fn unit(instance: &str, name: &str) -> Unit {
+    Unit::GroupProgress(id(instance), group(name))
+}
+
+#[test]
+fn no_more_is_under_way_than_the_budget_can_send_soon() {
+    let (mut schedule, now) = schedule(1.0);
+    for n in 0..100 {
+        schedule.add(unit("i", &n.to_string()), now);
+    }
+    let mut jobs = Vec::new();
+    while let Some(job) = schedule.take(now, 1) {
+        jobs.push(job);
+    }
+    assert_eq!(jobs.len(), 4, "four seconds of the budget");
+    assert_eq!(schedule.next_due(now, 1), None, "nothing is due before one of them ends");
+    schedule.done(&jobs[0].unit, false, now);
+    assert_eq!(schedule.next_due(now, 1), Some(now));
+    assert!((schedule.demand(Action::GetConsumerProgress) - 100.0 / 60.0).abs() < 1e-9);
+}
+
+#[test]
+fn one_instance_holds_its_share_of_the_places_and_no_more() {
+    let (mut schedule, now) = schedule(100.0);
+    for n in 0..100 {
+        schedule.add(unit("big", &n.to_string()), now);
+    }
+    schedule.add(unit("small", "g"), now + Duration::from_secs(1));
+    let later = now + Duration::from_secs(2);
+    let taken: Vec<_> = std::iter::from_fn(|| schedule.take(later, 20)).collect();
+    assert_eq!(taken.iter().filter(|job| job.unit.instance() == Some(&id("big"))).count(), 8);
+    assert!(taken.iter().any(|job| job.unit.instance() == Some(&id("small"))), "though it was due last");
+}
+
+#[test]
+fn a_unit_that_is_removed_while_under_way_does_not_come_back() {
+    let (mut schedule, now) = schedule(20.0);
+    schedule.add(unit("i", "g"), now);
+    let job = schedule.take(now, 1).unwrap();
+    schedule.remove(&job.unit);
+    schedule.done(&job.unit, false, now);
+    assert_eq!(schedule.next_due(now, 1), None);
+    assert!(schedule.take(now + Duration::from_secs(600), 1).is_none());
+    assert!(schedule.demand(Action::GetConsumerProgress).abs() < f64::EPSILON);
+}
+
+#[test]
+fn expediting_makes_due_sooner_and_never_later() {
+    let (mut schedule, now) = schedule(20.0);
+    schedule.add(Unit::Instances, now);
+    let job = schedule.take(now, 0).unwrap();
+    schedule.done(&job.unit, false, now);
+    let at = schedule.next_due(now, 0).unwrap();
+    schedule.expedite(&Unit::Instances, at + Duration::from_secs(60));
+    assert_eq!(schedule.next_due(now, 0), Some(at));
+    schedule.expedite(&Unit::Instances, now);
+    assert_eq!(schedule.next_due(now, 0), Some(now));
+}
+
+proptest::proptest! {
+    /// Whatever the phase and however long an attempt takes, the next one is due after it ended and not
+    /// later than a little more than one interval after.
+    #[test]
+    fn the_next_due_time_lies_within_one_interval(name in "[a-z]{1,8}", took in 0u64..200_000, at in 0u64..10_000_000) {
+        let (mut schedule, epoch) = schedule(20.0);
+        let (start, end) = (epoch + Duration::from_millis(at), epoch + Duration::from_millis(at + took));
+        let unit = unit("i", &name);
+        schedule.add(unit.clone(), start);
+        schedule.take(start, 1).unwrap();
+        schedule.done(&unit, false, end);
+        let next = schedule.next_due(end, 1).unwrap();
+        proptest::prop_assert!(next > end);
+        proptest::prop_assert!(next <= end + timing().poll + timing().poll / 20);
+    }
+}
