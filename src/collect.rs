@@ -40,9 +40,12 @@ pub struct Timing {
     pub poll: Duration,
     /// Between two polls of a topic's status.
     pub topic_poll: Duration,
-    /// How long a value polled every `poll` is kept when it cannot be refreshed. What is asked for on a
-    /// slower clock is kept for as many of its own intervals.
+    /// How long a group's progress is kept when it cannot be refreshed.
     pub stale_after: Duration,
+    /// How long a topic's status is kept when it cannot be refreshed.
+    pub topic_stale_after: Duration,
+    /// How long what a list said is kept when it cannot be refreshed.
+    pub discovery_stale_after: Duration,
     /// How long one call may take; no unit is given less time than that.
     pub request_timeout: Duration,
 }
@@ -64,8 +67,14 @@ impl Timing {
     /// How long an answer to this action is kept when it cannot be refreshed.
     #[must_use]
     pub fn hold(&self, action: Action) -> Duration {
-        let slower = self.interval(action).div_duration_f64(self.poll).max(1.0);
-        self.stale_after.mul_f64(slower)
+        match action {
+            Action::GetConsumerProgress => self.stale_after,
+            Action::GetTopicStatus => self.topic_stale_after,
+            Action::GetAllInstanceIdList
+            | Action::GetInstanceList
+            | Action::GetTopicList
+            | Action::GetConsumerList => self.discovery_stale_after,
+        }
     }
 }
 
@@ -131,8 +140,6 @@ pub trait Reporter: Send + Sync {
         needs: f64,
         allowed: f64,
     );
-    /// A task has panicked; its object is kept.
-    fn panicked(&self, account: Option<&AccountName>, region: &RegionId);
     /// A region is looked at no more; its own series may go.
     fn region_ended(&self, account: Option<&AccountName>, region: &RegionId);
 }

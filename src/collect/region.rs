@@ -143,7 +143,6 @@ impl<C: Cloud> Loop<C> {
         self.dirty = true;
         let Some(outcome) = outcome else {
             self.log().panicked(&unit);
-            self.shared.reporter.panicked(self.account.as_ref(), &self.region);
             self.fleet.fail(&unit);
             self.schedule.done(&unit, true, now.mono);
             return;

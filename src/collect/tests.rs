@@ -178,6 +178,8 @@ fn timing() -> Timing {
         poll: Duration::from_secs(60),
         topic_poll: Duration::from_secs(60),
         stale_after: Duration::from_secs(180),
+        topic_stale_after: Duration::from_secs(180),
+        discovery_stale_after: Duration::from_secs(900),
         request_timeout: Duration::from_secs(15),
     }
 }
@@ -185,7 +187,6 @@ fn timing() -> Timing {
 #[derive(Default)]
 struct Counts {
     anomalies: Mutex<Vec<AnomalyKind>>,
-    panics: Mutex<usize>,
 }
 
 impl Reporter for Counts {
@@ -194,9 +195,6 @@ impl Reporter for Counts {
     }
     fn lateness(&self, _: Option<&AccountName>, _: &RegionId, _: Duration) {}
     fn demand(&self, _: Option<&AccountName>, _: &RegionId, _: Action, _: f64, _: f64) {}
-    fn panicked(&self, _: Option<&AccountName>, _: &RegionId) {
-        *self.panics.lock().unwrap() += 1;
-    }
     fn region_ended(&self, _: Option<&AccountName>, _: &RegionId) {}
 }
 
