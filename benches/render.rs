@@ -1,2 +1,254 @@
-//! Stub: filled by its own change.
-fn main() {}
+//! What a page costs, as ratios within one run: against the `prometheus` crate's encoder over the same
+//! series, against rendering everything anew, and against copying memory. Exits with a failure if a bound
+//! of the performance goals is broken.
+
+#![expect(clippy::print_stdout, reason = "a bench reports to whoever runs it")]
+
+use std::{
+    env, error::Error, fs, hint::black_box, process::Command, process::ExitCode, sync::Arc, time::Duration,
+};
+
+use alikafka_exporter::{
+    exposition::{Options, Page, Renderer},
+    lag::{GroupLag, PartitionLag, TopicLag},
+    model::{GroupId, InstanceId, Partition, RegionId, TopicName},
+    snapshot::{GroupView, InstanceView, LastSuccess, Objects, RegionView, Snapshot},
+};
+use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
+use tokio::time::Instant;
+
+const INSTANCES: u32 = 20;
+const GROUPS: u32 = 50;
+const TOPICS: u32 = 4;
+const PARTITIONS: u32 = 25;
+const SERIES: u32 = INSTANCES * GROUPS * TOPICS * PARTITIONS;
+const ROUNDS: u32 = 9;
+const HOLD: &str = "--hold";
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<ExitCode> {
+    if env::args().any(|a| a == HOLD) {
+        return hold();
+    }
+    let mut times = Times::default();
+    let (first, second) = (fleet(0)?, one_changed(&fleet(0)?)?);
+    let registry = gauges()?;
+    for _ in 0..ROUNDS {
+        times.encoder.push(time(|| TextEncoder::new().encode_to_string(&registry.gather())));
+        times.plain.push(time(|| Renderer::new(Options::default()).render_plain(&first)));
+        times.packed.push(time(|| Renderer::new(Options::default()).render(&first)));
+        let mut renderer = Renderer::new(Options::default());
+        let page = renderer.render(&first);
+        let (third, fourth) = (second.clone(), first.clone());
+        times.one_changed.push(time(|| renderer.render(&third)));
+        black_box(renderer.render(&fourth));
+        times.unchanged.push(time(|| renderer.render(&fourth)));
+        times.scrape.push(time(|| page.with_tail("own 1\n").plain().collect::<Vec<_>>()));
+        times.scrape_gzip.push(time(|| page.with_tail("own 1\n").gzip().collect::<Vec<_>>()));
+        let whole: Vec<u8> = page.plain().flatten().collect();
+        times.copy.push(time(|| whole.clone()));
+        let gzip: usize = page.gzip().map(|b| b.len()).sum();
+        if times.copy.len() == 1 {
+            println!(
+                "{} series, {} bytes plain, {gzip} bytes gzip, {} pieces",
+                page.series(),
+                page.plain_len(),
+                page.plain().count()
+            );
+        }
+    }
+    let whole_page = Renderer::new(Options::default()).render(&first);
+    println!("one-shot gzip level 1 of the same text: {} bytes", one_shot(&whole_page)?);
+    let rss = held_memory()?;
+    Ok(times.report(rss))
+}
+
+#[derive(Default)]
+struct Times {
+    encoder: Vec<Duration>,
+    plain: Vec<Duration>,
+    packed: Vec<Duration>,
+    one_changed: Vec<Duration>,
+    unchanged: Vec<Duration>,
+    scrape: Vec<Duration>,
+    scrape_gzip: Vec<Duration>,
+    copy: Vec<Duration>,
+}
+
+impl Times {
+    fn report(&mut self, rss_kib: u64) -> ExitCode {
+        let encoder = median(&mut self.encoder);
+        let plain = median(&mut self.plain);
+        let packed = median(&mut self.packed);
+        let one_changed = median(&mut self.one_changed);
+        let unchanged = median(&mut self.unchanged);
+        let scrape = median(&mut self.scrape);
+        let scrape_gzip = median(&mut self.scrape_gzip);
+        let copy = median(&mut self.copy);
+        for (what, took) in [
+            ("prometheus TextEncoder", encoder),
+            ("render, plain", plain),
+            ("render, plain and gzip", packed),
+            ("render, 1 of 20 instances changed", one_changed),
+            ("render, nothing changed", unchanged),
+            ("scrape, plain", scrape),
+            ("scrape, gzip", scrape_gzip),
+            ("copy of the plain page", copy),
+        ] {
+            println!(
+                "{what:<36} {:>10.3} ms   encoder / this {:>9.1}",
+                took.as_secs_f64() * 1e3,
+                ratio(encoder, took)
+            );
+        }
+        println!("memory of snapshot, page and gzip: {} MiB", rss_kib / 1024);
+        let bounds = [
+            ("plain render is 30 times faster than the encoder", ratio(encoder, plain) >= 30.0),
+            ("one instance of 20 costs at most a fifth of all", ratio(packed, one_changed) >= 5.0),
+            ("a plain scrape costs at most a copy", scrape <= copy),
+            ("a gzip scrape costs at most a copy", scrape_gzip <= copy),
+            ("memory stays below 150 MiB", rss_kib < 150 * 1024),
+        ];
+        let mut code = ExitCode::SUCCESS;
+        for (bound, holds) in bounds {
+            println!("{} {bound}", if holds { "ok    " } else { "BROKEN" });
+            if !holds {
+                code = ExitCode::FAILURE;
+            }
+        }
+        code
+    }
+}
+
+fn ratio(of: Duration, to: Duration) -> f64 {
+    of.as_secs_f64() / to.as_secs_f64().max(1e-9)
+}
+
+fn time<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = Instant::now();
+    let made = black_box(work());
+    let took = start.elapsed();
+    drop(made);
+    took
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// A value that compresses as little as an offset does.
+fn noise(seed: u32) -> u64 {
+    u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+}
+
+fn instance(number: u32, seed: u32) -> Result<InstanceView> {
+    let mut groups = Vec::new();
+    for g in 0..GROUPS {
+        let mut topics = Vec::new();
+        for t in 0..TOPICS {
+            let partitions = (0..PARTITIONS).map(|p| PartitionLag {
+                partition: Partition(p),
+                committed: None,
+                messages: Some(noise(seed + ((number * GROUPS + g) * TOPICS + t) * PARTITIONS + p)),
+                last_consumed: None,
+            });
+            let topic = TopicName::new(&format!("orders-created-{t:03}"))?;
+            topics.push(TopicLag { topic, messages: None, partitions: partitions.collect() });
+        }
+        groups.push(Arc::new(GroupView {
+            id: GroupId::new(&format!("billing-service-{g:03}"))?,
+            since: u64::from(g),
+            listed: false,
+            lag: Some(Arc::new(GroupLag { messages: None, topics })),
+        }));
+    }
+    Ok(InstanceView {
+        account: None,
+        region: RegionId::new("cn-hangzhou")?,
+        id: InstanceId::new(&format!("alikafka_post-cn-{number:010}"))?,
+        since: u64::from(number),
+        info: None,
+        up: Some(true),
+        last_success: LastSuccess::default(),
+        topics: Vec::new(),
+        groups,
+    })
+}
+
+fn fleet(seed: u32) -> Result<Snapshot> {
+    let instances: Result<Vec<_>> = (0..INSTANCES).map(|i| instance(i, seed).map(Arc::new)).collect();
+    Ok(Snapshot { regions: vec![Arc::new(region(instances?)?)] })
+}
+
+fn region(instances: Vec<Arc<InstanceView>>) -> Result<RegionView> {
+    Ok(RegionView {
+        account: None,
+        region: RegionId::new("cn-hangzhou")?,
+        up: Some(true),
+        last_success: LastSuccess::default(),
+        objects: Objects::default(),
+        instances,
+    })
+}
+
+fn one_changed(before: &Snapshot) -> Result<Snapshot> {
+    let mut instances: Vec<_> = before.regions.iter().flat_map(|r| r.instances.clone()).collect();
+    if let Some(middle) = instances.get_mut(INSTANCES as usize / 2) {
+        *middle = Arc::new(instance(INSTANCES / 2, SERIES)?);
+    }
+    Ok(Snapshot { regions: vec![Arc::new(region(instances)?)] })
+}
+
+/// The same series in the `prometheus` crate.
+fn gauges() -> Result<Registry> {
+    let registry = Registry::new();
+    let opts = Opts::new("alikafka_group_partition_lag_messages", "Messages left to read.");
+    let lag = GaugeVec::new(opts, &["region", "instance_id", "group", "topic", "partition"])?;
+    registry.register(Box::new(lag.clone()))?;
+    for i in &fleet(0)?.regions.iter().flat_map(|r| r.instances.clone()).collect::<Vec<_>>() {
+        for g in &i.groups {
+            for t in g.lag.iter().flat_map(|l| &l.topics) {
+                for p in &t.partitions {
+                    let partition = p.partition.0.to_string();
+                    let labels =
+                        [i.region.as_str(), i.id.as_str(), g.id.as_str(), t.topic.as_str(), &partition];
+                    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+                    lag.get_metric_with_label_values(&labels)?.set(p.messages.unwrap_or(0) as f64);
+                }
+            }
+        }
+    }
+    Ok(registry)
+}
+
+fn one_shot(page: &Page) -> Result<usize> {
+    use std::io::Write as _;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+    for piece in page.plain() {
+        gzip.write_all(&piece)?;
+    }
+    Ok(gzip.finish()?.len())
+}
+
+/// Runs this program once more, so that only what a page needs is in memory.
+fn held_memory() -> Result<u64> {
+    let out = Command::new(env::current_exe()?).arg(HOLD).output()?;
+    Ok(String::from_utf8(out.stdout)?.trim().parse()?)
+}
+
+fn hold() -> Result<ExitCode> {
+    let mut renderer = Renderer::new(Options::default());
+    let mut page = renderer.render(&fleet(0)?);
+    // A second and third generation, as in life: the old page goes when the new one is there.
+    for generation in 1..3 {
+        page = renderer.render(&fleet(generation)?);
+    }
+    let gzip: usize = page.gzip().map(|b| b.len()).sum();
+    let status = fs::read_to_string("/proc/self/status")?;
+    let rss = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    println!("{}", rss.trim().trim_end_matches(" kB"));
+    black_box((renderer, page, gzip));
+    Ok(ExitCode::SUCCESS)
+}
