@@ -1,1 +1,173 @@
-//! Stub: filled by its own change.
+//! A page says exactly what the snapshot says, in the format that Prometheus reads, whatever came before.
+
+mod catalog;
+mod fleet;
+mod limit;
+mod own;
+mod parse;
+mod properties;
+
+use std::{env, fs, io::Read as _, path::Path};
+
+use alikafka_exporter::exposition::{Granularity, Naming, Options, Page, Renderer};
+use alikafka_exporter::snapshot::Snapshot;
+
+use parse::Parsed;
+
+fn render(options: Options, snapshot: &Snapshot) -> String {
+    text(&Renderer::new(options).render(snapshot))
+}
+
+fn text(page: &Page) -> String {
+    let plain = String::from_utf8(page.plain().flatten().collect()).unwrap();
+    assert_eq!(plain.len(), page.plain_len());
+    plain
+}
+
+/// Decodes one gzip member; more than one, or anything after it, is an error.
+fn gunzip(page: &Page) -> String {
+    let packed: Vec<u8> = page.gzip().flatten().collect();
+    let mut decoder = flate2::bufread::GzDecoder::new(&packed[..]);
+    let mut plain = String::new();
+    decoder.read_to_string(&mut plain).unwrap();
+    assert_eq!(decoder.into_inner(), &[] as &[u8], "nothing follows the member");
+    plain
+}
+
+/// Compares with a file under `tests/golden`; `UPDATE_GOLDEN=1` rewrites it instead.
+fn golden(name: &str, page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, page).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == page,
+        "{name} differs from the page; run with UPDATE_GOLDEN=1 and read the difference\n{page}"
+    );
+}
+
+fn everything() -> Options {
+    Options {
+        constant_labels: vec![("team".to_owned(), "plat\"form".to_owned())],
+        instance_tags: ["env", "成本", "中心", "owner name"].map(str::to_owned).to_vec(),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn the_whole_page_is_as_agreed() {
+    golden("fleet.prom", &render(everything(), &fleet::fleet()));
+}
+
+#[test]
+fn the_page_under_kafka_exporter_names_is_as_agreed() {
+    let options = Options { naming: Naming::KafkaExporter, ..everything() };
+    golden("fleet-kafka_exporter.prom", &render(options, &fleet::fleet()));
+}
+
+#[test]
+fn an_empty_fleet_is_an_empty_page() {
+    let page = Renderer::new(Options::default()).render(&Snapshot::default());
+    assert_eq!((text(&page).as_str(), gunzip(&page).as_str(), page.series()), ("", "", 0));
+}
+
+#[test]
+fn a_coarser_page_is_the_finest_one_without_the_finer_families() {
+    let finest = render(everything(), &fleet::fleet());
+    let without = |out: &dyn Fn(&str) -> bool| -> String {
+        finest.lines().filter(|line| !out(parse::name_of(line))).map(|l| format!("{l}\n")).collect()
+    };
+    let topic = render(Options { granularity: Granularity::Topic, ..everything() }, &fleet::fleet());
+    assert_eq!(topic, without(&|name| name.contains("_partition_")));
+    let group = render(Options { granularity: Granularity::Group, ..everything() }, &fleet::fleet());
+    let finer = |name: &str| {
+        name.contains("_partition_") || name.starts_with("alikafka_topic_") || name.contains("_group_topic_")
+    };
+    assert_eq!(group, without(&finer));
+    assert!(group.contains("alikafka_group_lag_messages{") && topic.contains("alikafka_topic_messages{"));
+}
+
+#[test]
+fn offsets_past_two_to_the_53_are_printed_to_the_last_digit() {
+    let page = Parsed::of(&render(Options::default(), &fleet::fleet()));
+    let value =
+        |name: &str| page.values(name, &[("topic", "orders"), ("partition", "1"), ("region", "cn-hangzhou")]);
+    assert_eq!(value("alikafka_topic_partition_end_offset"), ["9223372036854775807"]);
+    assert_eq!(value("alikafka_group_partition_offset"), ["9007199254740993"]);
+    assert_eq!(value("alikafka_group_partition_lag_messages"), ["9214364837600034814"]);
+}
+
+#[test]
+fn what_is_unknown_is_absent() {
+    let page = Parsed::of(&render(Options::default(), &fleet::fleet()));
+    for (name, labels) in [
+        ("alikafka_instance_up", [("instance_id", "alikafka-new")].as_slice()),
+        ("alikafka_instance_info", &[("instance_id", "alikafka-new")]),
+        ("alikafka_topic_groups", &[("topic", "dark")]),
+        ("alikafka_topic_messages", &[("topic", "dark")]),
+        ("alikafka_group_info", &[("group", "unlisted")]),
+        ("alikafka_group_lag_messages", &[("group", "never polled")]),
+        ("alikafka_group_partition_offset", &[("topic", "orders"), ("partition", "2")]),
+        (
+            "alikafka_group_partition_retention_margin_messages",
+            &[("topic", "orders"), ("partition", "0"), ("region", "cn-hangzhou")],
+        ),
+        ("alikafka_group_partition_lost_messages", &[("topic", "orders"), ("partition", "2")]),
+        ("alikafka_group_partition_lost_messages", &[("topic", "deleted")]),
+    ] {
+        assert_eq!(page.values(name, labels), [] as [&str; 0], "{name} {labels:?}");
+    }
+    assert_eq!(page.values("alikafka_topic_groups", &[("topic", "unread")]), ["0"]);
+}
+
+#[test]
+fn lost_messages_and_margin_come_from_the_oldest_offset_held() {
+    let page = Parsed::of(&render(Options::default(), &fleet::fleet()));
+    let value = |name: &str, partition| {
+        page.values(name, &[("topic", "orders"), ("partition", partition), ("region", "cn-hangzhou")])
+    };
+    assert_eq!(value("alikafka_group_partition_lost_messages", "0"), ["40"]);
+    assert_eq!(value("alikafka_group_partition_lost_messages", "1"), ["0"]);
+    assert_eq!(value("alikafka_group_partition_retention_margin_messages", "1"), ["9007199254740893"]);
+}
+
+#[test]
+fn a_tail_belongs_to_the_page_plain_and_packed() {
+    let page = Renderer::new(Options::default()).render(&fleet::fleet());
+    let with = page.with_tail("# TYPE own gauge\nown 1\n");
+    assert_eq!(text(&with), format!("{}# TYPE own gauge\nown 1\n", text(&page)));
+    assert_eq!(gunzip(&with), text(&with));
+    assert_eq!(gunzip(&page), text(&page), "the page itself is as it was");
+    assert_eq!(with.series(), page.series());
+}
+
+#[test]
+fn a_constant_label_that_would_spoil_the_page_is_left_out() {
+    let labels = ["region", "account", "consumergroup", "le", "0day", "__name__", "tag_env", "team", "team"];
+    let options = Options {
+        constant_labels: labels.iter().map(|l| ((*l).to_owned(), "x".to_owned())).collect(),
+        ..Options::default()
+    };
+    let page = Parsed::of(&render(options, &fleet::fleet()));
+    for sample in &page.samples {
+        assert_eq!(sample.labels.get("team").map(String::as_str), Some("x"));
+        assert!(!sample.labels.contains_key("0day") && !sample.labels.contains_key("le"));
+        assert_ne!(sample.labels.get("region").map(String::as_str), Some("x"));
+    }
+}
+
+#[test]
+fn free_text_is_cut_at_a_character_and_names_are_not() {
+    let page = Parsed::of(&render(Options::default(), &fleet::long_names()));
+    let info = page.samples.iter().find(|s| s.name == "alikafka_instance_info").unwrap();
+    assert_eq!(info.labels["name"], "名".repeat(256));
+    let topic = page.samples.iter().find(|s| s.name == "alikafka_topic_info").unwrap();
+    assert_eq!(topic.labels["topic"], "题".repeat(512));
+}
+
+#[test]
+fn the_number_of_series_is_what_the_page_holds() {
+    let page = Renderer::new(everything()).render(&fleet::fleet());
+    assert_eq!(page.series(), Parsed::of(&text(&page)).samples.len() as u64);
+}
