@@ -1,5 +1,7 @@
 //! A page says exactly what the snapshot says, in the format that Prometheus reads, whatever came before.
 
+#![cfg(test)]
+
 mod catalog;
 mod fleet;
 mod limit;
