@@ -89,7 +89,7 @@ impl Own {
     /// If the catalog contradicts itself, which a test rules out.
     pub fn new(options: &Options) -> Result<Self, Error> {
         let constant: HashMap<String, String> =
-            usable_labels(options.constant_labels.clone()).into_iter().map(|(n, v)| (n, clean(&v))).collect();
+            usable_labels(options.constant_labels.clone()).into_iter().collect();
         let registry = Registry::new_custom(None, (!constant.is_empty()).then_some(constant))?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let make = Maker { registry: &registry, options };
@@ -245,7 +245,7 @@ impl Own {
 
     fn with_account(&self, account: Option<&AccountName>) -> Vec<String> {
         if self.accounts_are_named {
-            vec![clean(account.map_or("", AccountName::as_str))]
+            vec![account.map_or("", AccountName::as_str).to_owned()]
         } else {
             Vec::new()
         }
@@ -310,11 +310,6 @@ fn remove<T: MetricVecBuilder>(vec: &MetricVec<T>, gone: &[(&str, &str)]) {
             }
         }
     }
-}
-
-/// A label value without what the format cannot say; see the page's own escapes.
-fn clean(value: &str) -> String {
-    value.replace('\0', "\u{fffd}")
 }
 
 /// A time in seconds, as a gauge holds it.

@@ -247,16 +247,14 @@ fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b'"');
 }
 
-/// Escapes what would end a line or a label. The format has no escape for NUL, and Prometheus drops a
-/// whole page that holds one, so it becomes the replacement character.
+/// Escapes what would end a line or a label; all else, control characters and NUL too, stands for itself.
 fn push_escaped(out: &mut Vec<u8>, value: &str, quotes: bool) {
     let mut rest = value.as_bytes();
-    let special = |b: &u8| matches!(b, b'\\' | b'\n' | 0) || (quotes && *b == b'"');
+    let special = |b: &u8| matches!(b, b'\\' | b'\n') || (quotes && *b == b'"');
     while let Some(at) = rest.iter().position(special) {
         out.extend_from_slice(&rest[..at]);
         match rest[at] {
             b'\n' => out.extend_from_slice(b"\\n"),
-            0 => out.extend_from_slice("\u{fffd}".as_bytes()),
             other => out.extend_from_slice(&[b'\\', other]),
         }
         rest = &rest[at + 1..];
@@ -296,7 +294,7 @@ mod tests {
     fn only_what_breaks_a_line_is_escaped() {
         let mut label = Vec::new();
         push_label(&mut label, "a", "订单 \"x\"\\\n\0\t");
-        assert_eq!(String::from_utf8(label).unwrap(), ",a=\"订单 \\\"x\\\"\\\\\\n\u{fffd}\t\"");
+        assert_eq!(String::from_utf8(label).unwrap(), ",a=\"订单 \\\"x\\\"\\\\\\n\0\t\"");
         let mut help = Vec::new();
         push_escaped(&mut help, "a \"b\" \\ \n", false);
         assert_eq!(String::from_utf8(help).unwrap(), "a \"b\" \\\\ \\n");
