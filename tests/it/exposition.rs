@@ -4,6 +4,7 @@
 
 mod catalog;
 mod fleet;
+mod incremental;
 mod limit;
 mod own;
 mod parse;

@@ -1,0 +1,88 @@
+//! A page that is made from the one before is the page that would be made anew.
+
+use std::sync::Arc;
+
+use alikafka_exporter::exposition::{Options, Page, Renderer};
+use alikafka_exporter::snapshot::{InstanceView, Snapshot};
+
+use super::{fleet, gunzip, render, text};
+
+fn fleet_of(instances: &[Arc<InstanceView>]) -> Snapshot {
+    let mut region = fleet::region_view(None, "cn-hangzhou", Vec::new());
+    region.instances = instances.to_vec();
+    Snapshot { regions: vec![Arc::new(region)] }
+}
+
+/// An instance with one topic that holds the offsets from `start` on, and one group that has read 50.
+fn instance(id: &str, since: u64, start: i64) -> InstanceView {
+    let mut view = fleet::instance_view(id, since);
+    view.topics =
+        vec![Arc::new(fleet::topic_view("t", since + 1, vec![fleet::topic_partition(0, start, 90, 1)]))];
+    let lag = fleet::topic_lag("t", Some(40), vec![fleet::partition_lag(0, 50, Some(40), 1)]);
+    view.groups = vec![Arc::new(fleet::group_view("g", since + 2, Some(40), vec![lag]))];
+    view
+}
+
+fn pointers(page: &Page) -> Vec<*const u8> {
+    page.plain().map(|b| b.as_ptr()).collect()
+}
+
+#[test]
+fn a_topic_that_moved_moves_the_retention_of_a_group_that_did_not() {
+    let before = instance("i", 1, 10);
+    let after = InstanceView { topics: instance("i", 1, 60).topics, ..before.clone() };
+    let mut renderer = Renderer::new(Options::default());
+    let page = text(&renderer.render(&fleet_of(&[Arc::new(before)])));
+    assert!(page.contains("alikafka_group_partition_retention_margin_messages{"), "{page}");
+    let snapshot = fleet_of(&[Arc::new(after)]);
+    let page = text(&renderer.render(&snapshot));
+    assert!(!page.contains("retention_margin") && page.contains("partition=\"0\"} 10\n"), "{page}");
+    assert_eq!(page, render(Options::default(), &snapshot));
+}
+
+#[test]
+fn a_limit_that_tightens_reaches_instances_that_did_not_change() {
+    let old = instance("old", 1, 10);
+    let young = Arc::new(instance("young", 10, 10));
+    let snapshot = fleet_of(&[Arc::new(old.clone()), Arc::clone(&young)]);
+    let all = Renderer::new(Options::default()).render(&snapshot).series();
+    let options = || Options { max_series: Some(all), ..Options::default() };
+    let mut renderer = Renderer::new(options());
+    assert_eq!(renderer.render(&snapshot).cut(), 0);
+    let mut grown = old;
+    let partitions = (0..9).map(|p| fleet::topic_partition(p, 1, 2, 3)).collect();
+    grown.topics = vec![Arc::new(fleet::topic_view("t", 2, partitions))];
+    let snapshot = fleet_of(&[Arc::new(grown), young]);
+    let page = renderer.render(&snapshot);
+    assert!(page.cut() > 0 && page.series() <= all);
+    assert_eq!(text(&page), render(options(), &snapshot));
+}
+
+#[test]
+fn instances_come_and_go_between_those_that_stay() {
+    let all: Vec<_> = (0..5).map(|i| Arc::new(instance(&format!("i-{i}"), i * 10, 10))).collect();
+    let mut renderer = Renderer::new(Options::default());
+    for shown in [&[0, 1][..], &[0, 1, 2], &[0, 1, 2], &[1, 2], &[1, 2, 3, 4], &[0, 4], &[], &[0, 1, 2, 3, 4]]
+    {
+        let snapshot = fleet_of(&shown.iter().map(|i| Arc::clone(&all[*i])).collect::<Vec<_>>());
+        let page = renderer.render(&snapshot);
+        assert_eq!(text(&page), render(Options::default(), &snapshot), "{shown:?}");
+        assert_eq!(gunzip(&page), text(&page));
+    }
+}
+
+#[test]
+fn what_did_not_change_is_the_same_memory() {
+    let stays: Vec<_> = (0..3).map(|i| Arc::new(instance(&format!("i-{i}"), i * 10, 10))).collect();
+    let mut renderer = Renderer::new(Options::default());
+    let first = renderer.render(&fleet_of(&stays));
+    let again = renderer.render(&fleet_of(&stays));
+    assert_eq!(pointers(&first), pointers(&again));
+    let rebuilt: Vec<_> = (0..3).map(|i| Arc::new(instance(&format!("i-{i}"), i * 10, 10))).collect();
+    assert_eq!(pointers(&first), pointers(&renderer.render(&fleet_of(&rebuilt))), "equal text is kept");
+    let mut changed = stays.clone();
+    changed[1] = Arc::new(instance("i-1", 10, 60));
+    let kept = pointers(&renderer.render(&fleet_of(&changed)));
+    let shared = kept.iter().filter(|p| pointers(&first).contains(p)).count();
+    assert!(shared > kept.len() / 2, "only what the change touches is new: {shared} of {}", kept.len());
+}
