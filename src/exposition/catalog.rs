@@ -231,7 +231,7 @@ pub fn is_free_label(name: &str) -> bool {
     valid && !taken
 }
 
-/// The table for people, as Markdown.
+/// The table for people, as Markdown, with what holds for all rows.
 #[must_use]
 pub fn markdown() -> String {
     let mut out =
@@ -249,6 +249,10 @@ pub fn markdown() -> String {
             f.help.replace('|', "\\|")
         );
     }
+    out.push_str(
+        "\nWhere accounts are named, `account` is the first label of every series that belongs to one. Under \
+         `metrics.naming: kafka_exporter` the label `group` of a renamed metric is `consumergroup`.\n",
+    );
     out
 }
 

@@ -65,7 +65,6 @@ pub struct Options {
 pub struct Renderer {
     max_series: Option<u64>,
     tags: Vec<(String, String)>,
-    naming: Naming,
     shown: Families,
     /// HELP and TYPE of each family of topics and groups.
     headers: Vec<Segment>,
@@ -133,7 +132,6 @@ impl Renderer {
         Self {
             max_series,
             tags: tag_labels(instance_tags),
-            naming,
             shown: Families::of(FAMILIES.iter().filter(|f| is_drawn(f)).filter(shown).map(|f| f.id)),
             headers: headers.collect(),
             fleet: TextSink::new(naming, &constant, true),
@@ -274,12 +272,6 @@ impl Renderer {
         }
         page
     }
-
-    /// The names that the pages use.
-    #[must_use]
-    pub fn naming(&self) -> Naming {
-        self.naming
-    }
 }
 
 /// What the limit leaves out.
@@ -296,8 +288,9 @@ struct Row {
     id: Id,
     before: Vec<Joined>,
     joined: Vec<Joined>,
-    /// Which instances' pieces are to be joined next, and their length.
+    /// Which instances' pieces are to be joined next.
     small: Vec<usize>,
+    /// How long those are together, in bytes.
     waiting: usize,
     out: Vec<Segment>,
 }
