@@ -155,7 +155,7 @@ fn expected(snapshot: &Snapshot) -> Vec<Sample> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn a_page_read_back_says_what_the_snapshot_says(
