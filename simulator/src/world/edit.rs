@@ -1,0 +1,515 @@
+//! What can be done to the world by hand, and what churn does to it by itself.
+
+use std::{error::Error, fmt};
+
+use rand::RngExt;
+
+use super::{
+    Instance, Topic, World,
+    group::{Consumer, Cursor, Group, Rebalances},
+    log::{Flow, Log},
+    names,
+};
+use crate::{clock::millis, options::Churn};
+
+/// Messages that retention removes at once, for objects made by hand.
+const SEGMENT: i64 = 1_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// The object to change does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownObject {
+    /// What it is: region, instance, topic, group or partition.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for UnknownObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no {} {:?} in the simulated world", self.kind, self.name)
+    }
+}
+
+impl Error for UnknownObject {}
+
+fn unknown(kind: &'static str, name: impl fmt::Display) -> UnknownObject {
+    UnknownObject { kind, name: name.to_string() }
+}
+
+/// An instance to be made.
+#[derive(Debug, Clone)]
+pub struct InstanceSpec {
+    /// `InstanceId`.
+    pub id: String,
+    /// `Name`.
+    pub name: String,
+    /// `ServiceStatus`; default 5, running.
+    pub service_status: i64,
+    /// `ViewInstanceStatusCode`; default 2, running.
+    pub view_status: Option<i64>,
+    /// Whether it tells no `LastTimestamp`.
+    pub serverless: bool,
+    /// `Tags`.
+    pub tags: Vec<(String, String)>,
+    /// `MsgRetain`, in hours; also when messages go.
+    pub retention_hours: u32,
+}
+
+impl InstanceSpec {
+    /// A running instance with this id, which is its name too.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            service_status: 5,
+            view_status: Some(2),
+            serverless: false,
+            tags: Vec::new(),
+            retention_hours: 72,
+        }
+    }
+}
+
+/// A topic to be made.
+#[derive(Debug, Clone)]
+pub struct TopicSpec {
+    /// `Topic`.
+    pub name: String,
+    /// `PartitionNum`.
+    pub partitions: u32,
+    /// How each partition is written from now on.
+    pub flow: Flow,
+    /// `LocalTopic`.
+    pub local: bool,
+    /// `CompactTopic`; retention removes nothing then.
+    pub compact: bool,
+    /// First offset of each partition.
+    pub base_offset: i64,
+}
+
+impl TopicSpec {
+    /// An empty topic that nobody writes.
+    #[must_use]
+    pub fn new(name: &str, partitions: u32) -> Self {
+        let name = name.to_owned();
+        Self { name, partitions, flow: Flow::IDLE, local: false, compact: false, base_offset: 0 }
+    }
+}
+
+/// A group to be made.
+#[derive(Debug, Clone)]
+pub struct GroupSpec {
+    /// `ConsumerId`.
+    pub name: String,
+    /// How it reads.
+    pub consumer: Consumer,
+    /// The topics it reads; those that do not exist are left out.
+    pub topics: Vec<String>,
+    /// Where it begins.
+    pub from: Position,
+}
+
+impl GroupSpec {
+    /// A healthy group at the end of these topics.
+    #[must_use]
+    pub fn new(name: &str, topics: &[&str]) -> Self {
+        let topics = topics.iter().map(|t| (*t).to_owned()).collect();
+        Self { name: name.to_owned(), consumer: Consumer::Healthy, topics, from: Position::End }
+    }
+}
+
+/// A place in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// The oldest message that is held.
+    Start,
+    /// Where the next message goes.
+    End,
+    /// This offset, whether it exists or not.
+    At(i64),
+    /// So many messages before where the group is; not below 0.
+    Back(i64),
+    /// Nothing committed, told as -1.
+    Nothing,
+    /// Nothing committed, and the partition is not told at all.
+    Absent,
+}
+
+impl Position {
+    fn cursor(self, log: &Log, was: Option<i64>, now: i64) -> Cursor {
+        let committed = match self {
+            Self::Start => Some(log.start(now)),
+            Self::End => Some(log.end(now)),
+            Self::At(offset) => Some(offset),
+            Self::Back(n) => was.map(|c| c.saturating_sub(n).max(0)),
+            Self::Nothing | Self::Absent => None,
+        };
+        Cursor::new(committed, self != Self::Absent, !matches!(self, Self::Nothing | Self::Absent), now)
+    }
+}
+
+impl World {
+    fn to_change(&mut self, instance_id: &str) -> Result<&mut Instance, UnknownObject> {
+        self.instance_mut(instance_id).ok_or_else(|| unknown("instance", instance_id))
+    }
+
+    /// Moves the world to a moment; the past stays as it was.
+    pub(crate) fn advance_to(&mut self, t: i64) {
+        while let Some((at, what)) = self.churn.next(t) {
+            self.now_ms = self.now_ms.max(at);
+            self.churn_once(what);
+        }
+        self.now_ms = self.now_ms.max(t);
+    }
+
+    /// Makes a region exist.
+    pub fn add_region(&mut self, region: &str) {
+        self.regions.entry(region.to_owned()).or_default();
+    }
+
+    /// Makes an instance without topics and groups, replacing one of the same id.
+    pub fn add_instance(&mut self, region: &str, spec: InstanceSpec) {
+        let now = self.now_ms;
+        let instance = Instance {
+            id: spec.id.clone(),
+            name: spec.name,
+            region: region.to_owned(),
+            service_status: spec.service_status,
+            view_status: spec.view_status,
+            serverless: spec.serverless,
+            spec_type: if spec.serverless { "serverless" } else { "professional" }.to_owned(),
+            paid_type: if spec.serverless { 3 } else { 1 },
+            deploy_type: 5,
+            version: "2.6.2".to_owned(),
+            disk_gb: 900,
+            retention_hours: i64::from(spec.retention_hours),
+            created_ms: now,
+            expires_ms: now + 365 * DAY_MS,
+            tags: spec.tags,
+            topics: Default::default(),
+            groups: Default::default(),
+        };
+        self.homes.insert(spec.id.clone(), region.to_owned());
+        self.regions.entry(region.to_owned()).or_default().insert(spec.id, instance);
+    }
+
+    /// Deletes an instance with all it holds.
+    ///
+    /// # Errors
+    /// If there is none of this id.
+    pub fn delete_instance(&mut self, instance_id: &str) -> Result<(), UnknownObject> {
+        let region = self.homes.remove(instance_id).ok_or_else(|| unknown("instance", instance_id))?;
+        self.regions.entry(region).or_default().remove(instance_id);
+        Ok(())
+    }
+
+    /// Gives an instance another name.
+    ///
+    /// # Errors
+    /// If there is none of this id.
+    pub fn rename_instance(&mut self, instance_id: &str, name: &str) -> Result<(), UnknownObject> {
+        name.clone_into(&mut self.to_change(instance_id)?.name);
+        Ok(())
+    }
+
+    /// Sets `ServiceStatus` and `ViewInstanceStatusCode`.
+    ///
+    /// # Errors
+    /// If there is none of this id.
+    pub fn set_instance_status(&mut self, instance_id: &str, service: i64, view: Option<i64>) -> Result<(), UnknownObject> {
+        let instance = self.to_change(instance_id)?;
+        (instance.service_status, instance.view_status) = (service, view);
+        Ok(())
+    }
+
+    /// Makes a topic, replacing one of the same name.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub fn add_topic(&mut self, instance_id: &str, spec: TopicSpec) -> Result<(), UnknownObject> {
+        let now = self.now_ms;
+        let instance = self.to_change(instance_id)?;
+        let keep = (!spec.compact).then(|| instance.retention_ms());
+        let logs = (0..spec.partitions).map(|_| Log::new(spec.base_offset, now, spec.flow, SEGMENT, keep)).collect();
+        let topic = Topic {
+            name: spec.name.clone(),
+            local: spec.local,
+            compact: spec.compact,
+            automatic: false,
+            created_ms: now,
+            remark: String::new(),
+            tags: Vec::new(),
+            logs,
+        };
+        instance.topics.insert(spec.name, topic);
+        Ok(())
+    }
+
+    /// Deletes a topic, and what groups have committed on it.
+    ///
+    /// # Errors
+    /// If there is no such instance or topic.
+    pub fn delete_topic(&mut self, instance_id: &str, topic: &str) -> Result<(), UnknownObject> {
+        let instance = self.to_change(instance_id)?;
+        instance.topics.remove(topic).ok_or_else(|| unknown("topic", topic))?;
+        for group in instance.groups.values_mut() {
+            group.reads.remove(topic);
+        }
+        Ok(())
+    }
+
+    /// Deletes a topic and makes it again, empty, its offsets from 0. With `keep_committed` the groups'
+    /// committed offsets stay, now beyond the end; without, nothing is committed until they read on.
+    ///
+    /// # Errors
+    /// If there is no such instance or topic.
+    pub fn recreate_topic(&mut self, instance_id: &str, topic: &str, keep_committed: bool) -> Result<(), UnknownObject> {
+        let now = self.now_ms;
+        self.edit_topic(instance_id, topic, |t, keep| {
+            for log in &mut t.logs {
+                *log = Log::new(0, now, log.flow(now), SEGMENT, keep);
+            }
+            t.created_ms = now;
+        })?;
+        for group in self.to_change(instance_id)?.groups.values_mut() {
+            for cursor in group.reads.get_mut(topic).into_iter().flatten() {
+                cursor.put(cursor.committed.filter(|_| keep_committed), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds empty partitions to a topic; each is written like partition 0.
+    ///
+    /// # Errors
+    /// If there is no such instance or topic.
+    pub fn add_partitions(&mut self, instance_id: &str, topic: &str, more: u32) -> Result<(), UnknownObject> {
+        let now = self.now_ms;
+        self.edit_topic(instance_id, topic, |t, keep| {
+            let flow = t.logs.first().map_or(Flow::IDLE, |l| l.flow(now));
+            t.logs.extend((0..more).map(|_| Log::new(0, now, flow, SEGMENT, keep)));
+        })
+    }
+
+    /// Changes how each partition of a topic is written from now on.
+    ///
+    /// # Errors
+    /// If there is no such instance or topic.
+    pub fn set_flow(&mut self, instance_id: &str, topic: &str, flow: Flow) -> Result<(), UnknownObject> {
+        let now = self.now_ms;
+        self.edit_topic(instance_id, topic, |t, _| t.logs.iter_mut().for_each(|l| l.set_flow(now, flow)))
+    }
+
+    /// Writes messages into one partition at once.
+    ///
+    /// # Errors
+    /// If there is no such instance, topic or partition.
+    pub fn append(&mut self, instance_id: &str, topic: &str, partition: u32, messages: i64) -> Result<(), UnknownObject> {
+        let now = self.now_ms;
+        self.edit_log(instance_id, topic, partition, |l| l.append(now, messages))
+    }
+
+    /// Removes the messages of one partition before an offset, as retention would.
+    ///
+    /// # Errors
+    /// If there is no such instance, topic or partition.
+    pub fn delete_records(&mut self, instance_id: &str, topic: &str, partition: u32, before: i64) -> Result<(), UnknownObject> {
+        let now = self.now_ms;
+        self.edit_log(instance_id, topic, partition, |l| l.delete_before(now, before))
+    }
+
+    fn edit_log(&mut self, instance_id: &str, topic: &str, partition: u32, edit: impl FnOnce(&mut Log)) -> Result<(), UnknownObject> {
+        let mut found = false;
+        self.edit_topic(instance_id, topic, |t, _| {
+            if let Some(log) = t.logs.get_mut(partition as usize) {
+                edit(log);
+                found = true;
+            }
+        })?;
+        if found { Ok(()) } else { Err(unknown("partition", partition)) }
+    }
+
+    fn edit_topic(&mut self, instance_id: &str, topic: &str, edit: impl FnOnce(&mut Topic, Option<i64>)) -> Result<(), UnknownObject> {
+        let now = self.now_ms;
+        let instance = self.to_change(instance_id)?;
+        // What was committed until now was committed on the topic as it was.
+        instance.settle_readers(topic, now);
+        let retention = instance.retention_ms();
+        let t = instance.topics.get_mut(topic).ok_or_else(|| unknown("topic", topic))?;
+        let keep = (!t.compact).then_some(retention);
+        edit(t, keep);
+        Ok(())
+    }
+
+    /// Makes a group, replacing one of the same id.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub fn add_group(&mut self, instance_id: &str, spec: GroupSpec) -> Result<(), UnknownObject> {
+        let (now, commit_ms) = (self.now_ms, millis(self.options.commit_interval).max(1));
+        let instance = self.to_change(instance_id)?;
+        let topics = &instance.topics;
+        let reads = spec.topics.iter().filter_map(|name| {
+            let cursors = topics.get(name)?.logs.iter().map(|l| spec.from.cursor(l, None, now)).collect();
+            Some((name.clone(), cursors))
+        });
+        let group = Group {
+            name: spec.name.clone(),
+            created_ms: now,
+            remark: String::new(),
+            tags: Vec::new(),
+            automatic: false,
+            consumer: spec.consumer,
+            members: i64::from(spec.consumer != Consumer::Stopped),
+            rebalances: Rebalances { period_ms: None, duration_ms: 0, forced: Vec::new() },
+            reads: reads.collect(),
+            commit_ms,
+            phase_ms: now,
+        };
+        instance.groups.insert(spec.name, group);
+        Ok(())
+    }
+
+    /// Deletes a group.
+    ///
+    /// # Errors
+    /// If there is no such instance or group.
+    pub fn delete_group(&mut self, instance_id: &str, group: &str) -> Result<(), UnknownObject> {
+        let gone = self.to_change(instance_id)?.groups.remove(group);
+        gone.map(|_| ()).ok_or_else(|| unknown("group", group))
+    }
+
+    fn edit_group(&mut self, instance_id: &str, group: &str) -> Result<(&mut Group, i64), UnknownObject> {
+        let now = self.now_ms;
+        let instance = self.to_change(instance_id)?;
+        instance.settle_group(group, now);
+        instance.groups.get_mut(group).map(|g| (g, now)).ok_or_else(|| unknown("group", group))
+    }
+
+    /// Changes how a group reads from now on: stall it, stop it, let it resume.
+    ///
+    /// # Errors
+    /// If there is no such instance or group.
+    pub fn set_consumer(&mut self, instance_id: &str, group: &str, consumer: Consumer) -> Result<(), UnknownObject> {
+        let (g, now) = self.edit_group(instance_id, group)?;
+        g.set_consumer(consumer, now);
+        Ok(())
+    }
+
+    /// Lets a group rebalance from now on, for so many milliseconds.
+    ///
+    /// # Errors
+    /// If there is no such instance or group.
+    pub fn rebalance(&mut self, instance_id: &str, group: &str, duration_ms: i64) -> Result<(), UnknownObject> {
+        let (g, now) = self.edit_group(instance_id, group)?;
+        g.rebalances.forced.push((now, duration_ms));
+        Ok(())
+    }
+
+    /// Puts all committed offsets of a group elsewhere, as an operator's reset does.
+    ///
+    /// # Errors
+    /// If there is no such instance or group.
+    pub fn reset_offsets(&mut self, instance_id: &str, group: &str, to: Position) -> Result<(), UnknownObject> {
+        self.edit_group(instance_id, group)?;
+        let now = self.now_ms;
+        let Instance { topics, groups, .. } = self.to_change(instance_id)?;
+        for (topic, cursors) in groups.get_mut(group).into_iter().flat_map(|g| &mut g.reads) {
+            let Some(t) = topics.get(topic) else { continue };
+            for (cursor, log) in cursors.iter_mut().zip(&t.logs) {
+                *cursor = to.cursor(log, cursor.committed, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts one committed offset of a group.
+    ///
+    /// # Errors
+    /// If there is no such instance, group or topic, or the partition is not read.
+    pub fn set_committed(&mut self, instance_id: &str, group: &str, topic: &str, partition: u32, to: Position) -> Result<(), UnknownObject> {
+        self.edit_group(instance_id, group)?;
+        let now = self.now_ms;
+        let Instance { topics, groups, .. } = self.to_change(instance_id)?;
+        let log = topics.get(topic).ok_or_else(|| unknown("topic", topic))?.logs.get(partition as usize);
+        let cursor = groups.get_mut(group).and_then(|g| g.reads.get_mut(topic)?.get_mut(partition as usize));
+        let (Some(log), Some(cursor)) = (log, cursor) else { return Err(unknown("partition", partition)) };
+        *cursor = to.cursor(log, cursor.committed, now);
+        Ok(())
+    }
+
+    fn churn_once(&mut self, what: Kind) {
+        let homes = self.regions.values().flatten().filter(|(_, i)| i.in_service());
+        let ids: Vec<String> = homes.map(|(id, _)| id.clone()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = ids[self.rng.random_range(0..ids.len())].clone();
+        self.churn.made += 1;
+        let name = format!("churn-{}-{}", self.churn.made, names::topic(self.churn.made, self.options.strange_names));
+        let made = match what {
+            Kind::Topic => {
+                let flow = Flow::per_second(self.rng.random_range(1..20));
+                let spec = TopicSpec { flow, ..TopicSpec::new(&name, self.options.partitions_per_topic) };
+                self.add_topic(&id, spec)
+            }
+            Kind::Group => {
+                let topic = self.topics(&id).first().cloned().unwrap_or_default();
+                self.add_group(&id, GroupSpec::new(&name, &[&topic]))
+            }
+        };
+        if made.is_ok() {
+            self.churn.living.push((what, id, name));
+        }
+        // Some of those made live on for a while, so that lists change at both ends.
+        let of_kind = self.churn.living.iter().filter(|(k, ..)| *k == what).count();
+        if of_kind > 3
+            && let Some(oldest) = self.churn.living.iter().position(|(k, ..)| *k == what)
+        {
+            let (_, id, name) = self.churn.living.remove(oldest);
+            // One that was deleted by hand, alone or with its instance, is gone already.
+            let _ = match what {
+                Kind::Topic => self.delete_topic(&id, &name),
+                Kind::Group => self.delete_group(&id, &name),
+            };
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Topic,
+    Group,
+}
+
+/// When churn comes next, and what it has made.
+#[derive(Debug)]
+pub(crate) struct ChurnState {
+    /// (kind, period in ms, next moment)
+    due: Vec<(Kind, i64, i64)>,
+    made: usize,
+    living: Vec<(Kind, String, String)>,
+}
+
+impl ChurnState {
+    pub(crate) fn new(churn: Churn, epoch_ms: i64) -> Self {
+        let kinds = [(Kind::Topic, churn.topics_per_hour), (Kind::Group, churn.groups_per_hour)];
+        let due = kinds.into_iter().filter(|(_, n)| *n > 0).map(|(kind, per_hour)| {
+            let period = (3_600_000 / i64::from(per_hour)).max(1);
+            (kind, period, epoch_ms + period)
+        });
+        Self { due: due.collect(), made: 0, living: Vec::new() }
+    }
+
+    fn next(&mut self, until: i64) -> Option<(i64, Kind)> {
+        let (kind, period, at) = self.due.iter_mut().min_by_key(|(.., at)| *at)?;
+        if *at > until {
+            return None;
+        }
+        let now = *at;
+        *at += *period;
+        Some((now, *kind))
+    }
+}

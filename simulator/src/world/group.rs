@@ -1,0 +1,333 @@
+//! Consumer groups: how their committed offsets move. Offsets move only on a grid of commits, so that the
+//! world depends on its time and not on how often it was looked at.
+
+use std::collections::BTreeMap;
+
+use super::{
+    log::Log,
+    truth::{GroupPartitionTruth, GroupTopicTruth, GroupTruth},
+};
+
+/// How a group reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consumer {
+    /// Reads to the end at each commit.
+    Healthy,
+    /// Reads at a part of the mean rate of what is written: below 100 % it falls behind, above it catches up.
+    Paced {
+        /// Rate in percent of the mean write rate.
+        percent: u32,
+    },
+    /// Has members, commits nothing.
+    Stalled,
+    /// Has no members, commits nothing.
+    Stopped,
+    /// Healthy, but stalled for the first part of each period.
+    Flapping {
+        /// Length of the period, in milliseconds.
+        period_ms: i64,
+        /// Length of the stall, in milliseconds.
+        stalled_ms: i64,
+    },
+}
+
+/// When a group rebalances: members come and go, and nothing is committed meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct Rebalances {
+    pub(crate) period_ms: Option<i64>,
+    pub(crate) duration_ms: i64,
+    /// Rebalances asked for by hand: (from, how long).
+    pub(crate) forced: Vec<(i64, i64)>,
+}
+
+/// One consumer group.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) created_ms: i64,
+    pub(crate) remark: String,
+    pub(crate) tags: Vec<(String, String)>,
+    pub(crate) automatic: bool,
+    pub(crate) consumer: Consumer,
+    pub(crate) members: i64,
+    pub(crate) rebalances: Rebalances,
+    pub(crate) reads: BTreeMap<String, Vec<Cursor>>,
+    /// Grid of commits: every `commit_ms`, from `phase_ms` on.
+    pub(crate) commit_ms: i64,
+    pub(crate) phase_ms: i64,
+}
+
+/// How far a group has read one partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Cursor {
+    pub(crate) committed: Option<i64>,
+    /// Whether the service lists the partition although nothing is committed.
+    pub(crate) listed: bool,
+    /// Whether anybody reads it at all.
+    pub(crate) active: bool,
+    /// Reading at a pace goes on from here.
+    anchor: (i64, i64),
+    settled_ms: i64,
+}
+
+impl Cursor {
+    pub(crate) fn new(committed: Option<i64>, listed: bool, active: bool, now: i64) -> Self {
+        Self { committed, listed, active, anchor: (now, committed.unwrap_or(0)), settled_ms: now }
+    }
+
+    /// Puts the position, and lets the consumer go on from there.
+    pub(crate) fn put(&mut self, committed: Option<i64>, now: i64) {
+        self.committed = committed;
+        self.anchor_here(now);
+    }
+
+    fn anchor_here(&mut self, now: i64) {
+        self.anchor = (now, self.committed.unwrap_or(0));
+        self.settled_ms = now;
+    }
+}
+
+impl Group {
+    fn grid_at_or_before(&self, t: i64) -> i64 {
+        t - (t - self.phase_ms).rem_euclid(self.commit_ms)
+    }
+
+    fn rebalance_at(&self, t: i64) -> Option<(i64, i64)> {
+        let forced = self.rebalances.forced.iter().rev().find(|(from, long)| (*from..from + long).contains(&t));
+        forced.copied().or_else(|| {
+            let period = self.rebalances.period_ms?;
+            let from = t - (t - self.created_ms).rem_euclid(period);
+            (t - from < self.rebalances.duration_ms).then_some((from, self.rebalances.duration_ms))
+        })
+    }
+
+    fn paused(&self, t: i64) -> bool {
+        let stalled = match self.consumer {
+            Consumer::Flapping { period_ms, stalled_ms } => {
+                (t - self.created_ms).rem_euclid(period_ms.max(1)) < stalled_ms
+            }
+            _ => false,
+        };
+        stalled || self.rebalance_at(t).is_some()
+    }
+
+    /// Moves the committed offsets of one topic to `now`.
+    pub(crate) fn settle_topic(&mut self, topic: &str, logs: &[Log], now: i64) {
+        let Some(mut cursors) = self.reads.remove(topic) else { return };
+        // Partitions that were added since: they are read like the others.
+        while cursors.len() < logs.len() {
+            cursors.push(Cursor::new(None, true, true, now));
+        }
+        cursors.truncate(logs.len());
+        for (cursor, log) in cursors.iter_mut().zip(logs) {
+            self.settle(cursor, log, now);
+        }
+        self.reads.insert(topic.to_owned(), cursors);
+    }
+
+    fn settle(&self, cursor: &mut Cursor, log: &Log, now: i64) {
+        let first = self.grid_at_or_before(cursor.settled_ms) + self.commit_ms;
+        let last = self.grid_at_or_before(now);
+        if !cursor.active || first > last {
+            return;
+        }
+        cursor.settled_ms = now;
+        match self.consumer {
+            Consumer::Stalled | Consumer::Stopped => {}
+            Consumer::Healthy | Consumer::Flapping { .. } => {
+                let mut t = last;
+                while t >= first && self.paused(t) {
+                    t -= self.commit_ms;
+                }
+                if t >= first {
+                    cursor.committed = Some(log.end(t));
+                    cursor.anchor = (t, log.end(t));
+                }
+            }
+            Consumer::Paced { percent } => {
+                let mut t = first;
+                while t <= last {
+                    let here = cursor.committed.unwrap_or_else(|| log.start(t));
+                    if self.paused(t) {
+                        cursor.anchor = (t, here);
+                    } else {
+                        let per_hour = i128::from(log.flow(t).mean_per_hour()) * i128::from(percent) / 100;
+                        let read = per_hour * i128::from(t - cursor.anchor.0) / 3_600_000;
+                        let from = if cursor.committed.is_some() { cursor.anchor.1 } else { here };
+                        let at = from.saturating_add(i64::try_from(read).unwrap_or(i64::MAX));
+                        // What retention removed is skipped, what is not written yet is waited for.
+                        let to = at.max(log.start(t)).min(log.end(t));
+                        if to != at {
+                            cursor.anchor = (t, to);
+                        }
+                        cursor.committed = Some(to);
+                    }
+                    t += self.commit_ms;
+                }
+            }
+        }
+    }
+
+    /// Changes how the group reads, from `now` on. The caller has settled it.
+    pub(crate) fn set_consumer(&mut self, consumer: Consumer, now: i64) {
+        self.consumer = consumer;
+        for cursor in self.reads.values_mut().flatten() {
+            cursor.anchor_here(now);
+        }
+        if self.members == 0 && consumer != Consumer::Stopped {
+            self.members = 1;
+        }
+    }
+
+    /// `state`, as the service spells it.
+    pub(crate) fn state(&self, now: i64) -> &'static str {
+        if self.consumer == Consumer::Stopped || self.members == 0 {
+            return if self.reads.is_empty() { "DEAD" } else { "EMPTY" };
+        }
+        match self.rebalance_at(now) {
+            Some((from, long)) if now - from < long / 2 => "PREPARING_REBALANCE",
+            Some(_) => "COMPLETING_REBALANCE",
+            None => "STABLE",
+        }
+    }
+
+    /// The last three rebalances: (generation, when, how long).
+    fn past_rebalances(&self, now: i64) -> Vec<(i64, i64, i64)> {
+        let mut all: Vec<(i64, i64)> =
+            self.rebalances.forced.iter().copied().filter(|(from, _)| *from <= now).collect();
+        let mut older = i64::try_from(all.len()).unwrap_or(0);
+        if let Some(period) = self.rebalances.period_ms {
+            let count = (now - self.created_ms).div_euclid(period);
+            older += count + 1;
+            all.extend((0..=2).filter(|i| *i <= count).map(|i| {
+                (self.created_ms + (count - i) * period, self.rebalances.duration_ms)
+            }));
+        }
+        all.sort_unstable();
+        let shown = &all[all.len().saturating_sub(3)..];
+        let first = older - i64::try_from(shown.len()).unwrap_or(0);
+        (1..).zip(shown).map(|(i, (from, long))| (first + i, *from, *long)).collect()
+    }
+
+    /// The truth, given the logs of the topics that it reads. The caller has settled it.
+    pub(crate) fn truth<'a>(
+        &self,
+        now: i64,
+        logs: impl Fn(&str) -> Option<(&'a [Log], bool)>,
+    ) -> GroupTruth {
+        let mut topics = BTreeMap::new();
+        for (name, cursors) in &self.reads {
+            let Some((logs, times_hidden)) = logs(name) else { continue };
+            let partitions: Vec<_> = (0..).zip(cursors.iter().zip(logs)).map(|(i, (c, l))| partition(i, c, l, now)).collect();
+            let lag = partitions.iter().filter_map(|p| p.lag).sum();
+            topics.insert(name.clone(), GroupTopicTruth { lag, times_hidden, partitions });
+        }
+        let parts = || topics.values().flat_map(|t| &t.partitions);
+        GroupTruth {
+            now_ms: now,
+            state: self.state(now),
+            lag: topics.values().map(|t| t.lag).sum(),
+            oldest_unread_age_ms: parts().filter_map(|p| p.oldest_unread_age_ms).max(),
+            members: if self.consumer == Consumer::Stopped { 0 } else { self.members },
+            rebalances: self.past_rebalances(now),
+            topics,
+        }
+    }
+}
+
+fn partition(number: i64, cursor: &Cursor, log: &Log, now: i64) -> GroupPartitionTruth {
+    let (start, end) = (log.start(now), log.end(now));
+    let committed = cursor.committed;
+    let age = |c: i64| if c >= end || start >= end { 0 } else { (now - log.time_of(c.max(start))).max(0) };
+    GroupPartitionTruth {
+        partition: number,
+        listed: cursor.listed || committed.is_some(),
+        committed,
+        start,
+        end,
+        lag: committed.map(|c| (end - c).max(0)),
+        oldest_unread_age_ms: committed.map(age),
+        last_consumed_ms: committed
+            .and_then(|c| c.checked_sub(1))
+            .filter(|last| (start..end).contains(last))
+            .map(|last| log.time_of(last)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::log::Flow;
+
+    fn group(consumer: Consumer, committed: i64) -> Group {
+        Group {
+            name: "g".to_owned(),
+            created_ms: 0,
+            remark: String::new(),
+            tags: Vec::new(),
+            automatic: false,
+            consumer,
+            members: 2,
+            rebalances: Rebalances { period_ms: None, duration_ms: 0, forced: Vec::new() },
+            reads: BTreeMap::from([("t".to_owned(), vec![Cursor::new(Some(committed), true, true, 0)])]),
+            commit_ms: 5_000,
+            phase_ms: 0,
+        }
+    }
+
+    fn at(g: &mut Group, log: &Log, now: i64) -> GroupPartitionTruth {
+        g.settle_topic("t", std::slice::from_ref(log), now);
+        g.truth(now, |_| Some((std::slice::from_ref(log), false))).topics["t"].partitions[0].clone()
+    }
+
+    #[test]
+    fn a_healthy_group_commits_to_the_end_on_the_grid_only() {
+        let (mut g, log) = (group(Consumer::Healthy, 0), Log::new(0, 0, Flow::per_second(10), 1, None));
+        assert_eq!(at(&mut g, &log, 4_999).committed, Some(0));
+        let p = at(&mut g, &log, 14_000);
+        assert_eq!((p.committed, p.end, p.lag), (Some(100), 140, Some(40)));
+        assert_eq!(p.last_consumed_ms, Some(10_000));
+        assert_eq!(p.oldest_unread_age_ms, Some(14_000 - 10_100));
+    }
+
+    #[test]
+    fn a_paced_group_falls_behind_and_catches_up_whatever_the_steps() {
+        let log = Log::new(0, 0, Flow::per_second(10), 1, None);
+        let (mut fine, mut coarse) = (group(Consumer::Paced { percent: 50 }, 0), group(Consumer::Paced { percent: 50 }, 0));
+        for t in (0..=600_000).step_by(700) {
+            at(&mut fine, &log, t);
+        }
+        assert_eq!(at(&mut fine, &log, 600_000), at(&mut coarse, &log, 600_000));
+        assert_eq!(at(&mut fine, &log, 600_000).lag, Some(3_000));
+        fine.set_consumer(Consumer::Paced { percent: 300 }, 600_000);
+        assert_eq!(at(&mut fine, &log, 700_000).lag, Some(1_000));
+        assert_eq!(at(&mut fine, &log, 900_000).lag, Some(0));
+    }
+
+    #[test]
+    fn a_stalled_group_keeps_its_offset_and_goes_on_when_it_resumes() {
+        let (mut g, log) = (group(Consumer::Stalled, 0), Log::new(0, 0, Flow::per_second(1), 1, None));
+        let p = at(&mut g, &log, 60_000);
+        assert_eq!((p.committed, p.lag, p.oldest_unread_age_ms), (Some(0), Some(60), Some(59_000)));
+        g.set_consumer(Consumer::Healthy, 60_000);
+        assert_eq!(at(&mut g, &log, 65_000).lag, Some(0));
+    }
+
+    #[test]
+    fn nothing_is_committed_during_a_rebalance_and_the_state_tells_it() {
+        let (mut g, log) = (group(Consumer::Healthy, 0), Log::new(0, 0, Flow::per_second(1), 1, None));
+        g.rebalances.forced.push((10_000, 20_000));
+        assert_eq!(at(&mut g, &log, 29_000).committed, Some(5));
+        assert_eq!((g.state(12_000), g.state(25_000), g.state(31_000)), ("PREPARING_REBALANCE", "COMPLETING_REBALANCE", "STABLE"));
+        assert_eq!(at(&mut g, &log, 31_000).committed, Some(30));
+        assert_eq!(g.truth(31_000, |_| None).rebalances, vec![(1, 10_000, 20_000)]);
+    }
+
+    #[test]
+    fn data_loss_keeps_the_offset_before_the_start_and_ages_what_is_still_held() {
+        let (mut g, log) = (group(Consumer::Stopped, 0), Log::new(0, 0, Flow::per_second(1), 10, Some(30_000)));
+        let p = at(&mut g, &log, 100_000);
+        assert_eq!((p.committed, p.start, p.last_consumed_ms), (Some(0), 70, None));
+        assert_eq!(p.oldest_unread_age_ms, Some(100_000 - 71_000));
+    }
+}

@@ -1,0 +1,239 @@
+//! One partition's log as a closed form of time: no step, no history longer than the changes of its flow.
+//!
+//! Owns: how many messages there are at a moment, when a message was written, what retention has removed.
+
+const HOUR_MS: i128 = 3_600_000;
+/// Flow changes that are kept before those below the start offset are forgotten.
+const PHASES_KEPT: usize = 64;
+
+/// How fast a partition is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// Messages per hour while it is written.
+    pub per_hour: i64,
+    /// If set, it is written only in a part of each period.
+    pub burst: Option<Burst>,
+}
+
+/// The part of each period in which a bursty partition is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Burst {
+    /// Length of the period, in milliseconds.
+    pub period_ms: i64,
+    /// Length of the part at its beginning that is written, in milliseconds.
+    pub on_ms: i64,
+}
+
+impl Flow {
+    /// Nothing is written.
+    pub const IDLE: Self = Self { per_hour: 0, burst: None };
+
+    /// Evenly written.
+    #[must_use]
+    pub fn steady(per_hour: i64) -> Self {
+        Self { per_hour: per_hour.max(0), burst: None }
+    }
+
+    /// Evenly written, so many messages each second.
+    #[must_use]
+    pub fn per_second(messages: i64) -> Self {
+        Self::steady(messages.saturating_mul(3600))
+    }
+
+    /// Messages per hour over whole periods.
+    #[must_use]
+    pub fn mean_per_hour(self) -> i64 {
+        match self.burst {
+            None => self.per_hour,
+            Some(b) => narrow(i128::from(self.per_hour) * i128::from(b.on_ms) / i128::from(b.period_ms.max(1))),
+        }
+    }
+
+    /// Messages written in the first `elapsed_ms`.
+    fn count(self, elapsed_ms: i64) -> i64 {
+        let even = |ms: i64| i128::from(ms.max(0)) * i128::from(self.per_hour) / HOUR_MS;
+        narrow(match self.burst {
+            None => even(elapsed_ms),
+            Some(b) => {
+                let period = b.period_ms.max(1);
+                let (cycles, rest) = (elapsed_ms.max(0) / period, elapsed_ms.max(0) % period);
+                i128::from(cycles) * even(b.on_ms) + even(rest.min(b.on_ms))
+            }
+        })
+    }
+
+    /// After how many milliseconds the `k`-th message (from 1) is written; `None` if never.
+    fn time_of(self, k: i64) -> Option<i64> {
+        if self.per_hour <= 0 || k <= 0 {
+            return None;
+        }
+        let even = |k: i64| narrow((i128::from(k) * HOUR_MS + i128::from(self.per_hour) - 1) / i128::from(self.per_hour));
+        match self.burst {
+            None => Some(even(k)),
+            Some(b) => {
+                let per_cycle = narrow(i128::from(b.on_ms) * i128::from(self.per_hour) / HOUR_MS);
+                (per_cycle > 0)
+                    .then(|| (k - 1) / per_cycle * b.period_ms.max(1) + even((k - 1) % per_cycle + 1))
+            }
+        }
+    }
+}
+
+fn narrow(v: i128) -> i64 {
+    i64::try_from(v).unwrap_or(i64::MAX)
+}
+
+/// From a moment on, the partition has this flow.
+#[derive(Debug, Clone, Copy)]
+struct Phase {
+    from_ms: i64,
+    from_offset: i64,
+    flow: Flow,
+}
+
+/// One partition's log.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    base: i64,
+    /// Start offset that was set by hand.
+    floor: i64,
+    segment: i64,
+    retention_ms: Option<i64>,
+    phases: Vec<Phase>,
+}
+
+impl Log {
+    /// A log whose first message has offset `base`, written from `from_ms` on. Retention removes whole
+    /// segments of `segment` messages; `None` keeps all.
+    pub(crate) fn new(base: i64, from_ms: i64, flow: Flow, segment: i64, retention_ms: Option<i64>) -> Self {
+        let first = Phase { from_ms, from_offset: base, flow };
+        Self { base, floor: base, segment: segment.max(1), retention_ms, phases: vec![first] }
+    }
+
+    fn phase_at(&self, t: i64) -> (Phase, Option<Phase>) {
+        let i = self.phases.partition_point(|p| p.from_ms <= t).max(1) - 1;
+        (self.phases[i], self.phases.get(i + 1).copied())
+    }
+
+    /// The offset that the next message gets.
+    pub(crate) fn end(&self, t: i64) -> i64 {
+        let (p, next) = self.phase_at(t);
+        let end = p.from_offset.saturating_add(p.flow.count(t - p.from_ms));
+        next.map_or(end, |n| end.min(n.from_offset))
+    }
+
+    /// The oldest offset that is held.
+    pub(crate) fn start(&self, t: i64) -> i64 {
+        let aged = match self.retention_ms {
+            Some(keep) => {
+                let gone = self.end(t.saturating_sub(keep)) - self.base;
+                self.base + gone / self.segment * self.segment
+            }
+            None => self.base,
+        };
+        aged.max(self.floor)
+    }
+
+    /// When the message of an offset was (or will be) written.
+    pub(crate) fn time_of(&self, offset: i64) -> i64 {
+        let i = self.phases.partition_point(|p| p.from_offset <= offset);
+        let Some(p) = i.checked_sub(1).map(|i| self.phases[i]) else { return self.phases[0].from_ms };
+        let own = p.flow.time_of(offset - p.from_offset + 1).map(|ms| p.from_ms.saturating_add(ms));
+        match (own, self.phases.get(i)) {
+            (Some(own), Some(next)) => own.min(next.from_ms),
+            (Some(own), None) => own,
+            (None, Some(next)) => next.from_ms,
+            (None, None) => i64::MAX,
+        }
+    }
+
+    /// When the newest message was written; `None` if there never was one.
+    pub(crate) fn last_write(&self, t: i64) -> Option<i64> {
+        let end = self.end(t);
+        (end > self.base).then(|| self.time_of(end - 1))
+    }
+
+    /// The flow of a moment.
+    pub(crate) fn flow(&self, t: i64) -> Flow {
+        self.phase_at(t).0.flow
+    }
+
+    /// Changes the flow from `t` on.
+    pub(crate) fn set_flow(&mut self, t: i64, flow: Flow) {
+        self.push(t, self.end(t), flow);
+    }
+
+    /// Writes `n` messages at `t`, on top of the flow.
+    pub(crate) fn append(&mut self, t: i64, n: i64) {
+        self.push(t, self.end(t).saturating_add(n.max(0)), self.flow(t));
+    }
+
+    /// Removes what is older than an offset, at most everything.
+    pub(crate) fn delete_before(&mut self, t: i64, offset: i64) {
+        self.floor = self.floor.max(offset.min(self.end(t)));
+    }
+
+    fn push(&mut self, t: i64, from_offset: i64, flow: Flow) {
+        if self.phases.len() >= PHASES_KEPT {
+            let start = self.start(t);
+            let below = self.phases.partition_point(|p| p.from_offset <= start).max(1) - 1;
+            self.phases.drain(..below);
+        }
+        self.phases.push(Phase { from_ms: t, from_offset, flow });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_message_is_the_first_moment_at_which_it_counts() {
+        let burst = Flow { per_hour: 7_001, burst: Some(Burst { period_ms: 60_000, on_ms: 13_000 }) };
+        for flow in [Flow::steady(7_001), Flow::steady(1), burst] {
+            let log = Log::new(5, 1_000, flow, 10, None);
+            for offset in 5..60 {
+                let t = log.time_of(offset);
+                assert!(log.end(t) > offset, "{flow:?} {offset} is there at {t}");
+                assert!(log.end(t - 1) <= offset, "{flow:?} {offset} is not there before {t}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_of_flow_and_an_append_neither_lose_nor_repeat_an_offset() {
+        let mut log = Log::new(0, 0, Flow::per_second(10), 1, None);
+        log.set_flow(10_000, Flow::IDLE);
+        assert_eq!(log.end(50_000), 100);
+        log.append(50_000, 7);
+        assert_eq!((log.end(49_999), log.end(50_000)), (100, 107));
+        assert_eq!((log.time_of(99), log.time_of(100), log.time_of(106)), (10_000, 50_000, 50_000));
+        assert_eq!(log.last_write(90_000), Some(50_000));
+        log.set_flow(60_000, Flow::per_second(1));
+        assert_eq!((log.end(60_000), log.end(63_000), log.time_of(107)), (107, 110, 61_000));
+    }
+
+    #[test]
+    fn retention_moves_the_start_by_whole_segments_and_never_past_the_end() {
+        let log = Log::new(1 << 54, 0, Flow::per_second(1), 100, Some(1_000_000));
+        let base = 1_i64 << 54;
+        assert_eq!(log.start(1_000_000), base);
+        assert_eq!(log.start(1_099_999), base);
+        assert_eq!(log.start(1_100_000), base + 100);
+        let mut idle = Log::new(0, 0, Flow::per_second(1), 100, Some(1_000_000));
+        idle.set_flow(200_000, Flow::IDLE);
+        assert_eq!((idle.start(9_000_000), idle.end(9_000_000)), (200, 200));
+        idle.delete_before(9_000_000, 999);
+        assert_eq!(idle.start(9_000_000), 200);
+    }
+
+    #[test]
+    fn many_changes_of_flow_are_forgotten_below_the_start() {
+        let mut log = Log::new(0, 0, Flow::per_second(1), 1, Some(10_000));
+        for i in 1..1_000 {
+            log.set_flow(i * 1_000, Flow::per_second(1));
+        }
+        assert!(log.phases.len() <= PHASES_KEPT);
+        assert_eq!((log.start(999_000), log.end(999_000)), (989, 999));
+    }
+}

@@ -1,0 +1,279 @@
+//! The seeded world: instances, topics and groups of every kind that a fleet has, with a past.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    Instance, Topic, World,
+    group::{Consumer, Cursor, Group, Rebalances},
+    log::{Burst, Flow, Log},
+    names,
+};
+use crate::{clock::millis, options::WorldOptions};
+
+const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 86_400_000;
+/// Beyond 2^53 + 1, where an f64 can no longer tell neighbours apart.
+const BIG_BASE: i64 = (1 << 53) + 1;
+/// (`ServiceStatus`, `ViewInstanceStatusCode`) of instances that are not in service.
+const IDLE_STATES: [(i64, Option<i64>); 5] = [(0, Some(0)), (15, Some(5)), (5, Some(3)), (1, Some(1)), (10, None)];
+
+/// Fills an empty world as its options say.
+pub(super) fn fill(world: &mut World) {
+    let options = world.options.clone();
+    let mut nth = 0;
+    for region in &options.regions {
+        let mut all = std::collections::BTreeMap::new();
+        for i in 0..options.instances_per_region + options.idle_instances_per_region {
+            let idle = i.checked_sub(options.instances_per_region);
+            let instance = instance(&mut world.rng, &options, region, nth, idle, world.now_ms);
+            world.homes.insert(instance.id.clone(), region.clone());
+            all.insert(instance.id.clone(), instance);
+            nth += 1;
+        }
+        world.regions.insert(region.clone(), all);
+    }
+}
+
+fn letters(rng: &mut ChaCha8Rng, n: usize) -> String {
+    const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    (0..n).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
+}
+
+fn every(nth: usize, period: u32) -> bool {
+    period > 0 && (nth + 1).is_multiple_of(period as usize)
+}
+
+fn instance(rng: &mut ChaCha8Rng, o: &WorldOptions, region: &str, nth: usize, idle: Option<u32>, now: i64) -> Instance {
+    let serverless = every(nth, o.serverless_every);
+    let prepaid = nth.is_multiple_of(3);
+    let kind = if serverless { "serverless" } else if prepaid { "pre" } else { "post" };
+    let place = region.split('-').next().unwrap_or("cn");
+    let (service_status, view_status) = match idle {
+        Some(i) => IDLE_STATES[i as usize % IDLE_STATES.len()],
+        // Some old instances tell only the old status.
+        None => (5, (nth % 4 != 3).then_some(2)),
+    };
+    let created_ms = now - rng.random_range(30..900) * DAY_MS;
+    let expired = service_status == 15;
+    let mut made = Instance {
+        id: format!("alikafka_{kind}-{place}-{}", letters(rng, 11)),
+        name: names::instance(nth, o.strange_names),
+        region: region.to_owned(),
+        service_status,
+        view_status,
+        serverless,
+        spec_type: if serverless { "serverless" } else if prepaid { "professional" } else { "normal" }.to_owned(),
+        paid_type: if serverless { 3 } else { i64::from(!prepaid) },
+        deploy_type: if nth.is_multiple_of(2) { 5 } else { 4 },
+        version: ["2.2.0", "2.6.2", "3.3.1"][nth % 3].to_owned(),
+        disk_gb: [500, 900, 3600][nth % 3],
+        retention_hours: i64::from(o.retention_hours),
+        created_ms,
+        expires_ms: if expired { now - 2 * DAY_MS } else { now + rng.random_range(5..400) * DAY_MS },
+        tags: vec![
+            ("team".to_owned(), ["core", "data", "growth"][nth % 3].to_owned()),
+            (if o.strange_names { "环境" } else { "env" }.to_owned(), "生产 环境".to_owned()),
+        ],
+        topics: Default::default(),
+        groups: Default::default(),
+    };
+    if idle.is_none() {
+        for i in 0..o.topics_per_instance as usize {
+            let topic = topic(rng, o, i, &made, now);
+            made.topics.insert(topic.name.clone(), topic);
+        }
+        let topics: Vec<String> = (0..o.topics_per_instance as usize).map(|i| names::topic(i, o.strange_names)).collect();
+        for i in 0..o.groups_per_instance as usize {
+            let group = group(rng, o, i, &made, &topics, now);
+            made.groups.insert(group.name.clone(), group);
+        }
+    }
+    made
+}
+
+fn topic(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, now: i64) -> Topic {
+    let local = every(i, o.local_every);
+    // Every other Local topic is compacted: nothing goes by age there.
+    let compact = local && every(i, o.local_every.saturating_mul(2));
+    let retention_ms = home.retention_ms();
+    let per_hour = rng.random_range(2_000..100_000_i64);
+    let created_ms = now - rng.random_range(30..300) * DAY_MS;
+    let logs = (0..o.partitions_per_topic).map(|p| {
+        let rate = per_hour * rng.random_range(50..150) / 100;
+        let (flow, age) = match i % 6 {
+            _ if !o.variety => (Flow::steady(rate), retention_ms * 5 / 4),
+            // Written in bursts, a few minutes of each period.
+            1 | 4 => {
+                let period_ms = rng.random_range(4..20) * MINUTE_MS;
+                let burst = Burst { period_ms, on_ms: period_ms * rng.random_range(15..40) / 100 };
+                (Flow { per_hour: rate * 3, burst: Some(burst) }, retention_ms * 5 / 4)
+            }
+            // Hardly written; its last partition never was.
+            5 if p + 1 == o.partitions_per_topic => (Flow::IDLE, 0),
+            5 => (Flow::steady(rng.random_range(1..30)), retention_ms * 5 / 4),
+            // Younger than retention.
+            3 => (Flow::steady(rate), (6 * HOUR_MS).min(retention_ms)),
+            _ => (Flow::steady(rate), retention_ms * 5 / 4),
+        };
+        let base = if o.big_offsets { BIG_BASE + rng.random_range(0..1_000) } else { 0 };
+        let segment = (flow.mean_per_hour() / 2).max(10);
+        Log::new(base, now - age - rng.random_range(0..MINUTE_MS), flow, segment, (!compact).then_some(retention_ms))
+    });
+    Topic {
+        name: names::topic(i, o.strange_names),
+        local,
+        compact,
+        automatic: i % 7 == 6,
+        created_ms,
+        remark: if i.is_multiple_of(3) { format!("remark {i}") } else { String::new() },
+        tags: if i.is_multiple_of(4) { vec![("team".to_owned(), "core".to_owned())] } else { Vec::new() },
+        logs: logs.collect(),
+    }
+}
+
+fn group(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, topics: &[String], now: i64) -> Group {
+    // (how it reads, how far behind in time it begins)
+    let (consumer, behind_ms) = match i % 9 {
+        _ if !o.variety => (Consumer::Healthy, 0),
+        1 => (Consumer::Paced { percent: rng.random_range(70..97) }, 10 * MINUTE_MS),
+        2 => (Consumer::Flapping { period_ms: rng.random_range(20..60) * MINUTE_MS, stalled_ms: 7 * MINUTE_MS }, 0),
+        4 => (Consumer::Stalled, rng.random_range(10..60) * MINUTE_MS),
+        5 => (Consumer::Paced { percent: rng.random_range(120..300) }, 2 * HOUR_MS),
+        // Stopped for so long that retention goes past it.
+        7 if i % 18 == 16 => (Consumer::Stopped, home.retention_ms() * 9 / 8),
+        7 => (Consumer::Stopped, rng.random_range(1..12) * HOUR_MS),
+        _ => (Consumer::Healthy, 0),
+    };
+    // In a varied world one group in nine reads nothing, and the last topic is read by nobody.
+    let read = match (o.variety, i % 9) {
+        (true, 8) => 0,
+        _ => o.topics_per_group as usize,
+    };
+    let readable = if o.variety && topics.len() > 1 { topics.len() - 1 } else { topics.len() };
+    let mut group = Group {
+        name: names::group(i, o.strange_names),
+        created_ms: now - rng.random_range(1..200) * DAY_MS - rng.random_range(0..HOUR_MS),
+        remark: if i.is_multiple_of(2) { format!("remark {i}") } else { String::new() },
+        tags: if i.is_multiple_of(3) { vec![("team".to_owned(), "data".to_owned())] } else { Vec::new() },
+        automatic: i % 5 == 4,
+        consumer,
+        members: if consumer == Consumer::Stopped { 0 } else { i64::from(o.partitions_per_topic.clamp(1, 3)) },
+        rebalances: Rebalances {
+            period_ms: (o.variety && i % 4 != 3).then(|| rng.random_range(30..180) * MINUTE_MS),
+            duration_ms: rng.random_range(5..40) * 1_000,
+            forced: Vec::new(),
+        },
+        reads: Default::default(),
+        commit_ms: millis(o.commit_interval).max(1),
+        phase_ms: now - rng.random_range(0..millis(o.commit_interval).max(1)),
+    };
+    for k in 0..read.min(readable) {
+        let name = &topics[(i + k * 3) % readable];
+        let Some(topic) = home.topics.get(name) else { continue };
+        let cursors = (0..).zip(&topic.logs).map(|(p, log)| {
+            // Here and there nothing is committed: told as -1, or not told at all.
+            let never = o.variety && p == 1 && matches!(i % 9, 3 | 6);
+            let committed = (!never).then(|| log.end(now - behind_ms));
+            Cursor::new(committed, !never || i % 9 == 3, !never, now)
+        });
+        group.reads.insert(name.clone(), cursors.collect());
+    }
+    group
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{options::{Churn, WorldOptions}, world::World};
+
+    const EPOCH: i64 = 1_790_000_000_000;
+
+    fn busy() -> WorldOptions {
+        WorldOptions {
+            regions: vec!["cn-hangzhou".to_owned(), "eu-central-1".to_owned()],
+            churn: Churn { topics_per_hour: 60, groups_per_hour: 120 },
+            serverless_every: 2,
+            local_every: 3,
+            strange_names: true,
+            big_offsets: true,
+            groups_per_instance: 20,
+            ..WorldOptions::default()
+        }
+    }
+
+    #[test]
+    fn equal_seeds_make_equal_worlds_whatever_the_clock_steps() {
+        let (mut a, mut b) = (World::new(busy(), EPOCH), World::new(busy(), EPOCH));
+        assert_eq!(a.truth(), b.truth());
+        for s in 1..=600 {
+            a.advance_to(EPOCH + s * 3_000);
+            let _ = a.truth();
+        }
+        b.advance_to(EPOCH + 1_800_000);
+        assert_eq!(a.truth(), b.truth());
+        let other = World::new(WorldOptions { seed: 2, ..busy() }, EPOCH).truth();
+        assert_ne!(other, World::new(busy(), EPOCH).truth());
+    }
+
+    #[test]
+    fn a_varied_world_has_every_kind_of_trouble() {
+        let mut world = World::new(busy(), EPOCH);
+        world.advance_to(EPOCH + 3_600_000);
+        let truth = world.truth();
+        let instances: Vec<_> = truth.regions.values().flat_map(|r| r.instances.values()).collect();
+        let groups: Vec<_> = instances.iter().flat_map(|i| i.groups.values()).collect();
+        let parts: Vec<_> = groups.iter().flat_map(|g| g.topics.values()).flat_map(|t| &t.partitions).collect();
+        assert!(instances.iter().any(|i| !i.in_service) && instances.iter().any(|i| i.serverless));
+        assert!(groups.iter().any(|g| g.topics.is_empty()));
+        assert!(groups.iter().any(|g| g.state == "EMPTY") && groups.iter().any(|g| g.state == "STABLE"));
+        assert!(parts.iter().any(|p| p.committed.is_none() && p.listed));
+        assert!(parts.iter().any(|p| p.committed.is_none() && !p.listed));
+        assert!(parts.iter().any(|p| p.committed.is_some_and(|c| c < p.start)), "data loss");
+        assert!(parts.iter().any(|p| p.lag == Some(0)) && parts.iter().any(|p| p.lag > Some(0)));
+        assert!(parts.iter().any(|p| p.end > 1 << 53));
+        let topics = || instances.iter().flat_map(|i| i.topics.iter().map(|(n, t)| (*i, n, t)));
+        assert!(topics().any(|(i, n, _)| i.groups.values().all(|g| !g.topics.contains_key(n))), "read by nobody");
+        assert!(topics().any(|(.., t)| t.partitions.iter().any(|p| p.last_write_ms.is_none())));
+        assert!(topics().any(|(.., t)| t.compact) && topics().any(|(.., t)| t.local && !t.compact));
+    }
+
+    #[test]
+    fn time_moves_ends_and_retention_moves_starts_and_nothing_goes_backwards() {
+        let mut world = World::new(WorldOptions { retention_hours: 2, ..WorldOptions::default() }, EPOCH);
+        let before = world.truth();
+        world.advance_to(EPOCH + 3 * 3_600_000);
+        let after = world.truth();
+        let pairs: Vec<_> = before.regions["cn-hangzhou"].instances.values().flat_map(|i| {
+            i.topics.iter().flat_map(|(n, t)| {
+                let later = &after.regions["cn-hangzhou"].instances[&i.id].topics[n].partitions;
+                t.partitions.iter().zip(later)
+            })
+        }).collect();
+        assert!(pairs.iter().all(|(a, b)| a.start <= b.start && a.end <= b.end && b.start <= b.end));
+        assert!(pairs.iter().any(|(a, b)| a.start < b.start) && pairs.iter().any(|(a, b)| a.end < b.end));
+    }
+
+    #[test]
+    fn churn_makes_and_deletes_and_a_large_world_is_made_and_read_in_time() {
+        let mut world = World::new(busy(), EPOCH);
+        let before = world.truth();
+        world.advance_to(EPOCH + 3_600_000);
+        let made = |t: &crate::world::truth::WorldTruth| t.regions.values().flat_map(|r| r.instances.values()).map(|i| i.groups.len()).sum::<usize>();
+        assert_eq!(made(&world.truth()), made(&before) + 3, "120 came, all but three went");
+        let big = WorldOptions {
+            instances_per_region: 1,
+            topics_per_instance: 1_000,
+            groups_per_instance: 1_000,
+            partitions_per_topic: 6,
+            ..WorldOptions::default()
+        };
+        let begun = tokio::time::Instant::now();
+        let mut world = World::new(big, EPOCH);
+        world.advance_to(EPOCH + 3_600_000);
+        let _ = world.truth();
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+}
