@@ -1,6 +1,164 @@
-//! stub
-#![allow(missing_docs, dead_code, unreachable_pub, reason = "while building")]
+//! A stand-in for the AliKafka management API (RPC style, version 2019-09-16), for tests, benches and the demo.
+//!
+//! It speaks the wire as the real service does, quirks included, and shares no code with the product, which
+//! reaches it only over HTTP. Behind it is a seeded [`World`] that moves on a clock, whose truth is public:
+//!
+//! ```
+//! # async fn example() -> std::io::Result<()> {
+//! use alikafka_simulator::{Effect, Fault, Options, Simulator};
+//! use std::time::Duration;
+//!
+//! let sim = Simulator::start(Options::default()).await?;
+//! let endpoint = sim.url();
+//! sim.advance(Duration::from_secs(60));
+//! sim.faults(|f| f.add(Fault::new(Effect::Hang).action("GetTopicStatus").times(3)));
+//! let truth = sim.truth();
+//! let fullest = sim.ledger().max_in_window(Duration::from_secs(1));
+//! sim.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Owns: signatures by its own code ([`sign`]), quotas, paging, RAM denials, faults by script, the ledger of
+//! calls. Refuses: TLS (the product lets plain http through to loopback only), every action that writes.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+mod actions;
+mod admin;
+mod auth;
+mod bend;
+mod body;
 mod clock;
-pub mod options;
+mod faults;
+mod ledger;
+mod options;
+mod quota;
+mod request;
+mod served;
+mod server;
+mod service;
 pub mod sign;
-pub mod world;
+mod wire;
+mod world;
+
+pub use auth::SignatureKind;
+pub use faults::{Effect, Fault, Faults, Nth, WrongType};
+pub use ledger::{Entry, Ledger};
+pub use options::{AccessKey, Behaviour, Churn, ClockMode, Latency, ListShape, Options, Quota, WorldOptions};
+pub use served::{Last, ObjectKey, Served};
+pub use world::{
+    World,
+    edit::{GroupSpec, InstanceSpec, Position, TopicSpec, UnknownObject},
+    group::Consumer,
+    log::{Burst, Flow},
+    truth::{
+        GroupPartitionTruth, GroupTopicTruth, GroupTruth, InstanceTruth, PartitionTruth, RegionTruth,
+        TopicTruth, WorldTruth,
+    },
+};
+
+use service::{Service, lock};
+
+/// A running simulator. Dropping it stops it, without waiting.
+pub struct Simulator {
+    addr: SocketAddr,
+    service: Arc<Service>,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl Simulator {
+    /// Makes the world, binds and serves, on the runtime that it is called from.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let addr = listener.local_addr()?;
+        let service = Arc::new(Service::new(&options));
+        let (stop, stopped) = watch::channel(false);
+        let accepting = tokio::spawn(server::accept(listener, Arc::clone(&service), stopped));
+        Ok(Self { addr, service, stop, accepting })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its base URL, without a slash at the end: what the exporter's key `endpoint` wants.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Stops accepting, drops all connections, and waits until they are gone.
+    pub async fn shutdown(self) {
+        // Fails only if the accept loop has ended already.
+        let _ = self.stop.send(true);
+        let _ = self.accepting.await;
+    }
+
+    /// Looks at the world and changes it. No call is answered meanwhile.
+    pub fn world<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
+        self.service.with_world(edit)
+    }
+
+    /// The truth about the whole world, now.
+    #[must_use]
+    pub fn truth(&self) -> WorldTruth {
+        self.world(|w| w.truth())
+    }
+
+    /// What was told so far: the truth as it was at the last whole answer about each object.
+    #[must_use]
+    pub fn served(&self) -> Served {
+        lock(&self.service.served).clone()
+    }
+
+    /// Adds and clears faults.
+    pub fn faults<T>(&self, edit: impl FnOnce(&mut Faults) -> T) -> T {
+        edit(&mut lock(&self.service.faults))
+    }
+
+    /// The calls that came so far.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        lock(&self.service.ledger).clone()
+    }
+
+    /// Looks at the ledger without copying it.
+    pub fn with_ledger<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
+        look(&lock(&self.service.ledger))
+    }
+
+    /// Changes how the service answers, from the next call on: keys, quota, latency, clock skew, shapes.
+    pub fn behaviour<T>(&self, edit: impl FnOnce(&mut Behaviour) -> T) -> T {
+        edit(Arc::make_mut(&mut lock(&self.service.behaviour)))
+    }
+
+    /// World time, in milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.world(|w| w.now_ms())
+    }
+
+    /// Moves the world's time on; with either clock, frozen or not.
+    pub fn advance(&self, by: Duration) {
+        self.service.with_clock(|c| c.advance(by));
+    }
+
+    /// Stops a running clock.
+    pub fn freeze(&self) {
+        self.service.with_clock(|c| c.freeze());
+    }
+
+    /// Lets a frozen clock run on from where it stands.
+    pub fn unfreeze(&self) {
+        self.service.with_clock(|c| c.unfreeze());
+    }
+}

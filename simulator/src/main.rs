@@ -1,2 +1,201 @@
-//! stub
-fn main() {}
+//! The simulator as a program: a world to point the exporter at, without a cloud account.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use alikafka_simulator::{
+    AccessKey, Behaviour, Churn, ClockMode, Latency, ListShape, Options, Quota, Simulator, WorldOptions,
+};
+use clap::Parser;
+
+/// A stand-in for the AliKafka management API, for trying the exporter without a cloud account.
+///
+/// Unsigned admin paths: GET /_sim/truth, /_sim/served, /_sim/ledger;
+/// POST /_sim/advance?seconds=N, /_sim/freeze, /_sim/unfreeze.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Flags {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:19309")]
+    listen: SocketAddr,
+    /// Seed of the world.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Regions of the world.
+    #[arg(long, value_delimiter = ',', default_value = "cn-hangzhou,eu-central-1")]
+    regions: Vec<String>,
+    /// Instances in service in each region.
+    #[arg(long, default_value_t = 2)]
+    instances: u32,
+    /// Instances in each region that are not in service.
+    #[arg(long, default_value_t = 1)]
+    idle_instances: u32,
+    /// Topics of each instance.
+    #[arg(long, default_value_t = 12)]
+    topics: u32,
+    /// Consumer groups of each instance.
+    #[arg(long, default_value_t = 12)]
+    groups: u32,
+    /// Partitions of each topic.
+    #[arg(long, default_value_t = 3)]
+    partitions: u32,
+    /// Topics that each group reads.
+    #[arg(long, default_value_t = 2)]
+    topics_per_group: u32,
+    /// Hours for which messages are kept.
+    #[arg(long, default_value_t = 72)]
+    retention_hours: u32,
+    /// Every how-manieth instance is serverless; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    serverless_every: u32,
+    /// Every how-manieth topic has Local storage; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    local_every: u32,
+    /// Names with Chinese, quotes, backslashes and reserved characters.
+    #[arg(long)]
+    strange_names: bool,
+    /// Offsets beyond 2^53.
+    #[arg(long)]
+    big_offsets: bool,
+    /// Topics, and groups, made and deleted per world hour.
+    #[arg(long, default_value_t = 0)]
+    churn_per_hour: u32,
+    /// World seconds per real second; 0 stands still until POST /_sim/advance.
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+    /// Milliseconds that each call takes.
+    #[arg(long, default_value_t = 20)]
+    latency_ms: u64,
+    /// Milliseconds that a call may take longer.
+    #[arg(long, default_value_t = 20)]
+    jitter_ms: u64,
+    /// Calls per second let through per (region, action); 0 for all.
+    #[arg(long, default_value_t = 100)]
+    quota: u32,
+    /// HTTP status of a call beyond the quota: 400 or 429.
+    #[arg(long, default_value_t = 400)]
+    throttle_status: u16,
+    /// Largest page served.
+    #[arg(long, default_value_t = 100)]
+    page_size_max: u32,
+    /// Lists unwrapped, as the vendor's reference prints them.
+    #[arg(long)]
+    flat_lists: bool,
+    /// Numbers and bools of GetTopicStatus as numbers and bools; by default they are strings.
+    #[arg(long)]
+    status_numbers: bool,
+    /// Seconds by which the service's clock is off.
+    #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
+    clock_skew_seconds: i64,
+    /// AccessKeyId that may call.
+    #[arg(long, default_value = "LTAI5tSimulatorTestKey")]
+    key_id: String,
+    /// Its secret; a test value, never a real one.
+    #[arg(long, default_value = "simulator-test-secret")]
+    key_secret: String,
+    /// Its token, if it is to be a temporary key.
+    #[arg(long)]
+    security_token: Option<String>,
+    /// Actions that RAM denies, as GetTopicStatus or alikafka:ListTopic.
+    #[arg(long, value_delimiter = ',')]
+    deny: Vec<String>,
+}
+
+impl Flags {
+    fn options(&self) -> Options {
+        let key = AccessKey::new(&self.key_id, &self.key_secret);
+        let key = self.deny.iter().fold(key, |key, action| key.denying(action));
+        let key = self.security_token.iter().fold(key, |key, token| key.with_token(token));
+        Options {
+            listen: self.listen,
+            clock: if self.speed > 0.0 {
+                ClockMode::RealTime { speed: self.speed }
+            } else {
+                ClockMode::Manual
+            },
+            world: WorldOptions {
+                seed: self.seed,
+                regions: self.regions.clone(),
+                instances_per_region: self.instances,
+                idle_instances_per_region: self.idle_instances,
+                topics_per_instance: self.topics,
+                groups_per_instance: self.groups,
+                partitions_per_topic: self.partitions,
+                topics_per_group: self.topics_per_group,
+                churn: Churn { topics_per_hour: self.churn_per_hour, groups_per_hour: self.churn_per_hour },
+                retention_hours: self.retention_hours,
+                serverless_every: self.serverless_every,
+                local_every: self.local_every,
+                strange_names: self.strange_names,
+                big_offsets: self.big_offsets,
+                ..WorldOptions::default()
+            },
+            behaviour: Behaviour {
+                keys: vec![key],
+                latency: Latency {
+                    fixed: Duration::from_millis(self.latency_ms),
+                    jitter: Duration::from_millis(self.jitter_ms),
+                },
+                quota: Quota {
+                    per_second: (self.quota > 0).then_some(self.quota),
+                    status: self.throttle_status,
+                    ..Quota::default()
+                },
+                list_shape: if self.flat_lists { ListShape::Flat } else { ListShape::Wrapped },
+                status_strings: !self.status_numbers,
+                page_size_max: self.page_size_max,
+                clock_skew_ms: self.clock_skew_seconds.saturating_mul(1000),
+                ..Behaviour::default()
+            },
+            ..Options::default()
+        }
+    }
+
+    fn greeting(&self, url: &str) -> String {
+        let token = self
+            .security_token
+            .as_ref()
+            .map_or(String::new(), |t| format!("ALIBABA_CLOUD_SECURITY_TOKEN={t} \\\n"));
+        format!(
+            "simulator listening on {url}\n\
+             truth at {url}/_sim/truth, calls so far at {url}/_sim/ledger\n\
+             point the exporter at it:\n\
+             ALIBABA_CLOUD_ACCESS_KEY_ID={} ALIBABA_CLOUD_ACCESS_KEY_SECRET={} \\\n{token}\
+             ALIKAFKA_EXPORTER_REGIONS={} ALIKAFKA_EXPORTER_ENDPOINT={url} alikafka-exporter\n",
+            self.key_id,
+            self.key_secret,
+            self.regions.join(",")
+        )
+    }
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let flags = Flags::parse();
+    let sim = Simulator::start(flags.options()).await?;
+    let mut out = io::stdout().lock();
+    out.write_all(flags.greeting(&sim.url()).as_bytes())?;
+    out.flush()?;
+    drop(out);
+    stopped().await?;
+    sim.shutdown().await;
+    Ok(())
+}
+
+/// Waits for an interrupt or, where there is such a thing, a termination signal.
+async fn stopped() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

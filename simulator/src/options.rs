@@ -252,6 +252,8 @@ impl Default for Quota {
 pub enum ListShape {
     /// `{"TopicList":{"TopicVO":[...]}}`, as the service does.
     Wrapped,
-    /// `{"TopicList":[...]}`, as the vendor's reference prints it.
+    /// `{"TopicList":[...]}` for instances, topics, groups and tags, as the vendor's reference prints it.
     Flat,
+    /// The same for the lists of offsets, topics and rebalances inside of the detail answers too.
+    FlatEverywhere,
 }

@@ -218,7 +218,12 @@ impl World {
     ///
     /// # Errors
     /// If there is none of this id.
-    pub fn set_instance_status(&mut self, instance_id: &str, service: i64, view: Option<i64>) -> Result<(), UnknownObject> {
+    pub fn set_instance_status(
+        &mut self,
+        instance_id: &str,
+        service: i64,
+        view: Option<i64>,
+    ) -> Result<(), UnknownObject> {
         let instance = self.to_change(instance_id)?;
         (instance.service_status, instance.view_status) = (service, view);
         Ok(())
@@ -232,7 +237,8 @@ impl World {
         let now = self.now_ms;
         let instance = self.to_change(instance_id)?;
         let keep = (!spec.compact).then(|| instance.retention_ms());
-        let logs = (0..spec.partitions).map(|_| Log::new(spec.base_offset, now, spec.flow, SEGMENT, keep)).collect();
+        let logs =
+            (0..spec.partitions).map(|_| Log::new(spec.base_offset, now, spec.flow, SEGMENT, keep)).collect();
         let topic = Topic {
             name: spec.name.clone(),
             local: spec.local,
@@ -265,7 +271,12 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance or topic.
-    pub fn recreate_topic(&mut self, instance_id: &str, topic: &str, keep_committed: bool) -> Result<(), UnknownObject> {
+    pub fn recreate_topic(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        keep_committed: bool,
+    ) -> Result<(), UnknownObject> {
         let now = self.now_ms;
         self.edit_topic(instance_id, topic, |t, keep| {
             for log in &mut t.logs {
@@ -306,7 +317,13 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance, topic or partition.
-    pub fn append(&mut self, instance_id: &str, topic: &str, partition: u32, messages: i64) -> Result<(), UnknownObject> {
+    pub fn append(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        partition: u32,
+        messages: i64,
+    ) -> Result<(), UnknownObject> {
         let now = self.now_ms;
         self.edit_log(instance_id, topic, partition, |l| l.append(now, messages))
     }
@@ -315,12 +332,24 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance, topic or partition.
-    pub fn delete_records(&mut self, instance_id: &str, topic: &str, partition: u32, before: i64) -> Result<(), UnknownObject> {
+    pub fn delete_records(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        partition: u32,
+        before: i64,
+    ) -> Result<(), UnknownObject> {
         let now = self.now_ms;
         self.edit_log(instance_id, topic, partition, |l| l.delete_before(now, before))
     }
 
-    fn edit_log(&mut self, instance_id: &str, topic: &str, partition: u32, edit: impl FnOnce(&mut Log)) -> Result<(), UnknownObject> {
+    fn edit_log(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        partition: u32,
+        edit: impl FnOnce(&mut Log),
+    ) -> Result<(), UnknownObject> {
         let mut found = false;
         self.edit_topic(instance_id, topic, |t, _| {
             if let Some(log) = t.logs.get_mut(partition as usize) {
@@ -331,7 +360,12 @@ impl World {
         if found { Ok(()) } else { Err(unknown("partition", partition)) }
     }
 
-    fn edit_topic(&mut self, instance_id: &str, topic: &str, edit: impl FnOnce(&mut Topic, Option<i64>)) -> Result<(), UnknownObject> {
+    fn edit_topic(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        edit: impl FnOnce(&mut Topic, Option<i64>),
+    ) -> Result<(), UnknownObject> {
         let now = self.now_ms;
         let instance = self.to_change(instance_id)?;
         // What was committed until now was committed on the topic as it was.
@@ -392,7 +426,12 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance or group.
-    pub fn set_consumer(&mut self, instance_id: &str, group: &str, consumer: Consumer) -> Result<(), UnknownObject> {
+    pub fn set_consumer(
+        &mut self,
+        instance_id: &str,
+        group: &str,
+        consumer: Consumer,
+    ) -> Result<(), UnknownObject> {
         let (g, now) = self.edit_group(instance_id, group)?;
         g.set_consumer(consumer, now);
         Ok(())
@@ -402,7 +441,12 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance or group.
-    pub fn rebalance(&mut self, instance_id: &str, group: &str, duration_ms: i64) -> Result<(), UnknownObject> {
+    pub fn rebalance(
+        &mut self,
+        instance_id: &str,
+        group: &str,
+        duration_ms: i64,
+    ) -> Result<(), UnknownObject> {
         let (g, now) = self.edit_group(instance_id, group)?;
         g.rebalances.forced.push((now, duration_ms));
         Ok(())
@@ -412,7 +456,12 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance or group.
-    pub fn reset_offsets(&mut self, instance_id: &str, group: &str, to: Position) -> Result<(), UnknownObject> {
+    pub fn reset_offsets(
+        &mut self,
+        instance_id: &str,
+        group: &str,
+        to: Position,
+    ) -> Result<(), UnknownObject> {
         self.edit_group(instance_id, group)?;
         let now = self.now_ms;
         let Instance { topics, groups, .. } = self.to_change(instance_id)?;
@@ -429,7 +478,14 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance, group or topic, or the partition is not read.
-    pub fn set_committed(&mut self, instance_id: &str, group: &str, topic: &str, partition: u32, to: Position) -> Result<(), UnknownObject> {
+    pub fn set_committed(
+        &mut self,
+        instance_id: &str,
+        group: &str,
+        topic: &str,
+        partition: u32,
+        to: Position,
+    ) -> Result<(), UnknownObject> {
         self.edit_group(instance_id, group)?;
         let now = self.now_ms;
         let Instance { topics, groups, .. } = self.to_change(instance_id)?;
@@ -448,7 +504,11 @@ impl World {
         }
         let id = ids[self.rng.random_range(0..ids.len())].clone();
         self.churn.made += 1;
-        let name = format!("churn-{}-{}", self.churn.made, names::topic(self.churn.made, self.options.strange_names));
+        let name = format!(
+            "churn-{}-{}",
+            self.churn.made,
+            names::topic(self.churn.made, self.options.strange_names)
+        );
         let made = match what {
             Kind::Topic => {
                 let flow = Flow::per_second(self.rng.random_range(1..20));

@@ -93,7 +93,8 @@ impl Group {
     }
 
     fn rebalance_at(&self, t: i64) -> Option<(i64, i64)> {
-        let forced = self.rebalances.forced.iter().rev().find(|(from, long)| (*from..from + long).contains(&t));
+        let forced =
+            self.rebalances.forced.iter().rev().find(|(from, long)| (*from..from + long).contains(&t));
         forced.copied().or_else(|| {
             let period = self.rebalances.period_ms?;
             let from = t - (t - self.created_ms).rem_euclid(period);
@@ -199,9 +200,11 @@ impl Group {
         if let Some(period) = self.rebalances.period_ms {
             let count = (now - self.created_ms).div_euclid(period);
             older += count + 1;
-            all.extend((0..=2).filter(|i| *i <= count).map(|i| {
-                (self.created_ms + (count - i) * period, self.rebalances.duration_ms)
-            }));
+            all.extend(
+                (0..=2)
+                    .filter(|i| *i <= count)
+                    .map(|i| (self.created_ms + (count - i) * period, self.rebalances.duration_ms)),
+            );
         }
         all.sort_unstable();
         let shown = &all[all.len().saturating_sub(3)..];
@@ -210,15 +213,12 @@ impl Group {
     }
 
     /// The truth, given the logs of the topics that it reads. The caller has settled it.
-    pub(crate) fn truth<'a>(
-        &self,
-        now: i64,
-        logs: impl Fn(&str) -> Option<(&'a [Log], bool)>,
-    ) -> GroupTruth {
+    pub(crate) fn truth<'a>(&self, now: i64, logs: impl Fn(&str) -> Option<(&'a [Log], bool)>) -> GroupTruth {
         let mut topics = BTreeMap::new();
         for (name, cursors) in &self.reads {
             let Some((logs, times_hidden)) = logs(name) else { continue };
-            let partitions: Vec<_> = (0..).zip(cursors.iter().zip(logs)).map(|(i, (c, l))| partition(i, c, l, now)).collect();
+            let partitions: Vec<_> =
+                (0..).zip(cursors.iter().zip(logs)).map(|(i, (c, l))| partition(i, c, l, now)).collect();
             let lag = partitions.iter().filter_map(|p| p.lag).sum();
             topics.insert(name.clone(), GroupTopicTruth { lag, times_hidden, partitions });
         }
@@ -293,7 +293,8 @@ mod tests {
     #[test]
     fn a_paced_group_falls_behind_and_catches_up_whatever_the_steps() {
         let log = Log::new(0, 0, Flow::per_second(10), 1, None);
-        let (mut fine, mut coarse) = (group(Consumer::Paced { percent: 50 }, 0), group(Consumer::Paced { percent: 50 }, 0));
+        let (mut fine, mut coarse) =
+            (group(Consumer::Paced { percent: 50 }, 0), group(Consumer::Paced { percent: 50 }, 0));
         for t in (0..=600_000).step_by(700) {
             at(&mut fine, &log, t);
         }
@@ -318,14 +319,18 @@ mod tests {
         let (mut g, log) = (group(Consumer::Healthy, 0), Log::new(0, 0, Flow::per_second(1), 1, None));
         g.rebalances.forced.push((10_000, 20_000));
         assert_eq!(at(&mut g, &log, 29_000).committed, Some(5));
-        assert_eq!((g.state(12_000), g.state(25_000), g.state(31_000)), ("PREPARING_REBALANCE", "COMPLETING_REBALANCE", "STABLE"));
+        assert_eq!(
+            (g.state(12_000), g.state(25_000), g.state(31_000)),
+            ("PREPARING_REBALANCE", "COMPLETING_REBALANCE", "STABLE")
+        );
         assert_eq!(at(&mut g, &log, 31_000).committed, Some(30));
         assert_eq!(g.truth(31_000, |_| None).rebalances, vec![(1, 10_000, 20_000)]);
     }
 
     #[test]
     fn data_loss_keeps_the_offset_before_the_start_and_ages_what_is_still_held() {
-        let (mut g, log) = (group(Consumer::Stopped, 0), Log::new(0, 0, Flow::per_second(1), 10, Some(30_000)));
+        let (mut g, log) =
+            (group(Consumer::Stopped, 0), Log::new(0, 0, Flow::per_second(1), 10, Some(30_000)));
         let p = at(&mut g, &log, 100_000);
         assert_eq!((p.committed, p.start, p.last_consumed_ms), (Some(0), 70, None));
         assert_eq!(p.oldest_unread_age_ms, Some(100_000 - 71_000));

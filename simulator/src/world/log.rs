@@ -45,7 +45,9 @@ impl Flow {
     pub fn mean_per_hour(self) -> i64 {
         match self.burst {
             None => self.per_hour,
-            Some(b) => narrow(i128::from(self.per_hour) * i128::from(b.on_ms) / i128::from(b.period_ms.max(1))),
+            Some(b) => {
+                narrow(i128::from(self.per_hour) * i128::from(b.on_ms) / i128::from(b.period_ms.max(1)))
+            }
         }
     }
 
@@ -67,7 +69,9 @@ impl Flow {
         if self.per_hour <= 0 || k <= 0 {
             return None;
         }
-        let even = |k: i64| narrow((i128::from(k) * HOUR_MS + i128::from(self.per_hour) - 1) / i128::from(self.per_hour));
+        let even = |k: i64| {
+            narrow((i128::from(k) * HOUR_MS + i128::from(self.per_hour) - 1) / i128::from(self.per_hour))
+        };
         match self.burst {
             None => Some(even(k)),
             Some(b) => {

@@ -1,11 +1,27 @@
 //! Names of seeded objects: plain ones, and ones that break what does not escape.
 
 const DOMAINS: [&str; 16] = [
-    "orders", "payments", "billing", "users", "sessions", "clicks", "shipments", "inventory", "audit", "search",
-    "mail", "devices", "metrics", "refunds", "coupons", "reviews",
+    "orders",
+    "payments",
+    "billing",
+    "users",
+    "sessions",
+    "clicks",
+    "shipments",
+    "inventory",
+    "audit",
+    "search",
+    "mail",
+    "devices",
+    "metrics",
+    "refunds",
+    "coupons",
+    "reviews",
 ];
-const KINDS: [&str; 8] = ["events", "changes", "commands", "log", "snapshots", "retries", "dead-letters", "views"];
-const READERS: [&str; 8] = ["indexer", "archiver", "biller", "notifier", "loader", "auditor", "mirror", "scorer"];
+const KINDS: [&str; 8] =
+    ["events", "changes", "commands", "log", "snapshots", "retries", "dead-letters", "views"];
+const READERS: [&str; 8] =
+    ["indexer", "archiver", "biller", "notifier", "loader", "auditor", "mirror", "scorer"];
 const STRANGE: [&str; 10] = [
     "订单 事件",
     "say \"hi\"",
@@ -25,12 +41,22 @@ fn pick(list: &[&'static str], i: usize) -> &'static str {
 
 /// The i-th topic's name. Each is another one.
 pub(crate) fn topic(i: usize, strange: bool) -> String {
-    named(i, strange, format!("{}-{}", pick(&DOMAINS, i), pick(&KINDS, i / DOMAINS.len())), DOMAINS.len() * KINDS.len())
+    named(
+        i,
+        strange,
+        format!("{}-{}", pick(&DOMAINS, i), pick(&KINDS, i / DOMAINS.len())),
+        DOMAINS.len() * KINDS.len(),
+    )
 }
 
 /// The i-th group's name. Each is another one.
 pub(crate) fn group(i: usize, strange: bool) -> String {
-    named(i, strange, format!("{}-{}", pick(&DOMAINS, i), pick(&READERS, i / DOMAINS.len())), DOMAINS.len() * READERS.len())
+    named(
+        i,
+        strange,
+        format!("{}-{}", pick(&DOMAINS, i), pick(&READERS, i / DOMAINS.len())),
+        DOMAINS.len() * READERS.len(),
+    )
 }
 
 /// The i-th instance's name. Not unique, as in life.

@@ -17,7 +17,8 @@ const DAY_MS: i64 = 86_400_000;
 /// Beyond 2^53 + 1, where an f64 can no longer tell neighbours apart.
 const BIG_BASE: i64 = (1 << 53) + 1;
 /// (`ServiceStatus`, `ViewInstanceStatusCode`) of instances that are not in service.
-const IDLE_STATES: [(i64, Option<i64>); 5] = [(0, Some(0)), (15, Some(5)), (5, Some(3)), (1, Some(1)), (10, None)];
+const IDLE_STATES: [(i64, Option<i64>); 5] =
+    [(0, Some(0)), (15, Some(5)), (5, Some(3)), (1, Some(1)), (10, None)];
 
 /// Fills an empty world as its options say.
 pub(super) fn fill(world: &mut World) {
@@ -45,10 +46,23 @@ fn every(nth: usize, period: u32) -> bool {
     period > 0 && (nth + 1).is_multiple_of(period as usize)
 }
 
-fn instance(rng: &mut ChaCha8Rng, o: &WorldOptions, region: &str, nth: usize, idle: Option<u32>, now: i64) -> Instance {
+fn instance(
+    rng: &mut ChaCha8Rng,
+    o: &WorldOptions,
+    region: &str,
+    nth: usize,
+    idle: Option<u32>,
+    now: i64,
+) -> Instance {
     let serverless = every(nth, o.serverless_every);
     let prepaid = nth.is_multiple_of(3);
-    let kind = if serverless { "serverless" } else if prepaid { "pre" } else { "post" };
+    let kind = if serverless {
+        "serverless"
+    } else if prepaid {
+        "pre"
+    } else {
+        "post"
+    };
     let place = region.split('-').next().unwrap_or("cn");
     let (service_status, view_status) = match idle {
         Some(i) => IDLE_STATES[i as usize % IDLE_STATES.len()],
@@ -64,7 +78,14 @@ fn instance(rng: &mut ChaCha8Rng, o: &WorldOptions, region: &str, nth: usize, id
         service_status,
         view_status,
         serverless,
-        spec_type: if serverless { "serverless" } else if prepaid { "professional" } else { "normal" }.to_owned(),
+        spec_type: if serverless {
+            "serverless"
+        } else if prepaid {
+            "professional"
+        } else {
+            "normal"
+        }
+        .to_owned(),
         paid_type: if serverless { 3 } else { i64::from(!prepaid) },
         deploy_type: if nth.is_multiple_of(2) { 5 } else { 4 },
         version: ["2.2.0", "2.6.2", "3.3.1"][nth % 3].to_owned(),
@@ -84,7 +105,8 @@ fn instance(rng: &mut ChaCha8Rng, o: &WorldOptions, region: &str, nth: usize, id
             let topic = topic(rng, o, i, &made, now);
             made.topics.insert(topic.name.clone(), topic);
         }
-        let topics: Vec<String> = (0..o.topics_per_instance as usize).map(|i| names::topic(i, o.strange_names)).collect();
+        let topics: Vec<String> =
+            (0..o.topics_per_instance as usize).map(|i| names::topic(i, o.strange_names)).collect();
         for i in 0..o.groups_per_instance as usize {
             let group = group(rng, o, i, &made, &topics, now);
             made.groups.insert(group.name.clone(), group);
@@ -119,7 +141,13 @@ fn topic(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, now:
         };
         let base = if o.big_offsets { BIG_BASE + rng.random_range(0..1_000) } else { 0 };
         let segment = (flow.mean_per_hour() / 2).max(10);
-        Log::new(base, now - age - rng.random_range(0..MINUTE_MS), flow, segment, (!compact).then_some(retention_ms))
+        Log::new(
+            base,
+            now - age - rng.random_range(0..MINUTE_MS),
+            flow,
+            segment,
+            (!compact).then_some(retention_ms),
+        )
     });
     Topic {
         name: names::topic(i, o.strange_names),
@@ -133,12 +161,22 @@ fn topic(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, now:
     }
 }
 
-fn group(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, topics: &[String], now: i64) -> Group {
+fn group(
+    rng: &mut ChaCha8Rng,
+    o: &WorldOptions,
+    i: usize,
+    home: &Instance,
+    topics: &[String],
+    now: i64,
+) -> Group {
     // (how it reads, how far behind in time it begins)
     let (consumer, behind_ms) = match i % 9 {
         _ if !o.variety => (Consumer::Healthy, 0),
         1 => (Consumer::Paced { percent: rng.random_range(70..97) }, 10 * MINUTE_MS),
-        2 => (Consumer::Flapping { period_ms: rng.random_range(20..60) * MINUTE_MS, stalled_ms: 7 * MINUTE_MS }, 0),
+        2 => (
+            Consumer::Flapping { period_ms: rng.random_range(20..60) * MINUTE_MS, stalled_ms: 7 * MINUTE_MS },
+            0,
+        ),
         4 => (Consumer::Stalled, rng.random_range(10..60) * MINUTE_MS),
         5 => (Consumer::Paced { percent: rng.random_range(120..300) }, 2 * HOUR_MS),
         // Stopped for so long that retention goes past it.
@@ -159,7 +197,11 @@ fn group(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, topi
         tags: if i.is_multiple_of(3) { vec![("team".to_owned(), "data".to_owned())] } else { Vec::new() },
         automatic: i % 5 == 4,
         consumer,
-        members: if consumer == Consumer::Stopped { 0 } else { i64::from(o.partitions_per_topic.clamp(1, 3)) },
+        members: if consumer == Consumer::Stopped {
+            0
+        } else {
+            i64::from(o.partitions_per_topic.clamp(1, 3))
+        },
         rebalances: Rebalances {
             period_ms: (o.variety && i % 4 != 3).then(|| rng.random_range(30..180) * MINUTE_MS),
             duration_ms: rng.random_range(5..40) * 1_000,
@@ -187,7 +229,10 @@ fn group(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, topi
 mod tests {
     use std::time::Duration;
 
-    use crate::{options::{Churn, WorldOptions}, world::World};
+    use crate::{
+        options::{Churn, WorldOptions},
+        world::World,
+    };
 
     const EPOCH: i64 = 1_790_000_000_000;
 
@@ -225,7 +270,8 @@ mod tests {
         let truth = world.truth();
         let instances: Vec<_> = truth.regions.values().flat_map(|r| r.instances.values()).collect();
         let groups: Vec<_> = instances.iter().flat_map(|i| i.groups.values()).collect();
-        let parts: Vec<_> = groups.iter().flat_map(|g| g.topics.values()).flat_map(|t| &t.partitions).collect();
+        let parts: Vec<_> =
+            groups.iter().flat_map(|g| g.topics.values()).flat_map(|t| &t.partitions).collect();
         assert!(instances.iter().any(|i| !i.in_service) && instances.iter().any(|i| i.serverless));
         assert!(groups.iter().any(|g| g.topics.is_empty()));
         assert!(groups.iter().any(|g| g.state == "EMPTY") && groups.iter().any(|g| g.state == "STABLE"));
@@ -235,7 +281,10 @@ mod tests {
         assert!(parts.iter().any(|p| p.lag == Some(0)) && parts.iter().any(|p| p.lag > Some(0)));
         assert!(parts.iter().any(|p| p.end > 1 << 53));
         let topics = || instances.iter().flat_map(|i| i.topics.iter().map(|(n, t)| (*i, n, t)));
-        assert!(topics().any(|(i, n, _)| i.groups.values().all(|g| !g.topics.contains_key(n))), "read by nobody");
+        assert!(
+            topics().any(|(i, n, _)| i.groups.values().all(|g| !g.topics.contains_key(n))),
+            "read by nobody"
+        );
         assert!(topics().any(|(.., t)| t.partitions.iter().any(|p| p.last_write_ms.is_none())));
         assert!(topics().any(|(.., t)| t.compact) && topics().any(|(.., t)| t.local && !t.compact));
     }
@@ -246,12 +295,16 @@ mod tests {
         let before = world.truth();
         world.advance_to(EPOCH + 3 * 3_600_000);
         let after = world.truth();
-        let pairs: Vec<_> = before.regions["cn-hangzhou"].instances.values().flat_map(|i| {
-            i.topics.iter().flat_map(|(n, t)| {
-                let later = &after.regions["cn-hangzhou"].instances[&i.id].topics[n].partitions;
-                t.partitions.iter().zip(later)
+        let pairs: Vec<_> = before.regions["cn-hangzhou"]
+            .instances
+            .values()
+            .flat_map(|i| {
+                i.topics.iter().flat_map(|(n, t)| {
+                    let later = &after.regions["cn-hangzhou"].instances[&i.id].topics[n].partitions;
+                    t.partitions.iter().zip(later)
+                })
             })
-        }).collect();
+            .collect();
         assert!(pairs.iter().all(|(a, b)| a.start <= b.start && a.end <= b.end && b.start <= b.end));
         assert!(pairs.iter().any(|(a, b)| a.start < b.start) && pairs.iter().any(|(a, b)| a.end < b.end));
     }
@@ -261,7 +314,9 @@ mod tests {
         let mut world = World::new(busy(), EPOCH);
         let before = world.truth();
         world.advance_to(EPOCH + 3_600_000);
-        let made = |t: &crate::world::truth::WorldTruth| t.regions.values().flat_map(|r| r.instances.values()).map(|i| i.groups.len()).sum::<usize>();
+        let made = |t: &crate::world::truth::WorldTruth| {
+            t.regions.values().flat_map(|r| r.instances.values()).map(|i| i.groups.len()).sum::<usize>()
+        };
         assert_eq!(made(&world.truth()), made(&before) + 3, "120 came, all but three went");
         let big = WorldOptions {
             instances_per_region: 1,

@@ -1,0 +1,149 @@
+//! The unsigned paths under `/_sim/`, for proofs from a shell. They are no part of the imitated service.
+//!
+//! `GET /_sim/truth`, `GET /_sim/served`, `GET /_sim/ledger`;
+//! `POST /_sim/advance?seconds=`, `POST /_sim/freeze`, `POST /_sim/unfreeze`.
+//! Integers are exact; times are milliseconds since 1970 of world time.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    request::Call,
+    service::{Reply, Service, lock},
+    world::truth::{GroupTruth, InstanceTruth, TopicTruth, WorldTruth},
+};
+
+/// Answers a path below `/_sim/`.
+pub(crate) fn answer(path: &str, call: &Call, service: &Service) -> Reply {
+    let ok = |body: &Value| Reply::json(200, body.to_string().into_bytes(), "200");
+    let error = |status: u16, message: &str| {
+        Reply::json(status, json!({ "error": message }).to_string().into_bytes(), "admin")
+    };
+    let now = || json!({ "now_ms": service.with_world(|w| w.now_ms()) });
+    match (call.method.as_str(), path) {
+        ("GET", "truth") => ok(&truth(&service.with_world(|w| w.truth()))),
+        ("GET", "served") => ok(&served(service)),
+        ("GET", "ledger") => ok(&ledger(service)),
+        ("POST", "advance") => {
+            let seconds =
+                call.query.iter().find(|(k, _)| k == "seconds").and_then(|(_, v)| v.parse::<f64>().ok());
+            match seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()) {
+                Some(by) => {
+                    service.with_clock(|c| c.advance(by));
+                    ok(&now())
+                }
+                None => error(400, "advance needs ?seconds= with a number of 0 or more"),
+            }
+        }
+        ("POST", "freeze") => {
+            service.with_clock(|c| c.freeze());
+            ok(&now())
+        }
+        ("POST", "unfreeze") => {
+            service.with_clock(|c| c.unfreeze());
+            ok(&now())
+        }
+        (_, "truth" | "served" | "ledger" | "advance" | "freeze" | "unfreeze") => error(405, "wrong method"),
+        _ => error(
+            404,
+            "no such path; see GET /_sim/truth, served, ledger and POST /_sim/advance, freeze, unfreeze",
+        ),
+    }
+}
+
+fn truth(t: &WorldTruth) -> Value {
+    let regions: Map<String, Value> = t
+        .regions
+        .iter()
+        .map(|(region, r)| {
+            let instances: Map<String, Value> =
+                r.instances.iter().map(|(id, i)| (id.clone(), instance(i))).collect();
+            (region.clone(), json!({ "instances": instances }))
+        })
+        .collect();
+    json!({ "now_ms": t.now_ms, "regions": regions })
+}
+
+fn instance(i: &InstanceTruth) -> Value {
+    let topics: Map<String, Value> = i.topics.iter().map(|(n, t)| (n.clone(), topic(t))).collect();
+    let groups: Map<String, Value> = i.groups.iter().map(|(n, g)| (n.clone(), group(g))).collect();
+    json!({
+        "name": i.name,
+        "service_status": i.service_status,
+        "view_status": i.view_status,
+        "in_service": i.in_service,
+        "serverless": i.serverless,
+        "created_ms": i.created_ms,
+        "expires_ms": i.expires_ms,
+        "tags": i.tags,
+        "partitions": i.partitions,
+        "topics": topics,
+        "groups": groups,
+    })
+}
+
+fn topic(t: &TopicTruth) -> Value {
+    let partitions: Vec<Value> = t.partitions.iter().map(|p| {
+        json!({ "partition": p.partition, "start": p.start, "end": p.end, "last_write_ms": p.last_write_ms })
+    }).collect();
+    json!({ "local": t.local, "compact": t.compact, "messages": t.messages, "partitions": partitions })
+}
+
+fn group(g: &GroupTruth) -> Value {
+    let topics: Map<String, Value> = g
+        .topics
+        .iter()
+        .map(|(name, t)| {
+            let partitions: Vec<Value> = t
+                .partitions
+                .iter()
+                .map(|p| {
+                    json!({
+                        "partition": p.partition,
+                        "listed": p.listed,
+                        "committed": p.committed,
+                        "start": p.start,
+                        "end": p.end,
+                        "lag": p.lag,
+                        "oldest_unread_age_ms": p.oldest_unread_age_ms,
+                        "last_consumed_ms": p.last_consumed_ms,
+                    })
+                })
+                .collect();
+            (name.clone(), json!({ "lag": t.lag, "times_hidden": t.times_hidden, "partitions": partitions }))
+        })
+        .collect();
+    json!({
+        "state": g.state,
+        "lag": g.lag,
+        "oldest_unread_age_ms": g.oldest_unread_age_ms,
+        "members": g.members,
+        "topics": topics,
+    })
+}
+
+fn served(service: &Service) -> Value {
+    let served = lock(&service.served).clone();
+    let topics: Vec<Value> = served.topics.iter().map(|((region, instance, name), last)| {
+        json!({ "region": region, "instance": instance, "topic": name, "times": last.times, "at_ms": last.truth.now_ms, "truth": topic(&last.truth) })
+    }).collect();
+    let groups: Vec<Value> = served.groups.iter().map(|((region, instance, name), last)| {
+        json!({ "region": region, "instance": instance, "group": name, "times": last.times, "at_ms": last.truth.now_ms, "truth": group(&last.truth) })
+    }).collect();
+    json!({ "topics": topics, "groups": groups })
+}
+
+fn ledger(service: &Service) -> Value {
+    let codes: Vec<Value> = service
+        .codes()
+        .iter()
+        .map(|((action, code), n)| json!({ "action": action, "code": code, "answers": n }))
+        .collect();
+    let ledger = lock(&service.ledger);
+    let most = ledger.max_in_window(Duration::from_secs(1));
+    let calls: Vec<Value> = ledger.totals().iter().map(|(key, n)| {
+        json!({ "region": key.0, "action": key.1, "calls": n, "most_in_a_second": most.get(key).copied().unwrap_or(0) })
+    }).collect();
+    json!({ "total": ledger.len(), "calls": calls, "answers": codes })
+}
