@@ -187,6 +187,13 @@ impl World {
         self.regions.iter().flat_map(|(r, all)| all.keys().map(|i| (r.clone(), i.clone()))).collect()
     }
 
+    /// The instances that answer detail calls, as (region, instance id).
+    #[must_use]
+    pub fn instances_in_service(&self) -> Vec<(String, String)> {
+        let all = self.regions.iter().flat_map(|(r, all)| all.values().map(move |i| (r, i)));
+        all.filter(|(_, i)| i.in_service()).map(|(r, i)| (r.clone(), i.id.clone())).collect()
+    }
+
     /// The topic names of an instance; none for an unknown one.
     #[must_use]
     pub fn topics(&self, instance_id: &str) -> Vec<String> {

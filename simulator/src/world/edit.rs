@@ -151,7 +151,7 @@ impl Position {
 }
 
 impl World {
-    fn to_change(&mut self, instance_id: &str) -> Result<&mut Instance, UnknownObject> {
+    fn editable(&mut self, instance_id: &str) -> Result<&mut Instance, UnknownObject> {
         self.instance_mut(instance_id).ok_or_else(|| unknown("instance", instance_id))
     }
 
@@ -210,7 +210,7 @@ impl World {
     /// # Errors
     /// If there is none of this id.
     pub fn rename_instance(&mut self, instance_id: &str, name: &str) -> Result<(), UnknownObject> {
-        name.clone_into(&mut self.to_change(instance_id)?.name);
+        name.clone_into(&mut self.editable(instance_id)?.name);
         Ok(())
     }
 
@@ -224,7 +224,7 @@ impl World {
         service: i64,
         view: Option<i64>,
     ) -> Result<(), UnknownObject> {
-        let instance = self.to_change(instance_id)?;
+        let instance = self.editable(instance_id)?;
         (instance.service_status, instance.view_status) = (service, view);
         Ok(())
     }
@@ -235,7 +235,7 @@ impl World {
     /// If there is no such instance.
     pub fn add_topic(&mut self, instance_id: &str, spec: TopicSpec) -> Result<(), UnknownObject> {
         let now = self.now_ms;
-        let instance = self.to_change(instance_id)?;
+        let instance = self.editable(instance_id)?;
         let keep = (!spec.compact).then(|| instance.retention_ms());
         let logs =
             (0..spec.partitions).map(|_| Log::new(spec.base_offset, now, spec.flow, SEGMENT, keep)).collect();
@@ -258,7 +258,7 @@ impl World {
     /// # Errors
     /// If there is no such instance or topic.
     pub fn delete_topic(&mut self, instance_id: &str, topic: &str) -> Result<(), UnknownObject> {
-        let instance = self.to_change(instance_id)?;
+        let instance = self.editable(instance_id)?;
         instance.topics.remove(topic).ok_or_else(|| unknown("topic", topic))?;
         for group in instance.groups.values_mut() {
             group.reads.remove(topic);
@@ -284,7 +284,7 @@ impl World {
             }
             t.created_ms = now;
         })?;
-        for group in self.to_change(instance_id)?.groups.values_mut() {
+        for group in self.editable(instance_id)?.groups.values_mut() {
             for cursor in group.reads.get_mut(topic).into_iter().flatten() {
                 cursor.put(cursor.committed.filter(|_| keep_committed), now);
             }
@@ -367,7 +367,7 @@ impl World {
         edit: impl FnOnce(&mut Topic, Option<i64>),
     ) -> Result<(), UnknownObject> {
         let now = self.now_ms;
-        let instance = self.to_change(instance_id)?;
+        let instance = self.editable(instance_id)?;
         // What was committed until now was committed on the topic as it was.
         instance.settle_readers(topic, now);
         let retention = instance.retention_ms();
@@ -383,7 +383,7 @@ impl World {
     /// If there is no such instance.
     pub fn add_group(&mut self, instance_id: &str, spec: GroupSpec) -> Result<(), UnknownObject> {
         let (now, commit_ms) = (self.now_ms, millis(self.options.commit_interval).max(1));
-        let instance = self.to_change(instance_id)?;
+        let instance = self.editable(instance_id)?;
         let topics = &instance.topics;
         let reads = spec.topics.iter().filter_map(|name| {
             let cursors = topics.get(name)?.logs.iter().map(|l| spec.from.cursor(l, None, now)).collect();
@@ -411,13 +411,13 @@ impl World {
     /// # Errors
     /// If there is no such instance or group.
     pub fn delete_group(&mut self, instance_id: &str, group: &str) -> Result<(), UnknownObject> {
-        let gone = self.to_change(instance_id)?.groups.remove(group);
+        let gone = self.editable(instance_id)?.groups.remove(group);
         gone.map(|_| ()).ok_or_else(|| unknown("group", group))
     }
 
     fn edit_group(&mut self, instance_id: &str, group: &str) -> Result<(&mut Group, i64), UnknownObject> {
         let now = self.now_ms;
-        let instance = self.to_change(instance_id)?;
+        let instance = self.editable(instance_id)?;
         instance.settle_group(group, now);
         instance.groups.get_mut(group).map(|g| (g, now)).ok_or_else(|| unknown("group", group))
     }
@@ -464,7 +464,7 @@ impl World {
     ) -> Result<(), UnknownObject> {
         self.edit_group(instance_id, group)?;
         let now = self.now_ms;
-        let Instance { topics, groups, .. } = self.to_change(instance_id)?;
+        let Instance { topics, groups, .. } = self.editable(instance_id)?;
         for (topic, cursors) in groups.get_mut(group).into_iter().flat_map(|g| &mut g.reads) {
             let Some(t) = topics.get(topic) else { continue };
             for (cursor, log) in cursors.iter_mut().zip(&t.logs) {
@@ -488,7 +488,7 @@ impl World {
     ) -> Result<(), UnknownObject> {
         self.edit_group(instance_id, group)?;
         let now = self.now_ms;
-        let Instance { topics, groups, .. } = self.to_change(instance_id)?;
+        let Instance { topics, groups, .. } = self.editable(instance_id)?;
         let log = topics.get(topic).ok_or_else(|| unknown("topic", topic))?.logs.get(partition as usize);
         let cursor = groups.get_mut(group).and_then(|g| g.reads.get_mut(topic)?.get_mut(partition as usize));
         let (Some(log), Some(cursor)) = (log, cursor) else { return Err(unknown("partition", partition)) };
@@ -497,8 +497,7 @@ impl World {
     }
 
     fn churn_once(&mut self, what: Kind) {
-        let homes = self.regions.values().flatten().filter(|(_, i)| i.in_service());
-        let ids: Vec<String> = homes.map(|(id, _)| id.clone()).collect();
+        let ids: Vec<String> = self.instances_in_service().into_iter().map(|(_, id)| id).collect();
         if ids.is_empty() {
             return;
         }

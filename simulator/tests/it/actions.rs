@@ -1,0 +1,256 @@
+//! The six actions tell the world as it is, in the service's own shapes.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use alikafka_simulator::{
+    Consumer, Flow, GroupSpec, InstanceSpec, ListShape, Options, Position, Simulator, TopicSpec, WorldOptions,
+};
+use serde_json::{Value, json};
+
+use crate::client::Client;
+
+const REGION: &str = "cn-hangzhou";
+
+async fn started(world: WorldOptions) -> Simulator {
+    Simulator::start(Options { world, ..Options::default() }).await.expect("a free port")
+}
+
+/// One instance `i` with the topic `t` of two partitions.
+async fn small() -> Simulator {
+    let sim = started(WorldOptions::empty([REGION])).await;
+    sim.world(|w| {
+        w.add_instance(REGION, InstanceSpec::new("i"));
+        w.add_topic("i", TopicSpec { flow: Flow::per_second(10), ..TopicSpec::new("t", 2) })
+    })
+    .expect("the instance is there");
+    sim
+}
+
+fn names(list: &Value, field: &str) -> Vec<String> {
+    list.as_array().expect("a list").iter().map(|v| v[field].as_str().expect("a name").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn all_instances_are_told_by_region_and_with_their_states() {
+    let world = WorldOptions {
+        regions: vec![REGION.to_owned(), "eu-central-1".to_owned()],
+        idle_instances_per_region: 3,
+        ..WorldOptions::default()
+    };
+    let sim = started(world).await;
+    let client = Client::new(&sim);
+    let all = client.good("GetAllInstanceIdList", &[("RegionId", REGION)]).await;
+    let truth = sim.truth();
+    for (region, r) in &truth.regions {
+        let ids: Vec<_> = r.instances.keys().collect();
+        assert_eq!(all["InstanceIds"][region], json!(ids));
+        let list = client.good("GetInstanceList", &[("RegionId", region)]).await;
+        for row in list["InstanceList"]["InstanceVO"].as_array().expect("a list") {
+            let i = &r.instances[row["InstanceId"].as_str().expect("an id")];
+            assert_eq!(row["ServiceStatus"], i.service_status);
+            assert_eq!(row.get("ViewInstanceStatusCode").and_then(Value::as_i64), i.view_status);
+            assert_eq!((&row["Name"], &row["ExpiredTime"]), (&json!(i.name), &json!(i.expires_ms)));
+            assert_eq!(row["UsedPartitionCount"], i.partitions);
+        }
+    }
+    let states: BTreeSet<_> =
+        truth.regions.values().flat_map(|r| r.instances.values()).map(|i| i.service_status).collect();
+    assert!(states.contains(&0) && states.contains(&5) && states.contains(&15));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn instances_are_filtered_by_id_and_by_tag() {
+    let sim = started(WorldOptions::empty([REGION])).await;
+    sim.world(|w| {
+        for (id, tag) in [("a", "x"), ("b", "y"), ("c", "x")] {
+            w.add_instance(
+                REGION,
+                InstanceSpec { tags: vec![("环境".to_owned(), tag.to_owned())], ..InstanceSpec::new(id) },
+            );
+        }
+    });
+    let client = Client::new(&sim);
+    let found = async |params: &[(&str, &str)]| {
+        let list = client.good("GetInstanceList", &[&[("RegionId", REGION)], params].concat()).await;
+        names(&list["InstanceList"]["InstanceVO"], "InstanceId")
+    };
+    assert_eq!(found(&[]).await, ["a", "b", "c"]);
+    assert_eq!(found(&[("InstanceId.1", "b"), ("InstanceId.2", "c")]).await, ["b", "c"]);
+    assert_eq!(found(&[("Tag.1.Key", "环境"), ("Tag.1.Value", "x")]).await, ["a", "c"]);
+    assert_eq!(found(&[("Tag.1.Key", "环境")]).await, ["a", "b", "c"]);
+    assert_eq!(found(&[("Tag.1.Key", "none")]).await, [""; 0]);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn topics_come_in_pages_of_ten_unless_asked_and_never_more_than_the_most() {
+    let sim =
+        started(WorldOptions { topics_per_instance: 25, groups_per_instance: 25, ..WorldOptions::default() })
+            .await;
+    sim.behaviour(|b| b.page_size_max = 20);
+    let id = sim.world(|w| w.instances_in_service()[0].1.clone());
+    let client = Client::new(&sim);
+    let page = async |more: &[(&str, &str)]| {
+        let a = client.good("GetTopicList", &[&[("InstanceId", id.as_str())], more].concat()).await;
+        (
+            names(&a["TopicList"]["TopicVO"], "Topic"),
+            [&a["CurrentPage"], &a["PageSize"], &a["Total"]].map(|v| v.as_i64()),
+        )
+    };
+    let (rows, told) = page(&[]).await;
+    assert_eq!((rows.len(), told), (10, [Some(1), Some(10), Some(25)]));
+    let (rows, told) = page(&[("PageSize", "1000")]).await;
+    assert_eq!((rows.len(), told), (20, [Some(1), Some(20), Some(25)]), "the cut size is told");
+    let mut all = Vec::new();
+    for n in ["1", "2", "3", "4"] {
+        all.extend(page(&[("CurrentPage", n)]).await.0);
+    }
+    assert_eq!(all, sim.world(|w| w.topics(&id)));
+    assert_eq!(page(&[("Topic", &all[3])]).await.0, [all[3].clone()]);
+    let groups = [("InstanceId", id.as_str()), ("RegionId", REGION)];
+    let whole = client.good("GetConsumerList", &groups).await;
+    assert_eq!(names(&whole["ConsumerList"]["ConsumerVO"], "ConsumerId"), sim.world(|w| w.groups(&id)));
+    assert!(whole.get("Total").is_none(), "the older form knows no pages");
+    let paged = client
+        .good("GetConsumerList", &[&groups[..], &[("CurrentPage", "2"), ("PageSize", "20")]].concat())
+        .await;
+    assert_eq!(
+        (paged["Total"].as_i64(), names(&paged["ConsumerList"]["ConsumerVO"], "ConsumerId").len()),
+        (Some(25), 5)
+    );
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn offsets_are_told_exactly_as_strings_or_numbers_and_remembered_as_served() {
+    let sim = small().await;
+    let big = (1_i64 << 53) + 1;
+    sim.world(|w| w.add_topic("i", TopicSpec { base_offset: big, ..TopicSpec::new("big", 1) }))
+        .expect("added");
+    sim.world(|w| w.append("i", "big", 0, 2)).expect("there");
+    let client = Client::new(&sim);
+    let asked = [("InstanceId", "i"), ("Topic", "big")];
+    let strings = client.good("GetTopicStatus", &asked).await;
+    let row = &strings["TopicStatus"]["OffsetTable"]["OffsetTable"][0];
+    assert_eq!(
+        (&row["MinOffset"], &row["MaxOffset"]),
+        (&json!("9007199254740993"), &json!("9007199254740995"))
+    );
+    assert_eq!((&strings["Code"], &strings["Success"]), (&json!("200"), &json!("true")));
+    sim.behaviour(|b| b.status_strings = false);
+    let numbers = client.good("GetTopicStatus", &asked).await;
+    let row = &numbers["TopicStatus"]["OffsetTable"]["OffsetTable"][0];
+    assert_eq!(
+        (row["MaxOffset"].as_i64(), row["LastUpdateTimestamp"].as_i64()),
+        (Some(big + 2), Some(sim.now_ms()))
+    );
+    let served = sim.served();
+    let last = &served.topics[&(REGION.to_owned(), "i".to_owned(), "big".to_owned())];
+    assert_eq!((last.times, last.truth.partitions[0].end), (2, big + 2));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn progress_tells_both_offsets_the_lag_and_the_times_unless_hidden() {
+    let sim = small().await;
+    sim.world(|w| w.add_group("i", GroupSpec { consumer: Consumer::Stalled, ..GroupSpec::new("g", &["t"]) }))
+        .expect("added");
+    sim.world(|w| w.set_committed("i", "g", "t", 1, Position::Nothing)).expect("there");
+    sim.advance(Duration::from_secs(100));
+    let client = Client::new(&sim);
+    let asked = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
+    let at = |answer: &Value| answer["ConsumerProgress"]["TopicList"]["TopicList"][0].clone();
+    let stalled = at(&client.good("GetConsumerProgress", &asked).await);
+    let rows = stalled["OffsetList"]["OffsetList"].as_array().expect("rows");
+    assert_eq!((&rows[0]["BrokerOffset"], &rows[0]["ConsumerOffset"]), (&json!(1000), &json!(0)));
+    assert_eq!((&rows[1]["ConsumerOffset"], &stalled["TotalDiff"]), (&json!(-1), &json!(1000)));
+    let truth = sim.world(|w| w.group_truth("i", "g")).expect("there");
+    assert_eq!((truth.lag, truth.state, truth.oldest_unread_age_ms), (1000, "STABLE", Some(99_900)));
+    sim.world(|w| w.set_consumer("i", "g", Consumer::Healthy)).expect("there");
+    sim.advance(Duration::from_secs(7));
+    let healthy = at(&client.good("GetConsumerProgress", &asked).await);
+    let part = &sim.served().groups.values().next().expect("served").truth.topics["t"].partitions[0].clone();
+    assert_eq!(healthy["OffsetList"]["OffsetList"][0]["LastTimestamp"].as_i64(), part.last_consumed_ms);
+    assert!(part.last_consumed_ms > Some(0));
+    let hidden =
+        client.good("GetConsumerProgress", &[&asked[..], &[("HideLastTimestamp", "true")]].concat()).await;
+    assert_eq!(at(&hidden)["OffsetList"]["OffsetList"][0]["LastTimestamp"], -1);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_does_not_exist_or_is_not_in_service_has_its_own_code() {
+    let sim = small().await;
+    sim.world(|w| w.add_region("eu-central-1"));
+    let client = Client::new(&sim);
+    let code = async |action: &str, params: &[(&str, &str)]| client.call(action, params).await.code();
+    assert_eq!(
+        code("GetTopicStatus", &[("InstanceId", "i"), ("Topic", "gone")]).await,
+        "BIZ_TOPIC_NOT_FOUND"
+    );
+    let group = [("InstanceId", "i"), ("ConsumerId", "gone"), ("RegionId", REGION)];
+    assert_eq!(code("GetConsumerProgress", &group).await, "BIZ_SUBSCRIPTION_NOT_FOUND");
+    assert_eq!(code("GetTopicList", &[("InstanceId", "other")]).await, "AUTH_RESOURCE_OWNER_ERROR");
+    let elsewhere = [("InstanceId", "i"), ("RegionId", "eu-central-1")];
+    assert_eq!(code("GetTopicList", &elsewhere).await, "AUTH_RESOURCE_OWNER_ERROR");
+    assert_eq!(code("GetInstanceList", &[("RegionId", "xx")]).await, "BIZ_REGION_NOT_FOUND");
+    sim.world(|w| w.set_instance_status("i", 15, Some(5))).expect("there");
+    assert_eq!(code("GetTopicList", &[("InstanceId", "i")]).await, "BIZ_INSTANCE_STATUS_ERROR");
+    sim.world(|w| w.delete_instance("i")).expect("there");
+    assert_eq!(code("GetTopicList", &[("InstanceId", "i")]).await, "AUTH_RESOURCE_OWNER_ERROR");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn flat_lists_are_flat_and_strange_names_survive() {
+    let sim =
+        started(WorldOptions { strange_names: true, topics_per_instance: 20, ..WorldOptions::default() })
+            .await;
+    sim.behaviour(|b| b.list_shape = ListShape::Flat);
+    let client = Client::new(&sim);
+    let id = sim.world(|w| w.instances_in_service()[0].1.clone());
+    let flat = client.good("GetTopicList", &[("InstanceId", &id), ("PageSize", "100")]).await;
+    assert_eq!(names(&flat["TopicList"], "Topic"), sim.world(|w| w.topics(&id)));
+    let strange = "a b*c~d/e+f=g&h%i";
+    for topic in sim.world(|w| w.topics(&id)) {
+        assert_eq!(
+            client.call("GetTopicStatus", &[("InstanceId", &id), ("Topic", &topic)]).await.status,
+            200,
+            "{topic}"
+        );
+    }
+    assert!(sim.served().topics.keys().any(|(.., topic)| topic == strange));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn edits_of_the_world_are_seen_by_the_next_call() {
+    let sim = small().await;
+    sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
+    let part = |p: usize| {
+        let t = sim.world(|w| w.group_truth("i", "g")).expect("there");
+        t.topics["t"].partitions[p].clone()
+    };
+    sim.advance(Duration::from_secs(60));
+    assert_eq!((part(0).end, part(0).lag), (600, Some(0)));
+    sim.world(|w| w.reset_offsets("i", "g", Position::Back(250))).expect("there");
+    assert_eq!((part(0).committed, part(0).lag), (Some(350), Some(250)));
+    sim.world(|w| w.delete_records("i", "t", 0, 400)).expect("there");
+    assert_eq!((part(0).start, part(0).committed), (400, Some(350)));
+    sim.advance(Duration::from_secs(5));
+    assert_eq!(part(0).lag, Some(0));
+    sim.world(|w| w.set_consumer("i", "g", Consumer::Stopped)).expect("there");
+    sim.world(|w| w.recreate_topic("i", "t", true)).expect("there");
+    assert_eq!((part(0).end, part(0).committed, part(0).lag), (0, Some(650), Some(0)));
+    sim.world(|w| w.add_partitions("i", "t", 2)).expect("there");
+    sim.world(|w| w.set_consumer("i", "g", Consumer::Healthy)).expect("there");
+    sim.advance(Duration::from_secs(10));
+    assert_eq!((part(3).end, part(0).committed), (100, Some(100)));
+    assert_eq!(sim.world(|w| w.topic_truth("i", "t")).map(|t| t.partitions.len()), Some(4));
+    sim.world(|w| w.delete_topic("i", "t")).expect("there");
+    assert!(sim.world(|w| w.group_truth("i", "g")).expect("there").topics.is_empty());
+    let again = sim.world(|w| w.delete_topic("i", "t")).expect_err("gone");
+    assert_eq!(again.to_string(), "no topic \"t\" in the simulated world");
+    sim.shutdown().await;
+}

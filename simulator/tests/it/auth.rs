@@ -1,0 +1,194 @@
+//! Good signatures of every kind are let in, and everything else is refused with the gateway's own code.
+
+use alikafka_simulator::{AccessKey, Options, SignatureKind, Simulator};
+
+use crate::client::{Client, KEY, SECRET, Style, exchange};
+
+const STYLES: [Style; 4] = [Style::V1Query, Style::V1Form, Style::Acs3Query, Style::Acs3Form];
+const LIST: (&str, &[(&str, &str)]) = ("GetInstanceList", &[("RegionId", "cn-hangzhou")]);
+
+async fn started() -> Simulator {
+    Simulator::start(Options::default()).await.expect("a free port")
+}
+
+async fn code(client: &Client) -> (u16, String) {
+    let answer = client.call(LIST.0, LIST.1).await;
+    (answer.status, answer.code())
+}
+
+#[tokio::test]
+async fn both_signatures_are_good_by_get_and_post_with_parameters_anywhere() {
+    let sim = started().await;
+    let strange = [("RegionId", "cn-hangzhou"), ("Tag.1.Key", "生产 a*b~c/d+e"), ("Tag.1.Value", "=&%")];
+    for style in STYLES {
+        for method in ["GET", "POST"] {
+            let client = Client { method, ..Client::new(&sim).style(style) };
+            let answer = client.call("GetInstanceList", &strange).await;
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (200, "200"),
+                "{style:?} {method}: {}",
+                answer.body
+            );
+        }
+    }
+    let kinds: Vec<_> = sim.ledger().entries().map(|e| e.signature).collect();
+    assert_eq!(kinds[..2], [SignatureKind::V1; 2]);
+    assert_eq!(kinds[4..6], [SignatureKind::Acs3; 2]);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn every_wrong_call_is_refused_with_its_own_code() {
+    let sim = started().await;
+    let now = sim.now_ms();
+    for style in STYLES {
+        let good = Client::new(&sim).style(style);
+        let with = |change: fn(&mut Client)| {
+            let mut client = good.clone();
+            change(&mut client);
+            client
+        };
+        let refused = |status, code: &str| (status, code.to_owned());
+        assert_eq!(
+            code(&with(|c| c.key = "other".to_owned())).await,
+            refused(404, "InvalidAccessKeyId.NotFound")
+        );
+        assert_eq!(
+            code(&with(|c| c.secret = "other".to_owned())).await,
+            refused(400, "SignatureDoesNotMatch")
+        );
+        assert_eq!(
+            code(&with(|c| c.version = "2018-10-15".to_owned())).await,
+            refused(400, "InvalidVersion")
+        );
+        assert_eq!(
+            code(&with(|c| c.token = Some("t".to_owned()))).await,
+            refused(400, "InvalidSecurityToken.Malformed")
+        );
+        for off in [-16, 16] {
+            let late = Client { now_ms: now + off * 60_000, ..good.clone() };
+            assert_eq!(code(&late).await, refused(400, "InvalidTimeStamp.Expired"));
+        }
+        for off in [-14, 14] {
+            assert_eq!(
+                code(&Client { now_ms: now + off * 60_000, ..good.clone() }).await,
+                refused(200, "200")
+            );
+        }
+        let again = Client { nonce: Some(format!("once {style:?}")), ..good.clone() };
+        assert_eq!(code(&again).await, refused(200, "200"));
+        assert_eq!(code(&again).await, refused(400, "SignatureNonceUsed"));
+        let writing = good.call("DeleteTopic", &[("InstanceId", "x")]).await;
+        assert_eq!((writing.status, writing.code().as_str()), (404, "InvalidAction.NotFound"));
+        let lacking = good.call("GetTopicStatus", &[("RegionId", "cn-hangzhou"), ("InstanceId", "x")]).await;
+        assert_eq!((lacking.status, lacking.code().as_str()), (400, "MissingParameter"));
+        assert!(lacking.json()["Message"].as_str().is_some_and(|m| m.contains("\"Topic\"")));
+    }
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_wrong_signature_is_told_what_was_signed_key_and_token_included() {
+    let sim = started().await;
+    let client = Client { secret: "wrong".to_owned(), token: Some("tok".to_owned()), ..Client::new(&sim) };
+    let v1 = client.clone().style(Style::V1Form).call(LIST.0, LIST.1).await.json();
+    let message = v1["Message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("POST&%2F&AccessKeyId") && message.contains(KEY) && message.contains("tok"),
+        "{message}"
+    );
+    assert!(v1["RequestId"].is_string() && v1["HostId"].is_string() && v1["Recommend"].is_string());
+    let acs3 = client.call(LIST.0, LIST.1).await.json();
+    assert!(acs3["Message"].as_str().is_some_and(|m| m.contains("ACS3-HMAC-SHA256\n")));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_changed_body_or_query_or_an_unsigned_header_breaks_acs3() {
+    let sim = started().await;
+    let client = Client::new(&sim);
+    let text =
+        |style: Style| String::from_utf8(client.clone().style(style).request(LIST.0, LIST.1)).expect("text");
+    for (was, becomes) in [("cn-hangzhou", "cn-hangzhoU"), ("x-acs-action: Get", "x-acs-action:  Get")] {
+        let sent = text(Style::Acs3Query);
+        assert!(sent.contains(was));
+        let answer = exchange(sim.addr(), sent.replace(was, becomes).as_bytes()).await.expect("an answer");
+        let refused = String::from_utf8_lossy(&answer).contains("SignatureDoesNotMatch");
+        // Blanks around a header's value are no part of it.
+        assert_eq!(refused, was == "cn-hangzhou");
+    }
+    let body = text(Style::Acs3Form).replace("cn-hangzhou", "cn-hangzhoU");
+    let answer = exchange(sim.addr(), body.as_bytes()).await.expect("an answer");
+    assert!(String::from_utf8_lossy(&answer).contains("does not match x-acs-content-sha256"));
+    let more = text(Style::Acs3Query).replace("connection:", "x-acs-extra: 1\r\nconnection:");
+    let answer = exchange(sim.addr(), more.as_bytes()).await.expect("an answer");
+    assert!(String::from_utf8_lossy(&answer).contains("IncompleteSignature"));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_temporary_key_needs_its_own_token_until_it_expires() {
+    let sim = started().await;
+    sim.behaviour(|b| b.keys = vec![AccessKey::new("STS.a", SECRET).with_token("CAIS+/=abc~*")]);
+    for style in STYLES {
+        let with = |token: Option<&str>| Client {
+            key: "STS.a".to_owned(),
+            token: token.map(str::to_owned),
+            ..Client::new(&sim).style(style)
+        };
+        assert_eq!(code(&with(Some("CAIS+/=abc~*"))).await.0, 200);
+        assert_eq!(code(&with(Some("other"))).await.1, "InvalidSecurityToken.Malformed");
+        assert_eq!(code(&with(None)).await.1, "InvalidSecurityToken.MismatchWithAccessKey");
+    }
+    sim.behaviour(|b| b.keys[0].token_expires_ms = Some(1));
+    let late =
+        Client { key: "STS.a".to_owned(), token: Some("CAIS+/=abc~*".to_owned()), ..Client::new(&sim) };
+    assert_eq!(code(&late).await.1, "InvalidSecurityToken.Expired");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn ram_denies_one_action_and_lets_the_others_through() {
+    let sim = started().await;
+    sim.behaviour(|b| {
+        b.keys = vec![AccessKey::new(KEY, SECRET).denying("alikafka:ListInstance").denying("GetTopicList")]
+    });
+    let client = Client::new(&sim);
+    let denied = client.call(LIST.0, LIST.1).await;
+    assert_eq!((denied.status, denied.code().as_str()), (403, "NoPermission"));
+    assert_eq!(denied.json()["AccessDeniedDetail"]["AuthAction"], "alikafka:ListInstance");
+    let id = sim.world(|w| w.instances_in_service()[0].1.clone());
+    assert_eq!(client.call("GetTopicList", &[("InstanceId", &id)]).await.status, 403);
+    let groups = [("InstanceId", id.as_str()), ("RegionId", "cn-hangzhou")];
+    assert_eq!(client.call("GetConsumerList", &groups).await.status, 200);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_skewed_service_shows_it_in_its_date_and_takes_timestamps_by_it() {
+    let sim = started().await;
+    sim.behaviour(|b| b.clock_skew_ms = 3 * 3_600_000);
+    let refused = Client::new(&sim).call(LIST.0, LIST.1).await;
+    assert_eq!(refused.code(), "InvalidTimeStamp.Expired");
+    let theirs =
+        jiff::fmt::rfc2822::parse(&refused.headers["date"]).expect("a date").timestamp().as_millisecond();
+    let off = theirs - sim.now_ms();
+    assert!((off - 3 * 3_600_000).abs() <= 1_000, "{off}");
+    assert_eq!(code(&Client { now_ms: theirs, ..Client::new(&sim) }).await.0, 200);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn without_a_signature_or_a_wish_for_json_the_answer_is_an_xml_error() {
+    let sim = started().await;
+    let answer = exchange(
+        sim.addr(),
+        b"GET /?Action=GetInstanceList&Version=2019-09-16 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    let text = String::from_utf8(answer.expect("an answer")).expect("text");
+    assert!(text.starts_with("HTTP/1.1 400") && text.contains("text/xml"), "{text}");
+    assert!(text.contains("<Code>MissingParameter</Code>"), "{text}");
+    sim.shutdown().await;
+}

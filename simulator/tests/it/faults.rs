@@ -1,0 +1,215 @@
+//! Faults do to a call what their script says, and to no other.
+
+use std::time::Duration;
+
+use alikafka_simulator::{
+    Effect, Fault, GroupSpec, InstanceSpec, Nth, Options, Simulator, TopicSpec, WorldOptions, WrongType,
+};
+use serde_json::{Value, json};
+use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, time::timeout};
+
+use crate::client::{Answer, Client, exchange};
+
+const REGION: &str = "cn-hangzhou";
+const STATUS: (&str, &[(&str, &str)]) = ("GetTopicStatus", &[("InstanceId", "i"), ("Topic", "t")]);
+const PROGRESS: (&str, &[(&str, &str)]) =
+    ("GetConsumerProgress", &[("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)]);
+const TOPICS: (&str, &[(&str, &str)]) = ("GetTopicList", &[("InstanceId", "i"), ("PageSize", "2")]);
+
+async fn started() -> Simulator {
+    let options = Options { world: WorldOptions::empty([REGION]), ..Options::default() };
+    let sim = Simulator::start(options).await.expect("a free port");
+    sim.world(|w| {
+        w.add_instance(REGION, InstanceSpec::new("i"));
+        for topic in ["t", "u", "v"] {
+            w.add_topic("i", TopicSpec::new(topic, 2)).expect("the instance is there");
+            w.append("i", topic, 0, 9).expect("the partition is there");
+        }
+        w.add_group("i", GroupSpec::new("g", &["t"])).expect("the instance is there");
+    });
+    sim
+}
+
+/// The answer to one call under one fault.
+async fn under(sim: &Simulator, effect: Effect, call: (&str, &[(&str, &str)])) -> Option<Answer> {
+    sim.faults(|f| {
+        f.clear();
+        f.add(Fault::new(effect));
+    });
+    Client::new(sim).try_call(call.0, call.1).await
+}
+
+async fn json_under(sim: &Simulator, effect: Effect, call: (&str, &[(&str, &str)])) -> Value {
+    under(sim, effect, call).await.expect("an answer").json()
+}
+
+#[tokio::test]
+async fn errors_come_in_every_envelope() {
+    let sim = started().await;
+    let (code, message) = ("ServiceUnavailable".to_owned(), "busy".to_owned());
+    let error = Effect::Error { status: 503, code: code.clone(), message: message.clone() };
+    let answer = under(&sim, error, STATUS).await.expect("an answer");
+    assert_eq!((answer.status, answer.code()), (503, code.clone()));
+    let lower = Effect::LowerCaseError { status: 500, code: code.clone(), message: message.clone() };
+    let answer = under(&sim, lower, STATUS).await.expect("an answer");
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (500, Some("ServiceUnavailable")));
+    let soft = json_under(&sim, Effect::SuccessFalse { code, message }, STATUS).await;
+    assert_eq!(soft["Success"], false);
+    let html = under(&sim, Effect::Html { status: 502 }, STATUS).await.expect("an answer");
+    assert!(html.status == 502 && html.headers["content-type"].starts_with("text/html"));
+    let xml =
+        under(&sim, Effect::XmlError { status: 400, code: "X".to_owned() }, STATUS).await.expect("an answer");
+    assert!(xml.body.contains("<Code>X</Code>") && xml.headers["content-type"].starts_with("text/xml"));
+    let throttle =
+        Effect::Throttle { status: 429, code: "Throttling.Api".to_owned(), retry_after_ms: Some(1500) };
+    let answer = under(&sim, throttle, STATUS).await.expect("an answer");
+    assert_eq!((answer.status, answer.headers["x-acs-retry-after"].as_str()), (429, "1500"));
+    let to = Effect::Redirect { status: 307, location: "http://127.0.0.1:9/".to_owned() };
+    let answer = under(&sim, to, STATUS).await.expect("an answer");
+    assert_eq!((answer.status, answer.headers["location"].as_str()), (307, "http://127.0.0.1:9/"));
+    let raw =
+        Effect::Raw { status: 200, content_type: "x/y".to_owned(), body: vec![0xEF, 0xBB, 0xBF, b'{', b'}'] };
+    let answer = under(&sim, raw, STATUS).await.expect("an answer");
+    assert_eq!((answer.headers["content-type"].as_str(), answer.body.as_str()), ("x/y", "\u{feff}{}"));
+    assert!(sim.served().topics.is_empty(), "none of these told the truth");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn connections_end_badly_in_every_way() {
+    let sim = started().await;
+    let request = || Client::new(&sim).request(STATUS.0, STATUS.1);
+    let set = |effect: Effect| {
+        sim.faults(|f| {
+            f.clear();
+            f.add(Fault::new(effect));
+        });
+    };
+    set(Effect::Close);
+    assert_eq!(exchange(sim.addr(), &request()).await.expect("a clean close"), b"");
+    set(Effect::Reset);
+    let reset = exchange(sim.addr(), &request()).await.expect_err("a reset");
+    assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
+    set(Effect::CutBody(30));
+    let cut =
+        String::from_utf8(exchange(sim.addr(), &request()).await.expect("a clean close")).expect("text");
+    assert_eq!(cut.split_once("\r\n\r\n").map(|(_, body)| body.len()), Some(30));
+    set(Effect::ResetBody(30));
+    let reset = exchange(sim.addr(), &request()).await.expect_err("a reset");
+    assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
+    for (effect, seen) in [(Effect::Hang, 0), (Effect::HangBody(30), 30)] {
+        set(effect);
+        let mut stream = TcpStream::connect(sim.addr()).await.expect("connected");
+        stream.write_all(&request()).await.expect("sent");
+        let mut all = Vec::new();
+        let ended = timeout(Duration::from_millis(200), stream.read_to_end(&mut all)).await;
+        assert!(ended.is_err(), "nothing more comes, and no end");
+        let text = String::from_utf8_lossy(&all).into_owned();
+        assert_eq!(text.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len()), seen);
+    }
+    assert!(sim.served().topics.is_empty(), "none of these got to the end");
+    set(Effect::Drip(Duration::from_micros(100)));
+    assert_eq!(Client::new(&sim).call(STATUS.0, STATUS.1).await.code(), "200");
+    assert_eq!(sim.served().topics.len(), 1, "a drip that was read to its end did tell");
+    let codes: Vec<_> = sim.ledger().entries().map(|e| e.code.clone()).collect();
+    assert_eq!(codes[..2], ["fault: close", "fault: reset"]);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_oversized_body_streams_declared_or_chunked() {
+    let sim = started().await;
+    let bytes = 3_000_000;
+    let declared = under(&sim, Effect::Oversized { bytes, declared: true }, STATUS).await.expect("an answer");
+    assert!(declared.body.len() > 3_000_000 && declared.code() == "200");
+    sim.faults(|f| {
+        f.clear();
+        f.add(Fault::new(Effect::Oversized { bytes, declared: false }));
+    });
+    let chunked = exchange(sim.addr(), &Client::new(&sim).request(STATUS.0, STATUS.1)).await.expect("an end");
+    assert!(chunked.len() > 3_000_000);
+    assert!(String::from_utf8_lossy(&chunked[..500]).contains("transfer-encoding: chunked"));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn bodies_are_bent_and_only_what_is_still_true_counts_as_served() {
+    let sim = started().await;
+    let row = |v: &Value| v["TopicStatus"]["OffsetTable"]["OffsetTable"][0].clone();
+    assert_eq!(
+        row(&json_under(&sim, Effect::WrongType(WrongType::Text), STATUS).await)["MaxOffset"],
+        "9",
+        "strings already"
+    );
+    sim.behaviour(|b| b.status_strings = false);
+    let served = || sim.served().topics.values().map(|l| l.times).sum::<u64>();
+    let before = served();
+    assert_eq!(
+        row(&json_under(&sim, Effect::WrongType(WrongType::TooBig), STATUS).await)["MaxOffset"],
+        json!(u64::MAX)
+    );
+    assert_eq!(
+        row(&json_under(&sim, Effect::WrongType(WrongType::Null), STATUS).await)["MaxOffset"],
+        json!(null)
+    );
+    assert_eq!(json_under(&sim, Effect::NullList, STATUS).await["TopicStatus"]["OffsetTable"], json!(null));
+    assert_eq!(
+        json_under(&sim, Effect::EmptyList, STATUS).await["TopicStatus"]["OffsetTable"]["OffsetTable"],
+        json!([])
+    );
+    let truncated = under(&sim, Effect::Truncate(40), STATUS).await.expect("a whole HTTP answer");
+    assert_eq!((truncated.status, truncated.body.len()), (200, 40));
+    assert_eq!(served(), before);
+    let floats = json_under(&sim, Effect::WrongType(WrongType::Floats), STATUS).await;
+    assert!(row(&floats)["MaxOffset"].is_f64());
+    assert!(json_under(&sim, Effect::UnknownFields, STATUS).await["FieldOfTomorrow"].is_object());
+    assert_eq!(served(), before + 2);
+    let ahead = json_under(&sim, Effect::ConsumerAhead(4), PROGRESS).await;
+    let part = &ahead["ConsumerProgress"]["TopicList"]["TopicList"][0]["OffsetList"]["OffsetList"][0];
+    assert_eq!((&part["BrokerOffset"], &part["ConsumerOffset"]), (&json!(9), &json!(13)));
+    let foreign = json_under(&sim, Effect::ForeignItems, TOPICS).await;
+    assert_eq!(foreign["TopicList"]["TopicVO"][0]["InstanceId"], "alikafka_foreign");
+    let undated = under(&sim, Effect::Date(None), STATUS).await.expect("an answer");
+    assert!(!undated.headers.contains_key("date"));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn pages_lie_repeat_and_do_not_end() {
+    let sim = started().await;
+    let client = Client::new(&sim);
+    let page = async |effect: Effect, n: &str| {
+        sim.faults(|f| {
+            f.clear();
+            f.add(Fault::new(effect).action("GetTopicList"));
+        });
+        let a = client.good(TOPICS.0, &[TOPICS.1, &[("CurrentPage", n)]].concat()).await;
+        let rows: Vec<_> =
+            a["TopicList"]["TopicVO"].as_array().expect("rows").iter().map(|r| r["Topic"].clone()).collect();
+        (json!(rows), a["Total"].clone())
+    };
+    assert_eq!(page(Effect::LyingTotal(99), "2").await, (json!(["v"]), json!(99)));
+    assert_eq!(page(Effect::EndlessPages, "7").await, (json!(["t", "u"]), json!(1_000_000_000)));
+    assert_eq!(page(Effect::RepeatedRows, "2").await, (json!(["u", "v"]), json!(3)));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn scripts_choose_the_call_and_effects_add_up() {
+    let sim = started().await;
+    let error = Effect::Error { status: 500, code: "InternalError".to_owned(), message: String::new() };
+    sim.faults(|f| {
+        f.add(Fault::new(error).action("GetTopicStatus").object("t").nth(Nth::Nth(2)));
+        f.add(Fault::new(Effect::UnknownFields).action("GetTopicStatus"));
+    });
+    let client = Client::new(&sim);
+    let mut seen = Vec::new();
+    for topic in ["t", "u", "t", "t"] {
+        seen.push(client.call("GetTopicStatus", &[("InstanceId", "i"), ("Topic", topic)]).await.status);
+    }
+    assert_eq!(seen, [200, 200, 500, 200]);
+    assert_eq!(sim.faults(|f| f.fired()), [1, 4]);
+    sim.faults(|f| f.clear());
+    assert!(client.good(STATUS.0, STATUS.1).await.get("FieldOfTomorrow").is_none());
+    sim.shutdown().await;
+}

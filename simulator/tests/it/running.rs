@@ -1,0 +1,158 @@
+//! A running simulator: its clock, quota, ledger, admin paths, speed, and end.
+
+use std::time::Duration;
+
+use alikafka_simulator::{ClockMode, Latency, Options, Quota, Simulator, WorldOptions};
+use tokio::{net::TcpStream, time::Instant};
+
+use crate::client::{Client, KEY, SECRET, Style, admin};
+
+const LIST: (&str, &[(&str, &str)]) = ("GetInstanceList", &[("RegionId", "cn-hangzhou")]);
+
+#[tokio::test]
+async fn the_quota_throttles_each_region_and_action_by_itself() {
+    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    sim.behaviour(|b| b.quota = Quota { per_second: Some(3), status: 429, ..Quota::default() });
+    let client = Client::new(&sim);
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(client.call(LIST.0, LIST.1).await);
+    }
+    let last = seen.pop().expect("four");
+    assert!(seen.iter().all(|a| a.status == 200));
+    assert_eq!((last.status, last.code().as_str()), (429, "Throttling.User"));
+    assert_eq!(last.headers["x-acs-retry-after"], "1000");
+    assert_eq!(client.call("GetAllInstanceIdList", LIST.1).await.status, 200);
+    let most = sim.ledger().max_in_window(Duration::from_secs(60));
+    assert_eq!(most[&("cn-hangzhou".to_owned(), "GetInstanceList".to_owned())], 4);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_ledger_shows_what_is_in_a_url_and_what_is_not() {
+    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    for style in [Style::V1Query, Style::V1Form, Style::Acs3Query] {
+        Client::new(&sim).style(style).call(LIST.0, LIST.1).await;
+    }
+    let ledger = sim.ledger();
+    let leaks: Vec<_> =
+        ledger.entries().map(|e| e.target.contains(KEY) || e.target.contains("Signature")).collect();
+    assert_eq!(leaks, [true, false, false]);
+    let e = ledger.entries().last().expect("three calls");
+    assert_eq!(
+        (e.region.as_str(), e.action.as_str(), e.code.as_str(), e.status),
+        ("cn-hangzhou", LIST.0, "200", 200)
+    );
+    assert_eq!((e.key_id.as_deref(), e.method.as_str()), (Some(KEY), "POST"));
+    assert!(!ledger.entries().any(|e| format!("{e:?}").contains(SECRET)));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_clock_stands_runs_freezes_and_is_moved_by_hand() {
+    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    let before = sim.now_ms();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(sim.now_ms(), before, "a manual clock stands");
+    let answer = admin(&sim, "POST", "/_sim/advance?seconds=1.5").await;
+    assert_eq!((answer.status, answer.json()["now_ms"].as_i64()), (200, Some(before + 1_500)));
+    assert_eq!(admin(&sim, "POST", "/_sim/advance?seconds=-1").await.status, 400);
+    assert_eq!(admin(&sim, "GET", "/_sim/advance").await.status, 405);
+    assert_eq!(admin(&sim, "GET", "/_sim/nothing").await.status, 404);
+    sim.shutdown().await;
+    let fast = Options { clock: ClockMode::RealTime { speed: 1000.0 }, ..Options::default() };
+    let sim = Simulator::start(fast).await.expect("a free port");
+    let before = sim.now_ms();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(sim.now_ms() >= before + 20_000, "a thousand times as fast");
+    admin(&sim, "POST", "/_sim/freeze").await;
+    let (frozen, truth) = (sim.now_ms(), sim.truth());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!((sim.now_ms(), sim.truth()), (frozen, truth));
+    assert_eq!(Client::new(&sim).call(LIST.0, LIST.1).await.status, 200, "a fast world takes wall time too");
+    admin(&sim, "POST", "/_sim/unfreeze").await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(sim.now_ms() > frozen);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_admin_paths_tell_truth_served_and_ledger_with_exact_integers() {
+    let world = WorldOptions { big_offsets: true, ..WorldOptions::default() };
+    let sim = Simulator::start(Options { world, ..Options::default() }).await.expect("a free port");
+    let (id, topic) = sim.world(|w| {
+        let id = w.instances_in_service()[0].1.clone();
+        let topic = w.topics(&id)[0].clone();
+        (id, topic)
+    });
+    Client::new(&sim).good("GetTopicStatus", &[("InstanceId", &id), ("Topic", &topic)]).await;
+    let end = sim.world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end;
+    assert!(end > 1 << 53);
+    let truth = admin(&sim, "GET", "/_sim/truth").await.json();
+    let shown = &truth["regions"]["cn-hangzhou"]["instances"][&id]["topics"][&topic]["partitions"][0];
+    assert_eq!(shown["end"].as_i64(), Some(end));
+    let served = admin(&sim, "GET", "/_sim/served").await.json();
+    assert_eq!(served["topics"][0]["truth"]["partitions"][0]["end"].as_i64(), Some(end));
+    let ledger = admin(&sim, "GET", "/_sim/ledger").await.json();
+    assert_eq!(
+        (ledger["total"].as_i64(), ledger["calls"][0]["most_in_a_second"].as_i64()),
+        (Some(1), Some(1))
+    );
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_shut_down_simulator_drops_calls_that_hang_and_listens_no_more() {
+    let slow = Latency { fixed: Duration::from_secs(3600), jitter: Duration::ZERO };
+    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    sim.behaviour(|b| b.latency = slow);
+    let addr = sim.addr();
+    let client = Client::new(&sim);
+    let hanging = tokio::spawn(async move { client.try_call(LIST.0, LIST.1).await.is_none() });
+    while sim.ledger().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sim.shutdown().await;
+    assert!(hanging.await.expect("joined"));
+    assert!(TcpStream::connect(addr).await.is_err());
+}
+
+/// The figure is for this debug build and a client that signs anew and connects anew for each call.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_world_answers_many_calls_in_good_time() {
+    let world = WorldOptions {
+        instances_per_region: 1,
+        topics_per_instance: 1_000,
+        groups_per_instance: 1_000,
+        partitions_per_topic: 6,
+        ..WorldOptions::default()
+    };
+    let sim = Simulator::start(Options { world, ..Options::default() }).await.expect("a free port");
+    let (id, groups) = sim.world(|w| {
+        let id = w.instances_in_service()[0].1.clone();
+        let groups = w.groups(&id);
+        (id, groups)
+    });
+    let begun = Instant::now();
+    let client = Client::new(&sim);
+    let mut tasks = tokio::task::JoinSet::new();
+    for part in groups.chunks(125) {
+        let (client, id, part) = (client.clone(), id.clone(), part.to_vec());
+        tasks.spawn(async move {
+            for g in part {
+                client
+                    .good(
+                        "GetConsumerProgress",
+                        &[("InstanceId", &id), ("ConsumerId", &g), ("RegionId", "cn-hangzhou")],
+                    )
+                    .await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    let took = begun.elapsed();
+    eprintln!("1,000 calls in {took:?}");
+    assert_eq!(sim.served().groups.len(), 1_000);
+    assert!(took < Duration::from_secs(30));
+    sim.shutdown().await;
+}
