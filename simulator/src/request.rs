@@ -2,6 +2,8 @@
 //!
 //! Refuses: judging it; signatures are checked by `auth`, parameters by `actions`.
 
+use std::collections::BTreeMap;
+
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
@@ -45,14 +47,16 @@ impl Call {
         self.headers.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
-    /// Parameters of query and form body together.
+    /// Parameters of query and form body together, each name once: the form's value wins. The vendor's
+    /// older SDK sends `RegionId` in both and signs it once.
     pub(crate) fn params(&self) -> Vec<(String, String)> {
-        [self.query.as_slice(), &self.form].concat()
+        let all: BTreeMap<_, _> = self.query.iter().chain(&self.form).cloned().collect();
+        all.into_iter().collect()
     }
 
     /// A parameter that is there and not empty.
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
-        let all = self.query.iter().chain(&self.form);
+        let all = self.form.iter().chain(&self.query);
         all.filter(|(k, v)| k == name && !v.is_empty()).map(|(_, v)| v.as_str()).next()
     }
 
