@@ -11,6 +11,11 @@ use crate::{
 pub(crate) fn bend(effect: &Effect, action: &str, body: &mut Value) -> bool {
     match effect {
         Effect::UnknownFields => add_unknown(body, 0),
+        // The map of regions has no item type to lose; a page of the reference prints it as a list of maps.
+        Effect::FlatList if action == "GetAllInstanceIdList" => {
+            let ids = body["InstanceIds"].take();
+            body["InstanceIds"] = json!([ids]);
+        }
         Effect::FlatList => {
             if let Some(list) = wrapper(action, body)
                 && let Some(items) = list.as_object_mut().and_then(|o| o.values_mut().next())
@@ -200,6 +205,9 @@ mod tests {
         assert_eq!(list(&Effect::EmptyList), json!({ "TopicVO": [] }));
         assert_eq!(list(&Effect::NullList), json!(null));
         assert_eq!(list(&Effect::FlatList), json!([{"Topic": "a"}, {"Topic": "b"}]));
+        let mut ids = json!({ "InstanceIds": { "cn-hangzhou": ["a"] } });
+        bend(&Effect::FlatList, "GetAllInstanceIdList", &mut ids);
+        assert_eq!(ids, json!({ "InstanceIds": [{ "cn-hangzhou": ["a"] }] }));
         assert_eq!(list(&Effect::SingleObject), json!({ "TopicVO": {"Topic": "a"} }));
         assert_eq!(list(&Effect::DuplicateItem)["TopicVO"].as_array().map(Vec::len), Some(3));
     }

@@ -166,7 +166,7 @@ pub enum Effect {
     NullList,
     /// The list is its first item, bare.
     SingleObject,
-    /// The list is not wrapped.
+    /// The list is not wrapped; the map of `GetAllInstanceIdList` is in a list.
     FlatList,
     /// The first item that has values of the type gets wrong ones.
     WrongType(WrongType),

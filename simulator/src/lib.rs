@@ -19,6 +19,9 @@
 //! # }
 //! ```
 //!
+//! For proofs from a shell there are unsigned paths: `GET /_sim/truth`, `/_sim/served` and `/_sim/ledger`,
+//! `POST /_sim/advance?seconds=`, `/_sim/freeze` and `/_sim/unfreeze`; integers are exact there too.
+//!
 //! Owns: signatures by its own code ([`sign`]), quotas, paging, RAM denials, faults by script, the ledger of
 //! calls. Refuses: TLS (the product lets plain http through to loopback only), every action that writes.
 

@@ -199,3 +199,41 @@ async fn stopped() -> io::Result<()> {
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_reach_the_options_and_the_greeting_says_how_to_point_the_exporter_at_it() {
+        Flags::command().debug_assert();
+        let flags = Flags::parse_from([
+            "simulator",
+            "--regions",
+            "a,b",
+            "--quota",
+            "0",
+            "--deny",
+            "GetTopicStatus",
+            "--speed",
+            "0",
+            "--clock-skew-seconds",
+            "-90",
+            "--status-numbers",
+            "--security-token",
+            "tok",
+        ]);
+        let options = flags.options();
+        assert_eq!(options.world.regions, ["a", "b"]);
+        assert_eq!(options.clock, ClockMode::Manual);
+        assert_eq!(options.behaviour.quota.per_second, None);
+        assert_eq!((options.behaviour.clock_skew_ms, options.behaviour.status_strings), (-90_000, false));
+        assert!(options.behaviour.keys[0].denied.contains("GetTopicStatus"));
+        let greeting = flags.greeting("http://127.0.0.1:1");
+        for part in ["ALIKAFKA_EXPORTER_ENDPOINT=http://127.0.0.1:1 ", "REGIONS=a,b ", "SECURITY_TOKEN=tok"] {
+            assert!(greeting.contains(part), "{greeting}");
+        }
+    }
+}

@@ -107,6 +107,12 @@ async fn connections_end_badly_in_every_way() {
         let text = String::from_utf8_lossy(&all).into_owned();
         assert_eq!(text.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len()), seen);
     }
+    set(Effect::Drip(Duration::from_millis(20)));
+    let mut stream = TcpStream::connect(sim.addr()).await.expect("connected");
+    stream.write_all(&request()).await.expect("sent");
+    let mut some = [0; 250];
+    stream.read_exact(&mut some).await.expect("the head and a few bytes");
+    drop(stream);
     assert!(sim.served().topics.is_empty(), "none of these got to the end");
     set(Effect::Drip(Duration::from_micros(100)));
     assert_eq!(Client::new(&sim).call(STATUS.0, STATUS.1).await.code(), "200");
