@@ -36,6 +36,9 @@ pub(crate) fn bend(effect: &Effect, action: &str, body: &mut Value) -> bool {
         Effect::RepeatedRows | Effect::Latency(_) | Effect::Date(_) | Effect::Drip(_) => {}
         Effect::EmptyList => {
             on_list(action, body, Vec::clear);
+            if action == "GetAllInstanceIdList" {
+                body["InstanceIds"] = json!({});
+            }
             if let Some(total) = body.get_mut("Total") {
                 *total = json!(0);
             }
@@ -105,46 +108,53 @@ fn wrapper<'v>(action: &str, body: &'v mut Value) -> Option<&'v mut Value> {
 }
 
 fn on_list(action: &str, body: &mut Value, edit: impl FnOnce(&mut Vec<Value>)) {
-    match list_slot(action, body) {
-        Some(Value::Array(items)) => edit(items),
-        // GetAllInstanceIdList has a map.
-        Some(Value::Object(map)) => {
-            let mut none = Vec::new();
-            edit(&mut none);
-            map.clear();
-        }
-        _ => {}
+    if let Some(Value::Array(items)) = list_slot(action, body) {
+        edit(items);
     }
 }
 
 /// Wrong types for the scalars of some rows. `true` if each can still be read as what it was.
 fn wrong<'v>(how: WrongType, rows: impl Iterator<Item = &'v mut Map<String, Value>>) -> bool {
     for row in rows {
-        for value in row.values_mut() {
-            match (how, &*value) {
-                (WrongType::NumbersAsStrings, Value::Number(n)) => *value = Value::String(n.to_string()),
-                // Written as text, since an f64 would lose digits of an offset.
-                (WrongType::Floats, Value::Number(n)) => *value = float(n.as_i64()),
-                (WrongType::BoolsAsStrings, Value::Bool(b)) => *value = Value::String(b.to_string()),
-                (WrongType::Null, Value::Number(_)) => *value = Value::Null,
-                (WrongType::Empty, Value::Number(_)) => *value = json!(""),
-                (WrongType::TooBig, Value::Number(_)) => *value = json!(u64::MAX),
-                (WrongType::Text, Value::Number(_)) => *value = json!("many"),
-                _ => {}
-            }
+        for (field, value) in row {
+            let Some(was) = number(field, value) else {
+                if let (WrongType::BoolsAsStrings, Value::Bool(b)) = (how, &*value) {
+                    *value = Value::String(b.to_string());
+                }
+                continue;
+            };
+            *value = match how {
+                WrongType::NumbersAsStrings => json!(was.to_string()),
+                WrongType::Floats => float(was),
+                WrongType::BoolsAsStrings => continue,
+                WrongType::Null => Value::Null,
+                WrongType::Empty => json!(""),
+                WrongType::TooBig => json!(u64::MAX),
+                WrongType::Text => json!("many"),
+            };
         }
     }
     matches!(how, WrongType::NumbersAsStrings | WrongType::Floats | WrongType::BoolsAsStrings)
 }
 
-/// A number with a fraction of zero; one that an f64 cannot hold stays as it is.
-fn float(n: Option<i64>) -> Value {
-    const EXACT: i64 = 1 << 53;
-    match n {
-        #[expect(clippy::cast_precision_loss, reason = "only numbers that an f64 holds exactly")]
-        Some(n) if n.abs() <= EXACT => json!(n as f64),
-        other => json!(other),
+/// The number that a field holds; also as a string, where the service tells it so.
+fn number(field: &str, value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(n) => n.as_i64(),
+        Value::String(text)
+            if matches!(field, "Partition" | "MinOffset" | "MaxOffset" | "LastUpdateTimestamp") =>
+        {
+            text.parse().ok()
+        }
+        _ => None,
     }
+}
+
+/// A number with a fraction of zero; one that an f64 cannot hold stays as it is.
+fn float(n: i64) -> Value {
+    const EXACT: i64 = 1 << 53;
+    #[expect(clippy::cast_precision_loss, reason = "only numbers that an f64 holds exactly")]
+    if n.abs() <= EXACT { json!(n as f64) } else { json!(n) }
 }
 
 fn add_unknown(value: &mut Value, depth: usize) {
