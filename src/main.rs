@@ -1,2 +1,117 @@
-//! stub
-fn main() {}
+//! The daemon's door: flags, configuration, logs, listeners, signals, exit codes. No logic.
+
+mod cli;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use alikafka_exporter::{
+    WebOptions, clock,
+    config::{self, Config},
+    logging,
+};
+use cli::{Args, Command, Ended};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The user must change something: a flag, the configuration, an address.
+const REFUSED: u8 = 2;
+/// The program failed.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let args = match cli::parse(env::args_os()) {
+        Ok(args) => args,
+        Err(Ended::Answer(text)) => return answer(&text),
+        Err(Ended::Refused(line)) => return end(REFUSED, &line),
+    };
+    if args.version {
+        return answer(&cli::version());
+    }
+    // Memory holds the access key, so no image of it may be left behind.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    let config = match config::load(args.config_file.as_deref(), &environment()) {
+        Ok(config) => config,
+        Err(problems) => return end(REFUSED, &problems.to_string()),
+    };
+    if args.command == Some(Command::CheckConfig) {
+        return answer(&cli::summary(&config));
+    }
+    logging::init(args.log_level.into(), args.log_format.into(), clock::unix_now);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(daemon(args, config)),
+        Err(error) => end(FAILED, &format!("cannot start threads: {error}")),
+    }
+}
+
+async fn daemon(args: Args, config: Config) -> ExitCode {
+    let bound = match cli::listen(&args.listen_addresses) {
+        Ok(bound) => bound,
+        Err(line) => return end(REFUSED, &line),
+    };
+    let mut listeners = Vec::new();
+    for listener in bound {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => return end(FAILED, &format!("cannot watch a listener: {error}")),
+        }
+    }
+    for listener in &listeners {
+        let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+        tracing::info!(address, path = args.telemetry_path, "listening");
+    }
+    let shutdown = CancellationToken::new();
+    if let Err(error) = watch_signals(shutdown.clone()) {
+        return end(FAILED, &format!("cannot watch signals: {error}"));
+    }
+    let web = WebOptions { telemetry_path: args.telemetry_path };
+    match alikafka_exporter::run(config, web, listeners, shutdown).await {
+        Ok(()) => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => end(FAILED, &error.to_string()),
+    }
+}
+
+/// The first signal asks for an end, the second one makes it.
+fn watch_signals(shutdown: CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if shutdown.is_cancelled() {
+                std::process::exit(FAILED.into());
+            }
+            tracing::info!(signal = name, "stopping");
+            shutdown.cancel();
+        }
+    });
+    Ok(())
+}
+
+fn environment() -> BTreeMap<String, String> {
+    env::vars_os()
+        .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
+        .collect()
+}
+
+fn answer(text: &str) -> ExitCode {
+    _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn end(code: u8, text: &str) -> ExitCode {
+    _ = writeln!(io::stderr(), "{text}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,285 @@
+//! Where calls go: the host of a region, and the proxy on the way.
+//!
+//! Owns: what an endpoint may be. Refuses: plain http to anything but loopback, user names, paths, queries
+//! and fragments, addresses of metadata services, and hosts that read differently from what they are.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use crate::model::RegionId;
+
+/// Which of the cloud's own hosts is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// `alikafka.<region>.aliyuncs.com`.
+    Public,
+    /// `alikafka-vpc.<region>.aliyuncs.com`.
+    Vpc,
+}
+
+/// The endpoint of an account: a URL without a path, in which `{region}` stands for the region id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+/// Why an endpoint or a proxy was refused: what is wrong, and what to write instead. Never quotes it.
+type Refusal = (&'static str, &'static str);
+
+const REGION: &str = "{region}";
+const EXAMPLE: &str = "write a URL such as https://alikafka.{region}.aliyuncs.com";
+const PROXY_EXAMPLE: &str = "write none, environment, or a URL such as http://proxy.example:3128";
+
+impl Endpoint {
+    /// The cloud's own hosts.
+    #[must_use]
+    pub fn of(network: Network) -> Self {
+        Self(match network {
+            Network::Public => format!("https://alikafka.{REGION}.aliyuncs.com"),
+            Network::Vpc => format!("https://alikafka-vpc.{REGION}.aliyuncs.com"),
+        })
+    }
+
+    /// The URL of a region: scheme, host and perhaps port, such as `https://alikafka.cn-hangzhou.aliyuncs.com`,
+    /// without a slash at its end.
+    #[must_use]
+    pub fn url(&self, region: &RegionId) -> String {
+        self.0.replace(REGION, region.as_str())
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(("is not a URL with a scheme", EXAMPLE));
+        };
+        if rest.contains('@') {
+            return Err(("has a user name", "give the key under credentials, and the URL without it"));
+        }
+        if rest.contains(['?', '#']) {
+            return Err(("has a query or a fragment", EXAMPLE));
+        }
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains(['/', '\\']) {
+            return Err(("has a path", EXAMPLE));
+        }
+        // The longest region id that may come, and one that is a plain label.
+        let sample = authority.replace(REGION, "cn-hangzhou").to_lowercase();
+        let scheme = scheme.to_lowercase();
+        let url = Url::parse(&format!("{scheme}://{sample}")).map_err(|_| ("is not a valid URL", EXAMPLE))?;
+        let host = url.host().ok_or(("has no host", EXAMPLE))?;
+        check_host(&host, &sample)?;
+        match (scheme.as_str(), is_loopback(&host)) {
+            ("https", _) | ("http", true) => {}
+            ("http", false) => {
+                return Err(("is plain http to a host that is not loopback", "write https://"));
+            }
+            _ => return Err(("has a scheme other than https", EXAMPLE)),
+        }
+        if url.port() == Some(0) || authority.ends_with(':') {
+            return Err(("has no valid port", "write a port from 1 to 65535, or none"));
+        }
+        Ok(Self(format!("{scheme}://{}", authority.to_lowercase())))
+    }
+}
+
+/// Refuses hosts that must not be called and hosts that are spelled as something else.
+fn check_host(host: &Host<&str>, typed: &str) -> Result<(), Refusal> {
+    match host {
+        Host::Domain(name) => {
+            let label = |l: &str| {
+                (1..=63).contains(&l.len())
+                    && !l.starts_with('-')
+                    && !l.ends_with('-')
+                    && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            };
+            if !name.split('.').all(label) || !begins_with(typed, name) {
+                return Err(("has a host name that is not one", EXAMPLE));
+            }
+        }
+        Host::Ipv4(address) => {
+            if !begins_with(typed, &address.to_string()) {
+                return Err(("has an address in an unusual spelling", "write it as four decimal numbers"));
+            }
+            check_address((*address).into())?;
+        }
+        Host::Ipv6(address) => {
+            if address.to_ipv4_mapped().is_some() {
+                return Err(("has an IPv4 address dressed as IPv6", "write it as four decimal numbers"));
+            }
+            check_address((*address).into())?;
+        }
+    }
+    Ok(())
+}
+
+fn begins_with(typed: &str, host: &str) -> bool {
+    typed.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
+fn check_address(address: IpAddr) -> Result<(), Refusal> {
+    const METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
+    const METADATA_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    let refused = match address {
+        IpAddr::V4(a) => {
+            a == METADATA || a.is_link_local() || a.is_unspecified() || a.is_multicast() || a.is_broadcast()
+        }
+        IpAddr::V6(a) => {
+            a == METADATA_6 || a.is_unicast_link_local() || a.is_unspecified() || a.is_multicast()
+        }
+    };
+    if refused {
+        return Err((
+            "has an address that is not an API host's (link-local, metadata or multicast)",
+            EXAMPLE,
+        ));
+    }
+    Ok(())
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+/// The HTTP proxy for calls to the cloud.
+#[derive(Clone)]
+pub enum Proxy {
+    /// None, whatever the environment says.
+    None,
+    /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+    Environment,
+    /// This one.
+    Url {
+        /// The whole URL, perhaps with user and password.
+        url: SecretString,
+        /// The same without user and password, for people.
+        shown: String,
+    },
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Environment => "environment",
+            Self::Url { shown, .. } => shown,
+        })
+    }
+}
+
+impl Proxy {
+    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+        match text {
+            "none" => return Ok(Self::None),
+            "environment" => return Ok(Self::Environment),
+            _ => {}
+        }
+        if !text.contains("://") {
+            return Err(("is neither none, environment nor a URL", PROXY_EXAMPLE));
+        }
+        let url = Url::parse(text).map_err(|_| ("is not a valid URL", PROXY_EXAMPLE))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(("has a scheme other than http or https", PROXY_EXAMPLE));
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(("has a path, a query or a fragment", PROXY_EXAMPLE));
+        }
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
+        let shown = format!("{}://{host}{port}", url.scheme());
+        Ok(Self::Url { url: SecretString::from(text.to_owned()), shown })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_takes_its_place_in_the_host() {
+        let region = RegionId::new("cn-hangzhou").unwrap();
+        let url = |e: Endpoint| e.url(&region);
+        assert_eq!(url(Endpoint::of(Network::Public)), "https://alikafka.cn-hangzhou.aliyuncs.com");
+        assert_eq!(url(Endpoint::of(Network::Vpc)), "https://alikafka-vpc.cn-hangzhou.aliyuncs.com");
+        for (typed, url_of_region) in [
+            ("https://alikafka.{region}.aliyuncs.com/", "https://alikafka.cn-hangzhou.aliyuncs.com"),
+            ("HTTPS://API.Example.com:8443", "https://api.example.com:8443"),
+            ("https://10.0.0.7", "https://10.0.0.7"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://localhost:8080", "http://localhost:8080"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ] {
+            assert_eq!(Endpoint::parse(typed).map(url), Ok(url_of_region.to_owned()), "{typed}");
+        }
+    }
+
+    #[test]
+    fn endpoints_that_could_leak_or_mislead_are_refused() {
+        for typed in [
+            "",
+            "alikafka.cn-hangzhou.aliyuncs.com",
+            "//alikafka.cn-hangzhou.aliyuncs.com",
+            "https://",
+            "https:///",
+            "ftp://example.com",
+            "file:///etc/passwd",
+            "http://alikafka.cn-hangzhou.aliyuncs.com",
+            "http://10.0.0.7",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example.com",
+            "https://user@example.com",
+            "https://user:word@example.com",
+            "https://alikafka.aliyuncs.com@example.com",
+            "https://example.com/path",
+            "https://example.com//",
+            "https://example.com\\path",
+            "https://example.com?x=1",
+            "https://example.com#x",
+            "https://example.com/?",
+            "https://example.com:0",
+            "https://example.com:",
+            "https://example.com:65536",
+            "https://example.com:port",
+            "https://example.com.",
+            "https://exa mple.com",
+            "https://exa_mple.com",
+            "https://-example.com",
+            "https://example..com",
+            "https://{account}.example.com",
+            "https://example.com:{region}",
+            "https://пример.example.com",
+            "https://169.254.169.254",
+            "https://100.100.100.200",
+            "https://0.0.0.0",
+            "https://2130706433",
+            "http://2130706433",
+            "https://0x7f.0.0.1",
+            "https://0177.0.0.1",
+            "https://127.1",
+            "https://[::ffff:127.0.0.1]",
+            "https://[::ffff:169.254.169.254]",
+            "https://[fe80::1]",
+            "https://[::]",
+            "https://[fd00:ec2::254]",
+            "https://224.0.0.1",
+            "https://%31%32%37.0.0.1",
+        ] {
+            assert!(Endpoint::parse(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_shows_no_password() {
+        let proxy = Proxy::parse("http://user:canary@proxy.example:3128").unwrap();
+        assert_eq!(format!("{proxy:?}"), "http://proxy.example:3128");
+        for typed in ["proxy.example:3128", "socks5://proxy.example", "http://proxy.example/path", "http://"]
+        {
+            assert!(Proxy::parse(typed).is_err(), "{typed}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The table of keys: the single source of what may be written, and of the reference file.
+
+use super::problem::nearest;
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One value.
+    Text,
+    /// A list of values; from the environment with commas between them.
+    List,
+    /// `auto`, or a list of values.
+    AutoOrList,
+    /// A map of free keys to values; from the environment as `key=value` with commas between them, or as
+    /// one variable a key.
+    Map,
+    /// The list of accounts.
+    Accounts,
+}
+
+/// How a key stands in the reference file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// As this value.
+    Value(&'static str),
+    /// Commented out, with this value as the example.
+    Example(&'static str),
+}
+
+/// A key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The path, dots between its parts.
+    pub path: &'static str,
+    /// What it takes.
+    pub shape: Shape,
+    /// Whether an account may have its own; the top level is then the default for all accounts.
+    pub per_account: bool,
+    /// What to write, for messages.
+    pub expects: &'static str,
+    /// What counts when it is not written, for people.
+    pub default: &'static str,
+    /// How it stands in the reference file.
+    pub written: Written,
+    /// What it means, in lines of the reference file.
+    pub doc: &'static str,
+}
+
+/// What goes before the name of a key in the environment.
+pub const VARIABLE_PREFIX: &str = "ALIKAFKA_EXPORTER_";
+
+/// The names that `request_rates` takes. A test holds them equal to the actions that can be sent.
+pub const ACTIONS: [&str; 6] = [
+    "GetAllInstanceIdList",
+    "GetInstanceList",
+    "GetTopicList",
+    "GetTopicStatus",
+    "GetConsumerList",
+    "GetConsumerProgress",
+];
+
+const ACCOUNT: bool = true;
+const GLOBAL: bool = false;
+const PATTERNS: &str = "a list of regular expressions such as [\"orders-.*\"]";
+
+macro_rules! keys {
+    ($($path:literal, $shape:ident, $scope:ident, $expects:expr, $default:literal, $written:ident($shown:literal), $doc:literal;)*) => {
+        /// Every key, in the order of the reference file; keys of one section stand together.
+        pub const KEYS: &[Key] = &[$(Key {
+            path: $path, shape: Shape::$shape, per_account: $scope, expects: $expects, default: $default,
+            written: Written::$written($shown), doc: $doc,
+        }),*];
+    };
+}
+
+keys! {
+    "regions", AutoOrList, ACCOUNT, "auto, or a list of region ids such as [cn-hangzhou, cn-shanghai]",
+        "required", Value("[cn-hangzhou]"),
+        "Region ids to read, or auto: every region in which the account has instances.";
+    "credentials.type", Text, ACCOUNT, "environment, or leave the key out and give the keys or their files",
+        "environment", Value("environment"),
+        "Where the access key comes from. environment: ALIBABA_CLOUD_ACCESS_KEY_ID,\nALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary keys, ALIBABA_CLOUD_SECURITY_TOKEN.\nLeave it out to give the files or the keys below instead.";
+    "credentials.access_key_id_file", Text, ACCOUNT, "the path of a file", "none",
+        Example("/etc/alikafka-exporter/access-key-id"),
+        "File that holds the access key id and nothing else. Files are better than inline keys.";
+    "credentials.access_key_secret_file", Text, ACCOUNT, "the path of a file", "none",
+        Example("/etc/alikafka-exporter/access-key-secret"), "File that holds the access key secret.";
+    "credentials.security_token_file", Text, ACCOUNT, "the path of a file", "none",
+        Example("/etc/alikafka-exporter/security-token"),
+        "File that holds the security token of a temporary key.";
+    "credentials.access_key_id", Text, ACCOUNT, "the access key id", "none", Example("LTAI..."),
+        "The access key id itself.";
+    "credentials.access_key_secret", Text, ACCOUNT, "the access key secret", "none", Example("..."),
+        "The access key secret itself.";
+    "credentials.security_token", Text, ACCOUNT, "the security token", "none", Example("..."),
+        "The security token of a temporary key itself.";
+    "network", Text, ACCOUNT, "public or vpc", "public", Value("public"),
+        "public or vpc: whether a region is called as alikafka.<region>.aliyuncs.com or as\nalikafka-vpc.<region>.aliyuncs.com.";
+    "endpoint", Text, ACCOUNT, "a URL such as https://alikafka.{region}.aliyuncs.com", "built from region and network",
+        Example("https://alikafka.{region}.aliyuncs.com"),
+        "URL to call instead; {region} stands for the region id. https only, plain http to loopback only.\nWhere it is given, network does not count.";
+    "signature", Text, ACCOUNT, "acs3 or v1", "acs3", Value("acs3"),
+        "How requests are signed. acs3: ACS3-HMAC-SHA256, in headers. v1: HMAC-SHA1, in the body.";
+    "proxy", Text, ACCOUNT, "none, environment, or a URL such as http://proxy.example:3128", "none", Value("none"),
+        "HTTP proxy for calls to the cloud: none, a URL (user and password may be part of it), or\nenvironment: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which are ignored otherwise.";
+    "requests_per_second", Text, ACCOUNT, "a number above 0, such as 20", "20", Value("20"),
+        "Calls per second allowed to each action in each region. The cloud allows 100 for most actions,\nshared by everything that uses the account.";
+    "request_rates", Map, ACCOUNT, "a map of actions to rates such as {GetTopicStatus: 5}", "none", Value("{}"),
+        "Actions that need another rate, such as {GetTopicStatus: 5}.";
+    "filters.regions.include", List, ACCOUNT, PATTERNS, "all", Value("[]"),
+        "What is looked at: regular expressions that must match the whole name. An empty include list\nmeans all; exclude wins. Filters apply before a call is spent.";
+    "filters.regions.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "";
+    "filters.instances.include", List, ACCOUNT, PATTERNS, "all", Value("[]"),
+        "By instance id or name.";
+    "filters.instances.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "";
+    "filters.topics.include", List, ACCOUNT, PATTERNS, "all", Value("[]"), "";
+    "filters.topics.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "";
+    "filters.groups.include", List, ACCOUNT, PATTERNS, "all", Value("[]"), "";
+    "filters.groups.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "";
+    "filters.tags", Map, ACCOUNT, "a map of tags to regular expressions such as {env: prod}", "none", Value("{}"),
+        "Tags that an instance must have, each with a regular expression for its value: {env: prod|stage}.";
+    "accounts", Accounts, GLOBAL, "a list of accounts, each with a name", "none",
+        Example("[{name: production}, {name: test, regions: auto}]"),
+        "Several accounts, each with a name (the label account) and any of the keys above. What an\naccount leaves out it takes from above; its credentials replace those above as a whole.";
+    "discovery_interval", Text, GLOBAL, "a duration such as 5m", "5m", Value("5m"),
+        "How often instances, topics and groups are listed.";
+    "poll_interval", Text, GLOBAL, "a duration such as 60s", "60s", Value("60s"),
+        "How often the offsets of every group are read.";
+    "topic_poll_interval", Text, GLOBAL, "a duration such as 60s", "poll_interval", Example("60s"),
+        "How often the offsets of every topic are read; at least poll_interval, which is the default.";
+    "stale_after", Text, GLOBAL, "a duration such as 3m", "3 x poll_interval", Example("3m"),
+        "How long a value that could not be refreshed is kept; at least twice poll_interval. The default\nis three times poll_interval.";
+    "request_timeout", Text, GLOBAL, "a duration such as 15s", "15s", Value("15s"),
+        "How long one call may take, its answer included.";
+    "metrics.granularity", Text, GLOBAL, "partition, topic or group", "partition", Value("partition"),
+        "The finest level that gets series: partition, topic or group.";
+    "metrics.naming", Text, GLOBAL, "native or kafka_exporter", "native", Value("native"),
+        "native, or kafka_exporter: families that kafka_exporter has too take its names and labels.";
+    "metrics.max_series", Text, GLOBAL, "a whole number above 0, such as 100000", "no limit", Example("100000"),
+        "Hard limit on series about the cloud. What is cut is counted and logged.";
+    "metrics.labels", Map, GLOBAL, "a map of label names to values such as {team: payments}", "none", Value("{}"),
+        "Constant labels for every series, such as {team: payments}.";
+    "metrics.instance_tags", List, GLOBAL, "a list of tag keys such as [env]", "none", Value("[]"),
+        "Instance tags that are exported on alikafka_instance_tags.";
+}
+
+impl Key {
+    /// The environment variable that sets the key; `None` for the list of accounts.
+    #[must_use]
+    pub fn variable(&self) -> Option<String> {
+        (self.shape != Shape::Accounts)
+            .then(|| format!("{VARIABLE_PREFIX}{}", self.path.replace('.', "__").to_uppercase()))
+    }
+}
+
+/// The key of a path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|k| k.path == path)
+}
+
+/// Whether a path is a section: a part of the path of other keys.
+pub(super) fn is_section(path: &str) -> bool {
+    KEYS.iter().any(|k| k.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// What may stand directly in a section; the empty path is the top level.
+pub(super) fn children(section: &str, per_account: bool) -> Vec<&'static str> {
+    let mut names: Vec<&str> = Vec::new();
+    for key in KEYS.iter().filter(|k| k.per_account || !per_account) {
+        let below = if section.is_empty() { Some(key.path) } else { key.path.strip_prefix(section) };
+        let Some(below) = below.and_then(|b| if section.is_empty() { Some(b) } else { b.strip_prefix('.') })
+        else {
+            continue;
+        };
+        let name = below.split('.').next().unwrap_or(below);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What an unknown key was most likely meant to be: a neighbour spelled alike, or the same word in
+/// another section.
+pub(super) fn suggestion(section: &str, typed: &str, per_account: bool) -> Option<String> {
+    let mut names = children(section, per_account);
+    if per_account && section.is_empty() {
+        names.push("name");
+    }
+    if let Some(name) = nearest(typed, names) {
+        return Some(name.to_owned());
+    }
+    let typed = typed.to_lowercase();
+    let elsewhere = KEYS.iter().filter(|k| k.per_account || !per_account).map(|k| k.path);
+    elsewhere
+        .flat_map(|path| path.match_indices('.').map(|(at, _)| &path[..at]).chain([path]))
+        .find(|path| path.rsplit('.').next() == Some(typed.as_str()))
+        .map(str::to_owned)
+}
+
+/// The reference file: every key with its meaning and default. Loads as the defaults.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Every key of alikafka-exporter, with its meaning and its default.\n\
+         # Only regions is required. A key is also read from the environment: ALIKAFKA_EXPORTER_ and its path\n\
+         # in upper case, with __ for each dot, such as ALIKAFKA_EXPORTER_METRICS__GRANULARITY=topic; lists with\n\
+         # commas between their values. The environment wins over the file.\n\
+         # Durations are written as 30s, 5m or 1m30s. Check a file: alikafka-exporter check-config --config.file=F\n",
+    );
+    let mut open: Vec<&str> = Vec::new();
+    for key in KEYS {
+        let parts: Vec<&str> = key.path.split('.').collect();
+        let Some((name, sections)) = parts.split_last() else { continue };
+        let shared = open.iter().zip(sections).take_while(|(a, b)| a == b).count();
+        if shared == 0 {
+            text.push('\n');
+        }
+        for (depth, section) in sections.iter().enumerate().skip(shared) {
+            text.push_str(&format!("{:indent$}{section}:\n", "", indent = depth * 2));
+        }
+        open = sections.to_vec();
+        let indent = " ".repeat(sections.len() * 2);
+        for line in key.doc.lines() {
+            text.push_str(&format!("{indent}# {line}\n"));
+        }
+        let (mark, value) = match key.written {
+            Written::Value(value) => ("", value),
+            Written::Example(value) => ("# ", value),
+        };
+        text.push_str(&format!("{indent}# Default: {}.\n{indent}{mark}{name}: {value}\n", key.default));
+    }
+    text
+}

@@ -1,0 +1,216 @@
+//! The checked configuration out of a tree: accounts, intervals and metrics.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    Account, Config, Granularity, Intervals, Metrics, Naming,
+    account::Given,
+    problem::{Problem, quoted},
+    read::{Place, Reader, expects, spelled},
+    yaml::{Node, Value},
+};
+use crate::model::AccountName;
+
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const INTERVAL: (Duration, Duration) = (LEAST_INTERVAL, DAY);
+const STALE: (Duration, Duration) = (LEAST_INTERVAL, DAY.saturating_mul(7));
+const TIMEOUT: (Duration, Duration) = (LEAST_INTERVAL, Duration::from_secs(300));
+
+/// Labels that families have by contract; constant labels must not meet them.
+const CONTRACT_LABELS: [&str; 26] = [
+    "account",
+    "action",
+    "cleanup",
+    "consumergroup",
+    "deploy_type",
+    "disk_type",
+    "group",
+    "instance_id",
+    "kind",
+    "le",
+    "name",
+    "paid_type",
+    "partition",
+    "quantile",
+    "reason",
+    "region",
+    "result",
+    "revision",
+    "rustversion",
+    "scope",
+    "series",
+    "spec_type",
+    "state",
+    "storage",
+    "topic",
+    "version",
+];
+
+/// Reads what passed the check of shapes, and the rest as far as it can; `None` if something is missing.
+pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Option<Config> {
+    let reader = Reader::new(root, "");
+    let accounts = accounts(root, &reader, problems);
+    let intervals = intervals(&reader, problems);
+    let timeout = reader.duration("request_timeout", TIMEOUT, problems);
+    let metrics = metrics(&reader, problems);
+    let accounts = accounts?;
+    Some(Config { accounts, intervals, request_timeout: timeout.unwrap_or(Duration::from_secs(15)), metrics })
+}
+
+fn accounts(root: &Node, reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Account>> {
+    let defaults = Given::read(reader, problems);
+    let Some(place) = reader.place("accounts") else {
+        let nothing = Node { value: Value::Map(Vec::new()), origin: root.origin.clone() };
+        let own = Given::read(&Reader::new(&nothing, ""), problems);
+        return Some(vec![own.over(&defaults, None, reader, root, problems)?]);
+    };
+    let Value::List(items) = &place.node.value else { return None };
+    if items.is_empty() {
+        problems.push(place.wrong("is an empty list", "list at least one account, or remove the key"));
+    }
+    let mut names = BTreeMap::new();
+    let mut accounts = Vec::new();
+    for (index, node) in items.iter().enumerate() {
+        if !matches!(node.value, Value::Map(_)) {
+            continue;
+        }
+        let reader = Reader::new(node, &format!("accounts[{index}]"));
+        let name = account_name(&reader, node, problems);
+        if let (Some(name), Some(place)) = (&name, reader.place("name"))
+            && let Some(first) = names.insert(name.clone(), index)
+        {
+            let what = format!("{} is also the name of accounts[{first}]", quoted(name.as_str()));
+            problems.push(place.wrong(what, "give each account a name of its own"));
+        }
+        let own = Given::read(&reader, problems);
+        // Without a name the account cannot be, but the rest of it is checked all the same.
+        let stand_in = name.or_else(|| AccountName::new("?").ok());
+        accounts.extend(own.over(&defaults, stand_in, &reader, node, problems));
+    }
+    Some(accounts)
+}
+
+fn account_name(reader: &Reader<'_>, node: &Node, problems: &mut Vec<Problem>) -> Option<AccountName> {
+    const INSTEAD: &str = "write a name such as production; it becomes the label account";
+    let Some(place) = reader.place("name") else {
+        problems.push(Problem::new(&node.origin, reader.path("name"), "is missing", INSTEAD));
+        return None;
+    };
+    match AccountName::new(place.as_text()?) {
+        Ok(name) if !name.as_str().chars().any(char::is_control) => Some(name),
+        Ok(_) => {
+            problems.push(place.wrong("has control characters", INSTEAD));
+            None
+        }
+        Err(error) => {
+            problems.push(place.wrong(error.2, INSTEAD));
+            None
+        }
+    }
+}
+
+fn intervals(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Intervals {
+    let before = problems.len();
+    let discovery = reader.duration("discovery_interval", INTERVAL, problems);
+    let poll = reader.duration("poll_interval", INTERVAL, problems).unwrap_or(Duration::from_secs(60));
+    let topic_poll = reader.duration("topic_poll_interval", INTERVAL, problems).unwrap_or(poll);
+    let stale_after = reader.duration("stale_after", STALE, problems);
+    let discovery = discovery.unwrap_or(Duration::from_secs(300));
+    // Rules between values say nothing sensible while one of them is wrong.
+    if problems.len() == before {
+        if let Some(place) = reader.place("topic_poll_interval")
+            && topic_poll < poll
+        {
+            let what = format!("{} is shorter than poll_interval ({})", spelled(topic_poll), spelled(poll));
+            problems.push(place.wrong(what, &format!("write at least {}, or remove the key", spelled(poll))));
+        }
+        let slowest = poll.max(topic_poll);
+        if let (Some(place), Some(stale)) = (reader.place("stale_after"), stale_after)
+            && stale < slowest * 2
+        {
+            let name = if topic_poll > poll { "topic_poll_interval" } else { "poll_interval" };
+            let what = format!("{} is shorter than twice {name} ({})", spelled(stale), spelled(slowest));
+            let instead = format!("write at least {}, or remove the key", spelled(slowest * 2));
+            problems.push(place.wrong(what, &instead));
+        }
+    }
+    Intervals {
+        discovery,
+        poll,
+        topic_poll,
+        stale_after: stale_after.unwrap_or(poll * 3),
+        topic_stale_after: stale_after.unwrap_or(topic_poll * 3),
+        discovery_stale_after: stale_after.unwrap_or(poll * 3).max(discovery * 3),
+    }
+}
+
+fn metrics(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Metrics {
+    let levels =
+        [("partition", Granularity::Partition), ("topic", Granularity::Topic), ("group", Granularity::Group)];
+    let names = [("native", Naming::Native), ("kafka_exporter", Naming::KafkaExporter)];
+    let granularity = reader.choice("metrics.granularity", &levels, problems);
+    let naming = reader.choice("metrics.naming", &names, problems);
+    let max_series = reader.text("metrics.max_series").and_then(|(place, text)| match text.parse::<u64>() {
+        Ok(limit) if limit > 0 => Some(limit),
+        _ => {
+            let what = format!("{} is not a whole number above 0", quoted(text));
+            problems.push(place.wrong(what, &expects("metrics.max_series")));
+            None
+        }
+    });
+    Metrics {
+        granularity: granularity.unwrap_or(Granularity::Partition),
+        naming: naming.unwrap_or(Naming::Native),
+        max_series,
+        labels: labels(reader, problems),
+        instance_tags: instance_tags(reader, problems),
+    }
+}
+
+fn labels(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+    let mut labels = BTreeMap::new();
+    for (place, name, value) in reader.place("metrics.labels").iter().flat_map(Place::members) {
+        if let Err((what, instead)) = check_label(name, value) {
+            problems.push(place.wrong(what, instead));
+        }
+        labels.insert(name.to_owned(), value.to_owned());
+    }
+    labels.into_iter().collect()
+}
+
+fn check_label(name: &str, value: &str) -> Result<(), (&'static str, &'static str)> {
+    const NAME: &str = "write a name of letters, digits and _ that does not begin with a digit or __";
+    let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !word || name.is_empty() || name.starts_with("__") || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(("is not a label name", NAME));
+    }
+    if CONTRACT_LABELS.contains(&name) || name.starts_with("tag_") {
+        return Err(("is a label that series already have", "write another name"));
+    }
+    if value.is_empty() || value.chars().any(char::is_control) {
+        return Err(("has an empty value or one with control characters", "write a plain value"));
+    }
+    Ok(())
+}
+
+fn instance_tags(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
+    let mut labels = BTreeSet::new();
+    let mut tags = Vec::new();
+    for (place, tag) in reader.place("metrics.instance_tags").iter().flat_map(Place::items) {
+        // What a label name cannot hold becomes "_" there, so two tags may become one label.
+        let label: String = tag.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        if tag.is_empty() {
+            problems.push(place.wrong("is empty", "write a tag key such as env"));
+        } else if labels.insert(label.clone()) {
+            tags.push(tag.to_owned());
+        } else {
+            let what = format!("the label tag_{label} is taken by another tag of the list");
+            problems.push(place.wrong(what, "keep one of them"));
+        }
+    }
+    tags
+}
