@@ -14,6 +14,7 @@ use std::{
 use alikafka_exporter::{
     config::{Account, Config},
     logging::Format,
+    model::AccountName,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use socket2::{Domain, Socket, Type};
@@ -160,6 +161,23 @@ pub(crate) fn summary(config: &Config) -> String {
         spell(intervals.stale_after),
     );
     line
+}
+
+/// Logs what is about to run, for whoever reads the log of a run that went wrong.
+pub(crate) fn announce(config: &Config) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "starting");
+    for account in &config.accounts {
+        tracing::info!(
+            account = account.name.as_ref().map(AccountName::as_str),
+            regions = %account.regions,
+            credentials = account.credentials.name(),
+            proxy = ?account.proxy,
+            "account"
+        );
+    }
+    if rustix::process::geteuid().is_root() {
+        tracing::warn!("running as root, which nothing here needs; run it as a user of its own");
+    }
 }
 
 fn telemetry_path(path: &str) -> Result<String, String> {

@@ -38,7 +38,7 @@ pub async fn run(
     listeners: Vec<tokio::net::TcpListener>,
     shutdown: tokio_util::sync::CancellationToken,
 ) -> Result<(), RunError> {
-    drop((config, web, listeners));
     shutdown.cancelled().await;
+    drop((config, web, listeners));
     Ok(())
 }

@@ -51,24 +51,23 @@ fn main() -> ExitCode {
 }
 
 async fn daemon(args: Args, config: Config) -> ExitCode {
+    let shutdown = CancellationToken::new();
+    if let Err(error) = watch_signals(shutdown.clone()) {
+        return end(FAILED, &format!("cannot watch signals: {error}"));
+    }
     let bound = match cli::listen(&args.listen_addresses) {
         Ok(bound) => bound,
         Err(line) => return end(REFUSED, &line),
     };
-    let mut listeners = Vec::new();
-    for listener in bound {
-        match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listeners.push(listener),
-            Err(error) => return end(FAILED, &format!("cannot watch a listener: {error}")),
-        }
-    }
+    let watched = bound.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>();
+    let listeners = match watched {
+        Ok(listeners) => listeners,
+        Err(error) => return end(FAILED, &format!("cannot watch a listener: {error}")),
+    };
+    cli::announce(&config);
     for listener in &listeners {
         let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
         tracing::info!(address, path = args.telemetry_path, "listening");
-    }
-    let shutdown = CancellationToken::new();
-    if let Err(error) = watch_signals(shutdown.clone()) {
-        return end(FAILED, &format!("cannot watch signals: {error}"));
     }
     let web = WebOptions { telemetry_path: args.telemetry_path };
     match alikafka_exporter::run(config, web, listeners, shutdown).await {
@@ -76,7 +75,10 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
             tracing::info!("stopped");
             ExitCode::SUCCESS
         }
-        Err(error) => end(FAILED, &error.to_string()),
+        Err(error) => {
+            tracing::error!(%error, "failed");
+            ExitCode::from(FAILED)
+        }
     }
 }
 

@@ -108,15 +108,15 @@ keys! {
     "request_rates", Map, ACCOUNT, "a map of actions to rates such as {GetTopicStatus: 5}", "none", Value("{}"),
         "Actions that need another rate, such as {GetTopicStatus: 5}.";
     "filters.regions.include", List, ACCOUNT, PATTERNS, "all", Value("[]"),
-        "What is looked at: regular expressions that must match the whole name. An empty include list\nmeans all; exclude wins. Filters apply before a call is spent.";
-    "filters.regions.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "";
+        "Regions to look at: regular expressions for the whole id, here and below for the whole name. An\nempty list means all, and exclude wins over include. No call is spent on what is left out.";
+    "filters.regions.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "Regions to leave out.";
     "filters.instances.include", List, ACCOUNT, PATTERNS, "all", Value("[]"),
-        "By instance id or name.";
-    "filters.instances.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "";
-    "filters.topics.include", List, ACCOUNT, PATTERNS, "all", Value("[]"), "";
-    "filters.topics.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "";
-    "filters.groups.include", List, ACCOUNT, PATTERNS, "all", Value("[]"), "";
-    "filters.groups.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "";
+        "Instances to look at, by id or name.";
+    "filters.instances.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "Instances to leave out, by id or name.";
+    "filters.topics.include", List, ACCOUNT, PATTERNS, "all", Value("[]"), "Topics to look at.";
+    "filters.topics.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "Topics to leave out.";
+    "filters.groups.include", List, ACCOUNT, PATTERNS, "all", Value("[]"), "Consumer groups to look at.";
+    "filters.groups.exclude", List, ACCOUNT, PATTERNS, "none", Value("[]"), "Consumer groups to leave out.";
     "filters.tags", Map, ACCOUNT, "a map of tags to regular expressions such as {env: prod}", "none", Value("{}"),
         "Tags that an instance must have, each with a regular expression for its value: {env: prod|stage}.";
     "accounts", Accounts, GLOBAL, "a list of accounts, each with a name", "none",
@@ -163,15 +163,15 @@ pub(super) fn is_section(path: &str) -> bool {
     KEYS.iter().any(|k| k.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// What may stand directly in a section; the empty path is the top level.
+/// What may stand directly in a section; the empty path is the top level, or an account.
 pub(super) fn children(section: &str, per_account: bool) -> Vec<&'static str> {
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: Vec<&str> = if per_account && section.is_empty() { vec!["name"] } else { Vec::new() };
     for key in KEYS.iter().filter(|k| k.per_account || !per_account) {
-        let below = if section.is_empty() { Some(key.path) } else { key.path.strip_prefix(section) };
-        let Some(below) = below.and_then(|b| if section.is_empty() { Some(b) } else { b.strip_prefix('.') })
-        else {
-            continue;
+        let below = match section {
+            "" => Some(key.path),
+            section => key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
         };
+        let Some(below) = below else { continue };
         let name = below.split('.').next().unwrap_or(below);
         if !names.contains(&name) {
             names.push(name);
@@ -183,11 +183,7 @@ pub(super) fn children(section: &str, per_account: bool) -> Vec<&'static str> {
 /// What an unknown key was most likely meant to be: a neighbour spelled alike, or the same word in
 /// another section.
 pub(super) fn suggestion(section: &str, typed: &str, per_account: bool) -> Option<String> {
-    let mut names = children(section, per_account);
-    if per_account && section.is_empty() {
-        names.push("name");
-    }
-    if let Some(name) = nearest(typed, names) {
+    if let Some(name) = nearest(typed, children(section, per_account)) {
         return Some(name.to_owned());
     }
     let typed = typed.to_lowercase();
@@ -228,7 +224,11 @@ pub fn reference() -> String {
             Written::Value(value) => ("", value),
             Written::Example(value) => ("# ", value),
         };
-        text.push_str(&format!("{indent}# Default: {}.\n{indent}{mark}{name}: {value}\n", key.default));
+        let default = match key.default {
+            "required" => "Required".to_owned(),
+            default => format!("Default: {default}"),
+        };
+        text.push_str(&format!("{indent}# {default}.\n{indent}{mark}{name}: {value}\n"));
     }
     text
 }

@@ -143,5 +143,5 @@ fn unknown(name: &str) -> Problem {
         Some(known) => format!("did you mean {known}"),
         None => format!("unset it, or write {VARIABLE_PREFIX} and the path of a key with __ for each dot"),
     };
-    Problem::new(&Origin::Nowhere, name, "no key has this name", instead)
+    Problem::new(&Origin::Nowhere, name.escape_debug().to_string(), "no key has this name", instead)
 }

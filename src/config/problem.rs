@@ -79,7 +79,7 @@ impl fmt::Display for Problems {
             match (&problem.origin, &self.file) {
                 (Origin::File { line, column }, Some(file)) => write!(f, " ({file}:{line}:{column})")?,
                 (Origin::File { line, column }, None) => write!(f, " (line {line}, column {column})")?,
-                (Origin::Variable(name), _) => write!(f, " (from {name})")?,
+                (Origin::Variable(name), _) => write!(f, " (from {})", name.escape_debug())?,
                 (Origin::Nowhere, _) => {}
             }
             if let Some(excerpt) = &problem.excerpt {

@@ -148,7 +148,7 @@ impl<'a> Place<'a> {
             Err(error) => {
                 let text = error.to_string();
                 let last = text.lines().last().unwrap_or("it cannot be read");
-                let why = last.trim_start_matches("error: ").to_lowercase();
+                let why = last.trim_start_matches("error: ").trim_end_matches('.').to_lowercase();
                 problems.push(self.wrong(format!("is not a regular expression: {why}"), INSTEAD));
                 None
             }

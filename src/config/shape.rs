@@ -126,6 +126,11 @@ fn unknown(entry: &Entry, path: &str, shown: &str, account: bool) -> Problem {
     }
     let instead = match keys::suggestion(path, &entry.key, account) {
         Some(meant) => format!("did you mean {meant}"),
+        // It may be an access key in the wrong place, which is not for logs.
+        None if path == "credentials" => {
+            let shown = shown.rsplit_once('.').map_or(shown, |(section, _)| section);
+            return Problem::new(&entry.origin, shown, "has a key that is not known", CREDENTIALS_SUPPORTED);
+        }
         None => format!("remove it, or write one of {}", keys::children(path, account).join(", ")),
     };
     Problem::new(&entry.origin, shown, "no key has this name", instead)

@@ -1,0 +1,259 @@
+//! What `check-config` says of files: fixtures with the exact words, and the two files that are shipped.
+
+use std::{fs, time::Duration};
+
+use alikafka_exporter::{
+    api::Action,
+    config::{self, Credentials, Granularity, Naming, Proxy, Regions, Signature, keys},
+    model::RegionId,
+};
+use proptest::prelude::*;
+
+use super::{check_config, config, environment, fixtures, root, text};
+
+fn names(prefix: &str) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(fixtures())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(prefix) && name.ends_with(".yml"))
+        .collect();
+    names.sort();
+    names
+}
+
+fn expected(name: &str) -> String {
+    let path = fixtures().join(name).with_extension("txt");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn bad_files_are_refused_with_every_problem_in_them() {
+    let names = names("bad-");
+    assert!(names.len() >= 30);
+    for name in names {
+        let output = check_config(&name);
+        assert_eq!(text(&output.stderr), expected(&name), "{name}");
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""), "{name}");
+        assert!(!text(&output.stderr).contains("canary"), "{name} shows a secret");
+    }
+}
+
+#[test]
+fn good_files_are_summed_up_on_one_line() {
+    for name in names("good-") {
+        let output = check_config(&name);
+        assert_eq!(text(&output.stderr), "", "{name}");
+        assert_eq!(text(&output.stdout), expected(&name), "{name}");
+        assert_eq!(output.status.code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn every_key_and_every_rule_has_a_bad_fixture() {
+    let all: String = names("bad-").iter().map(|name| expected(name)).collect();
+    for key in keys::KEYS {
+        let covered = match key.path {
+            // These two stand beside the keys that are refused in their place.
+            "credentials.access_key_secret_file" => "credentials.access_key_id_file",
+            path => path,
+        };
+        assert!(all.contains(covered), "no bad fixture has {covered}");
+    }
+}
+
+#[test]
+fn the_reference_file_is_that_of_the_table() {
+    let path = root().join("config/alikafka-exporter.yml");
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    if written != keys::reference() {
+        fs::write(&path, keys::reference()).unwrap();
+        panic!("{} was outdated; it has been written anew", path.display());
+    }
+}
+
+#[test]
+fn the_reference_file_as_written_gives_the_defaults() {
+    let none = environment(&[]);
+    let reference = config::load(Some(&root().join("config/alikafka-exporter.yml")), &none).unwrap();
+    let minimal = config::load(Some(&root().join("config/minimal.yml")), &none).unwrap();
+    let variables =
+        config::load(None, &environment(&[("ALIKAFKA_EXPORTER_REGIONS", "cn-hangzhou")])).unwrap();
+    assert_eq!(format!("{reference:#?}"), format!("{variables:#?}"));
+    assert_eq!(format!("{minimal:#?}"), format!("{variables:#?}"));
+}
+
+#[test]
+fn every_example_of_the_reference_file_can_be_used() {
+    for key in keys::KEYS {
+        let keys::Written::Example(value) = key.written else { continue };
+        if key.path.starts_with("credentials.") {
+            continue;
+        }
+        let mut yaml = String::from("regions: [cn-hangzhou]\n");
+        for (depth, part) in key.path.split('.').enumerate() {
+            yaml.push_str(&format!(
+                "{}{part}:{}",
+                "  ".repeat(depth),
+                if key.path.ends_with(part) { " " } else { "\n" }
+            ));
+        }
+        yaml.push_str(value);
+        if let Err(problems) = config(&yaml, &[]) {
+            panic!("{yaml}\n{problems}");
+        }
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let config = config("regions: auto", &[]).unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!((config.intervals.discovery, config.intervals.poll), (seconds(300), seconds(60)));
+    assert_eq!((config.intervals.topic_poll, config.intervals.stale_after), (seconds(60), seconds(180)));
+    assert_eq!(config.request_timeout, seconds(15));
+    assert_eq!((config.metrics.granularity, config.metrics.naming), (Granularity::Partition, Naming::Native));
+    assert_eq!((config.metrics.max_series, config.metrics.labels.len()), (None, 0));
+    let [account] = &config.accounts[..] else { panic!("one account") };
+    assert_eq!(
+        (&account.name, &account.regions, account.signature),
+        (&None, &Regions::Auto, Signature::Acs3)
+    );
+    assert!(matches!(account.credentials, Credentials::Environment));
+    assert!(matches!(account.proxy, Proxy::None));
+    let region = RegionId::new("cn-beijing").unwrap();
+    assert_eq!(account.endpoint.url(&region), "https://alikafka.cn-beijing.aliyuncs.com");
+    assert!(Action::ALL.iter().all(|action| account.rates.of(action.name()) == 20.0));
+}
+
+#[test]
+fn intervals_that_are_not_written_follow_those_that_are() {
+    let minutes = |m: u64| Duration::from_secs(m * 60);
+    let of = |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).unwrap().intervals;
+    let slow_topics = of("poll_interval: 1m\ntopic_poll_interval: 10m");
+    assert_eq!((slow_topics.stale_after, slow_topics.topic_stale_after), (minutes(3), minutes(30)));
+    let slow = of("poll_interval: 2m");
+    assert_eq!(
+        (slow.topic_poll, slow.stale_after, slow.topic_stale_after),
+        (minutes(2), minutes(6), minutes(6))
+    );
+    assert_eq!(slow.discovery_stale_after, minutes(15));
+    let written = of("stale_after: 20m");
+    assert_eq!((written.stale_after, written.discovery_stale_after), (minutes(20), minutes(20)));
+}
+
+#[test]
+fn rates_are_for_exactly_the_actions_that_can_be_sent() {
+    assert_eq!(keys::ACTIONS.map(Action::from_name), Action::ALL.map(Some));
+}
+
+#[test]
+fn what_an_account_leaves_out_is_that_of_the_top_level() {
+    let yaml = fs::read_to_string(fixtures().join("good-accounts.yml")).unwrap();
+    let config = config(&yaml, &[]).unwrap();
+    let [production, test] = &config.accounts[..] else { panic!("two accounts") };
+    let region = RegionId::new("cn-hangzhou").unwrap();
+    assert_eq!(production.name.as_ref().unwrap().as_str(), "production");
+    assert_eq!(production.endpoint.url(&region), "https://alikafka-vpc.cn-hangzhou.aliyuncs.com");
+    assert_eq!(test.endpoint.url(&region), "https://alikafka.cn-hangzhou.aliyuncs.com");
+    assert_eq!((production.signature, test.signature), (Signature::V1, Signature::V1));
+    assert_eq!(production.rates.of("GetTopicStatus"), 2.5);
+    assert_eq!((production.rates.of("GetTopicList"), test.rates.of("GetTopicStatus")), (10.0, 10.0));
+    assert!(matches!(production.credentials, Credentials::Files(_)));
+    assert!(matches!(test.credentials, Credentials::Environment));
+    assert!(matches!((&production.proxy, &test.proxy), (Proxy::None, Proxy::Environment)));
+    for account in [production, test] {
+        assert!(
+            !account.filters.topics.allows("__consumer_offsets") && account.filters.topics.allows("orders")
+        );
+    }
+}
+
+#[test]
+fn an_account_overrides_one_list_of_a_filter_and_one_rate() {
+    let yaml = "regions: auto
+request_rates: {GetTopicStatus: 1, GetTopicList: 2}
+filters: {topics: {include: [\"a.*\"], exclude: [ab]}}
+accounts:
+  - {name: one, filters: {topics: {exclude: []}}, request_rates: {GetTopicStatus: 3}}
+";
+    let config = config(yaml, &[]).unwrap();
+    let account = &config.accounts[0];
+    assert!(account.filters.topics.allows("ab") && !account.filters.topics.allows("b"));
+    assert_eq!((account.rates.of("GetTopicStatus"), account.rates.of("GetTopicList")), (3.0, 2.0));
+}
+
+#[test]
+fn patterns_match_whole_names_only() {
+    let yaml = "regions: auto\nfilters: {topics: {include: [a|bc, \"(?i)x\"]}}";
+    let config = config(yaml, &[]).unwrap();
+    let allowed = |name| config.accounts[0].filters.topics.allows(name);
+    assert!(allowed("a") && allowed("bc") && allowed("X"));
+    assert!(!allowed("ab") && !allowed("xbc") && !allowed("abc") && !allowed("a\n"));
+}
+
+#[test]
+fn listed_regions_that_a_filter_excludes_are_left_out() {
+    let yaml = "regions: [cn-hangzhou, eu-central-1]\nfilters: {regions: {include: [\"cn-.*\"]}}";
+    let config = config(yaml, &[]).unwrap();
+    assert_eq!(config.accounts[0].regions, Regions::List(vec![RegionId::new("cn-hangzhou").unwrap()]));
+}
+
+#[test]
+fn text_stays_as_it_was_typed() {
+    let yaml = "regions: auto\nmetrics: {labels: {a: 007, b: 1.10, c: yes, d: \"null\", e: 1e3}}";
+    let labels = config(yaml, &[]).unwrap().metrics.labels;
+    let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(values, ["007", "1.10", "yes", "null", "1e3"]);
+}
+
+#[test]
+fn a_configuration_shows_no_secret() {
+    let yaml = fs::read_to_string(fixtures().join("good-everything.yml")).unwrap();
+    assert_eq!(yaml.matches("canary").count(), 4);
+    let shown = format!("{0:?} {0:#?}", config(&yaml, &[]).unwrap());
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let output = check_config("nowhere.yml");
+    assert_eq!(
+        text(&output.stderr),
+        "--config.file: cannot read nowhere.yml: no such file or directory; give the path of a readable file\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&check_config(".").stderr).contains("is a directory"));
+}
+
+/// Aliases of aliases of aliases: a small file, a tree of a billion.
+#[test]
+fn a_file_that_explodes_is_refused() {
+    let mut yaml = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for n in 1..9 {
+        let item = format!("*a{}, ", n - 1);
+        yaml.push_str(&format!("a{n}: &a{n} [{}]\n", item.repeat(10).trim_end_matches(", ")));
+    }
+    assert!(config(&yaml, &[]).unwrap_err().to_string().contains("too large"));
+    let deep = format!("a: {}{}", "[".repeat(5000), "]".repeat(5000));
+    assert!(config(&deep, &[]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(yaml in "[a-z_ :\\-\\[\\]{}&*!|>#\"'\n\t0-9]{0,200}") {
+        _ = config(&yaml, &[]);
+    }
+
+    #[test]
+    fn no_line_of_a_message_is_of_the_files_making(
+        key in "[^\\x00-\\x1f:\"#]{1,20}",
+        value in "\\PC{0,20}",
+    ) {
+        let yaml = format!("regions: auto\n\"{}\": {value:?}\n", key.replace('\\', ""));
+        if let Err(problems) = config(&yaml, &[]) {
+            let lines = problems.to_string().lines().count();
+            let excerpts = problems.list().iter().filter(|p| p.excerpt.is_some()).count();
+            prop_assert!(lines <= problems.list().len() + 2 * excerpts);
+        }
+    }
+}

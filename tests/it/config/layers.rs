@@ -1,0 +1,173 @@
+//! The environment over the file: every key by its variable, and nothing that is misspelt passes.
+
+use std::time::Duration;
+
+use alikafka_exporter::{
+    config::{Credentials, Granularity, Regions, keys, load},
+    model::RegionId,
+};
+
+use super::{config, environment};
+
+fn problems(yaml: &str, variables: &[(&str, &str)]) -> String {
+    config(yaml, variables).unwrap_err().to_string()
+}
+
+#[test]
+fn no_file_is_needed() {
+    let config =
+        load(None, &environment(&[("ALIKAFKA_EXPORTER_REGIONS", "cn-hangzhou, cn-shanghai")])).unwrap();
+    let regions = ["cn-hangzhou", "cn-shanghai"].map(|r| RegionId::new(r).unwrap());
+    assert_eq!(config.accounts[0].regions, Regions::List(regions.to_vec()));
+    let config = load(None, &environment(&[("ALIKAFKA_EXPORTER_REGIONS", "auto")])).unwrap();
+    assert_eq!(config.accounts[0].regions, Regions::Auto);
+}
+
+#[test]
+fn nothing_at_all_is_refused_with_what_to_set() {
+    let problems = load(None, &environment(&[("PATH", "/bin")])).unwrap_err().to_string();
+    assert!(problems.starts_with("regions: is missing; "), "{problems}");
+    assert!(problems.contains("ALIKAFKA_EXPORTER_REGIONS=cn-hangzhou"), "{problems}");
+}
+
+#[test]
+fn variables_win_over_the_file() {
+    let yaml =
+        "regions: [cn-beijing]\npoll_interval: 30s\nfilters: {topics: {include: [a, b], exclude: [c]}}\n";
+    let config = config(
+        yaml,
+        &[
+            ("REGIONS", "cn-hangzhou"),
+            ("POLL_INTERVAL", "2m"),
+            ("METRICS__GRANULARITY", "topic"),
+            ("FILTERS__TOPICS__EXCLUDE", "__.*,tmp-.*"),
+            ("METRICS__LABELS", "team=payments, site=eu=1"),
+            ("METRICS__INSTANCE_TAGS", "env,cost-center"),
+        ],
+    )
+    .unwrap();
+    let account = &config.accounts[0];
+    assert_eq!(account.regions, Regions::List(vec![RegionId::new("cn-hangzhou").unwrap()]));
+    assert_eq!(config.intervals.poll, Duration::from_secs(120));
+    assert_eq!(config.metrics.granularity, Granularity::Topic);
+    assert_eq!(config.metrics.instance_tags, ["env", "cost-center"]);
+    let labels = [("site", "eu=1"), ("team", "payments")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    assert_eq!(config.metrics.labels, labels);
+    let allowed = ["a", "b", "c", "tmp-a"].map(|topic| account.filters.topics.allows(topic));
+    assert_eq!(allowed, [true, true, false, false], "include is the file's, exclude the variable's");
+}
+
+#[test]
+fn members_of_maps_have_variables_of_their_own() {
+    let config = config(
+        "regions: auto\nmetrics: {labels: {team: payments}}\n",
+        &[
+            ("REQUEST_RATES__GETTOPICSTATUS", "5"),
+            ("REQUEST_RATES__GetTopicList", "6"),
+            ("METRICS__LABELS__SITE", "eu"),
+            ("FILTERS__TAGS", "env=prod"),
+            ("FILTERS__TAGS__Owner", "me"),
+        ],
+    )
+    .unwrap();
+    let account = &config.accounts[0];
+    assert_eq!((account.rates.of("GetTopicStatus"), account.rates.of("GetTopicList")), (5.0, 6.0));
+    let labels = [("site", "eu"), ("team", "payments")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    assert_eq!(config.metrics.labels, labels);
+    let tags: Vec<&str> = account.filters.tags.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(tags, ["env", "Owner"]);
+}
+
+#[test]
+fn credentials_may_come_by_variable() {
+    let variables =
+        [("CREDENTIALS__ACCESS_KEY_ID", "LTAIcanary"), ("CREDENTIALS__ACCESS_KEY_SECRET", "canary")];
+    let config = config("regions: auto", &variables).unwrap();
+    assert!(matches!(config.accounts[0].credentials, Credentials::Inline(_)));
+    assert!(!format!("{config:?}").contains("canary"));
+}
+
+#[test]
+fn every_key_but_accounts_has_a_variable() {
+    for key in keys::KEYS {
+        let variable = key.variable();
+        assert_eq!(variable.is_none(), key.path == "accounts");
+        let Some(variable) = variable else { continue };
+        // A value that no key takes: whatever is said must not be that the name is unknown.
+        let said = load(None, &environment(&[(&variable, "\u{1}")])).err().map(|p| p.to_string());
+        assert!(!said.unwrap_or_default().contains("no key has this name"), "{variable}");
+    }
+}
+
+#[test]
+fn misspelt_variables_are_refused_with_the_nearest_key() {
+    for (name, meant) in [
+        ("REGION", "ALIKAFKA_EXPORTER_REGIONS"),
+        ("POLL_INTERVALL", "ALIKAFKA_EXPORTER_POLL_INTERVAL"),
+        ("METRICS_GRANULARITY", "ALIKAFKA_EXPORTER_METRICS__GRANULARITY"),
+        ("FILTERS_TOPICS_EXCLUDE", "ALIKAFKA_EXPORTER_FILTERS__TOPICS__EXCLUDE"),
+        ("regions", "ALIKAFKA_EXPORTER_REGIONS"),
+    ] {
+        assert_eq!(
+            problems("regions: auto", &[(name, "x")]),
+            format!("ALIKAFKA_EXPORTER_{name}: no key has this name; did you mean {meant}")
+        );
+    }
+    assert_eq!(
+        problems("regions: auto", &[("WEB_LISTEN", "x")]),
+        "ALIKAFKA_EXPORTER_WEB_LISTEN: no key has this name; unset it, or write ALIKAFKA_EXPORTER_ and the \
+         path of a key with __ for each dot"
+    );
+}
+
+#[test]
+fn problems_name_their_variable_and_come_with_those_of_the_file() {
+    assert_eq!(
+        problems(
+            "regions: auto\nnetwork: x\n",
+            &[
+                ("FILTERS__GROUPS__INCLUDE", "a,("),
+                ("METRICS__LABELS", "team"),
+                ("ACCOUNTS", "one,two"),
+                ("ACCOUNTS__0__NAME", "one"),
+            ]
+        ),
+        "network: \"x\" is not a choice; write public or vpc (f.yml:2:10)\n\
+         accounts: cannot be set from the environment; list the accounts in the file (from ALIKAFKA_EXPORTER_ACCOUNTS)\n\
+         accounts: cannot be set from the environment; list the accounts in the file (from ALIKAFKA_EXPORTER_ACCOUNTS__0__NAME)\n\
+         filters.groups.include[1]: is not a regular expression: unclosed group; write a regular expression for the whole name, such as \"orders-.*\" (from ALIKAFKA_EXPORTER_FILTERS__GROUPS__INCLUDE)\n\
+         metrics.labels: has a part without \"=\"; write key=value,key=value (from ALIKAFKA_EXPORTER_METRICS__LABELS)"
+    );
+}
+
+#[test]
+fn a_variable_mends_what_is_wrong_in_the_file() {
+    assert!(config("regions: auto\npoll_interval: x\n", &[("POLL_INTERVAL", "1m")]).is_ok());
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let config =
+        config("regions: auto\npoll_interval: 2m\n", &[("POLL_INTERVAL", ""), ("REGIONS", "")]).unwrap();
+    assert_eq!(config.intervals.poll, Duration::from_secs(120));
+}
+
+/// Kubernetes puts these into every pod beside a service named `alikafka-exporter`.
+#[test]
+fn variables_of_a_kubernetes_service_are_not_ours() {
+    let links = [
+        ("SERVICE_HOST", "10.0.0.1"),
+        ("SERVICE_PORT", "19308"),
+        ("SERVICE_PORT_METRICS", "19308"),
+        ("PORT", "tcp://10.0.0.1:19308"),
+        ("PORT_19308_TCP", "tcp://10.0.0.1:19308"),
+        ("PORT_19308_TCP_PROTO", "tcp"),
+        ("PORT_19308_TCP_PORT", "19308"),
+        ("PORT_19308_TCP_ADDR", "10.0.0.1"),
+        ("WEB_SERVICE_HOST", "10.0.0.2"),
+        ("WEB_PORT", "tcp://10.0.0.2:80"),
+        ("WEB_PORT_80_TCP_ADDR", "10.0.0.2"),
+    ];
+    assert!(config("regions: auto", &links).is_ok());
+    assert!(config("regions: auto", &[("PORT", "9308")]).is_err());
+}
