@@ -1,1 +1,451 @@
-//! Stub: filled by its own change.
+//! The shipped dashboards, alerts and scrape configuration speak of metrics and labels that exist, and each
+//! alert is tested. What needs promtool is in `./check`.
+
+#![cfg(test)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use regex::Regex;
+use serde_json::{Value, json};
+
+/// What a dashboard filters by: the label, and the variable that it is matched with.
+const FILTERS: [(&str, &str); 4] =
+    [("region", "$region"), ("instance_id", "$instance"), ("group", "$group"), ("topic", "$topic")];
+
+/// Labels that Prometheus puts on what it scrapes, and `account`, which is on a series where accounts are named.
+const EVERYWHERE: [&str; 4] = ["job", "instance", "pod", "account"];
+
+/// A metric that may be used.
+#[derive(Debug, Clone)]
+struct Metric {
+    name: String,
+    histogram: bool,
+    labels: BTreeSet<String>,
+}
+
+/// The metric contract, from the table of the README, which a test keeps equal to the catalog.
+fn catalog_names() -> Vec<Metric> {
+    let readme = read(&root().join("README.md"));
+    let table = readme
+        .split_once("<!-- metrics:begin -->")
+        .and_then(|(_, rest)| rest.split_once("<!-- metrics:end -->"))
+        .expect("README.md has both metrics markers")
+        .0;
+    let quoted = Regex::new("`([^`]+)`").unwrap();
+    let words = |cell: &str| quoted.captures_iter(cell).map(|c| c[1].to_owned()).collect::<Vec<_>>();
+    let metrics: Vec<Metric> = table
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.trim().trim_matches('|').split('|').collect();
+            let name = words(cells.first()?).into_iter().next()?;
+            let histogram = cells.get(1)?.trim() == "histogram";
+            Some(Metric { name, histogram, labels: words(cells.get(2)?).into_iter().collect() })
+        })
+        .collect();
+    assert!(
+        !metrics.is_empty() || !root().join("src/exposition/catalog.rs").exists(),
+        "README.md has no metric table between its markers"
+    );
+    metrics
+}
+
+#[test]
+fn every_metric_and_label_of_dashboards_and_rules_is_in_the_contract() {
+    let metrics = catalog_names();
+    if metrics.is_empty() {
+        return;
+    }
+    let recorded = recorded_exprs();
+    let mut wrong = Vec::new();
+    for Query { place, expr, legend } in rule_queries().into_iter().chain(dashboard_queries()) {
+        let used = References::of(&expr);
+        let mut known: BTreeSet<String> = EVERYWHERE.iter().map(|&l| l.to_owned()).collect();
+        for selector in &used.selectors {
+            let Some(labels) = labels_of(&selector.name, &metrics, &recorded) else {
+                wrong.push(format!("{place}: there is no metric {}", selector.name));
+                continue;
+            };
+            for label in selector.matchers.keys() {
+                if !labels.contains(label) && !EVERYWHERE.contains(&label.as_str()) {
+                    wrong.push(format!("{place}: {} has no label {label}", selector.name));
+                }
+            }
+            known.extend(labels);
+        }
+        for label in used.grouping.iter().chain(&legend) {
+            if !known.contains(label) {
+                wrong.push(format!("{place}: no metric of the query has a label {label}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_dashboard_reads_its_data_source_from_a_variable() {
+    for (file, dashboard) in dashboards() {
+        let variables = array(&dashboard["templating"]["list"]);
+        let sources: Vec<&Value> = variables.iter().filter(|v| v["type"] == "datasource").collect();
+        assert_eq!(sources.len(), 1, "{file}: one variable chooses the data source");
+        assert_eq!(sources[0]["name"], "datasource", "{file}");
+        for variable in variables.iter().filter(|v| v["type"] == "query") {
+            let name = text(&variable["name"]);
+            assert_eq!(variable["datasource"]["uid"], "${datasource}", "{file}: variable {name}");
+            assert_eq!(variable["refresh"], 2, "{file}: variable {name} follows the time range");
+        }
+        for panel in panels(&dashboard) {
+            let title = text(&panel["title"]);
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{file}: panel {title}");
+            for target in array(&panel["targets"]) {
+                assert_eq!(target["datasource"]["uid"], "${datasource}", "{file}: panel {title}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_panel_says_what_it_shows_in_which_unit_and_what_an_empty_one_means() {
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            let title = text(&panel["title"]);
+            assert!(!title.is_empty(), "{file}: panel {} has no title", panel["id"]);
+            assert!(text(&panel["description"]).len() > 40, "{file}: panel {title} has no description");
+            let defaults = &panel["fieldConfig"]["defaults"];
+            assert!(!text(&defaults["unit"]).is_empty(), "{file}: panel {title} has no unit");
+            assert!(!text(&defaults["noValue"]).is_empty(), "{file}: panel {title} has no text when empty");
+            assert!(!array(&panel["targets"]).is_empty(), "{file}: panel {title} has no query");
+            let refs: BTreeSet<&str> = array(&panel["targets"]).iter().map(|t| text(&t["refId"])).collect();
+            assert_eq!(refs.len(), array(&panel["targets"]).len(), "{file}: panel {title} repeats a refId");
+        }
+    }
+}
+
+#[test]
+fn panels_have_ids_of_their_own_and_do_not_overlap() {
+    for (file, dashboard) in dashboards() {
+        let mut ids = BTreeSet::new();
+        let mut cells = BTreeMap::new();
+        for panel in array(&dashboard["panels"]) {
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{file}: panel id {} twice", panel["id"]);
+            let [x, y, w, h] = ["x", "y", "w", "h"].map(|k| panel["gridPos"][k].as_u64().unwrap());
+            assert!(w > 0 && h > 0 && x + w <= 24, "{file}: panel {} is outside the grid", panel["title"]);
+            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                let other = cells.insert(cell, panel["title"].clone());
+                assert!(other.is_none(), "{file}: {} overlaps {}", panel["title"], other.unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_panel_follows_the_variables_and_none_names_an_instance_itself() {
+    let metrics = catalog_names();
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            for target in array(&panel["targets"]) {
+                for selector in References::of(text(&target["expr"])).selectors {
+                    let place = format!("{file}: panel {}: {}", panel["title"], selector.name);
+                    for (label, variable) in FILTERS {
+                        let value = selector.matchers.get(label);
+                        let has = metrics.iter().any(|m| m.name == selector.name && m.labels.contains(label));
+                        assert!(value.is_none_or(|v| v == variable), "{place}: {label} is {value:?}");
+                        assert!(value.is_some() || !has, "{place} is not filtered by {variable}");
+                    }
+                    assert!(!selector.matchers.contains_key("instance"), "{place} names a scrape target");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn dashboards_take_rates_over_an_interval_that_fits_the_scrape_interval() {
+    let fixed = Regex::new(r"\b(rate|irate|increase)\([^\[\]]*\[(\d[^\]]*)\]").unwrap();
+    for Query { place, expr, .. } in dashboard_queries() {
+        let found = fixed.captures(&expr).map(|c| c[0].to_owned());
+        assert!(found.is_none(), "{place}: {found:?} should use $__rate_interval or $__range");
+    }
+}
+
+/// promtool cannot read dashboards, so `./check` lets it read this file.
+#[test]
+fn dashboard_queries_are_written_out_for_promtool() {
+    let rules: Vec<Value> = dashboard_queries()
+        .iter()
+        .enumerate()
+        .map(|(i, q)| json!({ "record": format!("dashboard:query{i}"), "expr": constant(&q.expr) }))
+        .collect();
+    assert!(!rules.is_empty());
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard-queries.rules.yml");
+    fs::write(file, json!({ "groups": [{ "name": "dashboards", "rules": rules }] }).to_string()).unwrap();
+}
+
+#[test]
+fn every_alert_has_a_severity_a_summary_and_a_description_that_names_the_thing() {
+    let name = Regex::new("^AliKafka([A-Z][a-z]+)+$").unwrap();
+    let mut seen = BTreeSet::new();
+    for (file, rule) in rules().into_iter().filter(|(_, r)| r["alert"].is_string()) {
+        let alert = text(&rule["alert"]);
+        assert!(name.is_match(alert), "{file}: {alert} is not a name of the form AliKafkaThingIsSo");
+        assert!(seen.insert(alert.to_owned()), "{file}: {alert} twice");
+        let severity = text(&rule["labels"]["severity"]);
+        assert!(["warning", "critical"].contains(&severity), "{file}: {alert} has severity {severity:?}");
+        for key in ["summary", "description"] {
+            let annotation = text(&rule["annotations"][key]);
+            assert!(annotation.contains("$labels."), "{file}: {alert} does not name the thing in its {key}");
+        }
+    }
+    assert!(!seen.is_empty());
+}
+
+#[test]
+fn every_alert_is_shown_to_fire_and_to_stay_silent() {
+    let (mut fires, mut silent) = (BTreeSet::new(), BTreeSet::new());
+    for (_, suite) in yaml_files("config/rules/tests") {
+        for case in array(&suite["tests"]).iter().flat_map(|t| array(&t["alert_rule_test"])) {
+            let kind = if array(&case["exp_alerts"]).is_empty() { &mut silent } else { &mut fires };
+            kind.insert(text(&case["alertname"]).to_owned());
+        }
+    }
+    let alerts: BTreeSet<String> =
+        rules().iter().filter_map(|(_, r)| r["alert"].as_str()).map(str::to_owned).collect();
+    assert_eq!(fires, alerts, "alerts that tests show to fire, and alerts");
+    assert_eq!(silent, alerts, "alerts that tests show to stay silent, and alerts");
+}
+
+#[test]
+fn the_example_scrape_keeps_the_labels_of_the_page_and_loads_the_alerts() {
+    let (_, config) = yaml_files("config").into_iter().find(|(f, _)| f.ends_with("prometheus.yml")).unwrap();
+    let job = &config["scrape_configs"][0];
+    assert_eq!(job["honor_labels"], true);
+    assert_eq!(job["static_configs"][0]["targets"][0], "localhost:19308");
+    assert_eq!(config["rule_files"], json!(["rules/*.rules.yml"]));
+    let name = format!("job=\"{}\"", text(&job["job_name"]));
+    assert!(rules().iter().any(|(_, r)| text(&r["expr"]).contains(&name)), "no alert looks for {name}");
+}
+
+#[test]
+fn the_reader_of_queries_sees_metrics_matchers_and_groupings() {
+    let used = References::of(
+        "sum by (region) (rate(a_total{x=\"1\", y=~\"{b}\"}[5m] @ end())) / on (group) group_left (name) b:c:d > bool 1e3 and time() - d offset 5m # e",
+    );
+    let names: Vec<&str> = used.selectors.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["a_total", "b:c:d", "d"]);
+    assert_eq!(used.selectors[0].matchers["y"], "{b}");
+    assert_eq!(used.grouping, ["region", "group", "name"].map(str::to_owned).into());
+}
+
+/// A query with where it stands, and the labels that its legend or annotations show.
+struct Query {
+    place: String,
+    expr: String,
+    legend: BTreeSet<String>,
+}
+
+fn dashboard_queries() -> Vec<Query> {
+    let shown = Regex::new(r"\{\{\s*(\w+)\s*\}\}").unwrap();
+    let listed = Regex::new(r"^label_values\((.*), *(\w+)\)$").unwrap();
+    let mut queries = Vec::new();
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            for target in array(&panel["targets"]) {
+                queries.push(Query {
+                    place: format!("{file}: panel {}", panel["title"]),
+                    expr: text(&target["expr"]).to_owned(),
+                    legend: labels_in(&shown, text(&target["legendFormat"])),
+                });
+            }
+        }
+        for variable in array(&dashboard["templating"]["list"]).iter().filter(|v| v["type"] == "query") {
+            let query = text(&variable["query"]["query"]);
+            let place = format!("{file}: variable {}", variable["name"]);
+            let inner = query.strip_prefix("query_result(").and_then(|q| q.strip_suffix(')'));
+            let (expr, legend) = match (listed.captures(query), inner) {
+                (Some(parts), _) => (parts[1].to_owned(), BTreeSet::from([parts[2].to_owned()])),
+                (None, Some(inner)) => (inner.to_owned(), BTreeSet::new()),
+                (None, None) => panic!("{place}: {query} is neither label_values nor query_result"),
+            };
+            queries.push(Query { place, expr, legend });
+        }
+    }
+    assert!(!queries.is_empty());
+    queries
+}
+
+fn rule_queries() -> Vec<Query> {
+    let shown = Regex::new(r"\$labels\.(\w+)").unwrap();
+    let query = |(file, rule): (String, Value)| Query {
+        place: format!("{file}: {}{}", text(&rule["alert"]), text(&rule["record"])),
+        expr: text(&rule["expr"]).to_owned(),
+        legend: labels_in(&shown, &rule["annotations"].to_string()),
+    };
+    rules().into_iter().map(query).collect()
+}
+
+fn labels_in(pattern: &Regex, text: &str) -> BTreeSet<String> {
+    pattern.captures_iter(text).map(|c| c[1].to_owned()).collect()
+}
+
+/// What rules record, by name.
+fn recorded_exprs() -> BTreeMap<String, String> {
+    let pair =
+        |(_, r): (String, Value)| Some((r["record"].as_str()?.to_owned(), text(&r["expr"]).to_owned()));
+    rules().into_iter().filter_map(pair).collect()
+}
+
+/// The labels of a metric, be it of the contract, recorded, or Prometheus' own; `None` if there is none.
+fn labels_of(
+    name: &str,
+    metrics: &[Metric],
+    recorded: &BTreeMap<String, String>,
+) -> Option<BTreeSet<String>> {
+    if name == "up" {
+        return Some(BTreeSet::new());
+    }
+    if let Some(expr) = recorded.get(name) {
+        let parts = References::of(expr).selectors;
+        return Some(parts.iter().filter_map(|s| labels_of(&s.name, metrics, recorded)).flatten().collect());
+    }
+    if let Some(metric) = metrics.iter().find(|m| m.name == name && !m.histogram) {
+        return Some(metric.labels.clone());
+    }
+    let (base, bucket) = match name.strip_suffix("_bucket") {
+        Some(base) => (base, true),
+        None => (name.strip_suffix("_sum").or_else(|| name.strip_suffix("_count"))?, false),
+    };
+    let mut labels = metrics.iter().find(|m| m.name == base && m.histogram)?.labels.clone();
+    if bucket {
+        labels.insert("le".to_owned());
+    }
+    Some(labels)
+}
+
+/// A metric in a query, with its matchers by label.
+struct Selector {
+    name: String,
+    matchers: BTreeMap<String, String>,
+}
+
+/// What a PromQL query refers to. Not a parser: promtool judges the syntax.
+struct References {
+    selectors: Vec<Selector>,
+    grouping: BTreeSet<String>,
+}
+
+impl References {
+    fn of(expr: &str) -> Self {
+        let token = Regex::new(
+            r#"(?x) "(?:\\.|[^"\\])*" | \#[^\n]* | \[[^\]]*\] | \d[\w.]* | [A-Za-z_:][\w:]* | [^\s\w]"#,
+        )
+        .unwrap();
+        let constant = constant(expr);
+        let tokens: Vec<&str> =
+            token.find_iter(&constant).map(|t| t.as_str()).filter(|t| !t.starts_with(['#', '['])).collect();
+        let at = |i: usize| tokens.get(i).copied().unwrap_or_default();
+        let is_name = |t: &str| t.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let mut found = Self { selectors: Vec::new(), grouping: BTreeSet::new() };
+        let mut i = 0;
+        while i < tokens.len() {
+            let (word, next) = (at(i), at(i + 1));
+            i += 1;
+            match word {
+                "by" | "without" | "on" | "ignoring" | "group_left" | "group_right" if next == "(" => {
+                    let names = tokens[i..].iter().take_while(|t| **t != ")").filter(|t| is_name(t));
+                    found.grouping.extend(names.map(|t| (*t).to_owned()));
+                    i += tokens[i..].iter().take_while(|t| **t != ")").count();
+                }
+                "and" | "or" | "unless" | "bool" | "offset" | "group_left" | "group_right" => {}
+                "{" => panic!("a selector without a metric in {expr}"),
+                _ if !is_name(word) || next == "(" || next == "by" || next == "without" => {}
+                name => {
+                    let mut matchers = BTreeMap::new();
+                    while next == "{" && !at(i).is_empty() && at(i) != "}" {
+                        if is_name(at(i)) {
+                            let value = tokens[i..].iter().find(|t| t.starts_with('"')).expect("a value");
+                            matchers.insert(at(i).to_owned(), value.trim_matches('"').to_owned());
+                        }
+                        i += 1;
+                    }
+                    found.selectors.push(Selector { name: name.to_owned(), matchers });
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The query with Grafana's variables in it replaced, but for those within strings.
+fn constant(expr: &str) -> String {
+    expr.replace("$__rate_interval", "5m").replace("$__range", "6h").replace("$limit", "20")
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Files of a directory with an ending, by name, each with its text; at least one.
+fn files(dir: &str, ending: &str) -> Vec<(String, String)> {
+    let entries = fs::read_dir(root().join(dir)).unwrap_or_else(|e| panic!("{dir}: {e}"));
+    let mut found: Vec<(String, String)> = entries
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.is_file() && p.to_string_lossy().ends_with(ending))
+        .map(|p| (format!("{dir}/{}", p.file_name().unwrap().to_string_lossy()), read(&p)))
+        .collect();
+    found.sort();
+    assert!(!found.is_empty(), "{dir} holds no {ending} file");
+    found
+}
+
+fn yaml_files(dir: &str) -> Vec<(String, Value)> {
+    files(dir, ".yml")
+        .into_iter()
+        .map(|(file, text)| {
+            let value = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
+            (file, value)
+        })
+        .collect()
+}
+
+fn dashboards() -> Vec<(String, Value)> {
+    files("dashboards", ".json")
+        .into_iter()
+        .map(|(file, text)| {
+            let value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
+            (file, value)
+        })
+        .collect()
+}
+
+/// Every rule with its file.
+fn rules() -> Vec<(String, Value)> {
+    let mut rules = Vec::new();
+    for (file, content) in yaml_files("config/rules") {
+        for group in array(&content["groups"]) {
+            rules.extend(array(&group["rules"]).iter().map(|r| (file.clone(), r.clone())));
+        }
+    }
+    rules
+}
+
+/// Panels that show something; rows only part them.
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    array(&dashboard["panels"]).iter().filter(|p| p["type"] != "row")
+}
+
+/// The items of a list; a missing list has none.
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The text of a value; empty if it is none.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
