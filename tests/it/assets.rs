@@ -61,7 +61,7 @@ fn every_metric_and_label_of_dashboards_and_rules_is_in_the_contract() {
     }
     let recorded = recorded_exprs();
     let mut wrong = Vec::new();
-    for Query { place, expr, legend } in rule_queries().into_iter().chain(dashboard_queries()) {
+    for Query { place, expr, legend, .. } in rule_queries().into_iter().chain(dashboard_queries()) {
         let used = References::of(&expr);
         let mut known: BTreeSet<String> = EVERYWHERE.iter().map(|&l| l.to_owned()).collect();
         for selector in &used.selectors {
@@ -95,6 +95,7 @@ fn every_dashboard_reads_its_data_source_from_a_variable() {
         for variable in variables.iter().filter(|v| v["type"] == "query") {
             let name = text(&variable["name"]);
             assert_eq!(variable["datasource"]["uid"], "${datasource}", "{file}: variable {name}");
+            assert_eq!(variable["definition"], variable["query"]["query"], "{file}: variable {name}");
             assert_eq!(variable["refresh"], 2, "{file}: variable {name} follows the time range");
         }
         for panel in panels(&dashboard) {
@@ -144,20 +145,19 @@ fn panels_have_ids_of_their_own_and_do_not_overlap() {
 #[test]
 fn every_panel_follows_the_variables_and_none_names_an_instance_itself() {
     let metrics = catalog_names();
-    for (file, dashboard) in dashboards() {
-        for panel in panels(&dashboard) {
-            for target in array(&panel["targets"]) {
-                for selector in References::of(text(&target["expr"])).selectors {
-                    let place = format!("{file}: panel {}: {}", panel["title"], selector.name);
-                    for (label, variable) in FILTERS {
-                        let value = selector.matchers.get(label);
-                        let has = metrics.iter().any(|m| m.name == selector.name && m.labels.contains(label));
-                        assert!(value.is_none_or(|v| v == variable), "{place}: {label} is {value:?}");
-                        assert!(value.is_some() || !has, "{place} is not filtered by {variable}");
-                    }
-                    assert!(!selector.matchers.contains_key("instance"), "{place} names a scrape target");
-                }
+    for Query { place, expr, variable, .. } in dashboard_queries() {
+        for selector in References::of(&expr).selectors {
+            for (label, name) in FILTERS {
+                let value = selector.matchers.get(label);
+                let has = metrics.iter().any(|m| m.name == selector.name && m.labels.contains(label));
+                assert!(value.is_none_or(|v| v == name), "{place}: {}: {label} is {value:?}", selector.name);
+                assert!(
+                    value.is_some() || !has || variable,
+                    "{place}: {} is not filtered by {name}",
+                    selector.name
+                );
             }
+            assert!(!selector.matchers.contains_key("instance"), "{place} names a scrape target");
         }
     }
 }
@@ -239,10 +239,12 @@ fn the_reader_of_queries_sees_metrics_matchers_and_groupings() {
     assert_eq!(used.grouping, ["region", "group", "name"].map(str::to_owned).into());
 }
 
-/// A query with where it stands, and the labels that its legend or annotations show.
+/// A query with where it stands, whether it lists the values of a variable, and the labels that its legend or
+/// annotations show.
 struct Query {
     place: String,
     expr: String,
+    variable: bool,
     legend: BTreeSet<String>,
 }
 
@@ -256,6 +258,7 @@ fn dashboard_queries() -> Vec<Query> {
                 queries.push(Query {
                     place: format!("{file}: panel {}", panel["title"]),
                     expr: text(&target["expr"]).to_owned(),
+                    variable: false,
                     legend: labels_in(&shown, text(&target["legendFormat"])),
                 });
             }
@@ -269,7 +272,7 @@ fn dashboard_queries() -> Vec<Query> {
                 (None, Some(inner)) => (inner.to_owned(), BTreeSet::new()),
                 (None, None) => panic!("{place}: {query} is neither label_values nor query_result"),
             };
-            queries.push(Query { place, expr, legend });
+            queries.push(Query { place, expr, variable: true, legend });
         }
     }
     assert!(!queries.is_empty());
@@ -281,6 +284,7 @@ fn rule_queries() -> Vec<Query> {
     let query = |(file, rule): (String, Value)| Query {
         place: format!("{file}: {}{}", text(&rule["alert"]), text(&rule["record"])),
         expr: text(&rule["expr"]).to_owned(),
+        variable: false,
         legend: labels_in(&shown, &rule["annotations"].to_string()),
     };
     rules().into_iter().map(query).collect()
