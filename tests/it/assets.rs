@@ -436,7 +436,12 @@ impl<'a> Yaml<'a> {
     }
 
     fn next(&mut self) -> Event<'a> {
-        self.parser.next_event().expect("the file ends too early").expect("valid YAML").0
+        loop {
+            match self.parser.next_event().expect("the file ends too early").expect("valid YAML").0 {
+                Event::Comment(..) => {}
+                event => return event,
+            }
+        }
     }
 
     fn node(&mut self, event: Event<'a>) -> Value {
