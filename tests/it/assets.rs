@@ -427,19 +427,19 @@ struct Yaml<'a> {
 
 impl<'a> Yaml<'a> {
     fn document(mut self) -> Value {
-        loop {
-            match self.next() {
-                Event::StreamStart | Event::DocumentStart(..) => {}
-                event => return self.node(event),
-            }
-        }
+        let root = self.next();
+        self.node(root)
     }
 
+    /// The next event that is part of a value; comments and the frame of the document are not.
     fn next(&mut self) -> Event<'a> {
         loop {
-            match self.parser.next_event().expect("the file ends too early").expect("valid YAML").0 {
-                Event::Comment(..) => {}
-                event => return event,
+            let (event, _) = self.parser.next_event().expect("the file ends too early").expect("valid YAML");
+            match event {
+                Event::Scalar(..) | Event::Alias(..) => return event,
+                Event::SequenceStart(..) | Event::SequenceEnd => return event,
+                Event::MappingStart(..) | Event::MappingEnd => return event,
+                _ => {}
             }
         }
     }
