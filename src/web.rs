@@ -1,1 +1,235 @@
-//! Stub: filled by its own change.
+//! The HTTP server: `/metrics`, `/-/healthy`, `/-/ready` and a status page at `/`.
+//!
+//! Owns: the accept loop with its limits, the deadlines of each connection, routes, content encoding,
+//! and the landing page. Refuses: rendering metrics (they come through [`Pages`] as ready bytes), calls to
+//! the cloud, locks that a scrape could wait on, and words of the client as label values or in logs.
+//!
+//! hyper parses and writes HTTP/1; time is kept here, because hyper's one header timer also ends idle
+//! connections and it has none for writing. See [`Limits`].
+
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use tokio::{net::TcpListener, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+
+mod accept;
+mod answer;
+mod connection;
+mod encoding;
+mod framing;
+pub mod landing;
+mod paced;
+mod progress;
+mod registry;
+mod routes;
+
+pub use landing::Landing;
+
+/// What one client may ask of the server, in time and space. The defaults are for production; tests scale
+/// them down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From the accept, or from the first byte of a later request on the same connection, until the whole
+    /// request has arrived, its body included. More bytes do not extend it.
+    pub header_timeout: Duration,
+    /// How long a connection that has been answered may rest until its next request begins. Longer than
+    /// the usual scrape intervals, so that a Prometheus keeps its connection.
+    pub idle_timeout: Duration,
+    /// From the first byte of an answer until its last has been handed to the kernel. Progress does not
+    /// extend it: a slow reader pins the page that it reads.
+    pub write_timeout: Duration,
+    /// Connections at one time. At the limit, a newcomer takes the place of the one that has waited
+    /// longest without a request; where none waits, it is answered 503.
+    pub max_connections: usize,
+    /// Largest request head in bytes, request line included; above it 431.
+    pub max_head_bytes: usize,
+    /// Most header lines of a request; above it 431.
+    pub max_headers: usize,
+    /// Largest request body in bytes that is read and thrown away; above it 413.
+    pub max_body_bytes: u64,
+    /// From the begin of the shutdown until connections that still answer are cut.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(60),
+            max_connections: 1024,
+            max_head_bytes: 16 * 1024,
+            max_headers: 100,
+            max_body_bytes: 64 * 1024,
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The bytes of one answer of `/metrics`: segments that many answers may share, sent one after the other
+/// without being copied.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    segments: Arc<[Bytes]>,
+    len: u64,
+}
+
+impl Page {
+    /// A page of these segments, in this order.
+    #[must_use]
+    pub fn new(segments: impl Into<Arc<[Bytes]>>) -> Self {
+        let segments = segments.into();
+        let len = segments.iter().map(|segment| segment.len() as u64).sum();
+        Self { segments, len }
+    }
+}
+
+impl From<String> for Page {
+    fn from(text: String) -> Self {
+        Self::new([Bytes::from(text)])
+    }
+}
+
+/// What is shown. Both are memory reads: neither blocks, waits nor calls the cloud.
+pub trait Pages: Send + Sync + 'static {
+    /// The exposition in text format 0.0.4; with `gzip`, as one or several gzip members.
+    fn metrics(&self, gzip: bool) -> Page;
+
+    /// What the landing page says of the fleet.
+    fn landing(&self) -> Landing;
+}
+
+/// Is told what the server does. Values of `path` and `reason` come from the closed sets [`path::ALL`] and
+/// [`reason::ALL`]. It is called on the serving tasks, so it must not block.
+pub trait HttpObserver: Send + Sync + 'static {
+    /// A request was answered with status `code`; `took` runs from its complete head until the last byte
+    /// of the answer was handed to the kernel, or the connection ended before that.
+    fn request(&self, path: &'static str, code: u16, took: Duration);
+
+    /// Something was refused or cut, other than by a route's own answer.
+    fn rejected(&self, reason: &'static str);
+
+    /// How many connections are open now.
+    fn connections(&self, open: usize);
+}
+
+/// The closed set of values of the label `path`.
+pub mod path {
+    /// The telemetry path.
+    pub const METRICS: &str = "metrics";
+    /// `/-/healthy`.
+    pub const HEALTHY: &str = "healthy";
+    /// `/-/ready`.
+    pub const READY: &str = "ready";
+    /// `/`.
+    pub const LANDING: &str = "landing";
+    /// Whatever the server does not have.
+    pub const OTHER: &str = "other";
+    /// All of them.
+    pub const ALL: [&str; 5] = [METRICS, HEALTHY, READY, LANDING, OTHER];
+}
+
+/// The closed set of values of the label `reason`.
+pub mod reason {
+    /// A connection beyond the limit, while all others were being answered: 503.
+    pub const LIMIT: &str = "limit";
+    /// A waiting connection, cut to make room for a new one.
+    pub const EVICTED: &str = "evicted";
+    /// A connection could not be accepted, for want of file descriptors or the like.
+    pub const ACCEPT: &str = "accept";
+    /// The request did not arrive in time; closed.
+    pub const HEADER_TIMEOUT: &str = "header_timeout";
+    /// The answer was not read in time; cut.
+    pub const WRITE_TIMEOUT: &str = "write_timeout";
+    /// Too large a head, or too many headers: 431.
+    pub const HEAD_TOO_LARGE: &str = "head_too_large";
+    /// Too large a body: 413.
+    pub const BODY_TOO_LARGE: &str = "body_too_large";
+    /// A method other than GET and HEAD: 405.
+    pub const METHOD: &str = "method";
+    /// Not HTTP/1, or ambiguous in where a request ends: 400, or closed.
+    pub const BAD_REQUEST: &str = "bad_request";
+    /// All of them.
+    pub const ALL: [&str; 9] = [
+        LIMIT,
+        EVICTED,
+        ACCEPT,
+        HEADER_TIMEOUT,
+        WRITE_TIMEOUT,
+        HEAD_TOO_LARGE,
+        BODY_TOO_LARGE,
+        METHOD,
+        BAD_REQUEST,
+    ];
+}
+
+/// What the server serves, and how.
+#[derive(Clone)]
+pub struct App {
+    /// The content.
+    pub pages: Arc<dyn Pages>,
+    /// Who counts.
+    pub observer: Arc<dyn HttpObserver>,
+    /// What `/-/healthy` and `/-/ready` are answered from.
+    pub health: Health,
+    /// Where the metrics are; [`check_telemetry_path`] says what is allowed. At `/`, the landing page is
+    /// off.
+    pub telemetry_path: String,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// Why the server could not start, or ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The telemetry path cannot be one.
+    #[error("web.telemetry-path {path:?} {why}")]
+    TelemetryPath {
+        /// The path as given.
+        path: String,
+        /// What is wrong with it, and what to do.
+        why: &'static str,
+    },
+    /// Nothing to listen on.
+    #[error("no address to listen on: set at least one web.listen-address")]
+    NoListener,
+    /// A loop that accepts connections ended by itself, which is a defect of this program.
+    #[error("the loop that accepts connections has ended by itself: restart, and report it as a bug")]
+    AcceptLoopEnded,
+}
+
+/// Whether metrics can be served at this path.
+///
+/// # Errors
+/// [`Error::TelemetryPath`] unless it begins with `/`, is made of printable ASCII that needs no escaping in a
+/// request line, and is not one of `/-/`.
+pub fn check_telemetry_path(path: &str) -> Result<(), Error> {
+    let refuse = |why| Err(Error::TelemetryPath { path: path.to_owned(), why });
+    if !path.starts_with('/') {
+        return refuse("must begin with '/'");
+    }
+    if path == "/-" || path.starts_with("/-/") {
+        return refuse("must not be below /-/, which is for health and lifecycle: choose another");
+    }
+    if path.chars().any(|c| !c.is_ascii_graphic() || "?#%\"<>\\^`{|}".contains(c)) {
+        return refuse("may hold only letters, digits and the signs of a plain URL path");
+    }
+    Ok(())
+}
+
+/// Serves until `shutdown`, then stops accepting at once, closes idle connections, lets answers in flight
+/// complete, and cuts what is left when [`Limits::drain_timeout`] has passed. Dropping the future cuts at
+/// once.
+///
+/// # Errors
+/// [`Error`] where nothing can be served; troubles of single connections are counted, never returned.
+pub async fn serve(listeners: Vec<TcpListener>, app: App, shutdown: CancellationToken) -> Result<(), Error> {
+    check_telemetry_path(&app.telemetry_path)?;
+    if listeners.is_empty() {
+        return Err(Error::NoListener);
+    }
+    accept::serve(listeners, app, &shutdown).await
+}

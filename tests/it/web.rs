@@ -1,1 +1,230 @@
-//! Stub: filled by its own change.
+//! Whoever scrapes gets the page, whatever other clients do: routes, limits, deadlines, shutdown.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use alikafka_exporter::{
+    health::Health,
+    web::{self, App, HttpObserver, Landing, Limits, Page, Pages},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::{Duration, Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+mod limits;
+mod routes;
+mod shutdown;
+
+/// No single step of a test may take longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves one text, repeated.
+struct Fixed {
+    segments: Arc<[hyper::body::Bytes]>,
+    landing: Landing,
+}
+
+impl Pages for Fixed {
+    fn metrics(&self, gzip: bool) -> Page {
+        if gzip {
+            Page::new([hyper::body::Bytes::from_static(b"\x1f\x8bpacked")])
+        } else {
+            Page::new(Arc::clone(&self.segments))
+        }
+    }
+
+    fn landing(&self) -> Landing {
+        self.landing.clone()
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
+    rejected: Mutex<BTreeMap<&'static str, u64>>,
+    open: Mutex<usize>,
+}
+
+impl HttpObserver for Counts {
+    fn request(&self, path: &'static str, code: u16, _: Duration) {
+        assert!(web::path::ALL.contains(&path));
+        *self.requests.lock().unwrap().entry((path, code)).or_default() += 1;
+    }
+
+    fn rejected(&self, reason: &'static str) {
+        assert!(web::reason::ALL.contains(&reason));
+        *self.rejected.lock().unwrap().entry(reason).or_default() += 1;
+    }
+
+    fn connections(&self, open: usize) {
+        *self.open.lock().unwrap() = open;
+    }
+}
+
+/// A running server.
+struct Server {
+    address: SocketAddr,
+    counts: Arc<Counts>,
+    health: Health,
+    shutdown: CancellationToken,
+    serving: JoinHandle<Result<(), web::Error>>,
+}
+
+/// Deadlines short enough to wait for, and far enough apart to tell which one it was.
+fn short() -> Limits {
+    Limits {
+        header_timeout: Duration::from_millis(300),
+        idle_timeout: Duration::from_millis(1200),
+        write_timeout: Duration::from_millis(500),
+        drain_timeout: Duration::from_millis(800),
+        ..Limits::default()
+    }
+}
+
+impl Server {
+    async fn start(limits: Limits) -> Self {
+        Self::with(limits, "alikafka_region_up 1\n", 1, Landing::default(), "/metrics").await
+    }
+
+    /// A page of `times` segments of 64 KiB.
+    async fn with_large_page(limits: Limits, times: usize) -> Self {
+        Self::with(limits, &"0123456789abcde\n".repeat(4096), times, Landing::default(), "/metrics").await
+    }
+
+    async fn with(limits: Limits, text: &str, times: usize, landing: Landing, path: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let segment = hyper::body::Bytes::copy_from_slice(text.as_bytes());
+        let pages = Fixed { segments: vec![segment; times].into(), landing };
+        let (counts, health, shutdown) = (Arc::default(), Health::default(), CancellationToken::new());
+        let app = App {
+            pages: Arc::new(pages),
+            observer: Arc::clone(&counts) as Arc<dyn HttpObserver>,
+            health: health.clone(),
+            telemetry_path: path.to_owned(),
+            limits,
+        };
+        let serving = tokio::spawn(web::serve(vec![listener], app, shutdown.clone()));
+        Self { address, counts, health, shutdown, serving }
+    }
+
+    async fn connect(&self) -> Client {
+        let stream = timeout(PATIENCE, TcpStream::connect(self.address)).await.unwrap().unwrap();
+        Client { stream, left: Vec::new() }
+    }
+
+    /// The answer to one request on its own connection.
+    async fn ask(&self, request: &str) -> Answer {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        client.answer().await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await
+    }
+
+    fn rejected(&self, reason: &'static str) -> u64 {
+        self.counts.rejected.lock().unwrap().get(reason).copied().unwrap_or_default()
+    }
+
+    fn open(&self) -> usize {
+        *self.counts.open.lock().unwrap()
+    }
+
+    /// Waits until the server has this many connections.
+    async fn until_open(&self, open: usize) {
+        let reached = async {
+            while self.open() != open {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if timeout(PATIENCE, reached).await.is_err() {
+            panic!("{} connections instead of {open}", self.open());
+        }
+    }
+}
+
+/// A connection, byte by byte.
+struct Client {
+    stream: TcpStream,
+    left: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+impl Client {
+    async fn send(&mut self, bytes: &str) {
+        timeout(PATIENCE, self.stream.write_all(bytes.as_bytes())).await.unwrap().unwrap();
+    }
+
+    /// Reads more; `false` at the end, however it came.
+    async fn more(&mut self) -> bool {
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.left)).await;
+        read.expect("the server neither answers nor closes").is_ok_and(|n| n > 0)
+    }
+
+    /// One whole answer with a body.
+    async fn answer(&mut self) -> Answer {
+        let answer = self.head_only().await;
+        let length: usize = answer.header("content-length").expect("a length").parse().unwrap();
+        while self.left.len() < length {
+            assert!(self.more().await, "closed within a body: {} of {length} bytes", self.left.len());
+        }
+        Answer { body: self.left.drain(..length).collect(), ..answer }
+    }
+
+    /// One answer without a body, as to HEAD.
+    async fn head_only(&mut self) -> Answer {
+        let end = loop {
+            if let Some(end) = self.left.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end;
+            }
+            assert!(self.more().await, "closed within a head: {:?}", String::from_utf8_lossy(&self.left));
+        };
+        let head = String::from_utf8(self.left.drain(..end + 4).collect()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head, body: Vec::new() }
+    }
+
+    async fn get(&mut self, path: &str) -> Answer {
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        self.answer().await
+    }
+
+    /// All bytes until the server closes.
+    async fn rest(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.left)
+    }
+
+    /// Waits for the server to close, without an answer; returns how long that took.
+    async fn closed(&mut self) -> Duration {
+        let begun = Instant::now();
+        assert_eq!(String::from_utf8_lossy(&self.rest().await), "");
+        begun.elapsed()
+    }
+}

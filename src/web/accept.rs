@@ -1,0 +1,172 @@
+//! Takes connections in, and ends them all at the shutdown.
+
+use std::{io, sync::Arc};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    select,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{Duration, Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    App, Error, HttpObserver, Limits, connection, progress::Progress, reason, registry::Registry,
+    routes::Routes,
+};
+
+/// After a failed accept, how long until the next: time for descriptors to come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Failed accepts are logged at most this often.
+const ACCEPT_LOG_PAUSE: Duration = Duration::from_secs(10);
+/// Connections that are told that there is no place for them, at one time. Others are just closed.
+const REFUSALS: usize = 64;
+/// How long the telling may take.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// What they are told.
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
+
+struct Server {
+    routes: Arc<Routes>,
+    observer: Arc<dyn HttpObserver>,
+    limits: Limits,
+    registry: Arc<Registry>,
+    connections: TaskTracker,
+    refusals: Arc<Semaphore>,
+    /// Ends the taking in.
+    shutdown: CancellationToken,
+    /// Ends all connections.
+    cut: CancellationToken,
+}
+
+/// See [`super::serve`].
+pub(super) async fn serve(
+    listeners: Vec<TcpListener>,
+    app: App,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
+    let App { pages, observer, health, telemetry_path, limits } = app;
+    let server = Arc::new(Server {
+        routes: Arc::new(Routes::new(pages, Arc::clone(&observer), health, telemetry_path)),
+        registry: Arc::new(Registry::new(limits.max_connections, Arc::clone(&observer))),
+        observer,
+        limits,
+        connections: TaskTracker::new(),
+        refusals: Arc::new(Semaphore::new(REFUSALS)),
+        shutdown: shutdown.child_token(),
+        cut: CancellationToken::new(),
+    });
+    let _cut_when_dropped = server.cut.clone().drop_guard();
+
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(Arc::clone(&server).accept(listener));
+    }
+    let mut outcome = Ok(());
+    while let Some(ended) = accepting.join_next().await {
+        if ended.is_err() {
+            outcome = Err(Error::AcceptLoopEnded);
+            server.shutdown.cancel();
+        }
+    }
+
+    server.connections.close();
+    if timeout(limits.drain_timeout, server.connections.wait()).await.is_err() {
+        tracing::warn!(
+            connections = server.connections.len(),
+            "cutting connections that did not end within the drain time"
+        );
+        server.cut.cancel();
+        server.connections.wait().await;
+    }
+    outcome
+}
+
+impl Server {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let mut last_logged = None;
+        let mut failures = 0_u64;
+        loop {
+            let accepted = select! {
+                biased;
+                () = self.shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.admit(stream),
+                // The client's doing, not ours.
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    self.observer.rejected(reason::ACCEPT);
+                    failures += 1;
+                    if last_logged.is_none_or(|at: Instant| at.elapsed() >= ACCEPT_LOG_PAUSE) {
+                        tracing::warn!(%error, failures, "cannot accept a connection: raise the limit of open files");
+                        last_logged = Some(Instant::now());
+                        failures = 0;
+                    }
+                    self.registry.evict();
+                    select! {
+                        () = self.shutdown.cancelled() => break,
+                        () = sleep(ACCEPT_PAUSE) => {}
+                    }
+                }
+            }
+        }
+        // Those that have connected before the shutdown, by their own view, are served. New ones cannot
+        // prolong this.
+        for _ in 0..self.limits.max_connections {
+            select! {
+                biased;
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.admit(stream),
+                    Err(_) => break,
+                },
+                () = std::future::ready(()) => break,
+            }
+        }
+    }
+
+    /// Gives a new connection a task and a place, or the refusal.
+    fn admit(&self, stream: TcpStream) {
+        // Answers are written whole; waiting for more to send only delays them. Where it cannot be set,
+        // the connection is broken, and its task will see that.
+        _ = stream.set_nodelay(true);
+        let progress =
+            Arc::new(Progress::new(self.limits, Arc::clone(&self.observer), self.cut.child_token()));
+        let Some(place) = self.registry.admit(Arc::clone(&progress)) else {
+            self.observer.rejected(reason::LIMIT);
+            if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
+                self.connections.spawn(refuse(stream, permit));
+            }
+            return;
+        };
+        let (routes, observer) = (Arc::clone(&self.routes), Arc::clone(&self.observer));
+        let (limits, shutdown) = (self.limits, self.shutdown.clone());
+        self.connections.spawn(async move {
+            connection::run(stream, progress, routes, observer, limits, shutdown).await;
+            drop(place);
+        });
+    }
+}
+
+/// Says that there is no place, and waits a moment for the client to have read it.
+async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
+    let tell = async {
+        stream.write_all(REFUSAL).await?;
+        stream.shutdown().await?;
+        let mut unwanted = [0; 1024];
+        while stream.read(&mut unwanted).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // The outcome is the client's own affair.
+    _ = timeout(REFUSAL_TIMEOUT, tell).await;
+    drop(permit);
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

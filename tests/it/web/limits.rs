@@ -1,0 +1,272 @@
+//! No client takes more than its share of time and space, and the others do not notice it.
+
+use super::*;
+
+/// A deadline was kept: not before it, and not long after.
+fn assert_about(took: Duration, limit: Duration) {
+    assert!(took >= limit.mul_f64(0.8) && took < limit + Duration::from_secs(2), "{took:?} for {limit:?}");
+}
+
+#[tokio::test]
+async fn a_silent_client_is_closed_at_the_header_timeout() {
+    let server = Server::start(short()).await;
+    assert_about(server.connect().await.closed().await, short().header_timeout);
+    assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn half_a_head_is_closed_at_the_header_timeout() {
+    let server = Server::start(short()).await;
+    let mut client = server.connect().await;
+    client.send("GET /metrics HTTP/1.1\r\nhost").await;
+    assert_about(client.closed().await, short().header_timeout);
+    assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
+}
+
+/// Sends a byte every 20 ms until the server closes; returns how long it took.
+async fn drip(client: &mut Client) -> Duration {
+    let begun = Instant::now();
+    let dripping = async {
+        while client
+            .stream
+            .try_read(&mut [0; 64])
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+            && client.stream.write_all(b"x").await.is_ok()
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, dripping).await.expect("dripping goes on");
+    begun.elapsed()
+}
+
+#[tokio::test]
+async fn a_dripping_head_does_not_get_more_time() {
+    let server = Server::start(short()).await;
+    let mut client = server.connect().await;
+    client.send("GET /metrics HTTP/1.1\r\nx: ").await;
+    assert_about(drip(&mut client).await, short().header_timeout);
+    assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
+}
+
+#[tokio::test]
+async fn a_dripping_body_does_not_get_more_time() {
+    let server = Server::start(short()).await;
+    let mut client = server.connect().await;
+    client.send("GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n").await;
+    assert_about(drip(&mut client).await, short().header_timeout);
+    assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_outlives_the_header_timeout_and_ends_at_the_idle_timeout() {
+    let server = Server::start(short()).await;
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/metrics").await.status, 200);
+        sleep(short().header_timeout * 2).await;
+    }
+    assert_eq!(client.get("/metrics").await.status, 200);
+    assert_about(client.closed().await, short().idle_timeout);
+    // That is no misdeed of the client.
+    assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn the_head_of_a_later_request_has_the_header_timeout_too() {
+    let server = Server::start(short()).await;
+    let mut resting = server.connect().await;
+    assert_eq!(resting.get("/metrics").await.status, 200);
+    sleep(Duration::from_millis(100)).await;
+    resting.send("GET /met").await;
+    assert_about(drip(&mut resting).await, short().header_timeout);
+
+    let mut pipelining = server.connect().await;
+    pipelining.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\nGET /met").await;
+    assert_eq!(pipelining.answer().await.status, 200);
+    assert_about(pipelining.closed().await, short().header_timeout);
+    assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 2);
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_the_answer_is_cut_and_others_are_served_meanwhile() {
+    let server = Server::with_large_page(short(), 400).await;
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut client = server.connect().await;
+        client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        slow.push(client);
+    }
+    assert_eq!(server.get("/-/healthy").await.status, 200);
+    assert_eq!(server.get("/metrics").await.body.len(), 400 * 65_536);
+    server.until_open(0).await;
+    assert_eq!(server.rejected(web::reason::WRITE_TIMEOUT), 20);
+    for client in &mut slow {
+        assert!(client.rest().await.len() < 400 * 65_536);
+    }
+    assert_eq!(server.counts.requests.lock().unwrap().get(&("metrics", 200)), Some(&21));
+}
+
+#[tokio::test]
+async fn reading_a_little_now_and_then_does_not_get_more_time() {
+    let server = Server::with_large_page(short(), 400).await;
+    let mut client = server.connect().await;
+    client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let begun = Instant::now();
+    let sip = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while server.rejected(web::reason::WRITE_TIMEOUT) == 0 {
+            assert!(client.stream.read(&mut buffer).await.unwrap() > 0);
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, sip).await.expect("still served");
+    assert_about(begun.elapsed(), short().write_timeout);
+}
+
+#[tokio::test]
+async fn answers_after_a_slow_but_timely_one_have_their_own_deadlines() {
+    let server = Server::with_large_page(short(), 100).await;
+    let mut client = server.connect().await;
+    for _ in 0..4 {
+        client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        sleep(short().write_timeout / 2).await;
+        assert_eq!(client.answer().await.body.len(), 100 * 65_536);
+    }
+    assert_about(client.closed().await, short().idle_timeout);
+    assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_within_an_answer_is_forgotten() {
+    let server = Server::with_large_page(Limits::default(), 400).await;
+    for _ in 0..10 {
+        let mut client = server.connect().await;
+        client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(client.more().await);
+    }
+    server.until_open(0).await;
+    assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
+    assert_eq!(server.counts.requests.lock().unwrap().get(&("metrics", 200)), Some(&10));
+    assert_eq!(server.get("/metrics").await.body.len(), 400 * 65_536);
+}
+
+#[tokio::test]
+async fn too_large_heads_are_told_so() {
+    let server = Server::start(Limits::default()).await;
+    let request =
+        |size: usize| format!("GET /metrics HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(size));
+    assert_eq!(server.ask(&request(16_000)).await.status, 200);
+    let target = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(20_000));
+    let many = |lines: usize| format!("GET /metrics HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(lines));
+    assert_eq!(server.ask(&many(100)).await.status, 200);
+    let too_large = [request(16_400), request(1_000_000), target, many(101), many(100_000)];
+    for (number, bytes) in (1..).zip(too_large) {
+        let mut client = server.connect().await;
+        // The server need not take all of it.
+        _ = client.stream.write_all(bytes.as_bytes()).await;
+        assert_eq!(client.head_only().await.status, 431, "{number}");
+        client.rest().await;
+        assert_eq!(server.rejected(web::reason::HEAD_TOO_LARGE), number);
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_takes_the_place_of_whoever_waited_longest_without_a_request() {
+    let server = Server::start(Limits { max_connections: 3, ..Limits::default() }).await;
+    let mut kept = server.connect().await;
+    assert_eq!(kept.get("/metrics").await.status, 200);
+    let mut silent = server.connect().await;
+    sleep(Duration::from_millis(20)).await;
+    let mut half = server.connect().await;
+    half.send("GET /").await;
+    sleep(Duration::from_millis(200)).await;
+
+    assert_eq!(server.get("/metrics").await.status, 200);
+    assert!(silent.closed().await < Duration::from_secs(1));
+    server.until_open(2).await;
+    let _third = server.connect().await;
+    server.until_open(3).await;
+    assert_eq!(server.get("/metrics").await.status, 200);
+    assert!(half.closed().await < Duration::from_secs(1));
+    assert_eq!(kept.get("/metrics").await.status, 200);
+    assert_eq!(server.rejected(web::reason::EVICTED), 2);
+    assert_eq!(server.rejected(web::reason::LIMIT), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_has_long_been_served_gives_way_and_a_recent_one_does_not() {
+    let server =
+        Server::start(Limits { max_connections: 2, idle_timeout: Duration::from_secs(30), ..short() }).await;
+    let mut long = server.connect().await;
+    assert_eq!(long.get("/metrics").await.status, 200);
+    sleep(short().header_timeout + Duration::from_millis(100)).await;
+    let mut recent = server.connect().await;
+    assert_eq!(recent.get("/metrics").await.status, 200);
+    assert_eq!(server.get("/metrics").await.status, 200);
+    assert!(long.closed().await < Duration::from_secs(1));
+    assert_eq!(recent.get("/metrics").await.status, 200);
+}
+
+#[tokio::test]
+async fn where_all_are_being_answered_a_newcomer_is_told_to_come_again() {
+    let limits = Limits { max_connections: 4, ..Limits::default() };
+    let server = Server::with_large_page(limits, 400).await;
+    let mut busy = Vec::new();
+    for _ in 0..4 {
+        let mut client = server.connect().await;
+        client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        busy.push(client);
+    }
+    server.until_open(4).await;
+    sleep(Duration::from_millis(200)).await;
+    let begun = Instant::now();
+    let mut client = server.connect().await;
+    client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!((answer.status, answer.text()), (503, "too many connections\n"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(client.rest().await, b"");
+    assert_eq!(server.rejected(web::reason::LIMIT), 1);
+    for client in &mut busy {
+        assert_eq!(client.answer().await.body.len(), 400 * 65_536);
+    }
+    assert_eq!(server.get("/metrics").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_crowd_of_silent_and_half_heads_does_not_keep_a_scrape_out() {
+    let server = Server::start(Limits { max_connections: 100, ..short() }).await;
+    let mut crowd = Vec::new();
+    for number in 0..300 {
+        let mut client = server.connect().await;
+        if number % 2 == 0 {
+            client.send("GET / HTTP/1.1\r\nx: ").await;
+        }
+        crowd.push(client);
+    }
+    sleep(Duration::from_millis(120)).await;
+    for _ in 0..10 {
+        assert_eq!(server.get("/metrics").await.status, 200);
+        assert!(server.open() <= 100);
+    }
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn two_hundred_scrapes_at_once_all_get_their_page() {
+    let server = Arc::new(Server::with_large_page(Limits::default(), 16).await);
+    let scrapes: Vec<_> = (0..200)
+        .map(|_| {
+            let server = Arc::clone(&server);
+            tokio::spawn(async move { server.get("/metrics").await.body.len() })
+        })
+        .collect();
+    for scrape in scrapes {
+        assert_eq!(scrape.await.unwrap(), 16 * 65_536);
+    }
+    server.until_open(0).await;
+    assert_eq!(server.counts.requests.lock().unwrap().get(&("metrics", 200)), Some(&200));
+}

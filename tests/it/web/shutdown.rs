@@ -1,0 +1,108 @@
+//! The end: nothing new, nothing idle, and what is being answered is answered.
+
+use super::*;
+
+impl Server {
+    /// Ends the server; returns how long it took.
+    async fn stop(self) -> Duration {
+        let begun = Instant::now();
+        self.shutdown.cancel();
+        timeout(PATIENCE, self.serving).await.expect("still serving").unwrap().unwrap();
+        begun.elapsed()
+    }
+}
+
+#[tokio::test]
+async fn an_idle_server_ends_at_once() {
+    let server = Server::start(Limits::default()).await;
+    assert!(server.stop().await < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn kept_connections_are_closed_and_new_ones_refused() {
+    let server = Server::start(Limits::default()).await;
+    let address = server.address;
+    let mut kept = Vec::new();
+    for _ in 0..50 {
+        let mut client = server.connect().await;
+        assert_eq!(client.get("/metrics").await.status, 200);
+        kept.push(client);
+    }
+    let took = server.stop().await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    for client in &mut kept {
+        client.closed().await;
+    }
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_scrape_in_flight_completes() {
+    let server = Server::with_large_page(Limits::default(), 400).await;
+    let mut client = server.connect().await;
+    client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(client.more().await);
+    let stopping = tokio::spawn(server.stop());
+    sleep(Duration::from_millis(300)).await;
+    assert!(!stopping.is_finished());
+    assert_eq!(client.answer().await.body.len(), 400 * 65_536);
+    assert_eq!(client.rest().await, b"");
+    assert!(stopping.await.unwrap() < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn a_request_sent_just_before_the_shutdown_is_answered() {
+    for _ in 0..20 {
+        let server = Server::start(Limits::default()).await;
+        let mut client = server.connect().await;
+        server.until_open(1).await;
+        client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        server.shutdown.cancel();
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        drop(client);
+        assert!(server.stop().await < Duration::from_secs(1));
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_end_within_the_drain_time_is_cut() {
+    let limits = Limits { drain_timeout: Duration::from_millis(400), ..Limits::default() };
+    let server = Server::with_large_page(limits, 400).await;
+    let mut busy = Vec::new();
+    for request in ["GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n", "GET /metr", ""].repeat(10) {
+        let mut client = server.connect().await;
+        client.send(request).await;
+        busy.push(client);
+    }
+    server.until_open(30).await;
+    let counts = Arc::clone(&server.counts);
+    let took = server.stop().await;
+    assert!(took >= limits.drain_timeout && took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(*counts.open.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn dropping_the_server_cuts_all_connections() {
+    let server = Server::start(Limits::default()).await;
+    let mut kept = server.connect().await;
+    assert_eq!(kept.get("/metrics").await.status, 200);
+    server.serving.abort();
+    assert!(kept.closed().await < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn nothing_to_listen_on_is_an_error() {
+    let server = Server::start(Limits::default()).await;
+    let app = |telemetry_path: &str| App {
+        pages: Arc::new(Fixed { segments: Arc::default(), landing: Landing::default() }),
+        observer: Arc::clone(&server.counts) as Arc<dyn HttpObserver>,
+        health: Health::default(),
+        telemetry_path: telemetry_path.to_owned(),
+        limits: Limits::default(),
+    };
+    let error = web::serve(vec![], app("/metrics"), CancellationToken::new()).await.unwrap_err();
+    assert_eq!(error, web::Error::NoListener);
+    let error = web::serve(vec![], app("metrics"), CancellationToken::new()).await.unwrap_err();
+    assert_eq!(error.to_string(), "web.telemetry-path \"metrics\" must begin with '/'");
+}
