@@ -19,6 +19,8 @@ use super::{
 
 /// After a failed accept, how long until the next: time for descriptors to come free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The same, where a connection was cut to free one.
+const EVICTION_PAUSE: Duration = Duration::from_millis(5);
 /// Failed accepts are logged at most this often.
 const ACCEPT_LOG_PAUSE: Duration = Duration::from_secs(10);
 /// Connections that are told that there is no place for them, at one time. Others are just closed.
@@ -107,10 +109,10 @@ impl Server {
                         last_logged = Some(Instant::now());
                         failures = 0;
                     }
-                    self.registry.evict();
+                    let pause = if self.registry.evict() { EVICTION_PAUSE } else { ACCEPT_PAUSE };
                     select! {
                         () = self.shutdown.cancelled() => break,
-                        () = sleep(ACCEPT_PAUSE) => {}
+                        () = sleep(pause) => {}
                     }
                 }
             }

@@ -138,3 +138,148 @@ async fn is_larger(mut body: Incoming, max: u64) -> Result<bool, hyper::Error> {
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use hyper::body::Bytes;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        task::JoinHandle,
+    };
+
+    use super::*;
+    use crate::{
+        health::Health,
+        web::{Landing, Page, Pages},
+    };
+
+    const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    struct Mebibyte;
+
+    impl Pages for Mebibyte {
+        fn metrics(&self, _: bool) -> Page {
+            Page::new(vec![Bytes::from_static(&[b'x'; 1024]); 1024])
+        }
+
+        fn landing(&self) -> Landing {
+            Landing::default()
+        }
+    }
+
+    #[derive(Default)]
+    struct Rejected(Mutex<Vec<&'static str>>);
+
+    impl HttpObserver for Rejected {
+        fn request(&self, _: &'static str, _: u16, _: Duration) {}
+
+        fn rejected(&self, reason: &'static str) {
+            self.0.lock().unwrap().push(reason);
+        }
+
+        fn connections(&self, _: usize) {}
+    }
+
+    /// A connection with the default limits, over a pipe of 4 KiB.
+    struct Connection {
+        client: DuplexStream,
+        serving: JoinHandle<()>,
+        rejected: Arc<Rejected>,
+    }
+
+    fn connect() -> Connection {
+        let (client, server) = duplex(4096);
+        let rejected = Arc::new(Rejected::default());
+        let observer = Arc::clone(&rejected) as Arc<dyn HttpObserver>;
+        let limits = Limits::default();
+        let progress = Arc::new(Progress::new(limits, Arc::clone(&observer), CancellationToken::new()));
+        let routes =
+            Routes::new(Arc::new(Mebibyte), Arc::clone(&observer), Health::default(), "/metrics".to_owned());
+        let (routes, shutdown) = (Arc::new(routes), CancellationToken::new());
+        let serving = tokio::spawn(run(server, progress, routes, observer, limits, shutdown));
+        Connection { client, serving, rejected }
+    }
+
+    impl Connection {
+        /// Reads one whole answer.
+        async fn read_answer(&mut self) {
+            let (mut read, mut head) = (Vec::new(), None);
+            while head.is_none_or(|head| read.len() < head + 1024 * 1024) {
+                assert!(self.client.read_buf(&mut read).await.unwrap() > 0);
+                head = head.or_else(|| read.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4));
+            }
+        }
+
+        /// Waits for the end; returns after how many seconds it came, and what was rejected.
+        async fn ended(self) -> (u64, Vec<&'static str>) {
+            let begun = Instant::now();
+            self.serving.await.unwrap();
+            let rejected = self.rejected.0.lock().unwrap().clone();
+            (begun.elapsed().as_secs(), rejected)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_has_ten_seconds() {
+        assert_eq!(connect().ended().await, (10, vec![reason::HEADER_TIMEOUT]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_ten_seconds_from_its_begin() {
+        let mut connection = connect();
+        sleep(Duration::from_secs(7)).await;
+        connection.client.write_all(b"GET /").await.unwrap();
+        assert_eq!(connection.ended().await, (3, vec![reason::HEADER_TIMEOUT]));
+
+        let mut connection = connect();
+        connection.client.write_all(GET).await.unwrap();
+        connection.read_answer().await;
+        sleep(Duration::from_secs(70)).await;
+        connection.client.write_all(b"GET /").await.unwrap();
+        assert_eq!(connection.ended().await, (10, vec![reason::HEADER_TIMEOUT]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_prometheus_that_scrapes_every_minute_keeps_its_connection() {
+        let mut connection = connect();
+        for _ in 0..100 {
+            connection.client.write_all(GET).await.unwrap();
+            connection.read_answer().await;
+            sleep(Duration::from_secs(60)).await;
+        }
+        assert_eq!(connection.ended().await, (15, vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_a_minute_however_slowly_it_is_read() {
+        let mut connection = connect();
+        connection.client.write_all(GET).await.unwrap();
+        assert_eq!(connection.ended().await, (60, vec![reason::WRITE_TIMEOUT]));
+
+        let mut connection = connect();
+        connection.client.write_all(GET).await.unwrap();
+        let begun = Instant::now();
+        let mut buffer = [0; 4096];
+        while !connection.serving.is_finished() {
+            sleep(Duration::from_secs(1)).await;
+            _ = connection.client.read(&mut buffer).await;
+        }
+        assert!((60..=61).contains(&begun.elapsed().as_secs()));
+        assert_eq!(connection.ended().await, (0, vec![reason::WRITE_TIMEOUT]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rest_after_a_slowly_read_answer_is_limited_too() {
+        let mut connection = connect();
+        connection.client.write_all(GET).await.unwrap();
+        sleep(Duration::from_secs(50)).await;
+        connection.read_answer().await;
+        let mut buffer = [0; 16];
+        let begun = Instant::now();
+        assert_eq!(connection.client.read(&mut buffer).await.unwrap(), 0);
+        assert_eq!(begun.elapsed().as_secs(), 75);
+        assert_eq!(connection.ended().await, (0, vec![]));
+    }
+}

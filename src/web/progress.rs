@@ -117,7 +117,7 @@ impl Progress {
         let before = state.answering.replace(Answering { path, code, begun, body_ended: false });
         state.phase = Phase::Answering;
         drop(state);
-        self.report(before);
+        self.report(before.as_ref());
     }
 
     /// hyper has the whole answer.
@@ -140,7 +140,7 @@ impl Progress {
             state.phase = if next_begun { Phase::Requesting { since } } else { Phase::Resting { since } };
         }
         drop(state);
-        self.report(ended);
+        self.report(ended.as_ref());
         true
     }
 
@@ -172,9 +172,9 @@ impl Progress {
         (now.duration_since(waits_since) >= kept_for).then_some(Claim { has_been_served, waits_since })
     }
 
-    fn report(&self, ended: Option<Answering>) {
+    fn report(&self, ended: Option<&Answering>) {
         if let Some(Answering { path, code, begun, .. }) = ended {
-            self.observer.request(path, code, begun.elapsed());
+            self.observer.request(path, *code, begun.elapsed());
         }
     }
 }
@@ -183,6 +183,6 @@ impl Drop for Progress {
     /// An answer that could not be sent to its end is reported too.
     fn drop(&mut self) {
         let unsent = self.state().answering.take();
-        self.report(unsent);
+        self.report(unsent.as_ref());
     }
 }

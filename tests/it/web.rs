@@ -1,5 +1,12 @@
 //! Whoever scrapes gets the page, whatever other clients do: routes, limits, deadlines, shutdown.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's own helpers fail by panicking, as its assertions do"
+)]
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -19,6 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 mod limits;
+mod noise;
 mod routes;
 mod shutdown;
 
@@ -133,6 +141,17 @@ impl Server {
 
     fn rejected(&self, reason: &'static str) -> u64 {
         self.counts.rejected.lock().unwrap().get(reason).copied().unwrap_or_default()
+    }
+
+    /// Waits until this many were rejected for this reason.
+    async fn until_rejected(&self, reason: &'static str, count: u64) {
+        let reached = async {
+            while self.rejected(reason) < count {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = timeout(PATIENCE, reached).await.is_ok();
+        assert!(in_time && self.rejected(reason) == count, "{:?}", self.counts.rejected);
     }
 
     fn open(&self) -> usize {

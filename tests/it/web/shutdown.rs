@@ -58,8 +58,8 @@ async fn a_request_sent_just_before_the_shutdown_is_answered() {
         server.until_open(1).await;
         client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
         server.shutdown.cancel();
-        let answer = client.answer().await;
-        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        assert_eq!(client.answer().await.status, 200);
+        assert_eq!(client.rest().await, b"");
         drop(client);
         assert!(server.stop().await < Duration::from_secs(1));
     }

@@ -1,0 +1,134 @@
+//! What clients do wrong is counted, not logged; what the host does wrong is logged, but not for every
+//! event.
+
+use std::{io::Write, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
+use tracing::Level;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+// The tasks of a test run on its own thread, whose subscriber this is.
+#[tokio::test]
+async fn no_client_can_write_to_the_log() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(log.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let server = Server::with_large_page(Limits { max_connections: 20, ..short() }, 200).await;
+    let requests = [
+        "",
+        "GET / HT",
+        "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 999999\r\n\r\n",
+        "GET /metrics HTTP/1.1\nhost: a\r\n\r\n",
+        "POST /\u{1b}[31m HTTP/1.1\r\n\r\n",
+        "\x16\x03\x01\x02\0\x01\0",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ];
+    for leaves_at_once in [true, false] {
+        let mut clients = Vec::new();
+        for request in requests.repeat(5) {
+            let mut client = server.connect().await;
+            _ = client.stream.write_all(request.as_bytes()).await;
+            if !leaves_at_once {
+                clients.push(client);
+            }
+        }
+        server.until_open(0).await;
+    }
+    assert!(server.rejected(web::reason::BAD_REQUEST) > 0);
+    assert!(server.rejected(web::reason::WRITE_TIMEOUT) > 0);
+    assert_eq!(log.text(), "");
+    tracing::info!("heard");
+    assert!(log.text().contains("heard"));
+}
+
+/// Serves in a process of its own until its standard input ends. Says the address first, and at the end what
+/// was rejected and logged.
+#[tokio::test]
+#[ignore = "is run by the test below, in a process with few file descriptors"]
+async fn server_with_few_descriptors() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(log.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let server = Server::start(Limits { header_timeout: Duration::from_secs(60), ..Limits::default() }).await;
+    println!("address={}", server.address);
+    let until_closed = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    tokio::task::spawn_blocking(until_closed).await.unwrap().unwrap();
+    println!("accept={}", server.rejected(web::reason::ACCEPT));
+    println!("lines={}", log.text().lines().filter(|line| line.contains("cannot accept")).count());
+}
+
+#[tokio::test]
+async fn want_of_file_descriptors_is_survived_counted_and_logged_once() {
+    let mut child = Command::new("prlimit")
+        .args(["--nofile=40", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["web::noise::server_with_few_descriptors", "--exact", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("prlimit of util-linux is needed");
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut value = async |key: &str| loop {
+        let line = timeout(PATIENCE, said.next_line()).await.unwrap().unwrap().expect("the child has ended");
+        if let Some((_, value)) = line.split_once(&format!("{key}=")) {
+            break value.to_owned();
+        }
+    };
+    let address: SocketAddr = value("address").await.parse().unwrap();
+
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        crowd.push(TcpStream::connect(address).await.unwrap());
+    }
+    let scrape = async || {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut client = Client { stream, left: Vec::new() };
+        assert_eq!(client.get("/metrics").await.status, 200);
+    };
+    // Those who wait without a request give way, and are not needed any more at all after they have left.
+    scrape().await;
+    drop(crowd);
+    scrape().await;
+
+    drop(child.stdin.take());
+    assert!(value("accept").await.parse::<u64>().unwrap() > 0);
+    assert_eq!(value("lines").await, "1");
+    assert!(timeout(PATIENCE, child.wait()).await.unwrap().unwrap().success());
+}
