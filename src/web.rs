@@ -75,27 +75,35 @@ impl Default for Limits {
 pub struct Page {
     segments: Arc<[Bytes]>,
     len: u64,
+    gzip: bool,
 }
 
 impl Page {
-    /// A page of these segments, in this order.
+    /// A page of these segments, in this order, as they are.
     #[must_use]
-    pub fn new(segments: impl Into<Arc<[Bytes]>>) -> Self {
+    pub fn plain(segments: impl Into<Arc<[Bytes]>>) -> Self {
         let segments = segments.into();
         let len = segments.iter().map(|segment| segment.len() as u64).sum();
-        Self { segments, len }
+        Self { segments, len, gzip: false }
+    }
+
+    /// The same of segments that are, together, one or several members of gzip.
+    #[must_use]
+    pub fn gzip(segments: impl Into<Arc<[Bytes]>>) -> Self {
+        Self { gzip: true, ..Self::plain(segments) }
     }
 }
 
 impl From<String> for Page {
     fn from(text: String) -> Self {
-        Self::new([Bytes::from(text)])
+        Self::plain([Bytes::from(text)])
     }
 }
 
 /// What is shown. Both are memory reads: neither blocks, waits nor calls the cloud.
 pub trait Pages: Send + Sync + 'static {
-    /// The exposition in text format 0.0.4; with `gzip`, as one or several gzip members.
+    /// The exposition in text format 0.0.4. It may be [`Page::gzip`] only if `gzip`, which says that the
+    /// client takes it.
     fn metrics(&self, gzip: bool) -> Page;
 
     /// What the landing page says of the fleet.

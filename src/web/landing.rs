@@ -165,7 +165,7 @@ impl Html<'_> {
 
 impl Region {
     fn section(&self, f: &mut fmt::Formatter<'_>, shown: usize) -> fmt::Result {
-        write!(f, "<section>\n<div><h2>{}</h2>", Escaped(&self.region))?;
+        write!(f, "<section>\n<div class=\"title\"><h2>{}</h2>", Escaped(&self.region))?;
         if let Some(account) = &self.account {
             write!(f, "<span class=\"quiet\">account {}</span>", Escaped(account))?;
         }
@@ -184,7 +184,7 @@ impl Region {
         f.write_str("</span></div>\n")?;
         if shown > 0 {
             f.write_str(
-                "<div class=\"scroll\"><table>\n<thead><tr><th>Instance</th><th>Name</th><th>State</th>\
+                "<div class=\"scroll\"><table>\n<thead><tr><th>Instance</th><th>State</th>\
                  <th>Polling</th><th class=\"count\">Topics</th><th class=\"count\">Groups</th></tr></thead>\n\
                  <tbody>\n",
             )?;
@@ -192,7 +192,7 @@ impl Region {
             f.write_str("</tbody>\n</table></div>\n")?;
         }
         if shown < instances {
-            writeln!(f, "<div class=\"quiet\">{} more not shown here</div>", instances - shown)?;
+            writeln!(f, "<p class=\"more\">{} more not shown here</p>", instances - shown)?;
         }
         f.write_str("</section>\n")
     }
@@ -200,12 +200,16 @@ impl Region {
 
 impl Instance {
     fn row(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<tr><td>")?;
+        // Isolated, so that letters of another direction cannot reorder what stands around them.
+        if let Some(name) = self.name.as_ref().filter(|name| !name.is_empty()) {
+            write!(f, "<b><bdi>{}</bdi></b>", Escaped(name))?;
+        }
         writeln!(
             f,
-            "<tr><td class=\"id\"><bdi>{}</bdi></td><td class=\"name\"><bdi>{}</bdi></td><td>{}</td><td>{}</td>\
-             <td class=\"count\">{}</td><td class=\"count\">{}</td></tr>",
+            "<code><bdi>{}</bdi></code></td><td>{}</td><td>{}</td><td class=\"count\">{}</td>\
+             <td class=\"count\">{}</td></tr>",
             Escaped(&self.id),
-            Escaped(self.name.as_deref().unwrap_or_default()),
             self.state.unwrap_or("unknown"),
             reached(self.up),
             self.topics,
@@ -293,7 +297,7 @@ mod tests {
         let region =
             |instances| Region { instances: vec![Instance::default(); instances], ..Region::default() };
         let html = page(&Landing { regions: vec![region(499), region(3)], ..Landing::default() });
-        assert_eq!(html.matches("<tr><td").count(), 500);
+        assert_eq!(html.matches("<tr><td>").count(), 500);
         assert!(html.contains("2 more not shown here"));
         assert!(html.contains("3 instances, 0 topics"));
     }

@@ -111,8 +111,9 @@ impl Routes {
     }
 
     fn metrics(&self, headers: &HeaderMap) -> Response<Page> {
-        let gzip = encoding::wants_gzip(headers);
-        let mut response = answer(StatusCode::OK, EXPOSITION, self.pages.metrics(gzip));
+        let page = self.pages.metrics(encoding::wants_gzip(headers));
+        let gzip = page.gzip;
+        let mut response = answer(StatusCode::OK, EXPOSITION, page);
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         if gzip {
             response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

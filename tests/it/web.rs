@@ -42,9 +42,9 @@ struct Fixed {
 impl Pages for Fixed {
     fn metrics(&self, gzip: bool) -> Page {
         if gzip {
-            Page::new([hyper::body::Bytes::from_static(b"\x1f\x8bpacked")])
+            Page::gzip([hyper::body::Bytes::from_static(b"\x1f\x8bpacked")])
         } else {
-            Page::new(Arc::clone(&self.segments))
+            Page::plain(Arc::clone(&self.segments))
         }
     }
 
