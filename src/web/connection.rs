@@ -161,7 +161,7 @@ mod tests {
 
     impl Pages for Mebibyte {
         fn metrics(&self, _: bool) -> Page {
-            Page::plain(vec![Bytes::from_static(&[b'x'; 1024]); 1024])
+            Page::plain([Bytes::from_static(&[b'x'; 1024 * 1024])])
         }
 
         fn landing(&self) -> Landing {

@@ -91,7 +91,8 @@ async fn the_head_of_a_later_request_has_the_header_timeout_too() {
 
 #[tokio::test]
 async fn whoever_does_not_read_the_answer_is_cut_and_others_are_served_meanwhile() {
-    let server = Server::with_large_page(short(), 400).await;
+    let server =
+        Server::with_large_page(Limits { write_timeout: Duration::from_secs(2), ..short() }, 400).await;
     let mut slow = Vec::new();
     for _ in 0..20 {
         let mut client = server.connect().await;

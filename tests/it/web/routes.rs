@@ -138,6 +138,9 @@ async fn a_client_still_sending_its_too_large_body_reads_the_refusal() {
         client.send(&format!("{head}{}", "x".repeat(200_000))).await;
         sleep(Duration::from_millis(10)).await;
         assert_eq!(client.answer().await.status, 413);
+        // A reset would reach some clients before the answer that came ahead of it.
+        let end = timeout(PATIENCE, client.stream.read(&mut [0; 16])).await.unwrap();
+        assert_eq!(end.unwrap(), 0);
     }
 }
 
