@@ -1,15 +1,40 @@
 //! The only place that knows the wire of the AliKafka management API (RPC style, version 2019-09-16).
+//!
+//! Owns: the closed list of actions, signatures, pacing, retries, paging, and the reading of answers into the
+//! model. Refuses: metrics (an [`Observer`] is told of each attempt), schedules, and anything that writes.
+//!
+//! A call takes its way through `credentials`, `budget`, `sign`, `transport`, `envelope`, `wire` and, should
+//! it fail, `quote` and `retry`; `client` holds the order of these steps.
 
 use crate::model::{
     GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, RegionId, Topic, TopicName, TopicStatus,
 };
 
 pub mod action;
+mod budget;
+mod client;
+pub mod credentials;
+pub mod decode;
+mod envelope;
 pub mod error;
+mod observer;
+mod paging;
+mod quote;
+mod resolve;
+mod retry;
+pub mod sign;
+mod transport;
+mod wire;
 
 pub use action::Action;
+pub use budget::{Rate, Rates};
+pub use client::{Client, Entropy, Settings, os_entropy};
+pub use credentials::{Credentials, CredentialsError, ProvideCredentials};
 pub use error::{Error, Kind};
+pub use observer::{Attempt, Observer, Unobserved};
+pub use sign::SignatureVersion;
 use tokio::time::Instant;
+pub use transport::{BuildError, MAX_BODY_BYTES, Proxy, install_crypto_provider};
 
 /// What can be asked of one region of one account. The client asks the cloud; tests of the collector put
 /// a script in its place. Every call is paced by the budget of its action, retried within the retry

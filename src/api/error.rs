@@ -85,6 +85,33 @@ impl Kind {
             Self::Decode | Self::TooLarge | Self::Redirect => false,
         }
     }
+
+    /// What an operator can do about it, in one sentence.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Throttled => {
+                "lower requests_per_second: the quota is shared by everything that uses the account"
+            }
+            Self::Timeout => "check the network path to the endpoint, or raise request_timeout",
+            Self::Connect => "check that the endpoint can be reached from this host, and the proxy setting",
+            Self::Dns => "check the spelling of the region or endpoint, and this host's resolver",
+            Self::Tls => "check the CA certificates, the clock and whether a proxy intercepts the endpoint",
+            Self::Server => {
+                "nothing to do unless it lasts: the cloud failed, quote the request id to its support"
+            }
+            Self::Auth => "check the credentials and that RAM allows the action",
+            Self::Clock => "synchronise this host's clock: the cloud allows it 15 minutes",
+            Self::Gone { instance: true } => "nothing to do: the instance was released or is not in service",
+            Self::Gone { instance: false } => "nothing to do: the topic or group was deleted",
+            Self::Business => "look up the code in the cloud's error centre, and check the region",
+            Self::Decode => "check that the endpoint is AliKafka's own and not a proxy's page",
+            Self::TooLarge => "check that the endpoint is AliKafka's own: no true answer is that large",
+            Self::Redirect => {
+                "check the endpoint: AliKafka never redirects, and a redirect is never followed"
+            }
+        }
+    }
 }
 
 /// A failed call, made of parts: never of a URL, a header or a body.
@@ -102,18 +129,86 @@ pub struct Error {
     pub detail: String,
 }
 
+impl Error {
+    /// What an operator can do about it, in one sentence.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match self.kind {
+            Kind::Auth => format!(
+                "check the credentials and that a RAM policy allows {} for {}",
+                self.action.permission(),
+                self.action.name()
+            ),
+            kind => kind.advice().to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed ({}): {}", self.action.name(), self.kind.label(), self.detail)
+        write!(f, "{} failed ({})", self.action.name(), self.kind.label())?;
+        if let Some(code) = &self.code {
+            write!(f, ": {code}")?;
+        }
+        write!(f, ": {}", self.detail)?;
+        if let Some(id) = &self.request_id {
+            write!(f, " (request id {id})")?;
+        }
+        Ok(())
     }
 }
 
 impl std::error::Error for Error {}
 
-impl Error {
-    /// What an operator can do about it, in one sentence.
-    #[must_use]
-    pub fn advice(&self) -> &'static str {
-        "see the detail"
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [Kind; 14] = [
+        Kind::Throttled,
+        Kind::Timeout,
+        Kind::Connect,
+        Kind::Dns,
+        Kind::Tls,
+        Kind::Server,
+        Kind::Auth,
+        Kind::Clock,
+        Kind::Gone { instance: true },
+        Kind::Gone { instance: false },
+        Kind::Business,
+        Kind::Decode,
+        Kind::TooLarge,
+        Kind::Redirect,
+    ];
+
+    #[test]
+    fn every_kind_has_a_label_of_the_contract_and_advice() {
+        for kind in KINDS {
+            assert!(Kind::LABELS.contains(&kind.label()), "{kind:?}");
+            let advice = kind.advice();
+            assert!(!advice.is_empty() && !advice.ends_with('.'), "{kind:?}: {advice}");
+        }
+    }
+
+    #[test]
+    fn what_the_caller_must_change_is_not_retried() {
+        let retried: Vec<_> = KINDS.into_iter().filter(|k| k.is_retryable()).map(Kind::label).collect();
+        assert_eq!(retried, ["throttled", "timeout", "connect", "server", "clock"]);
+    }
+
+    #[test]
+    fn a_denied_action_names_the_permission_that_it_needs() {
+        let error = Error {
+            action: Action::GetConsumerProgress,
+            kind: Kind::Auth,
+            code: Some("NoPermission".to_owned()),
+            request_id: Some("R-1".to_owned()),
+            detail: "denied".to_owned(),
+        };
+        assert!(error.advice().contains("alikafka:ListGroup"));
+        assert_eq!(
+            error.to_string(),
+            "GetConsumerProgress failed (auth): NoPermission: denied (request id R-1)"
+        );
     }
 }

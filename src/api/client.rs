@@ -1,0 +1,410 @@
+//! The signed client of one region of one account: one function per action over one path for every call.
+//!
+//! Owns: the order of things. Credentials, then a slot of the budget, then a fresh nonce and time, the
+//! signature, the exchange, the reading of the answer, and perhaps a retry. Everything ends by the
+//! deadline, and nothing is sent after it. Refuses: actions that are not in [`Action`].
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use tokio::time::{Duration, Instant, sleep, timeout_at};
+
+use super::{
+    Action, Attempt, Cloud, Credentials, Error, Kind, Observer, ProvideCredentials,
+    budget::{Budget, Rate, Rates},
+    envelope::{self, Failure, Reply},
+    paging::{PAGE_SIZE, Step, Walk},
+    quote::Quote,
+    retry::{self, RetryBudget},
+    sign::{self, Moment, SignatureVersion},
+    transport::{BuildError, Limits, Proxy, Signed, Transport},
+    wire::{
+        Anomalies, GroupListAnswer, InstanceIdsAnswer, InstanceListAnswer, Page, ProgressAnswer,
+        TopicListAnswer, TopicStatusAnswer,
+    },
+};
+use crate::{
+    clock::WallClock,
+    model::{
+        AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, RegionId, Topic,
+        TopicName, TopicStatus,
+    },
+};
+
+/// A source of 128 random bits; `None` if the system has none to give.
+pub type Entropy = fn() -> Option<u128>;
+
+/// Random bits of the operating system.
+#[must_use]
+pub fn os_entropy() -> Option<u128> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(u128::from_ne_bytes(bytes))
+}
+
+/// The largest correction of the local clock that is believed of a server.
+const MAX_SKEW_MILLIS: i64 = 24 * 3600 * 1000;
+
+/// What a client needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The configured account, if accounts are named.
+    pub account: Option<AccountName>,
+    /// The region that is asked.
+    pub region: RegionId,
+    /// Scheme, host and port, such as `https://alikafka.cn-hangzhou.aliyuncs.com`. Plain `http` is taken for
+    /// loopback only.
+    pub endpoint: String,
+    /// How calls are signed.
+    pub signature: SignatureVersion,
+    /// Longest time of one attempt, connecting and reading the body included.
+    pub request_timeout: Duration,
+    /// Longest time of connecting, TLS included.
+    pub connect_timeout: Duration,
+    /// Requests per second and action.
+    pub rates: Rates,
+    /// The proxy to go through.
+    pub proxy: Proxy,
+    /// A file of CA certificates (PEM) to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The signed client of one region of one account.
+pub struct Client {
+    account: Option<AccountName>,
+    region: RegionId,
+    signature: SignatureVersion,
+    request_timeout: Duration,
+    rates: Rates,
+    budget: Budget,
+    retries: RetryBudget,
+    transport: Transport,
+    credentials: Arc<dyn ProvideCredentials>,
+    observer: Arc<dyn Observer>,
+    clock: WallClock,
+    entropy: Entropy,
+    /// What is added to the local clock when signing: 0 until the server refuses our time.
+    correction_millis: AtomicI64,
+}
+
+impl Client {
+    /// A client that has sent nothing yet. `clock` and `entropy` are [`crate::clock::unix_now`] and
+    /// [`os_entropy`] outside of tests.
+    ///
+    /// # Errors
+    /// [`BuildError`] for an endpoint, proxy or CA file that cannot be used.
+    pub fn new(
+        settings: Settings,
+        credentials: Arc<dyn ProvideCredentials>,
+        observer: Arc<dyn Observer>,
+        clock: WallClock,
+        entropy: Entropy,
+    ) -> Result<Self, BuildError> {
+        let limits = Limits {
+            connect_timeout: settings.connect_timeout,
+            proxy: &settings.proxy,
+            ca_file: settings.ca_file.as_ref(),
+        };
+        Ok(Self {
+            transport: Transport::new(&settings.endpoint, &limits)?,
+            budget: Budget::new(&settings.rates),
+            retries: RetryBudget::default(),
+            account: settings.account,
+            region: settings.region,
+            signature: settings.signature,
+            request_timeout: settings.request_timeout,
+            rates: settings.rates,
+            credentials,
+            observer,
+            clock,
+            entropy,
+            correction_millis: AtomicI64::new(0),
+        })
+    }
+
+    /// The rate that an action is held to.
+    #[must_use]
+    pub fn rate(&self, action: Action) -> Rate {
+        self.rates.of(action)
+    }
+
+    /// Asks until there is an answer, a failure that no retry can mend, or no time or budget left.
+    async fn call<T>(
+        &self,
+        action: Action,
+        parameters: &[(&'static str, String)],
+        deadline: Instant,
+        read: impl Fn(&Reply<'_>) -> Result<T, Failure> + Sync,
+    ) -> Result<T, Error> {
+        self.retries.earn();
+        let mut attempts = 0;
+        let mut renewed = None;
+        let mut renewals = 0;
+        let failure = loop {
+            let credentials = match renewed.take() {
+                Some(credentials) => credentials,
+                None => match self.credentials(false, deadline).await {
+                    Ok(credentials) => credentials,
+                    Err(failure) => break failure,
+                },
+            };
+            if let Err(failure) = self.slot(action, deadline).await {
+                break failure;
+            }
+            let attempt = self.attempt(action, parameters, &credentials, deadline, attempts > 0, &read);
+            let failure = match attempt.await {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            attempts += 1;
+            if attempts >= retry::MAX_ATTEMPTS {
+                break failure;
+            }
+            if failure.is_expired_token() && renewals == 0 {
+                renewals += 1;
+                // Credentials that are still the same would be refused again.
+                match self.renew(&credentials, deadline).await {
+                    Some(fresh) if self.retries.spend() => renewed = Some(fresh),
+                    _ => break failure,
+                }
+                continue;
+            }
+            if !failure.kind.is_retryable() {
+                break failure;
+            }
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            match retry::pause(attempts, self.jitter(), failure.retry_after, remaining) {
+                Some(pause) if self.retries.spend() => sleep(pause).await,
+                _ => break failure,
+            }
+        };
+        Err(failure.into_error(action))
+    }
+
+    async fn credentials(&self, force: bool, deadline: Instant) -> Result<Arc<Credentials>, Failure> {
+        match timeout_at(deadline, self.credentials.credentials(force)).await {
+            Ok(Ok(credentials)) => Ok(credentials),
+            Ok(Err(error)) => Err(Failure::new(Kind::Auth, format!("not sent: {error}"))),
+            Err(_) => Err(Failure::new(Kind::Timeout, "not sent: no credentials before the deadline")),
+        }
+    }
+
+    /// Other credentials than those that were refused. Another call may have renewed them already.
+    async fn renew(&self, refused: &Credentials, deadline: Instant) -> Option<Arc<Credentials>> {
+        for force in [false, true] {
+            let credentials = self.credentials(force, deadline).await.ok()?;
+            if !credentials.is_same_as(refused) {
+                return Some(credentials);
+            }
+        }
+        None
+    }
+
+    async fn slot(&self, action: Action, deadline: Instant) -> Result<(), Failure> {
+        let got = timeout_at(deadline, self.budget.take(action)).await;
+        if got.is_ok() && Instant::now() < deadline {
+            return Ok(());
+        }
+        let rate = self.rates.of(action).per_second();
+        Err(Failure::new(
+            Kind::Timeout,
+            format!("not sent: the budget of {rate} requests per second had no slot before the deadline"),
+        ))
+    }
+
+    async fn attempt<T>(
+        &self,
+        action: Action,
+        parameters: &[(&'static str, String)],
+        credentials: &Credentials,
+        deadline: Instant,
+        is_retry: bool,
+        read: &(impl Fn(&Reply<'_>) -> Result<T, Failure> + Sync),
+    ) -> Result<T, Failure> {
+        let signed = self.sign(action, parameters, credentials)?;
+        let (began, wall_began) = (Instant::now(), (self.clock)().get());
+        let end = deadline.min(began + self.request_timeout);
+        let exchange = timeout_at(end, self.transport.exchange(&signed)).await.unwrap_or_else(|_| {
+            Err(Failure::new(Kind::Timeout, format!("no whole answer within {:?}", end - began)))
+        });
+        let duration = began.elapsed();
+        let wall_ended = (self.clock)().get();
+        let local = wall_began + (wall_ended - wall_began) / 2;
+        let skew = exchange.as_ref().ok().and_then(|reply| reply.date_millis).map(|date| date - local);
+
+        let result = exchange.and_then(|reply| read(&reply));
+        self.observer.attempt(&Attempt {
+            account: self.account.as_ref(),
+            region: &self.region,
+            action,
+            result: result.as_ref().map(|_| ()).map_err(|failure| failure.kind),
+            duration,
+            is_retry,
+            clock_skew_millis: skew,
+        });
+        result.map_err(|failure| {
+            if failure.kind == Kind::Clock
+                && let Some(skew) = skew.filter(|s| s.abs() <= MAX_SKEW_MILLIS)
+            {
+                self.correction_millis.store(skew, Ordering::Relaxed);
+            }
+            if let Some(anomaly) = &failure.discarded {
+                self.observer.discarded(action, anomaly);
+            }
+            let quote = Quote::without(credentials.key(), signed.signature());
+            Failure {
+                code: failure.code.map(|code| quote.text(&code)),
+                request_id: failure.request_id.map(|id| quote.text(&id)),
+                detail: quote.text(&failure.detail),
+                ..failure
+            }
+        })
+    }
+
+    /// Signs with a fresh nonce and the time now.
+    fn sign(
+        &self,
+        action: Action,
+        parameters: &[(&'static str, String)],
+        credentials: &Credentials,
+    ) -> Result<Signed, Failure> {
+        let no_nonce = || Failure::new(Kind::Business, "not sent: the system has no random bits for a nonce");
+        let nonce = format!("{:032x}", (self.entropy)().ok_or_else(no_nonce)?);
+        let millis = (self.clock)().get().saturating_add(self.correction_millis.load(Ordering::Relaxed));
+        let timestamp = jiff::Timestamp::from_second(millis / 1000)
+            .map_err(|_| Failure::new(Kind::Clock, "not sent: the clock is beyond the calendar"))?
+            .to_string();
+        let moment = Moment { timestamp: &timestamp, nonce: &nonce };
+        Ok(match self.signature {
+            SignatureVersion::V1 => {
+                Signed::Form(sign::v1_form(action.name(), parameters, credentials.key(), moment))
+            }
+            SignatureVersion::Acs3 => Signed::Headers(sign::acs3(
+                action.name(),
+                self.transport.host(),
+                parameters,
+                credentials.key(),
+                moment,
+            )),
+        })
+    }
+
+    /// Uniform in 0..1; the middle where the system has no random bits.
+    fn jitter(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float")]
+        (self.entropy)().map_or(0.5, |bits| (bits >> 75) as f64 / (1u64 << 53) as f64)
+    }
+
+    fn of_region(&self, more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        let mut parameters = vec![("RegionId", self.region.to_string())];
+        parameters.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        parameters
+    }
+
+    /// Asks for every page of a list.
+    async fn pages<T>(
+        &self,
+        action: Action,
+        instance: &InstanceId,
+        deadline: Instant,
+        mut walk: Walk<T>,
+        read: impl Fn(&Reply<'_>, &mut Anomalies) -> Result<Page<T>, Failure> + Sync,
+    ) -> Result<Observed<Listing<T>>, Error> {
+        let mut odd = Anomalies::default();
+        let mut number = 1;
+        loop {
+            let parameters = self.of_region(&[
+                ("InstanceId", instance.as_str()),
+                ("CurrentPage", &number.to_string()),
+                ("PageSize", &PAGE_SIZE.to_string()),
+            ]);
+            let (page, of_page) = self
+                .call(action, &parameters, deadline, |reply| {
+                    let mut of_page = Anomalies::default();
+                    Ok((read(reply, &mut of_page)?, of_page))
+                })
+                .await?;
+            odd.append(of_page);
+            match walk.take(page, &mut odd) {
+                Step::Ask(next) => number = next,
+                Step::End(value) => return Ok(Observed { value, anomalies: odd.into_vec() }),
+            }
+        }
+    }
+}
+
+impl Cloud for Client {
+    async fn regions(&self, deadline: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
+        self.call(Action::GetAllInstanceIdList, &self.of_region(&[]), deadline, |reply| {
+            Ok(envelope::read::<InstanceIdsAnswer<'_>>(reply)?.into_regions())
+        })
+        .await
+    }
+
+    async fn instances(&self, deadline: Instant) -> Result<Observed<Listing<Instance>>, Error> {
+        self.call(Action::GetInstanceList, &self.of_region(&[]), deadline, |reply| {
+            Ok(envelope::read::<InstanceListAnswer<'_>>(reply)?.into_instances(&self.region))
+        })
+        .await
+    }
+
+    async fn topics(
+        &self,
+        instance: &InstanceId,
+        deadline: Instant,
+    ) -> Result<Observed<Listing<Topic>>, Error> {
+        let walk = Walk::new(|topic: &Topic| topic.name.as_str(), false);
+        self.pages(Action::GetTopicList, instance, deadline, walk, |reply, odd| {
+            Ok(envelope::read::<TopicListAnswer<'_>>(reply)?.into_page(instance, odd))
+        })
+        .await
+    }
+
+    async fn topic_status(
+        &self,
+        instance: &InstanceId,
+        topic: &TopicName,
+        deadline: Instant,
+    ) -> Result<Observed<TopicStatus>, Error> {
+        let parameters = self.of_region(&[("InstanceId", instance.as_str()), ("Topic", topic.as_str())]);
+        self.call(Action::GetTopicStatus, &parameters, deadline, |reply| {
+            Ok(envelope::read::<TopicStatusAnswer<'_>>(reply)?.into_status(topic)?)
+        })
+        .await
+    }
+
+    async fn groups(
+        &self,
+        instance: &InstanceId,
+        deadline: Instant,
+    ) -> Result<Observed<Listing<GroupId>>, Error> {
+        let walk = Walk::new(GroupId::as_str, true);
+        self.pages(Action::GetConsumerList, instance, deadline, walk, |reply, odd| {
+            Ok(envelope::read::<GroupListAnswer<'_>>(reply)?.into_page(instance, odd))
+        })
+        .await
+    }
+
+    async fn group_progress(
+        &self,
+        instance: &InstanceId,
+        group: &GroupId,
+        deadline: Instant,
+    ) -> Result<Observed<GroupProgress>, Error> {
+        let parameters = self.of_region(&[
+            ("InstanceId", instance.as_str()),
+            ("ConsumerId", group.as_str()),
+            // Times of consumption are what lag in seconds is made of.
+            ("HideLastTimestamp", "false"),
+        ]);
+        self.call(Action::GetConsumerProgress, &parameters, deadline, |reply| {
+            Ok(envelope::read::<ProgressAnswer<'_>>(reply)?.into_progress(group))
+        })
+        .await
+    }
+}

@@ -1,0 +1,167 @@
+//! Where the key that signs comes from.
+//!
+//! Owns: [`Credentials`], which cannot be printed, and the seam [`ProvideCredentials`], behind which keys
+//! may be fixed, read from the environment or files, or (with an expiry) fetched from a service. Refuses:
+//! guessing: without a whole key nothing is signed and nothing is sent.
+
+use std::{fmt, pin::Pin, sync::Arc};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::sign::Key;
+use crate::model::UnixMillis;
+
+mod environment;
+mod files;
+
+pub use environment::Environment;
+pub use files::{Files, Paths};
+
+/// A future that can be sent between threads, as trait objects need it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A key of an account.
+#[derive(Clone)]
+pub struct Credentials {
+    /// `AccessKeyId`.
+    pub access_key_id: String,
+    /// The secret that signs.
+    pub access_key_secret: SecretString,
+    /// `SecurityToken`, for temporary credentials.
+    pub security_token: Option<SecretString>,
+    /// When they end; `None` for lasting ones and where it is not told.
+    pub expires_at: Option<UnixMillis>,
+}
+
+impl Credentials {
+    /// Lasting credentials.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Unusable`] if the id or the secret is empty or has characters that no key has.
+    pub fn new(
+        access_key_id: &str,
+        access_key_secret: &str,
+        security_token: Option<&str>,
+    ) -> Result<Self, CredentialsError> {
+        Ok(Self {
+            access_key_id: checked("access key id", access_key_id)?.to_owned(),
+            access_key_secret: checked("access key secret", access_key_secret)?.into(),
+            security_token: security_token
+                .map(|token| checked("security token", token).map(SecretString::from))
+                .transpose()?,
+            expires_at: None,
+        })
+    }
+
+    /// The key as the signer takes it.
+    #[must_use]
+    pub fn key(&self) -> Key<'_> {
+        Key {
+            id: &self.access_key_id,
+            secret: self.access_key_secret.expose_secret(),
+            token: self.security_token.as_ref().map(ExposeSecret::expose_secret),
+        }
+    }
+
+    /// The last four characters of the id, which is all of it that may be shown.
+    #[must_use]
+    pub fn id_tail(&self) -> &str {
+        // Ids are ASCII (see `checked`); an id this short would be shown whole.
+        match self.access_key_id.len().checked_sub(4) {
+            Some(start) if start >= 4 => self.access_key_id.get(start..).unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// Whether both are the same key.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let (a, b) = (self.key(), other.key());
+        (a.id, a.secret, a.token) == (b.id, b.secret, b.token)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("access_key_id", &format_args!("...{}", self.id_tail()))
+            .field("security_token", &self.security_token.is_some())
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keys are visible ASCII without spaces; what is not was cut, pasted wrong, or is not a key.
+fn checked<'a>(what: &str, text: &'a str) -> Result<&'a str, CredentialsError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(CredentialsError::Unusable(format!("the {what} is empty")));
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(CredentialsError::Unusable(format!("the {what} holds a space or a character of no key")));
+    }
+    Ok(text)
+}
+
+/// Why there are no credentials. Texts name variables, keys and files, never values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialsError {
+    /// None are configured.
+    #[error("no credentials: set {0}")]
+    Missing(String),
+    /// They are configured but cannot be used.
+    #[error("unusable credentials: {0}")]
+    Unusable(String),
+}
+
+/// A source of credentials. It is asked before every call, so it answers from memory where it can.
+pub trait ProvideCredentials: Send + Sync {
+    /// The credentials to sign with now. With `force_refresh` the cloud has refused the last ones as
+    /// expired: what can be read or fetched anew must be.
+    fn credentials(&self, force_refresh: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>>;
+}
+
+/// Credentials given in the configuration.
+#[derive(Debug, Clone)]
+pub struct Inline(Arc<Credentials>);
+
+impl Inline {
+    /// Always these.
+    #[must_use]
+    pub fn new(credentials: Credentials) -> Self {
+        Self(Arc::new(credentials))
+    }
+}
+
+impl ProvideCredentials for Inline {
+    fn credentials(&self, _: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
+        Box::pin(std::future::ready(Ok(Arc::clone(&self.0))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_more_than_four_characters_of_the_id() {
+        let credentials =
+            Credentials::new("LTAI5tCanaryId1234", "CanarySecret", Some("CanaryToken")).unwrap();
+        let shown = format!("{credentials:?} {:?}", Inline::new(credentials.clone()));
+        assert!(shown.contains("...1234"), "{shown}");
+        assert!(!shown.contains("Canary"), "{shown}");
+        let short = Credentials::new("abcd", "s", None).unwrap();
+        assert!(!format!("{short:?}").contains("abcd"));
+    }
+
+    #[test]
+    fn a_key_with_spaces_or_nothing_in_it_is_refused_without_being_shown() {
+        for (id, secret) in
+            [("", "s"), ("id", " \n"), ("id", "Canary two"), ("Canary\u{7f}", "s"), ("钥匙", "s")]
+        {
+            let error = Credentials::new(id, secret, None).unwrap_err();
+            assert!(!error.to_string().contains("Canary"), "{error}");
+        }
+        assert_eq!(Credentials::new(" id\n", "s\n", None).unwrap().access_key_id, "id");
+    }
+}

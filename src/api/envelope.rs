@@ -1,0 +1,274 @@
+//! The one reader of answers: HTTP status, `Success` and `Code` together decide what an answer is.
+//!
+//! Owns: the envelope in all its forms (numbers as strings, lower-case keys, XML and HTML in place of JSON),
+//! and the classification of codes by pattern. Success needs HTTP 2xx, and `Success` true and `Code` 200
+//! where they are told. Refuses: looking into payloads.
+
+use std::borrow::Cow;
+
+use serde::de::MapAccess;
+use tokio::time::Duration;
+
+use super::{
+    Action, Error, Kind,
+    wire::{Bool, Discarded, Fields, Payload, Scalar, Text},
+};
+use crate::model::Anomaly;
+
+/// An answer as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Reply<'b> {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// `Content-Type`.
+    pub(super) content_type: Option<String>,
+    /// `x-acs-retry-after`.
+    pub(super) retry_after: Option<Duration>,
+    /// `Date`, in milliseconds since 1970.
+    pub(super) date_millis: Option<i64>,
+    /// The body, whole.
+    pub(super) body: Cow<'b, [u8]>,
+}
+
+/// Why an attempt failed. Texts of the server are as they came, and are quoted before they leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) kind: Kind,
+    pub(super) code: Option<String>,
+    pub(super) request_id: Option<String>,
+    pub(super) detail: String,
+    /// How long the cloud wishes not to be asked again.
+    pub(super) retry_after: Option<Duration>,
+    /// The anomaly for which the whole answer was discarded.
+    pub(super) discarded: Option<Box<Anomaly>>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, code: None, request_id: None, detail: detail.into(), retry_after: None, discarded: None }
+    }
+
+    /// The failure as the caller sees it.
+    pub(super) fn into_error(self, action: Action) -> Error {
+        Error { action, kind: self.kind, code: self.code, request_id: self.request_id, detail: self.detail }
+    }
+
+    /// Whether fresh temporary credentials may help.
+    pub(super) fn is_expired_token(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| {
+            let code = code.to_ascii_lowercase();
+            code.starts_with("invalidsecuritytoken") || code == "securitytokenexpired"
+        })
+    }
+}
+
+impl From<Discarded> for Failure {
+    fn from(Discarded(anomaly): Discarded) -> Self {
+        let detail = anomaly.detail.clone();
+        Self { discarded: Some(Box::new(anomaly)), ..Self::new(Kind::Decode, detail) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Envelope<'de, P> {
+    code: Text<'de>,
+    success: Bool,
+    message: Text<'de>,
+    request_id: Text<'de>,
+    payload: P,
+}
+
+impl<'de, P: Fields<'de>> Fields<'de> for Envelope<'de, P> {
+    fn take<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        match key {
+            "Code" | "code" => self.code = map.next_value()?,
+            "Success" | "success" => self.success = map.next_value()?,
+            "Message" | "message" => self.message = map.next_value()?,
+            "RequestId" | "requestId" => self.request_id = map.next_value()?,
+            _ => return self.payload.take(key, map),
+        }
+        Ok(true)
+    }
+}
+
+/// The payload of an answer that has failed anyhow.
+#[derive(Debug, Default)]
+struct Nothing;
+
+impl<'de> Fields<'de> for Nothing {
+    fn take<A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
+        Ok(false)
+    }
+}
+
+/// Reads an answer.
+pub(super) fn read<'de, P: Payload<'de>>(reply: &'de Reply<'_>) -> Result<P, Failure> {
+    if !(200..300).contains(&reply.status) {
+        return Err(failed(reply));
+    }
+    let text = text(reply)?;
+    let envelope = match parse::<Envelope<'de, P>>(text) {
+        Ok(envelope) => envelope,
+        Err(problem) => return Err(xml_failure(reply, text).unwrap_or_else(|| not_json(reply, &problem))),
+    };
+    let code_is_good = match &envelope.code {
+        Scalar::Missing | Scalar::Null => true,
+        Scalar::Value(code) => code.trim() == "200",
+        Scalar::WrongType | Scalar::OutOfRange => false,
+    };
+    let success_is_good = match envelope.success {
+        Scalar::Missing | Scalar::Null => true,
+        Scalar::Value(success) => success,
+        Scalar::WrongType | Scalar::OutOfRange => {
+            return Err(Failure::new(Kind::Decode, "Success is neither true nor false"));
+        }
+    };
+    if !(code_is_good && success_is_good) {
+        return Err(refused(reply, envelope.code, envelope.message, envelope.request_id));
+    }
+    let is_confirmed = matches!(envelope.success, Scalar::Value(true))
+        || matches!(envelope.code, Scalar::Value(_))
+        || matches!(envelope.request_id, Scalar::Value(_));
+    if !envelope.payload.is_told() && !is_confirmed {
+        return Err(Failure::new(Kind::Decode, "the body has nothing of an answer of this API"));
+    }
+    Ok(envelope.payload)
+}
+
+/// The body as text, without the byte order mark.
+fn text<'r>(reply: &'r Reply<'_>) -> Result<&'r str, Failure> {
+    let body = reply.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.body);
+    match std::str::from_utf8(body) {
+        Ok(text) if text.trim().is_empty() => Err(Failure::new(Kind::Decode, "the body is empty")),
+        Ok(text) => Ok(text),
+        Err(error) => {
+            let place = error.valid_up_to();
+            Err(Failure::new(Kind::Decode, format!("the body is not UTF-8 from byte {place} on")))
+        }
+    }
+}
+
+/// What is wrong with a body: only the place, nothing of the content.
+fn parse<'de, T: Fields<'de>>(text: &'de str) -> Result<T, String> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let place = |error: &serde_json::Error| {
+        let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+        lines.map(str::len).sum::<usize>() + error.column()
+    };
+    let whole = <super::wire::Object<T> as serde::Deserialize>::deserialize(&mut deserializer)
+        .and_then(|object| deserializer.end().map(|()| object.0));
+    whole.map_err(|error| match error.classify() {
+        serde_json::error::Category::Eof => format!("the JSON ends too early, at byte {}", text.len()),
+        _ => format!("the JSON cannot be read at byte {}", place(&error)),
+    })
+}
+
+fn not_json(reply: &Reply<'_>, problem: &str) -> Failure {
+    let detail = match reply.content_type.as_deref() {
+        Some(other) if !other.to_ascii_lowercase().contains("json") => {
+            format!("{problem}; the content type is {other}")
+        }
+        _ => problem.to_owned(),
+    };
+    Failure::new(Kind::Decode, detail)
+}
+
+/// A failure of an answer with a status other than 2xx.
+fn failed(reply: &Reply<'_>) -> Failure {
+    let text = text(reply).unwrap_or_default();
+    if let Ok(envelope) = parse::<Envelope<'_, Nothing>>(text) {
+        return refused(reply, envelope.code, envelope.message, envelope.request_id);
+    }
+    xml_failure(reply, text).unwrap_or_else(|| refused(reply, Scalar::Null, Scalar::Null, Scalar::Null))
+}
+
+/// The gateway answers some errors in XML whatever it was asked for.
+fn xml_failure(reply: &Reply<'_>, text: &str) -> Option<Failure> {
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        let (content, _) = rest.split_once(&format!("</{name}>"))?;
+        (!content.contains('<')).then(|| Scalar::Value(content.into()))
+    };
+    let code = text.trim_start().starts_with('<').then(|| element("Code"))??;
+    if matches!(&code, Scalar::Value(code) if code == "200") {
+        return None;
+    }
+    let or_null = |name| element(name).unwrap_or(Scalar::Null);
+    Some(refused(reply, code, or_null("Message"), or_null("RequestId")))
+}
+
+fn refused(reply: &Reply<'_>, code: Text<'_>, message: Text<'_>, request_id: Text<'_>) -> Failure {
+    let code = code.value().map(|code| code.trim().to_owned());
+    let detail = match message.value() {
+        Some(message) => message.into_owned(),
+        None if code.is_some() => format!("HTTP {} without a message", reply.status),
+        None => format!("HTTP {} without a code", reply.status),
+    };
+    Failure {
+        kind: classify(reply.status, code.as_deref()),
+        request_id: request_id.value().map(Cow::into_owned),
+        code,
+        detail,
+        retry_after: reply.retry_after,
+        discarded: None,
+    }
+}
+
+/// The kind of a refusal: by its code where that says something, else by the HTTP status.
+///
+/// `BIZ_REGION_NOT_FOUND` is [`Kind::Business`]: regions are configured, so nothing is deleted on its word.
+fn classify(status: u16, code: Option<&str>) -> Kind {
+    let code = code.unwrap_or_default().to_ascii_uppercase().replace('.', "_");
+    let has = |part: &str| code.contains(part);
+    let begins = |prefix: &str| code.starts_with(prefix);
+
+    if has("THROTTL") || has("FLOW_CONTROL") || has("FLOWCONTROL") {
+        return Kind::Throttled;
+    }
+    if begins("INVALIDTIMESTAMP") || begins("ILLEGALTIMESTAMP") || begins("SIGNATURENONCEUSED") {
+        return Kind::Clock;
+    }
+    if has("INSTANCE_STATUS_ERROR") || begins("AUTH_RESOURCE_OWNER_ERROR") || has("INSTANCE_NOT_FOUND") {
+        return Kind::Gone { instance: true };
+    }
+    if has("TOPIC_NOT_FOUND")
+        || has("SUBSCRIPTION_NOT_FOUND")
+        || has("CONSUMER_NOT_FOUND")
+        || has("GROUP_NOT_FOUND")
+    {
+        return Kind::Gone { instance: false };
+    }
+    let refusals = [
+        "INVALIDACCESSKEY",
+        "SIGNATUREDOESNOTMATCH",
+        "INCOMPLETESIGNATURE",
+        "INVALIDSECURITYTOKEN",
+        "SECURITYTOKENEXPIRED",
+        "MISSINGSECURITYTOKEN",
+        "NOPERMISSION",
+        "FORBIDDEN",
+        "UNAUTHORIZED",
+        "ACCESSDENIED",
+        "AUTH_",
+    ];
+    if refusals.iter().any(|refusal| begins(refusal)) {
+        return Kind::Auth;
+    }
+    let faults =
+        ["INTERNALERROR", "SERVICEUNAVAILABLE", "ONS_SYSTEM_ERROR", "ONS_INVOKE_ERROR", "SYSTEMERROR"];
+    if faults.iter().any(|fault| begins(fault)) {
+        return Kind::Server;
+    }
+    // A code that is a number is a status of its own: some answers fail with HTTP 200.
+    let status = code.parse().ok().filter(|own| (400..600).contains(own)).unwrap_or(status);
+    match status {
+        429 => Kind::Throttled,
+        401 | 403 => Kind::Auth,
+        408 => Kind::Timeout,
+        500..600 => Kind::Server,
+        _ => Kind::Business,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::api::wire::{InstanceListAnswer, ProgressAnswer};
+
+fn reply(status: u16, body: impl Into<Vec<u8>>) -> Reply<'static> {
+    Reply { status, content_type: None, retry_after: None, date_millis: None, body: Cow::Owned(body.into()) }
+}
+
+fn outcome(status: u16, body: &str) -> Result<(), Kind> {
+    read::<InstanceListAnswer<'_>>(&reply(status, body)).map(|_| ()).map_err(|failure| failure.kind)
+}
+
+#[test]
+fn success_needs_a_good_status_and_a_good_code_and_success() {
+    for body in [
+        r#"{"Code":200,"Success":true,"InstanceList":[]}"#,
+        r#"{"Code":"200","Success":"true","InstanceList":[]}"#,
+        r#"{"code":200,"success":1,"InstanceList":[]}"#,
+        r#"{"InstanceList":[]}"#,
+        r#"{"RequestId":"R"}"#,
+        r#"{"Code":null,"Success":null,"InstanceList":null}"#,
+        "\u{feff}{\"InstanceList\":[]}",
+        r#"{"InstanceList":[],"InstanceList":[],"Code":1,"Code":200}"#,
+    ] {
+        assert_eq!(outcome(200, body), Ok(()), "{body}");
+        assert_ne!(outcome(500, body), Ok(()), "{body}");
+    }
+    assert_eq!(outcome(200, r#"{"Code":200,"Success":false}"#), Err(Kind::Business));
+    assert_eq!(outcome(200, r#"{"Code":"200","Success":"false"}"#), Err(Kind::Business));
+    assert_eq!(outcome(200, r#"{"Code":200,"Success":0}"#), Err(Kind::Business));
+    assert_eq!(outcome(200, r#"{"Code":500,"Success":true}"#), Err(Kind::Server));
+    assert_eq!(outcome(200, r#"{"Code":{},"Success":true}"#), Err(Kind::Business));
+    assert_eq!(outcome(200, r#"{"Success":"perhaps"}"#), Err(Kind::Decode));
+}
+
+#[test]
+fn codes_are_classified_by_pattern_and_statuses_where_no_code_is() {
+    let gone = |instance| Kind::Gone { instance };
+    for (status, code, kind) in [
+        (400, "Throttling", Kind::Throttled),
+        (400, "Throttling.User", Kind::Throttled),
+        (503, "Throttling.Api", Kind::Throttled),
+        (400, "Rejected.Throttling", Kind::Throttled),
+        (400, "ONS_SYSTEM_FLOW_CONTROL", Kind::Throttled),
+        (400, "ServiceUnavailable", Kind::Server),
+        (400, "InternalError", Kind::Server),
+        (400, "ONS_SYSTEM_ERROR", Kind::Server),
+        (400, "ONS_INVOKE_ERROR", Kind::Server),
+        (502, "SomethingNew", Kind::Server),
+        (400, "BIZ_TOPIC_NOT_FOUND", gone(false)),
+        (400, "BIZ_SUBSCRIPTION_NOT_FOUND", gone(false)),
+        (500, "BIZ_SUBSCRIPTION_NOT_FOUND", gone(false)),
+        (400, "BIZ_INSTANCE_STATUS_ERROR", gone(true)),
+        (400, "BIZ.INSTANCE.STATUS.ERROR", gone(true)),
+        (400, "AUTH_RESOURCE_OWNER_ERROR", gone(true)),
+        (404, "INSTANCE_NOT_FOUND", gone(true)),
+        (400, "BIZ_REGION_NOT_FOUND", Kind::Business),
+        (400, "BIZ_FIELD_CHECK_INVALID", Kind::Business),
+        (400, "MissingParameter", Kind::Business),
+        (404, "InvalidAction.NotFound", Kind::Business),
+        (404, "InvalidAccessKeyId.NotFound", Kind::Auth),
+        (400, "InvalidAccessKeyId.Inactive", Kind::Auth),
+        (400, "SignatureDoesNotMatch", Kind::Auth),
+        (400, "IncompleteSignature", Kind::Auth),
+        (400, "InvalidSecurityToken.Expired", Kind::Auth),
+        (403, "NoPermission", Kind::Auth),
+        (403, "Forbidden.RAM", Kind::Auth),
+        (400, "AUTH_PERMISSION_CHECK_ERROR", Kind::Auth),
+        (400, "AUTH_SERVICE_CHECK_ERROR", Kind::Auth),
+        (400, "InvalidTimeStamp.Expired", Kind::Clock),
+        (400, "SignatureNonceUsed", Kind::Clock),
+        (429, "", Kind::Throttled),
+        (401, "", Kind::Auth),
+        (403, "Unheard", Kind::Auth),
+        (500, "", Kind::Server),
+        (404, "", Kind::Business),
+        (400, "Unheard", Kind::Business),
+    ] {
+        for key in ["Code", "code"] {
+            let body = format!(r#"{{"{key}":"{code}","Message":"m","RequestId":"R","HostId":"h"}}"#);
+            assert_eq!(outcome(status, &body), Err(kind), "{status} {code}");
+        }
+    }
+}
+
+#[test]
+fn a_code_is_heeded_though_the_status_is_good() {
+    let body =
+        r#"{"Success":false,"Code":"BIZ_TOPIC_NOT_FOUND","message":"no such topic","requestId":"R-9"}"#;
+    let failure = read::<InstanceListAnswer<'_>>(&reply(200, body)).unwrap_err();
+    assert_eq!(failure.kind, Kind::Gone { instance: false });
+    assert_eq!(failure.code.as_deref(), Some("BIZ_TOPIC_NOT_FOUND"));
+    assert_eq!(failure.request_id.as_deref(), Some("R-9"));
+    assert_eq!(failure.detail, "no such topic");
+}
+
+#[test]
+fn bodies_that_are_not_json_are_classified_by_status_or_not_readable() {
+    let html = "<html><body>502 Bad Gateway</body></html>";
+    assert_eq!(outcome(502, html), Err(Kind::Server));
+    assert_eq!(outcome(200, html), Err(Kind::Decode));
+    assert_eq!(outcome(429, html), Err(Kind::Throttled));
+    assert_eq!(outcome(400, html), Err(Kind::Business));
+    let xml = "<?xml version='1.0'?><Error><RequestId>R-1</RequestId><Code>Throttling.User</Code>\
+               <Message>slow down</Message></Error>";
+    assert_eq!(outcome(400, xml), Err(Kind::Throttled));
+    assert_eq!(outcome(200, xml), Err(Kind::Throttled));
+    assert_eq!(outcome(200, "<R><Code>200</Code><Success>true</Success></R>"), Err(Kind::Decode));
+    for body in ["", " \n", "[]", "null", "5", "\"x\"", "{}", r#"{"Hello":1}"#, r#"{"Code":200} trailing"#] {
+        assert_eq!(outcome(200, body), Err(Kind::Decode), "{body:?}");
+        assert_eq!(outcome(503, body), Err(Kind::Server), "{body:?}");
+    }
+}
+
+#[test]
+fn text_that_is_not_text_and_deep_nesting_cost_the_whole_body_and_nothing_else() {
+    let bad_byte = [br#"{"RequestId":""#.as_slice(), b"\xff", br#"","InstanceList":[]}"#].concat();
+    let failure = read::<InstanceListAnswer<'_>>(&reply(200, bad_byte)).unwrap_err();
+    assert_eq!(
+        (failure.kind, failure.detail.as_str()),
+        (Kind::Decode, "the body is not UTF-8 from byte 14 on")
+    );
+    let lone = r#"{"InstanceList":[{"InstanceId":"\ud800"}]}"#;
+    assert_eq!(outcome(200, lone), Err(Kind::Decode));
+    let deep = format!(r#"{{"InstanceList":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    assert!(matches!(outcome(200, &deep), Ok(()) | Err(Kind::Decode)));
+    let wrapped = format!(r#"{{"InstanceList":{}1{}}}"#, r#"{"InstanceVO":"#.repeat(200), "}".repeat(200));
+    assert_eq!(outcome(200, &wrapped), Err(Kind::Decode));
+}
+
+#[test]
+fn what_could_not_be_read_is_told_by_place_and_content_type_never_by_content() {
+    let mut page = reply(200, "<html>Canary</html>");
+    page.content_type = Some("text/html".to_owned());
+    let failure = read::<InstanceListAnswer<'_>>(&page).unwrap_err();
+    assert_eq!(failure.detail, "the JSON cannot be read at byte 1; the content type is text/html");
+    let cut = reply(200, "{\n\"InstanceList\": [{\"InstanceId\":\"Cana");
+    assert_eq!(
+        read::<InstanceListAnswer<'_>>(&cut).unwrap_err().detail,
+        "the JSON ends too early, at byte 38"
+    );
+}
+
+const GOLDEN: &str = include_str!("../../../tests/fixtures/api/GetConsumerProgress/served.json");
+
+proptest! {
+    #[test]
+    fn an_answer_that_is_cut_is_never_taken_for_a_whole_one(at in 0..GOLDEN.trim_end().len()) {
+        let cut = reply(200, &GOLDEN.as_bytes()[..at]);
+        let failure = read::<ProgressAnswer<'_>>(&cut).unwrap_err();
+        prop_assert_eq!(failure.kind, Kind::Decode);
+    }
+
+    #[test]
+    fn no_body_makes_the_reader_panic(status in 200u16..600, body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = read::<ProgressAnswer<'_>>(&reply(status, body));
+    }
+}

@@ -1,0 +1,46 @@
+//! Who is told of every attempt: the seam by which self-metrics are kept without this module knowing them.
+
+use tokio::time::Duration;
+
+use super::{Action, Kind};
+use crate::model::{AccountName, Anomaly, RegionId};
+
+/// Told of what the client does. Called on the path of every call, so it must not block.
+pub trait Observer: Send + Sync {
+    /// An HTTP attempt has ended. Calls that were never sent (no credentials, no slot before the
+    /// deadline) are not attempts.
+    fn attempt(&self, attempt: &Attempt<'_>);
+
+    /// An anomaly cost the whole answer, so it cannot travel beside a value. All others do.
+    fn discarded(&self, action: Action, anomaly: &Anomaly) {
+        let _ = (action, anomaly);
+    }
+}
+
+/// One HTTP attempt, retries and pages included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt<'a> {
+    /// The configured account, if accounts are named.
+    pub account: Option<&'a AccountName>,
+    /// The region that was asked.
+    pub region: &'a RegionId,
+    /// What was asked.
+    pub action: Action,
+    /// How it ended.
+    pub result: Result<(), Kind>,
+    /// From sending to the end of the body, or to giving up.
+    pub duration: Duration,
+    /// Whether the same question had been sent before within this call.
+    pub is_retry: bool,
+    /// The server's `Date` less the local clock at the middle of the attempt, in milliseconds. `Date` has
+    /// whole seconds, so only differences of seconds mean anything.
+    pub clock_skew_millis: Option<i64>,
+}
+
+/// An observer that looks away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn attempt(&self, _: &Attempt<'_>) {}
+}

@@ -1,0 +1,105 @@
+//! Text of the server made fit for an error: secrets masked, cut, on one line.
+//!
+//! Clouds echo what they were sent: the key id, the signature, the whole string to sign. None of it may
+//! reach a log, and no control character either.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::sign::{self, Key};
+
+/// Longest quotation, in characters.
+const MAX_CHARS: usize = 200;
+
+/// Secrets shorter than this are not looked for: they would tear every text apart.
+const MIN_SECRET: usize = 4;
+
+/// Where an echo of what was signed begins.
+const ECHOES: [&str; 5] =
+    ["stringtosign", "string to sign", "string_to_sign", "canonicalrequest", "canonical request"];
+
+/// Quotes the server without what one call must keep secret.
+#[derive(Default)]
+pub(super) struct Quote {
+    secrets: Vec<String>,
+}
+
+impl Quote {
+    /// Masks the key, and the signature that was sent with it.
+    pub(super) fn without(key: Key<'_>, signature: &str) -> Self {
+        let mut secrets = Vec::new();
+        for secret in [Some(key.id), Some(key.secret), key.token, Some(signature)].into_iter().flatten() {
+            if secret.len() >= MIN_SECRET {
+                let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+                secrets.extend([secret.to_owned(), sign::encode(secret), STANDARD.encode(secret), hex]);
+            }
+        }
+        // The longest first, so that one that contains another is masked whole.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+        Self { secrets }
+    }
+
+    /// The text, masked, without echoes, escaped and cut.
+    pub(super) fn text(&self, text: &str) -> String {
+        let lower = text.to_ascii_lowercase();
+        let end = ECHOES.iter().filter_map(|echo| lower.find(echo)).min().unwrap_or(text.len());
+        let mut text = text.get(..end).unwrap_or_default().to_owned();
+        for secret in &self.secrets {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), "***");
+            }
+        }
+        let mut quoted = String::new();
+        for (index, c) in text.trim().chars().enumerate() {
+            if index == MAX_CHARS {
+                quoted.push_str("...");
+                break;
+            }
+            if c.is_control() || is_invisible(c) { quoted.extend(c.escape_default()) } else { quoted.push(c) }
+        }
+        quoted
+    }
+}
+
+/// Characters that make a line read otherwise than it is: separators and the marks of direction.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key<'static> =
+        Key { id: "LTAICanaryId", secret: "CanarySecret", token: Some("Canary/Token+=") };
+
+    #[test]
+    fn secrets_are_masked_in_every_form_in_which_they_may_come_back() {
+        let quote = Quote::without(KEY, "CanarySignature=");
+        let text = quote.text(
+            "id LTAICanaryId secret CanarySecret token Canary/Token+= Canary%2FToken%2B%3D signature \
+             CanarySignature= hex 43616e617279536563726574 base64 Q2FuYXJ5U2VjcmV0 end",
+        );
+        assert_eq!(text, "id *** secret *** token *** *** signature *** hex *** base64 *** end");
+    }
+
+    #[test]
+    fn what_the_server_says_it_signed_is_left_out() {
+        let said = "Specified signature is not matched. server string to sign is:POST&%2F&AccessKeyId%3DX";
+        assert_eq!(Quote::default().text(said), "Specified signature is not matched. server");
+        assert_eq!(Quote::default().text("no match, StringToSign: POST"), "no match,");
+    }
+
+    #[test]
+    fn the_quotation_is_one_line_of_bearable_length() {
+        assert_eq!(Quote::default().text("a\nb\u{1b}[31m\u{202e}"), "a\\nb\\u{1b}[31m\\u{202e}");
+        let long = Quote::default().text(&"é".repeat(500));
+        assert_eq!(long.chars().count(), MAX_CHARS + 3);
+    }
+
+    #[test]
+    fn a_secret_at_the_cut_is_not_shown_in_part() {
+        let text = format!("{}CanarySecret", "x".repeat(MAX_CHARS - 4));
+        assert!(!Quote::without(KEY, "s").text(&text).contains("Can"));
+    }
+}

@@ -1,0 +1,312 @@
+//! One exchange with the endpoint: a signed request out, a whole answer or a failure back.
+//!
+//! Owns: the HTTP client and its limits. Refuses: redirects, cookies, compression, proxies that nobody
+//! configured, answers above 16 MiB, and errors that hold a URL.
+
+use std::{error::Error as StdError, io, net::IpAddr, path::PathBuf};
+
+use reqwest::{
+    StatusCode, Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderValue, LOCATION},
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Duration;
+
+use super::{
+    Kind,
+    envelope::{Failure, Reply},
+    resolve::BoundedResolver,
+    sign::Acs3,
+};
+
+/// Largest body that is read.
+pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Idle connections that are kept. Calls are paced, so few are in flight at a time.
+const IDLE_CONNECTIONS: usize = 32;
+
+/// How long an idle connection is kept; less than what load balancers allow.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which proxy is used.
+#[derive(Debug, Clone, Default)]
+pub enum Proxy {
+    /// None, whatever the environment says.
+    #[default]
+    None,
+    /// That of the environment (`HTTPS_PROXY`, `NO_PROXY` and their like).
+    Environment,
+    /// This one; the URL may hold a password.
+    Url(SecretString),
+}
+
+/// Why a client cannot be built. Texts name the configuration key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// `endpoint` is not one that may be called.
+    #[error("endpoint: {0}")]
+    Endpoint(&'static str),
+    /// `proxy` is not a URL of a proxy.
+    #[error("proxy: it is not a URL of a proxy")]
+    Proxy,
+    /// The extra CA certificates cannot be read.
+    #[error("ca_file {0}: {1}")]
+    CaFile(PathBuf, String),
+    /// TLS cannot be set up: most often this host has no CA certificates.
+    #[error("the HTTP client cannot be built: {0}")]
+    Http(String),
+}
+
+/// Installs the one crypto provider of the process. Building a client does so too; calling it twice is harmless.
+pub fn install_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // It fails only if another thread was first, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+pub(super) struct Limits<'a> {
+    pub(super) connect_timeout: Duration,
+    pub(super) proxy: &'a Proxy,
+    pub(super) ca_file: Option<&'a PathBuf>,
+}
+
+/// A signed request.
+pub(super) enum Signed {
+    /// All in the form body.
+    Form(String),
+    /// Parameters in the query, the signature in headers.
+    Headers(Acs3),
+}
+
+impl Signed {
+    /// The signature, to be masked where the server echoes it.
+    pub(super) fn signature(&self) -> &str {
+        let text = match self {
+            Self::Form(body) => body.as_str(),
+            Self::Headers(signed) => {
+                signed.headers.last().map(|(_, value)| value.as_str()).unwrap_or_default()
+            }
+        };
+        text.rsplit_once("Signature=").map_or("", |(_, signature)| signature)
+    }
+}
+
+pub(super) struct Transport {
+    http: reqwest::Client,
+    base: Url,
+    host: String,
+}
+
+impl Transport {
+    pub(super) fn new(endpoint: &str, limits: &Limits<'_>) -> Result<Self, BuildError> {
+        let base = checked_endpoint(endpoint)?;
+        let host = match (base.host_str(), base.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            (None, _) => return Err(BuildError::Endpoint("it has no host")),
+        };
+        install_crypto_provider();
+        let is_https = base.scheme() == "https";
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("alikafka-exporter/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(limits.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .http1_only()
+            .https_only(is_https)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .dns_resolver(BoundedResolver::default());
+        match limits.proxy {
+            Proxy::None => builder = builder.no_proxy(),
+            Proxy::Environment => {}
+            Proxy::Url(url) => {
+                let proxy = reqwest::Proxy::all(url.expose_secret()).map_err(|_| BuildError::Proxy)?;
+                builder = builder.no_proxy().proxy(proxy);
+            }
+        }
+        if let Some(path) = limits.ca_file {
+            let fail = |why: String| BuildError::CaFile(path.clone(), why);
+            let pem = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|_| fail("it is not a bundle of PEM certificates".to_owned()))?;
+            if certificates.is_empty() {
+                return Err(fail("it holds no PEM certificate".to_owned()));
+            }
+            builder = builder.tls_certs_merge(certificates);
+        } else if !is_https {
+            // Plain HTTP must also work where there are no CA certificates at all.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(|error| BuildError::Http(root_cause(&error.without_url())))?;
+        Ok(Self { http, base, host })
+    }
+
+    /// The value of the header `host`, as it is signed and sent.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Sends a request and reads the whole answer. Without a time limit of its own.
+    pub(super) async fn exchange(&self, signed: &Signed) -> Result<Reply<'static>, Failure> {
+        let request = self.request(signed)?;
+        let mut response = self.http.execute(request).await.map_err(network_failure)?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Err(self.redirect(status, response.headers()));
+        }
+        let too_large = || Failure::new(Kind::TooLarge, "the answer is larger than 16 MiB");
+        let declared = response.content_length().unwrap_or(0);
+        // Returning drops the response, and with its unread body the connection.
+        let declared =
+            usize::try_from(declared).ok().filter(|d| *d <= MAX_BODY_BYTES).ok_or_else(too_large)?;
+        let mut body = Vec::with_capacity(declared);
+        while let Some(chunk) = response.chunk().await.map_err(network_failure)? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = response.headers();
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        Ok(Reply {
+            status: status.as_u16(),
+            content_type: text(CONTENT_TYPE.as_str()).map(str::to_owned),
+            retry_after: text("x-acs-retry-after")
+                .and_then(|millis| millis.trim().parse().ok())
+                .map(Duration::from_millis),
+            date_millis: text(DATE.as_str()).and_then(http_date_millis),
+            body: body.into(),
+        })
+    }
+
+    fn request(&self, signed: &Signed) -> Result<reqwest::Request, Failure> {
+        // What the cloud's clients send is visible ASCII; anything else in a key was refused when it was read.
+        let bad = |_| Failure::new(Kind::Auth, "the credentials hold a character that no header may hold");
+        let header = |value: &str| HeaderValue::from_str(value).map_err(bad);
+        let mut url = self.base.clone();
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, header(&self.host)?);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let mut body = None;
+        match signed {
+            Signed::Form(form) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+                body = Some(form.clone());
+            }
+            Signed::Headers(Acs3 { query, headers: signed }) => {
+                url.set_query(Some(query));
+                for (name, value) in signed {
+                    let mut value = header(value)?;
+                    value.set_sensitive(*name == AUTHORIZATION || *name == "x-acs-security-token");
+                    headers.insert(*name, value);
+                }
+            }
+        }
+        let mut request = self.http.post(url).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        request.build().map_err(network_failure)
+    }
+
+    /// Names the target's host and nothing else of it.
+    fn redirect(&self, status: StatusCode, headers: &HeaderMap) -> Failure {
+        let target = headers.get(LOCATION).and_then(|to| to.to_str().ok());
+        let target = target.and_then(|to| self.base.join(to).ok());
+        let host = target.as_ref().and_then(Url::host_str).unwrap_or("nowhere");
+        Failure::new(Kind::Redirect, format!("HTTP {} redirects to host {host}", status.as_u16()))
+    }
+}
+
+fn checked_endpoint(endpoint: &str) -> Result<Url, BuildError> {
+    let fail = |why| Err(BuildError::Endpoint(why));
+    let Ok(url) = Url::parse(endpoint) else { return fail("it is not a URL") };
+    if !url.username().is_empty() || url.password().is_some() {
+        return fail("it holds a user or a password");
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return fail("it holds more than scheme, host and port");
+    }
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback => Ok(url),
+        "http" => fail("plain http is for loopback only, use https"),
+        _ => fail("it is neither https nor http"),
+    }
+}
+
+/// The one point at which errors of the HTTP client become ours: their URL is taken off first.
+fn network_failure(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    let causes = || std::iter::successors(error.source(), |&cause| next_cause(cause));
+    let kind = if error.is_timeout() {
+        Kind::Timeout
+    } else if error.is_dns() {
+        Kind::Dns
+    } else if causes().any(|cause| cause.is::<rustls::Error>()) {
+        Kind::Tls
+    } else {
+        Kind::Connect
+    };
+    Failure::new(kind, root_cause(&error))
+}
+
+/// The innermost cause in its own words; the layers above it only say that something below failed.
+fn root_cause(error: &(dyn StdError + 'static)) -> String {
+    std::iter::successors(Some(error), |&cause| next_cause(cause)).last().unwrap_or(error).to_string()
+}
+
+/// An I/O error hides what it wraps from `source`, so it is asked directly.
+fn next_cause<'e>(cause: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => cause.source(),
+    }
+}
+
+/// The time of an HTTP `Date`.
+fn http_date_millis(text: &str) -> Option<i64> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp().as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_https_or_loopback_and_nothing_but_a_host() {
+        for good in [
+            "https://alikafka.cn-hangzhou.aliyuncs.com",
+            "https://alikafka.cn-hangzhou.aliyuncs.com:8443/",
+            "http://127.0.0.1:8080",
+            "http://[::1]:8080",
+            "http://localhost:1",
+        ] {
+            assert!(checked_endpoint(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "alikafka.cn-hangzhou.aliyuncs.com",
+            "http://alikafka.cn-hangzhou.aliyuncs.com",
+            "http://127.0.0.1.example.com",
+            "https://user:Canary@example.com",
+            "https://example.com/path",
+            "https://example.com/?Canary",
+            "ftp://example.com",
+        ] {
+            let error = checked_endpoint(bad).unwrap_err();
+            assert!(!error.to_string().contains("Canary"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        assert_eq!(http_date_millis("Tue, 02 Jan 2024 03:04:05 GMT"), Some(1_704_164_645_000));
+        assert_eq!(http_date_millis("yesterday"), None);
+    }
+}
