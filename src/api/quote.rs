@@ -20,6 +20,7 @@ const ECHOES: [&str; 5] =
 /// Quotes the server without what one call must keep secret.
 #[derive(Default)]
 pub(super) struct Quote {
+    /// In lower case: host names come back so, and so may hex.
     secrets: Vec<String>,
 }
 
@@ -30,7 +31,8 @@ impl Quote {
         for secret in [Some(key.id), Some(key.secret), key.token, Some(signature)].into_iter().flatten() {
             if secret.len() >= MIN_SECRET {
                 let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
-                secrets.extend([secret.to_owned(), sign::encode(secret), STANDARD.encode(secret), hex]);
+                let forms = [secret.to_owned(), sign::encode(secret), STANDARD.encode(secret), hex];
+                secrets.extend(forms.map(|form| form.to_ascii_lowercase()));
             }
         }
         // The longest first, so that one that contains another is masked whole.
@@ -45,9 +47,7 @@ impl Quote {
         let end = ECHOES.iter().filter_map(|echo| lower.find(echo)).min().unwrap_or(text.len());
         let mut text = text.get(..end).unwrap_or_default().to_owned();
         for secret in &self.secrets {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), "***");
-            }
+            text = mask(&text, secret);
         }
         let mut quoted = String::new();
         for (index, c) in text.trim().chars().enumerate() {
@@ -59,6 +59,20 @@ impl Quote {
         }
         quoted
     }
+}
+
+/// The text with each occurrence of a lower-case secret masked, however it is capitalised.
+fn mask(text: &str, secret: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut masked = String::new();
+    let mut from = 0;
+    for (at, found) in lower.match_indices(secret) {
+        // Lowering ASCII keeps every byte in its place.
+        masked.extend([text.get(from..at).unwrap_or_default(), "***"]);
+        from = at + found.len();
+    }
+    masked.push_str(text.get(from..).unwrap_or_default());
+    masked
 }
 
 /// Characters that make a line read otherwise than it is: separators and the marks of direction.
@@ -77,10 +91,10 @@ mod tests {
     fn secrets_are_masked_in_every_form_in_which_they_may_come_back() {
         let quote = Quote::without(KEY, "CanarySignature=");
         let text = quote.text(
-            "id LTAICanaryId secret CanarySecret token Canary/Token+= Canary%2FToken%2B%3D signature \
+            "id LTAICanaryId host ltaicanaryid secret CanarySecret token Canary/Token+= Canary%2FToken%2B%3D signature \
              CanarySignature= hex 43616e617279536563726574 base64 Q2FuYXJ5U2VjcmV0 end",
         );
-        assert_eq!(text, "id *** secret *** token *** *** signature *** hex *** base64 *** end");
+        assert_eq!(text, "id *** host *** secret *** token *** *** signature *** hex *** base64 *** end");
     }
 
     #[test]

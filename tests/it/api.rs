@@ -1,1 +1,463 @@
-//! Stub: filled by its own change.
+//! A user may rely on this: whatever the endpoint does, a call ends in time with a value or a fixed kind of
+//! error, is sent no more often than allowed, and puts nothing secret where it could be read.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may fail loudly, as tests do")]
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use alikafka_exporter::{
+    api::{
+        Action, Attempt, Client, Cloud as _, Credentials, CredentialsError, Error, Kind, Observer,
+        ProvideCredentials, Proxy, Rate, Rates, Settings, SignatureVersion,
+        credentials::{BoxFuture, Environment, Inline},
+        os_entropy,
+    },
+    clock::unix_now,
+    model::{Anomaly, AnomalyKind, GroupId, InstanceId, RegionId, TopicName, UnixMillis},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::Instant,
+};
+
+mod server;
+
+use server::{Answer, Server};
+
+const ID: &str = "LTAI5tCanaryKeyId0001";
+const SECRET: &str = "CanarySecretCanarySecret0002";
+const TOKEN: &str = "CanaryToken/+=0003";
+
+/// Remembers every attempt.
+#[derive(Default)]
+struct Recorder {
+    attempts: Mutex<Vec<(Action, Result<(), Kind>, bool, Option<i64>)>>,
+    discarded: Mutex<Vec<AnomalyKind>>,
+}
+
+impl Observer for Recorder {
+    fn attempt(&self, attempt: &Attempt<'_>) {
+        assert_eq!(attempt.region.as_str(), "cn-hangzhou");
+        self.attempts.lock().unwrap().push((
+            attempt.action,
+            attempt.result,
+            attempt.is_retry,
+            attempt.clock_skew_millis,
+        ));
+    }
+
+    fn discarded(&self, _: Action, anomaly: &Anomaly) {
+        self.discarded.lock().unwrap().push(anomaly.kind);
+    }
+}
+
+impl Recorder {
+    fn results(&self) -> Vec<&'static str> {
+        self.attempts
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, result, ..)| result.map_or_else(Kind::label, |()| "ok"))
+            .collect()
+    }
+}
+
+struct Setup {
+    client: Client,
+    recorder: Arc<Recorder>,
+}
+
+fn settings(endpoint: &str, signature: SignatureVersion) -> Settings {
+    Settings {
+        account: None,
+        region: RegionId::new("cn-hangzhou").unwrap(),
+        endpoint: endpoint.to_owned(),
+        signature,
+        request_timeout: Duration::from_millis(400),
+        connect_timeout: Duration::from_millis(300),
+        rates: Rates::all(Rate::new(1_000.0).unwrap()),
+        proxy: Proxy::None,
+        ca_file: None,
+    }
+}
+
+fn setup_with(settings: Settings, credentials: Arc<dyn ProvideCredentials>) -> Setup {
+    let recorder = Arc::new(Recorder::default());
+    let client =
+        Client::new(settings, credentials, Arc::<Recorder>::clone(&recorder), unix_now, os_entropy).unwrap();
+    Setup { client, recorder }
+}
+
+fn inline() -> Arc<dyn ProvideCredentials> {
+    Arc::new(Inline::new(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap()))
+}
+
+fn setup(server: &Server) -> Setup {
+    setup_with(settings(&server.url(), SignatureVersion::Acs3), inline())
+}
+
+/// Soon enough for tests; retries make their pauses fit.
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(2)
+}
+
+async fn instances(setup: &Setup) -> Result<usize, Error> {
+    setup.client.instances(deadline()).await.map(|observed| observed.value.items.len())
+}
+
+const NO_INSTANCES: &str = r#"{"Code":200,"Success":true,"RequestId":"R","InstanceList":{"InstanceVO":[]}}"#;
+
+#[tokio::test]
+async fn acs3_sends_parameters_in_the_query_and_nothing_secret_there() {
+    let server =
+        Server::start(vec![Answer::json(r#"{"Code":200,"ConsumerProgress":{"TopicList":[]}}"#)]).await;
+    let setup = setup(&server);
+    let (instance, group) = (InstanceId::new("i 1").unwrap(), GroupId::new("组 a*b").unwrap());
+    setup.client.group_progress(&instance, &group, deadline()).await.unwrap();
+    let request = server.requests().remove(0);
+    assert_eq!(
+        request.line,
+        "POST /?ConsumerId=%E7%BB%84%20a%2Ab&HideLastTimestamp=false&InstanceId=i%201&RegionId=cn-hangzhou HTTP/1.1"
+    );
+    let header = |name| request.header(name).unwrap_or_default();
+    assert_eq!(header("x-acs-action"), "GetConsumerProgress");
+    assert_eq!(header("x-acs-version"), "2019-09-16");
+    assert_eq!(header("x-acs-security-token"), TOKEN);
+    assert_eq!(header("host"), server.url().strip_prefix("http://").unwrap());
+    assert_eq!(header("accept"), "application/json");
+    assert_eq!(header("user-agent"), concat!("alikafka-exporter/", env!("CARGO_PKG_VERSION")));
+    assert_eq!(header("x-acs-signature-nonce").len(), 32);
+    assert!(header("authorization").starts_with(&format!("ACS3-HMAC-SHA256 Credential={ID},SignedHeaders=")));
+    assert!(header("authorization").contains("x-acs-security-token"));
+    for absent in ["accept-encoding", "cookie", "referer", "x-acs-accesskey-id"] {
+        assert_eq!(request.header(absent), None, "{absent}");
+    }
+    assert_eq!(request.body, "");
+}
+
+#[tokio::test]
+async fn v1_sends_everything_in_the_body_of_a_post_to_the_root() {
+    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+    let setup = setup_with(settings(&server.url(), SignatureVersion::V1), inline());
+    instances(&setup).await.unwrap();
+    let request = server.requests().remove(0);
+    assert_eq!(request.line, "POST / HTTP/1.1");
+    assert_eq!(request.header("content-type"), Some("application/x-www-form-urlencoded"));
+    assert_eq!(request.header("authorization"), None);
+    for part in [
+        "Action=GetInstanceList",
+        "Format=JSON",
+        "RegionId=cn-hangzhou",
+        "SecurityToken=CanaryToken%2F%2B%3D0003",
+    ] {
+        assert!(request.body.split('&').any(|pair| pair == part), "{part}: {}", request.body);
+    }
+    assert!(request.body.contains(&format!("AccessKeyId={ID}")) && request.body.contains("&Signature="));
+}
+
+#[tokio::test]
+async fn each_attempt_is_signed_anew_and_a_passing_fault_is_not_seen() {
+    let server = Server::start(vec![
+        Answer::status(503, "<html>busy</html>"),
+        Answer::Reset,
+        Answer::json(NO_INSTANCES),
+    ])
+    .await;
+    let setup = setup(&server);
+    assert_eq!(instances(&setup).await, Ok(0));
+    assert_eq!(setup.recorder.results(), ["server", "connect", "ok"]);
+    let retries: Vec<_> = setup.recorder.attempts.lock().unwrap().iter().map(|a| a.2).collect();
+    assert_eq!(retries, [false, true, true]);
+    let nonces: std::collections::BTreeSet<_> = server
+        .requests()
+        .iter()
+        .filter_map(|r| r.header("x-acs-signature-nonce").map(str::to_owned))
+        .collect();
+    assert_eq!(nonces.len(), server.requests().len());
+}
+
+#[tokio::test]
+async fn a_lasting_fault_costs_three_attempts_and_a_tenth_in_the_long_run() {
+    let server = Server::start(vec![Answer::status(500, r#"{"Code":"InternalError","Message":"m"}"#)]).await;
+    let setup = setup(&server);
+    assert_eq!(instances(&setup).await.unwrap_err().kind, Kind::Server);
+    assert_eq!(server.requests().len(), 3);
+    for _ in 0..39 {
+        let soon = Instant::now() + Duration::from_millis(300);
+        assert_eq!(setup.client.instances(soon).await.unwrap_err().kind, Kind::Server);
+    }
+    let retries = server.requests().len() - 40;
+    assert!(retries <= 9, "{retries} retries of 40 calls");
+}
+
+#[tokio::test]
+async fn what_no_retry_can_mend_is_asked_once() {
+    for (status, body, kind) in [
+        (403, r#"{"Code":"NoPermission","Message":"no","RequestId":"R-1"}"#, Kind::Auth),
+        (400, r#"{"Code":"BIZ_TOPIC_NOT_FOUND"}"#, Kind::Gone { instance: false }),
+        (400, r#"{"Code":"BIZ_FIELD_CHECK_INVALID"}"#, Kind::Business),
+        (200, r#"{"Success":false,"Code":200}"#, Kind::Business),
+        (200, "<html></html>", Kind::Decode),
+    ] {
+        let server = Server::start(vec![Answer::status(status, body)]).await;
+        let setup = setup(&server);
+        assert_eq!(instances(&setup).await.unwrap_err().kind, kind, "{body}");
+        assert_eq!(server.requests().len(), 1, "{body}");
+        assert_eq!(setup.recorder.results(), [kind.label()]);
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_names_the_host_alone() {
+    let other = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+    for status in [301, 302, 307, 308] {
+        let to = format!("{}/path?x=CanaryQuery", other.url());
+        let server = Server::start(vec![Answer::with_header(status, "Location", &to)]).await;
+        let error = instances(&setup(&server)).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Redirect);
+        assert!(error.detail.ends_with("redirects to host 127.0.0.1"), "{error}");
+    }
+    assert_eq!(other.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn silence_and_dripping_end_at_the_request_timeout() {
+    for answer in [Answer::Hang, Answer::HangInBody, Answer::Drip] {
+        let server = Server::start(vec![answer]).await;
+        let setup = setup(&server);
+        // Too little time for a second attempt.
+        let error = setup.client.instances(Instant::now() + Duration::from_millis(401)).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Timeout, "{error}");
+        assert_eq!(setup.recorder.results()[0], "timeout");
+    }
+}
+
+#[tokio::test]
+async fn a_call_ends_by_its_deadline_and_sends_nothing_after_it() {
+    let server = Server::start(vec![Answer::Hang]).await;
+    let mut slow = settings(&server.url(), SignatureVersion::Acs3);
+    slow.rates = Rates::all(Rate::new(0.1).unwrap());
+    slow.request_timeout = Duration::from_secs(60);
+    let setup = setup_with(slow, inline());
+    let began = Instant::now();
+    let soon = began + Duration::from_millis(150);
+    let (first, second) = tokio::join!(setup.client.instances(soon), setup.client.instances(soon));
+    assert_eq!(first.unwrap_err().kind, Kind::Timeout);
+    let second = second.unwrap_err();
+    assert_eq!(second.kind, Kind::Timeout);
+    assert!(second.detail.contains("budget"), "{second}");
+    assert_eq!(setup.client.instances(began).await.unwrap_err().kind, Kind::Timeout);
+    assert_eq!(setup.recorder.results(), ["timeout"], "calls that were not sent are no attempts");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(server.requests().len() <= 1);
+}
+
+#[tokio::test]
+async fn an_answer_too_large_is_dropped_whether_declared_or_not() {
+    for answer in [Answer::Declare(500 * 1024 * 1024), Answer::Endless] {
+        let server = Server::start(vec![answer]).await;
+        let mut patient = settings(&server.url(), SignatureVersion::Acs3);
+        patient.request_timeout = Duration::from_secs(30);
+        let setup = setup_with(patient, inline());
+        let error = setup.client.instances(Instant::now() + Duration::from_secs(30)).await.unwrap_err();
+        assert_eq!(error.kind, Kind::TooLarge, "{error}");
+        server.until_closed().await;
+        assert!(server.sent() < 64 * 1024 * 1024, "the connection was read on");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_failed_tls_and_an_unknown_host_are_told_apart() {
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let setup = setup_with(settings(&closed, SignatureVersion::Acs3), inline());
+    let error = setup.client.instances(deadline()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Connect, "{error}");
+    assert!(error.detail.contains("refused"), "{error}");
+
+    // A server that does not speak TLS.
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let https = format!("https://{}", plain.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = plain.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await
+    });
+    let setup = setup_with(settings(&https, SignatureVersion::Acs3), inline());
+    let error = setup.client.instances(deadline()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Tls, "{error}");
+
+    let setup = setup_with(settings("https://nowhere.invalid", SignatureVersion::Acs3), inline());
+    let error = setup.client.instances(deadline()).await.unwrap_err();
+    // A resolver that cannot be reached is silent; one that can be says that there is no such name.
+    assert!(matches!(error.kind, Kind::Dns | Kind::Timeout), "{error}");
+}
+
+#[tokio::test]
+async fn a_throttle_is_waited_out_as_long_as_the_cloud_wishes() {
+    let throttled = Answer::full(
+        400,
+        &[("x-acs-retry-after", "300")],
+        r#"{"Code":"Throttling.User","Message":"Request was denied due to user flow control."}"#,
+    );
+    let server = Server::start(vec![throttled, Answer::json(NO_INSTANCES)]).await;
+    let setup = setup(&server);
+    assert_eq!(instances(&setup).await, Ok(0));
+    assert_eq!(setup.recorder.results(), ["throttled", "ok"]);
+    let times = server.times();
+    assert!(times[1] - times[0] >= Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn a_skewed_clock_is_corrected_by_the_date_of_the_refusal() {
+    fn behind() -> UnixMillis {
+        UnixMillis::new(1_700_000_000_000).unwrap()
+    }
+    let refusal = Answer::full(
+        400,
+        &[("Date", "Tue, 14 Nov 2023 22:43:20 GMT")],
+        r#"{"Code":"InvalidTimeStamp.Expired","Message":"Specified time stamp is expired."}"#,
+    );
+    let server = Server::start(vec![refusal, Answer::json(NO_INSTANCES)]).await;
+    let recorder = Arc::new(Recorder::default());
+    let settings = settings(&server.url(), SignatureVersion::Acs3);
+    let client =
+        Client::new(settings, inline(), Arc::<Recorder>::clone(&recorder), behind, os_entropy).unwrap();
+    client.instances(deadline()).await.unwrap();
+    let dates: Vec<_> =
+        server.requests().iter().map(|r| r.header("x-acs-date").unwrap_or_default().to_owned()).collect();
+    assert_eq!(dates, ["2023-11-14T22:13:20Z", "2023-11-14T22:43:20Z"]);
+    assert_eq!(recorder.results(), ["clock", "ok"]);
+    assert_eq!(recorder.attempts.lock().unwrap()[0].3, Some(1_800_000));
+}
+
+/// Hands out a new key at each forced refresh.
+#[derive(Default)]
+struct Renewing(AtomicU64);
+
+impl ProvideCredentials for Renewing {
+    fn credentials(&self, force: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
+        let generation = self.0.fetch_add(u64::from(force), Ordering::SeqCst) + u64::from(force);
+        Box::pin(async move {
+            Credentials::new(&format!("generation{generation}"), SECRET, Some(TOKEN)).map(Arc::new)
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_is_renewed_once_and_the_call_made_again() {
+    let expired = || Answer::status(400, r#"{"Code":"InvalidSecurityToken.Expired","Message":"expired"}"#);
+    let server = Server::start(vec![expired(), Answer::json(NO_INSTANCES)]).await;
+    let setup = setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(Renewing::default()));
+    assert_eq!(instances(&setup).await, Ok(0));
+    let credential = |n: usize| server.requests()[n].header("authorization").unwrap().to_owned();
+    assert!(
+        credential(0).contains("Credential=generation0,")
+            && credential(1).contains("Credential=generation1,")
+    );
+
+    let server = Server::start(vec![expired()]).await;
+    let renewing = setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(Renewing::default()));
+    assert_eq!(instances(&renewing).await.unwrap_err().kind, Kind::Auth);
+    assert_eq!(server.requests().len(), 2, "one renewal, one more attempt");
+
+    let server = Server::start(vec![expired()]).await;
+    let lasting = self::setup(&server);
+    assert_eq!(instances(&lasting).await.unwrap_err().kind, Kind::Auth);
+    assert_eq!(server.requests().len(), 1, "the same key would be refused again");
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_sent_and_the_variables_are_named() {
+    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+    let nothing = Arc::new(Environment::new(|_: &str| None));
+    let setup = setup_with(settings(&server.url(), SignatureVersion::Acs3), nothing);
+    let error = instances(&setup).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Auth);
+    assert!(error.detail.contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{error}");
+    assert!(error.advice().contains("alikafka:ListInstance"));
+    assert_eq!((server.requests().len(), setup.recorder.results().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn pages_are_walked_and_a_failed_one_fails_the_list() {
+    let page = |number: usize, topics: usize, total: usize| {
+        let topics: Vec<_> =
+            (0..topics).map(|n| format!(r#"{{"Topic":"t{number}-{n}","PartitionNum":1}}"#)).collect();
+        Answer::json(&format!(
+            r#"{{"Code":200,"CurrentPage":{number},"PageSize":100,"Total":{total},"TopicList":{{"TopicVO":[{}]}}}}"#,
+            topics.join(",")
+        ))
+    };
+    let instance = InstanceId::new("i").unwrap();
+    let server = Server::start(vec![page(1, 100, 130), page(2, 30, 130)]).await;
+    let listing = setup(&server).client.topics(&instance, deadline()).await.unwrap();
+    assert_eq!((listing.value.items.len(), listing.value.complete), (130, true));
+    assert_eq!(listing.anomalies, []);
+    let lines: Vec<_> = server.requests().iter().map(|r| r.line.clone()).collect();
+    assert!(lines[0].contains("CurrentPage=1&InstanceId=i&PageSize=100&"), "{}", lines[0]);
+    assert!(lines[1].contains("CurrentPage=2&"), "{}", lines[1]);
+
+    let server = Server::start(vec![page(1, 100, 130), Answer::status(400, r#"{"Code":"Other"}"#)]).await;
+    let error = setup(&server).client.topics(&instance, deadline()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Business);
+}
+
+#[tokio::test]
+async fn an_answer_about_something_else_is_discarded_and_seen() {
+    let server = Server::start(vec![Answer::json(
+        r#"{"Code":200,"TopicStatus":{"OffsetTable":[{"Topic":"theirs","Partition":0,"MaxOffset":5}]}}"#,
+    )])
+    .await;
+    let setup = setup(&server);
+    let (instance, topic) = (InstanceId::new("i").unwrap(), TopicName::new("ours").unwrap());
+    let error = setup.client.topic_status(&instance, &topic, deadline()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Decode);
+    assert_eq!(setup.recorder.results(), ["decode"]);
+    assert_eq!(*setup.recorder.discarded.lock().unwrap(), [AnomalyKind::Contradiction]);
+}
+
+#[tokio::test]
+async fn no_error_shows_what_identifies_or_signs_the_caller() {
+    let answers = vec![
+        Answer::EchoAsMessage(400, "SignatureDoesNotMatch"),
+        Answer::EchoAsMessage(403, "NoPermission"),
+        Answer::EchoAsMessage(400, "Other"),
+        Answer::EchoAsCode,
+        Answer::EchoAsLocation,
+        Answer::Hang,
+        Answer::HangInBody,
+        Answer::Reset,
+        Answer::Declare(500 * 1024 * 1024),
+        Answer::status(200, "<html></html>"),
+    ];
+    for signature in [SignatureVersion::V1, SignatureVersion::Acs3] {
+        for answer in &answers {
+            let server = Server::start(vec![answer.clone()]).await;
+            let setup = setup_with(settings(&server.url(), signature), inline());
+            let error =
+                setup.client.instances(Instant::now() + Duration::from_millis(450)).await.unwrap_err();
+            let shown = format!("{error} {error:?} {}", error.advice());
+            let request = server.requests().first().cloned();
+            for secret in
+                [ID, SECRET, TOKEN, "Canary", "canary", "Credential=", "Signature=", "StringToSign:"]
+            {
+                assert!(!shown.contains(secret), "{secret} in {shown}");
+            }
+            if let Some(signature) = request.as_ref().and_then(server::Request::signature) {
+                assert!(!shown.contains(&signature), "the signature in {shown}");
+            }
+            assert!(!shown.contains('\n') && !shown.contains('\u{1b}'), "{shown}");
+        }
+    }
+    let unknown = setup_with(settings("https://nowhere.invalid", SignatureVersion::Acs3), inline());
+    let shown = format!("{:?}", unknown.client.instances(Instant::now() + Duration::from_millis(300)).await);
+    assert!(!shown.contains("Canary") && !shown.contains('?'), "{shown}");
+}

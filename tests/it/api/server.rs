@@ -1,0 +1,255 @@
+//! A server that answers by script, one answer after another, and the last one for ever.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep},
+};
+
+/// What is done with a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// These bytes.
+    Bytes(String),
+    /// The connection is reset.
+    Reset,
+    /// Nothing, for ever.
+    Hang,
+    /// Half of the body, then nothing.
+    HangInBody,
+    /// One byte now and then.
+    Drip,
+    /// A body is declared to be this large.
+    Declare(usize),
+    /// A body without an end.
+    Endless,
+    /// An error whose message is the request.
+    EchoAsMessage(u16, &'static str),
+    /// An error whose code and request id are the request.
+    EchoAsCode,
+    /// A redirect to a host and path made of the request's key id.
+    EchoAsLocation,
+}
+
+impl Answer {
+    pub(crate) fn json(body: &str) -> Self {
+        Self::status(200, body)
+    }
+
+    pub(crate) fn status(status: u16, body: &str) -> Self {
+        Self::full(status, &[], body)
+    }
+
+    pub(crate) fn with_header(status: u16, name: &str, value: &str) -> Self {
+        Self::full(status, &[(name, value)], "")
+    }
+
+    pub(crate) fn full(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let length = body.len();
+        Self::Bytes(format!(
+            "HTTP/1.1 {status} Scripted\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+             {headers}\r\n{body}"
+        ))
+    }
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) line: String,
+    headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The signature that the request carried.
+    pub(crate) fn signature(&self) -> Option<String> {
+        let place = self.header("authorization").unwrap_or(&self.body);
+        place.rsplit_once("Signature=").map(|(_, signature)| signature.to_owned())
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    requests: Mutex<Vec<(Instant, Request)>>,
+    sent: AtomicUsize,
+    closed: AtomicBool,
+}
+
+pub(crate) struct Server {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+impl Server {
+    pub(crate) async fn start(script: Vec<Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Seen::default());
+        let shared = Arc::clone(&seen);
+        let script = Arc::new(script);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&shared), Arc::clone(&script)));
+            }
+        });
+        Self { address, seen }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.seen.requests.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
+    }
+
+    /// When each request came.
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        self.seen.requests.lock().unwrap().iter().map(|(at, _)| *at).collect()
+    }
+
+    /// How many bytes of body were taken by the client's side.
+    pub(crate) fn sent(&self) -> usize {
+        self.seen.sent.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the client has closed the connection.
+    pub(crate) async fn until_closed(&self) {
+        let wait = async {
+            while !self.seen.closed.load(Ordering::SeqCst) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("the client closes the connection");
+    }
+}
+
+async fn serve(mut stream: TcpStream, seen: Arc<Seen>, script: Arc<Vec<Answer>>) {
+    while let Some(request) = read(&mut stream).await {
+        let place = {
+            let mut requests = seen.requests.lock().unwrap();
+            requests.push((Instant::now(), request.clone()));
+            requests.len() - 1
+        };
+        let answer = script.get(place).or(script.last()).unwrap();
+        if act(answer, &request, &mut stream, &seen).await.is_err() {
+            break;
+        }
+    }
+    seen.closed.store(true, Ordering::SeqCst);
+}
+
+async fn read(stream: &mut TcpStream) -> Option<Request> {
+    let mut bytes = Vec::new();
+    let head = loop {
+        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            break end;
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let text = String::from_utf8(bytes[..head].to_vec()).ok()?;
+    let mut lines = text.split("\r\n");
+    let line = lines.next()?.to_owned();
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let length: usize =
+        headers.iter().find(|(n, _)| n == "content-length").and_then(|(_, v)| v.parse().ok()).unwrap_or(0);
+    while bytes.len() < head + 4 + length {
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let body = String::from_utf8(bytes[head + 4..head + 4 + length].to_vec()).ok()?;
+    Some(Request { line, headers, body })
+}
+
+async fn act(answer: &Answer, request: &Request, stream: &mut TcpStream, seen: &Seen) -> std::io::Result<()> {
+    let everything = || {
+        let headers: String = request.headers.iter().map(|(n, v)| format!(" {n}: {v}")).collect();
+        format!("{}{headers} {} \\u001b[31m\\n StringToSign: {}", request.line, request.body, request.body)
+            .replace('"', "'")
+    };
+    let echo = |status: u16, body: String| match Answer::status(status, &body) {
+        Answer::Bytes(bytes) => bytes,
+        _ => unreachable!(),
+    };
+    match answer {
+        Answer::Bytes(bytes) => stream.write_all(bytes.as_bytes()).await,
+        Answer::Reset => {
+            #[expect(
+                deprecated,
+                reason = "a linger of zero is how a reset is made, and nothing blocks on it"
+            )]
+            stream.set_linger(Some(Duration::ZERO))?;
+            Err(std::io::ErrorKind::ConnectionReset.into())
+        }
+        Answer::Hang => wait_for_end(stream).await,
+        Answer::HangInBody => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"Code\":").await?;
+            wait_for_end(stream).await
+        }
+        Answer::Drip => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").await?;
+            loop {
+                stream.write_all(b" ").await?;
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Answer::Declare(size) => {
+            stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").as_bytes()).await?;
+            pour(stream, seen).await
+        }
+        Answer::Endless => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await?;
+            pour(stream, seen).await
+        }
+        Answer::EchoAsMessage(status, code) => {
+            let body = format!(r#"{{"Code":"{code}","Message":"{}"}}"#, everything());
+            stream.write_all(echo(*status, body).as_bytes()).await
+        }
+        Answer::EchoAsCode => {
+            let body = format!(r#"{{"Code":"{0}","RequestId":"{0}"}}"#, everything());
+            stream.write_all(echo(400, body).as_bytes()).await
+        }
+        Answer::EchoAsLocation => {
+            let to =
+                format!("https://ltai5tcanarykeyid0001.example/{}", request.signature().unwrap_or_default());
+            let Answer::Bytes(bytes) = Answer::with_header(302, "Location", &to) else { unreachable!() };
+            stream.write_all(bytes.as_bytes()).await
+        }
+    }
+}
+
+async fn wait_for_end(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut rest = [0; 64];
+    while stream.read(&mut rest).await? > 0 {}
+    Err(std::io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Body without end, counted.
+async fn pour(stream: &mut TcpStream, seen: &Seen) -> std::io::Result<()> {
+    let block = vec![b' '; 64 * 1024];
+    loop {
+        stream.write_all(&block).await?;
+        seen.sent.fetch_add(block.len(), Ordering::SeqCst);
+    }
+}
