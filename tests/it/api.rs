@@ -33,22 +33,30 @@ const ID: &str = "LTAI5tCanaryKeyId0001";
 const SECRET: &str = "CanarySecretCanarySecret0002";
 const TOKEN: &str = "CanaryToken/+=0003";
 
+/// What is remembered of an attempt.
+struct Ended {
+    action: Action,
+    result: Result<(), Kind>,
+    is_retry: bool,
+    clock_skew_millis: Option<i64>,
+}
+
 /// Remembers every attempt.
 #[derive(Default)]
 struct Recorder {
-    attempts: Mutex<Vec<(Action, Result<(), Kind>, bool, Option<i64>)>>,
+    attempts: Mutex<Vec<Ended>>,
     discarded: Mutex<Vec<AnomalyKind>>,
 }
 
 impl Observer for Recorder {
     fn attempt(&self, attempt: &Attempt<'_>) {
         assert_eq!(attempt.region.as_str(), "cn-hangzhou");
-        self.attempts.lock().unwrap().push((
-            attempt.action,
-            attempt.result,
-            attempt.is_retry,
-            attempt.clock_skew_millis,
-        ));
+        self.attempts.lock().unwrap().push(Ended {
+            action: attempt.action,
+            result: attempt.result,
+            is_retry: attempt.is_retry,
+            clock_skew_millis: attempt.clock_skew_millis,
+        });
     }
 
     fn discarded(&self, _: Action, anomaly: &Anomaly) {
@@ -58,12 +66,8 @@ impl Observer for Recorder {
 
 impl Recorder {
     fn results(&self) -> Vec<&'static str> {
-        self.attempts
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(_, result, ..)| result.map_or_else(Kind::label, |()| "ok"))
-            .collect()
+        let label = |ended: &Ended| ended.result.map_or_else(Kind::label, |()| "ok");
+        self.attempts.lock().unwrap().iter().map(label).collect()
     }
 }
 
@@ -171,8 +175,9 @@ async fn each_attempt_is_signed_anew_and_a_passing_fault_is_not_seen() {
     let setup = setup(&server);
     assert_eq!(instances(&setup).await, Ok(0));
     assert_eq!(setup.recorder.results(), ["server", "connect", "ok"]);
-    let retries: Vec<_> = setup.recorder.attempts.lock().unwrap().iter().map(|a| a.2).collect();
+    let retries: Vec<_> = setup.recorder.attempts.lock().unwrap().iter().map(|a| a.is_retry).collect();
     assert_eq!(retries, [false, true, true]);
+    assert!(setup.recorder.attempts.lock().unwrap().iter().all(|a| a.action == Action::GetInstanceList));
     let nonces: std::collections::BTreeSet<_> = server
         .requests()
         .iter()
@@ -335,7 +340,7 @@ async fn a_skewed_clock_is_corrected_by_the_date_of_the_refusal() {
         server.requests().iter().map(|r| r.header("x-acs-date").unwrap_or_default().to_owned()).collect();
     assert_eq!(dates, ["2023-11-14T22:13:20Z", "2023-11-14T22:43:20Z"]);
     assert_eq!(recorder.results(), ["clock", "ok"]);
-    assert_eq!(recorder.attempts.lock().unwrap()[0].3, Some(1_800_000));
+    assert_eq!(recorder.attempts.lock().unwrap()[0].clock_skew_millis, Some(1_800_000));
 }
 
 /// Hands out a new key at each forced refresh.
@@ -460,4 +465,53 @@ async fn no_error_shows_what_identifies_or_signs_the_caller() {
     let unknown = setup_with(settings("https://nowhere.invalid", SignatureVersion::Acs3), inline());
     let shown = format!("{:?}", unknown.client.instances(Instant::now() + Duration::from_millis(300)).await);
     assert!(!shown.contains("Canary") && !shown.contains('?'), "{shown}");
+}
+
+#[tokio::test]
+async fn calls_share_a_connection_and_one_that_went_stale_is_not_noticed() {
+    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+    let kept = setup(&server);
+    for _ in 0..10 {
+        assert_eq!(instances(&kept).await, Ok(0));
+    }
+    assert_eq!(server.connections(), 1);
+
+    let server = Server::start(vec![Answer::ThenClose(NO_INSTANCES)]).await;
+    let stale = setup(&server);
+    for _ in 0..10 {
+        assert_eq!(instances(&stale).await, Ok(0));
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    assert_eq!(stale.recorder.results(), ["ok"; 10]);
+}
+
+#[tokio::test]
+async fn the_declared_rate_holds_for_calls_and_retries_alike() {
+    let server = Server::start(vec![Answer::status(503, ""), Answer::json(NO_INSTANCES)]).await;
+    let mut slow = settings(&server.url(), SignatureVersion::Acs3);
+    slow.rates.overrides.insert(Action::GetInstanceList, Rate::new(10.0).unwrap());
+    let setup = setup_with(slow, inline());
+    assert!((setup.client.rate(Action::GetInstanceList).per_second() - 10.0).abs() < 1e-9);
+    let calls = async { tokio::join!(instances(&setup), instances(&setup), instances(&setup)) };
+    let (first, second, third) = calls.await;
+    assert_eq!((first, second, third), (Ok(0), Ok(0), Ok(0)));
+    let times = server.times();
+    assert_eq!(times.len(), 4);
+    assert!(times[3] - times[0] >= Duration::from_millis(280), "{:?}", times[3] - times[0]);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_the_name_of_their_key() {
+    let refusal = |change: fn(&mut Settings)| {
+        let mut settings = settings("https://alikafka.cn-hangzhou.aliyuncs.com", SignatureVersion::Acs3);
+        change(&mut settings);
+        let recorder = Arc::new(Recorder::default());
+        Client::new(settings, inline(), recorder, unix_now, os_entropy).err().map(|error| error.to_string())
+    };
+    let text = refusal(|s| s.ca_file = Some("/nonexistent/ca.pem".into())).unwrap();
+    assert!(text.starts_with("ca_file /nonexistent/ca.pem: "), "{text}");
+    let text = refusal(|s| s.proxy = Proxy::Url("http://user:Canary@ bad".into())).unwrap();
+    assert_eq!(text, "proxy: it is not a URL of a proxy");
+    let text = refusal(|s| s.endpoint = "http://example.com".to_owned()).unwrap();
+    assert_eq!(text, "endpoint: plain http is for loopback only, use https");
 }

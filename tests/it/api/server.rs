@@ -20,6 +20,8 @@ use tokio::{
 pub(crate) enum Answer {
     /// These bytes.
     Bytes(String),
+    /// A good answer with this body; then the connection is closed without a word.
+    ThenClose(&'static str),
     /// The connection is reset.
     Reset,
     /// Nothing, for ever.
@@ -86,6 +88,7 @@ impl Request {
 #[derive(Default)]
 struct Seen {
     requests: Mutex<Vec<(Instant, Request)>>,
+    connections: AtomicUsize,
     sent: AtomicUsize,
     closed: AtomicBool,
 }
@@ -104,6 +107,7 @@ impl Server {
         let script = Arc::new(script);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                shared.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(serve(stream, Arc::clone(&shared), Arc::clone(&script)));
             }
         });
@@ -121,6 +125,10 @@ impl Server {
     /// When each request came.
     pub(crate) fn times(&self) -> Vec<Instant> {
         self.seen.requests.lock().unwrap().iter().map(|(at, _)| *at).collect()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
     }
 
     /// How many bytes of body were taken by the client's side.
@@ -194,6 +202,10 @@ async fn act(answer: &Answer, request: &Request, stream: &mut TcpStream, seen: &
     };
     match answer {
         Answer::Bytes(bytes) => stream.write_all(bytes.as_bytes()).await,
+        Answer::ThenClose(body) => {
+            stream.write_all(echo(200, (*body).to_owned()).as_bytes()).await?;
+            Err(std::io::ErrorKind::ConnectionAborted.into())
+        }
         Answer::Reset => {
             #[expect(
                 deprecated,
