@@ -28,12 +28,10 @@ use super::{
         TopicListAnswer, TopicStatusAnswer,
     },
 };
-use crate::{
-    clock::WallClock,
-    model::{
-        AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, RegionId, Topic,
-        TopicName, TopicStatus,
-    },
+use crate::clock::WallClock;
+use crate::model::{
+    AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, RegionId, Topic, TopicName,
+    TopicStatus,
 };
 
 /// A source of 128 random bits; `None` if the system has none to give.

@@ -152,7 +152,7 @@ impl Transport {
     /// Sends a request and reads the whole answer. Without a time limit of its own.
     pub(super) async fn exchange(&self, signed: &Signed) -> Result<Reply<'static>, Failure> {
         let request = self.request(signed)?;
-        let mut response = self.http.execute(request).await.map_err(network_failure)?;
+        let mut response = self.http.execute(request).await.map_err(|error| self.network_failure(error))?;
         let status = response.status();
         if status.is_redirection() {
             return Err(self.redirect(status, response.headers()));
@@ -163,7 +163,7 @@ impl Transport {
         let declared =
             usize::try_from(declared).ok().filter(|d| *d <= MAX_BODY_BYTES).ok_or_else(too_large)?;
         let mut body = Vec::with_capacity(declared);
-        while let Some(chunk) = response.chunk().await.map_err(network_failure)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.network_failure(error))? {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
                 return Err(too_large());
             }
@@ -209,7 +209,23 @@ impl Transport {
         if let Some(body) = body {
             request = request.body(body);
         }
-        request.build().map_err(network_failure)
+        request.build().map_err(|error| self.network_failure(error))
+    }
+
+    /// The one point at which errors of the HTTP client become ours: their URL is taken off first.
+    fn network_failure(&self, error: reqwest::Error) -> Failure {
+        let error = error.without_url();
+        let mut causes = std::iter::successors(error.source(), |&cause| next_cause(cause));
+        let kind = if error.is_timeout() {
+            Kind::Timeout
+        } else if error.is_dns() {
+            Kind::Dns
+        } else if causes.any(|cause| cause.is::<rustls::Error>()) {
+            Kind::Tls
+        } else {
+            Kind::Connect
+        };
+        Failure::new(kind, format!("{}: {}", self.host, root_cause(&error)))
     }
 
     /// Names the target's host and nothing else of it.
@@ -239,22 +255,6 @@ fn checked_endpoint(endpoint: &str) -> Result<Url, BuildError> {
         "http" => fail("plain http is for loopback only, use https"),
         _ => fail("it is neither https nor http"),
     }
-}
-
-/// The one point at which errors of the HTTP client become ours: their URL is taken off first.
-fn network_failure(error: reqwest::Error) -> Failure {
-    let error = error.without_url();
-    let causes = || std::iter::successors(error.source(), |&cause| next_cause(cause));
-    let kind = if error.is_timeout() {
-        Kind::Timeout
-    } else if error.is_dns() {
-        Kind::Dns
-    } else if causes().any(|cause| cause.is::<rustls::Error>()) {
-        Kind::Tls
-    } else {
-        Kind::Connect
-    };
-    Failure::new(kind, root_cause(&error))
 }
 
 /// The innermost cause in its own words; the layers above it only say that something below failed.

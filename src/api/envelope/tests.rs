@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
-use super::*;
-use crate::api::wire::{InstanceListAnswer, ProgressAnswer};
+use super::{
+    super::wire::{InstanceListAnswer, ProgressAnswer},
+    *,
+};
 
 fn reply(status: u16, body: impl Into<Vec<u8>>) -> Reply<'static> {
     Reply { status, content_type: None, retry_after: None, date_millis: None, body: Cow::Owned(body.into()) }

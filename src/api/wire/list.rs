@@ -252,8 +252,10 @@ impl<'de, T: Item<'de>> Deserialize<'de> for List<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::api::wire::scalar::{Int, Scalar};
+    use super::{
+        super::scalar::{Int, Scalar},
+        *,
+    };
 
     #[derive(Debug, Default, PartialEq)]
     struct Partition {

@@ -1,17 +1,17 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::*;
-use crate::{
-    api::{
+use super::{
+    super::{
         Kind,
         envelope::{self, Failure, Reply},
     },
-    model::{
-        AnomalyKind::{Contradiction, Duplicate, Negative, Range, Type},
-        Cleanup, GroupId, GroupProgress, GroupState, Instance, InstanceState, Listing, Observed, RegionId,
-        Storage, Topic, TopicName, TopicStatus,
-    },
+    *,
+};
+use crate::model::{
+    AnomalyKind::{Contradiction, Duplicate, Negative, Range, Type},
+    Cleanup, GroupId, GroupProgress, GroupState, Instance, InstanceState, Listing, Observed, RegionId,
+    Storage, Topic, TopicName, TopicStatus,
 };
 
 macro_rules! fixture {
