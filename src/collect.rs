@@ -92,9 +92,12 @@ pub struct Account<C> {
     pub with_topics: bool,
     /// Calls a second that the budget of an action allows, for sizing and for the plan's log line.
     pub rate: Rate,
-    /// Makes the client of a region.
-    pub connect: Arc<dyn Fn(&RegionId) -> C + Send + Sync>,
+    /// Makes the client of a region; a text says why that cannot be.
+    pub connect: Connect<C>,
 }
+
+/// Makes the client of a region.
+pub type Connect<C> = Arc<dyn Fn(&RegionId) -> Result<C, String> + Send + Sync>;
 
 /// Calls a second that an action is allowed.
 pub type Rate = Arc<dyn Fn(Action) -> f64 + Send + Sync>;

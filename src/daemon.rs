@@ -3,21 +3,18 @@
 //! Owns: which part is handed what, and that the process ends when one of its loops dies. Refuses:
 //! arithmetic, parsing, and decisions: a choice that is made here belongs into one of the parts.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
-use tokio::{
-    net::TcpListener,
-    task::JoinSet,
-    time::{Duration, Instant, sleep_until},
-};
+use secrecy::ExposeSecret;
+use tokio::{net::TcpListener, task::JoinSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, Client, credentials},
+    api::{self, Action, Client, ProvideCredentials, SignatureVersion, credentials},
     clock,
     collect::{self, Sequence, Shared, Timing},
     config::{self, Config},
-    exposition::{self, Own, Page, Renderer},
+    exposition::{self, Own, Renderer, own, publisher},
     health::Health,
     model::RegionId,
     snapshot::Store,
@@ -30,18 +27,231 @@ mod shown;
 use counting::Counting;
 use shown::Shown;
 
-/// The region whose endpoint is asked which regions hold instances. Any does; this is the oldest one.
+/// The region whose endpoint is asked which regions hold instances; the endpoint of any would do.
 const HOME_REGION: &str = "cn-hangzhou";
-/// A page is rendered at most this often, and never for more than a twentieth of the time.
-const RENDER_EVERY: Duration = Duration::from_millis(50);
+/// Connecting, TLS included, is given this much of the time that a whole call may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the daemon ended by itself.
+/// How the pages are served.
+#[derive(Debug, Clone)]
+pub struct WebOptions {
+    /// The path of the metrics page.
+    pub telemetry_path: String,
+    /// What one client may ask of the server.
+    pub limits: web::Limits,
+}
+
+/// Why the daemon ended although nobody asked it to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A part could not be made from the configuration.
-    #[error("{0}")]
+    /// A part cannot be made from the configuration.
+    #[error("cannot start: {0}")]
     Setup(String),
     /// A loop that must not end has ended.
     #[error("{0}")]
-    Dead(String),
+    Died(String),
+}
+
+/// Runs the daemon until the shutdown: collects on its own clocks and serves what is known.
+///
+/// # Errors
+/// [`RunError`] if a part cannot be made, or as soon as a loop dies, rather than serving data that nobody
+/// refreshes.
+pub async fn run(
+    config: Config,
+    options: WebOptions,
+    listeners: Vec<TcpListener>,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    api::install_crypto_provider();
+    let own = Arc::new(Own::new(&own_options(&config)).map_err(|e| RunError::Setup(e.to_string()))?);
+    own.config_loaded(Some(clock::unix_now()));
+    let (store, health) = (Arc::new(Store::default()), Health::default());
+    let shown = Arc::new(Shown::new(Arc::clone(&own)));
+    let counting = Counting(own);
+    let app = web::App {
+        pages: Arc::clone(&shown) as Arc<dyn web::Pages>,
+        observer: Arc::new(counting.clone()),
+        health: health.clone(),
+        telemetry_path: options.telemetry_path,
+        limits: options.limits,
+    };
+    let shared = Shared {
+        store: Arc::clone(&store),
+        health,
+        reporter: Arc::new(counting.clone()),
+        clock: clock::unix_now,
+        sequence: Arc::new(Sequence::default()),
+    };
+
+    let mut parts: Vec<Part> = vec![Box::pin(died(web::serve(listeners, app, shutdown.clone())))];
+    let renderer = Renderer::new(page_options(&config.metrics));
+    let show = move |page, snapshot| shown.show(page, snapshot);
+    parts.push(Box::pin(died(publisher::run(store, renderer, show, shutdown.clone()))));
+    for account in &config.accounts {
+        let account = collected(account, &config, &counting)?;
+        parts.push(Box::pin(died(collect::run(account, shared.clone(), shutdown.clone()))));
+    }
+    join(parts, &shutdown).await
+}
+
+/// A part of the daemon: it runs until the shutdown.
+type Part = Pin<Box<dyn Future<Output = Result<(), RunError>> + Send>>;
+
+async fn died<E: std::fmt::Display>(part: impl Future<Output = Result<(), E>>) -> Result<(), RunError> {
+    part.await.map_err(|error| RunError::Died(error.to_string()))
+}
+
+/// Runs all parts; the first that fails, panics, or ends before the shutdown ends them all.
+async fn join(parts: Vec<Part>, shutdown: &CancellationToken) -> Result<(), RunError> {
+    let mut tasks = JoinSet::new();
+    for part in parts {
+        tasks.spawn(part);
+    }
+    while let Some(ended) = tasks.join_next().await {
+        let result =
+            ended.unwrap_or_else(|error| Err(RunError::Died(format!("a part of the daemon: {error}"))));
+        if result.is_err() || !shutdown.is_cancelled() {
+            result?;
+            return Err(RunError::Died(
+                "a part of the daemon has ended by itself, please report this".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn collected(
+    account: &config::Account,
+    config: &Config,
+    counting: &Counting,
+) -> Result<collect::Account<Client>, RunError> {
+    let setup = |error: &dyn std::fmt::Display| RunError::Setup(error.to_string());
+    let home = RegionId::new(HOME_REGION).map_err(|e| setup(&e))?;
+    let source = account.clone();
+    let rates = rates(&account.rates)?;
+    let keys = provider(&account.credentials).map_err(|e| setup(&e))?;
+    let observer: Arc<dyn api::Observer> = Arc::new(counting.clone());
+    let request_timeout = config.request_timeout;
+    let client_rates = rates.clone();
+    let connect = move |region: &RegionId| {
+        let settings = api::Settings {
+            account: source.name.clone(),
+            region: region.clone(),
+            endpoint: source.endpoint.url(region),
+            signature: match source.signature {
+                config::Signature::Acs3 => SignatureVersion::Acs3,
+                config::Signature::V1 => SignatureVersion::V1,
+            },
+            request_timeout,
+            connect_timeout: CONNECT_TIMEOUT.min(request_timeout),
+            rates: client_rates.clone(),
+            proxy: match &source.proxy {
+                config::Proxy::None => api::Proxy::None,
+                config::Proxy::Environment => api::Proxy::Environment,
+                config::Proxy::Url { url, .. } => api::Proxy::Url(url.expose_secret().to_owned().into()),
+            },
+            ca_file: None,
+        };
+        Client::new(settings, Arc::clone(&keys), Arc::clone(&observer), clock::unix_now, api::os_entropy)
+            .map_err(|error| error.to_string())
+    };
+    // What no client can be made of is found out now, not when the first region is found.
+    connect(&home).map_err(RunError::Setup)?;
+    let config::Intervals {
+        discovery,
+        poll,
+        topic_poll,
+        stale_after,
+        topic_stale_after,
+        discovery_stale_after,
+    } = config.intervals;
+    Ok(collect::Account {
+        name: account.name.clone(),
+        regions: match &account.regions {
+            config::Regions::Auto => collect::Regions::Found { home },
+            config::Regions::List(regions) => collect::Regions::Fixed(regions.clone()),
+        },
+        filters: account.filters.clone(),
+        timing: Timing {
+            discovery,
+            poll,
+            topic_poll,
+            stale_after,
+            topic_stale_after,
+            discovery_stale_after,
+            request_timeout,
+        },
+        with_topics: config.metrics.granularity != config::Granularity::Group,
+        rate: Arc::new(move |action| rates.of(action).per_second()),
+        connect: Arc::new(connect),
+    })
+}
+
+fn rates(rates: &config::RequestRates) -> Result<api::Rates, RunError> {
+    let rate = |action: Action| {
+        let per_second = rates.of(action.name());
+        let refused =
+            || RunError::Setup(format!("{per_second} calls a second of {} cannot be kept", action.name()));
+        Ok((action, api::Rate::new(per_second).ok_or_else(refused)?))
+    };
+    let overrides: BTreeMap<Action, api::Rate> =
+        Action::ALL.into_iter().map(rate).collect::<Result<_, _>>()?;
+    let (_, default) = rate(Action::GetInstanceList)?;
+    Ok(api::Rates { default, overrides })
+}
+
+fn provider(
+    source: &config::Credentials,
+) -> Result<Arc<dyn ProvideCredentials>, credentials::CredentialsError> {
+    Ok(match source {
+        config::Credentials::Environment => {
+            Arc::new(credentials::Environment::new(|name: &str| std::env::var(name).ok()))
+        }
+        config::Credentials::Inline(key) => {
+            let token = key.security_token.as_ref().map(ExposeSecret::expose_secret);
+            let key =
+                credentials::Credentials::new(key.id.expose_secret(), key.secret.expose_secret(), token)?;
+            Arc::new(credentials::Inline::new(key))
+        }
+        config::Credentials::Files(files) => Arc::new(credentials::Files::new(credentials::Paths {
+            access_key_id: files.id.clone(),
+            access_key_secret: files.secret.clone(),
+            security_token: files.security_token.clone(),
+        })),
+    })
+}
+
+fn naming(naming: config::Naming) -> exposition::Naming {
+    match naming {
+        config::Naming::Native => exposition::Naming::Native,
+        config::Naming::KafkaExporter => exposition::Naming::KafkaExporter,
+    }
+}
+
+fn own_options(config: &Config) -> own::Options {
+    own::Options {
+        naming: naming(config.metrics.naming),
+        constant_labels: config.metrics.labels.clone(),
+        accounts_are_named: config.accounts.iter().any(|a| a.name.is_some()),
+        build: own::Build {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: option_env!("ALIKAFKA_EXPORTER_REVISION").unwrap_or("unknown"),
+            rustversion: env!("ALIKAFKA_EXPORTER_RUSTC"),
+        },
+    }
+}
+
+fn page_options(metrics: &config::Metrics) -> exposition::Options {
+    exposition::Options {
+        granularity: match metrics.granularity {
+            config::Granularity::Partition => exposition::Granularity::Partition,
+            config::Granularity::Topic => exposition::Granularity::Topic,
+            config::Granularity::Group => exposition::Granularity::Group,
+        },
+        naming: naming(metrics.naming),
+        max_series: metrics.max_series,
+        constant_labels: metrics.labels.clone(),
+        instance_tags: metrics.instance_tags.clone(),
+    }
 }

@@ -10,6 +10,7 @@ pub mod catalog;
 mod draw;
 pub mod own;
 pub mod page;
+pub mod publisher;
 pub mod render;
 mod text;
 

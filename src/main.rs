@@ -13,6 +13,7 @@ use alikafka_exporter::{
     WebOptions, clock,
     config::{self, Config},
     logging,
+    web::Limits,
 };
 use cli::{Args, Command, Ended};
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,7 +70,7 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
         let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
         tracing::info!(address, path = args.telemetry_path, "listening");
     }
-    let web = WebOptions { telemetry_path: args.telemetry_path };
+    let web = WebOptions { telemetry_path: args.telemetry_path, limits: Limits::default() };
     match alikafka_exporter::run(config, web, listeners, shutdown).await {
         Ok(()) => {
             tracing::info!("stopped");

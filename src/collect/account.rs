@@ -32,26 +32,32 @@ pub enum Regions {
     },
 }
 
-/// A loop has ended that should not have: what it knew would be served as if it were new.
+/// Why the loops of an account ended before the shutdown.
 #[derive(Debug, thiserror::Error)]
-#[error("the loop of {0} ended unexpectedly; refusing to serve data that nobody refreshes")]
-pub struct DeadLoop(pub String);
+pub enum Ended {
+    /// A loop died: what it knew would be served as if it were new.
+    #[error("the loop of {0} has died; refusing to serve data that nobody refreshes, please report this")]
+    Dead(String),
+    /// A client cannot be made.
+    #[error("no client for {0}: {1}")]
+    Client(String, String),
+}
 
 /// Runs the loops of one account until the shutdown.
 ///
 /// # Errors
-/// [`DeadLoop`] as soon as one of them ends before that.
+/// [`Ended`] as soon as one of them ends before that or cannot begin.
 pub async fn run<C: Cloud>(
     account: Account<C>,
     shared: Shared,
     shutdown: CancellationToken,
-) -> Result<(), DeadLoop> {
+) -> Result<(), Ended> {
     let mut loops = Loops { account, shared, tasks: JoinSet::new(), running: BTreeMap::new(), shutdown };
     match loops.account.regions.clone() {
         Regions::Fixed(regions) => {
             let looked_at = regions.into_iter().filter(|r| loops.account.filters.allow_region(r));
             for region in looked_at.collect::<Vec<_>>() {
-                loops.start(region);
+                loops.start(region)?;
             }
             loops.watch(None).await
         }
@@ -68,9 +74,10 @@ struct Loops<C> {
 }
 
 impl<C: Cloud> Loops<C> {
-    fn start(&mut self, region: RegionId) {
+    fn start(&mut self, region: RegionId) -> Result<(), Ended> {
         let token = self.shutdown.child_token();
-        let looped = Loop::new(&self.account, region.clone(), self.shared.clone());
+        let cloud = self.connect(&region)?;
+        let looped = Loop::new(&self.account, region.clone(), cloud, self.shared.clone());
         // Known before its first beat, so that the process is not ready in between.
         self.shared.health.beat(&loop_name(self.account.name.as_ref(), &region));
         self.running.insert(region.clone(), token.clone());
@@ -78,10 +85,15 @@ impl<C: Cloud> Loops<C> {
             looped.run(token).await;
             region
         });
+        Ok(())
+    }
+
+    fn connect(&self, region: &RegionId) -> Result<C, Ended> {
+        (self.account.connect)(region).map_err(|why| Ended::Client(region.to_string(), why))
     }
 
     /// Waits until a moment, or for ever; hears the shutdown, and loops that end.
-    async fn watch(&mut self, until: Option<Instant>) -> Result<(), DeadLoop> {
+    async fn watch(&mut self, until: Option<Instant>) -> Result<(), Ended> {
         let shutdown = self.shutdown.clone();
         loop {
             let moment = async {
@@ -98,8 +110,8 @@ impl<C: Cloud> Loops<C> {
                 }
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok(region) if !self.running.contains_key(&region) => self.forget(&region),
-                    Ok(region) => return Err(DeadLoop(region.to_string())),
-                    Err(_) => return Err(DeadLoop("a region".to_owned())),
+                    Ok(region) => return Err(Ended::Dead(region.to_string())),
+                    Err(_) => return Err(Ended::Dead("a region".to_owned())),
                 },
                 () = moment => return Ok(()),
             }
@@ -113,8 +125,8 @@ impl<C: Cloud> Loops<C> {
         self.shared.reporter.region_ended(account, region);
     }
 
-    async fn find(&mut self, home: RegionId) -> Result<(), DeadLoop> {
-        let cloud = (self.account.connect)(&home);
+    async fn find(&mut self, home: RegionId) -> Result<(), Ended> {
+        let cloud = self.connect(&home)?;
         let timing = self.account.timing;
         let name = format!("{} (regions: auto)", loop_name(self.account.name.as_ref(), &home));
         let key = |kind: Kind| Key {
@@ -137,7 +149,7 @@ impl<C: Cloud> Loops<C> {
             let mut wait = timing.interval(Action::GetAllInstanceIdList);
             let lines = match answer {
                 Ok(seen) => {
-                    self.settle(seen, &mut doubted);
+                    self.settle(seen, &mut doubted)?;
                     failures.ended(&(), Instant::now()).into_iter().collect()
                 }
                 Err(error) => {
@@ -157,7 +169,7 @@ impl<C: Cloud> Loops<C> {
     }
 
     /// Starts the loops of regions that were found and stops those of regions that were told gone.
-    fn settle(&mut self, seen: Observed<Listing<RegionId>>, doubted: &mut bool) {
+    fn settle(&mut self, seen: Observed<Listing<RegionId>>, doubted: &mut bool) -> Result<(), Ended> {
         for anomaly in &seen.anomalies {
             self.shared.reporter.anomaly(anomaly.kind);
         }
@@ -168,12 +180,12 @@ impl<C: Cloud> Loops<C> {
         if *doubted {
             self.shared.reporter.anomaly(AnomalyKind::EmptyList);
             tracing::warn!("no region holds instances any more, says one answer; asking again");
-            return;
+            return Ok(());
         }
         for region in &found {
             if !self.running.contains_key(region) {
                 tracing::info!(%region, "region holds instances");
-                self.start(region.clone());
+                self.start(region.clone())?;
             }
         }
         let gone: Vec<RegionId> =
@@ -184,5 +196,6 @@ impl<C: Cloud> Loops<C> {
                 token.cancel();
             }
         }
+        Ok(())
     }
 }

@@ -55,7 +55,7 @@ pub(super) struct Loop<C> {
 }
 
 impl<C: Cloud> Loop<C> {
-    pub(super) fn new(account: &Account<C>, region: RegionId, shared: Shared) -> Self {
+    pub(super) fn new(account: &Account<C>, region: RegionId, cloud: C, shared: Shared) -> Self {
         let now = Instant::now();
         let timing = account.timing;
         let rate = Arc::clone(&account.rate);
@@ -67,7 +67,7 @@ impl<C: Cloud> Loop<C> {
             poll: timing.poll,
             // Short bounds, as in tests, are looked at more often.
             tick: TICK.min(timing.stale_after / 10).max(Duration::from_millis(10)),
-            cloud: Arc::new((account.connect)(&region)),
+            cloud: Arc::new(cloud),
             fleet: Fleet::new(
                 account.name.clone(),
                 region.clone(),

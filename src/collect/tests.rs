@@ -204,7 +204,7 @@ struct Running {
     health: Health,
     counts: Arc<Counts>,
     shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<Result<(), super::account::DeadLoop>>,
+    task: tokio::task::JoinHandle<Result<(), super::account::Ended>>,
 }
 
 impl Running {
@@ -220,7 +220,7 @@ impl Running {
             timing: timing(),
             with_topics: true,
             rate: Arc::new(|_| 20.0),
-            connect: Arc::new(move |_| clouds.clone()),
+            connect: Arc::new(move |_| Ok(clouds.clone())),
         };
         let shared = Shared {
             store: Arc::clone(&store),

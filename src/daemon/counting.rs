@@ -1,0 +1,75 @@
+//! Joins what the parts report to the metrics that count it.
+
+use std::sync::Arc;
+
+use tokio::time::Duration;
+
+use crate::{
+    api::{self, Action, Attempt, Kind},
+    collect,
+    exposition::Own,
+    model::{AccountName, Anomaly, AnomalyKind, RegionId},
+    web,
+};
+
+/// Counts in the exporter's own metrics.
+#[derive(Clone)]
+pub(super) struct Counting(pub(super) Arc<Own>);
+
+impl api::Observer for Counting {
+    fn attempt(&self, attempt: &Attempt<'_>) {
+        let Attempt { account, region, action, .. } = *attempt;
+        let result = attempt.result.map_or_else(Kind::label, |()| "ok");
+        self.0.api_request(account, region, action.name(), result, attempt.duration);
+        if attempt.is_retry {
+            self.0.api_retry(account, region, action.name());
+        }
+        if let Some(skew) = attempt.clock_skew_millis {
+            self.0.clock_skew(account, skew as f64 / 1000.0);
+        }
+    }
+
+    fn discarded(&self, _: Action, anomaly: &Anomaly) {
+        self.0.anomaly(anomaly.kind);
+    }
+}
+
+impl collect::Reporter for Counting {
+    fn anomaly(&self, kind: AnomalyKind) {
+        self.0.anomaly(kind);
+    }
+
+    fn lateness(&self, account: Option<&AccountName>, region: &RegionId, lateness: Duration) {
+        self.0.poll_lateness(account, region, lateness);
+    }
+
+    fn demand(
+        &self,
+        account: Option<&AccountName>,
+        region: &RegionId,
+        action: Action,
+        needs: f64,
+        allowed: f64,
+    ) {
+        self.0.api_demand(account, region, action.name(), needs);
+        self.0.api_budget(account, region, action.name(), allowed);
+    }
+
+    fn region_ended(&self, account: Option<&AccountName>, region: &RegionId) {
+        self.0.forget_region(account, region);
+    }
+}
+
+impl web::HttpObserver for Counting {
+    fn request(&self, path: &'static str, code: u16, took: Duration) {
+        self.0.http_request(path, code, took);
+    }
+
+    fn rejected(&self, reason: &'static str) {
+        self.0.http_rejected(reason);
+    }
+
+    fn connections(&self, open: usize) {
+        self.0.http_connections(open);
+    }
+}
