@@ -12,7 +12,7 @@ use std::{
 };
 
 use alikafka_exporter::{
-    config::{Account, Config},
+    config::{Account, Config, Intervals},
     logging::Format,
     model::AccountName,
 };
@@ -165,14 +165,26 @@ pub(crate) fn summary(config: &Config) -> String {
 
 /// Logs what is about to run, for whoever reads the log of a run that went wrong.
 pub(crate) fn announce(config: &Config) {
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "starting");
+    let Intervals { discovery, poll, topic_poll, stale_after, .. } = config.intervals;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        revision = option_env!("ALIKAFKA_EXPORTER_REVISION").unwrap_or("unknown"),
+        accounts = config.accounts.len(),
+        discovery_interval = ?discovery,
+        poll_interval = ?poll,
+        topic_poll_interval = ?topic_poll,
+        ?stale_after,
+        "starting; each region tells what a pass costs when its first one has ended"
+    );
     for account in &config.accounts {
         tracing::info!(
             account = account.name.as_ref().map(AccountName::as_str),
             regions = %account.regions,
             credentials = account.credentials.name(),
+            signature = ?account.signature,
             proxy = ?account.proxy,
-            "account"
+            requests_per_second = %account.rates,
+            "account configured"
         );
     }
     if rustix::process::geteuid().is_root() {

@@ -1,6 +1,9 @@
 //! What belongs to one account: its own keys over those of the top level.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use regex::Regex;
 use secrecy::SecretString;
@@ -30,6 +33,13 @@ impl RequestRates {
     #[must_use]
     pub fn of(&self, action: &str) -> f64 {
         self.special.get(action).copied().unwrap_or(self.default)
+    }
+}
+
+impl fmt::Display for RequestRates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.default)?;
+        self.special.iter().try_for_each(|(action, rate)| write!(f, ", {action} {rate}"))
     }
 }
 
