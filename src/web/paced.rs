@@ -140,8 +140,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
         ready!(self.in_time(cx, polled))?;
         if self.progress.flushed() {
             self.write_deadline = None;
-            // hyper may have polled for the next request already, when the answer was still on its way.
-            self.overdue(cx);
         }
         Poll::Ready(Ok(()))
     }

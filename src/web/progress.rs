@@ -113,11 +113,9 @@ impl Progress {
     /// The request has arrived; its answer begins.
     pub(super) fn begin_answer(&self, path: &'static str, code: u16, begun: Instant) {
         let mut state = self.state();
-        // hyper may take a pipelined request before the kernel has taken the end of the answer before it.
-        let before = state.answering.replace(Answering { path, code, begun, body_ended: false });
+        // hyper takes no further request before the answer to this one has been handed over.
+        state.answering = Some(Answering { path, code, begun, body_ended: false });
         state.phase = Phase::Answering;
-        drop(state);
-        self.report(before.as_ref());
     }
 
     /// hyper has the whole answer.

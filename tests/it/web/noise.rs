@@ -113,13 +113,13 @@ async fn want_of_file_descriptors_is_survived_counted_and_logged_once() {
     };
     let address: SocketAddr = value("address").await.parse().unwrap();
 
+    let connect = async || timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().unwrap();
     let mut crowd = Vec::new();
     for _ in 0..200 {
-        crowd.push(TcpStream::connect(address).await.unwrap());
+        crowd.push(connect().await);
     }
     let scrape = async || {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let mut client = Client { stream, left: Vec::new() };
+        let mut client = Client { stream: connect().await, left: Vec::new() };
         assert_eq!(client.get("/metrics").await.status, 200);
     };
     // Those who wait without a request give way, and are not needed any more at all after they have left.
