@@ -181,7 +181,7 @@ pub(crate) fn announce(config: &Config) {
             account = account.name.as_ref().map(AccountName::as_str),
             regions = %account.regions,
             credentials = account.credentials.name(),
-            signature = ?account.signature,
+            signature = %account.signature,
             proxy = ?account.proxy,
             requests_per_second = %account.rates,
             "account configured"

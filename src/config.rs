@@ -89,6 +89,15 @@ pub enum Signature {
     V1,
 }
 
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Acs3 => "acs3",
+            Self::V1 => "v1",
+        })
+    }
+}
+
 /// How often things are asked, and for how long answers count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
