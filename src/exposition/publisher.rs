@@ -10,9 +10,11 @@ use crate::snapshot::{Snapshot, Store};
 
 /// Between two pages, at least.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
-/// The pause is this many times what the page has cost, so that rendering takes a twentieth of one core
-/// at most.
+/// The pause is this many times what the page has cost, so that rendering takes a twentieth of one core,
+/// unless that would make pages old.
 const PAUSE_TO_COST: u32 = 19;
+/// Between two pages, at most, while something changes.
+const MOST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The renderer has died. A page that nobody renews must not be served.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +45,7 @@ pub async fn run(
         let (back, page) = rendering.await.map_err(|_| Died)?;
         renderer = back;
         show(page, snapshot);
-        if until_shutdown(LEAST_PAUSE.max(begun.elapsed() * PAUSE_TO_COST)).await.is_none() {
+        if until_shutdown((begun.elapsed() * PAUSE_TO_COST).clamp(LEAST_PAUSE, MOST_PAUSE)).await.is_none() {
             break;
         }
     }

@@ -2,7 +2,6 @@
 
 mod api;
 mod assets;
-mod collect;
 mod config;
 mod deps;
 mod exposition;

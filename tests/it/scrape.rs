@@ -1,1 +1,232 @@
-//! Stub: filled by its own change.
+//! What a scrape shows is the truth of the simulated cloud: every number that of the moment of its
+//! answer, every series there and no other, and no call more than the budget allows.
+#![cfg(test)]
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use alikafka_exporter::{WebOptions, config, run, web::Limits};
+use alikafka_simulator::{
+    AccessKey, Behaviour, Churn, ClockMode, GroupTruth, Last, ObjectKey, Options, Simulator, WorldOptions,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+mod page;
+mod truth;
+
+use page::Page;
+
+/// A daemon over a simulator, both in this process.
+struct Pair {
+    cloud: Simulator,
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    daemon: tokio::task::JoinHandle<Result<(), alikafka_exporter::RunError>>,
+}
+
+impl Pair {
+    /// `settings` are further lines of the configuration.
+    async fn start(options: Options, settings: &str) -> Self {
+        let key = options.behaviour.keys.first().cloned().unwrap();
+        let cloud = Simulator::start(options).await.unwrap();
+        let yaml = format!(
+            "endpoint: {}\ncredentials: {{access_key_id: {}, access_key_secret: {}}}\n{settings}",
+            cloud.url(),
+            key.id,
+            key.secret
+        );
+        let config = config::parse(Some(("test.yml", &yaml)), &BTreeMap::new()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let web = WebOptions { telemetry_path: "/metrics".to_owned(), limits: Limits::default() };
+        let daemon = tokio::spawn(run(config, web, vec![listener], shutdown.clone()));
+        Self { cloud, address, shutdown, daemon }
+    }
+
+    async fn page(&self) -> Page {
+        Page::parse(&get(self.address, "/metrics").await)
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.daemon.await.unwrap().unwrap();
+        self.cloud.shutdown().await;
+    }
+}
+
+/// The body of an answer.
+async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// A world that has one of everything: churn, strange names, offsets that an f64 cannot hold.
+fn varied(seed: u64) -> Options {
+    Options {
+        clock: ClockMode::Manual,
+        world: WorldOptions {
+            seed,
+            regions: vec!["cn-hangzhou".to_owned(), "eu-central-1".to_owned()],
+            topics_per_instance: 8,
+            groups_per_instance: 10,
+            churn: Churn { topics_per_hour: 120, groups_per_hour: 120 },
+            serverless_every: 2,
+            local_every: 3,
+            strange_names: true,
+            big_offsets: true,
+            ..WorldOptions::default()
+        },
+        behaviour: Behaviour {
+            keys: vec![AccessKey::new("LTAI5tScrapeTestKey", "scrape-test-secret")],
+            ..Behaviour::default()
+        },
+        ..Options::default()
+    }
+}
+
+const FAST: &str = "regions: auto\npoll_interval: 400ms\ndiscovery_interval: 600ms\nstale_after: 10s\n";
+
+/// Waits until the page says what the world is, and no more; the difference, if it never does.
+async fn settle(pair: &Pair) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        // The world stands still while this waits, but for the ticks of churn that `advance` makes.
+        let difference = truth::expected(&pair.cloud.truth()).difference(&pair.page().await);
+        if difference.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{} series differ:\n{}", difference.len(), difference.join("\n"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_number_is_that_of_its_answer_and_every_series_is_there_and_no_other() {
+    let pair = Pair::start(varied(7), &format!("{FAST}requests_per_second: 400\n")).await;
+    let mut answers = Answers::default();
+    for step in 0..12u64 {
+        settle(&pair).await;
+        answers.note(&pair.cloud);
+        pair.cloud.advance(Duration::from_secs(5 + step * step * 7));
+        // While new values come in, each group shows one of its answers, whole, and never an older one
+        // than it showed before.
+        for _ in 0..12 {
+            let page = pair.page().await;
+            answers.note(&pair.cloud);
+            answers.check(&page);
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+    settle(&pair).await;
+    assert!(answers.compared > 1000, "only {} values were compared on the way", answers.compared);
+    assert!(answers.moved > 100, "only {} new answers were seen on the way", answers.moved);
+    pair.stop().await;
+}
+
+/// The answers that groups got.
+#[derive(Default)]
+struct Answers {
+    of_group: BTreeMap<ObjectKey, OfGroup>,
+    compared: usize,
+    moved: usize,
+}
+
+#[derive(Default)]
+struct OfGroup {
+    answers: Vec<Last<GroupTruth>>,
+    /// The one that was shown last.
+    shown: usize,
+}
+
+impl Answers {
+    /// Is called more often than groups are polled, so it misses none.
+    fn note(&mut self, cloud: &Simulator) {
+        for (key, last) in cloud.served().groups {
+            let answers = &mut self.of_group.entry(key).or_default().answers;
+            if answers.last().is_none_or(|before| before.times != last.times) {
+                answers.push(last);
+            }
+        }
+    }
+
+    fn check(&mut self, page: &Page) {
+        for ((region, instance, group), OfGroup { answers, shown: shown_before }) in &mut self.of_group {
+            let shown = page.of_group(region, instance, group);
+            // The list may have told the group gone since.
+            if shown.is_empty() {
+                continue;
+            }
+            self.compared += shown.len();
+            let differences = answers[*shown_before..].iter().map(|answer| {
+                let mut expected = Page::default();
+                truth::group(&mut expected, region, instance, group, &answer.truth);
+                expected.difference(&shown)
+            });
+            let differences: Vec<_> = differences.collect();
+            match differences.iter().position(Vec::is_empty) {
+                Some(later) => {
+                    *shown_before += later;
+                    self.moved += later;
+                }
+                None => panic!(
+                    "{group:?} shows none of its answers; the last differs by {:?}",
+                    differences.last()
+                ),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_second_has_more_calls_than_the_budget() {
+    let mut options = varied(3);
+    options.world.instances_per_region = 3;
+    options.behaviour.page_size_max = 3;
+    let settings = "regions: [cn-hangzhou]\npoll_interval: 2s\ndiscovery_interval: 1s\nrequests_per_second: 25\n\
+                    request_rates: {GetTopicList: 5, GetTopicStatus: 10}\n";
+    let pair = Pair::start(options, settings).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let most = pair.cloud.with_ledger(|ledger| ledger.max_in_window(Duration::from_secs(1)));
+    assert!(most.len() >= 5, "{most:?}");
+    for ((_, action), most) in &most {
+        let allowed = match action.as_str() {
+            "GetTopicList" => 5,
+            "GetTopicStatus" => 10,
+            _ => 25,
+        };
+        assert!(*most <= allowed, "{action}: {most} calls in one second");
+    }
+    let most = |action: &str| most[&("cn-hangzhou".to_owned(), action.to_owned())];
+    assert!(
+        most("GetTopicStatus") >= 9 && most("GetTopicList") >= 4,
+        "the budget is used where it is needed"
+    );
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_signatures_see_the_same_world_and_neither_puts_anything_secret_in_a_url() {
+    for signature in ["acs3", "v1"] {
+        let settings = format!("{FAST}requests_per_second: 400\nsignature: {signature}\n");
+        let pair = Pair::start(varied(11), &settings).await;
+        settle(&pair).await;
+        let calls: Vec<_> = pair.cloud.with_ledger(|l| l.entries().cloned().collect());
+        assert!(calls.len() > 50);
+        for call in calls {
+            assert_eq!(call.method, "POST");
+            for secret in ["LTAI5tScrapeTestKey", "scrape", "Signature", "Credential"] {
+                assert!(!call.target.contains(secret), "{}", call.target);
+            }
+        }
+        pair.stop().await;
+    }
+}

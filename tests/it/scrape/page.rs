@@ -1,0 +1,101 @@
+//! A page as a set of series, read by a parser of the tests' own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Name and labels.
+pub(super) type Series = (String, BTreeMap<String, String>);
+
+/// Series with their values as text, so that no digit is lost.
+#[derive(Debug, Default)]
+pub(super) struct Page(BTreeMap<Series, String>);
+
+impl Page {
+    pub(super) fn parse(text: &str) -> Self {
+        let mut page = Self::default();
+        for line in text.lines().filter(|l| !l.starts_with('#')) {
+            let (series, value) = parse_line(line);
+            assert!(page.0.insert(series, value).is_none(), "twice on the page: {line}");
+        }
+        page
+    }
+
+    pub(super) fn put(&mut self, name: &str, labels: &[(&str, &str)], value: String) {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self.0.insert((name.to_owned(), labels), value);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Committed offsets and lag of one group: what one answer tells.
+    pub(super) fn of_group(&self, region: &str, instance: &str, group: &str) -> Self {
+        let told = [
+            "alikafka_group_partition_offset",
+            "alikafka_group_partition_lag_messages",
+            "alikafka_group_topic_lag_messages",
+            "alikafka_group_lag_messages",
+        ];
+        let is = |labels: &BTreeMap<String, String>, key: &str, value: &str| {
+            labels.get(key).is_some_and(|v| v == value)
+        };
+        let of = |(name, labels): &Series| {
+            told.contains(&name.as_str())
+                && is(labels, "region", region)
+                && is(labels, "instance_id", instance)
+                && is(labels, "group", group)
+        };
+        Self(self.0.iter().filter(|(s, _)| of(s)).map(|(s, v)| (s.clone(), v.clone())).collect())
+    }
+
+    /// What differs between what is expected and the families of the same names on a page; a line each.
+    pub(super) fn difference(&self, page: &Self) -> Vec<String> {
+        let families: BTreeSet<&str> = self.0.keys().map(|(name, _)| name.as_str()).collect();
+        let mut lines = Vec::new();
+        for (series, expected) in &self.0 {
+            match page.0.get(series) {
+                None => lines.push(format!("missing {series:?} {expected}")),
+                Some(shown) if shown != expected => {
+                    lines.push(format!("{series:?} is {shown}, not {expected}"));
+                }
+                Some(_) => {}
+            }
+        }
+        let of = |(name, _): &&Series| families.contains(name.as_str());
+        let more = page.0.keys().filter(of).filter(|series| !self.0.contains_key(*series));
+        lines.extend(more.map(|series| format!("too much {series:?}")));
+        lines
+    }
+}
+
+fn parse_line(line: &str) -> (Series, String) {
+    let Some((name, rest)) = line.split_once('{') else {
+        let (name, value) = line.split_once(' ').unwrap();
+        return ((name.to_owned(), BTreeMap::new()), value.to_owned());
+    };
+    let mut labels = BTreeMap::new();
+    let mut rest = rest;
+    while !rest.starts_with('}') {
+        let (key, value) = rest.split_once("=\"").unwrap();
+        let mut chars = value.char_indices();
+        let mut text = String::new();
+        let end = loop {
+            match chars.next().unwrap() {
+                (at, '"') => break at,
+                (_, '\\') => text.push(match chars.next().unwrap().1 {
+                    'n' => '\n',
+                    other => other,
+                }),
+                (_, other) => text.push(other),
+            }
+        };
+        assert!(labels.insert(key.to_owned(), text).is_none(), "label twice: {line}");
+        rest = &value[end + 1..];
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+    }
+    ((name.to_owned(), labels), rest[1..].trim().to_owned())
+}
