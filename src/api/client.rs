@@ -401,7 +401,7 @@ impl Cloud for Client {
             ("HideLastTimestamp", "false"),
         ]);
         self.call(Action::GetConsumerProgress, &parameters, deadline, |reply| {
-            Ok(envelope::read::<ProgressAnswer<'_>>(reply)?.into_progress(group))
+            Ok(envelope::read::<ProgressAnswer<'_>>(reply)?.into_progress(group)?)
         })
         .await
     }

@@ -17,6 +17,6 @@ pub fn group_progress(body: &[u8], group: &GroupId) -> Result<Observed<GroupProg
     let body = Cow::Borrowed(body);
     let reply = Reply { status: 200, content_type: None, retry_after: None, date_millis: None, body };
     envelope::read::<ProgressAnswer<'_>>(&reply)
-        .map(|answer| answer.into_progress(group))
+        .and_then(|answer| Ok(answer.into_progress(group)?))
         .map_err(|failure| failure.into_error(Action::GetConsumerProgress))
 }

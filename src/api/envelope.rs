@@ -2,7 +2,7 @@
 //!
 //! Owns: the envelope in all its forms (numbers as strings, lower-case keys, XML and HTML in place of JSON),
 //! and the classification of codes by pattern. Success needs HTTP 2xx, and `Success` true and `Code` 200
-//! where they are told. Refuses: looking into payloads.
+//! where they are told, and the key of the payload. Refuses: looking into payloads.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use super::{
     Action, Error, Kind,
     wire::{Bool, Discarded, Fields, Payload, Scalar, Text},
 };
-use crate::model::Anomaly;
+use crate::model::{Anomaly, AnomalyKind};
 
 /// An answer as it came.
 #[derive(Debug, Clone)]
@@ -129,10 +129,14 @@ pub(super) fn read<'de, P: Payload<'de>>(reply: &'de Reply<'_>) -> Result<P, Fai
     let is_confirmed = matches!(envelope.success, Scalar::Value(true))
         || matches!(envelope.code, Scalar::Value(_))
         || matches!(envelope.request_id, Scalar::Value(_));
-    if !envelope.payload.is_told() && !is_confirmed {
+    if envelope.payload.is_told() {
+        return Ok(envelope.payload);
+    }
+    if !is_confirmed {
         return Err(Failure::new(Kind::Decode, "the body has nothing of an answer of this API"));
     }
-    Ok(envelope.payload)
+    let lost = Discarded::new(AnomalyKind::Type, format_args!("the answer has no {}", P::KEY));
+    Err(Failure { request_id: envelope.request_id.value().map(Cow::into_owned), ..lost.into() })
 }
 
 /// The body as text, without the byte order mark.

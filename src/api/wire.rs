@@ -2,7 +2,8 @@
 //!
 //! Owns: which field becomes which value, sentinels (-1, 0) becoming `None`, units becoming base units, and
 //! an anomaly for everything odd. Refuses: failing an answer for one item of it. An answer that is wholly
-//! about something else than was asked is discarded ([`Discarded`]).
+//! about something else than was asked, or that lacks its payload, is discarded ([`Discarded`]): an empty
+//! payload must have been told.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -34,13 +35,23 @@ const LATEST: i64 = 253_402_300_799_999;
 
 /// The payload of an answer.
 pub(crate) trait Payload<'de>: Fields<'de> {
-    /// Whether the payload's own key was in the answer.
+    /// The payload's own key in the answer.
+    const KEY: &'static str;
+
+    /// Whether that key was in the answer.
     fn is_told(&self) -> bool;
 }
 
-/// The whole answer speaks of something else than was asked.
+/// The whole answer is lost: it speaks of something else than was asked, or lacks what it should tell, so
+/// that nothing follows from it, least of all that there is nothing.
 #[derive(Debug)]
 pub(crate) struct Discarded(pub(crate) Anomaly);
+
+impl Discarded {
+    pub(crate) fn new(kind: AnomalyKind, detail: impl fmt::Display) -> Self {
+        Self(Anomaly { kind, detail: detail.to_string() })
+    }
+}
 
 /// One page of a list, or the whole of one that has no pages.
 #[derive(Debug)]
@@ -181,6 +192,25 @@ impl Anomalies {
             self.note(AnomalyKind::Type, format_args!("an entry of {field} of {of} is no record"));
         }
         strangers == 0 && matches!(told, Told::Null | Told::List)
+    }
+
+    /// The same for the list that is the substance of an answer; without it nothing was told, unless
+    /// `total` says that there is nothing to list.
+    fn substance(
+        &mut self,
+        field: &str,
+        told: Told,
+        strangers: usize,
+        total: Int,
+        of: impl fmt::Display,
+    ) -> Result<(), Discarded> {
+        let is_told = matches!(told, Told::Null | Told::List) || matches!(total, Scalar::Value(0));
+        if !is_told {
+            let what = format_args!("the answer for {of} has no {field}");
+            return Err(Discarded::new(AnomalyKind::Type, what));
+        }
+        self.list(field, told, strangers, of);
+        Ok(())
     }
 
     /// Whether a record's `InstanceId` is the one that was asked for, or untold.

@@ -20,7 +20,6 @@ fn success_needs_a_good_status_and_a_good_code_and_success() {
         r#"{"Code":"200","Success":"true","InstanceList":[]}"#,
         r#"{"code":200,"success":1,"InstanceList":[]}"#,
         r#"{"InstanceList":[]}"#,
-        r#"{"RequestId":"R"}"#,
         r#"{"Code":null,"Success":null,"InstanceList":null}"#,
         "\u{feff}{\"InstanceList\":[]}",
         r#"{"InstanceList":[],"InstanceList":[],"Code":1,"Code":200}"#,
@@ -34,6 +33,8 @@ fn success_needs_a_good_status_and_a_good_code_and_success() {
     assert_eq!(outcome(200, r#"{"Code":500,"Success":true}"#), Err(Kind::Server));
     assert_eq!(outcome(200, r#"{"Code":{},"Success":true}"#), Err(Kind::Business));
     assert_eq!(outcome(200, r#"{"Success":"perhaps"}"#), Err(Kind::Decode));
+    let failure = read::<InstanceListAnswer<'_>>(&reply(200, r#"{"RequestId":"R"}"#)).unwrap_err();
+    assert_eq!((failure.kind, failure.request_id.as_deref()), (Kind::Decode, Some("R")));
 }
 
 #[test]

@@ -89,6 +89,8 @@ impl<'de> Item<'de> for TagVo<'de> {
 }
 
 impl<'de> Payload<'de> for InstanceListAnswer<'de> {
+    const KEY: &'static str = "InstanceList";
+
     fn is_told(&self) -> bool {
         self.instances.told != Told::Missing
     }
@@ -187,6 +189,8 @@ struct InstanceIds<'de> {
 }
 
 impl<'de> Payload<'de> for InstanceIdsAnswer<'de> {
+    const KEY: &'static str = "InstanceIds";
+
     fn is_told(&self) -> bool {
         self.ids.told != Told::Missing
     }

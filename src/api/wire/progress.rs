@@ -1,7 +1,7 @@
 //! `GetConsumerList` and `GetConsumerProgress`.
 
 use super::{
-    Anomalies, Int, Page, Payload, Text,
+    Anomalies, Discarded, Int, Page, Payload, Text,
     list::{Item, List, Record, Told, fields},
     told_count,
 };
@@ -36,6 +36,8 @@ impl<'de> Item<'de> for ConsumerVo<'de> {
 }
 
 impl<'de> Payload<'de> for GroupListAnswer<'de> {
+    const KEY: &'static str = "ConsumerList";
+
     fn is_told(&self) -> bool {
         self.groups.told != Told::Missing
     }
@@ -112,6 +114,8 @@ impl Item<'_> for OffsetVo {
 }
 
 impl<'de> Payload<'de> for ProgressAnswer<'de> {
+    const KEY: &'static str = "ConsumerProgress";
+
     fn is_told(&self) -> bool {
         !matches!(self.progress, Record::Missing)
     }
@@ -119,18 +123,20 @@ impl<'de> Payload<'de> for ProgressAnswer<'de> {
 
 impl ProgressAnswer<'_> {
     /// How far the group has read. `null` is a group that has committed nothing.
-    pub(crate) fn into_progress(self, asked: &GroupId) -> Observed<GroupProgress> {
+    pub(crate) fn into_progress(self, asked: &GroupId) -> Result<Observed<GroupProgress>, Discarded> {
         let mut odd = Anomalies::default();
         let of = format!("group {asked:?}");
         let progress = match self.progress {
             Record::Value(progress) => progress,
-            Record::Null => return Observed { value: GroupProgress::default(), anomalies: Vec::new() },
+            Record::Null => {
+                return Ok(Observed { value: GroupProgress::default(), anomalies: Vec::new() });
+            }
             Record::Missing | Record::WrongType => {
-                odd.note(AnomalyKind::Type, "ConsumerProgress is missing or no object");
-                return Observed { value: GroupProgress::default(), anomalies: odd.into_vec() };
+                return Err(Discarded::new(AnomalyKind::Type, "ConsumerProgress is no object"));
             }
         };
-        odd.list("TopicList", progress.topics.told, progress.topics.strangers, &of);
+        let List { told, strangers, .. } = progress.topics;
+        odd.substance("TopicList", told, strangers, progress.total_diff, &of)?;
         let mut topics: Vec<_> =
             progress.topics.items.into_iter().filter_map(|vo| vo.into_topic(&of, &mut odd)).collect();
         odd.sorted(&mut topics, |t| format!("topic {:?} of {of}", t.topic), |t| t.topic.clone());
@@ -139,7 +145,7 @@ impl ProgressAnswer<'_> {
             state: state(progress.state, &of, &mut odd),
             topics,
         };
-        Observed { value, anomalies: odd.into_vec() }
+        Ok(Observed { value, anomalies: odd.into_vec() })
     }
 }
 

@@ -58,7 +58,14 @@ fn groups(body: &str, instance: &str) -> Result<(Page<GroupId>, Vec<Anomaly>), F
 
 fn progress(body: &str) -> Result<Observed<GroupProgress>, Failure> {
     let group = GroupId::new("billing").unwrap();
-    envelope::read::<ProgressAnswer<'_>>(&reply(body)).map(|answer| answer.into_progress(&group))
+    Ok(envelope::read::<ProgressAnswer<'_>>(&reply(body))?.into_progress(&group)?)
+}
+
+/// The anomaly for which a whole answer was discarded.
+fn discarded<T>(read: Result<T, Failure>) -> Option<AnomalyKind> {
+    let failure = read.err()?;
+    assert_eq!(failure.kind, Kind::Decode, "{failure:?}");
+    Some(failure.discarded.expect("an anomaly tells why").kind)
 }
 
 fn kinds(anomalies: &[Anomaly]) -> Vec<AnomalyKind> {
@@ -335,6 +342,9 @@ fn a_flood_of_odd_items_does_not_become_a_flood_of_anomalies() {
     assert_eq!(status(&body, "orders").unwrap().anomalies.len(), MAX_ANOMALIES);
 }
 
+/// Reads an answer for what is wrong with it.
+type Reader = fn(&str) -> Result<(), Failure>;
+
 /// The paths to every key of a document.
 fn keys(value: &Value, at: &str, found: &mut Vec<(String, String)>) {
     match value {
@@ -370,11 +380,16 @@ fn without_each_key(golden: &str) -> Vec<(String, String)> {
 fn a_missing_key_of_a_progress_costs_no_more_than_what_it_belongs_to() {
     let all = progress(fixture!("GetConsumerProgress", "served")).unwrap().value;
     for (key, body) in without_each_key(fixture!("GetConsumerProgress", "served")) {
+        if let Some(lost) = discarded(progress(&body)) {
+            assert!(["/ConsumerProgress", "/ConsumerProgress/TopicList"].contains(&key.as_str()), "{key}");
+            assert_eq!(lost, Type, "{key}");
+            continue;
+        }
         let less = progress(&body).unwrap();
         for topic in &all.topics {
             let of_topic = key
                 .contains(&format!("/TopicList/TopicList/{}", usize::from(topic.topic.as_str() == "audit")));
-            if of_topic || key.ends_with("TopicList") || key.ends_with("ConsumerProgress") {
+            if of_topic || key.ends_with("TopicList") {
                 continue;
             }
             assert!(less.value.topics.contains(topic), "{key} cost {:?}", topic.topic);
@@ -382,9 +397,7 @@ fn a_missing_key_of_a_progress_costs_no_more_than_what_it_belongs_to() {
         let last = key.rsplit('/').next().unwrap();
         // An object without its list is an empty list.
         let is_wrapper = key.ends_with("/TopicList/TopicList") || key.ends_with("/OffsetList/OffsetList");
-        if ["Partition", "BrokerOffset", "ConsumerOffset", "OffsetList", "TopicList", "ConsumerProgress"]
-            .contains(&last)
-            || key.ends_with("/Topic")
+        if ["Partition", "BrokerOffset", "ConsumerOffset", "OffsetList", "TopicList", "Topic"].contains(&last)
         {
             assert!(kinds(&less.anomalies).contains(&Type) || is_wrapper, "{key} was lost silently");
         }
@@ -397,31 +410,61 @@ fn a_missing_key_of_a_progress_costs_no_more_than_what_it_belongs_to() {
 
 #[test]
 fn a_missing_key_of_a_list_costs_no_more_than_its_item_and_never_goes_unnoticed() {
+    let answers: [(&str, &str, Reader); 6] = [
+        ("InstanceList", fixture!("GetInstanceList", "served"), |body| instances(body).map(|_| ())),
+        ("InstanceIds", fixture!("GetAllInstanceIdList", "printed"), |body| regions(body).map(|_| ())),
+        ("TopicList", fixture!("GetTopicList", "served"), |body| topics(body, "i").map(|_| ())),
+        ("ConsumerList", fixture!("GetConsumerList", "served"), |body| groups(body, "i").map(|_| ())),
+        ("TopicStatus", fixture!("GetTopicStatus", "served"), |body| status(body, "orders").map(|_| ())),
+        ("ConsumerProgress", fixture!("GetConsumerProgress", "served"), |body| progress(body).map(|_| ())),
+    ];
+    for (payload, golden, read) in answers {
+        for (key, body) in without_each_key(golden) {
+            let substance =
+                ["/TopicStatus/OffsetTable", "/ConsumerProgress/TopicList"].contains(&key.as_str());
+            let is_lost = substance || key == format!("/{payload}");
+            let lost = discarded(read(&body));
+            assert_eq!(lost, is_lost.then_some(Type), "{key}: nothing follows from what was not told");
+        }
+    }
     for (key, body) in without_each_key(fixture!("GetInstanceList", "served")) {
+        if key == "/InstanceList" {
+            continue;
+        }
         let less = instances(&body).unwrap().value;
-        let is_list = key.ends_with("/InstanceList") || key.ends_with("/InstanceVO");
+        let is_list = key.ends_with("/InstanceVO");
         assert!(is_list || less.items.len() >= 2 - usize::from(key.ends_with("/InstanceId")), "{key}");
-        if is_list || key.ends_with("/InstanceId") {
-            assert!(
-                !less.complete || key.ends_with("/InstanceVO"),
-                "{key}: a list with a hole may delete nothing"
-            );
+        if key.ends_with("/InstanceId") {
+            assert!(!less.complete, "{key}: a list with a hole may delete nothing");
         }
     }
     for (key, body) in without_each_key(fixture!("GetTopicList", "served")) {
+        if key == "/TopicList" {
+            continue;
+        }
         let (page, _) = topics(&body, "alikafka_pre-cn-def").unwrap();
-        let is_list = key.ends_with("/TopicList") || key.ends_with("/TopicVO");
+        let is_list = key.ends_with("/TopicVO");
         assert!(is_list || page.items.len() >= 3 - usize::from(key.ends_with("/Topic")), "{key}");
-        assert!(page.is_whole != (key.ends_with("/Topic") || key.ends_with("/TopicList")), "{key}");
+        assert!(page.is_whole != key.ends_with("/Topic"), "{key}");
     }
-    for (_, body) in without_each_key(fixture!("GetTopicStatus", "served")) {
-        assert!(status(&body, "orders").is_ok());
+}
+
+#[test]
+fn a_list_that_was_not_told_is_empty_only_where_its_total_says_so() {
+    let empty = progress(r#"{"ConsumerProgress":{"TotalDiff":0}}"#).unwrap();
+    assert_eq!((empty.value.topics.len(), kinds(&empty.anomalies)), (0, vec![Type]));
+    let empty = status(r#"{"TopicStatus":{"TotalCount":"0"}}"#, "orders").unwrap();
+    assert_eq!((empty.value.partitions.len(), kinds(&empty.anomalies)), (0, vec![Type]));
+    for body in [
+        r#"{"ConsumerProgress":{}}"#,
+        r#"{"ConsumerProgress":{"TotalDiff":7}}"#,
+        r#"{"ConsumerProgress":{"TotalDiff":null,"TopicList":5}}"#,
+        r#"{"ConsumerProgress":"none"}"#,
+    ] {
+        assert_eq!(discarded(progress(body)), Some(Type), "{body}");
     }
-    for (_, body) in without_each_key(fixture!("GetConsumerList", "served")) {
-        assert!(groups(&body, "alikafka_pre-cn-def").is_ok());
-    }
-    for (_, body) in without_each_key(fixture!("GetAllInstanceIdList", "printed")) {
-        assert!(regions(&body).is_ok());
+    for body in [r#"{"TopicStatus":{"TotalCount":5}}"#, r#"{"TopicStatus":[1]}"#] {
+        assert_eq!(discarded(status(body, "orders")), Some(Type), "{body}");
     }
 }
 

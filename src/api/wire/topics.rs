@@ -6,8 +6,7 @@ use super::{
     told_count,
 };
 use crate::model::{
-    Anomaly, AnomalyKind, Cleanup, InstanceId, Observed, Storage, Topic, TopicName, TopicPartition,
-    TopicStatus,
+    AnomalyKind, Cleanup, InstanceId, Observed, Storage, Topic, TopicName, TopicPartition, TopicStatus,
 };
 
 /// `GetTopicList`, one page.
@@ -45,6 +44,8 @@ impl<'de> Item<'de> for TopicVo<'de> {
 }
 
 impl<'de> Payload<'de> for TopicListAnswer<'de> {
+    const KEY: &'static str = "TopicList";
+
     fn is_told(&self) -> bool {
         self.topics.told != Told::Missing
     }
@@ -127,6 +128,8 @@ impl<'de> Item<'de> for OffsetTable<'de> {
 }
 
 impl<'de> Payload<'de> for TopicStatusAnswer<'de> {
+    const KEY: &'static str = "TopicStatus";
+
     fn is_told(&self) -> bool {
         !matches!(self.status, Record::Missing)
     }
@@ -140,12 +143,12 @@ impl TopicStatusAnswer<'_> {
             Record::Value(status) => status,
             Record::Null => return Ok(Observed { value: TopicStatus::default(), anomalies: Vec::new() }),
             Record::Missing | Record::WrongType => {
-                odd.note(AnomalyKind::Type, "TopicStatus is missing or no object");
-                return Ok(Observed { value: TopicStatus::default(), anomalies: odd.into_vec() });
+                return Err(Discarded::new(AnomalyKind::Type, "TopicStatus is no object"));
             }
         };
         let of = format!("topic {asked:?}");
-        odd.list("OffsetTable", status.offset_table.told, status.offset_table.strangers, &of);
+        let List { told, strangers, .. } = status.offset_table;
+        odd.substance("OffsetTable", told, strangers, status.total_count, &of)?;
         let records = status.offset_table.items.len();
         let mut foreign = 0;
         let mut partitions = Vec::with_capacity(records);
@@ -158,8 +161,8 @@ impl TopicStatusAnswer<'_> {
             partitions.extend(row.into_partition(&of, &mut odd));
         }
         if foreign > 0 && foreign == records {
-            let detail = format!("the answer for {of} is about another topic");
-            return Err(Discarded(Anomaly { kind: AnomalyKind::Contradiction, detail }));
+            let what = format_args!("the answer for {of} is about another topic");
+            return Err(Discarded::new(AnomalyKind::Contradiction, what));
         }
         odd.sorted(&mut partitions, |p| format!("partition {} of {of}", p.partition.0), |p| p.partition);
         let messages = odd.count("TotalCount", status.total_count, 1, &of);
