@@ -177,12 +177,13 @@ impl Fleet {
 
     /// Whether every unit of the first discovery has been attempted, good or bad. Never un-ends.
     pub fn first_pass_ended(&mut self) -> bool {
-        if !self.first_pass_ended && self.list.attempted {
-            let with_topics = self.with_topics;
-            let done = |m: &mut Member| !m.in_service || m.first_pass_ended(with_topics);
-            // Counted to the end, as `all` would stop before the others could latch.
-            self.first_pass_ended = self.instances.values_mut().map(done).filter(|done| !done).count() == 0;
-        }
+        let with_topics = self.with_topics;
+        // Counted to the end, as each instance notes its own first pass, those that are found later too.
+        let pending = |m: &&mut Member| m.in_service && !m.first_pass_ended;
+        let first_passes =
+            self.instances.values_mut().filter(pending).map(|m| m.first_pass_ended(with_topics));
+        let under_way = first_passes.filter(|ended| !ended).count();
+        self.first_pass_ended |= self.list.attempted && under_way == 0;
         self.first_pass_ended
     }
 

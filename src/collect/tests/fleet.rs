@@ -229,3 +229,16 @@ fn a_state_that_was_not_told_is_no_reason_to_go_blind_but_an_unknown_one_is() {
         case.answer(&Unit::Instances, instances(&[silent, instance("odd", InstanceState::Unknown)]));
     assert_eq!(effects.added, [Unit::Topics(id("silent")), Unit::Groups(id("silent"))]);
 }
+
+#[test]
+fn an_instance_that_is_found_later_is_up_once_it_has_been_polled() {
+    let mut case = Case::with(&[], &[]);
+    let up = |case: &mut Case| case.fleet.view(case.now).instances.iter().map(|i| i.up).collect::<Vec<_>>();
+    assert_eq!(up(&mut case), [Some(true)]);
+    let both = [instance("i", InstanceState::Running), instance("j", InstanceState::Running)];
+    case.answer(&Unit::Instances, instances(&both));
+    assert_eq!(up(&mut case), [Some(true), None], "nothing is known of it yet");
+    case.answer(&Unit::Topics(id("j")), Answer::Topics(clean(whole(vec![]))));
+    case.answer(&Unit::Groups(id("j")), Answer::Groups(clean(whole(vec![]))));
+    assert_eq!(up(&mut case), [Some(true), Some(true)]);
+}
