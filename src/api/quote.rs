@@ -3,7 +3,10 @@
 //! Clouds echo what they were sent: the key id, the signature, the whole string to sign. None of it may
 //! reach a log, and no control character either.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+};
 
 use super::sign::{self, Key};
 
@@ -31,10 +34,14 @@ impl Quote {
         for secret in [Some(key.id), Some(key.secret), key.token, Some(signature)].into_iter().flatten() {
             if secret.len() >= MIN_SECRET {
                 let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
-                let forms = [secret.to_owned(), sign::encode(secret), STANDARD.encode(secret), hex];
-                secrets.extend(forms.map(|form| form.to_ascii_lowercase()));
+                let encoded = sign::encode(secret);
+                let base64 = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD];
+                secrets.extend(base64.map(|alphabet| alphabet.encode(secret)));
+                // A string to sign holds values that were encoded twice.
+                secrets.extend([sign::encode(&encoded), encoded, hex, secret.to_owned()]);
             }
         }
+        secrets.iter_mut().for_each(|secret| secret.make_ascii_lowercase());
         // The longest first, so that one that contains another is masked whole.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.dedup();
@@ -95,6 +102,15 @@ mod tests {
              CanarySignature= hex 43616e617279536563726574 base64 Q2FuYXJ5U2VjcmV0 end",
         );
         assert_eq!(text, "id *** host *** secret *** token *** *** signature *** hex *** base64 *** end");
+    }
+
+    #[test]
+    fn secrets_are_masked_without_padding_and_encoded_as_a_string_to_sign_encodes_them() {
+        let text = Quote::without(KEY, "s")
+            .text("Q2FuYXJ5L1Rva2VuKz0 Q2FuYXJ5L1Rva2VuKz0= Canary%252FToken%252B%253D");
+        assert_eq!(text, "*** *** ***");
+        let key = Key { id: "LTAICanaryId", secret: "Canary~~?>Secret", token: None };
+        assert_eq!(Quote::without(key, "s").text("Q2FuYXJ5fn4_PlNlY3JldA"), "***");
     }
 
     #[test]
