@@ -7,7 +7,7 @@ mod fleet;
 mod incremental;
 mod limit;
 mod own;
-mod parse;
+pub(crate) mod parse;
 mod properties;
 
 use std::{env, fs, io::Read as _, path::Path};

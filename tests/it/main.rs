@@ -5,5 +5,6 @@ mod assets;
 mod config;
 mod deps;
 mod exposition;
+mod faults;
 mod scrape;
 mod web;

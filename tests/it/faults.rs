@@ -1,0 +1,120 @@
+//! Whatever goes wrong in the cloud, the daemon tells no wrong number, keeps what it was not told to drop,
+//! drops it in time, asks no more than it may, and says once what is wrong, without a secret.
+//!
+//! Each test runs the daemon's own binary against a simulated cloud on loopback. Time is scaled by the
+//! configuration only. Every run ends with SIGTERM, an exit code of 0 within five seconds, and a search of
+//! all that the daemon said for its secrets.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's own helpers fail by panicking, as its assertions do"
+)]
+
+mod absence;
+mod access;
+mod budget;
+mod catalogue;
+mod daemon;
+mod lists;
+mod page;
+mod scope;
+mod values;
+
+use std::time::Duration;
+
+use alikafka_simulator::{
+    AccessKey, Behaviour, Consumer, Effect, Fault, GroupSpec, InstanceSpec, Options, Position, Simulator,
+    TopicSpec, World, WorldOptions,
+};
+use daemon::{Daemon, SECRETS};
+use page::Page;
+
+const REGION: &str = "cn-hangzhou";
+const A: &str = "alikafka_post-cn-a";
+const B: &str = "alikafka_post-cn-b";
+
+/// Lag of each group of the world as it begins: 10 and 7 messages on the two partitions of its topic.
+const BEFORE: f64 = 17.0;
+/// The same after [`write_more`].
+const AFTER: f64 = 27.0;
+
+/// A cloud of no instances that knows the daemon's key.
+async fn empty_cloud(regions: &[&str]) -> Simulator {
+    let behaviour = Behaviour { keys: vec![key()], ..Behaviour::default() };
+    let world = WorldOptions::empty(regions.iter().copied());
+    Simulator::start(Options { world, behaviour, ..Options::default() }).await.unwrap()
+}
+
+fn key() -> AccessKey {
+    let [id, secret, token] = SECRETS;
+    AccessKey::new(id, secret).with_token(token)
+}
+
+/// Two instances, each with the topics `orders` and `audit` of two partitions, and the groups `billing`,
+/// which reads `orders`, and `shipping`, which reads `audit`. Nobody reads on, so only [`write_more`]
+/// changes a lag.
+async fn cloud() -> Simulator {
+    let sim = empty_cloud(&[REGION]).await;
+    sim.world(|w| {
+        for id in [A, B] {
+            add_instance(w, REGION, id);
+        }
+    });
+    sim
+}
+
+fn add_instance(world: &mut World, region: &str, id: &str) {
+    world.add_instance(region, InstanceSpec::new(id));
+    for (topic, group) in [("orders", "billing"), ("audit", "shipping")] {
+        world.add_topic(id, TopicSpec::new(topic, 2)).unwrap();
+        world.append(id, topic, 0, 10).unwrap();
+        world.append(id, topic, 1, 7).unwrap();
+        add_group(world, id, group, topic);
+    }
+}
+
+fn add_group(world: &mut World, id: &str, group: &str, topic: &str) {
+    let spec =
+        GroupSpec { consumer: Consumer::Stopped, from: Position::Start, ..GroupSpec::new(group, &[topic]) };
+    world.add_group(id, spec).unwrap();
+}
+
+/// Writes ten messages into each topic of two partitions, so that whatever is asked anew has a new value.
+fn write_more(world: &mut World) {
+    for (_, id) in world.instances_in_service() {
+        for topic in world.topics(&id) {
+            let partitions = world.topic_truth(&id, &topic).unwrap().partitions.len();
+            for (partition, messages) in (0..).zip([4, 6]).take(partitions) {
+                world.append(&id, &topic, partition, messages).unwrap();
+            }
+        }
+    }
+}
+
+/// Whether all four groups of [`cloud`] lag by this much.
+fn all_lag_by(page: &Page, lag: f64) -> bool {
+    [A, B].iter().all(|i| ["billing", "shipping"].iter().all(|g| page.lag(i, g) == Some(lag)))
+}
+
+fn error(status: u16, code: &str, message: &str) -> Effect {
+    Effect::Error { status, code: code.to_owned(), message: message.to_owned() }
+}
+
+fn raw(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Effect {
+    Effect::Raw { status, content_type: content_type.to_owned(), body: body.into() }
+}
+
+/// An answer that is good but for its payload, which it lacks.
+fn without_payload() -> Effect {
+    raw(200, "application/json", r#"{"Code":200,"Success":true,"RequestId":"R-1","Message":"ok"}"#)
+}
+
+fn on_group(group: &str, effect: Effect) -> Fault {
+    Fault::new(effect).action("GetConsumerProgress").instance(A).object(group)
+}
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}

@@ -1,0 +1,188 @@
+//! Absence has two causes: told gone goes at once, not told is kept for a while, and emptiness is told twice.
+
+use alikafka_simulator::Faults;
+
+use super::*;
+
+/// What names an instance's series.
+fn of(instance: &str) -> [(&str, &str); 1] {
+    [("instance_id", instance)]
+}
+
+#[tokio::test]
+async fn what_a_whole_list_lacks_is_gone_and_what_it_adds_is_there() {
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "audit", "1") == Some(7.0)).await;
+    sim.world(|w| {
+        w.delete_topic(A, "audit").unwrap();
+        w.delete_group(A, "shipping").unwrap();
+        w.add_topic(A, TopicSpec::new("new", 1)).unwrap();
+        add_group(w, A, "new", "new");
+    });
+    let page = daemon
+        .until("the lists are followed", |p| {
+            !p.has_topic(A, "audit") && !p.has_group(A, "shipping") && p.lag(A, "new") == Some(0.0)
+        })
+        .await;
+    assert_eq!(page.series(&[("instance_id", A), ("topic", "audit")]).len(), 0);
+    assert_eq!(page.series(&[("instance_id", A), ("group", "shipping")]).len(), 0);
+    assert_eq!(page.instance_up(A), Some(1.0), "what was deleted has not failed");
+    assert_eq!(daemon.failures().len(), 0);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_deleted_between_list_and_detail_goes_at_once_and_is_no_failure() {
+    let sim = cloud().await;
+    // No second discovery: only the detail calls can tell.
+    let settings = [("DISCOVERY_INTERVAL", "1h"), ("STALE_AFTER", "30s")];
+    let daemon = Daemon::start(&sim, &settings).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "audit", "1") == Some(7.0)).await;
+    sim.world(|w| {
+        w.delete_group(A, "billing").unwrap();
+        w.delete_topic(A, "audit").unwrap();
+    });
+    let page =
+        daemon.until("both are gone", |p| !p.has_group(A, "billing") && !p.has_topic(A, "audit")).await;
+    assert_eq!(page.series(&[("instance_id", A), ("group", "billing")]).len(), 0);
+    assert_eq!(page.instance_up(A), Some(1.0));
+    let asked = |sim: &Simulator| {
+        let of = |e: &alikafka_simulator::Entry| {
+            e.instance.as_deref() == Some(A) && matches!(e.object.as_deref(), Some("billing" | "audit"))
+        };
+        sim.with_ledger(|l| l.entries().filter(|e| of(e)).count())
+    };
+    let before = asked(&sim);
+    sim.world(write_more);
+    let page = daemon.until("others go on", |p| p.lag(B, "billing") == Some(AFTER)).await;
+    assert_eq!(asked(&sim), before, "what is gone is asked for no more");
+    assert_eq!(page.results("GetConsumerProgress", "gone"), 1.0);
+    assert_eq!(page.results("GetTopicStatus", "gone"), 1.0);
+    assert_eq!(daemon.failures().len(), 0, "what was deleted has not failed");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_instance_is_gone_with_all_that_was_below_it() {
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[("DISCOVERY_INTERVAL", "400ms")]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    sim.world(|w| {
+        w.delete_instance(A).unwrap();
+        write_more(w);
+    });
+    let page = daemon
+        .until("it is gone, and the other goes on", |p| {
+            p.series(&of(A)).is_empty() && p.lag(B, "billing") == Some(AFTER)
+        })
+        .await;
+    assert_eq!((page.region_up(REGION), page.instance_up(B)), (Some(1.0), Some(1.0)));
+    let gone = |l: &serde_json::Value| l["msg"] == "instance gone" && l["instance_id"] == A;
+    daemon.until_logged("the instance is gone", |lines| lines.iter().any(gone)).await;
+    assert_eq!(daemon.lines().iter().filter(|l| gone(l)).count(), 1);
+    assert_eq!(daemon.failures().len(), 0, "what was deleted has not failed");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_leaves_service_and_comes_back() {
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    sim.world(|w| w.set_instance_status(A, 15, Some(6)).unwrap());
+    let page = daemon
+        .until("only its own series stay", |p| {
+            p.series(&of(A)).iter().all(|s| s.starts_with("alikafka_instance_"))
+        })
+        .await;
+    assert_eq!(page.instance_up(A), None, "it was not asked, so it is neither up nor down");
+    assert_eq!(page.count("alikafka_instance_info", &of(A)), 1);
+    let calls = |sim: &Simulator| {
+        sim.with_ledger(|l| l.entries().filter(|e| e.instance.as_deref() == Some(A)).count())
+    };
+    // What was under way when it left may still come in.
+    daemon.until("its topics and groups are forgotten", |p| !p.has_group(A, "billing")).await;
+    let before = calls(&sim);
+    sim.world(write_more);
+    daemon.until("others go on", |p| p.lag(B, "billing") == Some(AFTER)).await;
+    assert_eq!(calls(&sim), before, "detail calls would be refused");
+    sim.world(|w| w.set_instance_status(A, 5, Some(2)).unwrap());
+    daemon
+        .until("it is back", |p| p.lag(A, "billing") == Some(BEFORE) && p.instance_up(A) == Some(1.0))
+        .await;
+    assert_eq!(daemon.failures().len(), 0);
+    daemon.stop().await;
+}
+
+/// An empty answer, where its object shows, and how the doubt is spelled.
+struct Emptied {
+    action: &'static str,
+    /// The object of detail calls.
+    object: Option<&'static str>,
+    shown: fn(&Page) -> bool,
+}
+
+fn emptied() -> Vec<Emptied> {
+    let row = |action, object, shown| Emptied { action, object, shown };
+    vec![
+        row("GetInstanceList", None, |p| p.count("alikafka_instance_info", &of(A)) == 1),
+        row("GetTopicList", None, |p| p.has_topic(A, "orders") && p.has_topic(A, "audit")),
+        row("GetConsumerList", None, |p| p.has_group(A, "billing") && p.has_group(A, "shipping")),
+        row("GetTopicStatus", Some("orders"), |p| p.end(A, "orders", "0") == Some(10.0)),
+        row("GetConsumerProgress", Some("billing"), |p| p.partition_lag(A, "billing", "0") == Some(10.0)),
+    ]
+}
+
+impl Emptied {
+    fn fault(&self, times: Option<u64>) -> Fault {
+        let mut fault = Fault::new(Effect::EmptyList).action(self.action);
+        if self.action != "GetInstanceList" {
+            fault = fault.instance(A);
+        }
+        Fault { object: self.object.map(str::to_owned), times, ..fault }
+    }
+
+    async fn holds(self) {
+        let sim = cloud().await;
+        let daemon = Daemon::start(&sim, &[("STALE_AFTER", "30s")]).await;
+        daemon.until("all known", |p| all_lag_by(p, BEFORE) && (self.shown)(p)).await;
+        let (action, fired) = (self.action, |sim: &Simulator| sim.faults(|f| f.fired()[0]));
+
+        // Once: doubted, and taken back by the next good answer.
+        sim.faults(|f| f.add(self.fault(Some(1))));
+        let good = |p: &Page| p.results(action, "ok");
+        let mut of_the_doubt = None;
+        let page = daemon
+            .until("an empty answer, and good ones after it", |p| {
+                assert!((self.shown)(p), "{action}: one empty answer is not believed");
+                if fired(&sim) == 1 && p.anomalies("empty_list") == 1.0 {
+                    of_the_doubt.get_or_insert(good(p));
+                }
+                of_the_doubt.is_some_and(|then| good(p) >= then + 5.0)
+            })
+            .await;
+        assert_eq!(page.anomalies("empty_list"), 1.0);
+        sim.faults(Faults::clear);
+
+        // Twice in a row: believed.
+        sim.faults(|f| f.add(self.fault(None)));
+        daemon.until("emptiness is believed", |p| !(self.shown)(p)).await;
+        assert!(fired(&sim) >= 2, "{action}: {} empty answers", fired(&sim));
+        sim.faults(Faults::clear);
+        let page = daemon
+            .until("all is back", |p| all_lag_by(p, BEFORE) && (self.shown)(p) && p.instance_up(A).is_some())
+            .await;
+        assert_eq!(daemon.failures().len(), 0, "{}", daemon.evidence(&page));
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn emptiness_after_something_is_believed_when_it_is_told_twice() {
+    let mut running = tokio::task::JoinSet::new();
+    for row in emptied() {
+        running.spawn(row.holds());
+    }
+    running.join_all().await;
+}

@@ -1,0 +1,242 @@
+//! No call beyond what is allowed: at the start, at ticks, with retries and pages, after an outage.
+
+use std::collections::BTreeMap;
+
+use alikafka_simulator::{Entry, Faults, Nth};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use super::*;
+
+/// Notices for how long this machine has kept us from running. Calls that were sent a second apart come
+/// closer together by no more than that.
+struct Stalls(JoinHandle<()>, std::sync::Arc<std::sync::Mutex<Duration>>);
+
+impl Stalls {
+    fn watch() -> Self {
+        let longest = std::sync::Arc::<std::sync::Mutex<Duration>>::default();
+        let seen = std::sync::Arc::clone(&longest);
+        let watching = tokio::spawn(async move {
+            loop {
+                let began = Instant::now();
+                sleep(millis(2)).await;
+                let stall = began.elapsed().saturating_sub(millis(4));
+                let mut longest = seen.lock().unwrap();
+                *longest = stall.max(*longest);
+            }
+        });
+        Self(watching, longest)
+    }
+
+    /// The most calls of each action that came in any second.
+    fn busiest(&self, sim: &Simulator) -> BTreeMap<(String, String), usize> {
+        let stall = (*self.1.lock().unwrap()).min(millis(300));
+        sim.with_ledger(|l| l.max_in_window(Duration::from_secs(1).saturating_sub(stall)))
+    }
+}
+
+impl Drop for Stalls {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// One instance with many topics and groups, so that a pass takes its time.
+async fn crowded(groups: usize) -> Simulator {
+    let sim = empty_cloud(&[REGION]).await;
+    sim.behaviour(|b| b.page_size_max = 10);
+    sim.world(|w| {
+        add_instance(w, REGION, A);
+        for n in 0..groups {
+            w.add_topic(A, TopicSpec::new(&format!("t{n:03}"), 1)).unwrap();
+            add_group(w, A, &format!("g{n:03}"), "orders");
+        }
+    });
+    sim
+}
+
+fn knows_all(page: &Page, groups: usize) -> bool {
+    let of_a = [("instance_id", A)];
+    page.count("alikafka_group_lag_messages", &of_a) == groups + 2
+        && page.count("alikafka_topic_messages", &of_a) == groups + 2
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_second_ever_holds_more_calls_than_allowed() {
+    let (stalls, sim) = (Stalls::watch(), crowded(40).await);
+    // As many calls as the budget can bear: 42 a pass at 20 a second, and 5 pages a list at 8.
+    let settings = [
+        ("REQUESTS_PER_SECOND", "20"),
+        ("REQUEST_RATES", "GetTopicList=8,GetConsumerList=8"),
+        ("POLL_INTERVAL", "2200ms"),
+        ("TOPIC_POLL_INTERVAL", "2200ms"),
+        ("DISCOVERY_INTERVAL", "1s"),
+        ("STALE_AFTER", "5s"),
+    ];
+    let daemon = Daemon::start(&sim, &settings).await;
+    daemon.until("a first pass", |p| knows_all(p, 40)).await;
+    // At ticks, with failures that are asked again.
+    sim.faults(|f| f.add(Fault::new(error(503, "ServiceUnavailable", "no")).nth(Nth::Probability(0.2, 7))));
+    let then = sim.ledger().len();
+    daemon.until("some passes with failures", |_| sim.ledger().len() > then + 150).await;
+    // An outage, and its end.
+    sim.faults(|f| {
+        f.clear();
+        f.add(Fault::new(Effect::Close));
+    });
+    daemon.until("all is dropped", |p| p.sum("alikafka_group_lag_messages", &[]) == 0.0).await;
+    sim.faults(Faults::clear);
+    sim.world(write_more);
+    let healed = Instant::now();
+    daemon
+        .until("all is fresh", |p| {
+            let fresh = |n: usize| p.lag(A, &format!("g{n:03}")) == Some(AFTER);
+            (0..40).all(fresh) && p.instance_up(A) == Some(1.0)
+        })
+        .await;
+    assert!(healed.elapsed() < Duration::from_secs(12), "within two intervals, and a machine's moods");
+    for ((region, action), most) in stalls.busiest(&sim) {
+        let allowed = if action.ends_with("List") && action != "GetInstanceList" { 8 } else { 20 };
+        assert!(most <= allowed, "{most} calls of {action} in {region} in one second");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn each_region_has_a_budget_of_its_own() {
+    let (stalls, regions) = (Stalls::watch(), ["cn-beijing", "cn-shanghai"]);
+    let sim = empty_cloud(&regions).await;
+    sim.world(|w| {
+        for region in regions {
+            add_instance(w, region, region);
+            (0..16).for_each(|n| add_group(w, region, &format!("g{n}"), "orders"));
+        }
+    });
+    let settings = [
+        ("REGIONS", "cn-beijing,cn-shanghai"),
+        ("REQUESTS_PER_SECOND", "10"),
+        ("POLL_INTERVAL", "2s"),
+        ("TOPIC_POLL_INTERVAL", "2s"),
+        ("STALE_AFTER", "4s"),
+    ];
+    let daemon = Daemon::start(&sim, &settings).await;
+    let all =
+        |p: &Page, lag| regions.iter().all(|r| (0..16).all(|n| p.lag(r, &format!("g{n}")) == Some(lag)));
+    daemon.until("first passes", |p| all(p, BEFORE)).await;
+    sim.world(write_more);
+    daemon.until("second passes", |p| all(p, AFTER)).await;
+    let busiest = stalls.busiest(&sim);
+    assert!(busiest.values().all(|most| *most <= 10), "{busiest:?}");
+    let both = regions.map(|r| busiest[&(r.to_owned(), "GetConsumerProgress".to_owned())]);
+    assert!(both.iter().sum::<usize>() > 10, "one does not wait for the other: {both:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn random_failures_cost_a_tenth_more_calls_at_most() {
+    let sim = crowded(30).await;
+    let fault = Fault::new(error(503, "ServiceUnavailable", "no")).nth(Nth::Probability(0.2, 11));
+    sim.faults(|f| f.add(fault));
+    let settings = [("POLL_INTERVAL", "500ms"), ("TOPIC_POLL_INTERVAL", "500ms"), ("STALE_AFTER", "20s")];
+    let daemon = Daemon::start(&sim, &settings).await;
+    let page = daemon
+        .until("a thousand calls, and all known", |p| {
+            p.sum("alikafka_exporter_api_requests_total", &[]) > 1000.0 && knows_all(p, 30)
+        })
+        .await;
+    let retries = page.sum("alikafka_exporter_api_retries_total", &[]);
+    let first = page.sum("alikafka_exporter_api_requests_total", &[]) - retries;
+    assert!(retries > 5.0, "failures are asked again: {retries}");
+    assert!(retries <= 5.0 + first / 10.0, "{retries} retries of {first} calls");
+    let failed = page.sum("alikafka_exporter_api_requests_total", &[("result", "server")]);
+    assert!((0.1..0.3).contains(&(failed / (first + retries))), "the fault has met a fifth: {failed}");
+    daemon.stop().await;
+}
+
+/// When a group's progress was asked for.
+fn asked(sim: &Simulator, group: &str) -> Vec<Instant> {
+    let of = |e: &&Entry| e.action == "GetConsumerProgress" && e.object.as_deref() == Some(group);
+    let of_a = |e: &&Entry| of(e) && e.instance.as_deref() == Some(A);
+    sim.with_ledger(|l| l.entries().filter(of_a).map(|e| e.at).collect())
+}
+
+/// Polls so seldom that what comes in between are retries.
+const SELDOM: [(&str, &str); 4] = [
+    ("POLL_INTERVAL", "20s"),
+    ("TOPIC_POLL_INTERVAL", "20s"),
+    ("STALE_AFTER", "1m"),
+    ("DISCOVERY_INTERVAL", "1m"),
+];
+
+#[tokio::test]
+async fn a_call_is_made_three_times_at_most_with_pauses_in_between() {
+    let sim = cloud().await;
+    sim.faults(|f| f.add(on_group("billing", error(500, "InternalError", "oops"))));
+    let daemon = Daemon::start(&sim, &SELDOM).await;
+    let page = daemon.until("it has failed for good", |p| p.instance_up(A) == Some(0.0)).await;
+    assert_eq!(asked(&sim, "billing").len(), 3);
+    assert_eq!(page.results("GetConsumerProgress", "server"), 3.0);
+    assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[("action", "GetConsumerProgress")]), 2.0);
+    assert_eq!((page.lag(A, "billing"), page.lag(A, "shipping")), (None, Some(BEFORE)));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_wish_of_a_throttling_cloud_is_heeded_and_a_failure_that_was_mended_is_no_news() {
+    let sim = cloud().await;
+    let throttle =
+        Effect::Throttle { status: 400, code: "Throttling.User".to_owned(), retry_after_ms: Some(1_300) };
+    sim.faults(|f| f.add(on_group("billing", throttle).times(1)));
+    let daemon = Daemon::start(&sim, &SELDOM).await;
+    let page = daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    match asked(&sim, "billing").as_slice() {
+        [first, second] => assert!(second.duration_since(*first) >= millis(1_300)),
+        calls => panic!("{} calls", calls.len()),
+    }
+    assert_eq!(page.results("GetConsumerProgress", "throttled"), 1.0);
+    assert_eq!(daemon.failures().len(), 0);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_pass_that_takes_longer_than_its_interval_does_not_overlap_itself() {
+    let sim = cloud().await;
+    let latency = millis(700);
+    sim.behaviour(|b| b.latency.fixed = latency);
+    let settings = [("REQUEST_TIMEOUT", "5s"), ("STALE_AFTER", "10s")];
+    let daemon = Daemon::start(&sim, &settings).await;
+    daemon.until("several passes", |_| asked(&sim, "billing").len() >= 5).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    let mut last = BTreeMap::<_, Instant>::new();
+    sim.with_ledger(|l| {
+        for e in l.entries() {
+            let unit = (e.action.clone(), e.instance.clone(), e.object.clone());
+            if let Some(before) = last.insert(unit, e.at) {
+                // The answer takes its way too, so a call cannot come sooner than the one before has ended.
+                let between = e.at.duration_since(before);
+                assert!(between >= latency, "{} of {:?} after {between:?}", e.action, e.object);
+            }
+        }
+    });
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn one_slow_instance_does_not_make_the_other_late() {
+    let sim = cloud().await;
+    sim.faults(|f| f.add(Fault::new(Effect::Hang).instance(A)));
+    let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "3s")]).await;
+    daemon.until("the other is known", |p| p.lag(B, "billing") == Some(BEFORE)).await;
+    sim.world(write_more);
+    let page = daemon
+        .until("the other is fresh", |p| {
+            p.lag(B, "billing") == Some(AFTER) && p.end(B, "audit", "0") == Some(14.0)
+        })
+        .await;
+    assert_eq!(page.instance_up(A), None, "it has not even failed yet");
+    assert_eq!(page.instance_up(B), Some(1.0));
+    daemon.until("it has failed", |p| p.results("GetConsumerList", "timeout") > 0.0).await;
+    daemon.stop().await;
+}

@@ -1,0 +1,243 @@
+//! The daemon as a process: its pages, its log, its end.
+
+use std::{
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use alikafka_simulator::Simulator;
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::{Child, Command},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::Page;
+
+/// Access key id, secret and security token of every run. None of it may be told.
+pub(super) const SECRETS: [&str; 3] =
+    ["LTAI5tCanaryKeyIdQ7x", "CanarySecret/+Zr4=w9", "CAISCanaryToken+/8s==vB"];
+
+/// Longest wait for anything that must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two scrapes.
+const BETWEEN: Duration = Duration::from_millis(100);
+/// The daemon's promise for its end.
+const END: Duration = Duration::from_secs(5);
+
+/// Intervals of every run that says nothing else.
+const DEFAULTS: [(&str, &str); 7] = [
+    ("REGIONS", super::REGION),
+    ("DISCOVERY_INTERVAL", "800ms"),
+    ("POLL_INTERVAL", "500ms"),
+    ("TOPIC_POLL_INTERVAL", "500ms"),
+    ("STALE_AFTER", "4s"),
+    ("REQUEST_TIMEOUT", "10s"),
+    ("REQUESTS_PER_SECOND", "200"),
+];
+
+/// A running daemon.
+pub(super) struct Daemon {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    reading: JoinHandle<()>,
+    pages: Mutex<String>,
+}
+
+impl Daemon {
+    /// Runs over a cloud. Settings are names of environment variables without their prefix, and win over
+    /// the defaults.
+    pub(super) async fn start(sim: &Simulator, settings: &[(&str, &str)]) -> Self {
+        let url = sim.url();
+        let mut all = vec![("ENDPOINT", url.as_str())];
+        all.extend(settings);
+        Self::run(None, &all).await
+    }
+
+    /// Runs with a configuration file beside the settings.
+    pub(super) async fn with_file(name: &str, text: &str, settings: &[(&str, &str)]) -> Self {
+        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, text).unwrap();
+        Self::run(Some(format!("--config.file={}", path.display())), settings).await
+    }
+
+    async fn run(file: Option<String>, settings: &[(&str, &str)]) -> Self {
+        let [id, secret, token] = SECRETS;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alikafka-exporter"));
+        command
+            .env_clear()
+            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", id)
+            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret)
+            .env("ALIBABA_CLOUD_SECURITY_TOKEN", token)
+            .args(["--web.listen-address=127.0.0.1:0", "--log.level=trace", "--log.format=json"])
+            .args(&file)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        for (name, value) in DEFAULTS.iter().chain(settings) {
+            // A file that lists accounts lists their regions too.
+            if file.is_none() || *name != "REGIONS" {
+                command.env(format!("ALIKAFKA_EXPORTER_{name}"), value);
+            }
+        }
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&log);
+        let reading = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let mut daemon =
+            Self { child, address: ([127, 0, 0, 1], 0).into(), log, reading, pages: Mutex::default() };
+        let until = Instant::now() + PATIENCE;
+        daemon.address = loop {
+            if let Some(line) = daemon.lines().iter().find(|l| l["msg"] == "listening") {
+                break line["address"].as_str().unwrap().parse().unwrap();
+            }
+            assert!(Instant::now() < until, "it does not listen: {:?}", daemon.log.lock().unwrap());
+            sleep(Duration::from_millis(10)).await;
+        };
+        daemon
+    }
+
+    /// The body of an answer to a GET.
+    pub(super) async fn get(&self, path: &str) -> String {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = timeout(PATIENCE, exchange).await.expect("no answer to a scrape");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        if path == "/metrics" {
+            assert!(head.starts_with("HTTP/1.1 200 "), "a scrape always succeeds: {head}");
+        }
+        answer[answer.len() - body.len()..].to_owned()
+    }
+
+    /// Scrapes.
+    pub(super) async fn page(&self) -> Page {
+        let page = Page::of(self.get("/metrics").await);
+        page.text().clone_into(&mut self.pages.lock().unwrap());
+        page
+    }
+
+    /// Scrapes until a page satisfies a condition, and returns it.
+    pub(super) async fn until(&self, what: &str, mut holds: impl FnMut(&Page) -> bool) -> Page {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let page = self.page().await;
+            if holds(&page) {
+                return page;
+            }
+            assert!(Instant::now() < until, "never came true: {what}\n{}", self.evidence(&page));
+            sleep(BETWEEN).await;
+        }
+    }
+
+    /// Waits until the log satisfies a condition.
+    pub(super) async fn until_logged(&self, what: &str, holds: impl Fn(&[Value]) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !holds(&self.lines()) {
+            let page = self.page().await;
+            assert!(Instant::now() < until, "never logged: {what}\n{}", self.evidence(&page));
+            sleep(BETWEEN).await;
+        }
+    }
+
+    /// What a failed assertion shows: the page without what is about the process, and the log.
+    pub(super) fn evidence(&self, page: &Page) -> String {
+        let told = |l: &&str| {
+            let noise = ["#", "process_", "alikafka_exporter_http", "alikafka_exporter_api_request_duration"];
+            !noise.iter().any(|n| l.starts_with(n)) && !l.contains("_bucket{")
+        };
+        let page: Vec<&str> = page.text().lines().filter(told).collect();
+        format!("{}\n{}", page.join("\n"), self.log.lock().unwrap().join("\n"))
+    }
+
+    /// Every line of the log so far.
+    pub(super) fn lines(&self) -> Vec<Value> {
+        let lines = self.log.lock().unwrap();
+        lines.iter().map(|l| serde_json::from_str(l).expect("a line of the log is JSON")).collect()
+    }
+
+    /// The lines that tell of a failure's beginning, or of its going on.
+    pub(super) fn failures(&self) -> Vec<Value> {
+        self.lines().into_iter().filter(|l| l["level"] == "warn" && l.get("result").is_some()).collect()
+    }
+
+    /// The lines that tell of a failure's end.
+    pub(super) fn recoveries(&self) -> Vec<Value> {
+        self.lines().into_iter().filter(|l| l["msg"] == "recovered").collect()
+    }
+
+    /// Asks it to end.
+    pub(super) fn terminate(&self) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        kill_process(id.unwrap(), Signal::TERM).unwrap();
+    }
+
+    /// Waits for its end, and searches all that it said.
+    pub(super) async fn ended(mut self) -> ExitStatus {
+        let status = timeout(END, self.child.wait()).await.expect("it ends within five seconds").unwrap();
+        timeout(END, &mut self.reading).await.expect("its log ends with it").unwrap();
+        let said = format!("{}\n{}", self.log.lock().unwrap().join("\n"), self.pages.lock().unwrap());
+        for (what, form) in forms() {
+            assert!(!said.contains(&form), "{what} was told as {form:?}:\n{said}");
+        }
+        for word in ["Signature=", "x-acs-security-token", "Authorization", "panicked"] {
+            assert!(!said.contains(word), "{word:?} was told:\n{said}");
+        }
+        status
+    }
+
+    /// Scrapes all that there is, ends it by SIGTERM, and searches all that it said.
+    pub(super) async fn stop(self) {
+        for path in ["/metrics", "/", "/-/healthy", "/-/ready", "/nowhere"] {
+            let body = self.get(path).await;
+            self.pages.lock().unwrap().push_str(&body);
+        }
+        self.terminate();
+        assert_eq!(self.ended().await.code(), Some(0));
+    }
+}
+
+/// The secrets, each in every form in which it may slip out.
+pub(super) fn forms() -> Vec<(&'static str, String)> {
+    let mut forms = Vec::new();
+    for (what, secret) in ["the key id", "the secret", "the token"].into_iter().zip(SECRETS) {
+        let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+        let encoded = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+        let twice = utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string();
+        forms.extend([
+            (what, secret.to_owned()),
+            (what, hex.to_uppercase()),
+            (what, hex),
+            (what, STANDARD.encode(secret)),
+            (what, STANDARD_NO_PAD.encode(secret)),
+            (what, URL_SAFE.encode(secret)),
+            (what, URL_SAFE_NO_PAD.encode(secret)),
+            (what, encoded.to_lowercase()),
+            (what, encoded),
+            (what, twice),
+        ]);
+    }
+    forms
+}

@@ -1,0 +1,186 @@
+//! Lists that lie: totals, pages without end, rows that come twice, pages that fail.
+
+use alikafka_simulator::{Entry, Faults};
+
+use super::*;
+
+/// Two instances, the first with this many further topics and groups, told in pages of ten.
+async fn paged(more: usize) -> Simulator {
+    let sim = cloud().await;
+    sim.behaviour(|b| b.page_size_max = 10);
+    sim.world(|w| {
+        for n in 0..more {
+            w.add_topic(A, TopicSpec::new(&format!("t{n:02}"), 1)).unwrap();
+            add_group(w, A, &format!("g{n:02}"), "orders");
+        }
+    });
+    sim
+}
+
+fn known(page: &Page) -> (usize, usize) {
+    let of_a = [("instance_id", A)];
+    (page.count("alikafka_topic_info", &of_a), page.count("alikafka_group_info", &of_a))
+}
+
+/// Whether a list of the first instance is told.
+fn lists_of_a(effect: &Effect) -> [Fault; 2] {
+    ["GetTopicList", "GetConsumerList"].map(|action| Fault::new(effect.clone()).action(action).instance(A))
+}
+
+fn pages(sim: &Simulator, action: &str) -> Vec<usize> {
+    let of = |e: &&Entry| e.action == action && e.instance.as_deref() == Some(A);
+    sim.with_ledger(|l| l.entries().filter(of).map(|e| e.page.as_ref().unwrap().parse().unwrap()).collect())
+}
+
+#[tokio::test]
+async fn a_list_of_many_pages_is_whole() {
+    let sim = paged(23).await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| known(p) == (25, 25) && p.instance_up(A) == Some(1.0)).await;
+    assert_eq!(pages(&sim, "GetTopicList")[..3], [1, 2, 3]);
+    sim.world(|w| {
+        w.delete_topic(A, "t00").unwrap();
+        w.delete_group(A, "g22").unwrap();
+    });
+    let page = daemon.until("followed", |p| known(p) == (24, 24)).await;
+    assert!(!page.has_topic(A, "t00") && !page.has_group(A, "g22"));
+    daemon.stop().await;
+}
+
+/// A lie about a list of 25, and whether the list can still be known to be whole.
+struct Lie {
+    told: &'static str,
+    effect: Effect,
+    is_whole: bool,
+    /// Most pages that are asked for before it is seen through.
+    pages: usize,
+}
+
+fn lies() -> Vec<Lie> {
+    let lie = |told, effect, is_whole, pages| Lie { told, effect, is_whole, pages };
+    vec![
+        lie("a total far too high", Effect::LyingTotal(1_000_000_000), false, 4),
+        lie("a total too low", Effect::LyingTotal(3), true, 3),
+        lie("a total below 0", Effect::LyingTotal(-5), true, 4),
+        lie("page 1 for ever", Effect::EndlessPages, false, 2),
+        lie("rows of the page before", Effect::RepeatedRows, false, 4),
+    ]
+}
+
+impl Lie {
+    async fn holds(self) {
+        let sim = paged(23).await;
+        let daemon = Daemon::start(&sim, &[]).await;
+        daemon.until("all known", |p| known(p) == (25, 25) && p.instance_up(A) == Some(1.0)).await;
+        sim.faults(|f| lists_of_a(&self.effect).into_iter().for_each(|fault| f.add(fault)));
+        sim.world(|w| {
+            // The last ones, so that no page moves against the others but by its end.
+            w.delete_topic(A, "t22").unwrap();
+            w.delete_group(A, "g22").unwrap();
+            write_more(w);
+        });
+        if self.is_whole {
+            daemon
+                .until("the deletions are followed all the same", |p| {
+                    !p.has_topic(A, "t22") && !p.has_group(A, "g22") && p.instance_up(A) == Some(1.0)
+                })
+                .await;
+        } else {
+            // Both are found out by their detail calls, as they are truly gone; the lists are not believed.
+            let page = daemon.until("the list is doubted", |p| p.instance_up(A) == Some(0.0)).await;
+            assert!(page.anomalies("paging") > 0.0, "{}", self.told);
+        }
+        let page = daemon
+            .until("nothing that exists is lost", |p| {
+                p.lag(A, "billing") == Some(AFTER) && all_lag_by(p, AFTER)
+            })
+            .await;
+        for n in 0..22 {
+            assert!(page.has_topic(A, &format!("t{n:02}")), "{}: t{n:02}", self.told);
+            assert!(page.has_group(A, &format!("g{n:02}")), "{}: g{n:02}", self.told);
+        }
+        let before = pages(&sim, "GetTopicList").len();
+        let since = |sim: &Simulator| {
+            let asked = pages(sim, "GetTopicList");
+            asked[before..].iter().copied().skip_while(|page| *page != 1).collect::<Vec<_>>()
+        };
+        daemon.until("two more lists", |_| since(&sim).iter().filter(|page| **page == 1).count() > 2).await;
+        let most = since(&sim).into_iter().max().unwrap_or(0);
+        assert!(most <= self.pages, "{}: {most} pages were asked for", self.told);
+        assert_eq!(page.instance_up(B), Some(1.0));
+        sim.faults(Faults::clear);
+        daemon.until("well again", |p| known(p) == (24, 24) && p.instance_up(A) == Some(1.0)).await;
+        assert_eq!(daemon.failures().len(), 0, "an odd list is not a failed call");
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_lies_loses_nothing_and_costs_few_pages() {
+    let mut running = tokio::task::JoinSet::new();
+    for lie in lies() {
+        running.spawn(lie.holds());
+    }
+    running.join_all().await;
+}
+
+#[tokio::test]
+async fn a_page_that_fails_costs_the_whole_list_and_deletes_nothing() {
+    let sim = paged(23).await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| known(p) == (25, 25) && p.instance_up(A) == Some(1.0)).await;
+    // Page 1 comes through, page 2 never: the calls alternate, as nothing is retried.
+    let failing = |action: &str| {
+        let even = alikafka_simulator::Nth::Every(2);
+        Fault::new(error(400, "BIZ_NEW", "not this page")).action(action).instance(A).nth(even)
+    };
+    sim.faults(|f| {
+        f.add(failing("GetTopicList"));
+        f.add(failing("GetConsumerList"));
+    });
+    sim.world(|w| {
+        add_group(w, A, "a-new", "orders");
+        write_more(w);
+    });
+    let counted = |p: &Page| p.results("GetTopicList", "business") + p.results("GetConsumerList", "business");
+    let page = daemon
+        .until("the lists have failed, and details go on", |p| counted(p) >= 4.0 && all_lag_by(p, AFTER))
+        .await;
+    assert_eq!(known(&page), (25, 25), "all kept, nothing half-taken");
+    assert_eq!(page.instance_up(A), Some(0.0));
+    sim.faults(Faults::clear);
+    daemon.until("followed", |p| known(p) == (25, 26) && p.instance_up(A) == Some(1.0)).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_comes_twice_in_an_answer_is_one_series() {
+    let sim = cloud().await;
+    // The page is read by a reader that refuses a series that comes twice.
+    sim.faults(|f| f.add(Fault::new(Effect::DuplicateItem)));
+    let daemon = Daemon::start(&sim, &[]).await;
+    let page =
+        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "orders", "1") == Some(7.0)).await;
+    assert!(page.anomalies("duplicate") > 0.0);
+    assert_eq!(known(&page), (2, 2));
+    assert_eq!(daemon.failures().len(), 0);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn rows_of_another_instance_are_not_taken() {
+    let sim = cloud().await;
+    for fault in lists_of_a(&Effect::ForeignItems) {
+        sim.faults(|f| f.add(fault));
+    }
+    let daemon = Daemon::start(&sim, &[]).await;
+    let page = daemon
+        .until("the other is known, and it is down", |p| {
+            p.lag(B, "shipping") == Some(BEFORE) && p.instance_up(A) == Some(0.0)
+        })
+        .await;
+    assert_eq!(known(&page), (0, 0));
+    assert!(page.anomalies("contradiction") > 0.0);
+    assert!(!page.text().contains("foreign"));
+    daemon.stop().await;
+}

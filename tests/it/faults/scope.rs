@@ -1,0 +1,253 @@
+//! What is looked at: regions, accounts, filters, granularity, the limit on series; and the end of it all.
+
+use super::*;
+
+/// An object that detail calls were made about.
+fn asked_about(sim: &Simulator, name: &str) -> bool {
+    sim.with_ledger(|l| {
+        l.entries().any(|e| {
+            [e.instance.as_deref(), e.object.as_deref(), Some(e.region.as_str())].contains(&Some(name))
+        })
+    })
+}
+
+fn calls(sim: &Simulator, action: &str) -> usize {
+    sim.with_ledger(|l| l.entries().filter(|e| e.action == action).count())
+}
+
+#[tokio::test]
+async fn what_filters_hide_costs_no_call_and_has_no_series() {
+    let sim = empty_cloud(&[REGION, "cn-beijing"]).await;
+    sim.world(|w| {
+        for id in [A, B] {
+            add_instance(w, REGION, id);
+        }
+        add_instance(w, "cn-beijing", "elsewhere");
+        w.rename_instance(B, "test-two").unwrap();
+    });
+    let settings = [
+        ("REGIONS", "auto"),
+        ("FILTERS__REGIONS__EXCLUDE", "cn-bei.*"),
+        ("FILTERS__INSTANCES__EXCLUDE", "test-.*"),
+        ("FILTERS__TOPICS__INCLUDE", "orders"),
+        ("FILTERS__GROUPS__EXCLUDE", "ship.*"),
+    ];
+    let daemon = Daemon::start(&sim, &settings).await;
+    daemon.until("what is looked at", |p| p.lag(A, "billing") == Some(BEFORE)).await;
+    let page = daemon.until("once more", |p| p.results("GetInstanceList", "ok") >= 3.0).await;
+    for hidden in ["cn-beijing", "elsewhere", B, "audit", "shipping"] {
+        assert!(!asked_about(&sim, hidden), "a call about {hidden}");
+        assert!(page.series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
+    }
+    assert_eq!(page.count("alikafka_topic_groups", &[]), 0, "hidden groups may read the topic, so unknown");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_that_is_not_in_service_has_its_own_series_and_costs_no_detail_call() {
+    let sim = cloud().await;
+    let idle = [("pending", 0, Some(0)), ("expired", 15, None), ("of-tomorrow", 77, Some(99))];
+    sim.world(|w| {
+        for (id, service_status, view_status) in idle {
+            w.add_instance(REGION, InstanceSpec { service_status, view_status, ..InstanceSpec::new(id) });
+        }
+    });
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    let page = daemon.until("once more", |p| p.results("GetInstanceList", "ok") >= 4.0).await;
+    for (id, ..) in idle {
+        let of = [("instance_id", id)];
+        assert_eq!(page.count("alikafka_instance_info", &of), 1, "{id}");
+        assert!(page.series(&of).iter().all(|s| s.starts_with("alikafka_instance_")), "{id}");
+        assert_eq!(page.instance_up(id), None, "{id}");
+        assert!(!asked_about(&sim, id), "{id}");
+    }
+    assert_eq!(page.region_up(REGION), Some(1.0));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_coarser_granularity_has_fewer_series_and_costs_fewer_calls() {
+    for (granularity, topics, partitions) in [("topic", true, false), ("group", false, false)] {
+        let sim = cloud().await;
+        let daemon = Daemon::start(&sim, &[("METRICS__GRANULARITY", granularity)]).await;
+        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+        sim.world(write_more);
+        let page = daemon.until("again", |p| all_lag_by(p, AFTER)).await;
+        let has = |part: &str| page.series(&[]).iter().any(|s| s.contains(part));
+        assert_eq!((has("topic=\""), has("partition=\"")), (topics, partitions), "{granularity}");
+        for action in ["GetTopicList", "GetTopicStatus"] {
+            assert_eq!(calls(&sim, action) > 0, topics, "{action} at {granularity}");
+        }
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_limit_on_series_holds_and_keeps_what_was_known_first() {
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[("METRICS__MAX_SERIES", "150")]).await;
+    let first = daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(B).is_some()).await;
+    let cut = |p: &Page| p.sum("alikafka_exporter_dropped_series_total", &[]);
+    assert_eq!(cut(&first), 0.0, "it fits");
+    sim.world(|w| {
+        for n in 0..60 {
+            add_group(w, A, &format!("g{n:02}"), "orders");
+        }
+        write_more(w);
+    });
+    let page = daemon
+        .until("some are cut", |p| {
+            let series = p.value("alikafka_exporter_series", &[]).unwrap();
+            assert!(series <= 150.0, "{series}");
+            assert!(p.series(&[]).len() <= 150, "{}", p.series(&[]).len());
+            cut(p) > 0.0 && all_lag_by(p, AFTER)
+        })
+        .await;
+    assert_eq!(page.region_up(REGION), Some(1.0));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn regions_are_found_and_one_that_fails_does_not_touch_the_other() {
+    let (east, west) = ("cn-shanghai", "us-west-1");
+    let sim = empty_cloud(&[REGION, east, west]).await;
+    sim.world(|w| {
+        add_instance(w, east, "e");
+        add_instance(w, west, "w");
+    });
+    let daemon = Daemon::start(&sim, &[("REGIONS", "auto")]).await;
+    let lag = |p: &Page, e, w| p.lag("e", "billing") == e && p.lag("w", "billing") == w;
+    let page = daemon.until("both are found", |p| lag(p, Some(BEFORE), Some(BEFORE))).await;
+    assert_eq!((page.region_up(east), page.region_up(REGION)), (Some(1.0), None), "none where nothing is");
+    sim.faults(|f| f.add(Fault::new(Effect::Hang).region(east)));
+    sim.world(write_more);
+    daemon
+        .until("one is dropped, the other goes on", |p| {
+            lag(p, None, Some(AFTER)) && p.region_up(east) == Some(0.0) && p.region_up(west) == Some(1.0)
+        })
+        .await;
+    sim.faults(alikafka_simulator::Faults::clear);
+    sim.world(|w| w.delete_instance("w").unwrap());
+    let page = daemon
+        .until("the one is back, and the other is gone", |p| {
+            p.lag("e", "billing") == Some(AFTER) && p.region_up(west).is_none()
+        })
+        .await;
+    assert_eq!(page.series(&[("region", west)]).len(), 0);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_region_that_is_unknown_to_the_cloud_does_not_keep_the_daemon_from_its_work() {
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[("REGIONS", "cn-hangzhou,cn-nowhere")]).await;
+    let page = daemon
+        .until("one up, one down", |p| {
+            all_lag_by(p, BEFORE)
+                && p.region_up(REGION) == Some(1.0)
+                && p.region_up("cn-nowhere") == Some(0.0)
+        })
+        .await;
+    assert!(page.results("GetInstanceList", "business") > 0.0);
+    let lines = daemon.failures();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert_eq!(
+        (&lines[0]["region"], &lines[0]["code"]),
+        (&"cn-nowhere".into(), &"BIZ_REGION_NOT_FOUND".into())
+    );
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_that_fails_wholly_does_not_touch_another() {
+    let [id, secret, token] = SECRETS;
+    let (good, bad) = (cloud().await, cloud().await);
+    let account = |name: &str, sim: &Simulator| {
+        let key = format!("access_key_id: {id:?}, access_key_secret: {secret:?}, security_token: {token:?}");
+        format!(
+            "- {{name: {name}, regions: [{REGION}], endpoint: {:?}, credentials: {{{key}}}}}\n",
+            sim.url()
+        )
+    };
+    let file = format!("accounts:\n{}{}", account("good", &good), account("bad", &bad));
+    let daemon = Daemon::with_file("faults-accounts.yml", &file, &[]).await;
+    let lag = |p: &Page, account| {
+        let labels = [("account", account), ("instance_id", A), ("group", "billing")];
+        p.value("alikafka_group_lag_messages", &labels)
+    };
+    let up = |p: &Page, account| p.value("alikafka_region_up", &[("account", account)]);
+    daemon.until("both are known", |p| [lag(p, "good"), lag(p, "bad")] == [Some(BEFORE), Some(BEFORE)]).await;
+    bad.shutdown().await;
+    good.world(write_more);
+    let page = daemon
+        .until("one is dropped, the other goes on", |p| {
+            [lag(p, "good"), lag(p, "bad")] == [Some(AFTER), None]
+                && [up(p, "good"), up(p, "bad")] == [Some(1.0), Some(0.0)]
+        })
+        .await;
+    let failed = [("account", "bad"), ("result", "connect")];
+    assert!(page.sum("alikafka_exporter_api_requests_total", &failed) > 0.0);
+    let of_good = page.sum("alikafka_exporter_api_requests_total", &[("account", "good")]);
+    assert_eq!(
+        page.sum("alikafka_exporter_api_requests_total", &[("account", "good"), ("result", "ok")]),
+        of_good
+    );
+    let lines = daemon.failures();
+    assert_eq!(lines.len(), 1, "one line for a host that is gone: {lines:#?}");
+    assert_eq!(lines[0]["account"], "bad");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_is_not_there_is_told_and_found_when_it_comes() {
+    let sim = cloud().await;
+    let address = sim.addr();
+    let world = sim.world(|w| w.now_ms());
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    sim.shutdown().await;
+    let page = daemon
+        .until("all is dropped", |p| {
+            p.region_up(REGION) == Some(0.0) && p.count("alikafka_group_lag_messages", &[]) == 0
+        })
+        .await;
+    assert!(page.results("GetConsumerProgress", "connect") > 0.0);
+    let lines = daemon.failures();
+    assert_eq!(lines.len(), 1, "one line for the region, not one an instance: {lines:#?}");
+    assert_eq!(daemon.get("/-/healthy").await.trim(), "ok", "the cloud is not the daemon's health");
+    let behaviour = Behaviour { keys: vec![key()], ..Behaviour::default() };
+    let world = WorldOptions { epoch_ms: Some(world), ..WorldOptions::empty([REGION]) };
+    let options = Options { listen: address, world, behaviour, ..Options::default() };
+    let again = Simulator::start(options).await.unwrap();
+    again.world(|w| {
+        for id in [A, B] {
+            add_instance(w, REGION, id);
+        }
+        write_more(w);
+    });
+    daemon.until("all is fresh", |p| all_lag_by(p, AFTER) && p.region_up(REGION) == Some(1.0)).await;
+    daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_in_the_middle_of_a_pass() {
+    for hanging in ["GetInstanceList", "GetTopicList", "GetConsumerProgress"] {
+        let sim = cloud().await;
+        sim.faults(|f| f.add(Fault::new(Effect::Hang).action(hanging)));
+        let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
+        daemon.until("a call hangs", |_| calls(&sim, hanging) > 0).await;
+        assert_eq!(daemon.page().await.results(hanging, "timeout"), 0.0);
+        // Ends with 0, within five seconds.
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_before_its_first_pass() {
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[("REGIONS", "auto")]).await;
+    daemon.terminate();
+    assert_eq!(daemon.ended().await.code(), Some(0));
+}
