@@ -1,7 +1,10 @@
 //! The loops of one account: a fixed set of regions, or those in which the account is found to have
 //! instances.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+};
 
 use tokio::{
     task::JoinSet,
@@ -139,12 +142,19 @@ impl<C: Cloud> Loops<C> {
         let mut failures = FailureLog::default();
         let mut doubted = false;
         while !self.shutdown.is_cancelled() {
-            self.shared.health.beat(&name);
             let asked = Instant::now();
-            let answer = tokio::select! {
-                biased;
-                () = self.shutdown.cancelled() => break,
-                answer = cloud.regions(asked + timing.poll.max(timing.request_timeout)) => answer,
+            let mut answer = pin!(cloud.regions(asked + timing.poll.max(timing.request_timeout)));
+            // A cloud that does not answer stops no heart, and hides no loop that has died.
+            let answer = loop {
+                self.shared.health.beat(&name);
+                tokio::select! {
+                    biased;
+                    answer = &mut answer => break answer,
+                    watched = self.watch(Some(Instant::now() + TICK)) => watched?,
+                }
+                if self.shutdown.is_cancelled() {
+                    return Ok(());
+                }
             };
             let mut wait = timing.interval(Action::GetAllInstanceIdList);
             let lines = match answer {

@@ -32,6 +32,8 @@ struct Script(Arc<Mutex<World>>);
 #[derive(Default)]
 struct World {
     regions: Vec<RegionId>,
+    /// How long the list of regions takes.
+    regions_take: Duration,
     instances: Vec<Instance>,
     topics: BTreeMap<InstanceId, Vec<Topic>>,
     groups: BTreeMap<InstanceId, Vec<GroupId>>,
@@ -81,6 +83,7 @@ fn whole<T>(items: Vec<T>) -> Listing<T> {
 
 impl Cloud for Script {
     async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
+        tokio::time::sleep(self.edit(|w| w.regions_take)).await;
         self.edit(|w| Ok(Observed { value: whole(w.regions.clone()), anomalies: Vec::new() }))
     }
 

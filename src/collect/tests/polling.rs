@@ -235,3 +235,22 @@ async fn regions_that_are_found_come_and_go() {
     assert!(running.health.stopped().is_empty());
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_regions_that_does_not_come_stops_no_heart() {
+    let script = one_instance(1);
+    script.edit(|w| w.regions_take = Duration::from_secs(55));
+    let home = RegionId::new("cn-hangzhou").unwrap();
+    let running = Running::start(&script, Regions::Found { home }, Filters::default());
+    for _ in 0..54 {
+        seconds(1).await;
+        assert_eq!(running.health.stopped(), [""; 0]);
+        assert_eq!(running.health.pending().len(), 1);
+    }
+    seconds(2).await;
+    assert_eq!(running.health.pending(), [""; 0]);
+    seconds(270).await;
+    let begun = Instant::now();
+    running.stop().await;
+    assert_eq!(begun.elapsed(), Duration::ZERO, "the shutdown is heard while the list is waited for");
+}
