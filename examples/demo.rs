@@ -102,8 +102,10 @@ async fn demo(args: Args) -> Result<(), Ended> {
     let web = WebOptions { telemetry_path: "/metrics".to_owned(), limits: Limits::default() };
     let mut running = tokio::spawn(alikafka_exporter::run(config, web, vec![listener], shutdown.clone()));
     let played = tokio::select! {
-        played = play(&simulator, exporter, args.act) => played,
+        // In this order: when all is told to end, the exporter may have ended already.
+        biased;
         () = shutdown.cancelled() => Ok(()),
+        played = play(&simulator, exporter, args.act) => played,
         ended = &mut running => {
             return Err(ended.map_or_else(failed, |e| e.map_or_else(failed, |()| failed("the exporter ended"))));
         }
