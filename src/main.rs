@@ -46,7 +46,12 @@ fn main() -> ExitCode {
     logging::init(args.log_level.into(), args.log_format.into(), clock::unix_now);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(daemon(args, config)),
+        Ok(runtime) => {
+            let code = runtime.block_on(daemon(args, config));
+            // A thread that waits for a name server or for a file's disk would hold up the end for as long.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => end(FAILED, &format!("cannot start threads: {error}")),
     }
 }

@@ -64,7 +64,8 @@ impl Default for Limits {
             max_head_bytes: 16 * 1024,
             max_headers: 100,
             max_body_bytes: 64 * 1024,
-            drain_timeout: Duration::from_secs(5),
+            // The process is to end within 5 seconds of a signal, all told.
+            drain_timeout: Duration::from_secs(4),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use granit_parser::{Event, Parser, StrInput};
 use alikafka_exporter::exposition::catalog;
+use granit_parser::{Event, Parser, StrInput};
 use regex::Regex;
 use serde_json::{Value, json};
 

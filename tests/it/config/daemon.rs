@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
-    process::{Child, ChildStderr, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -80,6 +80,35 @@ fn a_signal_ends_it_well() {
         daemon.line("stopping");
         assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
     }
+}
+
+/// Reading a pipe that nobody writes blocks a thread for ever, as a name server or a network file system may.
+#[tokio::test]
+async fn a_thread_that_is_blocked_does_not_hold_up_the_end() {
+    let folder = std::env::temp_dir().join(format!("alikafka-exporter-{}-pipe", std::process::id()));
+    _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).unwrap();
+    let pipe = folder.join("access-key");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let file = folder.join("config.yml");
+    let keys =
+        format!("{{access_key_id_file: {0:?}, access_key_secret_file: {0:?}}}", pipe.to_str().unwrap());
+    fs::write(&file, format!("credentials: {keys}\n")).unwrap();
+    let mut daemon = Daemon::start(&[&format!("--config.file={}", file.display())]);
+    daemon.line("listening");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    daemon.signal(Signal::TERM);
+    daemon.line("stopped");
+    let mut ended = None;
+    for _ in 0..250 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        ended = daemon.child.try_wait().unwrap();
+        if ended.is_some() {
+            break;
+        }
+    }
+    assert_eq!(ended.map(|status| status.code()), Some(Some(0)), "it did not end");
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
