@@ -4,7 +4,7 @@
 //! them at once, each with its path, its place and what to write instead. Refuses: unknown and repeated
 //! keys, defaults for what cannot be guessed, and secrets in messages or in `Debug`.
 
-use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, io::Read as _, path::Path, time::Duration};
 
 use zeroize::Zeroizing;
 
@@ -168,15 +168,24 @@ pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
     let unreadable = |error: std::io::Error| {
         refuse(format!("cannot read {name}: {}", describe(&error)), "give the path of a readable file")
     };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_FILE {
+    let bytes = Zeroizing::new(read_at_most(path, MAX_FILE + 1).map_err(unreadable)?);
+    if bytes.len() as u64 > MAX_FILE {
         return Err(refuse(format!("{name} is larger than 1 MiB"), "give the path of a configuration file"));
     }
-    let bytes = Zeroizing::new(std::fs::read(path).map_err(unreadable)?);
     let Ok(text) = std::str::from_utf8(&bytes) else {
         return Err(refuse(format!("{name} is not UTF-8 text"), "save the file as UTF-8"));
     };
     parse(Some((&name, text)), environment)
+}
+
+/// Reads no more than that, whatever the file says of its size: devices and pipes say 0.
+fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let file = std::fs::File::open(path)?;
+    let told = usize::try_from(file.metadata()?.len().min(most)).unwrap_or_default();
+    // All room at once: a vector that grows leaves copies behind, which may hold secrets.
+    let mut bytes = Vec::with_capacity(told + 64);
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The same for a text with the name of its file.

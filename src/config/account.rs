@@ -29,7 +29,7 @@ impl RequestRates {
     /// What a rate is where nothing is written.
     const DEFAULT: f64 = 20.0;
 
-    /// The rate of an action, by its name on the wire; above 0, at most 1000.
+    /// The rate of an action, by its name on the wire; from 0.001 to 1000.
     #[must_use]
     pub fn of(&self, action: &str) -> f64 {
         self.special.get(action).copied().unwrap_or(self.default)

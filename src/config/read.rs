@@ -157,12 +157,14 @@ impl<'a> Place<'a> {
 
     /// A rate in calls per second.
     pub(super) fn rate(&self, text: &str, problems: &mut Vec<Problem>) -> Option<f64> {
+        const LEAST: f64 = 0.001;
         const MOST: f64 = 1000.0;
         let shown = quoted(text);
         let what = match text.parse::<f64>() {
-            Ok(rate) if rate > 0.0 && rate <= MOST => return Some(rate),
+            Ok(rate) if (LEAST..=MOST).contains(&rate) => return Some(rate),
             Ok(rate) if rate > MOST => format!("{shown} is more than 1000"),
             Ok(rate) if rate <= 0.0 => format!("{shown} is not above 0"),
+            Ok(rate) if rate < LEAST => format!("{shown} is less than 0.001"),
             Ok(_) | Err(_) => format!("{shown} is not a number"),
         };
         problems.push(self.wrong(what, "write calls per second, a number above 0, such as 20"));

@@ -20,11 +20,13 @@ const INTERVAL: (Duration, Duration) = (LEAST_INTERVAL, DAY);
 const STALE: (Duration, Duration) = (LEAST_INTERVAL, DAY.saturating_mul(7));
 const TIMEOUT: (Duration, Duration) = (LEAST_INTERVAL, Duration::from_secs(300));
 
-/// Labels that families have by contract; constant labels must not meet them.
-const CONTRACT_LABELS: [&str; 26] = [
+/// Labels that families have by contract; constant labels must not meet them. A test holds them against the
+/// catalog.
+const CONTRACT_LABELS: [&str; 28] = [
     "account",
     "action",
     "cleanup",
+    "code",
     "consumergroup",
     "deploy_type",
     "disk_type",
@@ -35,6 +37,7 @@ const CONTRACT_LABELS: [&str; 26] = [
     "name",
     "paid_type",
     "partition",
+    "path",
     "quantile",
     "reason",
     "region",
@@ -114,8 +117,8 @@ fn account_name(reader: &Reader<'_>, node: &Node, problems: &mut Vec<Problem>) -
 }
 
 fn intervals(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Intervals {
-    let before = problems.len();
     let discovery = reader.duration("discovery_interval", INTERVAL, problems);
+    let before = problems.len();
     let poll = reader.duration("poll_interval", INTERVAL, problems).unwrap_or(Duration::from_secs(60));
     let topic_poll = reader.duration("topic_poll_interval", INTERVAL, problems).unwrap_or(poll);
     let stale_after = reader.duration("stale_after", STALE, problems);

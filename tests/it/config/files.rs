@@ -1,10 +1,11 @@
 //! What `check-config` says of files: fixtures with the exact words, and the two files that are shipped.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use alikafka_exporter::{
     api::Action,
     config::{self, Credentials, Granularity, Naming, Proxy, Regions, Signature, keys},
+    exposition::catalog::{self, FAMILIES},
     model::RegionId,
 };
 use proptest::prelude::*;
@@ -59,6 +60,27 @@ fn every_key_and_every_rule_has_a_bad_fixture() {
         };
         assert!(all.contains(covered), "no bad fixture has {covered}");
     }
+}
+
+#[test]
+fn no_constant_label_meets_one_of_the_catalog() {
+    for label in
+        FAMILIES.iter().flat_map(|f| f.labels.iter().chain(f.labels_in(catalog::Naming::KafkaExporter)))
+    {
+        let pair = format!("{label}=x");
+        let variables = environment(&[
+            ("ALIKAFKA_EXPORTER_REGIONS", "cn-hangzhou"),
+            ("ALIKAFKA_EXPORTER_METRICS__LABELS", pair.as_str()),
+        ]);
+        let problems = config::load(None, &variables).expect_err(label);
+        assert!(problems.to_string().contains("is a label that series already have"), "{problems}");
+    }
+}
+
+#[test]
+fn a_device_without_end_is_not_read_to_its_end() {
+    let problems = config::load(Some(Path::new("/dev/zero")), &environment(&[])).unwrap_err();
+    assert!(problems.to_string().contains("/dev/zero is larger than 1 MiB"), "{problems}");
 }
 
 #[test]
