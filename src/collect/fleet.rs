@@ -187,6 +187,14 @@ impl Fleet {
         self.first_pass_ended
     }
 
+    /// Whether the instances have been listed and every unit below them attempted: only then can be told
+    /// what a pass takes.
+    pub fn is_explored(&mut self) -> bool {
+        let with_topics = self.with_topics;
+        self.list.last_success.is_some()
+            && self.instances.values_mut().all(|m| !m.in_service || m.first_pass_ended(with_topics))
+    }
+
     /// How many calls one pass over everything known takes: (topic statuses, group progresses).
     #[must_use]
     pub fn planned_calls(&self) -> (usize, usize) {

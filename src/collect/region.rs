@@ -49,6 +49,8 @@ pub(super) struct Loop<C> {
     odd: HashSet<(AnomalyKind, Option<InstanceId>)>,
     discovered: Option<Instant>,
     first_pass_ended: bool,
+    /// What a pass takes has been told to the log.
+    is_planned: bool,
     /// When the next publication may be, if there is something new.
     publish_at: Instant,
     dirty: bool,
@@ -83,6 +85,7 @@ impl<C: Cloud> Loop<C> {
             odd: HashSet::new(),
             discovered: None,
             first_pass_ended: false,
+            is_planned: false,
             publish_at: now,
             dirty: false,
             rate,
@@ -201,8 +204,10 @@ impl<C: Cloud> Loop<C> {
 
     fn publish(&mut self, now: Instant) {
         let view = self.fleet.view(self.now());
-        if !self.first_pass_ended && self.fleet.first_pass_ended() {
-            self.first_pass_ended = true;
+        self.first_pass_ended |= self.fleet.first_pass_ended();
+        // A first pass that failed before it had listed anything says nothing of what one takes.
+        if !self.is_planned && self.fleet.is_explored() {
+            self.is_planned = true;
             let (topics, groups) = self.fleet.planned_calls();
             let seconds = |calls: usize, action| calls as f64 / (self.rate)(action);
             let seconds =

@@ -242,3 +242,18 @@ fn an_instance_that_is_found_later_is_up_once_it_has_been_polled() {
     case.answer(&Unit::Groups(id("j")), Answer::Groups(clean(whole(vec![]))));
     assert_eq!(up(&mut case), [Some(true), Some(true)]);
 }
+
+#[test]
+fn what_a_pass_takes_is_known_only_once_one_has_listed_and_asked() {
+    let mut case = Case::new();
+    let ended = |case: &mut Case| (case.fleet.first_pass_ended(), case.fleet.is_explored());
+    case.apply(&Unit::Instances, Err(error(Action::GetInstanceList, Kind::Auth)));
+    assert_eq!(ended(&mut case), (true, false), "a first pass that failed has ended, and has found nothing");
+    case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
+    case.topics(&[]);
+    case.groups(&["g"]);
+    assert_eq!(ended(&mut case), (true, false));
+    case.progress("g", progress(5));
+    assert_eq!(ended(&mut case), (true, true));
+    assert_eq!(case.fleet.planned_calls(), (0, 1));
+}
