@@ -24,6 +24,17 @@ impl Shown {
 
     pub(super) fn show(&self, page: Page, snapshot: Arc<Snapshot>) {
         self.own.rendered(&page);
+        match (self.present.load().0.cut(), page.cut()) {
+            (0, 0) => {}
+            (0, cut) => tracing::warn!(
+                series = page.series(),
+                cut,
+                "metrics.max_series cuts series off, the newest topics and groups first: choose a coarser \
+                 metrics.granularity, filter, or raise it"
+            ),
+            (_, 0) => tracing::info!(series = page.series(), "metrics.max_series cuts nothing off any more"),
+            (_, _) => {}
+        }
         self.present.store(Arc::new((page, snapshot)));
     }
 }
@@ -44,5 +55,89 @@ impl web::Pages for Shown {
 
     fn landing(&self) -> web::Landing {
         web::Landing::of(env!("CARGO_PKG_VERSION"), &self.present.load().1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Mutex};
+
+    use super::*;
+    use crate::{
+        exposition::{Options, Renderer, own},
+        model::{GroupId, InstanceId, RegionId},
+        snapshot::{GroupView, InstanceView, LastSuccess, Objects, RegionView},
+    };
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// An instance with so many groups, of which nothing but the name is known.
+    fn groups(number: u64) -> Arc<Snapshot> {
+        let region = RegionId::new("cn-hangzhou").unwrap();
+        let group = |n| {
+            Arc::new(GroupView {
+                id: GroupId::new(&format!("g{n}")).unwrap(),
+                since: n,
+                listed: true,
+                lag: None,
+            })
+        };
+        let instance = InstanceView {
+            account: None,
+            region: region.clone(),
+            id: InstanceId::new("i").unwrap(),
+            since: 0,
+            info: None,
+            up: None,
+            last_success: LastSuccess::default(),
+            topics: Vec::new(),
+            groups: (0..number).map(group).collect(),
+        };
+        let region = RegionView {
+            account: None,
+            region,
+            up: None,
+            last_success: LastSuccess::default(),
+            objects: Objects::default(),
+            instances: vec![Arc::new(instance)],
+        };
+        Arc::new(Snapshot { regions: vec![Arc::new(region)] })
+    }
+
+    #[test]
+    fn what_the_limit_cuts_is_told_when_it_begins_and_when_it_ends() {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let shown = Shown::new(Arc::new(Own::new(&own::Options::default()).unwrap()));
+            // Three series tell of the objects of the region.
+            let mut renderer = Renderer::new(Options { max_series: Some(5), ..Options::default() });
+            for number in [2, 3, 4, 4, 1, 1] {
+                let snapshot = groups(number);
+                shown.show(renderer.render(&snapshot), snapshot);
+            }
+        });
+        let log = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(lines[0].contains("WARN") && lines[0].contains("cut=1"), "{log}");
+        assert!(lines[1].contains("INFO") && lines[1].contains("cuts nothing off any more"), "{log}");
     }
 }
