@@ -185,10 +185,14 @@ impl Client {
     }
 
     async fn credentials(&self, force: bool, deadline: Instant) -> Result<Arc<Credentials>, Failure> {
-        match timeout_at(deadline, self.credentials.credentials(force)).await {
+        // The deadline of a list is minutes away; a source that hangs is to be told of before.
+        let end = deadline.min(Instant::now() + self.request_timeout);
+        match timeout_at(end, self.credentials.credentials(force)).await {
             Ok(Ok(credentials)) => Ok(credentials),
             Ok(Err(error)) => Err(Failure::new(Kind::Auth, format!("not sent: {error}"))),
-            Err(_) => Err(Failure::new(Kind::Timeout, "not sent: no credentials before the deadline")),
+            Err(_) => {
+                Err(Failure::new(Kind::Auth, "not sent: the source of the credentials does not answer"))
+            }
         }
     }
 

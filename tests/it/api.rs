@@ -392,6 +392,27 @@ async fn without_credentials_nothing_is_sent_and_the_variables_are_named() {
     assert_eq!((server.requests().len(), setup.recorder.results().len()), (0, 0));
 }
 
+/// A source that never answers, as a file system that hangs.
+struct Silent;
+
+impl ProvideCredentials for Silent {
+    fn credentials(&self, _: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_do_not_come_are_told_of_long_before_the_deadline() {
+    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+    let setup = setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(Silent));
+    let far = Instant::now() + Duration::from_secs(300);
+    let error = tokio::time::timeout(Duration::from_secs(20), setup.client.instances(far)).await.unwrap();
+    let error = error.unwrap_err();
+    assert_eq!(error.kind, Kind::Auth);
+    assert!(error.detail.contains("the source of the credentials does not answer"), "{error}");
+    assert_eq!(server.requests().len(), 0);
+}
+
 #[tokio::test]
 async fn pages_are_walked_and_a_failed_one_fails_the_list() {
     let page = |number: usize, topics: usize, total: usize| {
