@@ -167,7 +167,10 @@ impl<C: Cloud> Loops<C> {
                     failures.failed(&(), key(error.kind), error, Instant::now())
                 }
             };
-            lines.into_iter().chain(failures.summaries(Instant::now())).for_each(|line| log.failure(line));
+            lines
+                .into_iter()
+                .chain(failures.summaries(Instant::now()))
+                .for_each(|line| log.failure(line, None));
             self.shared.health.first_pass_ended(&name);
             let next = asked + wait;
             while Instant::now() < next && !self.shutdown.is_cancelled() {

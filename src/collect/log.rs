@@ -18,13 +18,16 @@ pub(super) struct Log<'a> {
 }
 
 impl Log<'_> {
-    pub(super) fn failure(self, line: Line) {
+    /// `object` is the topic or group whose attempt the line is about; told where the failure is not one of
+    /// the whole region, so that it can be found.
+    pub(super) fn failure(self, line: Line, object: Option<&str>) {
         let (account, region) = (self.account.map(display), self.region.as_str());
         match line {
             Line::Began(key, error) => tracing::warn!(
                 account,
                 region,
                 instance_id = key.instance.as_ref().map(display),
+                object = object.filter(|_| key.instance.is_some()),
                 action = error.action.name(),
                 result = key.result,
                 code = error.code,

@@ -163,13 +163,13 @@ impl<C: Cloud> Loop<C> {
             }
             _ => self.failures.ended(&unit, now.mono).into_iter().collect(),
         };
-        lines.into_iter().for_each(|line| self.log().failure(line));
+        lines.into_iter().for_each(|line| self.log().failure(line, unit.object()));
         let effects = self.fleet.apply(&unit, outcome, now);
         self.schedule.done(&unit, failed, now.mono);
         for unit in effects.removed {
             self.schedule.remove(&unit);
             if let Some(line) = self.failures.ended(&unit, now.mono) {
-                self.log().failure(line);
+                self.log().failure(line, unit.object());
             }
         }
         for unit in effects.added {
@@ -193,7 +193,7 @@ impl<C: Cloud> Loop<C> {
     fn grow_old(&mut self) {
         let now = self.now();
         for line in self.failures.summaries(now.mono) {
-            self.log().failure(line);
+            self.log().failure(line, None);
         }
         self.dirty |= self.fleet.expire(now);
         for action in Action::ALL {

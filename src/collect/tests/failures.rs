@@ -73,3 +73,40 @@ fn what_breaks_a_whole_region_is_one_failure() {
     assert_eq!(case.fail("j", "a", Kind::Timeout), ["began timeout j"], "another kind is another failure");
     assert_eq!(case.succeed("i", "a"), ["connect region over: 2 0s"]);
 }
+
+/// What is written while the code runs.
+fn logged() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<Vec<u8>>>) {
+    #[derive(Clone)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let memory = Memory(Arc::clone(&log));
+    let writer = move || memory.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
+    (tracing::subscriber::set_default(subscriber), log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_line_of_a_failure_names_the_group_that_fails() {
+    let (_guard, log) = logged();
+    let script = one_instance(3);
+    script.edit(|w| {
+        w.failing.insert(Unit::GroupProgress(id("i"), group("g1")), Kind::Business);
+        w.failing.insert(Unit::TopicStatus(id("i"), topic("t").name), Kind::Throttled);
+    });
+    let running = Running::fixed(&script);
+    seconds(5).await;
+    running.stop().await;
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let line = |result: &str| log.lines().find(|l| l.contains(result)).unwrap();
+    assert!(line("result=\"business\"").contains("instance_id=i object=\"g1\""), "{log}");
+    assert!(!line("result=\"throttled\"").contains("object"), "one of the region has no object: {log}");
+}
