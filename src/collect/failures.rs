@@ -56,8 +56,10 @@ pub enum Line {
     Began(Key, Box<Error>),
     /// It goes on: how many calls have failed, how many units fail now, since when.
     GoesOn(Key, u64, usize, Duration),
-    /// It is over: how many calls had failed, for how long.
+    /// It is over, as its last unit succeeded: how many calls had failed, for how long.
     Over(Key, u64, Duration),
+    /// It is over without a success: its last unit fails in another way now, or is asked for no more.
+    Ceased(Key, u64, Duration),
 }
 
 /// The failures of one loop's units that are not over.
@@ -86,7 +88,7 @@ impl<U: Ord + Clone> FailureLog<U> {
     pub fn failed(&mut self, unit: &U, key: Key, error: Error, now: Instant) -> Vec<Line> {
         let mut lines = Vec::new();
         if self.by_unit.get(unit).is_some_and(|before| *before != key) {
-            lines.extend(self.ended(unit, now));
+            lines.extend(self.ceased(unit, now));
         }
         self.by_unit.insert(unit.clone(), key.clone());
         let open = self.open.entry(key.clone()).or_insert_with(|| {
@@ -98,8 +100,20 @@ impl<U: Ord + Clone> FailureLog<U> {
         lines
     }
 
-    /// A unit's attempt succeeded, or the unit is asked for no more.
+    /// A unit's attempt succeeded.
     pub fn ended(&mut self, unit: &U, now: Instant) -> Option<Line> {
+        let (key, open) = self.close(unit)?;
+        Some(Line::Over(key, open.calls, now.duration_since(open.since)))
+    }
+
+    /// A unit fails under this key no more, though it did not succeed.
+    pub fn ceased(&mut self, unit: &U, now: Instant) -> Option<Line> {
+        let (key, open) = self.close(unit)?;
+        Some(Line::Ceased(key, open.calls, now.duration_since(open.since)))
+    }
+
+    /// Takes a unit out of its key; what is left of the key if that was the last one.
+    fn close(&mut self, unit: &U) -> Option<(Key, Open<U>)> {
         let key = self.by_unit.remove(unit)?;
         let open = self.open.get_mut(&key)?;
         open.units.remove(unit);
@@ -107,7 +121,7 @@ impl<U: Ord + Clone> FailureLog<U> {
             return None;
         }
         let open = self.open.remove(&key)?;
-        Some(Line::Over(key, open.calls, now.duration_since(open.since)))
+        Some((key, open))
     }
 
     /// The summaries that are due.

@@ -57,6 +57,16 @@ impl Log<'_> {
                 after_seconds = lasted.as_secs(),
                 "recovered"
             ),
+            Line::Ceased(key, calls, lasted) => tracing::info!(
+                account,
+                region,
+                instance_id = key.instance.as_ref().map(display),
+                action = key.action.map(Action::name),
+                result = key.result,
+                failed_calls = calls,
+                after_seconds = lasted.as_secs(),
+                "over without a success"
+            ),
         }
     }
 

@@ -161,14 +161,15 @@ impl<C: Cloud> Loop<C> {
             Err(error) if !(gone && unit.instance().is_some()) => {
                 self.failures.failed(&unit, Key::of(&unit, error.kind), error.clone(), now.mono)
             }
-            _ => self.failures.ended(&unit, now.mono).into_iter().collect(),
+            Err(_) => self.failures.ceased(&unit, now.mono).into_iter().collect(),
+            Ok(_) => self.failures.ended(&unit, now.mono).into_iter().collect(),
         };
         lines.into_iter().for_each(|line| self.log().failure(line, unit.object()));
         let effects = self.fleet.apply(&unit, outcome, now);
         self.schedule.done(&unit, failed, now.mono);
         for unit in effects.removed {
             self.schedule.remove(&unit);
-            if let Some(line) = self.failures.ended(&unit, now.mono) {
+            if let Some(line) = self.failures.ceased(&unit, now.mono) {
                 self.log().failure(line, unit.object());
             }
         }

@@ -34,6 +34,7 @@ fn text(line: &Line) -> String {
             format!("{} goes on: {calls} {units} {}s", key(k), since.as_secs())
         }
         Line::Over(k, calls, lasted) => format!("{} over: {calls} {}s", key(k), lasted.as_secs()),
+        Line::Ceased(k, calls, lasted) => format!("{} ceased: {calls} {}s", key(k), lasted.as_secs()),
     }
 }
 
@@ -72,6 +73,11 @@ fn what_breaks_a_whole_region_is_one_failure() {
     assert!(case.fail("j", "a", Kind::Connect).is_empty());
     assert_eq!(case.fail("j", "a", Kind::Timeout), ["began timeout j"], "another kind is another failure");
     assert_eq!(case.succeed("i", "a"), ["connect region over: 2 0s"]);
+    assert_eq!(
+        case.fail("j", "a", Kind::Server),
+        ["timeout j ceased: 1 0s", "began server j"],
+        "what fails in another way has not recovered"
+    );
 }
 
 /// What is written while the code runs.
