@@ -193,8 +193,9 @@ impl Lane {
         if self.in_flight >= self.limit {
             return None;
         }
-        // One slow instance may not hold every place; a single one may.
-        let fair = LEAST_PER_INSTANCE.max(MOST_IN_FLIGHT / serving.max(1));
+        // One slow instance may not hold every place, of which a small budget has few; a single one may.
+        let most = if serving > 1 { self.limit / 2 } else { self.limit };
+        let fair = LEAST_PER_INSTANCE.max(MOST_IN_FLIGHT / serving.max(1)).min(most.max(1));
         let mut due = self.queue.iter().take_while(|(due, ..)| *due <= now);
         due.find(|(_, _, unit)| {
             unit.instance().and_then(|id| self.by_instance.get(id)).is_none_or(|under_way| *under_way < fair)

@@ -43,6 +43,21 @@ fn one_instance_holds_its_share_of_the_places_and_no_more() {
 }
 
 #[test]
+fn a_small_budget_leaves_places_to_others_too() {
+    for (rate, of_big) in [(0.1, 1), (1.0, 2), (2.0, 4)] {
+        let (mut schedule, now) = schedule(rate);
+        for n in 0..100 {
+            schedule.add(unit("big", &n.to_string()), now);
+        }
+        schedule.add(unit("small", "g"), now + Duration::from_secs(1));
+        let later = now + Duration::from_secs(2);
+        let taken: Vec<_> = std::iter::from_fn(|| schedule.take(later, 2)).collect();
+        assert_eq!(taken.len(), of_big + 1, "at {rate} a second");
+        assert!(taken.iter().any(|job| job.unit.instance() == Some(&id("small"))));
+    }
+}
+
+#[test]
 fn a_unit_that_is_removed_while_under_way_does_not_come_back() {
     let (mut schedule, now) = schedule(20.0);
     schedule.add(unit("i", "g"), now);
