@@ -55,6 +55,8 @@ pub struct Effects {
     pub removed: Vec<Unit>,
     /// The list of instances is wrong: ask for it soon.
     pub rediscover: bool,
+    /// The list was not whole: ask for it again on the clock of the polls, not on that of discovery.
+    pub again: bool,
     /// What was odd.
     pub anomalies: Vec<Anomaly>,
     /// What an operator may want to read.
@@ -243,6 +245,7 @@ impl Fleet {
                 effects.events.push(Event::InstanceGone(id));
             }
         } else {
+            effects.again = true;
             self.list.incomplete(now);
         }
         for (id, instance) in listed {
@@ -304,6 +307,7 @@ impl Fleet {
                 effects.removed.push(Unit::TopicStatus(id.clone(), name));
             }
         } else {
+            effects.again = true;
             member.topic_list.incomplete(now);
         }
         for (name, topic) in listed {
@@ -345,6 +349,7 @@ impl Fleet {
                 effects.removed.push(Unit::GroupProgress(id.clone(), group));
             }
         } else {
+            effects.again = true;
             member.group_list.incomplete(now);
         }
         for group in listed {

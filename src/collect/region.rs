@@ -166,7 +166,7 @@ impl<C: Cloud> Loop<C> {
         };
         lines.into_iter().for_each(|line| self.log().failure(line, unit.object()));
         let effects = self.fleet.apply(&unit, outcome, now);
-        self.schedule.done(&unit, failed, now.mono);
+        self.schedule.done(&unit, failed || effects.again, now.mono);
         for unit in effects.removed {
             self.schedule.remove(&unit);
             if let Some(line) = self.failures.ceased(&unit, now.mono) {

@@ -37,6 +37,8 @@ struct World {
     instances: Vec<Instance>,
     topics: BTreeMap<InstanceId, Vec<Topic>>,
     groups: BTreeMap<InstanceId, Vec<GroupId>>,
+    /// The lists of topics are not whole.
+    torn: bool,
     /// Committed and end offset of the one partition of the topic `t` of each group.
     offset: i64,
     failing: BTreeMap<Unit, Kind>,
@@ -92,7 +94,12 @@ impl Cloud for Script {
     }
 
     async fn topics(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<Topic>>, Error> {
-        self.answer(Unit::Topics(id.clone()), |w| whole(w.topics.get(id).cloned().unwrap_or_default())).await
+        let unit = Unit::Topics(id.clone());
+        self.answer(unit, |w| Listing {
+            items: w.topics.get(id).cloned().unwrap_or_default(),
+            complete: !w.torn,
+        })
+        .await
     }
 
     async fn topic_status(

@@ -254,3 +254,20 @@ async fn a_list_of_regions_that_does_not_come_stops_no_heart() {
     running.stop().await;
     assert_eq!(begun.elapsed(), Duration::ZERO, "the shutdown is heard while the list is waited for");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_was_not_whole_is_asked_for_again_on_the_clock_of_the_polls() {
+    let script = one_instance(1);
+    let running = Running::fixed(&script);
+    seconds(250).await;
+    script.edit(|w| w.torn = true);
+    seconds(300).await;
+    assert_eq!(running.instance("i").unwrap().up, Some(false));
+    script.edit(|w| w.torn = false);
+    seconds(65).await;
+    assert_eq!(running.instance("i").unwrap().up, Some(true), "not only after the next discovery");
+    script.edit(|w| w.calls.clear());
+    seconds(600).await;
+    assert_eq!(script.calls(|u| matches!(u, Unit::Topics(_))), 2);
+    running.stop().await;
+}
