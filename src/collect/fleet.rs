@@ -18,7 +18,7 @@ use crate::{
         AccountName, Anomaly, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId,
         InstanceState, Listing, Observed, RegionId, Topic, TopicName, TopicStatus,
     },
-    snapshot::{GroupView, InstanceView, TopicView},
+    snapshot::{GroupView, InstanceView, LastSuccess, TopicView},
 };
 
 mod held;
@@ -70,6 +70,8 @@ pub enum Event {
     InstanceFound(InstanceId, Option<InstanceState>),
     /// An instance is gone.
     InstanceGone(InstanceId),
+    /// An instance that the list has says of itself that it is gone or out of service; with the cloud's code.
+    InstanceRefuses(InstanceId, Option<String>),
     /// An instance has another name.
     InstanceRenamed(InstanceId),
     /// An instance has another state.
@@ -100,7 +102,12 @@ struct Member {
     /// Whether detail calls are worth their price: by its state, and unless an answer said otherwise
     /// since the last discovery.
     in_service: bool,
+    /// An answer below it said that it is gone or out of service, and no pass has been complete since. The
+    /// list has the last word on whether there is such an instance; until then it is down.
+    refuses: bool,
     first_pass_ended: bool,
+    /// Successes of before its details were dropped; those since then count first.
+    before: LastSuccess,
     topic_list: Record,
     group_list: Record,
     topics: BTreeMap<TopicName, TopicMember>,
@@ -271,7 +278,8 @@ impl Fleet {
         }
         if member.in_service && !in_service {
             effects.removed.extend(member.units(id, self.with_topics));
-            member.drop_details();
+            member.drop_details(self.with_topics);
+            member.refuses = false;
         }
         if !member.in_service && in_service {
             effects.added.extend(self.with_topics.then(|| Unit::Topics(id.clone())));
@@ -433,8 +441,12 @@ impl Fleet {
             _ => {
                 effects.removed.extend(member.units(id, self.with_topics));
                 effects.rediscover = true;
-                member.drop_details();
+                if !member.refuses {
+                    effects.events.push(Event::InstanceRefuses(id.clone(), error.code.clone()));
+                }
+                member.drop_details(self.with_topics);
                 member.in_service = false;
+                member.refuses = true;
             }
         }
     }
@@ -446,7 +458,9 @@ impl Member {
             since,
             info: Held::default(),
             in_service: false,
+            refuses: false,
             first_pass_ended: false,
+            before: LastSuccess::default(),
             topic_list: Record::default(),
             group_list: Record::default(),
             topics: BTreeMap::new(),
@@ -462,11 +476,13 @@ impl Member {
         self
     }
 
-    fn drop_details(&mut self) {
-        let fresh = Self::new(self.since);
+    fn drop_details(&mut self, with_topics: bool) {
+        let before = self.last_success(with_topics);
+        let fresh = Self { before, ..Self::new(self.since) };
         let old = std::mem::replace(self, fresh);
         self.info = old.info;
         self.first_pass_ended = old.first_pass_ended;
+        self.refuses = old.refuses;
     }
 
     /// Every unit below the instance.
@@ -478,12 +494,17 @@ impl Member {
         units
     }
 
+    /// Whether all that is known of it has been attempted since its details were dropped.
+    fn is_attempted(&self, with_topics: bool) -> bool {
+        (self.topic_list.attempted || !with_topics)
+            && self.group_list.attempted
+            && self.topics.values().all(|t| t.status.record.attempted)
+            && self.groups.values().all(|g| g.lag.record.attempted)
+    }
+
     fn first_pass_ended(&mut self, with_topics: bool) -> bool {
         if !self.first_pass_ended {
-            self.first_pass_ended = (self.topic_list.attempted || !with_topics)
-                && self.group_list.attempted
-                && self.topics.values().all(|t| t.status.record.attempted)
-                && self.groups.values().all(|g| g.lag.record.attempted);
+            self.first_pass_ended = self.is_attempted(with_topics);
             if self.first_pass_ended {
                 self.view = None;
             }

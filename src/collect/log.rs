@@ -92,6 +92,14 @@ impl Log<'_> {
                 tracing::info!(account, region, instance_id = %id, state = label(state), "instance found");
             }
             Event::InstanceGone(id) => tracing::info!(account, region, instance_id = %id, "instance gone"),
+            Event::InstanceRefuses(id, code) => tracing::warn!(
+                account,
+                region,
+                instance_id = %id,
+                code,
+                "instance says that it is gone or out of service: its topics and groups are dropped, and the \
+                 list of instances is asked"
+            ),
             Event::InstanceRenamed(id) => {
                 tracing::info!(account, region, instance_id = %id, "instance renamed")
             }

@@ -48,7 +48,7 @@ impl Fleet {
         let instances: Vec<Arc<InstanceView>> =
             self.instances.iter_mut().map(|(id, member)| member.view(id, scope)).collect();
         let serving = || {
-            let serving = self.instances.values().filter(|m| m.in_service);
+            let serving = self.instances.values().filter(|m| m.in_service || m.refuses);
             serving.filter_map(|m| m.view.as_ref())
         };
         let all_down = serving().count() > 0 && serving().all(|i| i.up == Some(false));
@@ -83,6 +83,11 @@ impl Member {
         if let Some(view) = &self.view {
             return Arc::clone(view);
         }
+        if self.refuses && self.in_service && self.is_attempted(scope.with_topics) && !self.failing() {
+            self.refuses = false;
+        }
+        let is_asked = self.in_service && self.first_pass_ended;
+        let up = (is_asked || self.refuses).then(|| !self.refuses && !self.failing());
         let readers = self.readers();
         let topics = self.topics.iter_mut().map(|(name, topic)| {
             topic.view(name, readers.as_ref().map(|r| r.get(name).copied().unwrap_or(0)))
@@ -95,7 +100,7 @@ impl Member {
             id: id.clone(),
             since: self.since,
             info: self.info.get().cloned(),
-            up: (self.in_service && self.first_pass_ended).then(|| !self.failing()),
+            up,
             last_success: self.last_success(scope.with_topics),
             topics,
             groups,
@@ -125,22 +130,29 @@ impl Member {
             || self.groups.values().any(|g| g.lag.record.failing)
     }
 
-    fn last_success(&self, with_topics: bool) -> LastSuccess {
+    pub(super) fn last_success(&self, with_topics: bool) -> LastSuccess {
         let lists = [Some(&self.group_list), with_topics.then_some(&self.topic_list)];
         let lists: Vec<Option<UnixMillis>> = lists.into_iter().flatten().map(|l| l.last_success).collect();
         let scope = |list: &Record, units: Vec<Option<UnixMillis>>| {
             if units.is_empty() { list.last_success } else { oldest(units.into_iter()) }
         };
         LastSuccess {
-            discovery: lists.iter().all(Option::is_some).then(|| oldest(lists.into_iter())).flatten(),
+            discovery: lists
+                .iter()
+                .all(Option::is_some)
+                .then(|| oldest(lists.into_iter()))
+                .flatten()
+                .or(self.before.discovery),
             topics: scope(
                 &self.topic_list,
                 self.topics.values().map(|t| t.status.record.last_success).collect(),
-            ),
+            )
+            .or(self.before.topics),
             groups: scope(
                 &self.group_list,
                 self.groups.values().map(|g| g.lag.record.last_success).collect(),
-            ),
+            )
+            .or(self.before.groups),
         }
     }
 }

@@ -257,3 +257,39 @@ fn what_a_pass_takes_is_known_only_once_one_has_listed_and_asked() {
     assert_eq!(ended(&mut case), (true, true));
     assert_eq!(case.fleet.planned_calls(), (0, 1));
 }
+
+#[test]
+fn an_instance_that_refuses_though_it_is_listed_is_down_until_a_pass_is_complete() {
+    let mut case = Case::with(&[], &["g", "h"]);
+    case.progress("g", progress(5));
+    case.progress("h", progress(5));
+    let up = |case: &mut Case| {
+        let view = case.fleet.view(case.now);
+        let instance = view.instances.first().unwrap();
+        (view.up, instance.up, instance.last_success.groups.is_some())
+    };
+    assert_eq!(up(&mut case), (Some(true), Some(true), true));
+    let refusal = error(Action::GetConsumerProgress, Kind::Gone { instance: true });
+    for round in 0..3 {
+        case.after(60);
+        let effects = case.apply(&Unit::GroupProgress(id("i"), group("h")), Err(refusal.clone()));
+        assert!(effects.rediscover);
+        assert_eq!(effects.events.len(), usize::from(round == 0), "told once: {:?}", effects.events);
+        assert_eq!(case.shown(), "i[|]");
+        assert_eq!(
+            up(&mut case),
+            (Some(false), Some(false), true),
+            "down, and the time of the success stays"
+        );
+        case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
+        assert_eq!(up(&mut case), (Some(false), Some(false), true), "nothing has been attempted yet");
+        case.topics(&[]);
+        case.groups(&["g", "h"]);
+        case.progress("g", progress(6));
+        assert_eq!(up(&mut case).1, Some(false), "one group has not been heard");
+    }
+    case.progress("h", progress(6));
+    assert_eq!(up(&mut case).1, Some(true));
+    case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Stopped)]));
+    assert_eq!(up(&mut case).1, None, "an instance out of service is not down");
+}
