@@ -137,9 +137,15 @@ impl ProgressAnswer<'_> {
         };
         let List { told, strangers, .. } = progress.topics;
         odd.substance("TopicList", told, strangers, progress.total_diff, &of)?;
+        let entries = progress.topics.items.len() + strangers;
         let mut topics: Vec<_> =
             progress.topics.items.into_iter().filter_map(|vo| vo.into_topic(&of, &mut odd)).collect();
         odd.sorted(&mut topics, |t| format!("topic {:?} of {of}", t.topic), |t| t.topic.clone());
+        // A group without topics has nothing left to read, which is not what this says.
+        if topics.is_empty() && entries > 0 {
+            let what = format_args!("no topic of {of} can be read");
+            return Err(Discarded::new(AnomalyKind::Type, what));
+        }
         let value = GroupProgress {
             total_diff: total_diff(progress.total_diff, &of, &mut odd),
             state: state(progress.state, &of, &mut odd),

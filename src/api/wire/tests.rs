@@ -314,6 +314,25 @@ fn a_group_that_has_committed_nothing_has_no_topics() {
 }
 
 #[test]
+fn an_answer_of_which_nothing_can_be_read_does_not_say_that_there_is_nothing() {
+    for topic in [r#"{"Topic":null,"OffsetList":[]}"#, "5"] {
+        let body = format!(r#"{{"ConsumerProgress":{{"TotalDiff":0,"TopicList":[{topic}]}}}}"#);
+        assert_eq!(discarded(progress(&body)), Some(Type), "{body}");
+    }
+    for body in [
+        r#"{"ConsumerProgress":{"TopicList":[]}}"#,
+        r#"{"ConsumerProgress":{"TotalDiff":-1,"TopicList":null}}"#,
+        r#"{"ConsumerProgress":{"TotalDiff":0,"TopicList":{}}}"#,
+    ] {
+        assert_eq!(progress(body).unwrap().value.topics, [], "{body}");
+    }
+    for row in ["5", r#"{"Partition":"x","MinOffset":0,"MaxOffset":1}"#] {
+        let body = format!(r#"{{"TopicStatus":{{"OffsetTable":[{row}]}}}}"#);
+        assert_eq!(discarded(status(&body, "orders")), Some(Type), "{body}");
+    }
+}
+
+#[test]
 fn odd_partitions_of_a_group_cost_themselves() {
     let read = progress(fixture!("GetConsumerProgress", "odd_partitions")).unwrap();
     assert_eq!((read.value.total_diff, read.value.state), (Some(7), None));
@@ -338,7 +357,8 @@ fn odd_partitions_of_a_group_cost_themselves() {
 
 #[test]
 fn a_flood_of_odd_items_does_not_become_a_flood_of_anomalies() {
-    let body = format!(r#"{{"TopicStatus":{{"OffsetTable":[{}0]}}}}"#, "0,".repeat(100_000));
+    let row = r#"{"Partition":0,"MinOffset":0,"MaxOffset":1}"#;
+    let body = format!(r#"{{"TopicStatus":{{"OffsetTable":[{}{row}]}}}}"#, "0,".repeat(100_000));
     assert_eq!(status(&body, "orders").unwrap().anomalies.len(), MAX_ANOMALIES);
 }
 

@@ -164,6 +164,9 @@ impl TopicStatusAnswer<'_> {
             let what = format_args!("the answer for {of} is about another topic");
             return Err(Discarded::new(AnomalyKind::Contradiction, what));
         }
+        if partitions.is_empty() && records + strangers > 0 {
+            return Err(Discarded::new(AnomalyKind::Type, format_args!("no row of {of} can be read")));
+        }
         odd.sorted(&mut partitions, |p| format!("partition {} of {of}", p.partition.0), |p| p.partition);
         let messages = odd.count("TotalCount", status.total_count, 1, &of);
         let value = TopicStatus {
