@@ -70,8 +70,8 @@ pub enum Event {
     InstanceFound(InstanceId, Option<InstanceState>),
     /// An instance is gone.
     InstanceGone(InstanceId),
-    /// An instance that the list has says of itself that it is gone or out of service; with the cloud's code.
-    InstanceRefuses(InstanceId, Option<String>),
+    /// An instance is listed as in service, and said itself that it is gone or out of service, by this code.
+    InstanceRefuses(InstanceId, String),
     /// An instance has another name.
     InstanceRenamed(InstanceId),
     /// An instance has another state.
@@ -102,8 +102,10 @@ struct Member {
     /// Whether detail calls are worth their price: by its state, and unless an answer said otherwise
     /// since the last discovery.
     in_service: bool,
-    /// An answer below it said that it is gone or out of service, and no pass has been complete since. The
-    /// list has the last word on whether there is such an instance; until then it is down.
+    /// An answer below it said that it is gone or out of service, with this code; the list has not been heard
+    /// since.
+    refused: Option<String>,
+    /// The list has it in service all the same, and no pass has been complete since: it is down.
     refuses: bool,
     first_pass_ended: bool,
     /// Successes of before its details were dropped; those since then count first.
@@ -279,9 +281,14 @@ impl Fleet {
         if member.in_service && !in_service {
             effects.removed.extend(member.units(id, self.with_topics));
             member.drop_details(self.with_topics);
-            member.refuses = false;
         }
+        let refused = member.refused.take();
+        member.refuses &= in_service;
         if !member.in_service && in_service {
+            if let Some(code) = refused.filter(|_| !member.refuses) {
+                effects.events.push(Event::InstanceRefuses(id.clone(), code));
+                member.refuses = true;
+            }
             effects.added.extend(self.with_topics.then(|| Unit::Topics(id.clone())));
             effects.added.push(Unit::Groups(id.clone()));
         }
@@ -441,12 +448,9 @@ impl Fleet {
             _ => {
                 effects.removed.extend(member.units(id, self.with_topics));
                 effects.rediscover = true;
-                if !member.refuses {
-                    effects.events.push(Event::InstanceRefuses(id.clone(), error.code.clone()));
-                }
                 member.drop_details(self.with_topics);
                 member.in_service = false;
-                member.refuses = true;
+                member.refused = Some(error.code.clone().unwrap_or_default());
             }
         }
     }
@@ -458,6 +462,7 @@ impl Member {
             since,
             info: Held::default(),
             in_service: false,
+            refused: None,
             refuses: false,
             first_pass_ended: false,
             before: LastSuccess::default(),

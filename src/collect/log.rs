@@ -97,8 +97,8 @@ impl Log<'_> {
                 region,
                 instance_id = %id,
                 code,
-                "instance says that it is gone or out of service: its topics and groups are dropped, and the \
-                 list of instances is asked"
+                "instance is listed as in service, but answers that it is gone or out of service: what is below \
+                 it is not shown until it can be read; check that a RAM policy allows all of the instance"
             ),
             Event::InstanceRenamed(id) => {
                 tracing::info!(account, region, instance_id = %id, "instance renamed")
