@@ -1,7 +1,7 @@
 //! The catalogue: a fault that meets one object for longer than `stale_after`, row by row.
 //!
 //! Of every row holds: the object's value is kept, then absent, never another; everything else is fresh
-//! meanwhile; the attempts are counted under the row's `result` and no other; one line is logged when the
+//! meanwhile; `*_up` and the time of the last success tell of it; the attempts are counted under the row's `result` and no other; one line is logged when the
 //! fault begins and one when it is over; and the first good answer after it brings the value back.
 
 use alikafka_simulator::{Effect, Fault, Faults};
@@ -87,6 +87,25 @@ impl On {
             && page.instance_up(B) == Some(1.0)
     }
 
+    /// Seconds since all that this is a part of was told.
+    fn age(self, page: &Page) -> f64 {
+        let of_instance = |scope| {
+            let labels = [("instance_id", A), ("scope", scope)];
+            page.value("alikafka_instance_last_success_timestamp_seconds", &labels)
+        };
+        let told = match self {
+            Self::Progress => of_instance("groups"),
+            Self::Status => of_instance("topics"),
+            Self::Topics | Self::Groups => of_instance("discovery"),
+            Self::Instances => page.value(
+                "alikafka_region_last_success_timestamp_seconds",
+                &[("region", REGION), ("scope", "discovery")],
+            ),
+        };
+        let now = alikafka_exporter::clock::unix_now().get() as f64 / 1000.0;
+        now - told.unwrap()
+    }
+
     /// Whether the failure is told by `*_up`, and of nothing that did not fail.
     fn is_down(self, page: &Page) -> bool {
         let (region, instance) =
@@ -146,6 +165,13 @@ fn catalogue(elsewhere: &str) -> Vec<Row> {
             "500 MB, told before",
             Progress,
             Effect::Oversized { bytes: 500 << 20, declared: true },
+            "too_large",
+            "16 MiB",
+        ),
+        row(
+            "20 MB, in chunks",
+            Progress,
+            Effect::Oversized { bytes: 20 << 20, declared: false },
             "too_large",
             "16 MiB",
         ),
@@ -221,9 +247,10 @@ impl Row {
         let (old, new) = on.values();
         let sim = cloud().await;
         // What never ends must be given up while the last value is still good.
-        let short = [("REQUEST_TIMEOUT", "3s"), ("STALE_AFTER", "8s")];
-        let settings: &[_] = if result == "timeout" { &short } else { &[] };
-        let daemon = Daemon::start(&sim, settings).await;
+        let (timeout, stale_after) = if result == "timeout" { ("3s", 8.0) } else { ("10s", 4.0) };
+        let stale = format!("{stale_after}s");
+        let daemon =
+            Daemon::start(&sim, &[("REQUEST_TIMEOUT", timeout), ("STALE_AFTER", stale.as_str())]).await;
         daemon
             .until("everything is known", |p| {
                 all_lag_by(p, BEFORE) && on.value(p) == Some(old) && p.end(B, "audit", "0").is_some()
@@ -251,6 +278,7 @@ impl Row {
             })
             .await;
         assert!(kept, "the old value outlived the first failure: {}", daemon.evidence(&gone));
+        assert!(on.age(&gone) >= stale_after, "{} s", on.age(&gone));
         let results = gone.labels_of_results(on.action());
         assert!(results.iter().all(|r| ["ok", result].contains(r)), "{results:?}");
         let line = match daemon.failures().as_slice() {
