@@ -41,7 +41,7 @@ struct Args {
     /// Port of 127.0.0.1 that the exporter listens on; 0 takes a free one.
     #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
-    /// Time between two acts of the script. Lists are read every 15s, so less may be too short to see all.
+    /// Time between two acts of the script. Lists are read every 15s: what needs one is not seen in less.
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     act: Duration,
     /// Stop by itself after this long, such as 90s. Without it: until Ctrl-C.
@@ -56,6 +56,9 @@ const KEY_SECRET: &str = "secret-of-a-simulated-account";
 /// The instances that the script plays on; the others move by themselves.
 const SHOP: &str = "alikafka_post-cn-shop";
 const DEPOT: &str = "alikafka_pre-eu-depot";
+/// Prometheus' own graph of the lag of the shop's groups, over a few rounds of the script.
+const GRAPH: &str = "http://localhost:9090/graph?g0.tab=0&g0.range_input=15m\
+                     &g0.expr=alikafka_group_lag_messages%7Binstance_id%3D%22alikafka_post-cn-shop%22%7D";
 /// The user must write something else.
 const REFUSED: u8 = 2;
 
@@ -98,7 +101,7 @@ async fn demo(args: Args) -> Result<(), Ended> {
     let config = configured(&text)?;
 
     logging::init(Level::INFO, Format::Logfmt, clock::unix_now);
-    say(&greeting(exporter, &simulator, &text))?;
+    say(&greeting(exporter, &simulator, &text, args.act))?;
     let web = WebOptions { telemetry_path: "/metrics".to_owned(), limits: Limits::default() };
     let mut running = tokio::spawn(alikafka_exporter::run(config, web, vec![listener], shutdown.clone()));
     let played = tokio::select! {
@@ -214,35 +217,41 @@ fn configured(text: &str) -> Result<Config, Ended> {
     config::parse(Some(("demo.yml", text)), &BTreeMap::new()).map_err(|problems| failed(problems.to_string()))
 }
 
-fn greeting(exporter: SocketAddr, simulator: &Simulator, configuration: &str) -> String {
+fn greeting(exporter: SocketAddr, simulator: &Simulator, configuration: &str, pause: Duration) -> String {
     let (url, cloud) = (format!("http://{exporter}"), simulator.url());
-    let configuration = configuration.replace('\n', "\n    ");
+    let configuration = configuration.trim_end().replace('\n', "\n    ");
     let target = match exporter.port() {
         DEFAULT_PORT => String::new(),
-        port => format!("  (after putting localhost:{port} in the place of localhost:{DEFAULT_PORT} there)"),
+        port => format!("\n    (write localhost:{port} for localhost:{DEFAULT_PORT} in that file first)"),
     };
     format!(
         "
-The exporter runs as in production. Its cloud is simulated: three regions, eleven instances.
+The exporter runs as in production, with this configuration. Its cloud is simulated: three regions, eleven
+instances. The credentials are made up, and nothing leaves this machine.
+
     {configuration}
+
 Open
-    {url}/           the fleet, for people
-    {url}/metrics    the series, for Prometheus
+    {url}/              the fleet, for people
+    {url}/metrics       the series, for Prometheus
     {cloud}/_sim/truth    what is true in the simulated cloud, to compare
 
 Ask
-    curl -s {url}/metrics | grep '^alikafka_group_lag_messages'
-    curl -s {url}/metrics | grep '^alikafka_group_partition_.*order-billing'
-    curl -s {url}/metrics | grep '^alikafka_instance_info'
-    curl -s {url}/metrics | grep '^alikafka_exporter_api_requests_total'
+    curl -s {url}/metrics | grep '^alikafka_group_lag_messages'                 # lag of each group
+    curl -s {url}/metrics | grep '^alikafka_group_partition_.*order-billing'    # one group, by partition
+    curl -s {url}/metrics | grep '^alikafka_instance_info'                      # names, specs, versions
+    curl -s {url}/metrics | grep '^alikafka_exporter_api_requests_total'        # calls that it took
 
-Graph, in another terminal, then open http://localhost:9090/graph?g0.expr=alikafka_group_lag_messages&g0.tab=0
+Graph, with Prometheus from another terminal
     prometheus --config.file=config/prometheus.yml --storage.tsdb.path=/tmp/alikafka-demo{target}
-    Grafana with this Prometheus as its data source can import dashboards/consumer-lag.json.
+    {GRAPH}
+    A Grafana that reads from this Prometheus can import dashboards/consumer-lag.json.
 
-Lines with ts= are the exporter's own log, on stderr. Ctrl-C ends both.
+Below, the cloud changes every {pause}, and each act names the series that shows it. Lines with ts= are the
+exporter's own log, on stderr. Ctrl-C ends it all.
 
-"
+",
+        pause = humantime::format_duration(pause),
     )
 }
 
@@ -316,15 +325,16 @@ async fn play(simulator: &Simulator, exporter: SocketAddr, pause: Duration) -> R
         sleep(Duration::from_millis(100)).await;
     }
     say(&format!("[{}] every region was read once; the acts begin\n", Elapsed(began.elapsed())))?;
+    // Time to read what was said, and for the page to follow.
+    sleep(pause / 4).await;
     loop {
         for (number, act) in (1..).zip(&ACTS) {
-            sleep(pause / 4).await;
             let before = sample(exporter, act.series).await;
             simulator.world(act.change).map_err(failed)?;
             let now = Elapsed(began.elapsed());
             let Act { what, series, expect, .. } = act;
             say(&format!("\n[{now}] act {number} of {}: {what}\n    {series}\n    {expect}\n", ACTS.len()))?;
-            sleep(pause * 3 / 4).await;
+            sleep(pause).await;
             let after = sample(exporter, act.series).await;
             say(&format!("    was {before}, is {after}\n"))?;
         }

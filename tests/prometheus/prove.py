@@ -609,7 +609,7 @@ def main():
 
 try:
     main()
-except (RuntimeError, AssertionError, KeyError, IndexError, OSError, http.client.HTTPException) as error:
+except (RuntimeError, AssertionError, LookupError, ValueError, OSError, http.client.HTTPException) as error:
     check("the proof ran to its end", [f"{type(error).__name__}: {error}"])
 print(f"\n{passed} passed, {failed} failed", flush=True)
 sys.exit(1 if failed else 0)
