@@ -492,7 +492,7 @@ def check_dashboard(want, at):
     print()
     check(f"the {len(targets)} expressions of the dashboard evaluate and return data", empty)
 
-    # Prometheus 2 does not let `.*` match a line break, so "All" has no group whose name has one. Kafka's own rules
+    # Prometheus 2 does not let `.*` match a line break, so "All" has no group whose name has one. The cloud's rules
     # for names forbid them; the world has them to prove the page.
     groups = {dict(k[1])["group"] for k in of_family(want, "alikafka_group_info")}
     reached = {row["metric"]["group"] for row in query('alikafka_group_info{group=~".*"}', at)}
