@@ -102,7 +102,10 @@ impl Kind {
             }
             Self::Auth => "check the credentials and that RAM allows the action",
             Self::Clock => "synchronise this host's clock: the cloud allows it 15 minutes",
-            Self::Gone { instance: true } => "nothing to do: the instance was released or is not in service",
+            Self::Gone { instance: true } => {
+                "nothing to do if the instance was released; if it is in service, check that a RAM policy allows \
+                 all of it"
+            }
             Self::Gone { instance: false } => "nothing to do: the topic or group was deleted",
             Self::Business => "look up the code in the cloud's error centre, and check the region",
             Self::Decode => "check that the endpoint is AliKafka's own and not a proxy's page",

@@ -70,8 +70,6 @@ pub enum Event {
     InstanceFound(InstanceId, Option<InstanceState>),
     /// An instance is gone.
     InstanceGone(InstanceId),
-    /// An instance is listed as in service, and said itself that it is gone or out of service, by this code.
-    InstanceRefuses(InstanceId, String),
     /// An instance has another name.
     InstanceRenamed(InstanceId),
     /// An instance has another state.
@@ -99,14 +97,8 @@ pub struct Fleet {
 struct Member {
     since: u64,
     info: Held<Instance>,
-    /// Whether detail calls are worth their price: by its state, and unless an answer said otherwise
-    /// since the last discovery.
+    /// Whether detail calls are worth their price, by its state.
     in_service: bool,
-    /// An answer below it said that it is gone or out of service, with this code; the list has not been heard
-    /// since.
-    refused: Option<String>,
-    /// The list has it in service all the same, and no pass has been complete since: it is down.
-    refuses: bool,
     first_pass_ended: bool,
     /// Successes of before its details were dropped; those since then count first.
     before: LastSuccess,
@@ -184,6 +176,11 @@ impl Fleet {
         if let Some(record) = self.record(unit) {
             record.failed();
         }
+    }
+
+    /// Whether the last attempt at a unit failed.
+    pub fn is_failing(&mut self, unit: &Unit) -> bool {
+        self.record(unit).is_some_and(|record| record.failing)
     }
 
     /// Whether every unit of the first discovery has been attempted, good or bad. Never un-ends.
@@ -282,13 +279,7 @@ impl Fleet {
             effects.removed.extend(member.units(id, self.with_topics));
             member.drop_details(self.with_topics);
         }
-        let refused = member.refused.take();
-        member.refuses &= in_service;
         if !member.in_service && in_service {
-            if let Some(code) = refused.filter(|_| !member.refuses) {
-                effects.events.push(Event::InstanceRefuses(id.clone(), code));
-                member.refuses = true;
-            }
             effects.added.extend(self.with_topics.then(|| Unit::Topics(id.clone())));
             effects.added.push(Unit::Groups(id.clone()));
         }
@@ -431,28 +422,25 @@ impl Fleet {
 
     fn take_error(&mut self, unit: &Unit, error: &Error, effects: &mut Effects) {
         let Kind::Gone { instance } = error.kind else { return self.fail(unit) };
-        let Some(id) = unit.instance() else { return self.fail(unit) };
-        let Some(member) = self.instances.get_mut(id) else { return };
+        let Some(member) = unit.instance().and_then(|id| self.instances.get_mut(id)) else {
+            return self.fail(unit);
+        };
         match unit {
             Unit::TopicStatus(_, topic) if !instance => {
                 member.touch().topics.remove(topic);
-                effects.removed.push(unit.clone());
-                effects.events.push(Event::ObjectGone(unit.clone()));
             }
             Unit::GroupProgress(_, group) if !instance => {
                 member.touch().groups.remove(group);
-                effects.removed.push(unit.clone());
-                effects.events.push(Event::ObjectGone(unit.clone()));
             }
-            // The instance is gone or out of service: its details are, and discovery will tell the rest.
+            // A word about the whole instance may be about the right to read one group of it. The list of
+            // instances decides, and is asked for soon; until then nothing is told of the others.
             _ => {
-                effects.removed.extend(member.units(id, self.with_topics));
                 effects.rediscover = true;
-                member.drop_details(self.with_topics);
-                member.in_service = false;
-                member.refused = Some(error.code.clone().unwrap_or_default());
+                return self.fail(unit);
             }
         }
+        effects.removed.push(unit.clone());
+        effects.events.push(Event::ObjectGone(unit.clone()));
     }
 }
 
@@ -462,8 +450,6 @@ impl Member {
             since,
             info: Held::default(),
             in_service: false,
-            refused: None,
-            refuses: false,
             first_pass_ended: false,
             before: LastSuccess::default(),
             topic_list: Record::default(),
@@ -487,7 +473,6 @@ impl Member {
         let old = std::mem::replace(self, fresh);
         self.info = old.info;
         self.first_pass_ended = old.first_pass_ended;
-        self.refuses = old.refuses;
     }
 
     /// Every unit below the instance.

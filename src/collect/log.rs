@@ -92,14 +92,6 @@ impl Log<'_> {
                 tracing::info!(account, region, instance_id = %id, state = label(state), "instance found");
             }
             Event::InstanceGone(id) => tracing::info!(account, region, instance_id = %id, "instance gone"),
-            Event::InstanceRefuses(id, code) => tracing::warn!(
-                account,
-                region,
-                instance_id = %id,
-                code,
-                "instance is listed as in service, but answers that it is gone or out of service: what is below \
-                 it is not shown until it can be read; check that a RAM policy allows all of the instance"
-            ),
             Event::InstanceRenamed(id) => {
                 tracing::info!(account, region, instance_id = %id, "instance renamed")
             }

@@ -155,14 +155,13 @@ impl<C: Cloud> Loop<C> {
         if unit == Unit::Instances {
             self.discovered = Some(now.mono);
         }
-        let gone = matches!(&outcome, Err(e) if matches!(e.kind, Kind::Gone { .. }));
         let failed = outcome.is_err();
         let lines = match &outcome {
-            Err(error) if !(gone && unit.instance().is_some()) => {
-                self.failures.failed(&unit, Key::of(&unit, error.kind), error.clone(), now.mono)
-            }
-            Err(_) => self.failures.ceased(&unit, now.mono).into_iter().collect(),
             Ok(_) => self.failures.ended(&unit, now.mono).into_iter().collect(),
+            Err(error) if self.is_news(&unit, error.kind) => {
+                self.failures.ceased(&unit, now.mono).into_iter().collect()
+            }
+            Err(error) => self.failures.failed(&unit, Key::of(&unit, error.kind), error.clone(), now.mono),
         };
         lines.into_iter().for_each(|line| self.log().failure(line, unit.object()));
         let effects = self.fleet.apply(&unit, outcome, now);
@@ -188,6 +187,16 @@ impl<C: Cloud> Loop<C> {
         }
         for event in &effects.events {
             self.log().event(event);
+        }
+    }
+
+    /// Whether an error is news of the fleet rather than a failure: the object was deleted, or the instance
+    /// is said to be gone, of which the list will tell. Said again, it is a failure: the list still has it.
+    fn is_news(&mut self, unit: &Unit, kind: Kind) -> bool {
+        match kind {
+            Kind::Gone { instance: false } if unit.object().is_some() => true,
+            Kind::Gone { .. } => unit.instance().is_some() && !self.fleet.is_failing(unit),
+            _ => false,
         }
     }
 

@@ -48,7 +48,7 @@ impl Fleet {
         let instances: Vec<Arc<InstanceView>> =
             self.instances.iter_mut().map(|(id, member)| member.view(id, scope)).collect();
         let serving = || {
-            let serving = self.instances.values().filter(|m| m.in_service || m.refuses);
+            let serving = self.instances.values().filter(|m| m.in_service);
             serving.filter_map(|m| m.view.as_ref())
         };
         let all_down = serving().count() > 0 && serving().all(|i| i.up == Some(false));
@@ -83,11 +83,7 @@ impl Member {
         if let Some(view) = &self.view {
             return Arc::clone(view);
         }
-        if self.refuses && self.in_service && self.is_attempted(scope.with_topics) && !self.failing() {
-            self.refuses = false;
-        }
-        let is_asked = self.in_service && self.first_pass_ended;
-        let up = (is_asked || self.refuses).then(|| !self.refuses && !self.failing());
+        let up = (self.in_service && self.first_pass_ended).then(|| !self.failing());
         let readers = self.readers();
         let topics = self.topics.iter_mut().map(|(name, topic)| {
             topic.view(name, readers.as_ref().map(|r| r.get(name).copied().unwrap_or(0)))

@@ -259,35 +259,23 @@ fn what_a_pass_takes_is_known_only_once_one_has_listed_and_asked() {
 }
 
 #[test]
-fn an_instance_that_refuses_though_it_is_listed_is_down_until_a_pass_is_complete() {
+fn a_word_about_the_whole_instance_costs_one_group_until_the_list_has_been_heard() {
     let mut case = Case::with(&[], &["g", "h"]);
     case.progress("g", progress(5));
     case.progress("h", progress(5));
-    let up = |case: &mut Case| {
-        let view = case.fleet.view(case.now);
-        let instance = view.instances.first().unwrap();
-        (view.up, instance.up, instance.last_success.groups.is_some())
-    };
-    assert_eq!(up(&mut case), (Some(true), Some(true), true));
     let refusal = error(Action::GetConsumerProgress, Kind::Gone { instance: true });
-    for round in 0..3 {
+    let refuse =
+        |case: &mut Case| case.apply(&Unit::GroupProgress(id("i"), group("h")), Err(refusal.clone()));
+    let effects = refuse(&mut case);
+    assert!(effects.rediscover && effects.removed.is_empty());
+    case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
+    assert_eq!(case.fleet.view(case.now).instances[0].up, Some(false));
+    for lag in 6..10 {
         case.after(60);
-        let effects = case.apply(&Unit::GroupProgress(id("i"), group("h")), Err(refusal.clone()));
-        assert!(effects.rediscover);
-        assert_eq!((case.shown().as_str(), effects.events), ("i[|]", vec![]));
-        let heard = if round == 0 { None } else { Some(false) };
-        assert_eq!(up(&mut case).1, heard, "it may have been deleted, and the list has not been heard yet");
-        let effects = case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
-        let refuses = effects.events.iter().filter(|e| matches!(e, Event::InstanceRefuses(..))).count();
-        assert_eq!(refuses, usize::from(round == 0), "told once: {:?}", effects.events);
-        assert_eq!(up(&mut case), (Some(false), Some(false), true), "nothing has been attempted yet");
-        case.topics(&[]);
-        case.groups(&["g", "h"]);
-        case.progress("g", progress(6));
-        assert_eq!(up(&mut case).1, Some(false), "one group has not been heard");
+        case.progress("g", progress(lag));
+        refuse(&mut case);
     }
-    case.progress("h", progress(6));
-    assert_eq!(up(&mut case).1, Some(true));
-    case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Stopped)]));
-    assert_eq!(up(&mut case).1, None, "an instance out of service is not down");
+    assert_eq!(case.shown(), "i[|g=9,h]", "the one grew old, the other is as it was told");
+    case.answer(&Unit::Instances, instances(&[instance("j", InstanceState::Running)]));
+    assert_eq!(case.shown(), "j[|]", "the list decides");
 }
