@@ -192,6 +192,7 @@ fn region(instances: Vec<Arc<InstanceView>>) -> Result<RegionView> {
         account: None,
         region: RegionId::new("cn-hangzhou")?,
         up: Some(true),
+        first_pass_ended: true,
         last_success: LastSuccess::default(),
         objects: Objects::default(),
         instances,

@@ -67,7 +67,7 @@ pub async fn run(
     let own = Arc::new(Own::new(&own_options(&config)).map_err(|e| RunError::Setup(e.to_string()))?);
     own.config_loaded(Some(clock::unix_now()));
     let (store, health) = (Arc::new(Store::default()), Health::default());
-    let shown = Arc::new(Shown::new(Arc::clone(&own)));
+    let shown = Arc::new(Shown::new(Arc::clone(&own), health.clone()));
     let counting = Counting(own);
     let app = web::App {
         pages: Arc::clone(&shown) as Arc<dyn web::Pages>,

@@ -34,9 +34,9 @@ impl Health {
         }
     }
 
-    /// Notes that a loop's first pass has ended, good or bad. It never un-ends.
+    /// Notes that a registered loop's first pass has ended, good or bad, and can be seen. It never un-ends.
+    /// One that is not registered has ended on purpose, and is not brought back.
     pub fn first_pass_ended(&self, name: &str) {
-        self.beat(name);
         if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
             known.first_pass_ended = true;
         }

@@ -35,12 +35,28 @@ pub struct RegionView {
     pub region: RegionId,
     /// Whether the last attempt was complete; `None` before the first has ended.
     pub up: Option<bool>,
+    /// Whether everything that the first discovery found has been asked for, good or bad.
+    pub first_pass_ended: bool,
     /// When each scope last succeeded.
     pub last_success: LastSuccess,
     /// Objects known, whether or not they have series.
     pub objects: Objects,
     /// Sorted by instance id.
     pub instances: Vec<Arc<InstanceView>>,
+}
+
+impl RegionView {
+    /// What people know the region by: `account/region`, or the region alone where accounts have no names.
+    #[must_use]
+    pub fn name(&self) -> String {
+        region_name(self.account.as_ref(), &self.region)
+    }
+}
+
+/// See [`RegionView::name`].
+#[must_use]
+pub fn region_name(account: Option<&AccountName>, region: &RegionId) -> String {
+    account.map_or_else(|| region.to_string(), |account| format!("{account}/{region}"))
 }
 
 /// When a scope last succeeded, by the wall clock. Stays when data is dropped.

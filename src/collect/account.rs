@@ -16,11 +16,12 @@ use super::{
     Account, Shared,
     failures::{FailureLog, Key},
     log::Log,
-    region::{Loop, TICK, loop_name},
+    region::{Loop, TICK},
 };
 use crate::{
     api::{Action, Cloud, Kind},
     model::{AnomalyKind, Listing, Observed, RegionId},
+    snapshot::region_name,
 };
 
 /// Which regions an account is looked at in.
@@ -82,7 +83,7 @@ impl<C: Cloud> Loops<C> {
         let cloud = self.connect(&region)?;
         let looped = Loop::new(&self.account, region.clone(), cloud, self.shared.clone());
         // Known before its first beat, so that the process is not ready in between.
-        self.shared.health.beat(&loop_name(self.account.name.as_ref(), &region));
+        self.shared.health.beat(&region_name(self.account.name.as_ref(), &region));
         self.running.insert(region.clone(), token.clone());
         self.tasks.spawn(async move {
             looped.run(token).await;
@@ -124,14 +125,14 @@ impl<C: Cloud> Loops<C> {
     fn forget(&self, region: &RegionId) {
         let account = self.account.name.as_ref();
         self.shared.store.remove(account, region);
-        self.shared.health.forget(&loop_name(account, region));
+        self.shared.health.forget(&region_name(account, region));
         self.shared.reporter.region_ended(account, region);
     }
 
     async fn find(&mut self, home: RegionId) -> Result<(), Ended> {
         let cloud = self.connect(&home)?;
         let timing = self.account.timing;
-        let name = format!("{} (regions: auto)", loop_name(self.account.name.as_ref(), &home));
+        let name = format!("{} (regions: auto)", region_name(self.account.name.as_ref(), &home));
         let key = |kind: Kind| Key {
             result: kind.label(),
             action: Some(Action::GetAllInstanceIdList),

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     api::{Action, Cloud, Kind},
     model::{AccountName, AnomalyKind, InstanceId, RegionId},
+    snapshot::region_name,
 };
 
 /// Between two publications. A fleet whose answers trickle in is not worth a generation an answer.
@@ -48,7 +49,6 @@ pub(super) struct Loop<C> {
     under_way: HashMap<Id, Job>,
     odd: HashSet<(AnomalyKind, Option<InstanceId>)>,
     discovered: Option<Instant>,
-    first_pass_ended: bool,
     /// What a pass takes has been told to the log.
     is_planned: bool,
     /// When the next publication may be, if there is something new.
@@ -64,7 +64,7 @@ impl<C: Cloud> Loop<C> {
         let mut schedule = Schedule::new(now, timing, |action| rate(action));
         schedule.add(Unit::Instances, now);
         Self {
-            name: loop_name(account.name.as_ref(), &region),
+            name: region_name(account.name.as_ref(), &region),
             account: account.name.clone(),
             poll: timing.poll,
             // Short bounds, as in tests, are looked at more often.
@@ -84,7 +84,6 @@ impl<C: Cloud> Loop<C> {
             under_way: HashMap::new(),
             odd: HashSet::new(),
             discovered: None,
-            first_pass_ended: false,
             is_planned: false,
             publish_at: now,
             dirty: false,
@@ -214,7 +213,6 @@ impl<C: Cloud> Loop<C> {
 
     fn publish(&mut self, now: Instant) {
         let view = self.fleet.view(self.now());
-        self.first_pass_ended |= self.fleet.first_pass_ended();
         // A first pass that failed before it had listed anything says nothing of what one takes.
         if !self.is_planned && self.fleet.is_explored() {
             self.is_planned = true;
@@ -225,9 +223,6 @@ impl<C: Cloud> Loop<C> {
             self.log().plan(&view.objects, topics + groups, seconds, self.poll);
         }
         self.shared.store.publish(view);
-        if self.first_pass_ended {
-            self.shared.health.first_pass_ended(&self.name);
-        }
         self.dirty = false;
         self.publish_at = now + PUBLISH_EVERY.min(self.poll / 10);
     }
@@ -239,9 +234,4 @@ impl<C: Cloud> Loop<C> {
     fn now(&self) -> Now {
         Now { mono: Instant::now(), wall: (self.shared.clock)() }
     }
-}
-
-/// What people know a loop by.
-pub(super) fn loop_name(account: Option<&AccountName>, region: &RegionId) -> String {
-    account.map_or_else(|| region.to_string(), |account| format!("{account}/{region}"))
 }

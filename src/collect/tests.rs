@@ -247,6 +247,14 @@ impl Running {
         Self::start(script, Regions::Fixed(vec![RegionId::new("cn-hangzhou").unwrap()]), Filters::default())
     }
 
+    /// The loops that are not ready, as they are once all that is published is shown.
+    fn pending(&self) -> Vec<String> {
+        for region in self.store.current().regions.iter().filter(|r| r.first_pass_ended) {
+            self.health.first_pass_ended(&region.name());
+        }
+        self.health.pending()
+    }
+
     fn region(&self) -> Option<Arc<RegionView>> {
         self.store.current().regions.first().cloned()
     }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     exposition::{Own, Page},
+    health::Health,
     snapshot::Snapshot,
     web,
 };
@@ -14,12 +15,13 @@ use crate::{
 /// The present page. A reader takes a pointer; it never waits for whoever renews it.
 pub(super) struct Shown {
     own: Arc<Own>,
+    health: Health,
     present: ArcSwap<(Page, Arc<Snapshot>)>,
 }
 
 impl Shown {
-    pub(super) fn new(own: Arc<Own>) -> Self {
-        Self { own, present: ArcSwap::default() }
+    pub(super) fn new(own: Arc<Own>, health: Health) -> Self {
+        Self { own, health, present: ArcSwap::default() }
     }
 
     pub(super) fn show(&self, page: Page, snapshot: Arc<Snapshot>) {
@@ -35,7 +37,12 @@ impl Shown {
             (_, 0) => tracing::info!(series = page.series(), "metrics.max_series cuts nothing off any more"),
             (_, _) => {}
         }
-        self.present.store(Arc::new((page, snapshot)));
+        let present = Arc::new((page, snapshot));
+        self.present.store(Arc::clone(&present));
+        // Ready is who can be seen, not who is about to be rendered.
+        for region in present.1.regions.iter().filter(|r| r.first_pass_ended) {
+            self.health.first_pass_ended(&region.name());
+        }
     }
 }
 
@@ -109,11 +116,27 @@ mod tests {
             account: None,
             region,
             up: None,
+            first_pass_ended: true,
             last_success: LastSuccess::default(),
             objects: Objects::default(),
             instances: vec![Arc::new(instance)],
         };
         Arc::new(Snapshot { regions: vec![Arc::new(region)] })
+    }
+
+    #[test]
+    fn a_region_is_ready_once_its_first_pass_is_shown() {
+        let health = Health::default();
+        let shown = Shown::new(Arc::new(Own::new(&own::Options::default()).unwrap()), health.clone());
+        let snapshot = groups(1);
+        let name = snapshot.regions[0].name();
+        health.beat(&name);
+        assert_eq!(health.pending(), [name.clone()]);
+        shown.show(Page::default(), snapshot);
+        assert_eq!(health.pending(), [""; 0]);
+        health.forget(&name);
+        health.first_pass_ended(&name);
+        assert_eq!(health.pending(), ["start"], "a region that was forgotten is not brought back");
     }
 
     #[test]
@@ -126,7 +149,7 @@ mod tests {
             .without_time()
             .finish();
         tracing::subscriber::with_default(subscriber, || {
-            let shown = Shown::new(Arc::new(Own::new(&own::Options::default()).unwrap()));
+            let shown = Shown::new(Arc::new(Own::new(&own::Options::default()).unwrap()), Health::default());
             // Three series tell of the objects of the region.
             let mut renderer = Renderer::new(Options { max_series: Some(5), ..Options::default() });
             for number in [2, 3, 4, 4, 1, 1] {

@@ -56,6 +56,7 @@ impl Fleet {
             account: self.account.clone(),
             region: self.region.clone(),
             up: self.list.attempted.then_some(!self.list.failing && !all_down),
+            first_pass_ended: self.first_pass_ended,
             last_success: LastSuccess {
                 discovery: self.list.last_success,
                 topics: oldest(serving().map(|i| i.last_success.topics)),

@@ -167,9 +167,9 @@ async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
     });
     let running = Running::fixed(&script);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(running.health.pending(), ["cn-hangzhou"]);
+    assert_eq!(running.pending(), ["cn-hangzhou"]);
     seconds(5).await;
-    assert!(running.health.pending().is_empty());
+    assert!(running.pending().is_empty());
     running.stop().await;
 
     let script = Script::default();
@@ -178,7 +178,7 @@ async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
     });
     let running = Running::fixed(&script);
     seconds(5).await;
-    assert!(running.health.pending().is_empty(), "a first pass that failed has ended too");
+    assert!(running.pending().is_empty(), "a first pass that failed has ended too");
     assert_eq!(running.region().unwrap().up, Some(false));
     script.edit(|w| {
         w.failing.clear();
@@ -190,7 +190,7 @@ async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
         Some(true),
         "discovery that failed is tried on the clock of the polls"
     );
-    assert!(running.health.pending().is_empty());
+    assert!(running.pending().is_empty());
     running.stop().await;
 }
 
@@ -245,10 +245,10 @@ async fn a_list_of_regions_that_does_not_come_stops_no_heart() {
     for _ in 0..54 {
         seconds(1).await;
         assert_eq!(running.health.stopped(), [""; 0]);
-        assert_eq!(running.health.pending().len(), 1);
+        assert_eq!(running.pending().len(), 1);
     }
     seconds(2).await;
-    assert_eq!(running.health.pending(), [""; 0]);
+    assert_eq!(running.pending(), [""; 0]);
     seconds(270).await;
     let begun = Instant::now();
     running.stop().await;

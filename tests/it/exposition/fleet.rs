@@ -39,6 +39,7 @@ pub(crate) fn region_view(account: Option<&str>, region: &str, instances: Vec<In
     let home = |i| InstanceView { account: account.clone(), region: region.clone(), ..i };
     RegionView {
         up: Some(true),
+        first_pass_ended: true,
         last_success: LastSuccess::default(),
         objects: Objects {
             instances: instances.len(),
