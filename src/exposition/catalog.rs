@@ -349,9 +349,9 @@ catalog! {
         "Messages of the partition that the group has left to read, 0 or more (GetConsumerProgress BrokerOffset - ConsumerOffset of one answer). Absent where nothing is committed.";
     GroupTopicLag, "alikafka_group_topic_lag_messages", Gauge, Messages, GROUP_TOPIC, Groups, Stable,
         = "kafka_consumergroup_lag_sum" THEIR_GROUP_TOPIC,
-        "Messages of the topic that the group has left to read, over the partitions that it has committed on (GetConsumerProgress BrokerOffset - ConsumerOffset).";
+        "Messages of the topic that the group has left to read, over the partitions whose lag is known (GetConsumerProgress BrokerOffset - ConsumerOffset).";
     GroupTotalLag, "alikafka_group_lag_messages", Gauge, Messages, GROUP, Groups, Stable,
-        "Messages that the group has left to read, over all partitions that it has committed on (GetConsumerProgress BrokerOffset - ConsumerOffset).";
+        "Messages that the group has left to read, over the partitions whose lag is known (GetConsumerProgress BrokerOffset - ConsumerOffset).";
     GroupLastConsumed, "alikafka_group_partition_last_consumed_timestamp_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
         "When the message that the group has read last was stored, in unix time (GetConsumerProgress LastTimestamp).";
     GroupMargin, "alikafka_group_partition_retention_margin_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
