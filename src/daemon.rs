@@ -151,7 +151,6 @@ fn collected(
                 config::Proxy::Environment => api::Proxy::Environment,
                 config::Proxy::Url { url, .. } => api::Proxy::Url(url.expose_secret().to_owned().into()),
             },
-            ca_file: None,
         };
         Client::new(settings, Arc::clone(&keys), Arc::clone(&observer), clock::unix_now, api::os_entropy)
             .map_err(|error| error.to_string())

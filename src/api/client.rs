@@ -4,12 +4,9 @@
 //! signature, the exchange, the reading of the answer, and perhaps a retry. Everything ends by the
 //! deadline, and nothing is sent after it. Refuses: actions that are not in [`Action`].
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
 };
 
 use tokio::time::{Duration, Instant, sleep, timeout_at};
@@ -68,8 +65,6 @@ pub struct Settings {
     pub rates: Rates,
     /// The proxy to go through.
     pub proxy: Proxy,
-    /// A file of CA certificates (PEM) to trust beside the system's.
-    pub ca_file: Option<PathBuf>,
 }
 
 /// The signed client of one region of one account.
@@ -103,11 +98,7 @@ impl Client {
         clock: WallClock,
         entropy: Entropy,
     ) -> Result<Self, BuildError> {
-        let limits = Limits {
-            connect_timeout: settings.connect_timeout,
-            proxy: &settings.proxy,
-            ca_file: settings.ca_file.as_ref(),
-        };
+        let limits = Limits { connect_timeout: settings.connect_timeout, proxy: &settings.proxy };
         Ok(Self {
             transport: Transport::new(&settings.endpoint, &limits)?,
             budget: Budget::new(&settings.rates),

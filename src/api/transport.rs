@@ -3,7 +3,7 @@
 //! Owns: the HTTP client and its limits. Refuses: redirects, cookies, compression, proxies that nobody
 //! configured, answers above 16 MiB, and errors that hold a URL.
 
-use std::{error::Error as StdError, io, net::IpAddr, path::PathBuf};
+use std::{error::Error as StdError, io, net::IpAddr};
 
 use reqwest::{
     StatusCode, Url,
@@ -49,9 +49,6 @@ pub enum BuildError {
     /// `proxy` is not a URL of a proxy.
     #[error("proxy: it is not a URL of a proxy")]
     Proxy,
-    /// The extra CA certificates cannot be read.
-    #[error("ca_file {0}: {1}")]
-    CaFile(PathBuf, String),
     /// TLS cannot be set up: most often this host has no CA certificates.
     #[error("the HTTP client cannot be built: {0}")]
     Http(String),
@@ -68,7 +65,6 @@ pub fn install_crypto_provider() {
 pub(super) struct Limits<'a> {
     pub(super) connect_timeout: Duration,
     pub(super) proxy: &'a Proxy,
-    pub(super) ca_file: Option<&'a PathBuf>,
 }
 
 /// A signed request.
@@ -127,16 +123,7 @@ impl Transport {
                 builder = builder.no_proxy().proxy(proxy);
             }
         }
-        if let Some(path) = limits.ca_file {
-            let fail = |why: String| BuildError::CaFile(path.clone(), why);
-            let pem = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|_| fail("it is not a bundle of PEM certificates".to_owned()))?;
-            if certificates.is_empty() {
-                return Err(fail("it holds no PEM certificate".to_owned()));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        } else if !is_https {
+        if !is_https {
             // Plain HTTP must also work where there are no CA certificates at all.
             builder = builder.tls_certs_only([]);
         }

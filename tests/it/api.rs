@@ -86,7 +86,6 @@ fn settings(endpoint: &str, signature: SignatureVersion) -> Settings {
         connect_timeout: Duration::from_millis(300),
         rates: Rates::all(Rate::new(1_000.0).unwrap()),
         proxy: Proxy::None,
-        ca_file: None,
     }
 }
 
@@ -530,8 +529,6 @@ fn settings_that_cannot_work_are_refused_by_the_name_of_their_key() {
         let recorder = Arc::new(Recorder::default());
         Client::new(settings, inline(), recorder, unix_now, os_entropy).err().map(|error| error.to_string())
     };
-    let text = refusal(|s| s.ca_file = Some("/nonexistent/ca.pem".into())).unwrap();
-    assert!(text.starts_with("ca_file /nonexistent/ca.pem: "), "{text}");
     let text = refusal(|s| s.proxy = Proxy::Url("http://user:Canary@ bad".into())).unwrap();
     assert_eq!(text, "proxy: it is not a URL of a proxy");
     let text = refusal(|s| s.endpoint = "http://example.com".to_owned()).unwrap();
