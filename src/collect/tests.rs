@@ -22,6 +22,7 @@ use crate::{
 
 mod failures;
 mod fleet;
+mod model;
 mod polling;
 mod schedule;
 

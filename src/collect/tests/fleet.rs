@@ -4,7 +4,7 @@ use super::*;
 use crate::collect::fleet::{Answer, Effects, Event, Fleet, Now, Outcome};
 
 /// A fleet and its clock.
-struct Case {
+pub(super) struct Case {
     fleet: Fleet,
     now: Now,
 }
@@ -18,7 +18,7 @@ impl Case {
     }
 
     /// One instance `i`, topics and groups as named, nothing polled.
-    fn with(topics: &[&str], groups: &[&str]) -> Self {
+    pub(super) fn with(topics: &[&str], groups: &[&str]) -> Self {
         let mut case = Self::new();
         case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
         case.topics(topics);
@@ -26,7 +26,7 @@ impl Case {
         case
     }
 
-    fn after(&mut self, seconds: u64) {
+    pub(super) fn after(&mut self, seconds: u64) {
         self.now.mono += Duration::from_secs(seconds);
         self.now.wall = wall(self.now.wall.get() + i64::try_from(seconds).unwrap() * 1000);
     }
@@ -35,7 +35,7 @@ impl Case {
         self.apply(unit, Ok(answer))
     }
 
-    fn apply(&mut self, unit: &Unit, outcome: Outcome) -> Effects {
+    pub(super) fn apply(&mut self, unit: &Unit, outcome: Outcome) -> Effects {
         self.fleet.apply(unit, outcome, self.now)
     }
 
@@ -54,7 +54,7 @@ impl Case {
     }
 
     /// What is shown: instances, topics, groups with their lag.
-    fn shown(&mut self) -> String {
+    pub(super) fn shown(&mut self) -> String {
         let view = self.fleet.view(self.now);
         let instance = |i: &Arc<InstanceView>| {
             let topics: Vec<_> = i.topics.iter().map(|t| t.name.as_str()).collect();
@@ -70,7 +70,7 @@ impl Case {
     }
 }
 
-fn clean<T>(value: T) -> Observed<T> {
+pub(super) fn clean<T>(value: T) -> Observed<T> {
     Observed { value, anomalies: Vec::new() }
 }
 
