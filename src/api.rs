@@ -31,7 +31,7 @@ pub use budget::{Rate, Rates};
 pub use client::{Client, Entropy, Settings, os_entropy};
 pub use credentials::{Credentials, CredentialsError, ProvideCredentials};
 pub use error::{Error, Kind};
-pub use observer::{Attempt, Observer, Unobserved};
+pub use observer::{Attempt, Observer};
 pub use sign::SignatureVersion;
 use tokio::time::Instant;
 pub use transport::{BuildError, MAX_BODY_BYTES, Proxy, install_crypto_provider};

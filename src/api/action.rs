@@ -51,10 +51,4 @@ impl Action {
             Self::GetConsumerList | Self::GetConsumerProgress => "alikafka:ListGroup",
         }
     }
-
-    /// The action of a name, spelled as on the wire.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|a| a.name() == name)
-    }
 }

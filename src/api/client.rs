@@ -13,7 +13,7 @@ use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::{
     Action, Attempt, Cloud, Credentials, Error, Kind, Observer, ProvideCredentials,
-    budget::{Budget, Rate, Rates},
+    budget::{Budget, Rates},
     envelope::{self, Failure, Reply},
     paging::{PAGE_SIZE, Step, Walk},
     quote::Quote,
@@ -114,12 +114,6 @@ impl Client {
             entropy,
             correction_millis: AtomicI64::new(0),
         })
-    }
-
-    /// The rate that an action is held to.
-    #[must_use]
-    pub fn rate(&self, action: Action) -> Rate {
-        self.rates.of(action)
     }
 
     /// Asks until there is an answer, a failure that no retry can mend, or no time or budget left.

@@ -39,23 +39,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every value of the label `result` but `ok`.
-    pub const LABELS: [&'static str; 13] = [
-        "throttled",
-        "timeout",
-        "connect",
-        "dns",
-        "tls",
-        "server",
-        "auth",
-        "clock",
-        "gone",
-        "business",
-        "decode",
-        "too_large",
-        "redirect",
-    ];
-
     /// The value of the label `result`.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -93,7 +76,10 @@ impl Kind {
             Self::Throttled => {
                 "lower requests_per_second: the quota is shared by everything that uses the account"
             }
-            Self::Timeout => "check the network path to the endpoint, or raise request_timeout",
+            Self::Timeout => {
+                "check the network path to the endpoint, or raise request_timeout; if the call was not sent, the budget \
+                 is short: raise requests_per_second or the intervals"
+            }
             Self::Connect => "check that the endpoint can be reached from this host, and the proxy setting",
             Self::Dns => "check the spelling of the region or endpoint, and this host's resolver",
             Self::Tls => "check the CA certificates, the clock and whether a proxy intercepts the endpoint",
@@ -184,10 +170,27 @@ mod tests {
         Kind::Redirect,
     ];
 
+    /// The values of the label `result` in the metric contract, but `ok`.
+    const LABELS: [&str; 13] = [
+        "throttled",
+        "timeout",
+        "connect",
+        "dns",
+        "tls",
+        "server",
+        "auth",
+        "clock",
+        "gone",
+        "business",
+        "decode",
+        "too_large",
+        "redirect",
+    ];
+
     #[test]
     fn every_kind_has_a_label_of_the_contract_and_advice() {
         for kind in KINDS {
-            assert!(Kind::LABELS.contains(&kind.label()), "{kind:?}");
+            assert!(LABELS.contains(&kind.label()), "{kind:?}");
             let advice = kind.advice();
             assert!(!advice.is_empty() && !advice.ends_with('.'), "{kind:?}: {advice}");
         }

@@ -36,11 +36,3 @@ pub struct Attempt<'a> {
     /// whole seconds, so only differences of seconds mean anything.
     pub clock_skew_millis: Option<i64>,
 }
-
-/// An observer that looks away.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unobserved;
-
-impl Observer for Unobserved {
-    fn attempt(&self, _: &Attempt<'_>) {}
-}

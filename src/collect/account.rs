@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     api::{Action, Cloud, Kind},
-    model::{AnomalyKind, Listing, Observed, RegionId},
-    snapshot::region_name,
+    model::{AccountName, AnomalyKind, Listing, Observed, RegionId},
+    snapshot::{LastSuccess, Objects, RegionView, region_name},
 };
 
 /// Which regions an account is looked at in.
@@ -66,6 +66,20 @@ pub async fn run<C: Cloud>(
             loops.watch(None).await
         }
         Regions::Found { home } => loops.find(home).await,
+    }
+}
+
+/// Stands for all regions while none has been found and the search fails: without it a page would say
+/// nothing of a cloud that cannot be read.
+fn down(account: Option<AccountName>, region: RegionId) -> RegionView {
+    RegionView {
+        account,
+        region,
+        up: Some(false),
+        first_pass_ended: true,
+        last_success: LastSuccess::default(),
+        objects: Objects::default(),
+        instances: Vec::new(),
     }
 }
 
@@ -160,11 +174,17 @@ impl<C: Cloud> Loops<C> {
             let mut wait = timing.interval(Action::GetAllInstanceIdList);
             let lines = match answer {
                 Ok(seen) => {
+                    if !self.running.contains_key(&home) {
+                        self.shared.store.remove(account.as_ref(), &home);
+                    }
                     self.settle(seen, &mut doubted)?;
                     failures.ended(&(), Instant::now()).into_iter().collect()
                 }
                 Err(error) => {
                     wait = wait.min(timing.poll);
+                    if self.running.is_empty() {
+                        self.shared.store.publish(down(account.clone(), home.clone()));
+                    }
                     failures.failed(&(), key(error.kind), error, Instant::now())
                 }
             };

@@ -234,8 +234,8 @@ impl Fleet {
     fn take_instances(&mut self, seen: Observed<Listing<Instance>>, now: Now, effects: &mut Effects) {
         effects.anomalies = seen.anomalies;
         let Listing { items, complete } = seen.value;
-        if items.is_empty() && complete && !self.instances.is_empty() && !self.list.emptied() {
-            effects.anomalies.push(empty_list("instances"));
+        let heard = Heard { is_empty: items.is_empty(), is_whole: complete, of: "instances" };
+        if !heard.is_believed(&mut self.list, !self.instances.is_empty(), now, effects) {
             return;
         }
         let mut listed = BTreeMap::new();
@@ -245,14 +245,10 @@ impl Fleet {
             }
         }
         if complete {
-            self.list.succeeded(now);
             for (id, member) in self.instances.extract_if(.., |id, _| !listed.contains_key(id)) {
                 effects.removed.extend(member.units(&id, self.with_topics));
                 effects.events.push(Event::InstanceGone(id));
             }
-        } else {
-            effects.again = true;
-            self.list.incomplete(now);
         }
         for (id, instance) in listed {
             self.take_instance(&id, instance, now, effects);
@@ -298,8 +294,8 @@ impl Fleet {
         effects.anomalies = seen.anomalies;
         let Listing { items, complete } = seen.value;
         let member = member.touch();
-        if items.is_empty() && complete && !member.topics.is_empty() && !member.topic_list.emptied() {
-            effects.anomalies.push(empty_list("topics"));
+        let heard = Heard { is_empty: items.is_empty(), is_whole: complete, of: "topics" };
+        if !heard.is_believed(&mut member.topic_list, !member.topics.is_empty(), now, effects) {
             return;
         }
         let listed: BTreeMap<TopicName, Topic> = items
@@ -308,13 +304,9 @@ impl Fleet {
             .map(|t| (t.name.clone(), t))
             .collect();
         if complete {
-            member.topic_list.succeeded(now);
             for (name, _) in member.topics.extract_if(.., |name, _| !listed.contains_key(name)) {
                 effects.removed.push(Unit::TopicStatus(id.clone(), name));
             }
-        } else {
-            effects.again = true;
-            member.topic_list.incomplete(now);
         }
         for (name, topic) in listed {
             let known = member.topics.entry(name.clone()).or_insert_with(|| {
@@ -342,21 +334,17 @@ impl Fleet {
         effects.anomalies = seen.anomalies;
         let Listing { items, complete } = seen.value;
         let member = member.touch();
-        if items.is_empty() && complete && !member.groups.is_empty() && !member.group_list.emptied() {
-            effects.anomalies.push(empty_list("groups"));
+        let heard = Heard { is_empty: items.is_empty(), is_whole: complete, of: "groups" };
+        if !heard.is_believed(&mut member.group_list, !member.groups.is_empty(), now, effects) {
             return;
         }
         member.all_groups_listed = complete && items.iter().all(|g| self.filters.groups.allows(g.as_str()));
         let listed: BTreeSet<GroupId> =
             items.into_iter().filter(|g| self.filters.groups.allows(g.as_str())).collect();
         if complete {
-            member.group_list.succeeded(now);
             for (group, _) in member.groups.extract_if(.., |group, _| !listed.contains(group)) {
                 effects.removed.push(Unit::GroupProgress(id.clone(), group));
             }
-        } else {
-            effects.again = true;
-            member.group_list.incomplete(now);
         }
         for group in listed {
             let known = member.groups.entry(group.clone()).or_insert_with(|| {
@@ -500,6 +488,31 @@ impl Member {
             }
         }
         self.first_pass_ended
+    }
+}
+
+/// A list as it came back.
+struct Heard {
+    is_empty: bool,
+    is_whole: bool,
+    /// What it lists.
+    of: &'static str,
+}
+
+impl Heard {
+    /// Notes the list in its record. An empty one where there are objects is not believed the first time.
+    fn is_believed(&self, record: &mut Record, knows_some: bool, now: Now, effects: &mut Effects) -> bool {
+        if self.is_empty && self.is_whole && knows_some && !record.emptied() {
+            effects.anomalies.push(empty_list(self.of));
+            return false;
+        }
+        if self.is_whole {
+            record.succeeded(now);
+        } else {
+            record.incomplete(now);
+            effects.again = true;
+        }
+        true
     }
 }
 

@@ -3,7 +3,11 @@
 use tokio::time::Duration;
 use tracing::field::display;
 
-use super::{Unit, failures::Line, fleet::Event};
+use super::{
+    Unit,
+    failures::{Key, Line},
+    fleet::Event,
+};
 use crate::{
     api::Action,
     model::{AccountName, Anomaly, AnomalyKind, InstanceState, RegionId},
@@ -47,27 +51,22 @@ impl Log<'_> {
                 for_seconds = since.as_secs(),
                 "still failing"
             ),
-            Line::Over(key, calls, lasted) => tracing::info!(
-                account,
-                region,
-                instance_id = key.instance.as_ref().map(display),
-                action = key.action.map(Action::name),
-                result = key.result,
-                failed_calls = calls,
-                after_seconds = lasted.as_secs(),
-                "recovered"
-            ),
-            Line::Ceased(key, calls, lasted) => tracing::info!(
-                account,
-                region,
-                instance_id = key.instance.as_ref().map(display),
-                action = key.action.map(Action::name),
-                result = key.result,
-                failed_calls = calls,
-                after_seconds = lasted.as_secs(),
-                "over without a success"
-            ),
+            Line::Over(key, calls, lasted) => self.over(&key, calls, lasted, "recovered"),
+            Line::Ceased(key, calls, lasted) => self.over(&key, calls, lasted, "over without a success"),
         }
+    }
+
+    fn over(self, key: &Key, calls: u64, lasted: Duration, how: &str) {
+        tracing::info!(
+            account = self.account.map(display),
+            region = self.region.as_str(),
+            instance_id = key.instance.as_ref().map(display),
+            action = key.action.map(Action::name),
+            result = key.result,
+            failed_calls = calls,
+            after_seconds = lasted.as_secs(),
+            "{how}"
+        );
     }
 
     /// A line at warn for the first of a kind on an instance; the counter has the rest. What every busy

@@ -35,6 +35,7 @@ struct World {
     regions: Vec<RegionId>,
     /// How long the list of regions takes.
     regions_take: Duration,
+    regions_fail: bool,
     instances: Vec<Instance>,
     topics: BTreeMap<InstanceId, Vec<Topic>>,
     groups: BTreeMap<InstanceId, Vec<GroupId>>,
@@ -87,7 +88,10 @@ fn whole<T>(items: Vec<T>) -> Listing<T> {
 impl Cloud for Script {
     async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
         tokio::time::sleep(self.edit(|w| w.regions_take)).await;
-        self.edit(|w| Ok(Observed { value: whole(w.regions.clone()), anomalies: Vec::new() }))
+        self.edit(|w| match w.regions_fail {
+            true => Err(error(Action::GetAllInstanceIdList, Kind::Auth)),
+            false => Ok(Observed { value: whole(w.regions.clone()), anomalies: Vec::new() }),
+        })
     }
 
     async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, Error> {

@@ -512,7 +512,6 @@ async fn the_declared_rate_holds_for_calls_and_retries_alike() {
     let mut slow = settings(&server.url(), SignatureVersion::Acs3);
     slow.rates.overrides.insert(Action::GetInstanceList, Rate::new(10.0).unwrap());
     let setup = setup_with(slow, inline());
-    assert!((setup.client.rate(Action::GetInstanceList).per_second() - 10.0).abs() < 1e-9);
     let calls = async { tokio::join!(instances(&setup), instances(&setup), instances(&setup)) };
     let (first, second, third) = calls.await;
     assert_eq!((first, second, third), (Ok(0), Ok(0), Ok(0)));

@@ -271,3 +271,33 @@ async fn a_list_that_was_not_whole_is_asked_for_again_on_the_clock_of_the_polls(
     assert_eq!(script.calls(|u| matches!(u, Unit::Topics(_))), 2);
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_search_for_regions_that_never_succeeds_is_seen_on_the_page() {
+    let script = one_instance(1);
+    script.edit(|w| w.regions_fail = true);
+    let home = RegionId::new("cn-hangzhou").unwrap();
+    let running = Running::start(&script, Regions::Found { home }, Filters::default());
+    let shown = |r: &Running| {
+        let regions = r.store.current().regions;
+        regions.iter().map(|r| (r.region.to_string(), r.up)).collect::<Vec<_>>()
+    };
+    seconds(5).await;
+    assert_eq!(shown(&running), [("cn-hangzhou".to_owned(), Some(false))]);
+    assert!(running.pending().is_empty());
+    script.edit(|w| {
+        w.regions_fail = false;
+        w.regions = vec![RegionId::new("east-1").unwrap()];
+    });
+    seconds(65).await;
+    assert_eq!(shown(&running), [("east-1".to_owned(), Some(true))]);
+    script.edit(|w| w.regions_fail = true);
+    seconds(301).await;
+    assert_eq!(
+        shown(&running),
+        [("east-1".to_owned(), Some(true))],
+        "what is read says for itself whether it can be"
+    );
+    assert!(running.health.stopped().is_empty());
+    running.stop().await;
+}
