@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, task::JoinSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, Action, Client, ProvideCredentials, SignatureVersion, credentials},
+    api::{self, Action, Client, SignatureVersion},
     clock,
     collect::{self, Sequence, Shared, Timing},
     config::{self, Config},
@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod counting;
+mod keys;
 mod shown;
 
 use counting::Counting;
@@ -130,7 +131,7 @@ fn collected(
     let home = RegionId::new(HOME_REGION).map_err(|e| setup(&e))?;
     let source = account.clone();
     let rates = rates(&account.rates)?;
-    let keys = provider(&account.credentials).map_err(|e| setup(&e))?;
+    let keys = keys::provider(&account.credentials).map_err(|e| setup(&e))?;
     let observer: Arc<dyn api::Observer> = Arc::new(counting.clone());
     let request_timeout = config.request_timeout;
     let client_rates = rates.clone();
@@ -198,27 +199,6 @@ fn rates(rates: &config::RequestRates) -> Result<api::Rates, RunError> {
         Action::ALL.into_iter().map(rate).collect::<Result<_, _>>()?;
     let (_, default) = rate(Action::GetInstanceList)?;
     Ok(api::Rates { default, overrides })
-}
-
-fn provider(
-    source: &config::Credentials,
-) -> Result<Arc<dyn ProvideCredentials>, credentials::CredentialsError> {
-    Ok(match source {
-        config::Credentials::Environment => {
-            Arc::new(credentials::Environment::new(|name: &str| std::env::var(name).ok()))
-        }
-        config::Credentials::Inline(key) => {
-            let token = key.security_token.as_ref().map(ExposeSecret::expose_secret);
-            let key =
-                credentials::Credentials::new(key.id.expose_secret(), key.secret.expose_secret(), token)?;
-            Arc::new(credentials::Inline::new(key))
-        }
-        config::Credentials::Files(files) => Arc::new(credentials::Files::new(credentials::Paths {
-            access_key_id: files.id.clone(),
-            access_key_secret: files.secret.clone(),
-            security_token: files.security_token.clone(),
-        })),
-    })
 }
 
 fn naming(naming: config::Naming) -> exposition::Naming {

@@ -390,12 +390,16 @@ catalog! {
         "Oddities in answers of the management API, by kind. What is odd is left out, the rest of the answer is kept.";
     CredentialsExpiry, "alikafka_exporter_credentials_expiry_timestamp_seconds", Gauge, Seconds, NONE, Exporter, Stable,
         "When the credentials in use expire, in unix time. Absent for credentials that do not.";
+    CredentialsFailures, "alikafka_exporter_credentials_refresh_failures_total", Counter, None, NONE, Exporter, Stable,
+        "Attempts to read or renew the credentials that failed.";
     ClockSkew, "alikafka_exporter_clock_skew_seconds", Gauge, Seconds, NONE, Exporter, Stable,
         "How far the clock of the cloud (HTTP Date) is ahead of the clock of this host.";
     ReloadSuccessful, "alikafka_exporter_config_last_reload_successful", Gauge, None, NONE, Exporter, Stable,
         "Whether the last attempt to load the configuration was successful.";
     ReloadTime, "alikafka_exporter_config_last_reload_success_timestamp_seconds", Gauge, Seconds, NONE, Exporter, Stable,
         "When the configuration was last loaded, in unix time.";
+    Panics, "alikafka_exporter_panics_total", Counter, None, NONE, Exporter, Stable,
+        "Tasks that panicked. What was known of their object is kept. Any is a fault of the exporter.";
     BuildInfo, "alikafka_exporter_build_info", Gauge, None, BUILD, Exporter, Stable,
         = "kafka_exporter_build_info" BUILD,
         "1, with the version, the revision and the compiler that the exporter was built from.";

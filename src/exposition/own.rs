@@ -73,9 +73,11 @@ pub struct Own {
     dropped_series: IntCounterVec,
     anomalies: IntCounterVec,
     credentials_expiry: GaugeVec,
+    credentials_failures: IntCounterVec,
     clock_skew: GaugeVec,
     reload_successful: IntGaugeVec,
     reload_time: GaugeVec,
+    panics: IntCounterVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
     http_rejected: IntCounterVec,
@@ -108,9 +110,11 @@ impl Own {
             dropped_series: make.vec(Id::DroppedSeries, IntCounterVec::new)?,
             anomalies: make.vec(Id::Anomalies, IntCounterVec::new)?,
             credentials_expiry: make.vec(Id::CredentialsExpiry, GaugeVec::new)?,
+            credentials_failures: make.vec(Id::CredentialsFailures, IntCounterVec::new)?,
             clock_skew: make.vec(Id::ClockSkew, GaugeVec::new)?,
             reload_successful: make.vec(Id::ReloadSuccessful, IntGaugeVec::new)?,
             reload_time: make.vec(Id::ReloadTime, GaugeVec::new)?,
+            panics: make.vec(Id::Panics, IntCounterVec::new)?,
             http_requests: make.vec(Id::HttpRequests, IntCounterVec::new)?,
             http_duration: make.histogram(Id::HttpDuration, &HTTP_BUCKETS)?,
             http_rejected: make.vec(Id::HttpRejected, IntCounterVec::new)?,
@@ -123,6 +127,7 @@ impl Own {
         }
         own.dropped_series.with_label_values(&[MAX_SERIES]).inc_by(0);
         own.series.with_label_values(NONE).set(0);
+        own.panics.with_label_values(NONE).inc_by(0);
         own.http_connections.with_label_values(NONE).set(0);
         Ok(own)
     }
@@ -193,6 +198,11 @@ impl Own {
         }
     }
 
+    /// Counts failed attempts to read or renew an account's credentials; 0 makes the series be there.
+    pub fn credentials_failures(&self, account: Option<&AccountName>, failures: u64) {
+        self.credentials_failures.with_label_values(&self.with_account(account)).inc_by(failures);
+    }
+
     /// Sets by how many seconds the clock of the cloud is ahead of the clock of this host.
     pub fn clock_skew(&self, account: Option<&AccountName>, seconds: f64) {
         self.clock_skew.with_label_values(&self.with_account(account)).set(seconds);
@@ -204,6 +214,11 @@ impl Own {
         if let Some(at) = at {
             self.reload_time.with_label_values(NONE).set(seconds(at));
         }
+    }
+
+    /// Counts a task that panicked.
+    pub fn panicked(&self) {
+        self.panics.with_label_values(NONE).inc();
     }
 
     /// Counts an HTTP request and how long it took until the answer was ready. `path` is one of a closed
@@ -296,7 +311,7 @@ impl Maker<'_> {
 }
 
 /// Families without a region that belong to an account all the same.
-const PER_ACCOUNT: [Id; 2] = [Id::CredentialsExpiry, Id::ClockSkew];
+const PER_ACCOUNT: [Id; 3] = [Id::CredentialsExpiry, Id::CredentialsFailures, Id::ClockSkew];
 
 /// Removes the series that have all of these labels.
 fn remove<T: MetricVecBuilder>(vec: &MetricVec<T>, gone: &[(&str, &str)]) {

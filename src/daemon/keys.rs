@@ -1,0 +1,35 @@
+//! Makes the source of an account's credentials from what the configuration says of it.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+
+use crate::{
+    api::{ProvideCredentials, credentials},
+    config,
+};
+
+/// The source that the configuration names.
+///
+/// # Errors
+/// For a key that cannot be one.
+pub(super) fn provider(
+    source: &config::Credentials,
+) -> Result<Arc<dyn ProvideCredentials>, credentials::CredentialsError> {
+    Ok(match source {
+        config::Credentials::Environment => {
+            Arc::new(credentials::Environment::new(|name: &str| std::env::var(name).ok()))
+        }
+        config::Credentials::Inline(key) => {
+            let token = key.security_token.as_ref().map(ExposeSecret::expose_secret);
+            let key =
+                credentials::Credentials::new(key.id.expose_secret(), key.secret.expose_secret(), token)?;
+            Arc::new(credentials::Inline::new(key))
+        }
+        config::Credentials::Files(files) => Arc::new(credentials::Files::new(credentials::Paths {
+            access_key_id: files.id.clone(),
+            access_key_secret: files.secret.clone(),
+            security_token: files.security_token.clone(),
+        })),
+    })
+}
