@@ -5,7 +5,8 @@
 //! rendering, and waiting for a scrape.
 //!
 //! The parts are pure but for the loops: [`fleet`] is a state that answers are applied to, [`schedule`] is
-//! a queue of due times, [`failures`] decides which log line a failure is worth.
+//! a queue of due times, [`failures`] and [`scarcity`] decide which log line a failure or a short budget is
+//! worth.
 
 use std::sync::{
     Arc,
@@ -27,6 +28,7 @@ pub mod failures;
 pub mod fleet;
 mod log;
 pub mod region;
+pub mod scarcity;
 pub mod schedule;
 
 pub use account::{Regions, run};
@@ -40,6 +42,10 @@ pub struct Timing {
     pub poll: Duration,
     /// Between two polls of a topic's status.
     pub topic_poll: Duration,
+    /// Between two polls of a group's progress while nothing of it moves.
+    pub idle_poll: Duration,
+    /// Between two polls of a topic's status while nothing of it moves, or groups tell its end offsets.
+    pub idle_topic_poll: Duration,
     /// How long a group's progress is kept when it cannot be refreshed.
     pub stale_after: Duration,
     /// How long a topic's status is kept when it cannot be refreshed.
@@ -51,7 +57,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// Between two calls for the same unit of this action.
+    /// Between two calls for the same unit of this action, unless nothing of it moves.
     #[must_use]
     pub fn interval(&self, action: Action) -> Duration {
         match action {
@@ -61,6 +67,16 @@ impl Timing {
             | Action::GetInstanceList
             | Action::GetTopicList
             | Action::GetConsumerList => self.discovery,
+        }
+    }
+
+    /// Between two calls for the same unit of this action that deserves this pace.
+    #[must_use]
+    pub fn interval_at(&self, action: Action, pace: Pace) -> Duration {
+        match (action, pace) {
+            (Action::GetConsumerProgress, Pace::Idle) => self.idle_poll,
+            (Action::GetTopicStatus, Pace::Idle) => self.idle_topic_poll,
+            _ => self.interval(action),
         }
     }
 
@@ -145,6 +161,22 @@ pub trait Reporter: Send + Sync {
     );
     /// A region is looked at no more; its own series may go.
     fn region_ended(&self, account: Option<&AccountName>, region: &RegionId);
+}
+
+/// How much it matters that what is known of a unit is fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pace {
+    /// A group with lag that moves: it catches up or falls behind.
+    Lagging,
+    /// What moved lately, is not known well enough, or is stuck with lag.
+    Active,
+    /// Nothing of it moves, or others tell what does.
+    Idle,
+}
+
+impl Pace {
+    /// Every pace, the most urgent one first.
+    pub const ALL: [Self; 3] = [Self::Lagging, Self::Active, Self::Idle];
 }
 
 /// One thing that can be asked of a region: the unit of scheduling and of failure.

@@ -107,6 +107,11 @@ pub struct Intervals {
     pub poll: Duration,
     /// Between two readings of a topic's offsets; at least `poll`.
     pub topic_poll: Duration,
+    /// Between two readings of a group's offsets while none of them moves; at least `poll`, and `stale_after`
+    /// has room for one more `poll` after it.
+    pub idle_poll: Duration,
+    /// The same for topics: `idle_poll`, within what `topic_poll` and `topic_stale_after` leave.
+    pub idle_topic_poll: Duration,
     /// How long a value of a group that could not be refreshed is kept; at least twice `poll`.
     pub stale_after: Duration,
     /// The same for topics: `stale_after` where it is written, which is then at least twice `topic_poll`,

@@ -10,23 +10,30 @@ use std::{
     sync::Arc,
 };
 
-use super::{Sequence, Timing, Unit};
+use tokio::time::Instant;
+
+use super::{Pace, Sequence, Timing, Unit};
 use crate::{
     api::{Error, Kind},
     lag::{self, GroupLag},
     model::{
         AccountName, Anomaly, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId,
-        InstanceState, Listing, Observed, RegionId, Topic, TopicName, TopicStatus,
+        InstanceState, Listing, Observed, RegionId, Topic, TopicName, TopicProgress, TopicStatus,
     },
     snapshot::{GroupView, InstanceView, LastSuccess, TopicView},
 };
 
+mod ends;
 mod held;
+mod movement;
 mod rewind;
 mod view;
 
 pub use held::Now;
+
+use ends::{Ends, Word};
 use held::{Held, Record};
+use movement::Movement;
 
 /// What the cloud says to a unit.
 #[derive(Debug, Clone)]
@@ -53,6 +60,10 @@ pub struct Effects {
     pub added: Vec<Unit>,
     /// Units not to be asked for any more.
     pub removed: Vec<Unit>,
+    /// The pace that the unit deserves from now on; `None` if its answer says nothing of that.
+    pub pace: Option<Pace>,
+    /// Units to be asked for by a moment, if they would be later.
+    pub expedited: Vec<(Unit, Instant)>,
     /// The list of instances is wrong: ask for it soon.
     pub rediscover: bool,
     /// The list was not whole: ask for it again on the clock of the polls, not on that of discovery.
@@ -116,6 +127,8 @@ struct TopicMember {
     since: u64,
     info: Held<Topic>,
     status: Held<TopicStatus>,
+    movement: Movement,
+    ends: Ends,
     view: Option<Arc<TopicView>>,
 }
 
@@ -124,6 +137,7 @@ struct GroupMember {
     since: u64,
     listed: Held<()>,
     lag: Held<GroupLag>,
+    movement: Movement,
     view: Option<Arc<GroupView>>,
 }
 
@@ -315,6 +329,8 @@ impl Fleet {
                     since: self.sequence.next(),
                     info: Held::default(),
                     status: Held::default(),
+                    movement: Movement::default(),
+                    ends: Ends::default(),
                     view: None,
                 }
             });
@@ -353,6 +369,7 @@ impl Fleet {
                     since: self.sequence.next(),
                     listed: Held::default(),
                     lag: Held::default(),
+                    movement: Movement::default(),
                     view: None,
                 }
             });
@@ -372,15 +389,22 @@ impl Fleet {
         let Some(member) = self.instances.get_mut(id) else { return };
         let Some(known) = member.touch().topics.get_mut(topic) else { return };
         effects.anomalies = seen.anomalies;
+        effects.pace = Some(Pace::Active);
         known.view = None;
-        if let Some(before) = known.status.get().cloned() {
+        let before = known.status.get().cloned();
+        if let Some(before) = &before {
             let emptied = seen.value.partitions.is_empty() && !before.partitions.is_empty();
             if emptied && !known.status.record.emptied() {
                 effects.anomalies.push(empty_list("partitions of a topic"));
                 return;
             }
-            effects.anomalies.extend(rewind::of_topic(topic, &before, &seen.value));
         }
+        let rewound = before.as_ref().and_then(|before| rewind::of_topic(topic, before, &seen.value));
+        known.ends.heard_status(rewound.is_some());
+        known.movement.heard(before.map(|before| rewind::ends(&before) != rewind::ends(&seen.value)));
+        let told = known.ends.tell_all_of(&seen.value, self.timing.idle_topic_poll, now.mono);
+        effects.pace = Some(known.movement.of_topic(told));
+        effects.anomalies.extend(rewound);
         known.status.set(seen.value, now);
     }
 
@@ -395,17 +419,25 @@ impl Fleet {
         let Some(member) = self.instances.get_mut(id) else { return };
         let Some(known) = member.touch().groups.get_mut(group) else { return };
         effects.anomalies = seen.anomalies;
+        effects.pace = Some(Pace::Active);
         known.view = None;
         let (lag, odd) = lag::group(&seen.value);
         effects.anomalies.extend(odd);
-        if let Some(before) = known.lag.get().cloned() {
+        let before = known.lag.get().cloned();
+        if let Some(before) = &before {
             if lag.topics.is_empty() && !before.topics.is_empty() && !known.lag.record.emptied() {
                 effects.anomalies.push(empty_list("topics of a group"));
                 return;
             }
-            effects.anomalies.extend(rewind::of_group(group, &before, &lag));
+            effects.anomalies.extend(rewind::of_group(group, before, &lag));
         }
+        // Lag and committed offset are equal only if the end offset is too.
+        known.movement.heard(before.map(|before| *before != lag));
+        effects.pace = Some(known.movement.of_group(&lag));
         known.lag.set(lag, now);
+        for topic in &seen.value.topics {
+            effects.expedited.extend(member.hear_ends(id, group, topic, &self.timing, now));
+        }
     }
 
     fn take_error(&mut self, unit: &Unit, error: &Error, effects: &mut Effects) {
@@ -453,6 +485,32 @@ impl Member {
     fn touch(&mut self) -> &mut Self {
         self.view = None;
         self
+    }
+
+    /// Takes the end offsets that an answer about a group tells of a topic. Returns whether the topic's own
+    /// status is needed, and by when: at once if the topic was created anew, and if that is only likely, not
+    /// sooner than it would be asked for if others told nothing. So two sources that never agree cost no
+    /// more calls than one.
+    fn hear_ends(
+        &mut self,
+        id: &InstanceId,
+        group: &GroupId,
+        topic: &TopicProgress,
+        timing: &Timing,
+        now: Now,
+    ) -> Option<(Unit, Instant)> {
+        let known = self.topics.get_mut(&topic.topic)?;
+        let (status, window) = (known.status.with_time(), timing.idle_topic_poll);
+        let word = known.ends.hear(group, topic, status.map(|(s, _)| s.as_ref()), window, now.mono);
+        // Most answers tell what is shown already: then the page's part of the topic need not be made anew.
+        let shown = status.map(|status| known.ends.shown(status, window));
+        known.view.take_if(|view| view.status.as_deref() != shown.as_deref());
+        let at = match word {
+            Word::Good => return None,
+            Word::Behind => status?.1 + timing.topic_poll,
+            Word::Fell => now.mono,
+        };
+        Some((Unit::TopicStatus(id.clone(), topic.topic.clone()), at))
     }
 
     fn drop_details(&mut self, with_topics: bool) {

@@ -7,6 +7,7 @@ use super::{
     Unit,
     failures::{Key, Line},
     fleet::Event,
+    scarcity,
 };
 use crate::{
     api::Action,
@@ -122,15 +123,31 @@ impl Log<'_> {
             poll_interval_seconds = poll.as_secs_f64(),
             "first pass ended"
         );
-        if seconds > poll.as_secs_f64() {
-            tracing::warn!(
+    }
+
+    /// Whether an action needs more calls than it may make, where that has changed.
+    pub(super) fn scarcity(self, line: scarcity::Line, action: Action, needs: f64, allowed: f64) {
+        let (account, region, action) = (self.account.map(display), self.region.as_str(), action.name());
+        let (needs, allowed) = (format!("{needs:.2}"), format!("{allowed:.2}"));
+        match line {
+            scarcity::Line::Short => tracing::warn!(
                 account,
                 region,
-                seconds_per_pass = format!("{seconds:.1}"),
-                poll_interval_seconds = poll.as_secs_f64(),
-                "the budget is short: raise requests_per_second, poll_interval or topic_poll_interval, \
+                action,
+                needs_per_second = needs,
+                allowed_per_second = allowed,
+                "the budget is short, so polls are late, those of what does not move most of all: raise \
+                 requests_per_second or request_rates within the quota of the account, lengthen the intervals, \
                  or filter objects out"
-            );
+            ),
+            scarcity::Line::Enough => tracing::info!(
+                account,
+                region,
+                action,
+                needs_per_second = needs,
+                allowed_per_second = allowed,
+                "the budget is enough again"
+            ),
         }
     }
 

@@ -19,6 +19,7 @@ use super::{
     failures::{FailureLog, Key},
     fleet::{Fleet, Now, Outcome},
     log::Log,
+    scarcity::Scarcity,
     schedule::{Job, Schedule},
 };
 use crate::{
@@ -44,6 +45,7 @@ pub(super) struct Loop<C> {
     shared: Shared,
     fleet: Fleet,
     schedule: Schedule,
+    scarcity: Scarcity,
     failures: FailureLog<Unit>,
     tasks: JoinSet<Outcome>,
     under_way: HashMap<Id, Job>,
@@ -79,6 +81,7 @@ impl<C: Cloud> Loop<C> {
                 Arc::clone(&shared.sequence),
             ),
             schedule,
+            scarcity: Scarcity::new(timing.poll),
             failures: FailureLog::default(),
             tasks: JoinSet::new(),
             under_way: HashMap::new(),
@@ -146,7 +149,7 @@ impl<C: Cloud> Loop<C> {
         let Some(outcome) = outcome else {
             self.log().panicked(&unit);
             self.fleet.fail(&unit);
-            self.schedule.done(&unit, true, now.mono);
+            self.schedule.done(&unit, true, None, now.mono);
             return;
         };
         let lateness = now.mono.duration_since(due);
@@ -164,7 +167,7 @@ impl<C: Cloud> Loop<C> {
         };
         lines.into_iter().for_each(|line| self.log().failure(line, unit.object()));
         let effects = self.fleet.apply(&unit, outcome, now);
-        self.schedule.done(&unit, failed || effects.again, now.mono);
+        self.schedule.done(&unit, failed || effects.again, effects.pace, now.mono);
         for unit in effects.removed {
             self.schedule.remove(&unit);
             if let Some(line) = self.failures.ceased(&unit, now.mono) {
@@ -173,6 +176,9 @@ impl<C: Cloud> Loop<C> {
         }
         for unit in effects.added {
             self.schedule.add(unit, now.mono);
+        }
+        for (unit, at) in effects.expedited {
+            self.schedule.expedite(&unit, at);
         }
         if effects.rediscover {
             // Not more often than polls: an instance that is listed but refuses must not cost a storm.
@@ -208,6 +214,9 @@ impl<C: Cloud> Loop<C> {
         for action in Action::ALL {
             let (needs, allowed) = (self.schedule.demand(action), (self.rate)(action));
             self.shared.reporter.demand(self.account.as_ref(), &self.region, action, needs, allowed);
+            if let Some(line) = self.scarcity.look(action, needs, allowed, now.mono) {
+                self.log().scarcity(line, action, needs, allowed);
+            }
         }
     }
 

@@ -24,6 +24,7 @@ mod failures;
 mod fleet;
 mod model;
 mod polling;
+mod scarcity;
 mod schedule;
 
 /// A cloud of one region that answers from a script and notes what it was asked.
@@ -192,6 +193,8 @@ fn timing() -> Timing {
         discovery: Duration::from_secs(300),
         poll: Duration::from_secs(60),
         topic_poll: Duration::from_secs(60),
+        idle_poll: Duration::from_secs(90),
+        idle_topic_poll: Duration::from_secs(90),
         stale_after: Duration::from_secs(180),
         topic_stale_after: Duration::from_secs(180),
         discovery_stale_after: Duration::from_secs(900),

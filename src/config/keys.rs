@@ -125,9 +125,12 @@ keys! {
     "discovery_interval", Text, GLOBAL, "a duration such as 5m", "5m", Value("5m"),
         "How often instances, topics and groups are listed.";
     "poll_interval", Text, GLOBAL, "a duration such as 60s", "60s", Value("60s"),
-        "How often the offsets of every group are read.";
+        "How often the offsets of every group are read; less often while nothing of it moves.";
     "topic_poll_interval", Text, GLOBAL, "a duration such as 60s", "poll_interval", Example("60s"),
-        "How often the offsets of every topic are read; at least poll_interval, which is the default.";
+        "How often the offsets of every topic are read; less often while nothing of it moves. At least\npoll_interval, which is the default.";
+    "idle_poll_interval", Text, GLOBAL, "a duration such as 90s", "half of stale_after, at most 150s, at least poll_interval",
+        Example("90s"),
+        "How often groups and topics are read of which nothing moves, and topics whose end offsets are told by\nthe groups that read them. At least poll_interval; one more poll_interval must pass before stale_after.";
     "stale_after", Text, GLOBAL, "a duration such as 3m", "3 x poll_interval", Example("3m"),
         "How long a value that could not be refreshed is kept; at least twice poll_interval. The default\nis three times poll_interval.";
     "request_timeout", Text, GLOBAL, "a duration such as 15s", "15s", Value("15s"),

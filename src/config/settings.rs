@@ -20,6 +20,10 @@ const INTERVAL: (Duration, Duration) = (LEAST_INTERVAL, DAY);
 const STALE: (Duration, Duration) = (LEAST_INTERVAL, DAY.saturating_mul(7));
 const TIMEOUT: (Duration, Duration) = (LEAST_INTERVAL, Duration::from_secs(300));
 
+/// The default lets nothing be polled less often than twice in five minutes: alerts look at differences over
+/// that time.
+const LONGEST_IDLE: Duration = Duration::from_secs(150);
+
 /// Labels that families have by contract; constant labels must not meet them. A test holds them against the
 /// catalog.
 const CONTRACT_LABELS: [&str; 28] = [
@@ -121,6 +125,7 @@ fn intervals(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Intervals {
     let before = problems.len();
     let poll = reader.duration("poll_interval", INTERVAL, problems).unwrap_or(Duration::from_secs(60));
     let topic_poll = reader.duration("topic_poll_interval", INTERVAL, problems).unwrap_or(poll);
+    let idle_poll = reader.duration("idle_poll_interval", INTERVAL, problems);
     let stale_after = reader.duration("stale_after", STALE, problems);
     let discovery = discovery.unwrap_or(Duration::from_secs(300));
     // Rules between values say nothing sensible while one of them is wrong.
@@ -141,13 +146,36 @@ fn intervals(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Intervals {
             problems.push(place.wrong(what, &instead));
         }
     }
+    let group_stale_after = stale_after.unwrap_or(poll * 3);
+    let topic_stale_after = stale_after.unwrap_or(topic_poll * 3);
+    if problems.len() == before
+        && let (Some(place), Some(idle)) = (reader.place("idle_poll_interval"), idle_poll)
+    {
+        // One poll may fail, and the next one still be in time.
+        let most = group_stale_after.saturating_sub(poll);
+        if idle < poll {
+            let what = format!("{} is shorter than poll_interval ({})", spelled(idle), spelled(poll));
+            problems.push(place.wrong(what, &format!("write at least {}, or remove the key", spelled(poll))));
+        } else if idle > most {
+            let what = format!(
+                "{} and poll_interval ({}) are together longer than stale_after ({})",
+                spelled(idle),
+                spelled(poll),
+                spelled(group_stale_after)
+            );
+            problems.push(place.wrong(what, &format!("write at most {}, or remove the key", spelled(most))));
+        }
+    }
+    let idle_poll = idle_poll.unwrap_or((group_stale_after / 2).min(LONGEST_IDLE).max(poll));
     Intervals {
         discovery,
         poll,
         topic_poll,
-        stale_after: stale_after.unwrap_or(poll * 3),
-        topic_stale_after: stale_after.unwrap_or(topic_poll * 3),
-        discovery_stale_after: stale_after.unwrap_or(poll * 3).max(discovery * 3),
+        idle_poll,
+        idle_topic_poll: idle_poll.min(topic_stale_after.saturating_sub(poll)).max(topic_poll),
+        stale_after: group_stale_after,
+        topic_stale_after,
+        discovery_stale_after: group_stale_after.max(discovery * 3),
     }
 }
 

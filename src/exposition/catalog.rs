@@ -126,11 +126,11 @@ impl Source {
                  alikafka_instance_last_success_timestamp_seconds, scope discovery."
             }
             Topics => {
-                " Polled every topic_poll_interval; age: \
+                " Polled every topic_poll_interval, or idle_poll_interval while nothing moves; age: \
                  alikafka_instance_last_success_timestamp_seconds, scope topics."
             }
             Groups => {
-                " Polled every poll_interval; age: \
+                " Polled every poll_interval, or idle_poll_interval while nothing moves; age: \
                  alikafka_instance_last_success_timestamp_seconds, scope groups."
             }
             Exporter | Process => "",
@@ -331,7 +331,7 @@ catalog! {
         "Offset of the oldest message held (GetTopicStatus MinOffset).";
     TopicEnd, "alikafka_topic_partition_end_offset", Gauge, Offset, TOPIC_PARTITION, Topics, Stable,
         = "kafka_topic_partition_current_offset" TOPIC_PARTITION,
-        "Offset that the next message will have (GetTopicStatus MaxOffset).";
+        "Offset that the next message will have (GetTopicStatus MaxOffset, or the BrokerOffset of a later GetConsumerProgress).";
     TopicLastWrite, "alikafka_topic_partition_last_write_timestamp_seconds", Gauge, Seconds, TOPIC_PARTITION, Topics, Stable,
         "When the newest message was written, in unix time (GetTopicStatus LastUpdateTimestamp). Absent where nothing was written.";
     TopicMessages, "alikafka_topic_messages", Gauge, Messages, TOPIC, Topics, Stable,
@@ -379,7 +379,7 @@ catalog! {
     ApiBudget, "alikafka_exporter_api_budget_requests_per_second", Gauge, RequestsPerSecond, CALL, Exporter, Stable,
         "Calls that the exporter may make (requests_per_second, request_rates), by action.";
     ApiDemand, "alikafka_exporter_api_demand_requests_per_second", Gauge, RequestsPerSecond, CALL, Exporter, Stable,
-        "Calls that the fleet needs for every value to be polled in its interval, by action. Above the budget, polls are late.";
+        "Calls that the fleet needs for every value to be polled in its interval, by action; idle_poll_interval where nothing moves. Above the budget, polls are late.";
     PollLateness, "alikafka_exporter_poll_lateness_seconds", Histogram, Seconds, REGION, Exporter, Stable,
         "How long after its due time a topic, a group or a list was polled.";
     Series, "alikafka_exporter_series", Gauge, None, NONE, Exporter, Stable,

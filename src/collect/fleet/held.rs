@@ -76,6 +76,11 @@ impl<T> Held<T> {
         self.value.as_ref().map(|(value, _)| value)
     }
 
+    /// The value and when it was told.
+    pub(super) fn with_time(&self) -> Option<(&Arc<T>, Instant)> {
+        self.value.as_ref().map(|(value, at)| (value, *at))
+    }
+
     /// Drops the value if it is older than `hold`. Returns whether it did.
     pub(super) fn expire(&mut self, now: Now, hold: Duration) -> bool {
         self.value.take_if(|(_, at)| now.mono.duration_since(*at) > hold).is_some()

@@ -7,8 +7,12 @@ use crate::{
 
 /// A topic whose end offset fell.
 pub(super) fn of_topic(topic: &TopicName, before: &TopicStatus, after: &TopicStatus) -> Option<Anomaly> {
-    let ends = |s: &TopicStatus| s.partitions.iter().map(|p| (p.partition, p.end)).collect::<Vec<_>>();
     fell(&ends(before), &ends(after)).then(|| anomaly(format!("end offsets of topic {topic} went backwards")))
+}
+
+/// The end offset of each partition.
+pub(super) fn ends(status: &TopicStatus) -> Vec<(Partition, Option<Offset>)> {
+    status.partitions.iter().map(|p| (p.partition, p.end)).collect()
 }
 
 /// A group whose committed offset fell on a topic.

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tokio::time::Duration;
+
 use super::{Fleet, GroupMember, Member, Now, Record, TopicMember};
 use crate::{
     api::Action,
@@ -44,7 +46,12 @@ impl Fleet {
     pub fn view(&mut self, now: Now) -> RegionView {
         self.expire(now);
         self.first_pass_ended();
-        let scope = Scope { account: &self.account, region: &self.region, with_topics: self.with_topics };
+        let scope = Scope {
+            account: &self.account,
+            region: &self.region,
+            with_topics: self.with_topics,
+            window: self.timing.idle_topic_poll,
+        };
         let instances: Vec<Arc<InstanceView>> =
             self.instances.iter_mut().map(|(id, member)| member.view(id, scope)).collect();
         let serving = || {
@@ -77,6 +84,8 @@ struct Scope<'a> {
     account: &'a Option<AccountName>,
     region: &'a RegionId,
     with_topics: bool,
+    /// See [`super::ends`].
+    window: Duration,
 }
 
 impl Member {
@@ -87,7 +96,7 @@ impl Member {
         let up = (self.in_service && self.first_pass_ended).then(|| !self.failing());
         let readers = self.readers();
         let topics = self.topics.iter_mut().map(|(name, topic)| {
-            topic.view(name, readers.as_ref().map(|r| r.get(name).copied().unwrap_or(0)))
+            topic.view(name, readers.as_ref().map(|r| r.get(name).copied().unwrap_or(0)), scope.window)
         });
         let topics = topics.collect();
         let groups = self.groups.iter_mut().map(|(id, group)| group.view(id)).collect();
@@ -155,7 +164,7 @@ impl Member {
 }
 
 impl TopicMember {
-    fn view(&mut self, name: &TopicName, groups: Option<u64>) -> Arc<TopicView> {
+    fn view(&mut self, name: &TopicName, groups: Option<u64>, window: Duration) -> Arc<TopicView> {
         if let Some(view) = self.view.as_ref().filter(|v| v.groups == groups) {
             return Arc::clone(view);
         }
@@ -163,7 +172,7 @@ impl TopicMember {
             name: name.clone(),
             since: self.since,
             info: self.info.get().cloned(),
-            status: self.status.get().cloned(),
+            status: self.status.with_time().map(|status| self.ends.shown(status, window)),
             groups,
         });
         self.view = Some(Arc::clone(&view));

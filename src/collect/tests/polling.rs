@@ -142,6 +142,7 @@ async fn one_slow_instance_does_not_make_the_others_late() {
             w.topics.insert(id(&name), vec![topic("t")]);
             w.groups.insert(id(&name), (0..20).map(|n| group(&format!("g{n}"))).collect());
         }
+        w.offset = 7;
         w.slow.insert(id("i00"), Duration::from_secs(15));
         for n in 0..20 {
             w.failing.insert(Unit::GroupProgress(id("i00"), group(&format!("g{n}"))), Kind::Timeout);

@@ -24,7 +24,7 @@ fn no_more_is_under_way_than_the_budget_can_send_soon() {
     }
     assert_eq!(jobs.len(), 4, "four seconds of the budget");
     assert_eq!(schedule.next_due(now, 1), None, "nothing is due before one of them ends");
-    schedule.done(&jobs[0].unit, false, now);
+    schedule.done(&jobs[0].unit, false, None, now);
     assert_eq!(schedule.next_due(now, 1), Some(now));
     assert!((schedule.demand(Action::GetConsumerProgress) - 100.0 / 60.0).abs() < 1e-9);
 }
@@ -63,7 +63,7 @@ fn a_unit_that_is_removed_while_under_way_does_not_come_back() {
     schedule.add(unit("i", "g"), now);
     let job = schedule.take(now, 1).unwrap();
     schedule.remove(&job.unit);
-    schedule.done(&job.unit, false, now);
+    schedule.done(&job.unit, false, None, now);
     assert_eq!(schedule.next_due(now, 1), None);
     assert!(schedule.take(now + Duration::from_secs(600), 1).is_none());
     assert!(schedule.demand(Action::GetConsumerProgress).abs() < f64::EPSILON);
@@ -74,7 +74,7 @@ fn expediting_makes_due_sooner_and_never_later() {
     let (mut schedule, now) = schedule(20.0);
     schedule.add(Unit::Instances, now);
     let job = schedule.take(now, 0).unwrap();
-    schedule.done(&job.unit, false, now);
+    schedule.done(&job.unit, false, None, now);
     let at = schedule.next_due(now, 0).unwrap();
     schedule.expedite(&Unit::Instances, at + Duration::from_secs(60));
     assert_eq!(schedule.next_due(now, 0), Some(at));
@@ -92,7 +92,7 @@ proptest::proptest! {
         let unit = unit("i", &name);
         schedule.add(unit.clone(), start);
         schedule.take(start, 1).unwrap();
-        schedule.done(&unit, false, end);
+        schedule.done(&unit, false, None, end);
         let next = schedule.next_due(end, 1).unwrap();
         proptest::prop_assert!(next > end);
         proptest::prop_assert!(next <= end + timing().poll + timing().poll / 20);

@@ -132,6 +132,7 @@ fn defaults_are_those_of_the_contract() {
     let seconds = Duration::from_secs;
     assert_eq!((config.intervals.discovery, config.intervals.poll), (seconds(300), seconds(60)));
     assert_eq!((config.intervals.topic_poll, config.intervals.stale_after), (seconds(60), seconds(180)));
+    assert_eq!((config.intervals.idle_poll, config.intervals.idle_topic_poll), (seconds(90), seconds(90)));
     assert_eq!(config.request_timeout, seconds(15));
     assert_eq!((config.metrics.granularity, config.metrics.naming), (Granularity::Partition, Naming::Native));
     assert_eq!((config.metrics.max_series, config.metrics.labels.len()), (None, 0));
@@ -161,6 +162,27 @@ fn intervals_that_are_not_written_follow_those_that_are() {
     assert_eq!(slow.discovery_stale_after, minutes(15));
     let written = of("stale_after: 20m");
     assert_eq!((written.stale_after, written.discovery_stale_after), (minutes(20), minutes(20)));
+}
+
+#[test]
+fn what_does_not_move_is_polled_twice_in_five_minutes_and_before_it_is_stale() {
+    let seconds = Duration::from_secs;
+    let of = |yaml: &str| {
+        let i = config(&format!("regions: auto\n{yaml}"), &[]).unwrap().intervals;
+        assert!(i.idle_poll + i.poll <= i.stale_after, "{yaml}: {i:?}");
+        assert!(i.idle_topic_poll + i.poll <= i.topic_stale_after, "{yaml}: {i:?}");
+        (i.idle_poll, i.idle_topic_poll)
+    };
+    assert_eq!(of("stale_after: 20m"), (seconds(150), seconds(150)), "half of it is too long");
+    assert_eq!(of("stale_after: 2m"), (seconds(60), seconds(60)), "as short as it may be");
+    assert_eq!(of("poll_interval: 5m"), (seconds(300), seconds(300)), "as the others");
+    assert_eq!(of("topic_poll_interval: 10m"), (seconds(90), seconds(600)));
+    assert_eq!(of("idle_poll_interval: 2m"), (seconds(120), seconds(120)));
+    assert_eq!(
+        of("stale_after: 6m\nidle_poll_interval: 5m\ntopic_poll_interval: 3m"),
+        (seconds(300), seconds(300))
+    );
+    assert_eq!(of("poll_interval: 1s\nstale_after: 9s\nidle_poll_interval: 8s"), (seconds(8), seconds(8)));
 }
 
 #[test]

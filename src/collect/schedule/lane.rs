@@ -1,0 +1,250 @@
+//! The lane of one action: who waits until it is due, who is due and waits for its turn, how many are under
+//! way.
+//!
+//! While the budget suffices, whoever is due is asked at once and the order does not matter. When it does
+//! not, the order decides who waits for how long. The turn is that of the unit with the most *urgency*: the
+//! time by which it is past its interval, divided by the weight of its pace. So extra waiting is shared out
+//! as 1 : 2 : 4, and whole intervals come to that proportion the more calls are missing. Waiting is finite
+//! for all: whoever waits gains urgency, and whoever was asked starts again from nothing.
+//!
+//! A value that is about to grow too old counts as one poll interval later than it is. It costs the others
+//! little to save it, and a gap is worse than a late value. As that bonus is bounded, it does not make all
+//! equal where no order could save every value.
+
+use std::collections::{BTreeSet, HashMap};
+
+use tokio::time::{Duration, Instant};
+
+use super::{Pace, Timing, Unit};
+use crate::{api::Action, model::InstanceId};
+
+/// Calls of one region under way at once, for each action.
+const MOST_IN_FLIGHT: usize = 64;
+/// No instance gets less of that than this, so that a fleet's small instances are not serial.
+const LEAST_PER_INSTANCE: usize = 8;
+/// Seconds of the budget that may wait for their turn: with more, a call would spend its time queueing.
+const QUEUE_SECONDS: f64 = 4.0;
+
+/// A unit that is in the lane.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Waiter {
+    /// When it is due. First, as this is what those are ordered by that are not due yet.
+    pub(super) due: Instant,
+    /// Mixes the instances of a crowd that is due in one moment.
+    pub(super) phase: u64,
+    pub(super) asked: Instant,
+    pub(super) pace: Pace,
+    pub(super) unit: Unit,
+}
+
+/// A unit that is due. Who was asked the longest ago comes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    asked: Instant,
+    phase: u64,
+    unit: Unit,
+    due: Instant,
+}
+
+/// The units of one action.
+#[derive(Debug)]
+pub(super) struct Lane {
+    paces: [Queue; Pace::ALL.len()],
+    /// Those that are not due yet, by due time.
+    waiting: BTreeSet<Waiter>,
+    /// For the bonus: after this much time a value is about to grow too old.
+    nearly_stale: f64,
+    bonus: f64,
+    limit: usize,
+    in_flight: usize,
+    by_instance: HashMap<InstanceId, usize>,
+}
+
+/// The units of one pace.
+#[derive(Debug)]
+struct Queue {
+    interval: f64,
+    weight: f64,
+    /// Units of this pace, whatever they do now.
+    members: usize,
+    /// Those that are due, by instance: an instance that may not be asked is passed over in one step.
+    due: HashMap<Option<InstanceId>, BTreeSet<Turn>>,
+    /// The first turn of each instance.
+    heads: BTreeSet<Turn>,
+}
+
+impl Lane {
+    /// An empty lane. `rate` is what the budget allows, in calls a second.
+    pub(super) fn new(action: Action, timing: &Timing, rate: f64) -> Self {
+        // Small numbers, checked by the configuration: a cast cannot lose anything that matters.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped before the cast"
+        )]
+        let limit = (rate * QUEUE_SECONDS).clamp(2.0, MOST_IN_FLIGHT as f64) as usize;
+        let hold = timing.hold(action);
+        Self {
+            paces: Pace::ALL.map(|pace| Queue::new(pace, timing.interval_at(action, pace))),
+            waiting: BTreeSet::new(),
+            nearly_stale: (hold - hold / 8).as_secs_f64(),
+            bonus: timing.interval(action).as_secs_f64(),
+            limit,
+            in_flight: 0,
+            by_instance: HashMap::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, waiter: Waiter) {
+        self.waiting.insert(waiter);
+    }
+
+    pub(super) fn remove(&mut self, waiter: &Waiter) {
+        if !self.waiting.remove(waiter) {
+            self.queue(waiter.pace).remove(&Turn::of(waiter.clone()));
+        }
+    }
+
+    /// Takes the unit whose turn it is out of the lane, and counts it as under way.
+    pub(super) fn take(&mut self, now: Instant, serving: usize) -> Option<Waiter> {
+        self.ripen(now);
+        let (pace, turn) = self.next(now, serving)?;
+        let turn = turn.clone();
+        self.queue(pace).remove(&turn);
+        self.in_flight += 1;
+        if let Some(id) = turn.unit.instance() {
+            *self.by_instance.entry(id.clone()).or_default() += 1;
+        }
+        let Turn { asked, phase, unit, due } = turn;
+        Some(Waiter { due, phase, asked, pace, unit })
+    }
+
+    /// A unit that was taken is under way no more.
+    pub(super) fn ended(&mut self, unit: &Unit) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let Some(id) = unit.instance() else { return };
+        if let Some(count) = self.by_instance.get_mut(id) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_instance.remove(id);
+            }
+        }
+    }
+
+    /// When there is something to take: now, or when the first of those that wait is due. A lane that is
+    /// full is looked at when an attempt ends.
+    pub(super) fn next_due(&mut self, now: Instant, serving: usize) -> Option<Instant> {
+        self.ripen(now);
+        if self.in_flight >= self.limit {
+            return None;
+        }
+        let is_due = self.next(now, serving).is_some();
+        if is_due { Some(now) } else { self.waiting.first().map(|w| w.due) }
+    }
+
+    /// More or fewer units have this pace.
+    pub(super) fn members(&mut self, pace: Pace, by: isize) {
+        let members = &mut self.queue(pace).members;
+        *members = members.saturating_add_signed(by);
+    }
+
+    /// What all units need, in calls a second.
+    pub(super) fn demand(&self) -> f64 {
+        // Thousands of units at most: exact in f64.
+        self.paces.iter().map(|q| q.members as f64 / q.interval).sum()
+    }
+
+    /// Moves those that are due by now to where they wait for their turn.
+    fn ripen(&mut self, now: Instant) {
+        while self.waiting.first().is_some_and(|w| w.due <= now) {
+            if let Some(waiter) = self.waiting.pop_first() {
+                self.queue(waiter.pace).insert(Turn::of(waiter));
+            }
+        }
+    }
+
+    /// Whose turn it is, among the instances that may be asked.
+    fn next(&self, now: Instant, serving: usize) -> Option<(Pace, &Turn)> {
+        if self.in_flight >= self.limit {
+            return None;
+        }
+        // One slow instance may not hold every place, of which a small budget has few; a single one may.
+        let most = if serving > 1 { self.limit / 2 } else { self.limit };
+        let fair = LEAST_PER_INSTANCE.max(MOST_IN_FLIGHT / serving.max(1)).min(most.max(1));
+        let open = |unit: &Unit| {
+            unit.instance().and_then(|id| self.by_instance.get(id)).is_none_or(|under_way| *under_way < fair)
+        };
+        // At most a few instances can be full, as all share the limit, so few heads are passed over.
+        let heads = Pace::ALL.into_iter().zip(&self.paces).filter_map(|(pace, queue)| {
+            let turn = queue.heads.iter().find(|turn| open(&turn.unit))?;
+            let since = now.duration_since(turn.asked).as_secs_f64();
+            let bonus = if since > self.nearly_stale { self.bonus } else { 0.0 };
+            Some((queue.lateness(since) + bonus, (pace, turn)))
+        });
+        heads.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, turn)| turn)
+    }
+
+    fn queue(&mut self, pace: Pace) -> &mut Queue {
+        let [lagging, active, idle] = &mut self.paces;
+        match pace {
+            Pace::Lagging => lagging,
+            Pace::Active => active,
+            Pace::Idle => idle,
+        }
+    }
+}
+
+impl Turn {
+    fn of(Waiter { due, phase, asked, pace: _, unit }: Waiter) -> Self {
+        Self { asked, phase, unit, due }
+    }
+}
+
+impl Queue {
+    fn new(pace: Pace, interval: Duration) -> Self {
+        let weight = match pace {
+            Pace::Lagging => 1.0,
+            Pace::Active => 2.0,
+            Pace::Idle => 4.0,
+        };
+        let interval = interval.as_secs_f64();
+        Self { interval, weight, members: 0, due: HashMap::new(), heads: BTreeSet::new() }
+    }
+
+    /// By how much a unit that was asked so many seconds ago is past its interval, divided by the weight.
+    /// Grows with the time, so that among units of one pace the first turn is the most urgent.
+    fn lateness(&self, since: f64) -> f64 {
+        (since - self.interval) / self.weight
+    }
+
+    fn insert(&mut self, turn: Turn) {
+        let instance = turn.unit.instance().cloned();
+        let turns = self.due.entry(instance).or_default();
+        let before = turns.first().cloned();
+        turns.insert(turn);
+        let after = turns.first().cloned();
+        self.lead(before, after);
+    }
+
+    fn remove(&mut self, turn: &Turn) {
+        let instance = turn.unit.instance().cloned();
+        let Some(turns) = self.due.get_mut(&instance) else { return };
+        let before = turns.first().cloned();
+        turns.remove(turn);
+        let after = turns.first().cloned();
+        if after.is_none() {
+            self.due.remove(&instance);
+        }
+        self.lead(before, after);
+    }
+
+    /// An instance's first turn is another.
+    fn lead(&mut self, before: Option<Turn>, after: Option<Turn>) {
+        if before != after {
+            if let Some(before) = before {
+                self.heads.remove(&before);
+            }
+            self.heads.extend(after);
+        }
+    }
+}
