@@ -27,7 +27,7 @@ mod transport;
 mod wire;
 
 pub use action::Action;
-pub use budget::{Rate, Rates};
+pub use budget::{Budget, Budgets, Rate, Rates};
 pub use client::{Client, Entropy, Settings, os_entropy};
 pub use credentials::{Credentials, CredentialsError, ProvideCredentials};
 pub use error::{Error, Kind};
@@ -40,6 +40,10 @@ pub use transport::{BuildError, MAX_BODY_BYTES, Proxy, install_crypto_provider};
 /// a script in its place. Every call is paced by the budget of its action, retried within the retry
 /// budget, and ends by `deadline` at the latest.
 pub trait Cloud: Send + Sync + 'static {
+    /// Calls a second that the budget of an action allows now: as configured, or less while the cloud
+    /// throttles.
+    fn rate(&self, action: Action) -> f64;
+
     /// `GetAllInstanceIdList`: the regions in which the account has instances.
     fn regions(
         &self,

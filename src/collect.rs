@@ -106,7 +106,7 @@ pub struct Account<C> {
     pub timing: Timing,
     /// Whether topics get series at all; if not, no call is spent on them.
     pub with_topics: bool,
-    /// Calls a second that the budget of an action allows, for sizing and for the plan's log line.
+    /// Calls a second that an action is configured to be allowed, for sizing and for the plan's log line.
     pub rate: Rate,
     /// Makes the client of a region; a text says why that cannot be.
     pub connect: Connect<C>,
@@ -150,7 +150,7 @@ pub trait Reporter: Send + Sync {
     fn anomaly(&self, kind: AnomalyKind);
     /// A unit's call has ended this long after the unit was due.
     fn lateness(&self, account: Option<&AccountName>, region: &RegionId, lateness: Duration);
-    /// What the fleet needs of an action, in calls a second, and what the budget allows.
+    /// What the fleet needs of an action, in calls a second, and what the budget allows now.
     fn demand(
         &self,
         account: Option<&AccountName>,

@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, task::JoinSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, Action, Client, SignatureVersion},
+    api::{self, Action, Budgets, Client, SignatureVersion},
     clock,
     collect::{self, Sequence, Shared, Timing},
     config::{self, Config},
@@ -89,8 +89,9 @@ pub async fn run(
     let renderer = Renderer::new(page_options(&config.metrics));
     let show = move |page, snapshot| shown.show(page, snapshot);
     parts.push(Box::pin(died(publisher::run(store, renderer, show, shutdown.clone()))));
+    let budgets = Arc::new(Budgets::default());
     for account in &config.accounts {
-        let account = collected(account, &config, &counting)?;
+        let account = collected(account, &config, &counting, &budgets)?;
         parts.push(Box::pin(died(collect::run(account, shared.clone(), shutdown.clone()))));
     }
     join(parts, &shutdown).await
@@ -126,6 +127,7 @@ fn collected(
     account: &config::Account,
     config: &Config,
     counting: &Counting,
+    budgets: &Arc<Budgets>,
 ) -> Result<collect::Account<Client>, RunError> {
     let setup = |error: &dyn std::fmt::Display| RunError::Setup(error.to_string());
     let home = RegionId::new(HOME_REGION).map_err(|e| setup(&e))?;
@@ -134,7 +136,7 @@ fn collected(
     let keys = keys::provider(&account.credentials).map_err(|e| setup(&e))?;
     let observer: Arc<dyn api::Observer> = Arc::new(counting.clone());
     let request_timeout = config.request_timeout;
-    let client_rates = rates.clone();
+    let (client_rates, budgets) = (rates.clone(), Arc::clone(budgets));
     let connect = move |region: &RegionId| {
         let settings = api::Settings {
             account: source.name.clone(),
@@ -146,7 +148,7 @@ fn collected(
             },
             request_timeout,
             connect_timeout: CONNECT_TIMEOUT.min(request_timeout),
-            rates: client_rates.clone(),
+            budget: budgets.of(source.name.as_ref(), region, &client_rates),
             proxy: match &source.proxy {
                 config::Proxy::None => api::Proxy::None,
                 config::Proxy::Environment => api::Proxy::Environment,

@@ -1,23 +1,28 @@
-//! The paced budget of one (account, region): a rate per action, spaced evenly.
+//! The paced budget of one (account, region): a rate per action, spaced evenly, and lowered while the cloud
+//! throttles.
 //!
-//! Owns: when the next call of an action may be sent. Refuses: bursts, also after idleness or a stall, so
-//! that no window of one second ever shows the server more calls than the rate.
+//! Owns: when the next call of an action may be sent, and how many may be sent again. Refuses: bursts, also
+//! after idleness or a stall, so that no window of one second ever shows the server more calls than the rate.
+//!
+//! A budget outlives its clients: one that takes the place of another, as after a reload of the
+//! configuration, is handed the same budget by [`Budgets`], so that both together keep to the rate.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::{
-    sync::Mutex,
+    sync::Notify,
     time::{Duration, Instant, sleep_until},
 };
 
-use super::Action;
+use super::{Action, Kind, retry::RetryBudget};
+use crate::model::{AccountName, RegionId};
 
-/// Spacing is this much wider than the rate asks for, so that calls which the network pushes together
-/// (by up to about 45 ms) still do not exceed the rate in any second.
-const MARGIN: f64 = 1.05;
+mod lane;
 
-/// How late a wake-up may be before the following slots move with it. It is taken out of the margin.
-const TOLERANCE: Duration = Duration::from_millis(5);
+use lane::Lane;
 
 /// Requests per second: above 0, at most 10,000.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
@@ -34,10 +39,6 @@ impl Rate {
     #[must_use]
     pub fn per_second(self) -> f64 {
         self.0
-    }
-
-    fn spacing(self) -> Duration {
-        Duration::from_secs_f64(MARGIN / self.0)
     }
 }
 
@@ -64,144 +65,134 @@ impl Rates {
     }
 }
 
-/// The slots of every action.
+/// The budgets of every region of every account, for the life of the process.
+#[derive(Debug, Default)]
+pub struct Budgets(Mutex<BTreeMap<(Option<AccountName>, RegionId), Arc<Budget>>>);
+
+impl Budgets {
+    /// The budget of a region of an account, the same one each time, from now on with these rates.
+    #[must_use]
+    pub fn of(&self, account: Option<&AccountName>, region: &RegionId, rates: &Rates) -> Arc<Budget> {
+        let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget =
+            budgets.entry((account.cloned(), region.clone())).or_insert_with(|| Arc::new(Budget::new(rates)));
+        budget.set_rates(rates);
+        Arc::clone(budget)
+    }
+}
+
+/// What one (account, region) may spend: the slots of every action, and retries.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     pacers: [Pacer; Action::ALL.len()],
+    retries: RetryBudget,
 }
 
 impl Budget {
-    pub(super) fn new(rates: &Rates) -> Self {
-        Self { pacers: Action::ALL.map(|action| Pacer::new(rates.of(action))) }
+    /// A budget of which nothing is spent.
+    #[must_use]
+    pub fn new(rates: &Rates) -> Self {
+        Self {
+            pacers: Action::ALL.map(|action| Pacer::new(rates.of(action))),
+            retries: RetryBudget::default(),
+        }
+    }
+
+    /// Changes the configured rates. What the cloud has made slower goes on from where it is.
+    pub fn set_rates(&self, rates: &Rates) {
+        for (pacer, action) in self.pacers.iter().zip(Action::ALL) {
+            pacer.set_rate(rates.of(action));
+        }
+    }
+
+    /// Calls a second that an action is allowed now: as configured, or less while the cloud throttles.
+    #[must_use]
+    pub fn rate(&self, action: Action) -> f64 {
+        self.pacer(action).lane().rate()
     }
 
     /// Waits for the next slot of an action; in the order of asking. Dropping the future takes no slot.
     pub(super) async fn take(&self, action: Action) {
-        // `Action::ALL` names every action in the order of the enumeration, so the index is in range.
-        if let Some(pacer) = self.pacers.get(action as usize) {
-            pacer.take().await;
+        self.pacer(action).take().await;
+    }
+
+    /// Whether the cloud has made an action slower than it is configured to be.
+    pub(super) fn is_slowed(&self, action: Action) -> bool {
+        self.pacer(action).lane().is_slowed(Instant::now())
+    }
+
+    /// Learns from how a call has ended. `wish` is how long the cloud does not want to be asked.
+    pub(super) fn learn(
+        &self,
+        action: Action,
+        sent: Instant,
+        result: Result<(), Kind>,
+        wish: Option<Duration>,
+    ) {
+        let (mut lane, now) = (self.pacer(action).lane(), Instant::now());
+        match result {
+            Ok(()) => lane.answered(now),
+            Err(Kind::Throttled) => lane.throttled(sent, now),
+            Err(_) => {}
         }
+        if let Some(wish) = wish.filter(|_| result.is_err_and(Kind::is_retryable)) {
+            lane.hold(wish, now);
+        }
+    }
+
+    /// The retries that are left.
+    pub(super) fn retries(&self) -> &RetryBudget {
+        &self.retries
+    }
+
+    fn pacer(&self, action: Action) -> &Pacer {
+        // `Action::ALL` names every action in the order of the enumeration, so the index is in range.
+        let [first, ..] = &self.pacers;
+        self.pacers.get(action as usize).unwrap_or(first)
     }
 }
 
+/// Lets the callers of one action through, one after the other.
 #[derive(Debug)]
 struct Pacer {
-    spacing: Duration,
-    /// When the next call may be sent. The lock is fair, and held while its owner waits for the slot.
-    next: Mutex<Instant>,
+    /// Whose turn it is. The lock is fair, and held while its owner waits for the slot.
+    turn: tokio::sync::Mutex<()>,
+    lane: Mutex<Lane>,
+    /// The slot that is waited for may be sooner now.
+    changed: Notify,
 }
 
 impl Pacer {
     fn new(rate: Rate) -> Self {
-        Self { spacing: rate.spacing(), next: Mutex::new(Instant::now()) }
+        Self {
+            turn: tokio::sync::Mutex::default(),
+            lane: Mutex::new(Lane::new(rate)),
+            changed: Notify::new(),
+        }
     }
 
     async fn take(&self) {
-        let mut next = self.next.lock().await;
-        sleep_until(*next).await;
-        let now = Instant::now();
-        *next = (*next).max(now.checked_sub(TOLERANCE).unwrap_or(now)) + self.spacing;
+        let _turn = self.turn.lock().await;
+        loop {
+            // The guard of the lane must not live across a wait.
+            let taken = self.lane().take(Instant::now());
+            let Err(at) = taken else { return };
+            tokio::select! {
+                () = sleep_until(at) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    fn set_rate(&self, rate: Rate) {
+        self.lane().set_rate(rate);
+        self.changed.notify_one();
+    }
+
+    fn lane(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
-    use tokio::time::{advance, sleep};
-
-    use super::*;
-
-    /// Most sends in any window of one second.
-    fn busiest_second(sends: &[Instant]) -> usize {
-        let second = Duration::from_secs(1);
-        sends
-            .iter()
-            .map(|&from| sends.iter().filter(|&&at| at >= from && at < from + second).count())
-            .max()
-            .unwrap_or(0)
-    }
-
-    fn paused<T>(run: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap()
-            .block_on(run)
-    }
-
-    #[test]
-    fn the_index_of_every_action_is_its_place_in_the_list() {
-        for (place, action) in Action::ALL.into_iter().enumerate() {
-            assert_eq!(action as usize, place);
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn no_second_ever_shows_more_calls_than_the_rate(
-            rate in 1u32..60,
-            // Pauses between asking, in milliseconds, and whether the asker gives up while it waits.
-            asks in prop::collection::vec((0u64..400, prop::bool::weighted(0.1)), 1..120),
-            // Time jumps that stand for a stalled process.
-            stalls in prop::collection::vec(0u64..3_000, 0..4),
-        ) {
-            let sends = paused(async {
-                let pacer = Arc::new(Pacer::new(Rate::new(f64::from(rate)).unwrap()));
-                let mut calls = Vec::new();
-                for (index, (pause, gives_up)) in asks.into_iter().enumerate() {
-                    if index % 7 == 0 { sleep(Duration::from_millis(pause)).await; }
-                    let pacer = Arc::clone(&pacer);
-                    let call = tokio::spawn(async move { pacer.take().await; Instant::now() });
-                    tokio::task::yield_now().await;
-                    if gives_up { call.abort(); } else { calls.push(call); }
-                    if let Some(stall) = stalls.get(index) { advance(Duration::from_millis(*stall)).await; }
-                }
-                let mut sends = Vec::new();
-                for call in calls { sends.push(call.await.unwrap()); }
-                sends
-            });
-            prop_assert!(sends.is_sorted(), "calls overtook each other");
-            let busiest = busiest_second(&sends);
-            prop_assert!(busiest <= rate as usize, "{busiest} calls in one second at a rate of {rate}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_busy_caller_gets_nearly_the_whole_rate() {
-        let pacer = Pacer::new(Rate::new(20.0).unwrap());
-        let start = Instant::now();
-        for _ in 0..=200 {
-            pacer.take().await;
-        }
-        let rate = 200.0 / start.elapsed().as_secs_f64();
-        assert!((18.5..=20.0).contains(&rate), "{rate}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_action_does_not_wait_for_another() {
-        let slow = Rates {
-            default: Rate::new(1000.0).unwrap(),
-            overrides: BTreeMap::from([(Action::GetTopicStatus, Rate::new(0.1).unwrap())]),
-        };
-        assert!((slow.of(Action::GetTopicStatus).per_second() - 0.1).abs() < 1e-9);
-        let budget = Budget::new(&slow);
-        let start = Instant::now();
-        budget.take(Action::GetTopicStatus).await;
-        budget.take(Action::GetConsumerProgress).await;
-        budget.take(Action::GetConsumerProgress).await;
-        assert!(start.elapsed() < Duration::from_millis(10));
-        budget.take(Action::GetTopicStatus).await;
-        assert!(start.elapsed() > Duration::from_secs(10));
-    }
-
-    #[test]
-    fn a_rate_that_would_stop_or_flood_is_refused() {
-        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
-            assert_eq!(Rate::new(bad), None, "{bad}");
-        }
-    }
-}
+mod tests;

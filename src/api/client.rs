@@ -13,11 +13,11 @@ use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::{
     Action, Attempt, Cloud, Credentials, Error, Kind, Observer, ProvideCredentials,
-    budget::{Budget, Rates},
+    budget::Budget,
     envelope::{self, Failure, Reply},
     paging::{PAGE_SIZE, Step, Walk},
     quote::Quote,
-    retry::{self, RetryBudget},
+    retry,
     sign::{self, Moment, SignatureVersion},
     transport::{BuildError, Limits, Proxy, Signed, Transport},
     wire::{
@@ -61,8 +61,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Longest time of connecting, TLS included.
     pub connect_timeout: Duration,
-    /// Requests per second and action.
-    pub rates: Rates,
+    /// What may be spent. Clients of the same region of the same account share it.
+    pub budget: Arc<Budget>,
     /// The proxy to go through.
     pub proxy: Proxy,
 }
@@ -73,9 +73,7 @@ pub struct Client {
     region: RegionId,
     signature: SignatureVersion,
     request_timeout: Duration,
-    rates: Rates,
-    budget: Budget,
-    retries: RetryBudget,
+    budget: Arc<Budget>,
     transport: Transport,
     credentials: Arc<dyn ProvideCredentials>,
     observer: Arc<dyn Observer>,
@@ -101,13 +99,11 @@ impl Client {
         let limits = Limits { connect_timeout: settings.connect_timeout, proxy: &settings.proxy };
         Ok(Self {
             transport: Transport::new(&settings.endpoint, &limits)?,
-            budget: Budget::new(&settings.rates),
-            retries: RetryBudget::default(),
+            budget: settings.budget,
             account: settings.account,
             region: settings.region,
             signature: settings.signature,
             request_timeout: settings.request_timeout,
-            rates: settings.rates,
             credentials,
             observer,
             clock,
@@ -124,7 +120,6 @@ impl Client {
         deadline: Instant,
         read: impl Fn(&Reply<'_>) -> Result<T, Failure> + Sync,
     ) -> Result<T, Error> {
-        self.retries.earn();
         let mut attempts = 0;
         let mut renewed = None;
         let mut renewals = 0;
@@ -139,6 +134,10 @@ impl Client {
             if let Err(failure) = self.slot(action, deadline).await {
                 break failure;
             }
+            // What is not sent earns nothing.
+            if attempts == 0 {
+                self.budget.retries().earn();
+            }
             let attempt = self.attempt(action, parameters, &credentials, deadline, attempts > 0, &read);
             let failure = match attempt.await {
                 Ok(value) => return Ok(value),
@@ -152,7 +151,7 @@ impl Client {
                 renewals += 1;
                 // Credentials that are still the same would be refused again.
                 match self.renew(&credentials, deadline).await {
-                    Some(fresh) if self.retries.spend() => renewed = Some(fresh),
+                    Some(fresh) if self.budget.retries().spend() => renewed = Some(fresh),
                     _ => break failure,
                 }
                 continue;
@@ -162,7 +161,7 @@ impl Client {
             }
             let remaining = deadline.saturating_duration_since(Instant::now());
             match retry::pause(attempts, self.jitter(), failure.retry_after, remaining) {
-                Some(pause) if self.retries.spend() => sleep(pause).await,
+                Some(pause) if self.budget.retries().spend() => sleep(pause).await,
                 _ => break failure,
             }
         };
@@ -197,9 +196,10 @@ impl Client {
         if got.is_ok() && Instant::now() < deadline {
             return Ok(());
         }
-        let rate = self.rates.of(action).per_second();
+        let kind = if self.budget.is_slowed(action) { Kind::Throttled } else { Kind::Timeout };
+        let rate = (self.budget.rate(action) * 1000.0).round() / 1000.0;
         Err(Failure::new(
-            Kind::Timeout,
+            kind,
             format!("not sent: the budget of {rate} requests per second had no slot before the deadline"),
         ))
     }
@@ -225,11 +225,14 @@ impl Client {
         let skew = exchange.as_ref().ok().and_then(|reply| reply.date_millis).map(|date| date - local);
 
         let result = exchange.and_then(|reply| read(&reply));
+        let ended = result.as_ref().map(|_| ()).map_err(|failure| failure.kind);
+        let wish = result.as_ref().err().and_then(|failure| failure.retry_after);
+        self.budget.learn(action, began, ended, wish);
         self.observer.attempt(&Attempt {
             account: self.account.as_ref(),
             region: &self.region,
             action,
-            result: result.as_ref().map(|_| ()).map_err(|failure| failure.kind),
+            result: ended,
             duration,
             is_retry,
             clock_skew_millis: skew,
@@ -326,6 +329,10 @@ impl Client {
 }
 
 impl Cloud for Client {
+    fn rate(&self, action: Action) -> f64 {
+        self.budget.rate(action)
+    }
+
     async fn regions(&self, deadline: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
         self.call(Action::GetAllInstanceIdList, &self.of_region(&[]), deadline, |reply| {
             Ok(envelope::read::<InstanceIdsAnswer<'_>>(reply)?.into_regions())

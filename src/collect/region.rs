@@ -212,7 +212,7 @@ impl<C: Cloud> Loop<C> {
         }
         self.dirty |= self.fleet.expire(now);
         for action in Action::ALL {
-            let (needs, allowed) = (self.schedule.demand(action), (self.rate)(action));
+            let (needs, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
             self.shared.reporter.demand(self.account.as_ref(), &self.region, action, needs, allowed);
             if let Some(line) = self.scarcity.look(action, needs, allowed, now.mono) {
                 self.log().scarcity(line, action, needs, allowed);

@@ -87,6 +87,10 @@ fn whole<T>(items: Vec<T>) -> Listing<T> {
 }
 
 impl Cloud for Script {
+    fn rate(&self, _: Action) -> f64 {
+        20.0
+    }
+
     async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
         tokio::time::sleep(self.edit(|w| w.regions_take)).await;
         self.edit(|w| match w.regions_fail {

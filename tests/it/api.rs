@@ -12,7 +12,7 @@ use std::{
 
 use alikafka_exporter::{
     api::{
-        Action, Attempt, Client, Cloud as _, Credentials, CredentialsError, Error, Kind, Observer,
+        Action, Attempt, Budget, Client, Cloud as _, Credentials, CredentialsError, Error, Kind, Observer,
         ProvideCredentials, Proxy, Rate, Rates, Settings, SignatureVersion,
         credentials::{BoxFuture, Environment, Inline},
         os_entropy,
@@ -76,6 +76,10 @@ struct Setup {
     recorder: Arc<Recorder>,
 }
 
+fn budget(per_second: f64) -> Arc<Budget> {
+    Arc::new(Budget::new(&Rates::all(Rate::new(per_second).unwrap())))
+}
+
 fn settings(endpoint: &str, signature: SignatureVersion) -> Settings {
     Settings {
         account: None,
@@ -84,7 +88,7 @@ fn settings(endpoint: &str, signature: SignatureVersion) -> Settings {
         signature,
         request_timeout: Duration::from_millis(400),
         connect_timeout: Duration::from_millis(300),
-        rates: Rates::all(Rate::new(1_000.0).unwrap()),
+        budget: budget(1_000.0),
         proxy: Proxy::None,
     }
 }
@@ -245,7 +249,7 @@ async fn silence_and_dripping_end_at_the_request_timeout() {
 async fn a_call_ends_by_its_deadline_and_sends_nothing_after_it() {
     let server = Server::start(vec![Answer::Hang]).await;
     let mut slow = settings(&server.url(), SignatureVersion::Acs3);
-    slow.rates = Rates::all(Rate::new(0.1).unwrap());
+    slow.budget = budget(0.1);
     slow.request_timeout = Duration::from_secs(60);
     let setup = setup_with(slow, inline());
     let began = Instant::now();
@@ -510,7 +514,7 @@ async fn calls_share_a_connection_and_one_that_went_stale_is_not_noticed() {
 async fn the_declared_rate_holds_for_calls_and_retries_alike() {
     let server = Server::start(vec![Answer::status(503, ""), Answer::json(NO_INSTANCES)]).await;
     let mut slow = settings(&server.url(), SignatureVersion::Acs3);
-    slow.rates.overrides.insert(Action::GetInstanceList, Rate::new(10.0).unwrap());
+    slow.budget = budget(10.0);
     let setup = setup_with(slow, inline());
     let calls = async { tokio::join!(instances(&setup), instances(&setup), instances(&setup)) };
     let (first, second, third) = calls.await;
