@@ -67,7 +67,10 @@ impl Rates {
 
 /// The budgets of every region of every account, for the life of the process.
 #[derive(Debug, Default)]
-pub struct Budgets(Mutex<BTreeMap<(Option<AccountName>, RegionId), Arc<Budget>>>);
+pub struct Budgets(Mutex<BTreeMap<Owner, Arc<Budget>>>);
+
+/// Whose budget it is: the account, if accounts are named, and the region.
+type Owner = (Option<AccountName>, RegionId);
 
 impl Budgets {
     /// The budget of a region of an account, the same one each time, from now on with these rates.
