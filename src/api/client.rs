@@ -43,7 +43,10 @@ pub fn os_entropy() -> Option<u128> {
 }
 
 /// The largest correction of the local clock that is believed of a server.
-const MAX_SKEW_MILLIS: i64 = 24 * 3600 * 1000;
+const MAX_SKEW_MILLIS: u64 = 24 * 3600 * 1000;
+
+/// `Date` has whole seconds: the true time is half a second later, give or take another half.
+const MIDDLE_OF_SECOND_MILLIS: i64 = 500;
 
 /// What a client needs to know.
 #[derive(Debug, Clone)]
@@ -121,51 +124,79 @@ impl Client {
         read: impl Fn(&Reply<'_>) -> Result<T, Failure> + Sync,
     ) -> Result<T, Error> {
         let mut attempts = 0;
-        let mut renewed = None;
-        let mut renewals = 0;
+        let (mut renewed, mut is_renewed, mut is_resigned) = (None, false, false);
+        // What the last attempt failed of says more than that there is no time for another.
+        let mut last = None;
         let failure = loop {
             let credentials = match renewed.take() {
                 Some(credentials) => credentials,
                 None => match self.credentials(false, deadline).await {
                     Ok(credentials) => credentials,
-                    Err(failure) => break failure,
+                    Err(failure) => break last.unwrap_or(failure),
                 },
             };
             if let Err(failure) = self.slot(action, deadline).await {
-                break failure;
+                break last.unwrap_or(failure);
             }
             // What is not sent earns nothing.
             if attempts == 0 {
                 self.budget.retries().earn();
             }
             let attempt = self.attempt(action, parameters, &credentials, deadline, attempts > 0, &read);
-            let failure = match attempt.await {
+            let (mut failure, skew) = match attempt.await {
                 Ok(value) => return Ok(value),
-                Err(failure) => failure,
+                Err(failed) => failed,
             };
             attempts += 1;
-            if attempts >= retry::MAX_ATTEMPTS {
-                break failure;
-            }
-            if failure.is_expired_token() && renewals == 0 {
-                renewals += 1;
+            let may_mend = if failure.kind == Kind::Clock {
+                let may_help = self.correct(&mut failure, skew);
+                may_help && !std::mem::replace(&mut is_resigned, true)
+            } else if failure.is_expired_token() && !is_renewed {
+                is_renewed = true;
                 // Credentials that are still the same would be refused again.
-                match self.renew(&credentials, deadline).await {
-                    Some(fresh) if self.budget.retries().spend() => renewed = Some(fresh),
-                    _ => break failure,
-                }
-                continue;
-            }
-            if !failure.kind.is_retryable() {
+                renewed = self.renew(&credentials, deadline).await;
+                renewed.is_some()
+            } else {
+                failure.kind.is_retryable()
+            };
+            if !may_mend || attempts >= retry::MAX_ATTEMPTS {
                 break failure;
             }
-            let remaining = deadline.saturating_duration_since(Instant::now());
-            match retry::pause(attempts, self.jitter(), failure.retry_after, remaining) {
+            // A signature that is mended is sent at once; nothing else tells when the cloud will be.
+            let pause = match failure.kind {
+                Kind::Clock | Kind::Auth => Some(Duration::ZERO),
+                _ => {
+                    let remaining = deadline.saturating_duration_since(Instant::now());
+                    retry::pause(attempts, self.jitter(), failure.retry_after, remaining)
+                }
+            };
+            match pause {
                 Some(pause) if self.budget.retries().spend() => sleep(pause).await,
                 _ => break failure,
             }
+            last = Some(failure);
         };
         Err(failure.into_error(action))
+    }
+
+    /// Takes the cloud's word for the time, as it refuses ours, and says in the failure by how much both
+    /// differ. Whether signing anew may help.
+    fn correct(&self, failure: &mut Failure, skew: Option<i64>) -> bool {
+        if failure.is_used_nonce() {
+            return true;
+        }
+        let Some(skew) = skew else { return false };
+        let seconds = (skew.unsigned_abs() + 500) / 1000;
+        let side = if skew < 0 { "behind" } else { "ahead of" };
+        let is_believed = skew.unsigned_abs() <= MAX_SKEW_MILLIS;
+        let doubt = if is_believed { "" } else { ", which is more than is corrected" };
+        failure.detail.push_str(&format!(
+            "; the clock of the cloud is {seconds} seconds {side} the clock of this host{doubt}"
+        ));
+        if is_believed {
+            self.correction_millis.store(skew, Ordering::Relaxed);
+        }
+        is_believed
     }
 
     async fn credentials(&self, force: bool, deadline: Instant) -> Result<Arc<Credentials>, Failure> {
@@ -204,6 +235,7 @@ impl Client {
         ))
     }
 
+    /// One attempt. A failure comes with how far the cloud's clock is ahead, in milliseconds, if it is told.
     async fn attempt<T>(
         &self,
         action: Action,
@@ -212,17 +244,18 @@ impl Client {
         deadline: Instant,
         is_retry: bool,
         read: &(impl Fn(&Reply<'_>) -> Result<T, Failure> + Sync),
-    ) -> Result<T, Failure> {
-        let signed = self.sign(action, parameters, credentials)?;
-        let (began, wall_began) = (Instant::now(), (self.clock)().get());
+    ) -> Result<T, (Failure, Option<i64>)> {
+        let signed = self.sign(action, parameters, credentials).map_err(|failure| (failure, None))?;
+        let began = Instant::now();
         let end = deadline.min(began + self.request_timeout);
         let exchange = timeout_at(end, self.transport.exchange(&signed)).await.unwrap_or_else(|_| {
             Err(Failure::new(Kind::Timeout, format!("no whole answer within {:?}", end - began)))
         });
         let duration = began.elapsed();
-        let wall_ended = (self.clock)().get();
-        let local = wall_began + (wall_ended - wall_began) / 2;
-        let skew = exchange.as_ref().ok().and_then(|reply| reply.date_millis).map(|date| date - local);
+        let middle = i64::try_from(duration.as_millis() / 2).unwrap_or(i64::MAX);
+        let local = (self.clock)().get().saturating_sub(middle);
+        let date = exchange.as_ref().ok().and_then(|reply| reply.date_millis);
+        let skew = date.map(|date| date.saturating_add(MIDDLE_OF_SECOND_MILLIS).saturating_sub(local));
 
         let result = exchange.and_then(|reply| read(&reply));
         let ended = result.as_ref().map(|_| ()).map_err(|failure| failure.kind);
@@ -238,21 +271,17 @@ impl Client {
             clock_skew_millis: skew,
         });
         result.map_err(|failure| {
-            if failure.kind == Kind::Clock
-                && let Some(skew) = skew.filter(|s| s.abs() <= MAX_SKEW_MILLIS)
-            {
-                self.correction_millis.store(skew, Ordering::Relaxed);
-            }
             if let Some(anomaly) = &failure.discarded {
                 self.observer.discarded(action, anomaly);
             }
             let quote = Quote::without(credentials.key(), signed.signature());
-            Failure {
+            let failure = Failure {
                 code: failure.code.map(|code| quote.text(&code)),
                 request_id: failure.request_id.map(|id| quote.text(&id)),
                 detail: quote.text(&failure.detail),
                 ..failure
-            }
+            };
+            (failure, skew)
         })
     }
 

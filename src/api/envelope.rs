@@ -53,6 +53,11 @@ impl Failure {
         Error { action, kind: self.kind, code: self.code, request_id: self.request_id, detail: self.detail }
     }
 
+    /// Whether the cloud took the nonce for one that it has seen.
+    pub(super) fn is_used_nonce(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| code.to_ascii_uppercase().starts_with("SIGNATURENONCEUSED"))
+    }
+
     /// Whether fresh temporary credentials may help.
     pub(super) fn is_expired_token(&self) -> bool {
         self.code.as_deref().is_some_and(|code| {

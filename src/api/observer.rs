@@ -32,7 +32,7 @@ pub struct Attempt<'a> {
     pub duration: Duration,
     /// Whether the same question had been sent before within this call.
     pub is_retry: bool,
-    /// The server's `Date` less the local clock at the middle of the attempt, in milliseconds. `Date` has
-    /// whole seconds, so only differences of seconds mean anything.
+    /// How far the server's clock is ahead of ours, in milliseconds: the middle of the second of its `Date`,
+    /// less the local clock at the middle of the attempt. Right to half a second and half of the attempt.
     pub clock_skew_millis: Option<i64>,
 }

@@ -99,6 +99,8 @@ impl<C: Cloud> Loop<C> {
     /// Runs until the shutdown.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let mut tick = Instant::now();
+        // Before the first call, so that its retries are counted from a 0 that was seen.
+        self.report_demand();
         loop {
             self.shared.health.beat(&self.name);
             self.start_due();
@@ -211,6 +213,10 @@ impl<C: Cloud> Loop<C> {
             self.log().failure(line, None);
         }
         self.dirty |= self.fleet.expire(now);
+        self.report_demand();
+    }
+
+    fn report_demand(&self) {
         for action in Action::ALL {
             let (needs, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
             self.shared.reporter.demand(self.account.as_ref(), &self.region, action, needs, allowed);

@@ -377,7 +377,7 @@ catalog! {
     ApiRetries, "alikafka_exporter_api_retries_total", Counter, None, CALL, Exporter, Stable,
         "Attempts that repeated a failed one, by action.";
     ApiBudget, "alikafka_exporter_api_budget_requests_per_second", Gauge, RequestsPerSecond, CALL, Exporter, Stable,
-        "Calls that the exporter may make (requests_per_second, request_rates), by action.";
+        "Calls that the exporter may make now, by action: as configured (requests_per_second, request_rates), or less while the cloud throttles.";
     ApiDemand, "alikafka_exporter_api_demand_requests_per_second", Gauge, RequestsPerSecond, CALL, Exporter, Stable,
         "Calls that the fleet needs for every value to be polled in its interval, by action; idle_poll_interval where nothing moves. Above the budget, polls are late.";
     PollLateness, "alikafka_exporter_poll_lateness_seconds", Histogram, Seconds, REGION, Exporter, Stable,

@@ -149,7 +149,7 @@ impl Own {
         self.api_retries.with_label_values(&self.with_region(account, region, &[action])).inc();
     }
 
-    /// Sets how many calls a second an action may make now.
+    /// Sets how many calls a second an action may make now. Its retries, 0 so far, are there from then on.
     pub fn api_budget(
         &self,
         account: Option<&AccountName>,
@@ -157,7 +157,9 @@ impl Own {
         action: &'static str,
         per_second: f64,
     ) {
-        self.api_budget.with_label_values(&self.with_region(account, region, &[action])).set(per_second);
+        let labels = self.with_region(account, region, &[action]);
+        self.api_budget.with_label_values(&labels).set(per_second);
+        self.api_retries.with_label_values(&labels).inc_by(0);
     }
 
     /// Sets how many calls a second of an action the fleet needs.

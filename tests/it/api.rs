@@ -325,26 +325,179 @@ async fn a_throttle_is_waited_out_as_long_as_the_cloud_wishes() {
 }
 
 #[tokio::test]
-async fn a_skewed_clock_is_corrected_by_the_date_of_the_refusal() {
-    fn behind() -> UnixMillis {
-        UnixMillis::new(1_700_000_000_000).unwrap()
+async fn a_wish_to_wait_holds_the_calls_that_come_after_too() {
+    let throttled = Answer::full(400, &[("x-acs-retry-after", "2500")], r#"{"Code":"Throttling.User"}"#);
+    let server = Server::start(vec![throttled, Answer::json(NO_INSTANCES)]).await;
+    let setup = setup(&server);
+    let soon = Instant::now() + Duration::from_secs(2);
+    assert_eq!(setup.client.instances(soon).await.unwrap_err().kind, Kind::Throttled, "no time to wait");
+    let error = setup.client.instances(soon).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Throttled, "not sent, for the same reason: {error}");
+    assert!(error.detail.contains("not sent"), "{error}");
+    assert_eq!(setup.client.rate(Action::GetInstanceList), 700.0);
+    assert_eq!(setup.client.rate(Action::GetTopicList), 1_000.0);
+    assert_eq!(instances(&setup).await, Ok(0));
+    let times = server.times();
+    assert_eq!(times.len(), 2);
+    assert!(times[1] - times[0] >= Duration::from_millis(2_490), "{:?}", times[1] - times[0]);
+}
+
+#[tokio::test]
+async fn calls_that_are_not_sent_earn_no_retries() {
+    let server = Server::start(vec![Answer::status(503, "")]).await;
+    let setup = setup(&server);
+    let past = Instant::now();
+    for _ in 0..200 {
+        setup.client.instances(past).await.unwrap_err();
     }
-    let refusal = Answer::full(
+    for _ in 0..4 {
+        instances(&setup).await.unwrap_err();
+    }
+    assert_eq!(server.requests().len(), 4 + 5, "four calls, and the five retries of the reserve");
+}
+
+#[tokio::test]
+async fn clients_that_share_a_budget_share_its_slots_and_its_retries() {
+    let server = Server::start(vec![Answer::status(503, "")]).await;
+    let shared = budget(10.0);
+    let setups = [(), ()].map(|()| {
+        let mut settings = settings(&server.url(), SignatureVersion::Acs3);
+        settings.budget = Arc::clone(&shared);
+        setup_with(settings, inline())
+    });
+    for _ in 0..3 {
+        let (one, two) = tokio::join!(instances(&setups[0]), instances(&setups[1]));
+        one.unwrap_err();
+        two.unwrap_err();
+    }
+    let times = server.times();
+    assert_eq!(times.len(), 6 + 5, "six calls, and the five retries of one reserve");
+    let spread = *times.last().unwrap() - times[0];
+    assert!(spread >= Duration::from_millis(10 * 100 - 20), "{spread:?} for eleven calls at ten a second");
+}
+
+/// A client whose clock shows what the test sets.
+struct Clocked {
+    client: Client,
+    recorder: Arc<Recorder>,
+}
+
+/// What the clock of a test shows. A clock is a plain function, so each test has a place of its own.
+macro_rules! clocked {
+    ($server:expr, $signature:expr, $millis:expr) => {{
+        static MILLIS: AtomicU64 = AtomicU64::new(0);
+        fn shown() -> UnixMillis {
+            UnixMillis::new(i64::try_from(MILLIS.load(Ordering::SeqCst)).unwrap()).unwrap()
+        }
+        MILLIS.store($millis, Ordering::SeqCst);
+        let recorder = Arc::new(Recorder::default());
+        let observer = Arc::<Recorder>::clone(&recorder);
+        let settings = settings(&$server.url(), $signature);
+        let client = Client::new(settings, inline(), observer, shown, os_entropy).unwrap();
+        (Clocked { client, recorder }, &MILLIS)
+    }};
+}
+
+/// 2023-11-14T22:13:20Z.
+const NOVEMBER: u64 = 1_700_000_000_000;
+
+fn refused_time(date: &str) -> Answer {
+    Answer::full(
         400,
-        &[("Date", "Tue, 14 Nov 2023 22:43:20 GMT")],
+        &[("Date", date)],
         r#"{"Code":"InvalidTimeStamp.Expired","Message":"Specified time stamp is expired."}"#,
-    );
-    let server = Server::start(vec![refusal, Answer::json(NO_INSTANCES)]).await;
-    let recorder = Arc::new(Recorder::default());
-    let settings = settings(&server.url(), SignatureVersion::Acs3);
-    let client =
-        Client::new(settings, inline(), Arc::<Recorder>::clone(&recorder), behind, os_entropy).unwrap();
+    )
+}
+
+fn signed_times(server: &Server) -> Vec<String> {
+    server.requests().iter().map(|r| r.header("x-acs-date").unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_corrected_by_the_date_of_the_refusal() {
+    for (date, corrected, skew) in [
+        ("Tue, 14 Nov 2023 22:33:20 GMT", "2023-11-14T22:33:20Z", 1_200_500),
+        ("Tue, 14 Nov 2023 21:53:20 GMT", "2023-11-14T21:53:20Z", -1_199_500),
+        ("Wed, 15 Nov 2023 22:13:00 GMT", "2023-11-15T22:13:00Z", 86_380_500),
+    ] {
+        let server = Server::start(vec![refused_time(date), Answer::json(NO_INSTANCES)]).await;
+        let (Clocked { client, recorder }, _) = clocked!(server, SignatureVersion::Acs3, NOVEMBER);
+        let began = Instant::now();
+        client.instances(deadline()).await.unwrap();
+        client.instances(deadline()).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1), "it is signed anew at once");
+        assert_eq!(signed_times(&server), ["2023-11-14T22:13:20Z", corrected, corrected]);
+        assert_eq!(recorder.results(), ["clock", "ok", "ok"]);
+        let told = recorder.attempts.lock().unwrap()[0].clock_skew_millis.unwrap();
+        // The clock stands still, so half of the attempt is all that is lost.
+        assert!((0..1_000).contains(&(told - skew)), "{told} in place of {skew}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_put_right_is_believed_again() {
+    let server = Server::start(vec![
+        refused_time("Tue, 14 Nov 2023 22:33:20 GMT"),
+        Answer::json(NO_INSTANCES),
+        refused_time("Tue, 14 Nov 2023 22:33:21 GMT"),
+        Answer::json(NO_INSTANCES),
+    ])
+    .await;
+    let (Clocked { client, recorder }, clock) = clocked!(server, SignatureVersion::Acs3, NOVEMBER);
     client.instances(deadline()).await.unwrap();
-    let dates: Vec<_> =
-        server.requests().iter().map(|r| r.header("x-acs-date").unwrap_or_default().to_owned()).collect();
-    assert_eq!(dates, ["2023-11-14T22:13:20Z", "2023-11-14T22:43:20Z"]);
-    assert_eq!(recorder.results(), ["clock", "ok"]);
-    assert_eq!(recorder.attempts.lock().unwrap()[0].clock_skew_millis, Some(1_800_000));
+    clock.store(NOVEMBER + 1_201_000, Ordering::SeqCst);
+    client.instances(deadline()).await.unwrap();
+    assert_eq!(recorder.results(), ["clock", "ok", "clock", "ok"]);
+    assert_eq!(
+        signed_times(&server)[1..],
+        ["2023-11-14T22:33:20Z", "2023-11-14T22:53:21Z", "2023-11-14T22:33:21Z"]
+    );
+}
+
+#[tokio::test]
+async fn a_time_that_is_refused_for_good_is_told_in_seconds() {
+    let far = refused_time("Wed, 15 Nov 2023 22:14:20 GMT");
+    let undated = Answer::status(400, r#"{"Code":"InvalidTimeStamp.Expired"}"#);
+    let never = refused_time("Tue, 14 Nov 2023 22:03:20 GMT");
+    for (answer, calls, said) in [
+        (far, 1, "86461 seconds ahead of the clock of this host, which is more than is corrected"),
+        (undated, 1, "without a message"),
+        (never, 2, "; the clock of the cloud is 600 seconds behind the clock of this host"),
+    ] {
+        let server = Server::start(vec![answer]).await;
+        let (Clocked { client, .. }, _) = clocked!(server, SignatureVersion::Acs3, NOVEMBER);
+        let error = client.instances(deadline()).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Clock, "{error}");
+        assert!(error.detail.contains(said), "{error}");
+        assert_eq!(server.requests().len(), calls, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_nonce_that_was_seen_costs_one_more_attempt_with_another() {
+    let used = Answer::full(
+        400,
+        &[("Date", "Tue, 14 Nov 2023 23:59:59 GMT")],
+        r#"{"Code":"SignatureNonceUsed","Message":"used"}"#,
+    );
+    for (script, results) in
+        [(vec![used.clone(), Answer::json(NO_INSTANCES)], ["clock", "ok"]), (vec![used], ["clock"; 2])]
+    {
+        let server = Server::start(script).await;
+        let (Clocked { client, recorder }, _) = clocked!(server, SignatureVersion::Acs3, NOVEMBER);
+        let _ = client.instances(deadline()).await;
+        assert_eq!(recorder.results(), results);
+        let requests = server.requests();
+        let nonces: Vec<_> = requests.iter().map(|r| r.header("x-acs-signature-nonce").unwrap()).collect();
+        assert_ne!(nonces[0], nonces[1]);
+        assert_eq!(signed_times(&server), ["2023-11-14T22:13:20Z"; 2], "it says nothing of the time");
+    }
+}
+
+#[test]
+fn a_million_nonces_differ() {
+    let nonces: std::collections::HashSet<u128> = (0..1_000_000).map(|_| os_entropy().unwrap()).collect();
+    assert_eq!(nonces.len(), 1_000_000);
 }
 
 /// Hands out a new key at each forced refresh.

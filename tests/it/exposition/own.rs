@@ -74,6 +74,14 @@ fn families_have_the_names_types_and_labels_of_the_catalog() {
 }
 
 #[test]
+fn retries_are_there_with_zero_before_the_first() {
+    let own = Own::new(&Options::default()).unwrap();
+    own.api_budget(None, &region("cn-hangzhou"), "GetTopicList", 20.0);
+    let labels = [("region", "cn-hangzhou"), ("action", "GetTopicList")];
+    assert_eq!(page(&own).values("alikafka_exporter_api_retries_total", &labels), ["0"]);
+}
+
+#[test]
 fn values_are_what_was_noted() {
     let own = used(Options::default(), None);
     let page = page(&own);
