@@ -222,8 +222,12 @@ impl Client {
         None
     }
 
+    /// Waits for a slot that leaves time for an answer. What is sent in the last moment is a wasted call,
+    /// and would be told as a timeout of the cloud.
     async fn slot(&self, action: Action, deadline: Instant) -> Result<(), Failure> {
-        let got = timeout_at(deadline, self.budget.take(action)).await;
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let last = deadline - remaining.min(self.request_timeout) / 10;
+        let got = timeout_at(last, self.budget.take(action)).await;
         if got.is_ok() && Instant::now() < deadline {
             return Ok(());
         }

@@ -216,11 +216,13 @@ impl<C: Cloud> Loop<C> {
         self.report_demand();
     }
 
-    fn report_demand(&self) {
+    fn report_demand(&mut self) {
         for action in Action::ALL {
             let (needs, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
+            // At a rate that the cloud has lowered, less may be under way: who waits here keeps its place.
+            self.schedule.set_rate(action, allowed);
             self.shared.reporter.demand(self.account.as_ref(), &self.region, action, needs, allowed);
-            if let Some(line) = self.scarcity.look(action, needs, allowed, now.mono) {
+            if let Some(line) = self.scarcity.look(action, needs, allowed, Instant::now()) {
                 self.log().scarcity(line, action, needs, allowed);
             }
         }

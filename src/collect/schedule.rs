@@ -65,6 +65,13 @@ impl Schedule {
         Self { epoch, timing, units: HashMap::new(), lanes }
     }
 
+    /// The budget of an action allows so many calls a second from now on.
+    pub fn set_rate(&mut self, action: Action, rate: f64) {
+        if let Some(lane) = self.lanes.get_mut(&action) {
+            lane.set_rate(rate);
+        }
+    }
+
     /// Takes a unit in, due at once. One that is known already keeps its due time.
     pub fn add(&mut self, unit: Unit, now: Instant) {
         if !self.units.contains_key(&unit) {

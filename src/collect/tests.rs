@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Account, Regions, Reporter, Sequence, Shared, Timing, Unit, run};
 use crate::{
     api::{Action, Cloud, Error, Kind},
+    clock::WallClock,
     health::Health,
     model::{
         AccountName, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId, InstanceState,
@@ -20,6 +21,7 @@ use crate::{
     snapshot::{InstanceView, RegionView, Store},
 };
 
+mod clock;
 mod failures;
 mod fleet;
 mod model;
@@ -231,6 +233,11 @@ struct Running {
 
 impl Running {
     fn start(script: &Script, regions: Regions, filters: Filters) -> Self {
+        Self::by(crate::clock::unix_now, script, regions, filters)
+    }
+
+    /// With a wall clock of the test's own.
+    fn by(clock: WallClock, script: &Script, regions: Regions, filters: Filters) -> Self {
         let (store, health, counts) =
             (Arc::new(Store::default()), Health::default(), Arc::new(Counts::default()));
         let shutdown = CancellationToken::new();
@@ -248,7 +255,7 @@ impl Running {
             store: Arc::clone(&store),
             health: health.clone(),
             reporter: Arc::clone(&counts) as Arc<dyn Reporter>,
-            clock: crate::clock::unix_now,
+            clock,
             sequence: Arc::new(Sequence::default()),
         };
         let task = tokio::spawn(run(account, shared, shutdown.clone()));

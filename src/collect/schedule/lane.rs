@@ -76,23 +76,21 @@ struct Queue {
 impl Lane {
     /// An empty lane. `rate` is what the budget allows, in calls a second.
     pub(super) fn new(action: Action, timing: &Timing, rate: f64) -> Self {
-        // Small numbers, checked by the configuration: a cast cannot lose anything that matters.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "clamped before the cast"
-        )]
-        let limit = (rate * QUEUE_SECONDS).clamp(2.0, MOST_IN_FLIGHT as f64) as usize;
         let hold = timing.hold(action);
         Self {
             paces: Pace::ALL.map(|pace| Queue::new(pace, timing.interval_at(action, pace))),
             waiting: BTreeSet::new(),
             nearly_stale: (hold - hold / 8).as_secs_f64(),
             bonus: timing.interval(action).as_secs_f64(),
-            limit,
+            limit: most_in_flight(rate),
             in_flight: 0,
             by_instance: HashMap::new(),
         }
+    }
+
+    /// The budget allows so many calls a second from now on.
+    pub(super) fn set_rate(&mut self, rate: f64) {
+        self.limit = most_in_flight(rate);
     }
 
     pub(super) fn insert(&mut self, waiter: Waiter) {
@@ -247,4 +245,12 @@ impl Queue {
             self.heads.extend(after);
         }
     }
+}
+
+/// How many calls may be under way at a rate, those that wait for their turn included.
+fn most_in_flight(rate: f64) -> usize {
+    // Small numbers, checked by the configuration: a cast cannot lose anything that matters.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
+    let limit = (rate * QUEUE_SECONDS).clamp(2.0, MOST_IN_FLIGHT as f64) as usize;
+    limit
 }

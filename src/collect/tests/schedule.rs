@@ -30,6 +30,26 @@ fn no_more_is_under_way_than_the_budget_can_send_soon() {
 }
 
 #[test]
+fn less_is_under_way_while_the_rate_is_lowered_and_who_was_due_first_goes_first() {
+    let (mut schedule, now) = schedule(20.0);
+    for n in 0..100 {
+        schedule.add(unit("i", &n.to_string()), now);
+    }
+    let first: Vec<_> = (0..64).map(|_| schedule.take(now, 1).unwrap()).collect();
+    schedule.set_rate(Action::GetConsumerProgress, 0.5);
+    for job in &first[..62] {
+        assert_eq!(schedule.take(now, 1), None);
+        schedule.done(&job.unit, true, None, now);
+    }
+    assert_eq!(schedule.take(now, 1), None, "two are under way");
+    schedule.done(&first[62].unit, true, None, now);
+    let next = schedule.take(now, 1).unwrap();
+    assert!(first.iter().all(|job| job.unit != next.unit), "one that was not asked yet");
+    schedule.set_rate(Action::GetConsumerProgress, 20.0);
+    assert!(schedule.take(now, 1).is_some());
+}
+
+#[test]
 fn one_instance_holds_its_share_of_the_places_and_no_more() {
     let (mut schedule, now) = schedule(100.0);
     for n in 0..100 {
