@@ -15,7 +15,7 @@ use std::{
 };
 
 use alikafka_exporter::{
-    WebOptions, clock,
+    Source, WebOptions, clock,
     config::{self, Config},
     logging::{self, Format},
     web::Limits,
@@ -102,8 +102,11 @@ async fn demo(args: Args) -> Result<(), Ended> {
 
     logging::init(Level::INFO, Format::Logfmt, clock::unix_now);
     say(&greeting(exporter, &simulator, &text, args.act))?;
-    let web = WebOptions { telemetry_path: "/metrics".to_owned(), limits: Limits::default() };
-    let mut running = tokio::spawn(alikafka_exporter::run(config, web, vec![listener], shutdown.clone()));
+    let web =
+        WebOptions { telemetry_path: "/metrics".to_owned(), limits: Limits::default(), lifecycle: false };
+    let source = Source::default();
+    let mut running =
+        tokio::spawn(alikafka_exporter::run(config, source, web, vec![listener], shutdown.clone()));
     let played = tokio::select! {
         // In this order: when all is told to end, the exporter may have ended already.
         biased;

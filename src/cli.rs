@@ -36,6 +36,10 @@ pub(crate) struct Args {
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub(crate) telemetry_path: String,
 
+    /// Let clients load the configuration anew, by POST to /-/reload. A SIGHUP does so without this flag.
+    #[arg(long = "web.enable-lifecycle")]
+    pub(crate) enable_lifecycle: bool,
+
     /// Least level of log lines.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
@@ -369,7 +373,7 @@ mod tests {
 
     #[test]
     fn flags_that_would_do_nothing_are_refused_on_one_line() {
-        for line in ["--web.config.file=web.yml", "--web.enable-lifecycle", "--log.level=loud", "serve"] {
+        for line in ["--web.config.file=web.yml", "--web.enable-admin-api", "--log.level=loud", "serve"] {
             let text = refusal(line);
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(text.ends_with("; see --help"), "{text}");

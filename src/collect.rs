@@ -31,7 +31,7 @@ pub mod region;
 pub mod scarcity;
 pub mod schedule;
 
-pub use account::{Regions, run};
+pub use account::{Collector, Regions};
 
 /// How often each kind of thing is asked for, and how long an answer is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,15 +4,14 @@
 //! them at once, each with its path, its place and what to write instead. Refuses: unknown and repeated
 //! keys, defaults for what cannot be guessed, and secrets in messages or in `Debug`.
 
-use std::{collections::BTreeMap, fmt, io::Read as _, path::Path, time::Duration};
-
-use zeroize::Zeroizing;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::model::{AccountName, Filters, RegionId};
 
 mod account;
 mod credentials;
 mod endpoint;
+mod file;
 pub mod keys;
 mod layer;
 mod problem;
@@ -24,6 +23,7 @@ mod yaml;
 pub use account::RequestRates;
 pub use credentials::{AccessKey, AccessKeyFiles, Credentials};
 pub use endpoint::{Endpoint, Network, Proxy};
+pub use file::{load, load_settled};
 pub use problem::{Origin, Problem, Problems};
 
 /// A checked configuration.
@@ -156,44 +156,7 @@ pub enum Naming {
     KafkaExporter,
 }
 
-/// The largest file that is read, in bytes.
-const MAX_FILE: u64 = 1024 * 1024;
-
-/// Reads a file, if one is given, lays the environment over it, and checks the whole.
-///
-/// # Errors
-/// [`Problems`]: everything that is wrong; what cannot be read or is not YAML stands alone.
-pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Config, Problems> {
-    let Some(path) = file else { return parse(None, environment) };
-    let name = path.display().to_string();
-    let refuse = |what: String, instead: &str| {
-        let problem = Problem::new(&Origin::Nowhere, yaml::FILE, what, instead);
-        Problems::new(Some(&name), vec![problem])
-    };
-    let unreadable = |error: std::io::Error| {
-        refuse(format!("cannot read {name}: {}", describe(&error)), "give the path of a readable file")
-    };
-    let bytes = Zeroizing::new(read_at_most(path, MAX_FILE + 1).map_err(unreadable)?);
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(refuse(format!("{name} is larger than 1 MiB"), "give the path of a configuration file"));
-    }
-    let Ok(text) = std::str::from_utf8(&bytes) else {
-        return Err(refuse(format!("{name} is not UTF-8 text"), "save the file as UTF-8"));
-    };
-    parse(Some((&name, text)), environment)
-}
-
-/// Reads no more than that, whatever the file says of its size: devices and pipes say 0.
-fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
-    let file = std::fs::File::open(path)?;
-    let told = usize::try_from(file.metadata()?.len().min(most)).unwrap_or_default();
-    // All room at once: a vector that grows leaves copies behind, which may hold secrets.
-    let mut bytes = Vec::with_capacity(told + 64);
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// The same for a text with the name of its file.
+/// Checks a text with the name of its file, with the environment laid over it.
 ///
 /// # Errors
 /// As [`load`].
@@ -209,11 +172,4 @@ pub fn parse(file: Option<(&str, &str)>, environment: &BTreeMap<String, String>)
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(Problems::new(name, problems)),
     }
-}
-
-/// An I/O error in words, without the number.
-fn describe(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let words = text.split(" (os error").next().unwrap_or(&text);
-    words.chars().next().map_or_else(String::new, |c| c.to_lowercase().chain(words.chars().skip(1)).collect())
 }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use secrecy::ExposeSecret;
-use tokio::{net::TcpListener, task::JoinSet, time::Duration};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,15 +23,29 @@ use crate::{
 
 mod counting;
 mod keys;
+mod reload;
 mod shown;
 
 use counting::Counting;
-use shown::Shown;
+use reload::{Door, Keeper};
+use shown::{Beside, Shown};
+
+pub use reload::Source;
 
 /// The region whose endpoint is asked which regions hold instances; the endpoint of any would do.
 const HOME_REGION: &str = "cn-hangzhou";
 /// Connecting, TLS included, is given this much of the time that a whole call may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What this binary was built from.
+const BUILD: own::Build = own::Build {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: match option_env!("ALIKAFKA_EXPORTER_REVISION") {
+        Some(revision) => revision,
+        None => "unknown",
+    },
+    rustversion: env!("ALIKAFKA_EXPORTER_RUSTC"),
+};
 
 /// How the pages are served.
 #[derive(Debug, Clone)]
@@ -40,6 +54,8 @@ pub struct WebOptions {
     pub telemetry_path: String,
     /// What one client may ask of the server.
     pub limits: web::Limits,
+    /// Whether a client may have the configuration loaded anew.
+    pub lifecycle: bool,
 }
 
 /// Why the daemon ended although nobody asked it to.
@@ -53,26 +69,31 @@ pub enum RunError {
     Died(String),
 }
 
-/// Runs the daemon until the shutdown: collects on its own clocks and serves what is known.
+/// Runs the daemon until the shutdown: collects on its own clocks and serves what is known. `source` is where
+/// another configuration is loaded from when that is asked for.
 ///
 /// # Errors
 /// [`RunError`] if a part cannot be made, or as soon as a loop dies, rather than serving data that nobody
 /// refreshes.
 pub async fn run(
     config: Config,
+    source: Source,
     options: WebOptions,
     listeners: Vec<TcpListener>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     api::install_crypto_provider();
-    let own = Arc::new(Own::new(&own_options(&config)).map_err(|e| RunError::Setup(e.to_string()))?);
+    let own = Arc::new(Own::new(BUILD).map_err(|e| RunError::Setup(e.to_string()))?);
     own.config_loaded(Some(clock::unix_now()));
     let (store, health) = (Arc::new(Store::default()), Health::default());
-    let shown = Arc::new(Shown::new(Arc::clone(&own), health.clone()));
+    let shown = Arc::new(Shown::new(Arc::clone(&own), health.clone(), look(&config)));
     let counting = Counting(own);
+    // Each who asks waits in turn.
+    let (ask, asked) = mpsc::channel(1);
     let app = web::App {
         pages: Arc::clone(&shown) as Arc<dyn web::Pages>,
         observer: Arc::new(counting.clone()),
+        lifecycle: options.lifecycle.then(|| Arc::new(Door(ask)) as Arc<dyn web::Lifecycle>),
         health: health.clone(),
         telemetry_path: options.telemetry_path,
         limits: options.limits,
@@ -87,13 +108,11 @@ pub async fn run(
 
     let mut parts: Vec<Part> = vec![Box::pin(died(web::serve(listeners, app, shutdown.clone())))];
     let renderer = Renderer::new(page_options(&config.metrics));
-    let show = move |page, snapshot| shown.show(page, snapshot);
-    parts.push(Box::pin(died(publisher::run(store, renderer, show, shutdown.clone()))));
-    let budgets = Arc::new(Budgets::default());
-    for account in &config.accounts {
-        let account = collected(account, &config, &counting, &budgets)?;
-        parts.push(Box::pin(died(collect::run(account, shared.clone(), shutdown.clone()))));
-    }
+    let show = move |page, snapshot, turn| shown.show(page, snapshot, turn);
+    let (turn, turns) = mpsc::channel(1);
+    parts.push(Box::pin(died(publisher::run(store, renderer, turns, show, shutdown.clone()))));
+    let keeper = Keeper::start(config, source, shared, counting, turn, shutdown.clone())?;
+    parts.push(Box::pin(keeper.run(asked)));
     join(parts, &shutdown).await
 }
 
@@ -214,16 +233,11 @@ fn naming(naming: config::Naming) -> exposition::Naming {
     }
 }
 
-fn own_options(config: &Config) -> own::Options {
-    own::Options {
+fn look(config: &Config) -> own::Look {
+    own::Look {
         naming: naming(config.metrics.naming),
         constant_labels: config.metrics.labels.clone(),
         accounts_are_named: config.accounts.iter().any(|a| a.name.is_some()),
-        build: own::Build {
-            version: env!("CARGO_PKG_VERSION"),
-            revision: option_env!("ALIKAFKA_EXPORTER_REVISION").unwrap_or("unknown"),
-            rustversion: env!("ALIKAFKA_EXPORTER_RUSTC"),
-        },
     }
 }
 

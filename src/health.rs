@@ -1,10 +1,11 @@
 //! Whether the process does its work: heartbeats of its loops, and whether first passes have ended.
 //!
-//! Says nothing of the cloud: a region that cannot be reached neither stops a heart nor un-readies.
+//! Says nothing of the cloud: a region that cannot be reached neither stops a heart nor un-readies. Nor does a
+//! region that comes later, as by a reload: a process that was ready has pages to show.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::time::{Duration, Instant};
@@ -14,7 +15,14 @@ const STOPPED_AFTER: Duration = Duration::from_secs(30);
 
 /// The state that `/-/healthy` and `/-/ready` are answered from.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<String, Loop>>>);
+pub struct Health(Arc<Mutex<Loops>>);
+
+#[derive(Debug, Default)]
+struct Loops {
+    known: BTreeMap<String, Loop>,
+    /// All first passes had ended once.
+    were_ready: bool,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Loop {
@@ -27,44 +35,53 @@ impl Health {
     /// `account/region`.
     pub fn beat(&self, name: &str) {
         let beat = Instant::now();
-        let mut loops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match loops.get_mut(name) {
+        let mut loops = self.lock();
+        match loops.known.get_mut(name) {
             Some(known) => known.beat = beat,
-            None => _ = loops.insert(name.to_owned(), Loop { beat, first_pass_ended: false }),
+            None => _ = loops.known.insert(name.to_owned(), Loop { beat, first_pass_ended: false }),
         }
     }
 
     /// Notes that a registered loop's first pass has ended, good or bad, and can be seen. It never un-ends.
     /// One that is not registered has ended on purpose, and is not brought back.
     pub fn first_pass_ended(&self, name: &str) {
-        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
+        let mut loops = self.lock();
+        if let Some(known) = loops.known.get_mut(name) {
             known.first_pass_ended = true;
+            loops.were_ready |= loops.known.values().all(|l| l.first_pass_ended);
         }
     }
 
     /// Forgets a loop that has ended on purpose, such as that of a region that holds instances no more.
     pub fn forget(&self, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.lock().known.remove(name);
     }
 
     /// Names of the loops whose hearts have stopped; empty while all is well.
     #[must_use]
     pub fn stopped(&self) -> Vec<String> {
-        self.select(|l| l.beat.elapsed() > STOPPED_AFTER)
+        select(&self.lock(), |l| l.beat.elapsed() > STOPPED_AFTER)
     }
 
-    /// Names of the loops whose first pass has not ended; empty once ready. A process that has no loop
-    /// yet is not ready.
+    /// Names of the loops whose first pass has not ended, until the process is ready; empty from then on. A
+    /// process that has no loop yet is not ready.
     #[must_use]
     pub fn pending(&self) -> Vec<String> {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        let loops = self.lock();
+        if loops.were_ready {
+            return Vec::new();
+        }
+        if loops.known.is_empty() {
             return vec!["start".to_owned()];
         }
-        self.select(|l| !l.first_pass_ended)
+        select(&loops, |l| !l.first_pass_ended)
     }
 
-    fn select(&self, pick: impl Fn(&Loop) -> bool) -> Vec<String> {
-        let loops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        loops.iter().filter(|(_, l)| pick(l)).map(|(name, _)| name.clone()).collect()
+    fn lock(&self) -> MutexGuard<'_, Loops> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn select(loops: &Loops, pick: impl Fn(&Loop) -> bool) -> Vec<String> {
+    loops.known.iter().filter(|(_, l)| pick(l)).map(|(name, _)| name.clone()).collect()
 }

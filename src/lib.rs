@@ -17,4 +17,4 @@ pub mod model;
 pub mod snapshot;
 pub mod web;
 
-pub use daemon::{RunError, WebOptions, run};
+pub use daemon::{RunError, Source, WebOptions, run};

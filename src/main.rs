@@ -7,16 +7,20 @@ use std::{
     env,
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use alikafka_exporter::{
-    WebOptions, clock,
-    config::{self, Config},
+    Source, WebOptions, clock,
+    config::{self, Config, keys::VARIABLE_PREFIX},
     logging,
     web::Limits,
 };
 use cli::{Args, Command, Ended};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 
 /// The user must change something: a flag, the configuration, an address.
@@ -57,8 +61,8 @@ fn main() -> ExitCode {
 }
 
 async fn daemon(args: Args, config: Config) -> ExitCode {
-    let shutdown = CancellationToken::new();
-    if let Err(error) = watch_signals(shutdown.clone()) {
+    let (shutdown, reload) = (CancellationToken::new(), Arc::new(Notify::new()));
+    if let Err(error) = watch_signals(shutdown.clone(), Arc::clone(&reload)) {
         return end(FAILED, &format!("cannot watch signals: {error}"));
     }
     let bound = match cli::listen(&args.listen_addresses) {
@@ -75,8 +79,13 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
         let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
         tracing::info!(address, path = args.telemetry_path, "listening");
     }
-    let web = WebOptions { telemetry_path: args.telemetry_path, limits: Limits::default() };
-    match alikafka_exporter::run(config, web, listeners, shutdown).await {
+    let web = WebOptions {
+        telemetry_path: args.telemetry_path,
+        limits: Limits::default(),
+        lifecycle: args.enable_lifecycle,
+    };
+    let source = Source { file: args.config_file, environment: environment(), asked: reload };
+    match alikafka_exporter::run(config, source, web, listeners, shutdown).await {
         Ok(()) => {
             tracing::info!("stopped");
             ExitCode::SUCCESS
@@ -88,8 +97,9 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
     }
 }
 
-/// The first signal asks for an end, the second one makes it.
-fn watch_signals(shutdown: CancellationToken) -> io::Result<()> {
+/// The first signal asks for an end, the second one makes it; SIGHUP asks for a reload.
+fn watch_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -97,6 +107,10 @@ fn watch_signals(shutdown: CancellationToken) -> io::Result<()> {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
+                _ = hangup.recv() => {
+                    reload.notify_one();
+                    continue;
+                }
             };
             if shutdown.is_cancelled() {
                 std::process::exit(FAILED.into());
@@ -108,9 +122,11 @@ fn watch_signals(shutdown: CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
+/// The variables that are part of the configuration.
 fn environment() -> BTreeMap<String, String> {
     env::vars_os()
         .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
+        .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
         .collect()
 }
 

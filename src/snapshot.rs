@@ -156,6 +156,14 @@ impl Store {
         self.changed.notify_one();
     }
 
+    /// Puts these regions in the place of all others.
+    pub fn replace(&self, views: Vec<RegionView>) {
+        let views =
+            views.into_iter().map(|view| ((view.account.clone(), view.region.clone()), Arc::new(view)));
+        *self.lock() = views.collect();
+        self.changed.notify_one();
+    }
+
     /// The present generation.
     #[must_use]
     pub fn current(&self) -> Snapshot {

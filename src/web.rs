@@ -1,4 +1,5 @@
-//! The HTTP server: `/metrics`, `/-/healthy`, `/-/ready` and a status page at `/`.
+//! The HTTP server: `/metrics`, `/-/healthy`, `/-/ready`, where it is wanted `/-/reload`, and a status page at
+//! `/`.
 //!
 //! Owns: the accept loop with its limits, the deadlines of each connection, routes, content encoding,
 //! and the landing page. Refuses: rendering metrics (they come through [`Pages`] as ready bytes), calls to
@@ -7,7 +8,7 @@
 //! hyper parses and writes HTTP/1; time is kept here, because hyper's one header timer also ends idle
 //! connections and it has none for writing. See [`Limits`].
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use hyper::body::Bytes;
 use tokio::{net::TcpListener, time::Duration};
@@ -111,6 +112,13 @@ pub trait Pages: Send + Sync + 'static {
     fn landing(&self) -> Landing;
 }
 
+/// What a client may do to the process.
+pub trait Lifecycle: Send + Sync + 'static {
+    /// Loads the configuration anew and answers when it runs, or with what is wrong with it, a line a problem.
+    /// It goes on though nobody waits for the answer any more.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
+}
+
 /// Is told what the server does. Values of `path` and `reason` come from the closed sets [`path::ALL`] and
 /// [`reason::ALL`]. It is called on the serving tasks, so it must not block.
 pub trait HttpObserver: Send + Sync + 'static {
@@ -133,12 +141,14 @@ pub mod path {
     pub const HEALTHY: &str = "healthy";
     /// `/-/ready`.
     pub const READY: &str = "ready";
+    /// `/-/reload`.
+    pub const RELOAD: &str = "reload";
     /// `/`.
     pub const LANDING: &str = "landing";
     /// Whatever the server does not have.
     pub const OTHER: &str = "other";
     /// All of them.
-    pub const ALL: [&str; 5] = [METRICS, HEALTHY, READY, LANDING, OTHER];
+    pub const ALL: [&str; 6] = [METRICS, HEALTHY, READY, RELOAD, LANDING, OTHER];
 }
 
 /// The closed set of values of the label `reason`.
@@ -157,7 +167,7 @@ pub mod reason {
     pub const HEAD_TOO_LARGE: &str = "head_too_large";
     /// Too large a body: 413.
     pub const BODY_TOO_LARGE: &str = "body_too_large";
-    /// A method other than GET and HEAD: 405.
+    /// A method that the path does not have: 405.
     pub const METHOD: &str = "method";
     /// Not HTTP/1, or ambiguous in where a request ends: 400, or closed.
     pub const BAD_REQUEST: &str = "bad_request";
@@ -182,6 +192,8 @@ pub struct App {
     pub pages: Arc<dyn Pages>,
     /// Who counts.
     pub observer: Arc<dyn HttpObserver>,
+    /// Who reloads; `None` for nobody, and no such path.
+    pub lifecycle: Option<Arc<dyn Lifecycle>>,
     /// What `/-/healthy` and `/-/ready` are answered from.
     pub health: Health,
     /// Where the metrics are; [`check_telemetry_path`] says what is allowed. At `/`, the landing page is

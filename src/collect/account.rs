@@ -47,31 +47,9 @@ pub enum Ended {
     Client(String, String),
 }
 
-/// Runs the loops of one account until the shutdown.
-///
-/// # Errors
-/// [`Ended`] as soon as one of them ends before that or cannot begin.
-pub async fn run<C: Cloud>(
-    account: Account<C>,
-    shared: Shared,
-    shutdown: CancellationToken,
-) -> Result<(), Ended> {
-    let mut loops = Loops { account, shared, tasks: JoinSet::new(), running: BTreeMap::new(), shutdown };
-    match loops.account.regions.clone() {
-        Regions::Fixed(regions) => {
-            let looked_at = regions.into_iter().filter(|r| loops.account.filters.allow_region(r));
-            for region in looked_at.collect::<Vec<_>>() {
-                loops.start(region)?;
-            }
-            loops.watch(None).await
-        }
-        Regions::Found { home } => loops.find(home).await,
-    }
-}
-
 /// Stands for all regions while none has been found and the search fails: without it a page would say
 /// nothing of a cloud that cannot be read.
-fn down(account: Option<AccountName>, region: RegionId) -> RegionView {
+fn down_view(account: Option<AccountName>, region: RegionId) -> RegionView {
     RegionView {
         account,
         region,
@@ -83,36 +61,142 @@ fn down(account: Option<AccountName>, region: RegionId) -> RegionView {
     }
 }
 
-struct Loops<C> {
+/// The loops of one account: made, run, stopped, and perhaps taken over by those of another configuration.
+pub struct Collector<C> {
     account: Account<C>,
     shared: Shared,
-    tasks: JoinSet<RegionId>,
-    running: BTreeMap<RegionId, CancellationToken>,
-    shutdown: CancellationToken,
+    /// Those that are not running.
+    loops: BTreeMap<RegionId, Loop<C>>,
+    /// Looks for regions; `None` where they are given.
+    search: Option<Search<C>>,
 }
 
-impl<C: Cloud> Loops<C> {
-    fn start(&mut self, region: RegionId) -> Result<(), Ended> {
-        let token = self.shutdown.child_token();
+/// The search for regions that hold instances.
+struct Search<C> {
+    cloud: C,
+    home: RegionId,
+    name: String,
+    failures: FailureLog<()>,
+    /// The last answer was empty where there were regions.
+    doubted: bool,
+    /// The view that stands for all regions is shown.
+    is_down: bool,
+}
+
+impl<C: Cloud> Collector<C> {
+    /// Makes all that is needed to begin. `known` are the regions in which a search that was done before has
+    /// found instances.
+    ///
+    /// # Errors
+    /// [`Ended::Client`] if a client cannot be made. Nothing has been asked of the cloud then.
+    pub fn new(account: Account<C>, shared: Shared, known: &[RegionId]) -> Result<Self, Ended> {
+        let mut collector = Self { account, shared, loops: BTreeMap::new(), search: None };
+        let regions = match collector.account.regions.clone() {
+            Regions::Fixed(regions) => regions,
+            Regions::Found { home } => {
+                let name = format!("{} (regions: auto)", collector.name(&home));
+                let (cloud, failures) = (collector.connect(&home)?, FailureLog::default());
+                collector.search =
+                    Some(Search { cloud, home, name, failures, doubted: false, is_down: false });
+                known.to_vec()
+            }
+        };
+        for region in regions.into_iter().filter(|r| collector.account.filters.allow_region(r)) {
+            let looped = collector.looped(region.clone())?;
+            collector.loops.insert(region, looped);
+        }
+        Ok(collector)
+    }
+
+    /// Takes in what the loops of another configuration of the same account knew when they were stopped.
+    pub fn take_over(&mut self, before: Self) {
+        let mut known = before.loops;
+        // A region that was only thought to be known is one to be found.
+        self.loops.retain(|region, _| self.search.is_none() || known.contains_key(region));
+        for (region, looped) in &mut self.loops {
+            if let Some(before) = known.remove(region) {
+                looped.take_over(before);
+            }
+        }
+        if let (Some(search), Some(before)) = (&mut self.search, before.search) {
+            search.failures = before.failures;
+            search.doubted = before.doubted;
+            search.is_down = before.is_down && self.loops.is_empty();
+        }
+    }
+
+    /// The account's name, where accounts are named.
+    #[must_use]
+    pub fn account(&self) -> Option<&AccountName> {
+        self.account.name.as_ref()
+    }
+
+    /// What is to be shown before the loops run.
+    pub fn views(&mut self) -> Vec<RegionView> {
+        let down = self.search.as_ref().filter(|search| search.is_down).map(|search| search.home.clone());
+        let down = down.map(|home| down_view(self.account.name.clone(), home));
+        self.loops.values_mut().filter_map(Loop::view).chain(down).collect()
+    }
+
+    /// The regions that calls are made to.
+    pub fn regions(&self) -> BTreeSet<RegionId> {
+        self.loops.keys().cloned().chain(self.search.iter().map(|search| search.home.clone())).collect()
+    }
+
+    /// The names of its loops in [`crate::health`].
+    pub fn names(&self) -> BTreeSet<String> {
+        let loops = self.loops.values().map(|looped| looped.name().to_owned());
+        loops.chain(self.search.iter().map(|search| search.name.clone())).collect()
+    }
+
+    /// Makes its loops known before they run: to the health, so that the process is not ready in between, and
+    /// what they need and are allowed to whoever counts.
+    pub fn announce(&self) {
+        self.names().iter().for_each(|name| self.shared.health.beat(name));
+        self.loops.values().for_each(Loop::tell_demand);
+    }
+
+    /// Runs until it is stopped, and returns with what it knows then.
+    ///
+    /// # Errors
+    /// [`Ended`] as soon as a loop ends before that or cannot begin.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<Self, Ended> {
+        self.announce();
+        let mut running = Running { tasks: JoinSet::new(), stops: BTreeMap::new(), stop };
+        for looped in std::mem::take(&mut self.loops) {
+            running.start(looped);
+        }
+        match self.search.take() {
+            Some(search) => self.search = Some(self.find(search, &mut running).await?),
+            None => self.watch(&mut running, None).await?,
+        }
+        // All have heard it; those that had ended for another reason before are not kept.
+        while let Some(ended) = running.tasks.join_next().await {
+            let (region, looped) = ended.map_err(|_| Ended::Dead("a region".to_owned()))?;
+            if running.stops.contains_key(&region) {
+                self.loops.insert(region, looped);
+            } else {
+                self.forget(&region);
+            }
+        }
+        Ok(self)
+    }
+
+    fn name(&self, region: &RegionId) -> String {
+        region_name(self.account.name.as_ref(), region)
+    }
+
+    fn looped(&self, region: RegionId) -> Result<Loop<C>, Ended> {
         let cloud = self.connect(&region)?;
-        let looped = Loop::new(&self.account, region.clone(), cloud, self.shared.clone());
-        // Known before its first beat, so that the process is not ready in between.
-        self.shared.health.beat(&region_name(self.account.name.as_ref(), &region));
-        self.running.insert(region.clone(), token.clone());
-        self.tasks.spawn(async move {
-            looped.run(token).await;
-            region
-        });
-        Ok(())
+        Ok(Loop::new(&self.account, region, cloud, self.shared.clone()))
     }
 
     fn connect(&self, region: &RegionId) -> Result<C, Ended> {
         (self.account.connect)(region).map_err(|why| Ended::Client(region.to_string(), why))
     }
 
-    /// Waits until a moment, or for ever; hears the shutdown, and loops that end.
-    async fn watch(&mut self, until: Option<Instant>) -> Result<(), Ended> {
-        let shutdown = self.shutdown.clone();
+    /// Waits until a moment, or for ever; hears the stop, and loops that end.
+    async fn watch(&self, running: &mut Running<C>, until: Option<Instant>) -> Result<(), Ended> {
         loop {
             let moment = async {
                 match until {
@@ -122,13 +206,10 @@ impl<C: Cloud> Loops<C> {
             };
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => {
-                    while self.tasks.join_next().await.is_some() {}
-                    return Ok(());
-                }
-                Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(region) if !self.running.contains_key(&region) => self.forget(&region),
-                    Ok(region) => return Err(Ended::Dead(region.to_string())),
+                () = running.stop.cancelled() => return Ok(()),
+                Some(ended) = running.tasks.join_next() => match ended {
+                    Ok((region, _)) if !running.stops.contains_key(&region) => self.forget(&region),
+                    Ok((region, _)) => return Err(Ended::Dead(region.to_string())),
                     Err(_) => return Err(Ended::Dead("a region".to_owned())),
                 },
                 () = moment => return Ok(()),
@@ -143,47 +224,47 @@ impl<C: Cloud> Loops<C> {
         self.shared.reporter.region_ended(account, region);
     }
 
-    async fn find(&mut self, home: RegionId) -> Result<(), Ended> {
-        let cloud = self.connect(&home)?;
+    async fn find(&self, mut search: Search<C>, running: &mut Running<C>) -> Result<Search<C>, Ended> {
         let timing = self.account.timing;
-        let name = format!("{} (regions: auto)", region_name(self.account.name.as_ref(), &home));
         let key = |kind: Kind| Key {
             result: kind.label(),
             action: Some(Action::GetAllInstanceIdList),
             instance: None,
         };
+        let Search { cloud, home, name, failures, doubted, is_down } = &mut search;
         let account = self.account.name.clone();
-        let log = Log { account: account.as_ref(), region: &home };
-        let mut failures = FailureLog::default();
-        let mut doubted = false;
-        while !self.shutdown.is_cancelled() {
+        let log = Log { account: account.as_ref(), region: home };
+        while !running.stop.is_cancelled() {
             let asked = Instant::now();
             let mut answer = pin!(cloud.regions(asked + timing.poll.max(timing.request_timeout)));
             // A cloud that does not answer stops no heart, and hides no loop that has died.
             let answer = loop {
-                self.shared.health.beat(&name);
+                self.shared.health.beat(name);
                 tokio::select! {
                     biased;
-                    answer = &mut answer => break answer,
-                    watched = self.watch(Some(Instant::now() + TICK)) => watched?,
+                    answer = &mut answer => break Some(answer),
+                    watched = self.watch(running, Some(Instant::now() + TICK)) => watched?,
                 }
-                if self.shutdown.is_cancelled() {
-                    return Ok(());
+                if running.stop.is_cancelled() {
+                    break None;
                 }
             };
+            let Some(answer) = answer else { break };
             let mut wait = timing.interval(Action::GetAllInstanceIdList);
             let lines = match answer {
                 Ok(seen) => {
-                    if !self.running.contains_key(&home) {
-                        self.shared.store.remove(account.as_ref(), &home);
+                    if !running.stops.contains_key(home) {
+                        self.shared.store.remove(account.as_ref(), home);
+                        *is_down = false;
                     }
-                    self.settle(seen, &mut doubted)?;
+                    self.settle(seen, doubted, running)?;
                     failures.ended(&(), Instant::now()).into_iter().collect()
                 }
                 Err(error) => {
                     wait = wait.min(timing.poll);
-                    if self.running.is_empty() {
-                        self.shared.store.publish(down(account.clone(), home.clone()));
+                    if running.stops.is_empty() {
+                        self.shared.store.publish(down_view(account.clone(), home.clone()));
+                        *is_down = true;
                     }
                     failures.failed(&(), key(error.kind), error, Instant::now())
                 }
@@ -192,44 +273,69 @@ impl<C: Cloud> Loops<C> {
                 .into_iter()
                 .chain(failures.summaries(Instant::now()))
                 .for_each(|line| log.failure(line, None));
-            self.shared.health.first_pass_ended(&name);
+            self.shared.health.first_pass_ended(name);
             let next = asked + wait;
-            while Instant::now() < next && !self.shutdown.is_cancelled() {
-                self.shared.health.beat(&name);
-                self.watch(Some(next.min(Instant::now() + TICK))).await?;
+            while Instant::now() < next && !running.stop.is_cancelled() {
+                self.shared.health.beat(name);
+                self.watch(running, Some(next.min(Instant::now() + TICK))).await?;
             }
         }
-        self.watch(None).await
+        Ok(search)
     }
 
     /// Starts the loops of regions that were found and stops those of regions that were told gone.
-    fn settle(&mut self, seen: Observed<Listing<RegionId>>, doubted: &mut bool) -> Result<(), Ended> {
+    fn settle(
+        &self,
+        seen: Observed<Listing<RegionId>>,
+        doubted: &mut bool,
+        running: &mut Running<C>,
+    ) -> Result<(), Ended> {
         for anomaly in &seen.anomalies {
             self.shared.reporter.anomaly(anomaly.kind);
         }
         let Listing { items, complete } = seen.value;
         let found: BTreeSet<RegionId> =
             items.into_iter().filter(|r| self.account.filters.allow_region(r)).collect();
-        *doubted = found.is_empty() && !self.running.is_empty() && !*doubted;
+        *doubted = found.is_empty() && !running.stops.is_empty() && !*doubted;
         if *doubted {
             self.shared.reporter.anomaly(AnomalyKind::EmptyList);
             tracing::warn!("no region holds instances any more, says one answer; asking again");
             return Ok(());
         }
         for region in &found {
-            if !self.running.contains_key(region) {
+            if !running.stops.contains_key(region) {
                 tracing::info!(%region, "region holds instances");
-                self.start(region.clone())?;
+                let looped = self.looped(region.clone())?;
+                // Known before its first beat, so that the process is not ready in between.
+                self.shared.health.beat(looped.name());
+                running.start((region.clone(), looped));
             }
         }
         let gone: Vec<RegionId> =
-            self.running.keys().filter(|r| complete && !found.contains(r)).cloned().collect();
+            running.stops.keys().filter(|r| complete && !found.contains(r)).cloned().collect();
         for region in gone {
             tracing::info!(%region, "region holds instances no more");
-            if let Some(token) = self.running.remove(&region) {
-                token.cancel();
+            if let Some(stop) = running.stops.remove(&region) {
+                stop.cancel();
             }
         }
         Ok(())
+    }
+}
+
+/// The loops of an account that run.
+struct Running<C> {
+    tasks: JoinSet<(RegionId, Loop<C>)>,
+    /// What stops each of them; one that is not here any more has been stopped.
+    stops: BTreeMap<RegionId, CancellationToken>,
+    /// What stops all of them.
+    stop: CancellationToken,
+}
+
+impl<C: Cloud> Running<C> {
+    fn start(&mut self, (region, looped): (RegionId, Loop<C>)) {
+        let stop = self.stop.child_token();
+        self.stops.insert(region.clone(), stop.clone());
+        self.tasks.spawn(async move { (region, looped.run(stop).await) });
     }
 }

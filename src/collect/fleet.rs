@@ -26,6 +26,7 @@ use crate::{
 mod ends;
 mod held;
 mod movement;
+mod renewed;
 mod rewind;
 mod view;
 

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     api::{Action, Cloud, Kind},
     model::{AccountName, AnomalyKind, InstanceId, RegionId},
-    snapshot::region_name,
+    snapshot::{RegionView, region_name},
 };
 
 /// Between two publications. A fleet whose answers trickle in is not worth a generation an answer.
@@ -56,6 +56,8 @@ pub(super) struct Loop<C> {
     /// When the next publication may be, if there is something new.
     publish_at: Instant,
     dirty: bool,
+    /// Something was published.
+    is_shown: bool,
 }
 
 impl<C: Cloud> Loop<C> {
@@ -90,14 +92,41 @@ impl<C: Cloud> Loop<C> {
             is_planned: false,
             publish_at: now,
             dirty: false,
+            is_shown: false,
             rate,
             region,
             shared,
         }
     }
 
-    /// Runs until the shutdown.
-    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+    /// Goes on where another loop of the same region has stopped, under its own configuration. Every list is
+    /// asked for at once, as other filters may find what was not looked at.
+    pub(super) fn take_over(&mut self, before: Self) {
+        let now = self.now().mono;
+        let effects = self.fleet.take_over(before.fleet);
+        self.schedule.take_over(&before.schedule, now);
+        self.failures = before.failures;
+        self.odd = before.odd;
+        self.is_planned = before.is_planned;
+        self.is_shown = before.is_shown;
+        self.settle(effects.removed, effects.added, now);
+        for list in self.fleet.lists() {
+            self.schedule.expedite(&list, now);
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is to be shown before the loop runs; `None` if nothing ever was.
+    pub(super) fn view(&mut self) -> Option<RegionView> {
+        let now = self.now();
+        self.is_shown.then(|| self.fleet.view(now))
+    }
+
+    /// Runs until it is stopped, and returns what it knows then. Its calls that are under way are dropped.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Self {
         let mut tick = Instant::now();
         // Before the first call, so that its retries are counted from a 0 that was seen.
         self.report_demand();
@@ -114,7 +143,7 @@ impl<C: Cloud> Loop<C> {
             }
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => break,
+                () = stop.cancelled() => break,
                 Some(ended) = self.tasks.join_next_with_id() => match ended {
                     Ok((id, outcome)) => self.ended(id, Some(outcome)),
                     Err(error) => self.ended(error.id(), None),
@@ -132,6 +161,7 @@ impl<C: Cloud> Loop<C> {
         }
         // Dropping the tasks cancels their calls.
         self.tasks.shutdown().await;
+        self
     }
 
     fn start_due(&mut self) {
@@ -170,15 +200,7 @@ impl<C: Cloud> Loop<C> {
         lines.into_iter().for_each(|line| self.log().failure(line, unit.object()));
         let effects = self.fleet.apply(&unit, outcome, now);
         self.schedule.done(&unit, failed || effects.again, effects.pace, now.mono);
-        for unit in effects.removed {
-            self.schedule.remove(&unit);
-            if let Some(line) = self.failures.ceased(&unit, now.mono) {
-                self.log().failure(line, unit.object());
-            }
-        }
-        for unit in effects.added {
-            self.schedule.add(unit, now.mono);
-        }
+        self.settle(effects.removed, effects.added, now.mono);
         for (unit, at) in effects.expedited {
             self.schedule.expedite(&unit, at);
         }
@@ -194,6 +216,18 @@ impl<C: Cloud> Loop<C> {
         }
         for event in &effects.events {
             self.log().event(event);
+        }
+    }
+
+    fn settle(&mut self, removed: Vec<Unit>, added: Vec<Unit>, now: Instant) {
+        for unit in removed {
+            self.schedule.remove(&unit);
+            if let Some(line) = self.failures.ceased(&unit, now) {
+                self.log().failure(line, unit.object());
+            }
+        }
+        for unit in added {
+            self.schedule.add(unit, now);
         }
     }
 
@@ -217,14 +251,23 @@ impl<C: Cloud> Loop<C> {
     }
 
     fn report_demand(&mut self) {
+        let now = Instant::now();
         for action in Action::ALL {
             let (needs, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
             // At a rate that the cloud has lowered, less may be under way: who waits here keeps its place.
             self.schedule.set_rate(action, allowed);
-            self.shared.reporter.demand(self.account.as_ref(), &self.region, action, needs, allowed);
-            if let Some(line) = self.scarcity.look(action, needs, allowed, Instant::now()) {
+            if let Some(line) = self.scarcity.look(action, needs, allowed, now) {
                 self.log().scarcity(line, action, needs, allowed);
             }
+        }
+        self.tell_demand();
+    }
+
+    /// Tells what the fleet needs of each action, and what the budget allows.
+    pub(super) fn tell_demand(&self) {
+        for action in Action::ALL {
+            let (needs, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
+            self.shared.reporter.demand(self.account.as_ref(), &self.region, action, needs, allowed);
         }
     }
 
@@ -240,6 +283,7 @@ impl<C: Cloud> Loop<C> {
             self.log().plan(&view.objects, topics + groups, seconds, self.poll);
         }
         self.shared.store.publish(view);
+        self.is_shown = true;
         self.dirty = false;
         self.publish_at = now + PUBLISH_EVERY.min(self.poll / 10);
     }

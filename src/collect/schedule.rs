@@ -81,6 +81,28 @@ impl Schedule {
         }
     }
 
+    /// Takes in what another schedule knew. What waits there keeps its due time, unless it would come sooner by
+    /// the intervals of this one; what was under way there is due at once.
+    pub fn take_over(&mut self, before: &Self, now: Instant) {
+        self.epoch = before.epoch;
+        let fresh = before.units.iter().filter(|(unit, _)| !self.units.contains_key(unit));
+        for (unit, entry) in fresh.collect::<Vec<_>>() {
+            let latest = now + self.timing.interval_at(unit.action(), entry.pace);
+            let due = before.due(unit).map_or(now, |due| due.min(latest));
+            self.lane(unit).members(entry.pace, 1);
+            self.enqueue(unit.clone(), entry.pace, entry.asked, due);
+        }
+    }
+
+    /// When a unit is due; `None` while it is under way.
+    #[must_use]
+    pub fn due(&self, unit: &Unit) -> Option<Instant> {
+        match self.units.get(unit)?.place {
+            Place::Due(due) => Some(due),
+            Place::UnderWay => None,
+        }
+    }
+
     /// Forgets a unit. An attempt that is under way ends without effect on the schedule.
     pub fn remove(&mut self, unit: &Unit) {
         if let Some(entry) = self.units.remove(unit) {

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Account, Regions, Reporter, Sequence, Shared, Timing, Unit, run};
+use super::{Account, Collector, Regions, Reporter, Sequence, Shared, Timing, Unit};
 use crate::{
     api::{Action, Cloud, Error, Kind},
     clock::WallClock,
@@ -228,7 +228,7 @@ struct Running {
     health: Health,
     counts: Arc<Counts>,
     shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<Result<(), super::account::Ended>>,
+    task: tokio::task::JoinHandle<Result<Collector<Script>, super::account::Ended>>,
 }
 
 impl Running {
@@ -258,7 +258,8 @@ impl Running {
             clock,
             sequence: Arc::new(Sequence::default()),
         };
-        let task = tokio::spawn(run(account, shared, shutdown.clone()));
+        let collector = Collector::new(account, shared, &[]).unwrap();
+        let task = tokio::spawn(collector.run(shutdown.clone()));
         Self { store, health, counts, shutdown, task }
     }
 

@@ -28,6 +28,17 @@ impl Credentials {
             Self::Files(_) => "files",
         }
     }
+
+    /// Whether both name the same source. The key that a source holds may change: it is replaced from time to
+    /// time, and only the cloud knows whose it is.
+    #[must_use]
+    pub fn is_same_source_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Environment, Self::Environment) | (Self::Inline(_), Self::Inline(_)) => true,
+            (Self::Files(a), Self::Files(b)) => a == b,
+            _ => false,
+        }
+    }
 }
 
 /// An access key as written. The id is kept as secret as the rest.

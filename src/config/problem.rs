@@ -67,21 +67,28 @@ impl Problems {
     pub fn list(&self) -> &[Problem] {
         &self.list
     }
+
+    /// The problems, by place, each on one line and without an excerpt of the file.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.list.iter().map(|problem| {
+            let line = format!("{}: {}; {}", problem.path, problem.what, problem.instead);
+            match (&problem.origin, &self.file) {
+                (Origin::File { line: at, column }, Some(file)) => format!("{line} ({file}:{at}:{column})"),
+                (Origin::File { line: at, column }, None) => format!("{line} (line {at}, column {column})"),
+                (Origin::Variable(name), _) => format!("{line} (from {})", name.escape_debug()),
+                (Origin::Nowhere, _) => line,
+            }
+        })
+    }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.list.iter().enumerate() {
+        for (index, (problem, line)) in self.list.iter().zip(self.lines()).enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{}: {}; {}", problem.path, problem.what, problem.instead)?;
-            match (&problem.origin, &self.file) {
-                (Origin::File { line, column }, Some(file)) => write!(f, " ({file}:{line}:{column})")?,
-                (Origin::File { line, column }, None) => write!(f, " (line {line}, column {column})")?,
-                (Origin::Variable(name), _) => write!(f, " (from {})", name.escape_debug())?,
-                (Origin::Nowhere, _) => {}
-            }
+            f.write_str(&line)?;
             if let Some(excerpt) = &problem.excerpt {
                 write!(f, "\n{excerpt}")?;
             }

@@ -1,12 +1,12 @@
 //! What the server shows: the page of the fleet as it was rendered last, with the exporter's own metrics
 //! of the moment at its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 
 use crate::{
-    exposition::{Own, Page},
+    exposition::{Own, Page, own::Look},
     health::Health,
     snapshot::Snapshot,
     web,
@@ -16,17 +16,36 @@ use crate::{
 pub(super) struct Shown {
     own: Arc<Own>,
     health: Health,
-    present: ArcSwap<(Page, Arc<Snapshot>)>,
+    present: ArcSwap<Present>,
+    /// Held for writing while another configuration comes into force: for as long as it takes to forget some
+    /// series and to change a pointer. So a page and its end are always of the same configuration.
+    turning: RwLock<()>,
+}
+
+#[derive(Default)]
+struct Present {
+    page: Page,
+    snapshot: Arc<Snapshot>,
+    look: Arc<Look>,
+}
+
+/// What changes together with the page when another configuration comes into force.
+pub(super) struct Beside {
+    /// How the exporter's own metrics are written from now on.
+    pub(super) look: Look,
+    /// Puts right what they tell.
+    pub(super) adjust: Box<dyn FnOnce() + Send>,
 }
 
 impl Shown {
-    pub(super) fn new(own: Arc<Own>, health: Health) -> Self {
-        Self { own, health, present: ArcSwap::default() }
+    pub(super) fn new(own: Arc<Own>, health: Health, look: Look) -> Self {
+        let present = Present { look: Arc::new(look), ..Present::default() };
+        Self { own, health, present: ArcSwap::from_pointee(present), turning: RwLock::default() }
     }
 
-    pub(super) fn show(&self, page: Page, snapshot: Arc<Snapshot>) {
-        self.own.rendered(&page);
-        match (self.present.load().0.cut(), page.cut()) {
+    pub(super) fn show(&self, page: Page, snapshot: Arc<Snapshot>, turn: Option<Beside>) {
+        let before = self.present.load();
+        match (before.page.cut(), page.cut()) {
             (0, 0) => {}
             (0, cut) => tracing::warn!(
                 series = page.series(),
@@ -37,10 +56,21 @@ impl Shown {
             (_, 0) => tracing::info!(series = page.series(), "metrics.max_series cuts nothing off any more"),
             (_, _) => {}
         }
-        let present = Arc::new((page, snapshot));
+        let (look, adjust) = match turn {
+            None => (Arc::clone(&before.look), None),
+            Some(Beside { look, adjust }) => (Arc::new(look), Some(adjust)),
+        };
+        let turning = adjust.map(|adjust| {
+            let turning = self.turning.write().unwrap_or_else(PoisonError::into_inner);
+            adjust();
+            turning
+        });
+        self.own.rendered(&page);
+        let present = Arc::new(Present { page, snapshot, look });
         self.present.store(Arc::clone(&present));
+        drop(turning);
         // Ready is who can be seen, not who is about to be rendered.
-        for region in present.1.regions.iter().filter(|r| r.first_pass_ended) {
+        for region in present.snapshot.regions.iter().filter(|r| r.first_pass_ended) {
             self.health.first_pass_ended(&region.name());
         }
     }
@@ -48,11 +78,17 @@ impl Shown {
 
 impl web::Pages for Shown {
     fn metrics(&self, gzip: bool) -> web::Page {
-        let own = self.own.encode().unwrap_or_else(|error| {
+        let (present, own) = {
+            let _turning = self.turning.read().unwrap_or_else(PoisonError::into_inner);
+            let present = self.present.load_full();
+            let own = self.own.encode(&present.look);
+            (present, own)
+        };
+        let own = own.unwrap_or_else(|error| {
             tracing::error!(%error, "the exporter's own metrics cannot be written, please report this");
             String::new()
         });
-        let page = self.present.load().0.with_tail(own);
+        let page = present.page.with_tail(own);
         if gzip {
             web::Page::gzip(page.gzip().collect::<Vec<_>>())
         } else {
@@ -61,7 +97,7 @@ impl web::Pages for Shown {
     }
 
     fn landing(&self) -> web::Landing {
-        web::Landing::of(env!("CARGO_PKG_VERSION"), &self.present.load().1)
+        web::Landing::of(env!("CARGO_PKG_VERSION"), &self.present.load().snapshot)
     }
 }
 
@@ -71,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        exposition::{Options, Renderer, own},
+        exposition::{Options, Renderer, own::Build},
         model::{GroupId, InstanceId, RegionId},
         snapshot::{GroupView, InstanceView, LastSuccess, Objects, RegionView},
     };
@@ -124,19 +160,32 @@ mod tests {
         Arc::new(Snapshot { regions: vec![Arc::new(region)] })
     }
 
+    fn shown(health: &Health) -> Shown {
+        Shown::new(Arc::new(Own::new(Build::default()).unwrap()), health.clone(), Look::default())
+    }
+
     #[test]
     fn a_region_is_ready_once_its_first_pass_is_shown() {
         let health = Health::default();
-        let shown = Shown::new(Arc::new(Own::new(&own::Options::default()).unwrap()), health.clone());
+        let shown = shown(&health);
         let snapshot = groups(1);
         let name = snapshot.regions[0].name();
         health.beat(&name);
         assert_eq!(health.pending().len(), 1);
-        shown.show(Page::default(), snapshot);
+        shown.show(Page::default(), Arc::clone(&snapshot), None);
         assert_eq!(health.pending(), [""; 0]);
-        health.forget(&name);
-        health.first_pass_ended(&name);
-        assert_eq!(health.pending(), ["start"], "a region that was forgotten is not brought back");
+        health.beat("later");
+        assert_eq!(health.pending(), [""; 0], "a region that comes later does not un-ready the process");
+    }
+
+    #[test]
+    fn a_region_that_was_forgotten_is_not_brought_back() {
+        let health = Health::default();
+        let snapshot = groups(1);
+        health.beat(&snapshot.regions[0].name());
+        health.forget(&snapshot.regions[0].name());
+        shown(&health).show(Page::default(), snapshot, None);
+        assert_eq!(health.pending(), ["start"]);
     }
 
     #[test]
@@ -149,12 +198,12 @@ mod tests {
             .without_time()
             .finish();
         tracing::subscriber::with_default(subscriber, || {
-            let shown = Shown::new(Arc::new(Own::new(&own::Options::default()).unwrap()), Health::default());
+            let shown = shown(&Health::default());
             // Three series tell of the objects of the region.
             let mut renderer = Renderer::new(Options { max_series: Some(5), ..Options::default() });
             for number in [2, 3, 4, 4, 1, 1] {
                 let snapshot = groups(number);
-                shown.show(renderer.render(&snapshot), snapshot);
+                shown.show(renderer.render(&snapshot), snapshot, None);
             }
         });
         let log = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();

@@ -10,11 +10,12 @@ use prometheus::{
     Error, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
     core::{Collector, MetricVec, MetricVecBuilder},
     process_collector::ProcessCollector,
+    proto::LabelPair,
 };
 
 use super::{
     Page,
-    catalog::{self, Id, Naming},
+    catalog::{self, FAMILIES, Id, Naming},
     render::usable_labels,
 };
 use crate::model::{AccountName, AnomalyKind, RegionId, UnixMillis};
@@ -34,17 +35,15 @@ const MAX_SERIES: &str = "max_series";
 /// The label values of a metric that has no labels.
 const NONE: &[&str] = &[];
 
-/// What the exporter's metrics about itself look like.
+/// How the exporter's metrics about itself are written. It may change while they count on.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct Look {
     /// Under which names.
     pub naming: Naming,
     /// Labels on every series, as in [`super::Options::constant_labels`].
     pub constant_labels: Vec<(String, String)>,
     /// Whether accounts are named: then what belongs to one has the label `account`.
     pub accounts_are_named: bool,
-    /// What the exporter was built from.
-    pub build: Build,
 }
 
 /// What the exporter was built from.
@@ -62,7 +61,6 @@ pub struct Build {
 #[derive(Debug)]
 pub struct Own {
     registry: Registry,
-    accounts_are_named: bool,
     api_requests: IntCounterVec,
     api_duration: HistogramVec,
     api_retries: IntCounterVec,
@@ -89,17 +87,14 @@ impl Own {
     ///
     /// # Errors
     /// If the catalog contradicts itself, which a test rules out.
-    pub fn new(options: &Options) -> Result<Self, Error> {
-        let constant: HashMap<String, String> =
-            usable_labels(options.constant_labels.clone()).into_iter().collect();
-        let registry = Registry::new_custom(None, (!constant.is_empty()).then_some(constant))?;
+    pub fn new(build: Build) -> Result<Self, Error> {
+        let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        let make = Maker { registry: &registry, options };
+        let make = Maker { registry: &registry };
+        let Build { version, revision, rustversion } = build;
         let build = make.vec(Id::BuildInfo, IntGaugeVec::new)?;
-        let Build { version, revision, rustversion } = options.build;
         build.get_metric_with_label_values(&[version, revision, rustversion])?.set(1);
         let own = Self {
-            accounts_are_named: options.accounts_are_named,
             api_requests: make.vec(Id::ApiRequests, IntCounterVec::new)?,
             api_duration: make.histogram(Id::ApiDuration, &CALL_BUCKETS)?,
             api_retries: make.vec(Id::ApiRetries, IntCounterVec::new)?,
@@ -131,6 +126,7 @@ impl Own {
         own.http_connections.with_label_values(NONE).set(0);
         Ok(own)
     }
+
     /// Counts an attempt to call the API and how long it took. `result` is `ok` or the kind of failure.
     pub fn api_request(
         &self,
@@ -140,13 +136,13 @@ impl Own {
         result: &'static str,
         took: Duration,
     ) {
-        self.api_requests.with_label_values(&self.with_region(account, region, &[action, result])).inc();
+        self.api_requests.with_label_values(&with_region(account, region, &[action, result])).inc();
         self.api_duration.with_label_values(&[action]).observe(took.as_secs_f64());
     }
 
     /// Counts an attempt that repeats a failed one; it is also counted as an attempt.
     pub fn api_retry(&self, account: Option<&AccountName>, region: &RegionId, action: &'static str) {
-        self.api_retries.with_label_values(&self.with_region(account, region, &[action])).inc();
+        self.api_retries.with_label_values(&with_region(account, region, &[action])).inc();
     }
 
     /// Sets how many calls a second an action may make now. Its retries, 0 so far, are there from then on.
@@ -157,7 +153,7 @@ impl Own {
         action: &'static str,
         per_second: f64,
     ) {
-        let labels = self.with_region(account, region, &[action]);
+        let labels = with_region(account, region, &[action]);
         self.api_budget.with_label_values(&labels).set(per_second);
         self.api_retries.with_label_values(&labels).inc_by(0);
     }
@@ -170,12 +166,12 @@ impl Own {
         action: &'static str,
         per_second: f64,
     ) {
-        self.api_demand.with_label_values(&self.with_region(account, region, &[action])).set(per_second);
+        self.api_demand.with_label_values(&with_region(account, region, &[action])).set(per_second);
     }
 
     /// Notes how long after its due time something was polled.
     pub fn poll_lateness(&self, account: Option<&AccountName>, region: &RegionId, late: Duration) {
-        let labels = self.with_region(account, region, &[]);
+        let labels = with_region(account, region, &[]);
         self.poll_lateness.with_label_values(&labels).observe(late.as_secs_f64());
     }
 
@@ -192,7 +188,7 @@ impl Own {
 
     /// Sets when the credentials in use expire; `None` for those that do not.
     pub fn credentials_expiry(&self, account: Option<&AccountName>, at: Option<UnixMillis>) {
-        let labels = self.with_account(account);
+        let labels = with_account(account);
         match at {
             Some(at) => self.credentials_expiry.with_label_values(&labels).set(seconds(at)),
             // There is nothing to remove if there was nothing.
@@ -202,12 +198,12 @@ impl Own {
 
     /// Counts failed attempts to read or renew an account's credentials; 0 makes the series be there.
     pub fn credentials_failures(&self, account: Option<&AccountName>, failures: u64) {
-        self.credentials_failures.with_label_values(&self.with_account(account)).inc_by(failures);
+        self.credentials_failures.with_label_values(&with_account(account)).inc_by(failures);
     }
 
     /// Sets by how many seconds the clock of the cloud is ahead of the clock of this host.
     pub fn clock_skew(&self, account: Option<&AccountName>, seconds: f64) {
-        self.clock_skew.with_label_values(&self.with_account(account)).set(seconds);
+        self.clock_skew.with_label_values(&with_account(account)).set(seconds);
     }
 
     /// Notes an attempt to load the configuration: when it succeeded, or `None` if it failed.
@@ -242,9 +238,9 @@ impl Own {
 
     /// Removes the series of a region that is looked at no more.
     pub fn forget_region(&self, account: Option<&AccountName>, region: &RegionId) {
-        let labels = self.with_region(account, region, &[]);
-        let names = if self.accounts_are_named { &["account", "region"][..] } else { &["region"] };
-        let gone: Vec<(&str, &str)> = names.iter().copied().zip(labels.iter().map(String::as_str)).collect();
+        let labels = with_region(account, region, &[]);
+        let gone: Vec<(&str, &str)> =
+            [ACCOUNT, "region"].into_iter().zip(labels.iter().map(String::as_str)).collect();
         remove(&self.api_requests, &gone);
         remove(&self.api_retries, &gone);
         remove(&self.api_budget, &gone);
@@ -252,34 +248,67 @@ impl Own {
         remove(&self.poll_lateness, &gone);
     }
 
+    /// Removes the series of an account that is looked at no more, but for those of its regions.
+    pub fn forget_account(&self, account: Option<&AccountName>) {
+        let labels = with_account(account);
+        let gone: Vec<(&str, &str)> = [ACCOUNT].into_iter().zip(labels.iter().map(String::as_str)).collect();
+        remove(&self.credentials_expiry, &gone);
+        remove(&self.credentials_failures, &gone);
+        remove(&self.clock_skew, &gone);
+    }
+
     /// The metrics as text 0.0.4: what [`Page::with_tail`] takes.
     ///
     /// # Errors
     /// If the registry holds what the format cannot say, which a test rules out.
-    pub fn encode(&self) -> Result<String, Error> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-
-    fn with_account(&self, account: Option<&AccountName>) -> Vec<String> {
-        if self.accounts_are_named {
-            vec![account.map_or("", AccountName::as_str).to_owned()]
-        } else {
-            Vec::new()
+    pub fn encode(&self, look: &Look) -> Result<String, Error> {
+        let constant: Vec<LabelPair> = usable_labels(look.constant_labels.clone())
+            .into_iter()
+            .map(|(name, value)| pair(name, value))
+            .collect();
+        let mut families = self.registry.gather();
+        for family in &mut families {
+            let row = FAMILIES.iter().find(|row| row.name_in(Naming::Native) == family.name());
+            if let Some(row) = row {
+                family.set_name(row.name_in(look.naming).to_owned());
+            }
+            for metric in family.mut_metric() {
+                let mut labels = metric.take_label();
+                labels.retain(|label| look.accounts_are_named || label.name() != ACCOUNT);
+                labels.extend_from_slice(&constant);
+                metric.set_label(labels);
+            }
         }
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        TextEncoder::new().encode_to_string(&families)
     }
+}
 
-    fn with_region(&self, account: Option<&AccountName>, region: &RegionId, rest: &[&str]) -> Vec<String> {
-        let mut labels = self.with_account(account);
-        labels.push(region.as_str().to_owned());
-        labels.extend(rest.iter().map(|&l| l.to_owned()));
-        labels
-    }
+/// The label of the account. All that belongs to one is counted under it; where accounts have no names, it is
+/// left out when the page is written.
+const ACCOUNT: &str = "account";
+
+fn with_account(account: Option<&AccountName>) -> Vec<String> {
+    vec![account.map_or("", AccountName::as_str).to_owned()]
+}
+
+fn with_region(account: Option<&AccountName>, region: &RegionId, rest: &[&str]) -> Vec<String> {
+    let mut labels = with_account(account);
+    labels.push(region.as_str().to_owned());
+    labels.extend(rest.iter().map(|&l| l.to_owned()));
+    labels
+}
+
+fn pair(name: String, value: String) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name);
+    pair.set_value(value);
+    pair
 }
 
 /// Makes metrics as the catalog says and registers them.
 struct Maker<'a> {
     registry: &'a Registry,
-    options: &'a Options,
 }
 
 impl Maker<'_> {
@@ -287,11 +316,11 @@ impl Maker<'_> {
         let row = catalog::family(id);
         let per_account = row.labels.contains(&"region") || PER_ACCOUNT.contains(&id);
         let mut labels = Vec::new();
-        if per_account && self.options.accounts_are_named {
-            labels.push("account");
+        if per_account {
+            labels.push(ACCOUNT);
         }
-        labels.extend(row.labels_in(self.options.naming));
-        (Opts::new(row.name_in(self.options.naming), row.help_text()), labels)
+        labels.extend(row.labels_in(Naming::Native));
+        (Opts::new(row.name_in(Naming::Native), row.help_text()), labels)
     }
 
     fn vec<T: MetricVecBuilder + 'static>(

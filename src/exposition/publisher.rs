@@ -1,12 +1,18 @@
 //! Turns what is published into pages, off the path of any scrape.
+//!
+//! Owns: the pace of pages, and that a page is made by one renderer of one generation: regions and renderer of
+//! another configuration come in together, as a [`Turn`], and so does what is shown beside the page.
 
 use std::sync::Arc;
 
-use tokio::time::{Duration, Instant, sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Page, Renderer};
-use crate::snapshot::{Snapshot, Store};
+use crate::snapshot::{RegionView, Snapshot, Store};
 
 /// Between two pages, at least.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
@@ -21,20 +27,49 @@ const MOST_PAUSE: Duration = Duration::from_secs(2);
 #[error("the renderer has died; refusing to serve a page that nobody renews, please report this")]
 pub struct Died;
 
-/// Renders a page for each change and hands it to `show` with the snapshot that it was made from, until
-/// the shutdown.
+/// Another configuration, of which the next page is.
+pub struct Turn<T> {
+    /// What is known of its regions; it takes the place of all that is published.
+    pub regions: Vec<RegionView>,
+    /// What makes its pages; `None` if that did not change.
+    pub renderer: Option<Renderer>,
+    /// For whoever shows the page.
+    pub with: T,
+}
+
+/// Renders a page for each change and each turn, and hands it to `show` with the snapshot that it was made from
+/// and what came with the turn, until the shutdown. Nobody may publish from before a turn is sent until its page
+/// has been shown.
 ///
 /// # Errors
 /// [`Died`] if rendering panicked.
-pub async fn run(
+pub async fn run<T: Send>(
     store: Arc<Store>,
     mut renderer: Renderer,
-    mut show: impl FnMut(Page, Arc<Snapshot>) + Send,
+    mut turns: mpsc::Receiver<Turn<T>>,
+    mut show: impl FnMut(Page, Arc<Snapshot>, Option<T>) + Send,
     shutdown: CancellationToken,
 ) -> Result<(), Died> {
-    let until_shutdown = |pause: Duration| shutdown.run_until_cancelled(sleep(pause));
-    while shutdown.run_until_cancelled(store.changed()).await.is_some() {
+    let mut not_before = Instant::now();
+    loop {
+        let changed = async {
+            sleep_until(not_before).await;
+            store.changed().await;
+        };
+        let turn = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            Some(turn) = turns.recv() => Some(turn),
+            () = changed => None,
+        };
         let begun = Instant::now();
+        let with = turn.map(|turn| {
+            store.replace(turn.regions);
+            if let Some(other) = turn.renderer {
+                renderer = other;
+            }
+            turn.with
+        });
         let snapshot = Arc::new(store.current());
         let source = Arc::clone(&snapshot);
         // A large page takes tens of milliseconds, which no scrape is to wait for.
@@ -44,10 +79,7 @@ pub async fn run(
         });
         let (back, page) = rendering.await.map_err(|_| Died)?;
         renderer = back;
-        show(page, snapshot);
-        if until_shutdown((begun.elapsed() * PAUSE_TO_COST).clamp(LEAST_PAUSE, MOST_PAUSE)).await.is_none() {
-            break;
-        }
+        show(page, snapshot, with);
+        not_before = Instant::now() + (begun.elapsed() * PAUSE_TO_COST).clamp(LEAST_PAUSE, MOST_PAUSE);
     }
-    Ok(())
 }

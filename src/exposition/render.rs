@@ -44,7 +44,7 @@ pub enum Granularity {
 }
 
 /// What a page shows, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
     /// The finest level that gets series.
     pub granularity: Granularity,

@@ -50,9 +50,9 @@ pub(super) async fn serve(
     app: App,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
-    let App { pages, observer, health, telemetry_path, limits } = app;
+    let App { pages, observer, lifecycle, health, telemetry_path, limits } = app;
     let server = Arc::new(Server {
-        routes: Arc::new(Routes::new(pages, Arc::clone(&observer), health, telemetry_path)),
+        routes: Arc::new(Routes::new(pages, Arc::clone(&observer), lifecycle, health, telemetry_path)),
         registry: Arc::new(Registry::new(limits.max_connections, Arc::clone(&observer))),
         observer,
         limits,

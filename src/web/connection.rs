@@ -109,7 +109,8 @@ async fn answer(
     } else if has_body && is_larger(body, max_body).await? {
         routes.refuse(routes::Refusal::BodyTooLarge)
     } else {
-        routes.reply(&head)
+        progress.arrived();
+        routes.reply(&head).await
     };
     if !unambiguous || reply.response.status() == hyper::StatusCode::PAYLOAD_TOO_LARGE {
         progress.refuse_bytes();
@@ -141,7 +142,7 @@ async fn is_larger(mut body: Incoming, max: u64) -> Result<bool, hyper::Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{pin::Pin, sync::Mutex};
 
     use hyper::body::Bytes;
     use tokio::{
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
     use crate::{
         health::Health,
-        web::{Landing, Page, Pages},
+        web::{Landing, Lifecycle, Page, Pages},
     };
 
     const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -166,6 +167,18 @@ mod tests {
 
         fn landing(&self) -> Landing {
             Landing::default()
+        }
+    }
+
+    /// A reload that takes a minute.
+    struct Slow;
+
+    impl Lifecycle for Slow {
+        fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+            Box::pin(async {
+                sleep(Duration::from_secs(60)).await;
+                Ok(())
+            })
         }
     }
 
@@ -195,8 +208,8 @@ mod tests {
         let observer = Arc::clone(&rejected) as Arc<dyn HttpObserver>;
         let limits = Limits::default();
         let progress = Arc::new(Progress::new(limits, Arc::clone(&observer), CancellationToken::new()));
-        let routes =
-            Routes::new(Arc::new(Mebibyte), Arc::clone(&observer), Health::default(), "/metrics".to_owned());
+        let (pages, path) = (Arc::new(Mebibyte), "/metrics".to_owned());
+        let routes = Routes::new(pages, Arc::clone(&observer), Some(Arc::new(Slow)), Health::default(), path);
         let (routes, shutdown) = (Arc::new(routes), CancellationToken::new());
         let serving = tokio::spawn(run(server, progress, routes, observer, limits, shutdown));
         Connection { client, serving, rejected }
@@ -268,6 +281,17 @@ mod tests {
         }
         assert!((60..=61).contains(&begun.elapsed().as_secs()));
         assert_eq!(connection.ended().await, (0, vec![reason::WRITE_TIMEOUT]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_takes_its_time_is_waited_for() {
+        let mut connection = connect();
+        connection.client.write_all(b"POST /-/reload HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nreloaded\n") {
+            assert!(connection.client.read_buf(&mut answer).await.unwrap() > 0);
+        }
+        assert_eq!(connection.ended().await, (75, vec![]), "it rests as after any other answer");
     }
 
     #[tokio::test(start_paused = true)]

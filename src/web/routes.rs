@@ -1,17 +1,18 @@
 //! Which path answers what.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::{
     HeaderMap, Method, Response, StatusCode,
     header::{
         ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-        HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+        HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
     },
     http::request::Parts,
 };
+use tokio::time::{Duration, Instant};
 
-use super::{HttpObserver, Page, Pages, encoding, landing, path, reason};
+use super::{HttpObserver, Lifecycle, Page, Pages, encoding, landing, path, reason};
 use crate::health::Health;
 
 /// Text format 0.0.4.
@@ -26,10 +27,16 @@ const ALWAYS: [(HeaderName, HeaderValue); 3] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
+/// Between two reloads that clients ask for, at least.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+
 /// What is served where.
 pub(super) struct Routes {
     pages: Arc<dyn Pages>,
     observer: Arc<dyn HttpObserver>,
+    lifecycle: Option<Arc<dyn Lifecycle>>,
+    /// When a client's reload last began.
+    reloaded: Mutex<Option<Instant>>,
     health: Health,
     telemetry_path: String,
     landing_policy: HeaderValue,
@@ -55,6 +62,7 @@ enum Route {
     Metrics,
     Healthy,
     Ready,
+    Reload,
     Landing,
 }
 
@@ -62,27 +70,34 @@ impl Routes {
     pub(super) fn new(
         pages: Arc<dyn Pages>,
         observer: Arc<dyn HttpObserver>,
+        lifecycle: Option<Arc<dyn Lifecycle>>,
         health: Health,
         telemetry_path: String,
     ) -> Self {
-        Self { pages, observer, health, telemetry_path, landing_policy: landing::policy() }
+        let (reloaded, landing_policy) = (Mutex::default(), landing::policy());
+        Self { pages, observer, lifecycle, reloaded, health, telemetry_path, landing_policy }
     }
 
     /// Answers a request. Its query is ignored, as is the host of an absolute target.
-    pub(super) fn reply(&self, head: &Parts) -> Reply {
+    pub(super) async fn reply(&self, head: &Parts) -> Reply {
         let Some(route) = self.route(head.uri.path()) else {
             return Reply { path: path::OTHER, response: text(StatusCode::NOT_FOUND, "not found\n") };
         };
-        if head.method != Method::GET && head.method != Method::HEAD {
+        let (is_allowed, allowed, words) = match route {
+            Route::Reload => (head.method == Method::POST, "POST", "only POST\n"),
+            _ => (matches!(head.method, Method::GET | Method::HEAD), "GET, HEAD", "only GET and HEAD\n"),
+        };
+        if !is_allowed {
             self.observer.rejected(reason::METHOD);
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             return Reply { path: route.label(), response };
         }
         let response = match route {
             Route::Metrics => self.metrics(&head.headers),
             Route::Healthy => check("stopped", &self.health.stopped()),
             Route::Ready => check("waiting for the first pass of", &self.health.pending()),
+            Route::Reload => self.reload().await,
             Route::Landing => self.landing(),
         };
         Reply { path: route.label(), response }
@@ -105,6 +120,7 @@ impl Routes {
             metrics if metrics == self.telemetry_path => Some(Route::Metrics),
             "/-/healthy" => Some(Route::Healthy),
             "/-/ready" => Some(Route::Ready),
+            "/-/reload" => self.lifecycle.is_some().then_some(Route::Reload),
             "/" => Some(Route::Landing),
             _ => None,
         }
@@ -121,6 +137,27 @@ impl Routes {
         response
     }
 
+    async fn reload(&self) -> Response<Page> {
+        let Some(lifecycle) = &self.lifecycle else { return text(StatusCode::NOT_FOUND, "not found\n") };
+        let may = {
+            let mut last = self.reloaded.lock().unwrap_or_else(PoisonError::into_inner);
+            let may = last.is_none_or(|at| at.elapsed() >= RELOAD_PAUSE);
+            if may {
+                *last = Some(Instant::now());
+            }
+            may
+        };
+        if !may {
+            let mut response = text(StatusCode::TOO_MANY_REQUESTS, "at most one reload a second\n");
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            return response;
+        }
+        match lifecycle.reload().await {
+            Ok(()) => text(StatusCode::OK, "reloaded\n"),
+            Err(problems) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("not reloaded:\n{problems}\n")),
+        }
+    }
+
     fn landing(&self) -> Response<Page> {
         let html = landing::html(&self.pages.landing(), &self.telemetry_path, &self.health);
         let mut response = answer(StatusCode::OK, HTML, html.into());
@@ -135,6 +172,7 @@ impl Route {
             Self::Metrics => path::METRICS,
             Self::Healthy => path::HEALTHY,
             Self::Ready => path::READY,
+            Self::Reload => path::RELOAD,
             Self::Landing => path::LANDING,
         }
     }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use alikafka_exporter::{WebOptions, config, run, web::Limits};
+use alikafka_exporter::{Source, WebOptions, config, run, web::Limits};
 use alikafka_simulator::{
     AccessKey, Behaviour, Churn, ClockMode, GroupTruth, Last, ObjectKey, Options, Simulator, WorldOptions,
 };
@@ -43,8 +43,9 @@ impl Pair {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let web = WebOptions { telemetry_path: "/metrics".to_owned(), limits: Limits::default() };
-        let daemon = tokio::spawn(run(config, web, vec![listener], shutdown.clone()));
+        let web =
+            WebOptions { telemetry_path: "/metrics".to_owned(), limits: Limits::default(), lifecycle: false };
+        let daemon = tokio::spawn(run(config, Source::default(), web, vec![listener], shutdown.clone()));
         Self { cloud, address, shutdown, daemon }
     }
 

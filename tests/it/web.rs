@@ -101,25 +101,38 @@ impl Server {
         Self::with(limits, "alikafka_region_up 1\n", 1, Landing::default(), "/metrics").await
     }
 
+    async fn with_lifecycle(lifecycle: impl web::Lifecycle) -> Self {
+        Self::serving(
+            |app| App { lifecycle: Some(Arc::new(lifecycle)), ..app },
+            Fixed { segments: Arc::default(), landing: Landing::default() },
+        )
+        .await
+    }
+
     /// A page of `times` segments of 64 KiB.
     async fn with_large_page(limits: Limits, times: usize) -> Self {
         Self::with(limits, &"0123456789abcde\n".repeat(4096), times, Landing::default(), "/metrics").await
     }
 
     async fn with(limits: Limits, text: &str, times: usize, landing: Landing, path: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let segment = hyper::body::Bytes::copy_from_slice(text.as_bytes());
         let pages = Fixed { segments: vec![segment; times].into(), landing };
+        Self::serving(|app| App { limits, telemetry_path: path.to_owned(), ..app }, pages).await
+    }
+
+    async fn serving(edit: impl FnOnce(App) -> App, pages: Fixed) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let (counts, health, shutdown) = (Arc::default(), Health::default(), CancellationToken::new());
         let app = App {
             pages: Arc::new(pages),
             observer: Arc::clone(&counts) as Arc<dyn HttpObserver>,
+            lifecycle: None,
             health: health.clone(),
-            telemetry_path: path.to_owned(),
-            limits,
+            telemetry_path: "/metrics".to_owned(),
+            limits: Limits::default(),
         };
-        let serving = tokio::spawn(web::serve(vec![listener], app, shutdown.clone()));
+        let serving = tokio::spawn(web::serve(vec![listener], edit(app), shutdown.clone()));
         Self { address, counts, health, shutdown, serving }
     }
 

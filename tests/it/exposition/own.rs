@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alikafka_exporter::exposition::catalog::{FAMILIES, Id, Naming};
-use alikafka_exporter::exposition::own::{Build, Options};
+use alikafka_exporter::exposition::own::{Build, Look};
 use alikafka_exporter::exposition::{Own, Renderer};
 use alikafka_exporter::model::{AccountName, AnomalyKind, RegionId, UnixMillis};
 
@@ -15,8 +15,8 @@ fn region(name: &str) -> RegionId {
     RegionId::new(name).unwrap()
 }
 
-fn used(options: Options, account: Option<&AccountName>) -> Own {
-    let own = Own::new(&Options { build: BUILD, ..options }).unwrap();
+fn used(account: Option<&AccountName>) -> Own {
+    let own = Own::new(BUILD).unwrap();
     for name in ["cn-hangzhou", "cn-beijing"] {
         let region = region(name);
         own.api_request(account, &region, "GetTopicList", "ok", Duration::from_millis(20));
@@ -38,7 +38,11 @@ fn used(options: Options, account: Option<&AccountName>) -> Own {
 }
 
 fn page(own: &Own) -> Parsed {
-    Parsed::of(&own.encode().unwrap())
+    seen(own, &Look::default())
+}
+
+fn seen(own: &Own, look: &Look) -> Parsed {
+    Parsed::of(&own.encode(look).unwrap())
 }
 
 #[test]
@@ -46,8 +50,8 @@ fn families_have_the_names_types_and_labels_of_the_catalog() {
     let account = AccountName::new("prod").unwrap();
     for naming in [Naming::Native, Naming::KafkaExporter] {
         for named in [None, Some(&account)] {
-            let options = Options { naming, accounts_are_named: named.is_some(), ..Options::default() };
-            let page = page(&used(options, named));
+            let look = Look { naming, accounts_are_named: named.is_some(), ..Look::default() };
+            let page = seen(&used(named), &look);
             let expected: Vec<_> = FAMILIES.iter().filter(|f| f.id > Id::Objects).collect();
             let mut names: Vec<_> = expected.iter().map(|f| f.name_in(naming)).collect();
             names.sort_unstable();
@@ -75,7 +79,7 @@ fn families_have_the_names_types_and_labels_of_the_catalog() {
 
 #[test]
 fn retries_are_there_with_zero_before_the_first() {
-    let own = Own::new(&Options::default()).unwrap();
+    let own = Own::new(BUILD).unwrap();
     own.api_budget(None, &region("cn-hangzhou"), "GetTopicList", 20.0);
     let labels = [("region", "cn-hangzhou"), ("action", "GetTopicList")];
     assert_eq!(page(&own).values("alikafka_exporter_api_retries_total", &labels), ["0"]);
@@ -83,7 +87,7 @@ fn retries_are_there_with_zero_before_the_first() {
 
 #[test]
 fn values_are_what_was_noted() {
-    let own = used(Options::default(), None);
+    let own = used(None);
     let page = page(&own);
     let hangzhou = [("region", "cn-hangzhou"), ("action", "GetTopicList")];
     for (name, labels, value) in [
@@ -116,7 +120,7 @@ fn values_are_what_was_noted() {
 
 #[test]
 fn every_anomaly_kind_is_there_before_it_happens() {
-    let page = page(&Own::new(&Options::default()).unwrap());
+    let page = page(&Own::new(Build::default()).unwrap());
     assert_eq!(page.values("alikafka_exporter_anomalies_total", &[]), ["0"; AnomalyKind::ALL.len()]);
     assert_eq!(page.values("alikafka_exporter_dropped_series_total", &[("reason", "max_series")]), ["0"]);
 }
@@ -125,9 +129,9 @@ fn every_anomaly_kind_is_there_before_it_happens() {
 fn a_region_that_ended_takes_its_series_along() {
     let account = AccountName::new("prod").unwrap();
     for named in [None, Some(&account)] {
-        let own = used(Options { accounts_are_named: named.is_some(), ..Options::default() }, named);
+        let own = used(named);
         own.forget_region(named, &region("cn-beijing"));
-        let page = page(&own);
+        let page = seen(&own, &Look { accounts_are_named: named.is_some(), ..Look::default() });
         let left =
             |r: &str| page.samples.iter().filter(|s| s.labels.get("region").is_some_and(|l| l == r)).count();
         assert_eq!(left("cn-beijing"), 0);
@@ -137,7 +141,7 @@ fn a_region_that_ended_takes_its_series_along() {
 
 #[test]
 fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
-    let own = used(Options::default(), None);
+    let own = used(None);
     own.config_loaded(None);
     let page = page(&own);
     assert_eq!(page.values("alikafka_exporter_config_last_reload_successful", &[]), ["0"]);
@@ -146,8 +150,37 @@ fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
 }
 
 #[test]
+fn an_account_that_ended_takes_its_series_along() {
+    let [kept, gone] = ["kept", "gone"].map(|name| AccountName::new(name).unwrap());
+    let own = used(Some(&kept));
+    own.credentials_expiry(Some(&gone), UnixMillis::new(1));
+    own.credentials_failures(Some(&gone), 1);
+    own.clock_skew(Some(&gone), 1.0);
+    own.forget_account(Some(&gone));
+    let page = seen(&own, &Look { accounts_are_named: true, ..Look::default() });
+    let of = |name: &str| {
+        page.samples.iter().filter(|s| s.labels.get("account").is_some_and(|l| l == name)).count()
+    };
+    assert_eq!(of("gone"), 0);
+    assert!(of("kept") > 5);
+}
+
+#[test]
+fn what_was_counted_stays_when_names_and_labels_change() {
+    let own = used(None);
+    let labels = vec![("team".to_owned(), "a".to_owned())];
+    let other = Look { naming: Naming::KafkaExporter, constant_labels: labels, accounts_are_named: false };
+    let of_hangzhou = [("region", "cn-hangzhou")];
+    let name = "alikafka_exporter_api_requests_total";
+    assert_eq!(seen(&own, &other).values(name, &[("team", "a"), of_hangzhou[0]]), ["1"]);
+    assert_eq!(seen(&own, &other).values("kafka_exporter_build_info", &[("version", "1.2.3")]), ["1"]);
+    assert_eq!(page(&own).values(name, &of_hangzhou), ["1"]);
+    assert_eq!(page(&own).values("kafka_exporter_build_info", &[]), [] as [&str; 0]);
+}
+
+#[test]
 fn credentials_that_do_not_expire_have_no_expiry() {
-    let own = used(Options::default(), None);
+    let own = used(None);
     own.credentials_expiry(None, None);
     own.credentials_expiry(None, None);
     assert_eq!(
@@ -159,14 +192,14 @@ fn credentials_that_do_not_expire_have_no_expiry() {
 #[test]
 fn constant_labels_are_on_every_series() {
     let labels = vec![("team".to_owned(), "a \"b\"".to_owned()), ("region".to_owned(), "x".to_owned())];
-    let page = page(&used(Options { constant_labels: labels, ..Options::default() }, None));
+    let page = seen(&used(None), &Look { constant_labels: labels, ..Look::default() });
     assert!(page.samples.iter().all(|s| s.labels.get("team").is_some_and(|l| l == "a \"b\"")));
     assert!(page.samples.iter().all(|s| s.labels.get("region").is_none_or(|l| l != "x")));
 }
 
 #[test]
 fn what_a_page_holds_and_what_it_lost_is_told() {
-    let own = Own::new(&Options::default()).unwrap();
+    let own = Own::new(Build::default()).unwrap();
     let options = super::Options { max_series: Some(100), ..super::Options::default() };
     let rendered = Renderer::new(options).render(&fleet::fleet());
     own.rendered(&rendered);
@@ -182,7 +215,7 @@ fn what_a_page_holds_and_what_it_lost_is_told() {
 
 #[test]
 fn the_fleet_and_the_exporter_have_no_family_in_common() {
-    let own = used(Options::default(), None);
+    let own = used(None);
     let page = Renderer::new(super::everything()).render(&fleet::fleet());
-    Parsed::of(&super::text(&page.with_tail(own.encode().unwrap())));
+    Parsed::of(&super::text(&page.with_tail(own.encode(&Look::default()).unwrap())));
 }

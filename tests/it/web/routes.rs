@@ -1,5 +1,7 @@
 //! Which request gets which answer.
 
+use std::pin::Pin;
+
 use alikafka_exporter::web::landing::{Instance, Region};
 
 use super::*;
@@ -68,6 +70,53 @@ async fn other_methods_and_paths_are_told_so_and_the_connection_lives_on() {
     }
     assert_eq!(client.get("http://elsewhere/metrics").await.status, 200);
     assert_eq!(server.rejected(web::reason::METHOD), 6);
+}
+
+/// Counts reloads; every second one is refused.
+struct Reloads(Arc<Mutex<u32>>);
+
+impl web::Lifecycle for Reloads {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        Box::pin(async {
+            let mut reloads = self.0.lock().unwrap();
+            *reloads += 1;
+            if *reloads % 2 == 1 { Ok(()) } else { Err("poll_interval: is wrong".to_owned()) }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_reload_is_a_post_where_it_is_wanted_and_answers_with_what_came_of_it() {
+    let server = Server::start(Limits::default()).await;
+    for method in ["POST", "GET"] {
+        let answer = server.ask(&format!("{method} /-/reload HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        assert_eq!(answer.status, 404, "{method}");
+    }
+
+    let reloads = Arc::new(Mutex::new(0));
+    let server = Server::with_lifecycle(Reloads(Arc::clone(&reloads))).await;
+    let ask =
+        async |method: &str| server.ask(&format!("{method} /-/reload HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+    for method in ["GET", "PUT"] {
+        let answer = ask(method).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{method}");
+    }
+    assert_eq!(*reloads.lock().unwrap(), 0);
+    // The second comes at the heels of the first, so it is turned away; one after that is not.
+    let mut client = server.connect().await;
+    client.send(&"POST /-/reload HTTP/1.1\r\nhost: a\r\n\r\n".repeat(2)).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.text()), (200, "reloaded\n"));
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+    assert_eq!(*reloads.lock().unwrap(), 1);
+    sleep(Duration::from_secs(1)).await;
+    let answer = ask("POST").await;
+    assert_eq!((answer.status, answer.text()), (500, "not reloaded:\npoll_interval: is wrong\n"));
+    let counted = server.counts.requests.lock().unwrap().clone();
+    for (code, count) in [(200, 1), (405, 2), (429, 1), (500, 1)] {
+        assert_eq!(counted.get(&("reload", code)), Some(&count), "{code}");
+    }
 }
 
 #[tokio::test]

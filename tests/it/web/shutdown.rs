@@ -97,6 +97,7 @@ async fn nothing_to_listen_on_is_an_error() {
     let app = |telemetry_path: &str| App {
         pages: Arc::new(Fixed { segments: Arc::default(), landing: Landing::default() }),
         observer: Arc::clone(&server.counts) as Arc<dyn HttpObserver>,
+        lifecycle: None,
         health: Health::default(),
         telemetry_path: telemetry_path.to_owned(),
         limits: Limits::default(),

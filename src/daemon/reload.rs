@@ -1,0 +1,313 @@
+//! Brings another configuration into force while the process runs.
+//!
+//! Owns: the order of it. The file is read and checked, and all that can fail is made, before anything is
+//! stopped. Then the loops stop and hand over what they know, the page turns once, and the new loops begin.
+//! One at a time: who asks meanwhile waits. Refuses: what only a start decides (flags, listeners, logs).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, mem,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+};
+
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::{JoinHandle, JoinSet, spawn_blocking},
+    time::{Duration, Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Beside, Counting, RunError, collected, look, page_options};
+use crate::{
+    api::{Budgets, Client},
+    clock,
+    collect::{Collector, Shared, account::Ended},
+    config::{self, Config, Problems},
+    exposition::{Renderer, publisher::Turn},
+    model::{AccountName, RegionId},
+    web,
+};
+
+/// How long the reading of a file may take, the wait for whoever writes it included.
+const READING: Duration = Duration::from_secs(5);
+
+/// Where the configuration comes from, and who says that it is to be loaded anew.
+#[derive(Clone, Default)]
+pub struct Source {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// The variables that are laid over it: those of the start.
+    pub environment: BTreeMap<String, String>,
+    /// Is notified to ask for it.
+    pub asked: Arc<Notify>,
+}
+
+impl fmt::Debug for Source {
+    /// Without the environment, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// What came of it, for whoever asked: the problems, a line each.
+type Answer = Result<(), String>;
+
+/// Asks for a reload on behalf of a client.
+pub(super) struct Door(pub(super) mpsc::Sender<oneshot::Sender<Answer>>);
+
+impl web::Lifecycle for Door {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
+        Box::pin(async {
+            let (answer, answered) = oneshot::channel();
+            // Where nobody takes or answers it, the process is ending.
+            _ = self.0.send(answer).await;
+            answered.await.unwrap_or_else(|_| Err("the process is ending".to_owned()))
+        })
+    }
+}
+
+/// Runs the loops of the configuration that is in force.
+pub(super) struct Keeper {
+    config: Config,
+    shared: Shared,
+    counting: Counting,
+    /// One for the life of the process, so that two configurations never exceed a rate together.
+    budgets: Arc<Budgets>,
+    turns: mpsc::Sender<Turn<Beside>>,
+    source: Source,
+    reader: Reader,
+    accounts: JoinSet<Result<Collector<Client>, Ended>>,
+    /// Stops the loops.
+    stop: CancellationToken,
+    shutdown: CancellationToken,
+}
+
+impl Keeper {
+    /// Begins with a configuration.
+    ///
+    /// # Errors
+    /// [`RunError::Setup`] for what cannot be made of it.
+    pub(super) fn start(
+        config: Config,
+        source: Source,
+        shared: Shared,
+        counting: Counting,
+        turns: mpsc::Sender<Turn<Beside>>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, RunError> {
+        let (stop, accounts, reader) = (shutdown.child_token(), JoinSet::new(), Reader::default());
+        let budgets = Arc::new(Budgets::default());
+        let mut keeper =
+            Self { config, shared, counting, budgets, turns, source, reader, accounts, stop, shutdown };
+        let collectors = keeper.collectors(&keeper.config)?;
+        keeper.run_all(collectors);
+        Ok(keeper)
+    }
+
+    /// Runs until the shutdown, and reloads when asked to.
+    ///
+    /// # Errors
+    /// [`RunError::Died`] as soon as a loop ends before.
+    pub(super) async fn run(
+        mut self,
+        mut asked: mpsc::Receiver<oneshot::Sender<Answer>>,
+    ) -> Result<(), RunError> {
+        let (shutdown, signalled) = (self.shutdown.clone(), Arc::clone(&self.source.asked));
+        loop {
+            let client = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = self.accounts.join_next() => return Err(died(ended)),
+                Some(client) = asked.recv() => Some(client),
+                () = signalled.notified() => None,
+            };
+            let read = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = self.accounts.join_next() => return Err(died(ended)),
+                read = self.reader.read(&self.source) => read,
+            };
+            let answer = match read {
+                Ok(config) => self.turn(config).await?,
+                Err(problems) => Err(problems),
+            };
+            if shutdown.is_cancelled() {
+                break;
+            }
+            self.tell(&answer);
+            if let Some(client) = client {
+                // It may have gone away.
+                _ = client.send(answer.map_err(|problems| problems.join("\n")));
+            }
+        }
+        while self.accounts.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    fn tell(&self, answer: &Result<(), Vec<String>>) {
+        let file = self.source.file.as_ref().map(|file| tracing::field::display(file.display()));
+        match answer {
+            Ok(()) => {
+                tracing::info!(file, accounts = self.config.accounts.len(), "configuration reloaded");
+            }
+            Err(problems) => {
+                self.counting.0.config_loaded(None);
+                tracing::error!(
+                    file,
+                    problems = problems.len(),
+                    "configuration not reloaded, the one before stays in force: {}",
+                    problems.join(" | ")
+                );
+            }
+        }
+    }
+
+    /// Brings a configuration into force, or says why it cannot be and leaves all as it was.
+    async fn turn(&mut self, config: Config) -> Result<Result<(), Vec<String>>, RunError> {
+        let mut collectors = match self.collectors(&config) {
+            Ok(collectors) => collectors,
+            Err(error) => return Ok(Err(vec![error.to_string()])),
+        };
+        self.stop.cancel();
+        let mut stopped = Vec::new();
+        while let Some(ended) = self.accounts.join_next().await {
+            match ended {
+                Ok(Ok(collector)) => stopped.push(collector),
+                ended => return Err(died(ended)),
+            }
+        }
+        let before = mem::replace(&mut self.config, config);
+        let gone = Gone::between(&stopped, &collectors);
+        for stopped in stopped {
+            let name = stopped.account().cloned();
+            if is_same_account(name.as_ref(), &before, &self.config)
+                && let Some(collector) = collectors.iter_mut().find(|c| c.account() == name.as_ref())
+            {
+                collector.take_over(stopped);
+            }
+        }
+
+        let regions = collectors.iter_mut().flat_map(Collector::views).collect();
+        let (before, now) = (page_options(&before.metrics), page_options(&self.config.metrics));
+        let renderer = (before != now).then(|| Renderer::new(now));
+        let (shared, own) = (self.shared.clone(), Arc::clone(&self.counting.0));
+        let (done, turned) = oneshot::channel();
+        let adjust = move || {
+            gone.forget(&shared, &own);
+            collectors.iter().for_each(Collector::announce);
+            own.config_loaded(Some(clock::unix_now()));
+            // Nobody waits for them if the process is ending.
+            _ = done.send(collectors);
+        };
+        let with = Beside { look: look(&self.config), adjust: Box::new(adjust) };
+        if self.turns.send(Turn { regions, renderer, with }).await.is_ok()
+            && let Ok(collectors) = turned.await
+        {
+            self.run_all(collectors);
+        }
+        Ok(Ok(()))
+    }
+
+    /// All that the configuration needs, ready to run.
+    fn collectors(&self, config: &Config) -> Result<Vec<Collector<Client>>, RunError> {
+        let regions = self.shared.store.current().regions;
+        let known = |name: Option<&AccountName>| -> Vec<RegionId> {
+            let of = regions.iter().filter(|region| region.account.as_ref() == name);
+            of.map(|region| region.region.clone()).collect()
+        };
+        let collector = |account: &config::Account| {
+            let name = account.name.as_ref();
+            let known = if is_same_account(name, &self.config, config) { known(name) } else { Vec::new() };
+            Collector::new(
+                collected(account, config, &self.counting, &self.budgets)?,
+                self.shared.clone(),
+                &known,
+            )
+            .map_err(|error| RunError::Setup(error.to_string()))
+        };
+        config.accounts.iter().map(collector).collect()
+    }
+
+    fn run_all(&mut self, collectors: Vec<Collector<Client>>) {
+        self.stop = self.shutdown.child_token();
+        for collector in collectors {
+            self.accounts.spawn(collector.run(self.stop.clone()));
+        }
+    }
+}
+
+fn died(ended: Result<Result<Collector<Client>, Ended>, tokio::task::JoinError>) -> RunError {
+    RunError::Died(match ended {
+        Ok(Ok(_)) => "the loops of an account have ended by themselves, please report this".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => format!("the loops of an account: {error}"),
+    })
+}
+
+/// Whether an account of this name is, as far as can be told, the same in both.
+fn is_same_account(name: Option<&AccountName>, before: &Config, now: &Config) -> bool {
+    let of = |config: &Config| config.accounts.iter().find(|a| a.name.as_ref() == name).cloned();
+    of(before).zip(of(now)).is_some_and(|(before, now)| {
+        before.endpoint == now.endpoint && before.credentials.is_same_source_as(&now.credentials)
+    })
+}
+
+/// What another configuration does not look at any more.
+struct Gone {
+    accounts: BTreeSet<Option<AccountName>>,
+    regions: BTreeSet<(Option<AccountName>, RegionId)>,
+    names: BTreeSet<String>,
+}
+
+impl Gone {
+    fn between(before: &[Collector<Client>], now: &[Collector<Client>]) -> Self {
+        let accounts =
+            |of: &[Collector<Client>]| -> BTreeSet<_> { of.iter().map(|c| c.account().cloned()).collect() };
+        let regions = |of: &[Collector<Client>]| -> BTreeSet<_> {
+            let of_one = |c: &Collector<Client>| {
+                let account = c.account().cloned();
+                c.regions().into_iter().map(move |region| (account.clone(), region))
+            };
+            of.iter().flat_map(of_one).collect()
+        };
+        let names =
+            |of: &[Collector<Client>]| -> BTreeSet<_> { of.iter().flat_map(Collector::names).collect() };
+        Self {
+            accounts: &accounts(before) - &accounts(now),
+            regions: &regions(before) - &regions(now),
+            names: &names(before) - &names(now),
+        }
+    }
+
+    fn forget(&self, shared: &Shared, own: &crate::exposition::Own) {
+        self.names.iter().for_each(|name| shared.health.forget(name));
+        self.regions.iter().for_each(|(account, region)| own.forget_region(account.as_ref(), region));
+        self.accounts.iter().for_each(|account| own.forget_account(account.as_ref()));
+    }
+}
+
+/// Reads the configuration on a thread of its own, as a disk may not answer.
+#[derive(Default)]
+struct Reader(Option<JoinHandle<Result<Config, Problems>>>);
+
+impl Reader {
+    async fn read(&mut self, source: &Source) -> Result<Config, Vec<String>> {
+        let until = Instant::now() + READING;
+        let late = || vec![format!("--config.file: reading it has not ended within {READING:?}")];
+        // One thread that waits is enough.
+        if let Some(before) = &mut self.0 {
+            _ = timeout_at(until, before).await.map_err(|_| late())?;
+        }
+        let source = source.clone();
+        let reading =
+            spawn_blocking(move || config::load_settled(source.file.as_deref(), &source.environment));
+        let read = timeout_at(until, self.0.insert(reading)).await.map_err(|_| late())?;
+        self.0 = None;
+        match read {
+            Ok(read) => read.map_err(|problems| problems.lines().collect()),
+            Err(_) => Err(vec!["--config.file: reading it has failed, please report this".to_owned()]),
+        }
+    }
+}
