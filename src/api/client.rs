@@ -9,7 +9,10 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tokio::{
+    sync::Mutex,
+    time::{Duration, Instant, sleep, timeout_at},
+};
 
 use super::{
     Action, Attempt, Cloud, Credentials, Error, Kind, Observer, ProvideCredentials,
@@ -84,6 +87,8 @@ pub struct Client {
     entropy: Entropy,
     /// What is added to the local clock when signing: 0 until the server refuses our time.
     correction_millis: AtomicI64,
+    /// Held while credentials that were refused are renewed: calls that were refused together renew once.
+    renewing: Mutex<()>,
 }
 
 impl Client {
@@ -112,6 +117,7 @@ impl Client {
             clock,
             entropy,
             correction_millis: AtomicI64::new(0),
+            renewing: Mutex::new(()),
         })
     }
 
@@ -213,6 +219,7 @@ impl Client {
 
     /// Other credentials than those that were refused. Another call may have renewed them already.
     async fn renew(&self, refused: &Credentials, deadline: Instant) -> Option<Arc<Credentials>> {
+        let _renewing = timeout_at(deadline, self.renewing.lock()).await.ok()?;
         for force in [false, true] {
             let credentials = self.credentials(force, deadline).await.ok()?;
             if !credentials.is_same_as(refused) {

@@ -266,6 +266,21 @@ async fn a_call_ends_by_its_deadline_and_sends_nothing_after_it() {
 }
 
 #[tokio::test]
+async fn a_slot_of_the_last_moment_is_not_used() {
+    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+    let mut slow = settings(&server.url(), SignatureVersion::Acs3);
+    slow.budget = budget(0.7);
+    slow.request_timeout = Duration::from_secs(10);
+    let setup = setup_with(slow, inline());
+    // The second slot comes after a second and a half, when a fifteenth of the time is left.
+    let soon = Instant::now() + Duration::from_millis(1_600);
+    setup.client.instances(soon).await.unwrap();
+    let error = setup.client.instances(soon).await.unwrap_err();
+    assert!(error.kind == Kind::Timeout && error.detail.contains("not sent"), "{error}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn an_answer_too_large_is_dropped_whether_declared_or_not() {
     for answer in [Answer::Declare(500 * 1024 * 1024), Answer::Endless] {
         let server = Server::start(vec![answer]).await;
@@ -534,6 +549,22 @@ async fn an_expired_token_is_renewed_once_and_the_call_made_again() {
     let lasting = self::setup(&server);
     assert_eq!(instances(&lasting).await.unwrap_err().kind, Kind::Auth);
     assert_eq!(server.requests().len(), 1, "the same key would be refused again");
+}
+
+#[tokio::test]
+async fn calls_that_are_refused_together_renew_the_credentials_once() {
+    let refusal = r#"{"Code":"InvalidSecurityToken.Expired","Message":"expired"}"#;
+    let server =
+        Server::start(vec![Answer::RefuseKey { id: "generation0", refusal, good: NO_INSTANCES }]).await;
+    let source = Arc::new(Renewing::default());
+    let setup = setup_with(
+        settings(&server.url(), SignatureVersion::Acs3),
+        Arc::<Renewing>::clone(&source) as Arc<dyn ProvideCredentials>,
+    );
+    let calls = || instances(&setup);
+    let (a, b, c, d, e) = tokio::join!(calls(), calls(), calls(), calls(), calls());
+    assert_eq!([a, b, c, d, e], [const { Ok(0) }; 5]);
+    assert_eq!(source.0.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -14,8 +14,10 @@
 
 mod absence;
 mod access;
+mod accounts;
 mod budget;
 mod catalogue;
+mod clock;
 mod daemon;
 mod lists;
 mod page;

@@ -40,6 +40,15 @@ pub(crate) enum Answer {
     EchoAsCode,
     /// A redirect to a host and path made of the request's key id.
     EchoAsLocation,
+    /// A refusal of one key, after a while, and a good answer to every other.
+    RefuseKey {
+        /// Its id.
+        id: &'static str,
+        /// The body of the refusal.
+        refusal: &'static str,
+        /// The body of the good answer.
+        good: &'static str,
+    },
 }
 
 impl Answer {
@@ -201,6 +210,13 @@ async fn act(answer: &Answer, request: &Request, stream: &mut TcpStream, seen: &
         _ => unreachable!(),
     };
     match answer {
+        Answer::RefuseKey { id, refusal, good } => {
+            sleep(Duration::from_millis(50)).await;
+            let credential = format!("Credential={id},");
+            let is_refused = request.header("authorization").is_some_and(|a| a.contains(&credential));
+            let (status, body) = if is_refused { (400, refusal) } else { (200, good) };
+            stream.write_all(echo(status, (*body).to_owned()).as_bytes()).await
+        }
         Answer::Bytes(bytes) => stream.write_all(bytes.as_bytes()).await,
         Answer::ThenClose(body) => {
             stream.write_all(echo(200, (*body).to_owned()).as_bytes()).await?;

@@ -117,23 +117,6 @@ async fn regions_that_cannot_be_found_are_told_and_those_that_were_found_stay() 
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_is_corrected_within_the_pass_and_told() {
-    for signature in ["acs3", "v1"] {
-        let sim = cloud().await;
-        sim.behaviour(|b| b.clock_skew_ms = 20 * 60_000);
-        let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
-        let page =
-            daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(B) == Some(1.0)).await;
-        assert_eq!(page.results("GetInstanceList", "clock"), 1.0, "refused once, then corrected");
-        let skew = page.value("alikafka_exporter_clock_skew_seconds", &[]).unwrap();
-        // The world stands still while this machine goes on.
-        assert!((1_100.0..=1_202.0).contains(&skew), "{skew}");
-        assert_eq!(daemon.failures().len(), 0, "nothing is wrong with the answers");
-        daemon.stop().await;
-    }
-}
-
-#[tokio::test]
 async fn a_cloud_that_echoes_secrets_and_control_characters_does_not_get_them_into_the_log() {
     let sim = cloud().await;
     let echo: Vec<String> = forms().into_iter().map(|(_, form)| form).collect();

@@ -1,0 +1,248 @@
+//! Two accounts, each with its own cloud, key and budget: what befalls the one is no matter of the other,
+//! and nothing of theirs is mixed up, though regions, instances, topics and groups have the same names.
+
+use alikafka_simulator::Faults;
+
+use super::*;
+
+/// The key of the second account; that of the first is the one of every run.
+const SECOND: [&str; 2] = ["LTAI5tSecondKeyIdW3z", "SecondSecretOfAnAccount9"];
+
+/// A cloud that knows the key of the second account only.
+async fn second_cloud() -> Simulator {
+    let sim = cloud().await;
+    sim.behaviour(|b| b.keys = vec![second_key()]);
+    sim
+}
+
+fn second_key() -> AccessKey {
+    AccessKey::new(SECOND[0], SECOND[1])
+}
+
+/// An account of the file; `more` are further keys, each followed by a comma.
+fn account(name: &str, sim: &Simulator, credentials: &str, more: &str) -> String {
+    let regions = if more.contains("regions:") { String::new() } else { format!("regions: [{REGION}], ") };
+    format!("- {{name: {name}, {more}{regions}endpoint: {:?}, credentials: {{{credentials}}}}}\n", sim.url())
+}
+
+fn first_credentials() -> String {
+    let [id, secret, token] = SECRETS;
+    format!("access_key_id: {id:?}, access_key_secret: {secret:?}, security_token: {token:?}")
+}
+
+fn second_credentials() -> String {
+    let [id, secret] = SECOND;
+    format!("access_key_id: {id:?}, access_key_secret: {secret:?}")
+}
+
+/// Both accounts, told apart by nothing but their names.
+async fn both(file: &str, one: &Simulator, two: &Simulator, settings: &[(&str, &str)]) -> Daemon {
+    both_with(file, one, two, "", settings).await
+}
+
+/// The same, with further keys for each.
+async fn both_with(
+    file: &str,
+    one: &Simulator,
+    two: &Simulator,
+    more: &str,
+    settings: &[(&str, &str)],
+) -> Daemon {
+    let text = format!(
+        "accounts:\n{}{}",
+        account("one", one, &first_credentials(), more),
+        account("two", two, &second_credentials(), more)
+    );
+    Daemon::with_file(file, &text, settings).await
+}
+
+fn lag(page: &Page, account: &str) -> Option<f64> {
+    let labels = [("account", account), ("instance_id", A), ("group", "billing")];
+    page.value("alikafka_group_lag_messages", &labels)
+}
+
+fn lags(page: &Page) -> [Option<f64>; 2] {
+    ["one", "two"].map(|account| lag(page, account))
+}
+
+fn ups(page: &Page) -> [Option<f64>; 2] {
+    ["one", "two"].map(|account| page.value("alikafka_region_up", &[("account", account)]))
+}
+
+fn of(page: &Page, name: &str, account: &str, action: &str) -> f64 {
+    page.sum(name, &[("account", account), ("action", action)])
+}
+
+/// Attempts of an account that did not end well.
+fn failed(page: &Page, account: &str) -> f64 {
+    let name = "alikafka_exporter_api_requests_total";
+    page.sum(name, &[("account", account)]) - page.sum(name, &[("account", account), ("result", "ok")])
+}
+
+/// Which accounts the lines about failures name.
+fn blamed(daemon: &Daemon) -> Vec<String> {
+    daemon.failures().iter().map(|l| l["account"].as_str().unwrap_or("nobody").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_same_names_in_two_accounts_are_two_things() {
+    let (one, two) = (cloud().await, second_cloud().await);
+    two.world(write_more);
+    let daemon = both("faults-accounts-names.yml", &one, &two, &[]).await;
+    let page = daemon
+        .until("both are known", |p| {
+            lags(p) == [Some(BEFORE), Some(AFTER)]
+                && ["one", "two"].iter().all(|account| {
+                    let of_account = |i| [("account", *account), ("instance_id", i)];
+                    [A, B].iter().all(|i| p.value("alikafka_instance_up", &of_account(*i)) == Some(1.0))
+                })
+        })
+        .await;
+    assert_eq!(ups(&page), [Some(1.0), Some(1.0)]);
+    let series = |account| page.series(&[("account", account)]);
+    let (of_one, of_two) = (series("one"), series("two"));
+    assert!(of_one.len() > 50);
+    assert_eq!(
+        of_one.len() + of_two.len(),
+        page.series(&[]).len(),
+        "each series of the fleet is of an account"
+    );
+    let renamed: std::collections::BTreeSet<String> =
+        of_one.iter().map(|s| s.replace(r#"account="one""#, r#"account="two""#)).collect();
+    assert_eq!(renamed, of_two, "the same things in both");
+    for line in page.text().lines().filter(|l| l.starts_with("alikafka_exporter_") && l.contains("region=\""))
+    {
+        assert!(line.contains("account=\"one\"") || line.contains("account=\"two\""), "{line}");
+    }
+    // Neither cloud has seen the key of the other.
+    for (sim, id) in [(&one, SECRETS[0]), (&two, SECOND[0])] {
+        sim.with_ledger(|l| assert!(l.entries().all(|e| e.key_id.as_deref() == Some(id))));
+    }
+    assert_eq!((failed(&page, "one"), failed(&page, "two")), (0.0, 0.0));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_throttled_takes_nothing_of_the_budget_of_the_other() {
+    let (one, two) = (cloud().await, second_cloud().await);
+    let more = "requests_per_second: 40, ";
+    let daemon = both_with("faults-accounts-throttled.yml", &one, &two, more, &[("STALE_AFTER", "2s")]).await;
+    daemon.until("both are known", |p| lags(p) == [Some(BEFORE); 2]).await;
+    let throttle =
+        Effect::Throttle { status: 429, code: "Throttling.User".to_owned(), retry_after_ms: Some(500) };
+    two.faults(|f| f.add(Fault::new(throttle)));
+    let budget = |p: &Page, account| {
+        let name = "alikafka_exporter_api_budget_requests_per_second";
+        of(p, name, account, "GetConsumerProgress")
+    };
+    daemon
+        .until("the one is slowed and dropped", |p| budget(p, "two") < 20.0 && lag(p, "two").is_none())
+        .await;
+    one.world(write_more);
+    let before = one.ledger().len();
+    let page = daemon
+        .until("the other is fresh, and goes on at its pace", |p| {
+            lags(p) == [Some(AFTER), None] && one.ledger().len() > before + 60
+        })
+        .await;
+    assert_eq!(ups(&page), [Some(1.0), Some(0.0)]);
+    for action in ["GetInstanceList", "GetConsumerProgress", "GetTopicStatus"] {
+        let name = "alikafka_exporter_api_budget_requests_per_second";
+        assert_eq!(of(&page, name, "one", action), 40.0, "{action}");
+    }
+    assert_eq!(failed(&page, "one"), 0.0);
+    assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
+    two.faults(Faults::clear);
+    two.world(write_more);
+    daemon.until("the one is back", |p| lags(p) == [Some(AFTER); 2]).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_that_does_not_answer_does_not_make_the_other_late() {
+    let (one, two) = (cloud().await, second_cloud().await);
+    let settings = [("STALE_AFTER", "3s"), ("REQUEST_TIMEOUT", "2s")];
+    let daemon = both("faults-accounts-slow.yml", &one, &two, &settings).await;
+    daemon.until("both are known", |p| lags(p) == [Some(BEFORE); 2]).await;
+    two.faults(|f| f.add(Fault::new(Effect::Hang)));
+    daemon.until("the one is dropped", |p| lag(p, "two").is_none()).await;
+    let page = daemon.page().await;
+    assert_eq!((lag(&page, "one"), ups(&page)), (Some(BEFORE), [Some(1.0), Some(0.0)]));
+    one.world(write_more);
+    let page = daemon.until("the other is fresh", |p| lag(p, "one") == Some(AFTER)).await;
+    assert_eq!(failed(&page, "one"), 0.0);
+    assert!(blamed(&daemon).iter().all(|account| account == "two"), "{:#?}", daemon.failures());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_costs_its_own_account_only() {
+    let (one, two) = (cloud().await, second_cloud().await);
+    let daemon = both("faults-accounts-revoked.yml", &one, &two, &[]).await;
+    daemon.until("both are known", |p| lags(p) == [Some(BEFORE); 2]).await;
+    one.behaviour(|b| b.keys[0].active = false);
+    one.world(write_more);
+    two.world(write_more);
+    let page = daemon.until("one is down, the other fresh", |p| lags(p) == [None, Some(AFTER)]).await;
+    assert_eq!(ups(&page), [Some(0.0), Some(1.0)]);
+    assert_eq!(failed(&page, "two"), 0.0);
+    assert!(blamed(&daemon).iter().all(|account| account == "one"), "{:#?}", daemon.failures());
+    one.behaviour(|b| b.keys[0].active = true);
+    daemon.until("both are fresh", |p| lags(p) == [Some(AFTER); 2] && ups(p) == [Some(1.0); 2]).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_file_that_is_missing_costs_its_own_account_only_and_is_read_when_it_comes() {
+    let (one, two) = (cloud().await, second_cloud().await);
+    let place = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let files = ["id", "secret"].map(|part| place.join(format!("faults-accounts-key-{part}")));
+    for file in &files {
+        // There is nothing to remove on the first run.
+        let _ = std::fs::remove_file(file);
+    }
+    let credentials = format!("access_key_id_file: {:?}, access_key_secret_file: {:?}", files[0], files[1]);
+    let text = format!(
+        "accounts:\n{}{}",
+        account("one", &one, &first_credentials(), ""),
+        account("two", &two, &credentials, "")
+    );
+    let daemon = Daemon::with_file("faults-accounts-files.yml", &text, &[]).await;
+    let page = daemon
+        .until("one is whole, the other down", |p| {
+            lag(p, "one") == Some(BEFORE) && ups(p) == [Some(1.0), Some(0.0)]
+        })
+        .await;
+    assert!(two.ledger().is_empty(), "nothing is signed with the key of the other account");
+    assert_eq!(page.series(&[("account", "two"), ("instance_id", A)]).len(), 0);
+    assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
+    let line = &daemon.failures()[0];
+    assert!(line["msg"].as_str().unwrap().contains("faults-accounts-key-"), "the file is named: {line}");
+    for (file, part) in files.iter().zip(SECOND) {
+        std::fs::write(file, part).unwrap();
+    }
+    daemon.until("both are known", |p| lags(p) == [Some(BEFORE); 2] && ups(p) == [Some(1.0); 2]).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn regions_that_cannot_be_found_in_one_account_are_no_matter_of_the_other() {
+    let (one, two) = (cloud().await, second_cloud().await);
+    two.behaviour(|b| b.keys = vec![second_key().denying("GetAllInstanceIdList")]);
+    let daemon = both_with("faults-accounts-auto.yml", &one, &two, "regions: auto, ", &[]).await;
+    let denied = |p: &Page| {
+        let labels = [("account", "two"), ("action", "GetAllInstanceIdList"), ("result", "auth")];
+        p.sum("alikafka_exporter_api_requests_total", &labels)
+    };
+    daemon
+        .until("one is found, the other refused", |p| lags(p) == [Some(BEFORE), None] && denied(p) >= 3.0)
+        .await;
+    one.world(write_more);
+    let page = daemon.until("one goes on", |p| lags(p) == [Some(AFTER), None]).await;
+    assert_eq!(ups(&page), [Some(1.0), Some(0.0)]);
+    assert_eq!(failed(&page, "one"), 0.0);
+    assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
+    two.behaviour(|b| b.keys = vec![second_key()]);
+    daemon.until("both are found", |p| lags(p) == [Some(AFTER), Some(BEFORE)]).await;
+    daemon.stop().await;
+}

@@ -1,0 +1,99 @@
+//! Clocks that differ: this host's against the cloud's. The clock of the cloud is moved, as a test cannot move
+//! the host's; the difference is the same.
+
+use alikafka_simulator::Faults;
+
+use super::*;
+
+const MINUTE: i64 = 60_000;
+
+fn skew(page: &Page) -> f64 {
+    page.value("alikafka_exporter_clock_skew_seconds", &[]).unwrap()
+}
+
+fn all_well(page: &Page, lag: f64) -> bool {
+    all_lag_by(page, lag) && [A, B].iter().all(|i| page.instance_up(i) == Some(1.0))
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_corrected_within_the_pass_and_told() {
+    for (signature, minutes, told) in
+        [("acs3", 20, 1_100.0..=1_201.0), ("v1", 20, 1_100.0..=1_201.0), ("acs3", -20, -1_300.0..=-1_199.0)]
+    {
+        let sim = cloud().await;
+        sim.behaviour(|b| b.clock_skew_ms = minutes * MINUTE);
+        let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
+        let page = daemon.until("all known", |p| all_well(p, BEFORE)).await;
+        assert_eq!(page.results("GetInstanceList", "clock"), 1.0, "refused once, then corrected");
+        // The world stands still while this machine goes on.
+        assert!(told.contains(&skew(&page)), "{}", skew(&page));
+        assert_eq!(daemon.failures().len(), 0, "nothing is wrong with the answers");
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_put_right_later_costs_no_pass_either() {
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| all_well(p, BEFORE)).await;
+    for (minutes, refused) in [(20, 1.0), (0, 2.0), (-90, 3.0), (0, 4.0)] {
+        sim.behaviour(|b| b.clock_skew_ms = minutes * MINUTE);
+        sim.world(|w| w.append(A, "orders", 0, 1).unwrap());
+        let clock = |p: &Page| p.sum("alikafka_exporter_api_requests_total", &[("result", "clock")]);
+        let page = daemon
+            .until("refused, and all well", |p| {
+                clock(p) >= refused && all_well_after(p, refused) && p.region_up(REGION) == Some(1.0)
+            })
+            .await;
+        let wanted = 60.0 * minutes as f64;
+        assert!((wanted - 100.0..=wanted + 1.0).contains(&skew(&page)), "{} for {wanted}", skew(&page));
+    }
+    assert_eq!(daemon.failures().len(), 0, "{:#?}", daemon.failures());
+    daemon.stop().await;
+}
+
+/// Whether the one group that reads what was written has seen so many more messages.
+fn all_well_after(page: &Page, more: f64) -> bool {
+    page.lag(A, "billing") == Some(BEFORE + more) && page.instance_up(A) == Some(1.0)
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_by_more_than_a_day_is_told_in_seconds_and_not_followed() {
+    let sim = cloud().await;
+    sim.behaviour(|b| b.clock_skew_ms = 25 * 60 * MINUTE);
+    let daemon = Daemon::start(&sim, &[]).await;
+    let page =
+        daemon.until("refused, again and again", |p| p.results("GetInstanceList", "clock") >= 4.0).await;
+    assert_eq!(page.region_up(REGION), Some(0.0));
+    assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), 0.0, "it would be refused again");
+    assert!((89_900.0..=90_001.0).contains(&skew(&page)), "{}", skew(&page));
+    let lines = daemon.failures();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let said = lines[0]["msg"].as_str().unwrap();
+    let seconds = said.split_once("the clock of the cloud is ").unwrap().1.split_once(' ').unwrap().0;
+    assert!((89_900..=90_001).contains(&seconds.parse::<u32>().unwrap()), "{said}");
+    assert!(
+        said.ends_with("seconds ahead of the clock of this host, which is more than is corrected"),
+        "{said}"
+    );
+    sim.behaviour(|b| b.clock_skew_ms = 0);
+    daemon.until("well without a restart", |p| all_well(p, BEFORE)).await;
+    daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_nonce_that_the_cloud_has_seen_is_no_news() {
+    let sim = cloud().await;
+    let used = error(400, "SignatureNonceUsed", "Specified signature nonce was used already.");
+    for action in ["GetInstanceList", "GetConsumerProgress", "GetTopicStatus"] {
+        sim.faults(|f| f.add(Fault::new(used.clone()).action(action).times(1)));
+    }
+    let daemon = Daemon::start(&sim, &[]).await;
+    let page = daemon.until("all known", |p| all_well(p, BEFORE)).await;
+    assert_eq!(page.sum("alikafka_exporter_api_requests_total", &[("result", "clock")]), 3.0);
+    assert_eq!(daemon.failures().len(), 0, "{:#?}", daemon.failures());
+    sim.faults(Faults::clear);
+    daemon.stop().await;
+}
