@@ -184,7 +184,7 @@ pub(crate) fn announce(config: &Config) {
         tracing::info!(
             account = account.name.as_ref().map(AccountName::as_str),
             regions = %account.regions,
-            credentials = account.credentials.name(),
+            credentials = %account.credentials,
             signature = %account.signature,
             proxy = ?account.proxy,
             requests_per_second = %account.rates,

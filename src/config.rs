@@ -21,7 +21,7 @@ mod shape;
 mod yaml;
 
 pub use account::RequestRates;
-pub use credentials::{AccessKey, AccessKeyFiles, Credentials};
+pub use credentials::{AccessKey, AccessKeyFiles, AssumeRole, Credentials, CredentialsSource, Oidc, Profile};
 pub use endpoint::{Endpoint, Network, Proxy};
 pub use file::{load, load_settled};
 pub use problem::{Origin, Problem, Problems};

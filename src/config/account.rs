@@ -6,14 +6,12 @@ use std::{
 };
 
 use regex::Regex;
-use secrecy::SecretString;
 
 use super::{
-    AccessKey, AccessKeyFiles, Account, Credentials, Endpoint, Network, Proxy, Regions, Signature,
+    Account, Credentials, Endpoint, Network, Proxy, Regions, Signature, credentials,
     keys::ACTIONS,
     problem::{Problem, nearest, quoted},
     read::{Place, Reader, expects},
-    shape::CREDENTIALS_SUPPORTED,
     yaml::{Node, Value},
 };
 use crate::model::{AccountName, Filter, Filters, RegionId};
@@ -72,7 +70,7 @@ impl Given {
         Self {
             regions: regions(reader, problems),
             regions_written: reader.place("regions").is_some(),
-            credentials: credentials(reader, problems),
+            credentials: credentials::read(reader, problems),
             network: reader.choice(
                 "network",
                 &[("public", Network::Public), ("vpc", Network::Vpc)],
@@ -136,7 +134,7 @@ impl Given {
         Some(Account {
             name,
             regions,
-            credentials: credentials.unwrap_or(Credentials::Environment),
+            credentials: credentials.unwrap_or_default(),
             endpoint: endpoint.unwrap_or_else(|| Endpoint::of(network)),
             signature: self.signature.or(defaults.signature).unwrap_or(Signature::Acs3),
             filters,
@@ -223,71 +221,4 @@ fn rates(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> BTreeMap<&'static 
         }
     }
     rates
-}
-
-fn credentials(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<Credentials> {
-    let section = reader.place("credentials")?;
-    let Value::Map(entries) = &section.node.value else { return None };
-    let key = |name: &str| format!("credentials.{name}");
-    let before = problems.len();
-    let inline = [("access_key_id", true), ("access_key_secret", true), ("security_token", false)];
-    let files = inline.map(|(name, required)| (format!("{name}_file"), required));
-    let written = |name: &str| reader.place(&key(name)).is_some();
-    let any_inline = inline.iter().any(|(name, _)| written(name));
-    let any_file = files.iter().any(|(name, _)| written(name));
-    if let Some((place, text)) = reader.text(&key("type"))
-        && text != "environment"
-    {
-        let what = format!("{} is not supported by this version", quoted(text));
-        problems.push(place.wrong(what, CREDENTIALS_SUPPORTED));
-    } else if written("type") && (any_inline || any_file) {
-        let what = "type: environment stands beside keys or files";
-        problems.push(section.wrong(what, "remove the type, or the others"));
-    } else if any_inline && any_file {
-        problems.push(section.wrong("keys and files are mixed", "write all of them in one way"));
-    } else if entries.is_empty() {
-        problems.push(section.wrong("is empty", CREDENTIALS_SUPPORTED));
-    }
-    let mut require = |name: &str, required: bool, present: bool| {
-        if required && !written(name) && present {
-            let path = reader.path(&key(name));
-            let what = "is missing beside the other";
-            problems.push(Problem::new(&section.node.origin, path, what, "write both the id and the secret"));
-        }
-    };
-    for (name, required) in inline {
-        require(name, required, any_inline && !any_file);
-    }
-    for (name, required) in &files {
-        require(name, *required, any_file && !any_inline);
-    }
-    let [id, secret, token] = inline.map(|(name, _)| secret(reader, &key(name), problems));
-    let [id_file, secret_file, token_file] = files.map(|(name, _)| {
-        let (place, text) = reader.text(&key(&name))?;
-        if text.trim().is_empty() {
-            problems.push(place.wrong("is empty", "write the path of a file"));
-        }
-        Some(text.into())
-    });
-    if problems.len() > before {
-        return None;
-    }
-    Some(match (id.zip(secret), id_file.zip(secret_file)) {
-        (Some((id, secret)), _) => Credentials::Inline(AccessKey { id, secret, security_token: token }),
-        (None, Some((id, secret))) => {
-            Credentials::Files(AccessKeyFiles { id, secret, security_token: token_file })
-        }
-        (None, None) => Credentials::Environment,
-    })
-}
-
-fn secret(reader: &Reader<'_>, key: &str, problems: &mut Vec<Problem>) -> Option<SecretString> {
-    let (place, text) = reader.text(key)?;
-    if text.is_empty() {
-        problems.push(place.wrong("is empty", "write the value"));
-    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        let what = "has spaces, line ends or characters that no key has";
-        problems.push(place.wrong(what, "copy the value again"));
-    }
-    Some(SecretString::from(text.to_owned()))
 }

@@ -1,32 +1,74 @@
-//! Where the access key comes from. Holds no more than what was written; reading files and the
-//! environment is the provider's work.
+//! Where the access key comes from. Holds no more than what was written; reading files, variables and
+//! services is the provider's work.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
-/// The source of an account's access key.
-#[derive(Debug, Clone)]
+mod read;
+
+pub(super) use read::read;
+
+/// How an account comes by its access key.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// The source of the key.
+    pub source: CredentialsSource,
+    /// The role that is assumed with that key; its temporary key is then the one that signs.
+    pub assume_role: Option<AssumeRole>,
+    /// Scheme, host and perhaps port of the token service; `None` for the cloud's own.
+    pub sts_endpoint: Option<String>,
+    /// The same of the metadata service; `None` for the cloud's own.
+    pub metadata_endpoint: Option<String>,
+}
+
+/// The source of an access key. What is `None` in it is looked for in the vendor's variables.
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub enum Credentials {
+pub enum CredentialsSource {
+    /// Every source but keys and files, in the order of the vendor's own tools.
+    #[default]
+    Chain,
     /// `ALIBABA_CLOUD_ACCESS_KEY_ID`, `ALIBABA_CLOUD_ACCESS_KEY_SECRET` and, for a temporary key,
     /// `ALIBABA_CLOUD_SECURITY_TOKEN`.
     Environment,
+    /// A token that tells who this is, exchanged for the key of a role (RRSA).
+    Oidc(Oidc),
+    /// A profile of the vendor's command line tool.
+    CliProfile(Profile),
+    /// A section of the vendor's credentials file.
+    IniProfile(Profile),
+    /// The role of the machine; its name is asked for where it is not told.
+    EcsRamRole {
+        /// The name of the role.
+        role_name: Option<String>,
+    },
+    /// An address that hands out keys.
+    Uri {
+        /// The whole address, which may hold a secret.
+        uri: Option<SecretString>,
+    },
     /// The key itself.
     Inline(AccessKey),
     /// Files that hold one value each.
     Files(AccessKeyFiles),
 }
 
-impl Credentials {
+impl fmt::Display for Credentials {
     /// The source in one word, for logs.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Environment => "environment",
-            Self::Inline(_) => "inline",
-            Self::Files(_) => "files",
-        }
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.source {
+            CredentialsSource::Chain => "chain",
+            CredentialsSource::Environment => "environment",
+            CredentialsSource::Oidc(_) => "oidc",
+            CredentialsSource::CliProfile(_) => "cli_profile",
+            CredentialsSource::IniProfile(_) => "ini_profile",
+            CredentialsSource::EcsRamRole { .. } => "ecs_ram_role",
+            CredentialsSource::Uri { .. } => "uri",
+            CredentialsSource::Inline(_) => "inline",
+            CredentialsSource::Files(_) => "files",
+        })?;
+        if self.assume_role.is_some() { f.write_str("+assume_role") } else { Ok(()) }
     }
 
     /// Whether both name the same source. The key that a source holds may change: it is replaced from time to
@@ -67,4 +109,41 @@ pub struct AccessKeyFiles {
     pub secret: PathBuf,
     /// Holds the security token of a temporary key.
     pub security_token: Option<PathBuf>,
+}
+
+/// Whose token is exchanged for the key of which role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Oidc {
+    /// The role.
+    pub role_arn: Option<String>,
+    /// Who vouches for the token.
+    pub provider_arn: Option<String>,
+    /// Holds the token, and is written anew by whoever issues it.
+    pub token_file: Option<PathBuf>,
+    /// What the session is called in the cloud's audit log.
+    pub session_name: Option<String>,
+}
+
+/// A profile in a file of the vendor's tools.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: Option<String>,
+    /// The file.
+    pub file: Option<PathBuf>,
+}
+
+/// A role that is assumed, most often one of another account.
+#[derive(Debug, Clone)]
+pub struct AssumeRole {
+    /// The role.
+    pub role_arn: String,
+    /// What the session is called in the cloud's audit log.
+    pub session_name: String,
+    /// What the owner of the role agreed on with whoever assumes it.
+    pub external_id: Option<SecretString>,
+    /// A policy that narrows what the role may do.
+    pub policy: Option<String>,
+    /// How long each key lives.
+    pub duration: Duration,
 }

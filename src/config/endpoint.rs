@@ -27,7 +27,7 @@ pub enum Network {
 pub struct Endpoint(String);
 
 /// Why an endpoint or a proxy was refused: what is wrong, and what to write instead. Never quotes it.
-type Refusal = (&'static str, &'static str);
+pub(super) type Refusal = (&'static str, &'static str);
 
 const REGION: &str = "{region}";
 const EXAMPLE: &str = "write a URL such as https://alikafka.{region}.aliyuncs.com";
@@ -51,41 +51,85 @@ impl Endpoint {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(("is not a URL with a scheme", EXAMPLE));
-        };
-        if rest.contains('@') {
-            return Err(("has a user name", "give the key under credentials, and the URL without it"));
-        }
-        if rest.contains(['?', '#']) {
-            return Err(("has a query or a fragment", EXAMPLE));
-        }
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        if authority.contains(['/', '\\']) {
-            return Err(("has a path", EXAMPLE));
-        }
-        // The longest region id that may come, and one that is a plain label.
-        let sample = authority.replace(REGION, "cn-hangzhou").to_lowercase();
-        let scheme = scheme.to_lowercase();
-        let url = Url::parse(&format!("{scheme}://{sample}")).map_err(|_| ("is not a valid URL", EXAMPLE))?;
-        let host = url.host().ok_or(("has no host", EXAMPLE))?;
-        check_host(&host, &sample)?;
-        match (scheme.as_str(), is_loopback(&host)) {
-            ("https", _) | ("http", true) => {}
-            ("http", false) => {
-                return Err(("is plain http to a host that is not loopback", "write https://"));
-            }
-            _ => return Err(("has a scheme other than https", EXAMPLE)),
-        }
-        if url.port() == Some(0) || authority.ends_with(':') {
-            return Err(("has no valid port", "write a port from 1 to 65535, or none"));
-        }
-        Ok(Self(format!("{scheme}://{}", authority.to_lowercase())))
+        // A sample that is a plain label, as every region id is.
+        check_base(&text.replace(REGION, "cn-hangzhou"), EXAMPLE)?;
+        Ok(Self(base(text)))
     }
 }
 
+/// The token service: as an endpoint, without a region in it.
+pub(super) fn token_service(text: &str) -> Result<String, Refusal> {
+    check_base(text, "write a URL such as https://sts.cn-hangzhou.aliyuncs.com")?;
+    Ok(base(text))
+}
+
+/// The metadata service of the machine, or what stands in for it on loopback.
+pub(super) fn metadata_service(text: &str) -> Result<String, Refusal> {
+    const INSTEAD: &str = "write http://100.100.100.200, or remove the key";
+    let url = base(text);
+    let stands_in = || {
+        check_base(text, INSTEAD).is_ok()
+            && Url::parse(&url).is_ok_and(|url| url.host().is_some_and(|host| is_loopback(&host)))
+    };
+    if url == "http://100.100.100.200" || stands_in() {
+        return Ok(url);
+    }
+    Err(("is neither the metadata service nor loopback", INSTEAD))
+}
+
+/// An address that hands out keys: it has a path, and perhaps a query.
+pub(super) fn key_service(text: &str) -> Result<SecretString, Refusal> {
+    const INSTEAD: &str = "write a URL such as http://127.0.0.1:6666/credentials";
+    let after_scheme = text.find("://").map_or(0, |at| at + "://".len());
+    let (scheme, rest) = text.split_at(after_scheme);
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
+    check_base(&format!("{scheme}{authority}"), INSTEAD)?;
+    if path.contains(['#', '\\']) || !path.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(("has a fragment, a space or a character that no URL has", INSTEAD));
+    }
+    Ok(SecretString::from(text.to_owned()))
+}
+
+/// As it is kept: scheme and host in lower case, without a slash at the end.
+fn base(text: &str) -> String {
+    text.strip_suffix('/').unwrap_or(text).to_lowercase()
+}
+
+/// Scheme, host and perhaps a port, and nothing that could leak or mislead.
+fn check_base(text: &str, example: &'static str) -> Result<(), Refusal> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(("is not a URL with a scheme", example));
+    };
+    if rest.contains('@') {
+        return Err(("has a user name", "give the key under credentials, and the URL without it"));
+    }
+    if rest.contains(['?', '#']) {
+        return Err(("has a query or a fragment", example));
+    }
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '\\']) {
+        return Err(("has a path", example));
+    }
+    let authority = authority.to_lowercase();
+    let scheme = scheme.to_lowercase();
+    let url = Url::parse(&format!("{scheme}://{authority}")).map_err(|_| ("is not a valid URL", example))?;
+    let host = url.host().ok_or(("has no host", example))?;
+    check_host(&host, &authority, example)?;
+    match (scheme.as_str(), is_loopback(&host)) {
+        ("https", _) | ("http", true) => {}
+        ("http", false) => {
+            return Err(("is plain http to a host that is not loopback", "write https://"));
+        }
+        _ => return Err(("has a scheme other than https", example)),
+    }
+    if url.port() == Some(0) || authority.ends_with(':') {
+        return Err(("has no valid port", "write a port from 1 to 65535, or none"));
+    }
+    Ok(())
+}
+
 /// Refuses hosts that must not be called and hosts that are spelled as something else.
-fn check_host(host: &Host<&str>, typed: &str) -> Result<(), Refusal> {
+fn check_host(host: &Host<&str>, typed: &str, example: &'static str) -> Result<(), Refusal> {
     match host {
         Host::Domain(name) => {
             let label = |l: &str| {
@@ -95,20 +139,20 @@ fn check_host(host: &Host<&str>, typed: &str) -> Result<(), Refusal> {
                     && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             };
             if !name.split('.').all(label) || !begins_with(typed, name) {
-                return Err(("has a host name that is not one", EXAMPLE));
+                return Err(("has a host name that is not one", example));
             }
         }
         Host::Ipv4(address) => {
             if !begins_with(typed, &address.to_string()) {
                 return Err(("has an address in an unusual spelling", "write it as four decimal numbers"));
             }
-            check_address((*address).into())?;
+            check_address((*address).into(), example)?;
         }
         Host::Ipv6(address) => {
             if address.to_ipv4_mapped().is_some() {
                 return Err(("has an IPv4 address dressed as IPv6", "write it as four decimal numbers"));
             }
-            check_address((*address).into())?;
+            check_address((*address).into(), example)?;
         }
     }
     Ok(())
@@ -118,7 +162,7 @@ fn begins_with(typed: &str, host: &str) -> bool {
     typed.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
-fn check_address(address: IpAddr) -> Result<(), Refusal> {
+fn check_address(address: IpAddr, example: &'static str) -> Result<(), Refusal> {
     const METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
     const METADATA_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     let refused = match address {
@@ -132,7 +176,7 @@ fn check_address(address: IpAddr) -> Result<(), Refusal> {
     if refused {
         return Err((
             "has an address that is not an API host's (link-local, metadata or multicast)",
-            EXAMPLE,
+            example,
         ));
     }
     Ok(())

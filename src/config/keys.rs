@@ -61,6 +61,10 @@ pub const ACTIONS: [&str; 6] = [
 
 const ACCOUNT: bool = true;
 const GLOBAL: bool = false;
+const TYPES: &str = "chain, environment, oidc, cli_profile, ini_profile, ecs_ram_role or uri, or leave the \
+     key out and give an access key or its files";
+const ROLE: &str = "an ARN such as acs:ram::1234567890123456:role/alikafka-exporter";
+const SESSION: &str = "2 to 64 letters, digits and any of .@_-";
 const PATTERNS: &str = "a list of regular expressions such as [\"orders-.*\"]";
 
 macro_rules! keys {
@@ -77,9 +81,8 @@ keys! {
     "regions", AutoOrList, ACCOUNT, "auto, or a list of region ids such as [cn-hangzhou, cn-shanghai]",
         "required", Value("[cn-hangzhou]"),
         "Region ids to read, or auto: every region in which the account has instances.";
-    "credentials.type", Text, ACCOUNT, "environment, or leave the key out and give the keys or their files",
-        "environment", Value("environment"),
-        "Where the access key comes from. environment: ALIBABA_CLOUD_ACCESS_KEY_ID,\nALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary keys, ALIBABA_CLOUD_SECURITY_TOKEN.\nLeave it out to give the files or the keys below instead.";
+    "credentials.type", Text, ACCOUNT, TYPES, "chain", Value("chain"),
+        "Where the access key comes from: chain, environment, oidc, cli_profile, ini_profile,\necs_ram_role or uri. chain tries the others in this order, each only if what it needs is there, and\nstays with the first that gives a key. Leave it out to give the files or the keys below instead.";
     "credentials.access_key_id_file", Text, ACCOUNT, "the path of a file", "none",
         Example("/etc/alikafka-exporter/access-key-id"),
         "File that holds the access key id and nothing else. Files are better than inline keys.";
@@ -94,6 +97,46 @@ keys! {
         "The access key secret itself.";
     "credentials.security_token", Text, ACCOUNT, "the security token", "none", Example("..."),
         "The security token of a temporary key itself.";
+    "credentials.role_arn", Text, ACCOUNT, ROLE, "ALIBABA_CLOUD_ROLE_ARN",
+        Example("acs:ram::1234567890123456:role/alikafka-exporter"),
+        "oidc: the role whose key is asked for with a token, as RRSA gives it to pods.";
+    "credentials.oidc_provider_arn", Text, ACCOUNT,
+        "an ARN such as acs:ram::1234567890123456:oidc-provider/ack-rrsa-c123", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+        Example("acs:ram::1234567890123456:oidc-provider/ack-rrsa-c123"), "oidc: who vouches for the token.";
+    "credentials.oidc_token_file", Text, ACCOUNT, "the path of a file", "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+        Example("/var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token"),
+        "oidc: file that holds the token; it is read again for every renewal.";
+    "credentials.session_name", Text, ACCOUNT, SESSION,
+        "ALIBABA_CLOUD_ROLE_SESSION_NAME, else alikafka-exporter", Example("alikafka-exporter"),
+        "oidc: what the session is called in the cloud's audit log.";
+    "credentials.profile", Text, ACCOUNT, "the name of a profile", "ALIBABA_CLOUD_PROFILE, else that of the file",
+        Example("default"),
+        "cli_profile and ini_profile: the profile to take. Without either name it is the current one of the\ncommand line tool's file, and the section default of the ini file.";
+    "credentials.profile_file", Text, ACCOUNT, "the path of a file", "where the vendor's tools have it",
+        Example("/etc/alikafka-exporter/credentials.ini"),
+        "cli_profile: the file, else ~/.aliyun/config.json. ini_profile: the file, else that of\nALIBABA_CLOUD_CREDENTIALS_FILE, else ~/.alibabacloud/credentials, with or without .ini.";
+    "credentials.role_name", Text, ACCOUNT, "the name of a RAM role", "ALIBABA_CLOUD_ECS_METADATA, else the machine's own",
+        Example("alikafka-exporter"), "ecs_ram_role: the role that is attached to the machine.";
+    "credentials.uri", Text, ACCOUNT, "a URL such as http://127.0.0.1:6666/credentials", "ALIBABA_CLOUD_CREDENTIALS_URI",
+        Example("http://127.0.0.1:6666/credentials"),
+        "uri: the address that hands out keys. https only, plain http to loopback only.";
+    "credentials.assume_role.role_arn", Text, ACCOUNT, ROLE, "none",
+        Example("acs:ram::1234567890123456:role/alikafka-exporter"),
+        "A role to assume with the key of any of the sources, such as one of another account. Its temporary\nkey is then the one that signs.";
+    "credentials.assume_role.session_name", Text, ACCOUNT, SESSION, "alikafka-exporter", Example("alikafka-exporter"),
+        "What the session is called in the cloud's audit log.";
+    "credentials.assume_role.external_id", Text, ACCOUNT, "2 to 1224 letters, digits and any of =,.@:/_-", "none",
+        Example("..."), "What the owner of the role agreed on with you, if anything.";
+    "credentials.assume_role.policy", Text, ACCOUNT, "a policy as JSON, of 2048 characters at most", "none",
+        Example("'{\"Version\": \"1\", \"Statement\": []}'"), "A policy that narrows what the role may do.";
+    "credentials.assume_role.duration", Text, ACCOUNT, "a duration such as 1h", "1h", Example("1h"),
+        "How long each temporary key lives, from 15m to 12h; the role may allow less.";
+    "credentials.sts_endpoint", Text, ACCOUNT, "a URL such as https://sts.cn-hangzhou.aliyuncs.com",
+        "https://sts.aliyuncs.com", Example("https://sts.cn-hangzhou.aliyuncs.com"),
+        "The token service that oidc, assume_role and some profiles ask. Without it,\nALIBABA_CLOUD_STS_REGION makes it that of a region, and ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED=true the\none inside its VPCs. https only, plain http to loopback only.";
+    "credentials.metadata_endpoint", Text, ACCOUNT, "http://100.100.100.200", "http://100.100.100.200",
+        Example("http://127.0.0.1:8080"),
+        "The metadata service that ecs_ram_role asks: no other than this, or what stands in for it on loopback.";
     "network", Text, ACCOUNT, "public or vpc", "public", Value("public"),
         "public or vpc: whether a region is called as alikafka.<region>.aliyuncs.com or as\nalikafka-vpc.<region>.aliyuncs.com.";
     "endpoint", Text, ACCOUNT, "a URL such as https://alikafka.{region}.aliyuncs.com", "built from region and network",
@@ -197,6 +240,11 @@ pub(super) fn suggestion(section: &str, typed: &str, per_account: bool) -> Optio
         .map(str::to_owned)
 }
 
+fn is_all_examples(section: &str) -> bool {
+    let mut below = KEYS.iter().filter(|k| k.path.strip_prefix(section).is_some_and(|r| r.starts_with('.')));
+    below.all(|key| matches!(key.written, Written::Example(_)))
+}
+
 /// The reference file: every key with its meaning and default. Loads as the defaults.
 #[must_use]
 pub fn reference() -> String {
@@ -216,7 +264,10 @@ pub fn reference() -> String {
             text.push('\n');
         }
         for (depth, section) in sections.iter().enumerate().skip(shared) {
-            text.push_str(&format!("{:indent$}{section}:\n", "", indent = depth * 2));
+            let path = parts.get(..=depth).unwrap_or_default().join(".");
+            // A section without a value is an error, so it goes the way of its keys.
+            let mark = if is_all_examples(&path) { "# " } else { "" };
+            text.push_str(&format!("{:indent$}{mark}{section}:\n", "", indent = depth * 2));
         }
         open = sections.to_vec();
         let indent = " ".repeat(sections.len() * 2);

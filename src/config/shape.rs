@@ -8,27 +8,6 @@ use super::{
     yaml::{Entry, Node, Value},
 };
 
-/// Keys of credentials that come from a role, a profile or a service.
-const ROLE_KEYS: [&str; 13] = [
-    "credentials_uri",
-    "ecs_ram_role",
-    "external_id",
-    "oidc_provider_arn",
-    "oidc_token_file",
-    "policy",
-    "profile",
-    "ram_role_arn",
-    "role",
-    "role_arn",
-    "role_name",
-    "role_session_name",
-    "uri",
-];
-
-/// What to write instead of credentials that are not supported.
-pub(super) const CREDENTIALS_SUPPORTED: &str = "write access_key_id_file and access_key_secret_file, or \
-     access_key_id and access_key_secret, or leave credentials out for the environment";
-
 /// Reports every key that may not stand where it does.
 pub(super) fn check(root: &Node, problems: &mut Vec<Problem>) {
     section(root, "", "", false, problems);
@@ -120,16 +99,13 @@ fn misplaced(entry: &Entry, shown: &str) -> Problem {
 }
 
 fn unknown(entry: &Entry, path: &str, shown: &str, account: bool) -> Problem {
-    if path == "credentials" && ROLE_KEYS.contains(&entry.key.as_str()) {
-        let what = "credentials of roles, profiles and services are not supported by this version";
-        return Problem::new(&entry.origin, shown, what, CREDENTIALS_SUPPORTED);
-    }
     let instead = match keys::suggestion(path, &entry.key, account) {
         Some(meant) => format!("did you mean {meant}"),
         // It may be an access key in the wrong place, which is not for logs.
-        None if path == "credentials" => {
+        None if path.starts_with("credentials") => {
             let shown = shown.rsplit_once('.').map_or(shown, |(section, _)| section);
-            return Problem::new(&entry.origin, shown, "has a key that is not known", CREDENTIALS_SUPPORTED);
+            let instead = format!("write one of {}", keys::children(path, account).join(", "));
+            return Problem::new(&entry.origin, shown, "has a key that is not known", instead);
         }
         None => format!("remove it, or write one of {}", keys::children(path, account).join(", ")),
     };

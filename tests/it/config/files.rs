@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use alikafka_exporter::{
     api::Action,
-    config::{self, Credentials, Granularity, Naming, Proxy, Regions, Signature, keys},
+    config::{self, CredentialsSource, Granularity, Naming, Proxy, Regions, Signature, keys},
     exposition::catalog::{self, FAMILIES},
     model::RegionId,
 };
@@ -141,7 +141,8 @@ fn defaults_are_those_of_the_contract() {
         (&account.name, &account.regions, account.signature),
         (&None, &Regions::Auto, Signature::Acs3)
     );
-    assert!(matches!(account.credentials, Credentials::Environment));
+    assert!(matches!(account.credentials.source, CredentialsSource::Chain));
+    assert!(account.credentials.assume_role.is_none());
     assert!(matches!(account.proxy, Proxy::None));
     let region = RegionId::new("cn-beijing").unwrap();
     assert_eq!(account.endpoint.url(&region), "https://alikafka.cn-beijing.aliyuncs.com");
@@ -202,8 +203,8 @@ fn what_an_account_leaves_out_is_that_of_the_top_level() {
     assert_eq!((production.signature, test.signature), (Signature::V1, Signature::V1));
     assert_eq!(production.rates.of("GetTopicStatus"), 2.5);
     assert_eq!((production.rates.of("GetTopicList"), test.rates.of("GetTopicStatus")), (10.0, 10.0));
-    assert!(matches!(production.credentials, Credentials::Files(_)));
-    assert!(matches!(test.credentials, Credentials::Environment));
+    assert!(matches!(production.credentials.source, CredentialsSource::Files(_)));
+    assert!(matches!(test.credentials.source, CredentialsSource::Environment));
     assert!(matches!((&production.proxy, &test.proxy), (Proxy::None, Proxy::Environment)));
     for account in [production, test] {
         assert!(

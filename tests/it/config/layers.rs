@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alikafka_exporter::{
-    config::{Credentials, Granularity, Regions, keys, load},
+    config::{CredentialsSource, Granularity, Regions, keys, load},
     model::RegionId,
 };
 
@@ -83,7 +83,29 @@ fn credentials_may_come_by_variable() {
     let variables =
         [("CREDENTIALS__ACCESS_KEY_ID", "LTAIcanary"), ("CREDENTIALS__ACCESS_KEY_SECRET", "canary")];
     let config = config("regions: auto", &variables).unwrap();
-    assert!(matches!(config.accounts[0].credentials, Credentials::Inline(_)));
+    assert!(matches!(config.accounts[0].credentials.source, CredentialsSource::Inline(_)));
+    assert!(!format!("{config:?}").contains("canary"));
+}
+
+#[test]
+fn sources_of_credentials_may_be_chosen_by_variable() {
+    let variables = [
+        ("CREDENTIALS__TYPE", "oidc"),
+        ("CREDENTIALS__ROLE_ARN", "acs:ram::1:role/reader"),
+        ("CREDENTIALS__STS_ENDPOINT", "HTTPS://sts.cn-hangzhou.aliyuncs.com/"),
+        ("CREDENTIALS__ASSUME_ROLE__ROLE_ARN", "acs:ram::2:role/other"),
+        ("CREDENTIALS__ASSUME_ROLE__EXTERNAL_ID", "canary"),
+        ("CREDENTIALS__ASSUME_ROLE__DURATION", "30m"),
+    ];
+    let config = config("regions: auto", &variables).unwrap();
+    let credentials = &config.accounts[0].credentials;
+    let CredentialsSource::Oidc(oidc) = &credentials.source else { panic!("{credentials:?}") };
+    assert_eq!(oidc.role_arn.as_deref(), Some("acs:ram::1:role/reader"));
+    assert_eq!(credentials.sts_endpoint.as_deref(), Some("https://sts.cn-hangzhou.aliyuncs.com"));
+    let role = credentials.assume_role.as_ref().unwrap();
+    assert_eq!((role.role_arn.as_str(), role.duration), ("acs:ram::2:role/other", Duration::from_secs(1800)));
+    assert_eq!(role.session_name, "alikafka-exporter");
+    assert_eq!(credentials.to_string(), "oidc+assume_role");
     assert!(!format!("{config:?}").contains("canary"));
 }
 
