@@ -152,7 +152,7 @@ fn collected(
     let home = RegionId::new(HOME_REGION).map_err(|e| setup(&e))?;
     let source = account.clone();
     let rates = rates(&account.rates)?;
-    let keys = keys::provider(&account.credentials).map_err(|e| setup(&e))?;
+    let keys = keys::provider(account, &counting.0).map_err(|e| setup(&e))?;
     let observer: Arc<dyn api::Observer> = Arc::new(counting.clone());
     let request_timeout = config.request_timeout;
     let (client_rates, budgets) = (rates.clone(), Arc::clone(budgets));
@@ -168,11 +168,7 @@ fn collected(
             request_timeout,
             connect_timeout: CONNECT_TIMEOUT.min(request_timeout),
             budget: budgets.of(source.name.as_ref(), region, &client_rates),
-            proxy: match &source.proxy {
-                config::Proxy::None => api::Proxy::None,
-                config::Proxy::Environment => api::Proxy::Environment,
-                config::Proxy::Url { url, .. } => api::Proxy::Url(url.expose_secret().to_owned().into()),
-            },
+            proxy: proxy(&source.proxy),
         };
         Client::new(settings, Arc::clone(&keys), Arc::clone(&observer), clock::unix_now, api::os_entropy)
             .map_err(|error| error.to_string())
@@ -211,6 +207,14 @@ fn collected(
         rate: Arc::new(move |action| rates.of(action).per_second()),
         connect: Arc::new(connect),
     })
+}
+
+fn proxy(proxy: &config::Proxy) -> api::Proxy {
+    match proxy {
+        config::Proxy::None => api::Proxy::None,
+        config::Proxy::Environment => api::Proxy::Environment,
+        config::Proxy::Url { url, .. } => api::Proxy::Url(url.expose_secret().to_owned().into()),
+    }
 }
 
 fn rates(rates: &config::RequestRates) -> Result<api::Rates, RunError> {

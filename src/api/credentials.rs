@@ -1,21 +1,43 @@
 //! Where the key that signs comes from.
 //!
-//! Owns: [`Credentials`], which cannot be printed, and the seam [`ProvideCredentials`], behind which keys
-//! may be fixed, read from the environment or files, or (with an expiry) fetched from a service. Refuses:
+//! Owns: [`Credentials`], which cannot be printed, the seam [`ProvideCredentials`], and the sources behind
+//! it: fixed keys, variables, files, profiles, and services that hand out keys for a while. Refuses:
 //! guessing: without a whole key nothing is signed and nothing is sent.
+//!
+//! A [`Source`] knows one way to come by a key, and asks anew each time. [`Renewing`] stands before it, so
+//! that callers are answered from memory.
 
 use std::{fmt, pin::Pin, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Duration;
 
 use super::sign::Key;
 use crate::model::UnixMillis;
 
+mod answer;
+mod chain;
+mod cli_profile;
+mod disk;
+mod ecs;
 mod environment;
 mod files;
+mod http;
+mod ini_profile;
+mod oidc;
+mod profile;
+mod provider;
+mod renewing;
+mod services;
+mod sts;
+mod uri;
 
-pub use environment::Environment;
-pub use files::{Files, Paths};
+pub use files::Paths;
+pub use oidc::OidcSettings;
+pub use profile::ProfileSettings;
+pub use provider::{Choice, provider};
+pub use services::{Setup, Variables};
+pub use sts::Role;
 
 /// A future that can be sent between threads, as trait objects need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -121,6 +143,39 @@ pub trait ProvideCredentials: Send + Sync {
     fn credentials(&self, force_refresh: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>>;
 }
 
+/// Told of what becomes of an account's credentials. Called on the path of a renewal, so it must not block.
+pub trait Watch: Send + Sync {
+    /// Other credentials are in use, which expire then; `None` for those that do not.
+    fn expires(&self, at: Option<UnixMillis>);
+
+    /// An attempt to read or renew them has failed.
+    fn failed(&self);
+}
+
+/// One way to come by credentials. It holds nothing: each fetch reads or asks anew.
+trait Source: Send + Sync {
+    /// Credentials as they are now.
+    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>>;
+}
+
+/// Credentials as a source gave them.
+#[derive(Debug)]
+struct Fetched {
+    credentials: Credentials,
+    /// How long they last from now on, by the clock of whoever gave them where that is told; `None` for
+    /// lasting ones and where it is not told.
+    remaining: Option<Duration>,
+    /// Which source it was, for logs.
+    source: String,
+}
+
+impl Fetched {
+    /// Credentials that last.
+    fn lasting(credentials: Credentials, source: &str) -> Self {
+        Self { credentials, remaining: None, source: source.to_owned() }
+    }
+}
+
 /// Credentials given in the configuration.
 #[derive(Debug, Clone)]
 pub struct Inline(Arc<Credentials>);
@@ -136,6 +191,12 @@ impl Inline {
 impl ProvideCredentials for Inline {
     fn credentials(&self, _: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
         Box::pin(std::future::ready(Ok(Arc::clone(&self.0))))
+    }
+}
+
+impl Source for Inline {
+    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+        Box::pin(std::future::ready(Ok(Fetched::lasting((*self.0).clone(), "inline"))))
     }
 }
 

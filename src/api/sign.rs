@@ -66,7 +66,7 @@ pub fn encode(text: &str) -> String {
 }
 
 /// `key=value` pairs, encoded, sorted by key in byte order, joined by `&`.
-fn canonical_query<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub(super) fn canonical_query<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut parameters: Vec<_> = parameters.into_iter().collect();
     parameters.sort_unstable();
     let mut query = String::new();
@@ -106,6 +106,17 @@ fn v1_signature(method: &str, canonical: &str, secret: &str) -> String {
 /// The form body of a call signed with v1: all parameters and the signature.
 #[must_use]
 pub fn v1_form(action: &str, parameters: &[(&str, String)], key: Key<'_>, moment: Moment<'_>) -> String {
+    v1_form_of(API_VERSION, action, parameters, key, moment)
+}
+
+/// The same for another API of the cloud, by its version.
+pub(super) fn v1_form_of(
+    version: &str,
+    action: &str,
+    parameters: &[(&str, String)],
+    key: Key<'_>,
+    moment: Moment<'_>,
+) -> String {
     let common = [
         ("AccessKeyId", key.id),
         ("Action", action),
@@ -114,7 +125,7 @@ pub fn v1_form(action: &str, parameters: &[(&str, String)], key: Key<'_>, moment
         ("SignatureNonce", moment.nonce),
         ("SignatureVersion", "1.0"),
         ("Timestamp", moment.timestamp),
-        ("Version", API_VERSION),
+        ("Version", version),
     ];
     let token = key.token.map(|token| ("SecurityToken", token));
     let business = parameters.iter().map(|(name, value)| (*name, value.as_str()));

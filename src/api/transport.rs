@@ -102,32 +102,7 @@ impl Transport {
             (Some(host), None) => host.to_owned(),
             (None, _) => return Err(BuildError::Endpoint("it has no host")),
         };
-        install_crypto_provider();
-        let is_https = base.scheme() == "https";
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("alikafka-exporter/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(limits.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .http1_only()
-            .https_only(is_https)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .dns_resolver(BoundedResolver::default());
-        match limits.proxy {
-            Proxy::None => builder = builder.no_proxy(),
-            Proxy::Environment => {}
-            Proxy::Url(url) => {
-                let proxy = reqwest::Proxy::all(url.expose_secret()).map_err(|_| BuildError::Proxy)?;
-                builder = builder.no_proxy().proxy(proxy);
-            }
-        }
-        if !is_https {
-            // Plain HTTP must also work where there are no CA certificates at all.
-            builder = builder.tls_certs_only([]);
-        }
-        let http = builder.build().map_err(|error| BuildError::Http(root_cause(&error.without_url())))?;
+        let http = http_client(base.scheme() == "https", IDLE_CONNECTIONS, limits)?;
         Ok(Self { http, base, host })
     }
 
@@ -199,20 +174,8 @@ impl Transport {
         request.build().map_err(|error| self.network_failure(error))
     }
 
-    /// The one point at which errors of the HTTP client become ours: their URL is taken off first.
     fn network_failure(&self, error: reqwest::Error) -> Failure {
-        let error = error.without_url();
-        let mut causes = std::iter::successors(error.source(), |&cause| next_cause(cause));
-        let kind = if error.is_timeout() {
-            Kind::Timeout
-        } else if error.is_dns() {
-            Kind::Dns
-        } else if causes.any(|cause| cause.is::<rustls::Error>()) {
-            Kind::Tls
-        } else {
-            Kind::Connect
-        };
-        Failure::new(kind, format!("{}: {}", self.host, root_cause(&error)))
+        network_failure(&self.host, error)
     }
 
     /// Names the target's host and nothing else of it.
@@ -224,7 +187,56 @@ impl Transport {
     }
 }
 
-fn checked_endpoint(endpoint: &str) -> Result<Url, BuildError> {
+/// An HTTP client that keeps this module's rules, for one scheme.
+pub(super) fn http_client(
+    is_https: bool,
+    idle_connections: usize,
+    limits: &Limits<'_>,
+) -> Result<reqwest::Client, BuildError> {
+    install_crypto_provider();
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("alikafka-exporter/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(limits.connect_timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .http1_only()
+        .https_only(is_https)
+        .pool_max_idle_per_host(idle_connections)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .dns_resolver(BoundedResolver::default());
+    match limits.proxy {
+        Proxy::None => builder = builder.no_proxy(),
+        Proxy::Environment => {}
+        Proxy::Url(url) => {
+            let proxy = reqwest::Proxy::all(url.expose_secret()).map_err(|_| BuildError::Proxy)?;
+            builder = builder.no_proxy().proxy(proxy);
+        }
+    }
+    if !is_https {
+        // Plain HTTP must also work where there are no CA certificates at all.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|error| BuildError::Http(root_cause(&error.without_url())))
+}
+
+/// The one point at which errors of the HTTP client become ours: their URL is taken off first.
+pub(super) fn network_failure(host: &str, error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    let mut causes = std::iter::successors(error.source(), |&cause| next_cause(cause));
+    let kind = if error.is_timeout() {
+        Kind::Timeout
+    } else if error.is_dns() {
+        Kind::Dns
+    } else if causes.any(|cause| cause.is::<rustls::Error>()) {
+        Kind::Tls
+    } else {
+        Kind::Connect
+    };
+    Failure::new(kind, format!("{}: {}", host, root_cause(&error)))
+}
+
+pub(super) fn checked_endpoint(endpoint: &str) -> Result<Url, BuildError> {
     let fail = |why| Err(BuildError::Endpoint(why));
     let Ok(url) = Url::parse(endpoint) else { return fail("it is not a URL") };
     if !url.username().is_empty() || url.password().is_some() {
@@ -233,15 +245,18 @@ fn checked_endpoint(endpoint: &str) -> Result<Url, BuildError> {
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return fail("it holds more than scheme, host and port");
     }
-    let host = url.host_str().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match url.scheme() {
         "https" => Ok(url),
-        "http" if is_loopback => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
         "http" => fail("plain http is for loopback only, use https"),
         _ => fail("it is neither https nor http"),
     }
+}
+
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The innermost cause in its own words; the layers above it only say that something below failed.
@@ -258,7 +273,7 @@ fn next_cause<'e>(cause: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdErr
 }
 
 /// The time of an HTTP `Date`.
-fn http_date_millis(text: &str) -> Option<i64> {
+pub(super) fn http_date_millis(text: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp().as_millisecond())
 }
 

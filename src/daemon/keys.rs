@@ -1,12 +1,16 @@
-//! Makes the source of an account's credentials from what the configuration says of it.
+//! Makes the source of an account's credentials from what the configuration says of it, and joins it to the
+//! metrics that tell of it.
 
 use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
 use crate::{
-    api::{ProvideCredentials, credentials},
-    config,
+    api::{self, ProvideCredentials, credentials},
+    clock,
+    config::{self, CredentialsSource},
+    exposition::Own,
+    model::{AccountName, UnixMillis},
 };
 
 /// The source that the configuration names.
@@ -14,26 +18,75 @@ use crate::{
 /// # Errors
 /// For a key that cannot be one.
 pub(super) fn provider(
-    source: &config::Credentials,
+    account: &config::Account,
+    own: &Arc<Own>,
 ) -> Result<Arc<dyn ProvideCredentials>, credentials::CredentialsError> {
-    Ok(match &source.source {
-        config::CredentialsSource::Chain | config::CredentialsSource::Environment => {
-            Arc::new(credentials::Environment::new(|name: &str| std::env::var(name).ok()))
-        }
-        config::CredentialsSource::Inline(key) => {
+    let configured = &account.credentials;
+    let watch = Watched { own: Arc::clone(own), account: account.name.clone() };
+    // What is 0 is there from the start, so that a first increase is seen as one.
+    own.credentials_failures(account.name.as_ref(), 0);
+    let setup = credentials::Setup {
+        account: account.name.clone(),
+        sts_endpoint: configured.sts_endpoint.clone(),
+        metadata_endpoint: configured.metadata_endpoint.clone(),
+        proxy: super::proxy(&account.proxy),
+        variables: Arc::new(|name: &str| std::env::var(name).ok()),
+        clock: clock::unix_now,
+        entropy: api::os_entropy,
+    };
+    let role = configured.assume_role.as_ref().map(|role| credentials::Role {
+        arn: role.role_arn.clone(),
+        session_name: role.session_name.clone(),
+        external_id: role.external_id.clone(),
+        policy: role.policy.clone(),
+        duration: role.duration,
+    });
+    credentials::provider(choice(&configured.source)?, role, setup, Arc::new(watch))
+}
+
+fn choice(source: &CredentialsSource) -> Result<credentials::Choice, credentials::CredentialsError> {
+    let profile = |profile: &config::Profile| credentials::ProfileSettings {
+        name: profile.name.clone(),
+        file: profile.file.clone(),
+    };
+    Ok(match source {
+        CredentialsSource::Chain => credentials::Choice::Chain,
+        CredentialsSource::Environment => credentials::Choice::Environment,
+        CredentialsSource::Oidc(oidc) => credentials::Choice::Oidc(credentials::OidcSettings {
+            role_arn: oidc.role_arn.clone(),
+            provider_arn: oidc.provider_arn.clone(),
+            token_file: oidc.token_file.clone(),
+            session_name: oidc.session_name.clone(),
+        }),
+        CredentialsSource::CliProfile(of) => credentials::Choice::CliProfile(profile(of)),
+        CredentialsSource::IniProfile(of) => credentials::Choice::IniProfile(profile(of)),
+        CredentialsSource::EcsRamRole { role_name } => credentials::Choice::EcsRamRole(role_name.clone()),
+        CredentialsSource::Uri { uri } => credentials::Choice::Uri(uri.clone()),
+        CredentialsSource::Inline(key) => {
             let token = key.security_token.as_ref().map(ExposeSecret::expose_secret);
-            let key =
-                credentials::Credentials::new(key.id.expose_secret(), key.secret.expose_secret(), token)?;
-            Arc::new(credentials::Inline::new(key))
+            let (id, secret) = (key.id.expose_secret(), key.secret.expose_secret());
+            credentials::Choice::Inline(credentials::Credentials::new(id, secret, token)?)
         }
-        config::CredentialsSource::Files(files) => Arc::new(credentials::Files::new(credentials::Paths {
+        CredentialsSource::Files(files) => credentials::Choice::Files(credentials::Paths {
             access_key_id: files.id.clone(),
             access_key_secret: files.secret.clone(),
             security_token: files.security_token.clone(),
-        })),
-        other => {
-            let what = format!("this source is not there yet: {other:?}");
-            return Err(credentials::CredentialsError::Unusable(what));
-        }
+        }),
     })
+}
+
+/// Tells the metrics of an account what becomes of its credentials.
+struct Watched {
+    own: Arc<Own>,
+    account: Option<AccountName>,
+}
+
+impl credentials::Watch for Watched {
+    fn expires(&self, at: Option<UnixMillis>) {
+        self.own.credentials_expiry(self.account.as_ref(), at);
+    }
+
+    fn failed(&self) {
+        self.own.credentials_failures(self.account.as_ref(), 1);
+    }
 }

@@ -1,30 +1,26 @@
 //! Credentials from environment variables, under the names that the vendor's own tools read.
 
-use std::{fmt, sync::Arc};
-
-use super::{BoxFuture, Credentials, CredentialsError, ProvideCredentials};
+use super::{
+    BoxFuture, Credentials, CredentialsError, Fetched, Source,
+    services::{Variables, variable},
+};
 
 const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
 const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
 const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
 
-/// Credentials from variables that are looked up at every call.
-pub struct Environment<L> {
-    lookup: L,
-}
+/// Credentials from variables that are looked up at every fetch.
+pub(super) struct Environment(pub(super) Variables);
 
-impl<L: Fn(&str) -> Option<String> + Send + Sync> Environment<L> {
-    /// Reads variables through `lookup`.
-    pub fn new(lookup: L) -> Self {
-        Self { lookup }
-    }
-
+impl Environment {
     fn read(&self) -> Result<Credentials, CredentialsError> {
-        let value = |name| (self.lookup)(name).filter(|value| !value.trim().is_empty());
+        let value = |name| variable(&self.0, name);
         match (value(ID), value(SECRET)) {
-            (Some(id), Some(secret)) => Credentials::new(&id, &secret, value(TOKEN).as_deref()),
-            (Some(_), None) => Err(CredentialsError::Missing(format!("{SECRET} too, beside {ID}"))),
-            (None, Some(_)) => Err(CredentialsError::Missing(format!("{ID} too, beside {SECRET}"))),
+            (Some(id), Some(secret)) => {
+                Credentials::new(&id, &secret, value(TOKEN).as_ref().map(|token| token.as_str()))
+            }
+            (Some(_), None) => Err(CredentialsError::Unusable(format!("{SECRET} is missing beside {ID}"))),
+            (None, Some(_)) => Err(CredentialsError::Unusable(format!("{ID} is missing beside {SECRET}"))),
             (None, None) => Err(CredentialsError::Missing(format!(
                 "the variables {ID} and {SECRET}, or the keys credentials.access_key_id_file and \
                  credentials.access_key_secret_file"
@@ -33,26 +29,23 @@ impl<L: Fn(&str) -> Option<String> + Send + Sync> Environment<L> {
     }
 }
 
-impl<L: Fn(&str) -> Option<String> + Send + Sync> ProvideCredentials for Environment<L> {
-    fn credentials(&self, _: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
-        Box::pin(std::future::ready(self.read().map(Arc::new)))
-    }
-}
-
-impl<L> fmt::Debug for Environment<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Environment").finish_non_exhaustive()
+impl Source for Environment {
+    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+        let read = self.read().map(|credentials| Fetched::lasting(credentials, "environment"));
+        Box::pin(std::future::ready(read))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn from(variables: &'static [(&str, &str)]) -> Result<Credentials, CredentialsError> {
-        Environment::new(move |name: &str| {
+        Environment(Arc::new(move |name: &str| {
             variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
-        })
+        }))
         .read()
     }
 
@@ -71,6 +64,6 @@ mod tests {
             assert!(nothing.contains(name), "{nothing}");
         }
         let half = from(&[(ID, "id")]).unwrap_err().to_string();
-        assert_eq!(half, format!("no credentials: set {SECRET} too, beside {ID}"));
+        assert_eq!(half, format!("unusable credentials: {SECRET} is missing beside {ID}"));
     }
 }

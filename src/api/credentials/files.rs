@@ -1,30 +1,18 @@
 //! Credentials from files, which may be replaced while the program runs (Kubernetes secrets).
 //!
-//! Owns: reading id and secret as one generation, and keeping the last good pair while files are bad.
-//! Refuses: watching: files are looked at by path, so that symbolic links may be swapped under it.
+//! Owns: reading id and secret as one generation. Refuses: mixed generations.
 
-use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
 
-use super::{BoxFuture, Credentials, CredentialsError, ProvideCredentials};
-
-/// Files are looked at no more often than this, unless a refresh is forced.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
-
-/// Larger files are not keys.
-const MAX_BYTES: u64 = 64 * 1024;
+use super::{BoxFuture, Credentials, CredentialsError, Fetched, Source, disk::Reader, services::Services};
 
 /// How often files are read before they are said to be changing.
 const READS: usize = 3;
+
+/// The name of this source.
+const NAME: &str = "files";
 
 /// Where the parts of the key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,80 +25,28 @@ pub struct Paths {
     pub security_token: Option<PathBuf>,
 }
 
-/// Credentials from files, read again when they have changed.
-#[derive(Debug)]
-pub struct Files {
-    paths: Paths,
-    state: Mutex<State>,
+/// Credentials from files.
+pub(super) struct Files {
+    pub(super) services: Arc<Services>,
+    pub(super) paths: Paths,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    looked_at: Option<Instant>,
-    good: Option<Arc<Credentials>>,
-    /// Why the last look failed; told once to the log while a good pair is still held.
-    failure: Option<CredentialsError>,
-}
-
-impl Files {
-    /// Reads nothing yet.
-    #[must_use]
-    pub fn new(paths: Paths) -> Self {
-        Self { paths, state: Mutex::default() }
-    }
-
-    async fn current(&self, force_refresh: bool) -> Result<Arc<Credentials>, CredentialsError> {
-        let mut state = self.state.lock().await;
-        if force_refresh || state.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+impl Source for Files {
+    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+        Box::pin(async {
             let paths = self.paths.clone();
-            // Files may lie on a network; a hanging one must not hold the runtime.
-            let read =
-                tokio::task::spawn_blocking(move || read_generation(&paths)).await.unwrap_or_else(|_| {
-                    Err(CredentialsError::Unusable("reading the credential files was interrupted".to_owned()))
-                });
-            state.looked_at = Some(Instant::now());
-            state.take(read);
-        }
-        match (&state.good, &state.failure) {
-            (Some(good), _) => Ok(Arc::clone(good)),
-            (None, Some(failure)) => Err(failure.clone()),
-            (None, None) => Err(CredentialsError::Unusable("the credential files were not read".to_owned())),
-        }
-    }
-}
-
-impl State {
-    fn take(&mut self, read: Result<Credentials, CredentialsError>) {
-        match read {
-            Ok(read) => {
-                self.failure = None;
-                if self.good.as_ref().is_none_or(|good| !good.is_same_as(&read)) {
-                    tracing::info!(access_key_id = %format_args!("...{}", read.id_tail()), "credentials read from files");
-                    self.good = Some(Arc::new(read));
-                }
-            }
-            Err(failure) => {
-                if self.good.is_some() && self.failure.as_ref() != Some(&failure) {
-                    tracing::warn!(error = %failure, "the credential files are bad, the last good key is kept");
-                }
-                self.failure = Some(failure);
-            }
-        }
-    }
-}
-
-impl ProvideCredentials for Files {
-    fn credentials(&self, force_refresh: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
-        Box::pin(self.current(force_refresh))
+            let read = self.services.disk.read(move |disk| read_generation(disk, &paths)).await?;
+            Ok(Fetched::lasting(read, NAME))
+        })
     }
 }
 
 /// The parts of one key: read, read again, and taken only if nothing changed in between. A swap of the
 /// directory between two reads shows in the second reading.
-fn read_generation(paths: &Paths) -> Result<Credentials, CredentialsError> {
-    let mut last = read_parts(paths)?;
+fn read_generation(disk: &Reader, paths: &Paths) -> Result<Credentials, CredentialsError> {
+    let mut last = read_parts(disk, paths)?;
     for _ in 0..READS {
-        let again = read_parts(paths)?;
+        let again = read_parts(disk, paths)?;
         if again.iter().map(expose).eq(last.iter().map(expose)) {
             let mut parts = again.iter().map(expose);
             let mut part = || parts.next().flatten().unwrap_or_default();
@@ -126,41 +62,53 @@ fn expose(part: &Option<SecretString>) -> Option<&str> {
     part.as_ref().map(|part| part.expose_secret())
 }
 
-fn read_parts(paths: &Paths) -> Result<[Option<SecretString>; 3], CredentialsError> {
+fn read_parts(disk: &Reader, paths: &Paths) -> Result<[Option<SecretString>; 3], CredentialsError> {
     Ok([
-        Some(read_part(&paths.access_key_id)?),
-        Some(read_part(&paths.access_key_secret)?),
-        paths.security_token.as_deref().map(read_part).transpose()?,
+        Some(disk.issued(&paths.access_key_id)?),
+        Some(disk.secret(&paths.access_key_secret)?),
+        paths.security_token.as_deref().map(|path| disk.secret(path)).transpose()?,
     ])
-}
-
-fn read_part(path: &Path) -> Result<SecretString, CredentialsError> {
-    let fail = |why: &dyn std::fmt::Display| {
-        CredentialsError::Unusable(format!("cannot take a key from {}: {why}", path.display()))
-    };
-    let file = std::fs::File::open(path).map_err(|error| fail(&error))?;
-    let mut text = String::new();
-    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
-    let text = SecretString::from(text);
-    let length = read.map_err(|error| fail(&error))? as u64;
-    if length > MAX_BYTES {
-        return Err(fail(&"it is larger than 64 KiB"));
-    }
-    if text.expose_secret().trim().is_empty() {
-        return Err(fail(&"it is empty"));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
         fs,
-        os::unix::fs::symlink,
+        os::unix::fs::{PermissionsExt as _, symlink},
+        path::Path,
         sync::atomic::{AtomicBool, Ordering},
     };
 
-    use super::*;
+    use tokio::time::Duration;
+
+    use super::{
+        super::{
+            Choice, ProvideCredentials, provider,
+            renewing::tests::{Told, log},
+            services::tests::setup,
+        },
+        *,
+    };
+
+    /// As the daemon has it, with how often reading failed.
+    fn held(paths: Paths) -> (Arc<dyn ProvideCredentials>, Arc<Told>) {
+        let told = Arc::<Told>::default();
+        let held = provider(Choice::Files(paths), None, setup(&[]), Arc::<Told>::clone(&told)).unwrap();
+        (held, told)
+    }
+
+    /// A read ends on its own thread, which paused time does not wait for.
+    async fn until(holds: impl AsyncFn() -> bool) {
+        for _ in 0..2_000 {
+            if holds().await {
+                return;
+            }
+            tokio::task::spawn_blocking(|| std::thread::park_timeout(Duration::from_millis(5)))
+                .await
+                .unwrap();
+        }
+        panic!("it never came true");
+    }
 
     /// A directory as the kubelet lays it out: files are links through `..data`, which is swapped at once.
     struct Mount(PathBuf);
@@ -215,7 +163,7 @@ mod tests {
                 let mut good = 0;
                 while !done.load(Ordering::Relaxed) {
                     // A read may fail while the files move; it must not succeed with a mixed pair.
-                    if let Ok(read) = read_generation(&paths) {
+                    if let Ok(read) = read_generation(&Reader::default(), &paths) {
                         let key = read.key();
                         assert_eq!(key.id.strip_prefix("id-"), key.secret.strip_prefix("secret-"));
                         good += 1;
@@ -230,36 +178,70 @@ mod tests {
             reader.join().unwrap()
         });
         assert!(good > 0);
-        assert_eq!(read_generation(&paths).unwrap().access_key_id, "id-1000");
+        assert_eq!(read_generation(&Reader::default(), &paths).unwrap().access_key_id, "id-1000");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_new_generation_is_taken_within_seconds_and_a_bad_one_keeps_the_last_good_pair() {
         let mount = Mount::new("rotate");
         mount.publish(0, "id-0", "secret-0");
-        let files = Files::new(mount.paths());
+        let (files, told) = held(mount.paths());
         let id = async |force| files.credentials(force).await.unwrap().access_key_id.clone();
         assert_eq!(id(false).await, "id-0");
 
         mount.publish(1, "id-1", "secret-1");
-        assert_eq!(id(false).await, "id-0", "looked at again too early");
         assert_eq!(id(true).await, "id-1", "a forced refresh reads at once");
 
         mount.publish(2, "id-2", "");
-        tokio::time::advance(LOOK_EVERY).await;
-        assert_eq!(id(false).await, "id-1", "half a generation was taken");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        until(async || {
+            assert_eq!(id(false).await, "id-1", "half a generation was taken");
+            told.failures() > 0
+        })
+        .await;
 
         mount.publish(3, "id-3", "secret-3");
-        tokio::time::advance(LOOK_EVERY).await;
-        assert_eq!(id(false).await, "id-3");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        until(async || id(false).await == "id-3").await;
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn files_that_were_never_good_are_named() {
         let mount = Mount::new("missing");
-        let files = Files::new(mount.paths());
-        let error = files.credentials(false).await.unwrap_err().to_string();
-        assert!(error.contains("rotate") || error.contains("missing"), "{error}");
-        assert!(error.contains("id: "), "{error}");
+        let error = held(mount.paths()).0.credentials(false).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("no credentials: set up ") && error.ends_with("/id, which is not there"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_told_once() {
+        let mount = Mount::new("mode");
+        mount.publish(0, "id-0", "secret-0");
+        let mode =
+            |mode| fs::set_permissions(mount.0.join("secret"), fs::Permissions::from_mode(mode)).unwrap();
+        let warnings = |mode_of_file| {
+            mode(mode_of_file);
+            let reader = Reader::default();
+            let (subscriber, log) = log();
+            tracing::subscriber::with_default(subscriber, || {
+                for _ in 0..3 {
+                    read_generation(&reader, &mount.paths()).unwrap();
+                }
+            });
+            log.lines()
+        };
+        for narrow in [0o600, 0o640, 0o440, 0o400] {
+            assert_eq!(warnings(narrow), Vec::<String>::new(), "{narrow:o}");
+        }
+        for wide in [0o644, 0o660, 0o604] {
+            let told = warnings(wide);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(
+                told[0].contains(&format!("mode=0{wide:o}")) && !told[0].contains("secret-0"),
+                "{told:?}"
+            );
+        }
     }
 }

@@ -1,0 +1,204 @@
+//! The file of the vendor's command line tool, `~/.aliyun/config.json`: text in, a profile out.
+//!
+//! Refuses: modes that need a browser, a helper program or a key pair, by their names.
+
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use tokio::time::Duration;
+
+use super::{
+    Credentials,
+    answer::Secret,
+    profile::Profile,
+    sts::{Place, Role},
+};
+
+#[derive(Deserialize)]
+struct File {
+    current: Option<String>,
+    #[serde(default)]
+    profiles: Vec<Entry>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    name: Option<String>,
+    mode: Option<String>,
+    access_key_id: Option<String>,
+    access_key_secret: Option<Secret>,
+    sts_token: Option<Secret>,
+    ram_role_name: Option<String>,
+    ram_role_arn: Option<String>,
+    ram_session_name: Option<String>,
+    external_id: Option<Secret>,
+    policy: Option<String>,
+    expired_seconds: Option<u64>,
+    source_profile: Option<String>,
+    oidc_provider_arn: Option<String>,
+    oidc_token_file: Option<String>,
+    sts_region: Option<String>,
+    enable_vpc: Option<bool>,
+}
+
+/// The profile of a name, else the current one.
+pub(super) fn parse(text: &str, name: Option<&str>) -> Result<Profile, String> {
+    // The reader's own words may quote a value.
+    let file: File = serde_json::from_str(text).map_err(|error| {
+        format!("it is not such a file, at line {} column {}", error.line(), error.column())
+    })?;
+    let name = name.or(file.current.as_deref()).unwrap_or("default");
+    profile(&file, name, &mut Vec::new())
+}
+
+fn profile<'f>(file: &'f File, name: &'f str, seen: &mut Vec<&'f str>) -> Result<Profile, String> {
+    if seen.contains(&name) {
+        return Err(format!("profile {name:?} is its own source_profile"));
+    }
+    seen.push(name);
+    let entry = file.profiles.iter().find(|p| p.name.as_deref() == Some(name));
+    let entry = entry.ok_or_else(|| format!("it has no profile {name:?}"))?;
+    let in_profile = |why: String| format!("profile {name:?}: {why}");
+    match entry.mode.as_deref().unwrap_or("AK") {
+        "AK" => entry.key(None),
+        "StsToken" => entry.token().and_then(|token| entry.key(Some(token))),
+        "RamRoleArn" => entry.key(written(entry.sts_token.as_ref())).and_then(|key| entry.role(key)),
+        "ChainableRamRoleArn" => {
+            let source = needed(&entry.source_profile, "source_profile").map_err(in_profile)?;
+            return profile(file, source, seen).and_then(|base| entry.role(base).map_err(in_profile));
+        }
+        "EcsRamRole" => {
+            Ok(Profile::Machine { role: entry.ram_role_name.clone().filter(|name| !name.is_empty()) })
+        }
+        "OIDC" => entry.oidc(),
+        mode => Err(format!("mode {mode:?} cannot be used here")),
+    }
+    .map_err(in_profile)
+}
+
+impl Entry {
+    fn key(&self, token: Option<&str>) -> Result<Profile, String> {
+        let id = needed(&self.access_key_id, "access_key_id")?;
+        let secret = written(self.access_key_secret.as_ref()).ok_or("access_key_secret is missing")?;
+        Credentials::new(id, secret, token).map(Profile::Key).map_err(|error| error.to_string())
+    }
+
+    fn token(&self) -> Result<&str, String> {
+        written(self.sts_token.as_ref()).ok_or_else(|| "sts_token is missing".to_owned())
+    }
+
+    fn assumed(&self) -> Result<Role, String> {
+        let arn = needed(&self.ram_role_arn, "ram_role_arn")?.to_owned();
+        let mut role = Role::new(arn, self.ram_session_name.clone().filter(|name| !name.is_empty()));
+        role.external_id = written(self.external_id.as_ref()).map(Into::into);
+        role.policy = self.policy.clone().filter(|policy| !policy.is_empty());
+        if let Some(seconds) = self.expired_seconds.filter(|seconds| *seconds > 0) {
+            role.duration = Duration::from_secs(seconds);
+        }
+        Ok(role)
+    }
+
+    fn place(&self) -> Place {
+        let region = self.sts_region.clone().filter(|region| !region.is_empty());
+        Place { region, in_vpc: self.enable_vpc.unwrap_or_default() }
+    }
+
+    fn role(&self, base: Profile) -> Result<Profile, String> {
+        Ok(Profile::Role { base: Box::new(base), role: self.assumed()?, place: self.place() })
+    }
+
+    fn oidc(&self) -> Result<Profile, String> {
+        Ok(Profile::Oidc {
+            provider_arn: needed(&self.oidc_provider_arn, "oidc_provider_arn")?.to_owned(),
+            token_file: needed(&self.oidc_token_file, "oidc_token_file")?.into(),
+            role: self.assumed()?,
+            place: self.place(),
+        })
+    }
+}
+
+fn needed<'v>(value: &'v Option<String>, name: &str) -> Result<&'v str, String> {
+    value.as_deref().filter(|value| !value.is_empty()).ok_or_else(|| format!("{name} is missing"))
+}
+
+fn written(secret: Option<&Secret>) -> Option<&str> {
+    secret.map(|secret| secret.0.expose_secret()).filter(|secret| !secret.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"{
+        "current": "ak", "meta_path": "", "profiles": [
+        {"name": "ak", "mode": "AK", "access_key_id": "id", "access_key_secret": "secret", "sts_token": "",
+         "region_id": "cn-hangzhou", "output_format": "json", "retry_count": 0, "ram_role_name": null},
+        {"name": "temporary", "mode": "StsToken", "access_key_id": "id", "access_key_secret": "secret",
+         "sts_token": "token"},
+        {"name": "role", "mode": "RamRoleArn", "access_key_id": "id", "access_key_secret": "secret",
+         "ram_role_arn": "acs:ram::1:role/a", "ram_session_name": "me", "expired_seconds": 900,
+         "external_id": "ext", "sts_region": "cn-beijing", "enable_vpc": true},
+        {"name": "machine", "mode": "EcsRamRole", "ram_role_name": "exporter"},
+        {"name": "any-machine", "mode": "EcsRamRole", "ram_role_name": ""},
+        {"name": "pod", "mode": "OIDC", "oidc_provider_arn": "acs:ram::1:oidc-provider/p",
+         "oidc_token_file": "/token", "ram_role_arn": "acs:ram::1:role/b", "ram_session_name": ""},
+        {"name": "chained", "mode": "ChainableRamRoleArn", "source_profile": "role",
+         "ram_role_arn": "acs:ram::2:role/c"},
+        {"name": "loop", "mode": "ChainableRamRoleArn", "source_profile": "pool", "ram_role_arn": "r"},
+        {"name": "pool", "mode": "ChainableRamRoleArn", "source_profile": "loop", "ram_role_arn": "r"},
+        {"name": "sso", "mode": "CloudSSO", "access_key_id": "Canary"},
+        {"name": "oauth", "mode": "OAuth"},
+        {"name": "program", "mode": "External", "process_command": "Canary"},
+        {"name": "half", "mode": "AK", "access_key_id": "Canary"},
+        {"name": "sourceless", "mode": "ChainableRamRoleArn", "ram_role_arn": "r"}
+    ]}"#;
+
+    fn error(name: &str) -> String {
+        parse(FILE, Some(name)).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn each_mode_is_read() {
+        let Ok(Profile::Key(current)) = parse(FILE, None) else { panic!("no key") };
+        assert_eq!((current.key().id, current.key().token), ("id", None));
+        let Ok(Profile::Key(key)) = parse(FILE, Some("temporary")) else { panic!("no key") };
+        assert_eq!((key.key().secret, key.key().token), ("secret", Some("token")));
+
+        let Ok(Profile::Role { base, role, place }) = parse(FILE, Some("role")) else { panic!("no role") };
+        assert!(matches!(*base, Profile::Key(_)));
+        assert_eq!((role.arn.as_str(), role.session_name.as_str()), ("acs:ram::1:role/a", "me"));
+        assert_eq!(role.duration, Duration::from_secs(900));
+        assert_eq!(role.external_id.unwrap().expose_secret(), "ext");
+        assert_eq!(place, Place { region: Some("cn-beijing".to_owned()), in_vpc: true });
+
+        assert!(
+            matches!(parse(FILE, Some("machine")), Ok(Profile::Machine { role: Some(name) }) if name == "exporter")
+        );
+        assert!(matches!(parse(FILE, Some("any-machine")), Ok(Profile::Machine { role: None })));
+
+        let Ok(Profile::Oidc { token_file, role, .. }) = parse(FILE, Some("pod")) else { panic!("no token") };
+        assert_eq!(token_file.to_str(), Some("/token"));
+        assert_eq!(
+            (role.session_name.as_str(), role.duration),
+            ("alikafka-exporter", Duration::from_secs(3600))
+        );
+
+        let Ok(Profile::Role { base, role, .. }) = parse(FILE, Some("chained")) else { panic!("no role") };
+        assert_eq!(role.arn, "acs:ram::2:role/c");
+        assert!(matches!(*base, Profile::Role { role, .. } if role.arn == "acs:ram::1:role/a"));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_not_shown() {
+        assert_eq!(error("sso"), r#"profile "sso": mode "CloudSSO" cannot be used here"#);
+        assert_eq!(error("oauth"), r#"profile "oauth": mode "OAuth" cannot be used here"#);
+        assert_eq!(error("program"), r#"profile "program": mode "External" cannot be used here"#);
+        assert_eq!(error("half"), r#"profile "half": access_key_secret is missing"#);
+        assert_eq!(error("loop"), r#"profile "loop" is its own source_profile"#);
+        assert_eq!(error("sourceless"), r#"profile "sourceless": source_profile is missing"#);
+        assert_eq!(error("nobody"), r#"it has no profile "nobody""#);
+        let broken =
+            parse(r#"{"profiles": [{"access_key_id": {"Canary": 1}}]}"#, None).map(|_| ()).unwrap_err();
+        assert_eq!(broken, "it is not such a file, at line 1 column 32");
+    }
+}
