@@ -14,7 +14,7 @@ use alikafka_exporter::{
     api::{
         Action, Attempt, Budget, Client, Cloud as _, Credentials, CredentialsError, Error, Kind, Observer,
         ProvideCredentials, Proxy, Rate, Rates, Settings, SignatureVersion,
-        credentials::{BoxFuture, Environment, Inline},
+        credentials::{BoxFuture, Choice, Inline},
         os_entropy,
     },
     clock::unix_now,
@@ -25,6 +25,7 @@ use tokio::{
     time::Instant,
 };
 
+mod credentials;
 mod server;
 
 use server::{Answer, Server};
@@ -570,7 +571,7 @@ async fn calls_that_are_refused_together_renew_the_credentials_once() {
 #[tokio::test]
 async fn without_credentials_nothing_is_sent_and_the_variables_are_named() {
     let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
-    let nothing = Arc::new(Environment::new(|_: &str| None));
+    let nothing = credentials::Sources::default().provider(Choice::Environment);
     let setup = setup_with(settings(&server.url(), SignatureVersion::Acs3), nothing);
     let error = instances(&setup).await.unwrap_err();
     assert_eq!(error.kind, Kind::Auth);

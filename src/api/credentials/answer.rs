@@ -71,13 +71,14 @@ pub(super) fn of_address(
     answer: &Answer,
     whose: &str,
     source: &str,
+    quote: &Quote,
 ) -> Result<Fetched, CredentialsError> {
     if answer.status != 200 {
-        return Err(refused(answer, whose, &Quote::default()));
+        return Err(refused(answer, whose, quote));
     }
     let verdict: Verdict = read(answer, whose)?;
     if let Some(code) = verdict.code.filter(|code| code != "Success") {
-        let code = Quote::default().text(&code);
+        let code = quote.text(&code);
         return Err(CredentialsError::Unusable(format!("{whose} has no key: {code}")));
     }
     fetched(services, answer, read(answer, whose)?, source)
@@ -145,7 +146,7 @@ mod tests {
     const KEY: &str = r#""AccessKeyId":"STS.CanaryId1234","AccessKeySecret":"Canary\/Secret","SecurityToken":"CanaryToken""#;
 
     fn address(answer: &Answer) -> Result<Fetched, CredentialsError> {
-        of_address(&Services::new(&setup(&[])).unwrap(), answer, "the service", "x")
+        of_address(&Services::new(&setup(&[])).unwrap(), answer, "the service", "x", &Quote::default())
     }
 
     #[test]

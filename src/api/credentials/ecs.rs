@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use reqwest::{Method, Url};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     BoxFuture, CredentialsError, Fetched, Source, answer,
     http::{Answer, Question},
     services::Services,
 };
+use crate::api::{quote::Quote, sign::Key};
 
 const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
 const WITHOUT_TOKEN_DISABLED: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
@@ -101,7 +102,9 @@ impl Machine<'_> {
             return Err(Refused::last("the name of the machine's role is not one"));
         }
         let answer = self.get(&role).await?;
-        answer::of_address(self.services, &answer, WHOSE, NAME)
+        let token = self.token.as_ref().map(ExposeSecret::expose_secret);
+        let quote = Quote::without(Key { id: "", secret: "", token }, "");
+        answer::of_address(self.services, &answer, WHOSE, NAME, &quote)
             .map_err(|error| Refused { is_final: false, error })
     }
 

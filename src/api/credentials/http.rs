@@ -3,7 +3,7 @@
 
 use reqwest::{
     Method, Url,
-    header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION},
+    header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue},
 };
 use tokio::{
     sync::OnceCell,
@@ -142,12 +142,9 @@ async fn send(client: &reqwest::Client, host: &str, question: Question<'_>) -> R
     let request = request.headers(headers).build().map_err(failure)?;
     let mut response = client.execute(request).await.map_err(failure)?;
     if response.status().is_redirection() {
-        let target = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
-        let target = target
-            .and_then(|to| response.url().join(to).ok())
-            .map_or("nowhere".to_owned(), |url| host_of(&url));
         let status = response.status().as_u16();
-        return Err(trouble(format!("{host}: HTTP {status} redirects to {target}, which is not followed")));
+        // The target is not named: it may be made of what was sent.
+        return Err(trouble(format!("{host}: HTTP {status} is a redirect, which is not followed")));
     }
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let date_millis = date.and_then(http_date_millis);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
+use url::{Position, Url};
 
 use super::{BoxFuture, CredentialsError, Fetched, Source, answer, http::Question, services::Services};
-use crate::api::transport::is_loopback;
+use crate::api::{quote::Quote, sign::Key, transport::is_loopback};
 
 pub(super) const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
@@ -28,8 +28,10 @@ impl Uri {
         let uri = uri.ok_or_else(|| CredentialsError::Missing(format!("the variable {VARIABLE}")))?;
         let url = checked(uri.expose_secret())
             .map_err(|why| CredentialsError::Unusable(format!("the address of credentials {why}")))?;
-        let answer = self.services.web.ask_near(Question::get(url)).await?;
-        answer::of_address(&self.services, &answer, "the address of credentials", NAME)
+        let path = url[Position::BeforePath..].to_owned();
+        let quote = Quote::without(Key { id: uri.expose_secret(), secret: &path, token: url.query() }, "");
+        let answer = self.services.web.ask_near(Question::get(url.clone())).await?;
+        answer::of_address(&self.services, &answer, "the address of credentials", NAME, &quote)
     }
 }
 

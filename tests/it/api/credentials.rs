@@ -1,0 +1,411 @@
+//! Where keys come from: what is asked of whom, in which order, and that no secret is put where it could be read.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use alikafka_exporter::{
+    api::{
+        Credentials, ProvideCredentials, Proxy,
+        credentials::{self, Choice, OidcSettings, ProfileSettings, Role, Watch},
+    },
+    model::UnixMillis,
+};
+
+use super::server::{Answer, Server};
+
+const ID: &str = "LTAI5tCanaryKeyId0001";
+const SECRET: &str = "CanarySecretCanarySecret0002";
+const TOKEN: &str = "CanaryToken/+=0003";
+const EXTERNAL: &str = "CanaryExternal0004";
+
+const ROLE: &str = "acs:ram::1234567890123456:role/reader";
+const PROVIDER: &str = "acs:ram::1234567890123456:oidc-provider/ack";
+
+/// 2024-01-02T03:04:05Z.
+fn clock() -> UnixMillis {
+    UnixMillis::new(1_704_164_645_000).unwrap()
+}
+
+/// What an account's sources see of the world: nothing, unless it is put there.
+#[derive(Default)]
+pub(super) struct Sources {
+    variables: BTreeMap<&'static str, String>,
+    sts: Option<String>,
+    metadata: Option<String>,
+    proxy: Proxy,
+    role: Option<Role>,
+    failures: Arc<Failures>,
+}
+
+#[derive(Default)]
+struct Failures(AtomicUsize);
+
+impl Watch for Failures {
+    fn expires(&self, _: Option<UnixMillis>) {}
+
+    fn failed(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Sources {
+    fn with(variables: &[(&'static str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Self { variables, ..Self::default() }
+    }
+
+    pub(super) fn provider(&self, choice: Choice) -> Arc<dyn ProvideCredentials> {
+        let variables = self.variables.clone();
+        let setup = credentials::Setup {
+            account: None,
+            sts_endpoint: self.sts.clone(),
+            metadata_endpoint: self.metadata.clone(),
+            proxy: self.proxy.clone(),
+            variables: Arc::new(move |name: &str| variables.get(name).cloned()),
+            clock,
+            entropy: || Some(7),
+        };
+        let watch = Arc::<Failures>::clone(&self.failures);
+        credentials::provider(choice, self.role.clone(), setup, watch).unwrap()
+    }
+
+    /// The id of the key that is given.
+    async fn id(&self, choice: Choice) -> Result<String, String> {
+        let credentials = self.provider(choice).credentials(false).await;
+        credentials.map(|c| c.access_key_id.clone()).map_err(|error| error.to_string())
+    }
+}
+
+fn key(id: &str) -> String {
+    format!(
+        r#""AccessKeyId":"STS.{id}","AccessKeySecret":"{SECRET}","SecurityToken":"CanaryGiven0005","Expiration":"2024-01-02T04:04:05Z""#
+    )
+}
+
+fn of_sts(id: &str) -> Answer {
+    Answer::json(&format!(r#"{{"RequestId":"R","AssumedRoleUser":{{}},"Credentials":{{{}}}}}"#, key(id)))
+}
+
+fn of_address(id: &str) -> Answer {
+    Answer::json(&format!(r#"{{"Code":"Success","LastUpdated":"2024-01-02T03:04:05Z",{}}}"#, key(id)))
+}
+
+fn assumed() -> Role {
+    Role {
+        arn: ROLE.to_owned(),
+        session_name: "exporter".to_owned(),
+        external_id: Some(EXTERNAL.into()),
+        policy: Some(r#"{"Version":"1"}"#.to_owned()),
+        duration: Duration::from_secs(900),
+    }
+}
+
+fn inline() -> Choice {
+    Choice::Inline(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap())
+}
+
+/// A directory of its own, removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("credentials-{name}-{}", std::process::id()));
+        _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_by_a_signed_post_that_has_all_in_its_body() {
+    let sts = Server::start(vec![of_sts("assumed")]).await;
+    let sources = Sources { sts: Some(sts.url()), role: Some(assumed()), ..Sources::default() };
+    let credentials = sources.provider(inline()).credentials(false).await.unwrap();
+    assert_eq!(credentials.access_key_id, "STS.assumed");
+    assert_eq!(credentials.expires_at, UnixMillis::new(clock().get() + 3_600_000));
+    let [request] = &sts.requests()[..] else { panic!("one request") };
+    assert_eq!(request.line, "POST / HTTP/1.1");
+    assert_eq!(request.header("authorization"), None);
+    let (body, signature) = request.body.rsplit_once("&Signature=").unwrap();
+    assert_eq!(
+        body,
+        "AccessKeyId=LTAI5tCanaryKeyId0001&Action=AssumeRole&DurationSeconds=900&ExternalId=CanaryExternal0004\
+         &Format=JSON&Policy=%7B%22Version%22%3A%221%22%7D\
+         &RoleArn=acs%3Aram%3A%3A1234567890123456%3Arole%2Freader&RoleSessionName=exporter\
+         &SecurityToken=CanaryToken%2F%2B%3D0003&SignatureMethod=HMAC-SHA1\
+         &SignatureNonce=00000000000000000000000000000007&SignatureVersion=1.0\
+         &Timestamp=2024-01-02T03%3A04%3A05Z&Version=2015-04-01"
+    );
+    assert!(signature.ends_with("%3D"), "{signature}");
+}
+
+#[tokio::test]
+async fn a_token_is_exchanged_unsigned_and_read_again_for_every_renewal() {
+    let folder = Folder::new("oidc");
+    let token = folder.file("token", "CanaryJwt.one\n");
+    let sts = Server::start(vec![of_sts("pod1"), of_sts("pod2")]).await;
+    let sources = Sources { sts: Some(sts.url()), ..Sources::default() };
+    let provider = sources.provider(Choice::Oidc(OidcSettings {
+        role_arn: Some(ROLE.to_owned()),
+        provider_arn: Some(PROVIDER.to_owned()),
+        token_file: Some(token.clone()),
+        session_name: None,
+    }));
+    assert_eq!(provider.credentials(false).await.unwrap().access_key_id, "STS.pod1");
+    fs::write(token, "CanaryJwt.two").unwrap();
+    assert_eq!(provider.credentials(true).await.unwrap().access_key_id, "STS.pod2");
+    let requests = sts.requests();
+    assert_eq!(
+        requests[0].body,
+        "Action=AssumeRoleWithOIDC&DurationSeconds=3600&Format=JSON\
+         &OIDCProviderArn=acs%3Aram%3A%3A1234567890123456%3Aoidc-provider%2Fack&OIDCToken=CanaryJwt.one\
+         &RoleArn=acs%3Aram%3A%3A1234567890123456%3Arole%2Freader&RoleSessionName=alikafka-exporter\
+         &SignatureNonce=00000000000000000000000000000007&Timestamp=2024-01-02T03%3A04%3A05Z&Version=2015-04-01"
+    );
+    assert!(requests[1].body.contains("OIDCToken=CanaryJwt.two"));
+    assert!(requests.iter().all(|r| r.line == "POST / HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn the_machine_is_asked_with_a_token_first() {
+    let metadata = Server::start(vec![
+        Answer::json("CanaryMachineToken"),
+        Answer::json("exporter\n"),
+        of_address("machine"),
+    ])
+    .await;
+    let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
+    assert_eq!(sources.id(Choice::EcsRamRole(None)).await.unwrap(), "STS.machine");
+    let requests = metadata.requests();
+    let lines: Vec<_> = requests.iter().map(|r| r.line.as_str()).collect();
+    assert_eq!(
+        lines,
+        [
+            "PUT /latest/api/token HTTP/1.1",
+            "GET /latest/meta-data/ram/security-credentials/ HTTP/1.1",
+            "GET /latest/meta-data/ram/security-credentials/exporter HTTP/1.1",
+        ]
+    );
+    assert_eq!(requests[0].header("x-aliyun-ecs-metadata-token-ttl-seconds"), Some("21600"));
+    for request in &requests[1..] {
+        assert_eq!(request.header("x-aliyun-ecs-metadata-token"), Some("CanaryMachineToken"));
+    }
+}
+
+#[tokio::test]
+async fn a_machine_without_tokens_is_asked_without_unless_that_is_ruled_out() {
+    let old = || vec![Answer::status(404, ""), of_address("machine")];
+    let metadata = Server::start(old()).await;
+    let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
+    assert_eq!(sources.id(Choice::EcsRamRole(Some("exporter".to_owned()))).await.unwrap(), "STS.machine");
+    assert_eq!(metadata.requests()[1].header("x-aliyun-ecs-metadata-token"), None);
+
+    let metadata = Server::start(old()).await;
+    let strict =
+        Sources::with(&[("ALIBABA_CLOUD_IMDSV1_DISABLED", "true"), ("ALIBABA_CLOUD_ECS_METADATA", "x")]);
+    let strict = Sources { metadata: Some(metadata.url()), ..strict };
+    assert!(strict.id(Choice::EcsRamRole(None)).await.unwrap_err().contains("HTTP 404"));
+    assert_eq!(metadata.requests().len(), 1);
+
+    // It gives tokens and does not take them.
+    let script = vec![Answer::json("token"), Answer::status(401, ""), of_address("machine")];
+    let metadata = Server::start(script).await;
+    let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
+    assert_eq!(sources.id(Choice::EcsRamRole(Some("exporter".to_owned()))).await.unwrap(), "STS.machine");
+    assert_eq!(metadata.requests()[2].header("x-aliyun-ecs-metadata-token"), None);
+}
+
+#[tokio::test]
+async fn a_role_whose_name_leads_elsewhere_is_not_asked_for() {
+    for name in ["../../user-data", "a/b", "..", "a?b", &"a".repeat(65)] {
+        let metadata = Server::start(vec![Answer::json("token"), Answer::json(name), of_address("x")]).await;
+        let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
+        let error = sources.id(Choice::EcsRamRole(None)).await.unwrap_err();
+        assert!(error.contains("the name of the machine's role is not one"), "{name}: {error}");
+        assert_eq!(metadata.requests().len(), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_no_service_says_is_followed_or_shown() {
+    let secrets = [ID, SECRET, TOKEN, EXTERNAL, "CanaryJwt", "CanaryPath", "CanaryGiven"];
+    let folder = Folder::new("hostile");
+    let token = folder.file("token", "CanaryJwt0006");
+    let other = Server::start(vec![of_sts("elsewhere")]).await;
+    let target = other.url();
+    for answer in [
+        Answer::EchoAsMessage(403, "NoPermission"),
+        Answer::EchoAsCode,
+        Answer::with_header(302, "Location", &target),
+        Answer::EchoAsLocation,
+        Answer::Reset,
+        Answer::Declare(1 << 30),
+        Answer::Endless,
+        Answer::json("CanaryGiven"),
+        Answer::json(r#"{"Credentials":{"AccessKeyId":"CanaryGiven"},"Code":"CanaryGiven"}"#),
+        Answer::json(&format!("\"{}\"", "x".repeat(64 * 1024))),
+    ] {
+        let server = Server::start(vec![answer.clone()]).await;
+        let url = server.url();
+        let base = Sources { sts: Some(url.clone()), metadata: Some(url.clone()), ..Sources::default() };
+        let oidc = OidcSettings {
+            role_arn: Some(ROLE.to_owned()),
+            provider_arn: Some(PROVIDER.to_owned()),
+            token_file: Some(token.clone()),
+            session_name: None,
+        };
+        let assume = Sources { role: Some(assumed()), sts: base.sts.clone(), ..Sources::default() };
+        for (sources, choice) in [
+            (&assume, inline()),
+            (&base, Choice::Oidc(oidc)),
+            (&base, Choice::EcsRamRole(None)),
+            (&base, Choice::Uri(Some(format!("{url}/CanaryPath?x=CanaryPath").into()))),
+        ] {
+            let error = sources.id(choice.clone()).await.expect_err(&format!("{answer:?} gives a key"));
+            let shown = secrets.iter().find(|secret| error.to_lowercase().contains(&secret.to_lowercase()));
+            assert_eq!(shown, None, "{answer:?}: {error}");
+            assert!(error.len() < 1_000 && !error.contains('\n'), "{error}");
+            assert_eq!(sources.failures.0.swap(0, Ordering::SeqCst), 1, "{error}");
+        }
+    }
+    assert_eq!(other.requests().len(), 0, "a redirect was followed");
+}
+
+#[tokio::test]
+async fn a_service_that_hangs_is_given_up() {
+    let metadata = Server::start(vec![Answer::Hang]).await;
+    let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
+    let error = sources.id(Choice::EcsRamRole(Some("x".to_owned()))).await.unwrap_err();
+    assert!(error.contains("no whole answer within 2s"), "{error}");
+    // A source of credentials that hangs does not end with the caller, and is not asked anew by the next.
+    let sts = Server::start(vec![Answer::Hang]).await;
+    let sources = Sources { sts: Some(sts.url()), role: Some(assumed()), ..Sources::default() };
+    let provider = sources.provider(inline());
+    for _ in 0..5 {
+        _ = tokio::time::timeout(Duration::from_millis(100), provider.credentials(false)).await;
+    }
+    assert_eq!(sts.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn only_the_address_on_this_host_and_the_machine_pass_by_the_proxy() {
+    let proxy = Server::start(vec![of_sts("proxied")]).await;
+    let near = Server::start(vec![of_address("near")]).await;
+    let sources = Sources {
+        sts: Some(near.url()),
+        metadata: Some(near.url()),
+        proxy: Proxy::Url(proxy.url().into()),
+        ..Sources::default()
+    };
+    assert_eq!(sources.id(Choice::Uri(Some(near.url().into()))).await.unwrap(), "STS.near");
+    assert_eq!(sources.id(Choice::EcsRamRole(Some("x".to_owned()))).await.unwrap(), "STS.near");
+    assert_eq!(proxy.requests().len(), 0);
+    let sources = Sources { role: Some(assumed()), ..sources };
+    assert_eq!(sources.id(inline()).await.unwrap(), "STS.proxied");
+}
+
+/// All sources are there, and one after another is taken away.
+#[tokio::test]
+async fn the_chain_has_the_vendor_s_order() {
+    let folder = Folder::new("chain");
+    let token = folder.file("token", "jwt");
+    let cli = r#"{"current":"p","profiles":[{"name":"p","mode":"AK","access_key_id":"cli","access_key_secret":"s"}]}"#;
+    let cli = folder.file(".aliyun/config.json", cli);
+    let ini = |id| format!("[default]\ntype = access_key\naccess_key_id = {id}\naccess_key_secret = s\n");
+    let first = folder.file(".alibabacloud/credentials", &ini("ini"));
+    let second = folder.file(".alibabacloud/credentials.ini", &ini("ini2"));
+    let sts = Server::start(vec![of_sts("oidc")]).await;
+    let metadata =
+        Server::start(vec![Answer::json("token"), Answer::json("role"), of_address("machine")]).await;
+    let uri = Server::start(vec![of_address("uri")]).await;
+    let (uri, token) = (format!("{}/keys", uri.url()), token.display().to_string());
+    let mut sources = Sources::with(&[
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "environment"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s"),
+        ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", PROVIDER),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", &token),
+        ("HOME", &folder.0.display().to_string()),
+        ("ALIBABA_CLOUD_CREDENTIALS_URI", &uri),
+    ]);
+    (sources.sts, sources.metadata) = (Some(sts.url()), Some(metadata.url()));
+    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "environment");
+    sources.variables.remove("ALIBABA_CLOUD_ACCESS_KEY_ID");
+    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "STS.oidc", "half a key is passed over");
+    sources.variables.remove("ALIBABA_CLOUD_ROLE_ARN");
+    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "cli");
+    sources.variables.insert("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true".to_owned());
+    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "ini");
+    assert_eq!(
+        sources.id(Choice::CliProfile(ProfileSettings::default())).await.unwrap(),
+        "cli",
+        "asked for by name"
+    );
+    fs::remove_file(first).unwrap();
+    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "ini2");
+    fs::remove_file(second).unwrap();
+    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "STS.machine");
+    sources.variables.insert("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true".to_owned());
+    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "STS.uri");
+    sources.variables.remove("ALIBABA_CLOUD_CREDENTIALS_URI");
+    let error = sources.id(Choice::Chain).await.unwrap_err();
+    assert_eq!(
+        error,
+        "unusable credentials: no source gives a key: environment: ALIBABA_CLOUD_ACCESS_KEY_ID is missing beside \
+         ALIBABA_CLOUD_ACCESS_KEY_SECRET"
+    );
+    sources.variables.remove("ALIBABA_CLOUD_ACCESS_KEY_SECRET");
+    let error = sources.id(Choice::Chain).await.unwrap_err();
+    assert!(
+        error.starts_with("no credentials: set the variables ALIBABA_CLOUD_ACCESS_KEY_ID and "),
+        "{error}"
+    );
+    fs::remove_file(cli).unwrap();
+}
+
+#[tokio::test]
+async fn a_role_of_a_profile_is_assumed_where_the_profile_says() {
+    let folder = Folder::new("profile");
+    let file = folder.file(
+        "config.json",
+        &format!(
+            r#"{{"profiles":[
+            {{"name":"base","mode":"EcsRamRole","ram_role_name":"machine"}},
+            {{"name":"top","mode":"ChainableRamRoleArn","source_profile":"base","ram_role_arn":"{ROLE}"}}]}}"#
+        ),
+    );
+    let metadata = Server::start(vec![Answer::json("token"), of_address("machine")]).await;
+    let sts = Server::start(vec![of_sts("top")]).await;
+    let sources = Sources {
+        variables: BTreeMap::from([("ALIBABA_CLOUD_PROFILE", "top".to_owned())]),
+        sts: Some(sts.url()),
+        metadata: Some(metadata.url()),
+        ..Sources::default()
+    };
+    let settings = ProfileSettings { name: None, file: Some(file) };
+    assert_eq!(sources.id(Choice::CliProfile(settings)).await.unwrap(), "STS.top");
+    assert!(sts.requests()[0].body.contains("AccessKeyId=STS.machine&"));
+    assert!(sts.requests()[0].body.contains("SecurityToken=CanaryGiven0005&"));
+}
