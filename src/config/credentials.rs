@@ -3,7 +3,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 mod read;
 
@@ -70,13 +70,30 @@ impl fmt::Display for Credentials {
         })?;
         if self.assume_role.is_some() { f.write_str("+assume_role") } else { Ok(()) }
     }
+}
 
+impl Credentials {
     /// Whether both name the same source. The key that a source holds may change: it is replaced from time to
     /// time, and only the cloud knows whose it is.
     #[must_use]
     pub fn is_same_source_as(&self, other: &Self) -> bool {
+        let role = |of: &Self| of.assume_role.as_ref().map(|role| role.role_arn.clone());
+        role(self) == role(other) && self.source.is_same_as(&other.source)
+    }
+}
+
+impl CredentialsSource {
+    fn is_same_as(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Environment, Self::Environment) | (Self::Inline(_), Self::Inline(_)) => true,
+            (Self::Chain, Self::Chain)
+            | (Self::Environment, Self::Environment)
+            | (Self::Inline(_), Self::Inline(_)) => true,
+            (Self::Oidc(a), Self::Oidc(b)) => a == b,
+            (Self::CliProfile(a), Self::CliProfile(b)) | (Self::IniProfile(a), Self::IniProfile(b)) => a == b,
+            (Self::EcsRamRole { role_name: a }, Self::EcsRamRole { role_name: b }) => a == b,
+            (Self::Uri { uri: a }, Self::Uri { uri: b }) => {
+                a.as_ref().map(ExposeSecret::expose_secret) == b.as_ref().map(ExposeSecret::expose_secret)
+            }
             (Self::Files(a), Self::Files(b)) => a == b,
             _ => false,
         }
