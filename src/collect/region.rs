@@ -217,6 +217,10 @@ impl<C: Cloud> Loop<C> {
         for event in &effects.events {
             self.log().event(event);
         }
+        // The end of the first pass is waited for.
+        if !self.is_planned && self.schedule.has_asked_all() {
+            self.publish_at = now.mono;
+        }
     }
 
     fn settle(&mut self, removed: Vec<Unit>, added: Vec<Unit>, now: Instant) {

@@ -29,10 +29,13 @@ pub struct Schedule {
     timing: Timing,
     units: HashMap<Unit, Entry>,
     lanes: BTreeMap<Action, Lane>,
+    /// Units of which no attempt has ended yet.
+    unasked: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
+    is_new: bool,
     pace: Pace,
     place: Place,
     /// When the last attempt began; for a unit that was never asked for, as if that were an interval ago.
@@ -62,7 +65,7 @@ impl Schedule {
     pub fn new(epoch: Instant, timing: Timing, rate: impl Fn(Action) -> f64) -> Self {
         let lane = |action| Lane::new(action, &timing, rate(action));
         let lanes = Action::ALL.into_iter().map(|action| (action, lane(action))).collect();
-        Self { epoch, timing, units: HashMap::new(), lanes }
+        Self { epoch, timing, units: HashMap::new(), lanes, unasked: 0 }
     }
 
     /// The budget of an action allows so many calls a second from now on.
@@ -77,7 +80,8 @@ impl Schedule {
         if !self.units.contains_key(&unit) {
             let asked = now.checked_sub(self.timing.interval(unit.action())).unwrap_or(now);
             self.lane(&unit).members(Pace::Active, 1);
-            self.enqueue(unit, Pace::Active, asked, now);
+            self.unasked += 1;
+            self.enqueue(unit, Entry { is_new: true, pace: Pace::Active, place: Place::Due(now), asked });
         }
     }
 
@@ -90,7 +94,8 @@ impl Schedule {
             let latest = now + self.timing.interval_at(unit.action(), entry.pace);
             let due = before.due(unit).map_or(now, |due| due.min(latest));
             self.lane(unit).members(entry.pace, 1);
-            self.enqueue(unit.clone(), entry.pace, entry.asked, due);
+            self.unasked += usize::from(entry.is_new);
+            self.enqueue(unit.clone(), Entry { place: Place::Due(due), ..*entry });
         }
     }
 
@@ -106,6 +111,7 @@ impl Schedule {
     /// Forgets a unit. An attempt that is under way ends without effect on the schedule.
     pub fn remove(&mut self, unit: &Unit) {
         if let Some(entry) = self.units.remove(unit) {
+            self.unasked -= usize::from(entry.is_new);
             let lane = self.lane(unit);
             lane.members(entry.pace, -1);
             if let Place::Due(due) = entry.place {
@@ -121,7 +127,7 @@ impl Schedule {
             && at < due
         {
             self.lane(unit).remove(&waiter(unit.clone(), entry, due));
-            self.enqueue(unit.clone(), entry.pace, entry.asked, at);
+            self.enqueue(unit.clone(), Entry { place: Place::Due(at), ..entry });
         }
     }
 
@@ -142,10 +148,11 @@ impl Schedule {
     /// than one interval of it after the attempt began, so that a slow failure does not cost two.
     pub fn done(&mut self, unit: &Unit, failed: bool, pace: Option<Pace>, now: Instant) {
         self.lane(unit).ended(unit);
-        let Some(Entry { pace: before, place: Place::UnderWay, asked }) = self.units.get(unit).copied()
-        else {
+        let Some(entry) = self.units.get(unit).copied().filter(|e| e.place == Place::UnderWay) else {
             return;
         };
+        let Entry { is_new, pace: before, asked, .. } = entry;
+        self.unasked -= usize::from(is_new);
         let pace = pace.unwrap_or(before);
         let lane = self.lane(unit);
         lane.members(before, -1);
@@ -158,12 +165,18 @@ impl Schedule {
         } else {
             self.next_slot(unit, asked, interval, now)
         };
-        self.enqueue(unit.clone(), pace, asked, due);
+        self.enqueue(unit.clone(), Entry { is_new: false, pace, place: Place::Due(due), asked });
     }
 
     /// When the next unit that may be asked for is due; `None` if nothing waits.
     pub fn next_due(&mut self, now: Instant, serving: usize) -> Option<Instant> {
         self.lanes.values_mut().filter_map(|lane| lane.next_due(now, serving)).min()
+    }
+
+    /// Whether an attempt at every unit has ended, good or bad.
+    #[must_use]
+    pub fn has_asked_all(&self) -> bool {
+        self.unasked == 0
     }
 
     /// What the units of an action need, in calls a second.
@@ -182,9 +195,10 @@ impl Schedule {
         earliest + Duration::from_nanos(nanos - into)
     }
 
-    fn enqueue(&mut self, unit: Unit, pace: Pace, asked: Instant, due: Instant) {
-        let entry = Entry { pace, place: Place::Due(due), asked };
-        self.lane(&unit).insert(waiter(unit.clone(), entry, due));
+    fn enqueue(&mut self, unit: Unit, entry: Entry) {
+        if let Place::Due(due) = entry.place {
+            self.lane(&unit).insert(waiter(unit.clone(), entry, due));
+        }
         self.units.insert(unit, entry);
     }
 

@@ -23,8 +23,10 @@ use crate::{
 
 mod clock;
 mod failures;
+mod first_pass;
 mod fleet;
 mod model;
+mod pace;
 mod polling;
 mod scarcity;
 mod schedule;
@@ -35,6 +37,8 @@ struct Script(Arc<Mutex<World>>);
 
 #[derive(Default)]
 struct World {
+    /// Calls a second that the budget allows, if not 20.
+    rate: Option<f64>,
     regions: Vec<RegionId>,
     /// How long the list of regions takes.
     regions_take: Duration,
@@ -47,6 +51,8 @@ struct World {
     /// Committed and end offset of the one partition of the topic `t` of each group.
     offset: i64,
     failing: BTreeMap<Unit, Kind>,
+    /// These fail once, after this long.
+    failing_once: BTreeMap<Unit, (Duration, Kind)>,
     panicking: BTreeSet<Unit>,
     slow: BTreeMap<InstanceId, Duration>,
     calls: Vec<(Instant, Unit)>,
@@ -63,11 +69,16 @@ impl Script {
     }
 
     async fn answer<T>(&self, unit: Unit, value: impl FnOnce(&World) -> T) -> Result<Observed<T>, Error> {
+        let once = self.edit(|w| w.failing_once.remove(&unit));
         let delay = self.edit(|w| {
             w.calls.push((Instant::now(), unit.clone()));
             unit.instance().and_then(|id| w.slow.get(id)).copied()
         });
+        let delay = once.map(|(delay, _)| delay).or(delay);
         tokio::time::sleep(delay.unwrap_or(Duration::from_millis(20))).await;
+        if let Some((_, kind)) = once {
+            return Err(error(unit.action(), kind));
+        }
         let world = self.0.lock().unwrap();
         let panicking = world.panicking.contains(&unit);
         if let Some(kind) = world.failing.get(&unit) {
@@ -90,7 +101,7 @@ fn whole<T>(items: Vec<T>) -> Listing<T> {
 
 impl Cloud for Script {
     fn rate(&self, _: Action) -> f64 {
-        20.0
+        self.edit(|w| w.rate.unwrap_or(20.0))
     }
 
     async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
@@ -228,27 +239,42 @@ struct Running {
     health: Health,
     counts: Arc<Counts>,
     shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<Result<Collector<Script>, super::account::Ended>>,
+    task: tokio::task::JoinHandle<Result<(), super::account::Ended>>,
 }
 
 impl Running {
     fn start(script: &Script, regions: Regions, filters: Filters) -> Self {
-        Self::by(crate::clock::unix_now, script, regions, filters)
+        Self::over(script, regions, filters, 20.0)
     }
 
     /// With a wall clock of the test's own.
     fn by(clock: WallClock, script: &Script, regions: Regions, filters: Filters) -> Self {
+        Self::with(clock, script, regions, filters, 20.0)
+    }
+
+    /// Over any cloud, with so many calls a second allowed.
+    fn over<C: Cloud + Clone>(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> Self {
+        Self::with(crate::clock::unix_now, cloud, regions, filters, rate)
+    }
+
+    fn with<C: Cloud + Clone>(
+        clock: WallClock,
+        cloud: &C,
+        regions: Regions,
+        filters: Filters,
+        rate: f64,
+    ) -> Self {
         let (store, health, counts) =
             (Arc::new(Store::default()), Health::default(), Arc::new(Counts::default()));
         let shutdown = CancellationToken::new();
-        let clouds = script.clone();
+        let clouds = cloud.clone();
         let account = Account {
             name: None,
             regions,
             filters,
             timing: timing(),
             with_topics: true,
-            rate: Arc::new(|_| 20.0),
+            rate: Arc::new(move |_| rate),
             connect: Arc::new(move |_| Ok(clouds.clone())),
         };
         let shared = Shared {
@@ -259,12 +285,13 @@ impl Running {
             sequence: Arc::new(Sequence::default()),
         };
         let collector = Collector::new(account, shared, &[]).unwrap();
-        let task = tokio::spawn(collector.run(shutdown.clone()));
+        let stop = shutdown.clone();
+        let task = tokio::spawn(async move { collector.run(stop).await.map(drop) });
         Self { store, health, counts, shutdown, task }
     }
 
     fn fixed(script: &Script) -> Self {
-        Self::start(script, Regions::Fixed(vec![RegionId::new("cn-hangzhou").unwrap()]), Filters::default())
+        Self::start(script, hangzhou(), Filters::default())
     }
 
     /// The loops that are not ready, as they are once all that is published is shown.
@@ -293,6 +320,10 @@ impl Running {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
     }
+}
+
+fn hangzhou() -> Regions {
+    Regions::Fixed(vec![RegionId::new("cn-hangzhou").unwrap()])
 }
 
 async fn seconds(n: u64) {

@@ -172,14 +172,18 @@ impl Lane {
         let open = |unit: &Unit| {
             unit.instance().and_then(|id| self.by_instance.get(id)).is_none_or(|under_way| *under_way < fair)
         };
+        let since = |turn: &Turn| now.duration_since(turn.asked).as_secs_f64();
         // At most a few instances can be full, as all share the limit, so few heads are passed over.
         let heads = Pace::ALL.into_iter().zip(&self.paces).filter_map(|(pace, queue)| {
             let turn = queue.heads.iter().find(|turn| open(&turn.unit))?;
-            let since = now.duration_since(turn.asked).as_secs_f64();
+            let since = since(turn);
             let bonus = if since > self.nearly_stale { self.bonus } else { 0.0 };
-            Some((queue.lateness(since) + bonus, (pace, turn)))
+            Some((queue.lateness(since) + bonus, since < queue.interval / 2.0, (pace, turn)))
         });
-        heads.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, turn)| turn)
+        let (_, is_early, next) = heads.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+        // What was asked a moment ago would only stand in the way of what is late and waits for its instance.
+        let late = |queue: &Queue| queue.heads.first().is_some_and(|turn| queue.lateness(since(turn)) >= 0.0);
+        (!is_early || !self.paces.iter().any(late)).then_some(next)
     }
 
     fn queue(&mut self, pace: Pace) -> &mut Queue {

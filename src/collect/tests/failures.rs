@@ -81,7 +81,7 @@ fn what_breaks_a_whole_region_is_one_failure() {
 }
 
 /// What is written while the code runs.
-fn logged() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<Vec<u8>>>) {
+pub(super) fn logged() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<Vec<u8>>>) {
     #[derive(Clone)]
     struct Memory(Arc<Mutex<Vec<u8>>>);
     impl std::io::Write for Memory {

@@ -53,6 +53,20 @@ impl Case {
         self.answer(&Unit::GroupProgress(id("i"), group(name)), Answer::GroupProgress(clean(progress)))
     }
 
+    pub(super) fn view(&mut self) -> RegionView {
+        self.fleet.view(self.now)
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.now.mono
+    }
+
+    /// The lag of a group of instance `i` that is shown.
+    pub(super) fn lag(&mut self, name: &str) -> Option<u64> {
+        let view = self.view();
+        view.instances[0].groups.iter().find(|g| g.id.as_str() == name)?.lag.as_ref()?.messages
+    }
+
     /// What is shown: instances, topics, groups with their lag.
     pub(super) fn shown(&mut self) -> String {
         let view = self.fleet.view(self.now);

@@ -31,6 +31,108 @@ async fn units_are_spread_over_the_interval_and_each_is_polled_once_in_it() {
     running.stop().await;
 }
 
+/// The seconds between two calls for each group and topic.
+fn gaps(calls: Vec<(Instant, Unit)>) -> BTreeMap<Unit, Vec<u64>> {
+    let mut by_unit = BTreeMap::<Unit, Vec<Instant>>::new();
+    for (at, unit) in calls.into_iter().filter(|(_, unit)| unit.object().is_some()) {
+        by_unit.entry(unit).or_default().push(at);
+    }
+    let seconds = |w: &[Instant]| w[1].duration_since(w[0]).as_secs_f64().round() as u64;
+    by_unit.into_iter().map(|(unit, at)| (unit, at.windows(2).map(seconds).collect())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_move_is_asked_less_often_but_twice_in_five_minutes_and_wakes_at_once() {
+    let script = one_instance(40);
+    script.edit(|w| w.offset = 0);
+    let running = Running::fixed(&script);
+    seconds(600).await;
+    let first = gaps(script.edit(|w| std::mem::take(&mut w.calls)));
+    assert_eq!(first.len(), 41);
+    assert!(first.values().flatten().all(|gap| *gap <= 150), "at no time less often than that: {first:?}");
+    seconds(1800).await;
+    let idle = gaps(script.edit(|w| std::mem::take(&mut w.calls)));
+    assert!(idle.values().all(|gaps| gaps.len() >= 18 && gaps.iter().all(|gap| *gap == 90)), "{idle:?}");
+    script.edit(|w| w.offset = 7);
+    seconds(91).await;
+    assert!((0..40).all(|n| running.lag("i", &format!("g{n}")) == Some(7)));
+    seconds(61).await;
+    script.edit(|w| w.calls.clear());
+    seconds(1800).await;
+    let awake = gaps(script.edit(|w| std::mem::take(&mut w.calls)));
+    for (unit, gaps) in &awake {
+        // The groups that read the topic tell its end offsets.
+        let interval = if is_progress(unit) { 60 } else { 90 };
+        assert!(gaps.iter().all(|gap| *gap == interval), "{unit:?} {gaps:?}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failed_poll_of_what_does_not_move_leaves_no_gap() {
+    // At once, after all that one call may take, and after as much with its retries.
+    for delay in [0, 15, 47] {
+        let script = one_instance(60);
+        script.edit(|w| w.offset = 0);
+        let running = Running::fixed(&script);
+        seconds(1000).await;
+        script.edit(|w| {
+            let units = (0..60).map(|n| Unit::GroupProgress(id("i"), group(&format!("g{n}"))));
+            let units = units.chain([Unit::TopicStatus(id("i"), topic("t").name)]);
+            let fails = (Duration::from_secs(delay), Kind::Timeout);
+            w.failing_once = units.map(|unit| (unit, fails)).collect();
+        });
+        for second in 0..400 {
+            seconds(1).await;
+            let view = running.instance("i").unwrap();
+            assert!(view.groups.iter().all(|g| g.lag.is_some()), "{second} s, failing after {delay} s");
+            assert!(view.topics.iter().all(|t| t.status.is_some()), "{second} s, failing after {delay} s");
+        }
+        assert!(script.edit(|w| w.failing_once.is_empty()), "each has failed");
+        running.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_was_created_anew_is_asked_as_soon_as_a_group_tells() {
+    let script = one_instance(1);
+    script.edit(|w| w.offset = 100);
+    let running = Running::fixed(&script);
+    seconds(700).await;
+    let asked = || script.calls(|u| matches!(u, Unit::TopicStatus(..)));
+    let before = asked();
+    while asked() == before {
+        seconds(1).await;
+    }
+    script.edit(|w| w.offset = 3);
+    seconds(62).await;
+    let end = |v: &InstanceView| v.topics[0].status.as_ref().unwrap().partitions[0].end.map(Offset::get);
+    assert_eq!(end(&running.instance("i").unwrap()), Some(3), "its own time is half a minute away");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_too_small_is_told_once_and_loses_no_unit() {
+    let (_guard, log) = failures::logged();
+    let script = one_instance(150);
+    script.edit(|w| w.rate = Some(1.0));
+    let running = Running::fixed(&script);
+    seconds(1200).await;
+    let told = |words: &str| {
+        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        log.lines().filter(|l| l.contains(words)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let [short] = &told("the budget is short")[..] else { panic!("{:?}", told("budget")) };
+    for part in ["action=\"GetConsumerProgress\"", "needs_per_second=\"2.50\"", "allowed_per_second=\"1.00\""]
+    {
+        assert!(short.contains(part), "{short}");
+    }
+    script.edit(|w| w.groups.insert(id("i"), (0..20).map(|n| group(&format!("g{n}"))).collect()));
+    seconds(700).await;
+    assert_eq!((told("the budget is short").len(), told("the budget is enough again").len()), (1, 1));
+    running.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_value_that_cannot_be_refreshed_is_kept_until_it_is_too_old_and_then_dropped() {
     let script = one_instance(2);
@@ -122,8 +224,7 @@ async fn what_filters_hide_costs_no_call() {
         topics: Filter { include: Vec::new(), exclude: vec![Regex::new("^t$").unwrap()] },
         ..Filters::default()
     };
-    let region = RegionId::new("cn-hangzhou").unwrap();
-    let running = Running::start(&script, Regions::Fixed(vec![region]), filters);
+    let running = Running::start(&script, hangzhou(), filters);
     seconds(200).await;
     assert_eq!(running.lag("i", "g1"), Some(7));
     let details = |unit: &Unit| matches!(unit, Unit::TopicStatus(..) | Unit::GroupProgress(..));

@@ -1,7 +1,7 @@
 //! Due times without a loop.
 
 use super::*;
-use crate::collect::schedule::Schedule;
+use crate::collect::{Pace, schedule::Schedule};
 
 fn schedule(rate: f64) -> (Schedule, Instant) {
     let now = Instant::now();
@@ -102,6 +102,21 @@ fn expediting_makes_due_sooner_and_never_later() {
     assert_eq!(schedule.next_due(now, 0), Some(now));
 }
 
+#[test]
+fn a_failure_leaves_the_pace_and_its_demand_as_they_were() {
+    let (mut schedule, now) = schedule(20.0);
+    schedule.add(unit("i", "g"), now);
+    let demand = |s: &Schedule| s.demand(Action::GetConsumerProgress);
+    assert!((demand(&schedule) - 1.0 / 60.0).abs() < 1e-9);
+    schedule.take(now, 1).unwrap();
+    schedule.done(&unit("i", "g"), false, Some(Pace::Idle), now);
+    assert!((demand(&schedule) - 1.0 / 90.0).abs() < 1e-9);
+    let later = now + Duration::from_secs(100);
+    schedule.take(later, 1).unwrap();
+    schedule.done(&unit("i", "g"), true, None, later);
+    assert!((demand(&schedule) - 1.0 / 90.0).abs() < 1e-9);
+}
+
 proptest::proptest! {
     /// Whatever the phase and however long an attempt takes, the next one is due after it ended and not
     /// later than a little more than one interval after.
@@ -116,5 +131,23 @@ proptest::proptest! {
         let next = schedule.next_due(end, 1).unwrap();
         proptest::prop_assert!(next > end);
         proptest::prop_assert!(next <= end + timing().poll + timing().poll / 20);
+    }
+
+    /// What failed after a while is asked again one poll interval after that attempt began, or soon, if it
+    /// took longer: an idle unit's value is still good then.
+    #[test]
+    fn a_slow_failure_does_not_cost_two_intervals(name in "[a-z]{1,8}", took in 0u64..80_000, at in 0u64..10_000_000) {
+        let (mut schedule, epoch) = schedule(20.0);
+        let unit = unit("i", &name);
+        schedule.add(unit.clone(), epoch);
+        schedule.take(epoch, 1).unwrap();
+        schedule.done(&unit, false, Some(Pace::Idle), epoch);
+        let start = epoch + Duration::from_millis(90_000 + at);
+        let end = start + Duration::from_millis(took);
+        schedule.take(start, 1).unwrap();
+        schedule.done(&unit, true, None, end);
+        let next = schedule.next_due(end, 1).unwrap();
+        proptest::prop_assert!(next > end);
+        proptest::prop_assert!(next <= (start + timing().poll).max(end + timing().poll / 20));
     }
 }

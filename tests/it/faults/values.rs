@@ -46,6 +46,8 @@ impl Bent {
         let page = daemon
             .until("the rest is fresh", |p| {
                 p.partition_lag(A, "billing", "1") == Some(13.0)
+                    // The status is asked for less often, as groups tell end offsets too.
+                    && p.end(A, "orders", "0") == first(14.0)
                     && p.end(A, "orders", "1") == Some(13.0)
                     && p.lag(A, "shipping") == Some(AFTER)
                     && p.lag(B, "billing") == Some(AFTER)
@@ -53,7 +55,6 @@ impl Bent {
             .await;
         assert_eq!(page.partition_lag(A, "billing", "0"), first(14.0), "{:?}", self.how);
         assert_eq!(committed(&page, "billing", "0"), first(0.0), "{:?}", self.how);
-        assert_eq!(page.end(A, "orders", "0"), first(14.0), "{:?}", self.how);
         assert_eq!(page.lag(A, "billing"), Some(if self.is_read { AFTER } else { 13.0 }), "{:?}", self.how);
         for kind in ["type", "range", "negative", "duplicate", "contradiction"] {
             assert_eq!(page.anomalies(kind) > 0.0, self.anomaly == Some(kind), "{:?}: {kind}", self.how);

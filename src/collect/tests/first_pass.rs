@@ -1,0 +1,115 @@
+//! How long the first pass over a large fleet takes at the quota of the cloud.
+
+use super::*;
+
+/// Calls a second that the cloud allows to each action.
+const QUOTA: f64 = 100.0;
+/// Names on a page of a list.
+const PAGE: usize = 100;
+const LATENCY: Duration = Duration::from_millis(50);
+
+/// A cloud behind a budget: it holds calls back as the client does, and hands lists out by the page.
+#[derive(Clone)]
+struct Paced {
+    instances: usize,
+    /// Topics, and as many groups, of each instance.
+    objects: usize,
+    next: Arc<Mutex<BTreeMap<Action, Instant>>>,
+}
+
+impl Paced {
+    fn new(instances: usize, objects: usize) -> Self {
+        Self { instances, objects, next: Arc::default() }
+    }
+
+    async fn call(&self, action: Action) {
+        let slot = {
+            let mut next = self.next.lock().unwrap();
+            let next = next.entry(action).or_insert_with(Instant::now);
+            let slot = (*next).max(Instant::now());
+            // The client's spacing is a twentieth wider than the rate.
+            *next = slot + Duration::from_secs_f64(1.05 / QUOTA);
+            slot
+        };
+        tokio::time::sleep_until(slot + LATENCY).await;
+    }
+
+    async fn list<T>(
+        &self,
+        action: Action,
+        of: usize,
+        item: impl Fn(&str) -> T,
+    ) -> Result<Observed<Listing<T>>, Error> {
+        for _ in 0..of.div_ceil(PAGE) {
+            self.call(action).await;
+        }
+        let items = (0..of).map(|n| item(&format!("t{n}"))).collect();
+        Ok(Observed { value: whole(items), anomalies: Vec::new() })
+    }
+}
+
+impl Cloud for Paced {
+    fn rate(&self, _: Action) -> f64 {
+        QUOTA
+    }
+
+    async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
+        Err(error(Action::GetAllInstanceIdList, Kind::Auth))
+    }
+
+    async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, Error> {
+        let running = |name: &str| instance(name, InstanceState::Running);
+        self.list(Action::GetInstanceList, self.instances, running).await
+    }
+
+    async fn topics(&self, _: &InstanceId, _: Instant) -> Result<Observed<Listing<Topic>>, Error> {
+        self.list(Action::GetTopicList, self.objects, topic).await
+    }
+
+    async fn groups(&self, _: &InstanceId, _: Instant) -> Result<Observed<Listing<GroupId>>, Error> {
+        self.list(Action::GetConsumerList, self.objects, group).await
+    }
+
+    async fn topic_status(
+        &self,
+        _: &InstanceId,
+        _: &TopicName,
+        _: Instant,
+    ) -> Result<Observed<TopicStatus>, Error> {
+        self.call(Action::GetTopicStatus).await;
+        Ok(Observed { value: status(7), anomalies: Vec::new() })
+    }
+
+    async fn group_progress(
+        &self,
+        _: &InstanceId,
+        _: &GroupId,
+        _: Instant,
+    ) -> Result<Observed<GroupProgress>, Error> {
+        self.call(Action::GetConsumerProgress).await;
+        Ok(Observed { value: progress(7), anomalies: Vec::new() })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_pass_takes_little_longer_than_its_calls_at_the_quota() {
+    for (instances, objects) in [(1, 1000), (2, 500), (10, 100), (50, 20)] {
+        let cloud = Paced::new(instances, objects);
+        let began = Instant::now();
+        let running = Running::over(&cloud, hangzhou(), Filters::default(), QUOTA);
+        while !running.region().is_some_and(|region| region.first_pass_ended) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let took = began.elapsed().as_secs_f64();
+        // One after another: the list of instances, that of one instance's groups, and all the groups.
+        let calls = 1 + objects.div_ceil(PAGE) + 1000;
+        let least = calls as f64 / QUOTA;
+        assert!(took <= 1.1 * least, "{instances} instances: {took} s, at least {least} s");
+        let view = running.region().unwrap();
+        let known = |i: &InstanceView| {
+            i.groups.iter().all(|g| g.lag.is_some()) && i.topics.iter().all(|t| t.status.is_some())
+        };
+        assert!(view.instances.iter().all(|i| known(i)) && view.objects.groups == 1000);
+        running.stop().await;
+    }
+}
