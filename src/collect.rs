@@ -26,6 +26,7 @@ use crate::{
 pub mod account;
 pub mod failures;
 pub mod fleet;
+mod gate;
 mod log;
 pub mod region;
 pub mod scarcity;

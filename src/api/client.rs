@@ -170,7 +170,7 @@ impl Client {
             }
             // A signature that is mended is sent at once; nothing else tells when the cloud will be.
             let pause = match failure.kind {
-                Kind::Clock | Kind::Auth => Some(Duration::ZERO),
+                Kind::Clock | Kind::Auth { .. } => Some(Duration::ZERO),
                 _ => {
                     let remaining = deadline.saturating_duration_since(Instant::now());
                     retry::pause(attempts, self.jitter(), failure.retry_after, remaining)
@@ -210,10 +210,11 @@ impl Client {
         let end = deadline.min(Instant::now() + self.request_timeout);
         match timeout_at(end, self.credentials.credentials(force)).await {
             Ok(Ok(credentials)) => Ok(credentials),
-            Ok(Err(error)) => Err(Failure::new(Kind::Auth, format!("not sent: {error}"))),
-            Err(_) => {
-                Err(Failure::new(Kind::Auth, "not sent: the source of the credentials does not answer"))
-            }
+            Ok(Err(error)) => Err(Failure::new(Kind::Auth { key: true }, format!("not sent: {error}"))),
+            Err(_) => Err(Failure::new(
+                Kind::Auth { key: true },
+                "not sent: the source of the credentials does not answer",
+            )),
         }
     }
 

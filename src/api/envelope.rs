@@ -247,21 +247,20 @@ fn classify(status: u16, code: Option<&str>) -> Kind {
     {
         return Kind::Gone { instance: false };
     }
-    let refusals = [
+    let of_the_key = [
         "INVALIDACCESSKEY",
         "SIGNATUREDOESNOTMATCH",
         "INCOMPLETESIGNATURE",
         "INVALIDSECURITYTOKEN",
         "SECURITYTOKENEXPIRED",
         "MISSINGSECURITYTOKEN",
-        "NOPERMISSION",
-        "FORBIDDEN",
-        "UNAUTHORIZED",
-        "ACCESSDENIED",
-        "AUTH_",
     ];
-    if refusals.iter().any(|refusal| begins(refusal)) {
-        return Kind::Auth;
+    if of_the_key.iter().any(|refusal| begins(refusal)) {
+        return Kind::Auth { key: true };
+    }
+    let of_the_policy = ["NOPERMISSION", "FORBIDDEN", "UNAUTHORIZED", "ACCESSDENIED", "AUTH_"];
+    if of_the_policy.iter().any(|refusal| begins(refusal)) {
+        return Kind::Auth { key: false };
     }
     let faults =
         ["INTERNALERROR", "SERVICEUNAVAILABLE", "ONS_SYSTEM_ERROR", "ONS_INVOKE_ERROR", "SYSTEMERROR"];
@@ -272,7 +271,7 @@ fn classify(status: u16, code: Option<&str>) -> Kind {
     let status = code.parse().ok().filter(|own| (400..600).contains(own)).unwrap_or(status);
     match status {
         429 => Kind::Throttled,
-        401 | 403 => Kind::Auth,
+        401 | 403 => Kind::Auth { key: false },
         408 => Kind::Timeout,
         500..600 => Kind::Server,
         _ => Kind::Business,

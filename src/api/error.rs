@@ -19,8 +19,11 @@ pub enum Kind {
     Tls,
     /// The cloud failed (HTTP 5xx, `InternalError`, `ONS_SYSTEM_ERROR` and their like).
     Server,
-    /// Credentials are missing, refused or not allowed this action.
-    Auth,
+    /// The call is not authorised. `key` tells whether nothing else of this account would be either.
+    Auth {
+        /// The key itself is refused, or there is none. If not, a RAM policy denies this action or object.
+        key: bool,
+    },
     /// The signed time or the nonce was refused.
     Clock,
     /// The object does not exist (any more). `instance` tells whether it is the whole instance.
@@ -49,7 +52,7 @@ impl Kind {
             Self::Dns => "dns",
             Self::Tls => "tls",
             Self::Server => "server",
-            Self::Auth => "auth",
+            Self::Auth { .. } => "auth",
             Self::Clock => "clock",
             Self::Gone { .. } => "gone",
             Self::Business => "business",
@@ -64,7 +67,7 @@ impl Kind {
     pub fn is_retryable(self) -> bool {
         match self {
             Self::Throttled | Self::Timeout | Self::Connect | Self::Server | Self::Clock => true,
-            Self::Dns | Self::Tls | Self::Auth | Self::Gone { .. } | Self::Business => false,
+            Self::Dns | Self::Tls | Self::Auth { .. } | Self::Gone { .. } | Self::Business => false,
             Self::Decode | Self::TooLarge | Self::Redirect => false,
         }
     }
@@ -86,7 +89,11 @@ impl Kind {
             Self::Server => {
                 "nothing to do unless it lasts: the cloud failed, quote the request id to its support"
             }
-            Self::Auth => "check the credentials and that RAM allows the action",
+            Self::Auth { key: true } => {
+                "check the access key's id, secret and token: while they are refused, only the list of instances is \
+                 asked for; files that hold them are read again, so a new key needs no restart"
+            }
+            Self::Auth { key: false } => "check that a RAM policy allows the action",
             Self::Clock => "synchronise this host's clock: the cloud allows it 15 minutes",
             Self::Gone { instance: true } => {
                 "nothing to do if the instance was released; if it is in service, check that a RAM policy allows \
@@ -123,8 +130,8 @@ impl Error {
     #[must_use]
     pub fn advice(&self) -> String {
         match self.kind {
-            Kind::Auth => format!(
-                "check the credentials and that a RAM policy allows {} for {}",
+            Kind::Auth { key: false } => format!(
+                "check that a RAM policy allows {} for {}",
                 self.action.permission(),
                 self.action.name()
             ),
@@ -153,14 +160,15 @@ impl std::error::Error for Error {}
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 14] = [
+    const KINDS: [Kind; 15] = [
         Kind::Throttled,
         Kind::Timeout,
         Kind::Connect,
         Kind::Dns,
         Kind::Tls,
         Kind::Server,
-        Kind::Auth,
+        Kind::Auth { key: true },
+        Kind::Auth { key: false },
         Kind::Clock,
         Kind::Gone { instance: true },
         Kind::Gone { instance: false },
@@ -206,7 +214,7 @@ mod tests {
     fn a_denied_action_names_the_permission_that_it_needs() {
         let error = Error {
             action: Action::GetConsumerProgress,
-            kind: Kind::Auth,
+            kind: Kind::Auth { key: false },
             code: Some("NoPermission".to_owned()),
             request_id: Some("R-1".to_owned()),
             detail: "denied".to_owned(),

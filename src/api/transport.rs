@@ -146,7 +146,9 @@ impl Transport {
 
     fn request(&self, signed: &Signed) -> Result<reqwest::Request, Failure> {
         // What the cloud's clients send is visible ASCII; anything else in a key was refused when it was read.
-        let bad = |_| Failure::new(Kind::Auth, "the credentials hold a character that no header may hold");
+        let bad = |_| {
+            Failure::new(Kind::Auth { key: true }, "the credentials hold a character that no header may hold")
+        };
         let header = |value: &str| HeaderValue::from_str(value).map_err(bad);
         let mut url = self.base.clone();
         let mut headers = HeaderMap::new();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    task::JoinSet,
+    task::{self, JoinSet},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -172,7 +172,7 @@ impl<C: Cloud> Collector<C> {
         }
         // All have heard it; those that had ended for another reason before are not kept.
         while let Some(ended) = running.tasks.join_next().await {
-            let (region, looped) = ended.map_err(|_| Ended::Dead("a region".to_owned()))?;
+            let (region, looped) = ended.map_err(|error| Ended::Dead(running.name(error.id())))?;
             if running.stops.contains_key(&region) {
                 self.loops.insert(region, looped);
             } else {
@@ -210,7 +210,7 @@ impl<C: Cloud> Collector<C> {
                 Some(ended) = running.tasks.join_next() => match ended {
                     Ok((region, _)) if !running.stops.contains_key(&region) => self.forget(&region),
                     Ok((region, _)) => return Err(Ended::Dead(region.to_string())),
-                    Err(_) => return Err(Ended::Dead("a region".to_owned())),
+                    Err(error) => return Err(Ended::Dead(running.name(error.id()))),
                 },
                 () = moment => return Ok(()),
             }
@@ -226,11 +226,7 @@ impl<C: Cloud> Collector<C> {
 
     async fn find(&self, mut search: Search<C>, running: &mut Running<C>) -> Result<Search<C>, Ended> {
         let timing = self.account.timing;
-        let key = |kind: Kind| Key {
-            result: kind.label(),
-            action: Some(Action::GetAllInstanceIdList),
-            instance: None,
-        };
+        let key = |kind: Kind| Key { kind, action: Some(Action::GetAllInstanceIdList), instance: None };
         let Search { cloud, home, name, failures, doubted, is_down } = &mut search;
         let account = self.account.name.clone();
         let log = Log { account: account.as_ref(), region: home };
@@ -315,7 +311,7 @@ impl<C: Cloud> Collector<C> {
             running.stops.keys().filter(|r| complete && !found.contains(r)).cloned().collect();
         for region in gone {
             tracing::info!(%region, "region holds instances no more");
-            if let Some(stop) = running.stops.remove(&region) {
+            if let Some((_, stop)) = running.stops.remove(&region) {
                 stop.cancel();
             }
         }
@@ -327,7 +323,7 @@ impl<C: Cloud> Collector<C> {
 struct Running<C> {
     tasks: JoinSet<(RegionId, Loop<C>)>,
     /// What stops each of them; one that is not here any more has been stopped.
-    stops: BTreeMap<RegionId, CancellationToken>,
+    stops: BTreeMap<RegionId, (task::Id, CancellationToken)>,
     /// What stops all of them.
     stop: CancellationToken,
 }
@@ -335,7 +331,14 @@ struct Running<C> {
 impl<C: Cloud> Running<C> {
     fn start(&mut self, (region, looped): (RegionId, Loop<C>)) {
         let stop = self.stop.child_token();
-        self.stops.insert(region.clone(), stop.clone());
-        self.tasks.spawn(async move { (region, looped.run(stop).await) });
+        let (heard, of) = (stop.clone(), region.clone());
+        let task = self.tasks.spawn(async move { (of, looped.run(heard).await) });
+        self.stops.insert(region, (task.id(), stop));
+    }
+
+    /// The region whose loop a task is, or was until it died.
+    fn name(&self, task: task::Id) -> String {
+        let died = self.stops.iter().find(|(_, (id, _))| *id == task);
+        died.map_or("a region".to_owned(), |(region, _)| region.to_string())
     }
 }

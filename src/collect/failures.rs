@@ -1,11 +1,16 @@
 //! Which log line a failure is worth: one when it begins, a summary now and then, one when it is over.
 //! Pure.
 //!
-//! A failure has a key: its kind and where it is. What breaks a whole region (no route, no permission) is
-//! one failure of the region, not one of each instance. A key is over when every unit that failed under
-//! it has succeeded or is asked for no more.
+//! A failure has a key: its kind and where it is. What breaks a whole region (no route, a refused key) is
+//! one failure of the region, not one of each instance. What fails here and there in the same way is told
+//! of the first few places, and then of the region. A key is over when every unit that failed under it has
+//! succeeded or is asked for no more. It is remembered for a while then: one that begins again soon flaps,
+//! and is told of in summaries only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
+};
 
 use tokio::time::{Duration, Instant};
 
@@ -15,14 +20,19 @@ use crate::{
     model::InstanceId,
 };
 
-/// Between two summaries of the same failure.
+/// The first summary of a failure is due after this. Also how long what was told is remembered.
 const SUMMARY_EVERY: Duration = Duration::from_secs(600);
+/// Each summary of a failure that goes on is due after twice the time of the one before, up to this: a
+/// failure of a day is a dozen lines.
+const SUMMARY_AT_MOST: Duration = Duration::from_secs(3 * 3600);
+/// So many places that fail in the same way are told of one by one.
+const PLACES_TOLD: usize = 3;
 
 /// What a failure is known by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// The kind's label.
-    pub result: &'static str,
+    /// The kind.
+    pub kind: Kind,
     /// The action, for kinds that differ between actions.
     pub action: Option<Action>,
     /// The instance, for kinds that differ between instances.
@@ -37,15 +47,27 @@ impl Key {
             Kind::Connect | Kind::Dns | Kind::Tls | Kind::Clock | Kind::Redirect | Kind::Throttled => {
                 (false, false)
             }
-            Kind::Auth => (true, false),
+            Kind::Auth { key: false } => (true, false),
+            // A key that is refused for one object only: the list of instances has no instance.
+            Kind::Auth { key: true } => (false, true),
             Kind::Timeout | Kind::Server | Kind::Gone { .. } => (true, true),
             Kind::Business | Kind::Decode | Kind::TooLarge => (true, true),
         };
         Self {
-            result: kind.label(),
+            kind,
             action: by_action.then(|| unit.action()),
             instance: unit.instance().filter(|_| by_instance).cloned(),
         }
+    }
+
+    /// The key that stands for this one and its like elsewhere in the region. An outage does not heed
+    /// actions.
+    fn everywhere(&self) -> Self {
+        let action = match self.kind {
+            Kind::Timeout | Kind::Server => None,
+            _ => self.action,
+        };
+        Self { kind: self.kind, action, instance: None }
     }
 }
 
@@ -54,84 +76,240 @@ impl Key {
 pub enum Line {
     /// The first failure under a key.
     Began(Key, Box<Error>),
-    /// It goes on: how many calls have failed, how many units fail now, since when.
-    GoesOn(Key, u64, usize, Duration),
-    /// It is over, as its last unit succeeded: how many calls had failed, for how long.
-    Over(Key, u64, Duration),
+    /// More places fail as those that were told of; from here on the region is told of.
+    Spread(Key, Box<Error>),
+    /// It goes on, or comes and goes.
+    GoesOn(Key, Tally),
+    /// It is over, as its last unit succeeded.
+    Over(Key, Tally),
     /// It is over without a success: its last unit fails in another way now, or is asked for no more.
-    Ceased(Key, u64, Duration),
+    Ceased(Key, Tally),
 }
 
-/// The failures of one loop's units that are not over.
+/// How much has failed under a key since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Calls that failed.
+    pub calls: u64,
+    /// Units that fail now.
+    pub units: usize,
+    /// How often it began.
+    pub outbreaks: u64,
+    /// Since it began for the first time.
+    pub lasted: Duration,
+}
+
+/// The failures of one loop's units that are not over, and those that were a while ago.
 #[derive(Debug)]
 pub struct FailureLog<U> {
-    open: BTreeMap<Key, Open<U>>,
+    entries: BTreeMap<Key, Entry<U>>,
     by_unit: BTreeMap<U, Key>,
 }
 
 #[derive(Debug)]
-struct Open<U> {
+struct Entry<U> {
+    /// When it began, for the first time since an end was told.
     since: Instant,
-    summarised: Instant,
+    /// When it began for the last time.
+    broke_out: Instant,
+    /// When a line was last written.
+    told: Instant,
+    /// From then to the next summary, while it goes on.
+    pause: Duration,
     calls: u64,
+    outbreaks: u64,
+    /// It began while it was remembered, so its end is no news before the next summary.
+    flaps: bool,
+    /// Those that fail now; none if it is over.
     units: BTreeSet<U>,
+    end: End,
+}
+
+/// How a key that is over came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Told,
+    Untold { by_success: bool },
 }
 
 impl<U> Default for FailureLog<U> {
     fn default() -> Self {
-        Self { open: BTreeMap::new(), by_unit: BTreeMap::new() }
+        Self { entries: BTreeMap::new(), by_unit: BTreeMap::new() }
     }
 }
 
 impl<U: Ord + Clone> FailureLog<U> {
     /// A unit's attempt failed.
     pub fn failed(&mut self, unit: &U, key: Key, error: Error, now: Instant) -> Vec<Line> {
+        let key = self.place(key);
         let mut lines = Vec::new();
         if self.by_unit.get(unit).is_some_and(|before| *before != key) {
             lines.extend(self.ceased(unit, now));
         }
         self.by_unit.insert(unit.clone(), key.clone());
-        let open = self.open.entry(key.clone()).or_insert_with(|| {
-            lines.push(Line::Began(key, Box::new(error)));
-            Open { since: now, summarised: now, calls: 0, units: BTreeSet::new() }
+        let spreads = key.instance.is_none() && self.places(&key) >= PLACES_TOLD;
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| {
+            let tell = if spreads { Line::Spread } else { Line::Began };
+            lines.push(tell(key, Box::new(error)));
+            Entry::new(now)
         });
-        open.calls += 1;
-        open.units.insert(unit.clone());
+        entry.failed(unit, now);
         lines
     }
 
     /// A unit's attempt succeeded.
     pub fn ended(&mut self, unit: &U, now: Instant) -> Option<Line> {
-        let (key, open) = self.close(unit)?;
-        Some(Line::Over(key, open.calls, now.duration_since(open.since)))
+        self.close(unit, true, now)
     }
 
     /// A unit fails under this key no more, though it did not succeed.
     pub fn ceased(&mut self, unit: &U, now: Instant) -> Option<Line> {
-        let (key, open) = self.close(unit)?;
-        Some(Line::Ceased(key, open.calls, now.duration_since(open.since)))
+        self.close(unit, false, now)
     }
 
-    /// Takes a unit out of its key; what is left of the key if that was the last one.
-    fn close(&mut self, unit: &U) -> Option<(Key, Open<U>)> {
+    /// The lines that are due. What is over, told and long ago is forgotten.
+    pub fn summaries(&mut self, now: Instant) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let due: Vec<Key> =
+            self.entries.iter().filter(|(_, e)| e.is_due(now)).map(|(k, _)| k.clone()).collect();
+        for key in due {
+            let everywhere = key.everywhere();
+            let told_with_the_region =
+                key != everywhere && self.entries.get(&everywhere).is_some_and(Entry::is_open);
+            let tally = self.tally(&key, now);
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            match entry.end {
+                _ if entry.is_open() => {
+                    entry.told = now;
+                    entry.pause = (entry.pause * 2).min(SUMMARY_AT_MOST);
+                    lines.extend((!told_with_the_region).then_some(Line::GoesOn(key, tally)));
+                }
+                End::Untold { by_success } => {
+                    let end = entry.tell_end(key, tally, by_success, now);
+                    lines.extend((!told_with_the_region).then_some(end));
+                }
+                End::Told => _ = self.entries.remove(&key),
+            }
+        }
+        lines
+    }
+
+    /// Whether no more keys than this are remembered.
+    #[cfg(test)]
+    pub(super) fn is_bounded_by(&self, keys: usize) -> bool {
+        self.entries.len() <= keys
+    }
+
+    /// Where a failure is told of: under its own key, or, once there are many like it, under the region's.
+    fn place(&self, key: Key) -> Key {
+        let everywhere = key.everywhere();
+        let has_own = key == everywhere || self.entries.contains_key(&key);
+        if has_own || !self.entries.contains_key(&everywhere) && self.places(&everywhere) < PLACES_TOLD {
+            key
+        } else {
+            everywhere
+        }
+    }
+
+    /// How many places have a key of their own beside the one that stands for all.
+    fn places(&self, everywhere: &Key) -> usize {
+        self.entries.keys().filter(|key| *key != everywhere && key.everywhere() == *everywhere).count()
+    }
+
+    /// Takes a unit out of its key; the line of the key's end if that was the last one.
+    fn close(&mut self, unit: &U, by_success: bool, now: Instant) -> Option<Line> {
         let key = self.by_unit.remove(unit)?;
-        let open = self.open.get_mut(&key)?;
-        open.units.remove(unit);
-        if !open.units.is_empty() {
+        let tally = self.tally(&key, now);
+        let entry = self.entries.get_mut(&key)?;
+        entry.units.remove(unit);
+        if entry.is_open() {
             return None;
         }
-        let open = self.open.remove(&key)?;
-        Some((key, open))
+        let is_news = !entry.flaps || now.duration_since(entry.broke_out) >= SUMMARY_EVERY;
+        if is_news {
+            return Some(entry.tell_end(key, tally, by_success, now));
+        }
+        entry.end = End::Untold { by_success };
+        None
     }
 
-    /// The summaries that are due.
-    pub fn summaries(&mut self, now: Instant) -> Vec<Line> {
-        let due =
-            self.open.iter_mut().filter(|(_, open)| now.duration_since(open.summarised) >= SUMMARY_EVERY);
-        due.map(|(key, open)| {
-            open.summarised = now;
-            Line::GoesOn(key.clone(), open.calls, open.units.len(), now.duration_since(open.since))
-        })
-        .collect()
+    /// What is told of a key; the one that stands for all counts all.
+    fn tally(&self, key: &Key, now: Instant) -> Tally {
+        let of = |other: &Key| other == key || key.instance.is_none() && other.everywhere() == *key;
+        let entries =
+            || self.entries.iter().filter(|(other, entry)| *other == key || of(other) && entry.is_open());
+        let since = self.entries.get(key).map_or(now, |entry| entry.since);
+        Tally {
+            calls: entries().map(|(_, e)| e.calls).sum(),
+            units: entries().map(|(_, e)| e.units.len()).sum(),
+            outbreaks: self.entries.get(key).map_or(0, |entry| entry.outbreaks),
+            lasted: now.duration_since(since),
+        }
+    }
+}
+
+impl<U: Ord + Clone> Entry<U> {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            broke_out: now,
+            told: now,
+            pause: SUMMARY_EVERY,
+            calls: 0,
+            outbreaks: 0,
+            flaps: false,
+            units: BTreeSet::new(),
+            end: End::Told,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.units.is_empty()
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let pause = if self.is_open() { self.pause } else { SUMMARY_EVERY };
+        now.duration_since(self.told) >= pause
+    }
+
+    fn failed(&mut self, unit: &U, now: Instant) {
+        if !self.is_open() {
+            self.flaps = self.outbreaks > 0;
+            if self.end == End::Told {
+                (self.since, self.calls, self.outbreaks) = (now, 0, 0);
+            }
+            self.outbreaks += 1;
+            self.broke_out = now;
+        }
+        self.calls += 1;
+        self.units.insert(unit.clone());
+    }
+
+    fn tell_end(&mut self, key: Key, tally: Tally, by_success: bool, now: Instant) -> Line {
+        (self.end, self.told, self.pause) = (End::Told, now, SUMMARY_EVERY);
+        let tell = if by_success { Line::Over } else { Line::Ceased };
+        tell(key, tally)
+    }
+}
+
+/// What was seen a short while ago, so that it is not told again as long as it goes on.
+#[derive(Debug)]
+pub struct Recent<K>(HashMap<K, Instant>);
+
+impl<K> Default for Recent<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Recent<K> {
+    /// Notes that something was seen. Returns whether that is news.
+    pub fn is_news(&mut self, what: K, now: Instant) -> bool {
+        self.0.insert(what, now).is_none_or(|before| now.duration_since(before) >= SUMMARY_EVERY)
+    }
+
+    /// Forgets what was last seen long ago, and what is said to be gone.
+    pub fn forget(&mut self, now: Instant, is_gone: impl Fn(&K) -> bool) {
+        self.0.retain(|what, seen| now.duration_since(*seen) < SUMMARY_EVERY && !is_gone(what));
     }
 }

@@ -193,6 +193,19 @@ impl Fleet {
         }
     }
 
+    /// Notes that nothing of the region is answered: as if every unit had been attempted and had failed.
+    pub fn fail_all(&mut self) {
+        self.list.failed();
+        for member in self.instances.values_mut().filter(|m| m.in_service).map(Member::touch) {
+            if self.with_topics {
+                member.topic_list.failed();
+            }
+            member.group_list.failed();
+            member.topics.values_mut().for_each(|topic| topic.status.record.failed());
+            member.groups.values_mut().for_each(|group| group.lag.record.failed());
+        }
+    }
+
     /// Whether the last attempt at a unit failed.
     pub fn is_failing(&mut self, unit: &Unit) -> bool {
         self.record(unit).is_some_and(|record| record.failing)

@@ -5,7 +5,7 @@ use tracing::field::display;
 
 use super::{
     Unit,
-    failures::{Key, Line},
+    failures::{Key, Line, Tally},
     fleet::Event,
     scarcity,
 };
@@ -34,50 +34,61 @@ impl Log<'_> {
                 instance_id = key.instance.as_ref().map(display),
                 object = object.filter(|_| key.instance.is_some()),
                 action = error.action.name(),
-                result = key.result,
+                result = key.kind.label(),
                 code = error.code,
                 request_id = error.request_id,
                 advice = error.advice(),
                 "{}",
                 error.detail
             ),
-            Line::GoesOn(key, calls, units, since) => tracing::warn!(
+            Line::Spread(key, error) => tracing::warn!(
+                account,
+                region,
+                action = error.action.name(),
+                result = key.kind.label(),
+                code = error.code,
+                request_id = error.request_id,
+                "also on other instances or actions, of which no more is told one by one"
+            ),
+            Line::GoesOn(key, tally) => tracing::warn!(
                 account,
                 region,
                 instance_id = key.instance.as_ref().map(display),
                 action = key.action.map(Action::name),
-                result = key.result,
-                failed_calls = calls,
-                failing_objects = units,
-                for_seconds = since.as_secs(),
+                result = key.kind.label(),
+                failed_calls = tally.calls,
+                failing_objects = tally.units,
+                outbreaks = tally.outbreaks,
+                for_seconds = tally.lasted.as_secs(),
                 "still failing"
             ),
-            Line::Over(key, calls, lasted) => self.over(&key, calls, lasted, "recovered"),
-            Line::Ceased(key, calls, lasted) => self.over(&key, calls, lasted, "over without a success"),
+            Line::Over(key, tally) => self.over(&key, tally, "recovered"),
+            Line::Ceased(key, tally) => self.over(&key, tally, "over without a success"),
         }
     }
 
-    fn over(self, key: &Key, calls: u64, lasted: Duration, how: &str) {
+    fn over(self, key: &Key, tally: Tally, how: &str) {
         tracing::info!(
             account = self.account.map(display),
             region = self.region.as_str(),
             instance_id = key.instance.as_ref().map(display),
             action = key.action.map(Action::name),
-            result = key.result,
-            failed_calls = calls,
-            after_seconds = lasted.as_secs(),
+            result = key.kind.label(),
+            failed_calls = tally.calls,
+            outbreaks = tally.outbreaks,
+            after_seconds = tally.lasted.as_secs(),
             "{how}"
         );
     }
 
-    /// A line at warn for the first of a kind on an instance; the counter has the rest. What every busy
-    /// fleet shows now and then is no news.
-    pub(super) fn anomaly(self, unit: &Unit, anomaly: &Anomaly, first: bool) {
+    /// A line at warn for one of a kind that an instance has not shown for a while; the counter has the rest.
+    /// What every busy fleet shows now and then is no news.
+    pub(super) fn anomaly(self, unit: &Unit, anomaly: &Anomaly, is_news: bool) {
         let usual = matches!(anomaly.kind, AnomalyKind::Clamped | AnomalyKind::TotalMismatch);
         let (account, region) = (self.account.map(display), self.region.as_str());
         let (action, kind, detail) = (unit.action().name(), anomaly.kind.label(), &anomaly.detail);
         let (instance_id, object) = (unit.instance().map(display), unit.object());
-        if first && !usual {
+        if is_news && !usual {
             tracing::warn!(account, region, instance_id, object, action, kind, "odd answer: {detail}");
         } else {
             tracing::debug!(account, region, instance_id, object, action, kind, "odd answer: {detail}");
@@ -151,14 +162,15 @@ impl Log<'_> {
         }
     }
 
+    /// The panic itself has been told with its place; this is what it was about.
     pub(super) fn panicked(self, unit: &Unit) {
-        tracing::error!(
+        tracing::warn!(
             account = self.account.map(display),
             region = self.region.as_str(),
             instance_id = unit.instance().map(display),
             object = unit.object(),
             action = unit.action().name(),
-            "a task panicked; what was known of its object is kept, please report this"
+            "a panic ended the call for this object; what was known of it is kept, please report this"
         );
     }
 }

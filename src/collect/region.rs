@@ -1,12 +1,10 @@
 //! The loop of one region of one account: takes what is due, asks, applies what comes back, publishes.
 //!
 //! Owns: the tasks under way and the pace of publishing. Every wait hears the shutdown. A task that
-//! panics costs one attempt at one unit.
+//! panics costs one attempt at one unit. While the key is refused, one call an interval asks whether it
+//! still is.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::{
     task::{Id, JoinSet},
@@ -16,15 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Account, Rate, Shared, Unit, ask,
-    failures::{FailureLog, Key},
-    fleet::{Fleet, Now, Outcome},
+    failures::{FailureLog, Key, Recent},
+    fleet::{Event, Fleet, Now, Outcome},
+    gate::{Gate, Heard},
     log::Log,
     scarcity::Scarcity,
     schedule::{Job, Schedule},
 };
 use crate::{
-    api::{Action, Cloud, Kind},
-    model::{AccountName, AnomalyKind, InstanceId, RegionId},
+    api::{Action, Cloud, Error, Kind},
+    model::{AccountName, InstanceId, RegionId},
     snapshot::{RegionView, region_name},
 };
 
@@ -49,7 +48,9 @@ pub(super) struct Loop<C> {
     failures: FailureLog<Unit>,
     tasks: JoinSet<Outcome>,
     under_way: HashMap<Id, Job>,
-    odd: HashSet<(AnomalyKind, Option<InstanceId>)>,
+    gate: Gate,
+    /// Oddities of answers, and panics, by instance.
+    odd: Recent<(&'static str, Option<InstanceId>)>,
     discovered: Option<Instant>,
     /// What a pass takes has been told to the log.
     is_planned: bool,
@@ -87,7 +88,8 @@ impl<C: Cloud> Loop<C> {
             failures: FailureLog::default(),
             tasks: JoinSet::new(),
             under_way: HashMap::new(),
-            odd: HashSet::new(),
+            gate: Gate::default(),
+            odd: Recent::default(),
             discovered: None,
             is_planned: false,
             publish_at: now,
@@ -138,7 +140,7 @@ impl<C: Cloud> Loop<C> {
             if self.dirty {
                 wake = wake.min(self.publish_at);
             }
-            if let Some(due) = self.schedule.next_due(now, self.fleet.serving()) {
+            if let Some(due) = self.next_due(now) {
                 wake = wake.min(due);
             }
             tokio::select! {
@@ -166,11 +168,32 @@ impl<C: Cloud> Loop<C> {
 
     fn start_due(&mut self) {
         let now = Instant::now();
-        while let Some(job) = self.schedule.take(now, self.fleet.serving()) {
+        while let Some(job) = self.take(now) {
             let (cloud, unit, deadline) = (Arc::clone(&self.cloud), job.unit.clone(), job.deadline);
             let handle = self.tasks.spawn(async move { ask(cloud.as_ref(), &unit, deadline).await });
             self.under_way.insert(handle.id(), job);
         }
+    }
+
+    fn take(&mut self, now: Instant) -> Option<Job> {
+        if self.gate.is_open() {
+            self.schedule.take(now, self.fleet.serving())
+        } else {
+            self.probe_due().filter(|due| *due <= now)?;
+            self.schedule.take_only(&Unit::Instances, now)
+        }
+    }
+
+    fn next_due(&mut self, now: Instant) -> Option<Instant> {
+        if self.gate.is_open() { self.schedule.next_due(now, self.fleet.serving()) } else { self.probe_due() }
+    }
+
+    /// When the list of instances is asked while nothing else is: at once if the key is only suspected, and
+    /// not more often than polls if it is known to be refused.
+    fn probe_due(&self) -> Option<Instant> {
+        let due = self.schedule.due(&Unit::Instances)?;
+        let asked = self.discovered.filter(|_| self.gate.is_closed());
+        Some(asked.map_or(due, |asked| due.max(asked + self.poll)))
     }
 
     /// Applies what came of a task; `None` if it panicked.
@@ -178,8 +201,11 @@ impl<C: Cloud> Loop<C> {
         let Some(Job { unit, due, .. }) = self.under_way.remove(&id) else { return };
         let now = self.now();
         self.dirty = true;
+        let heard = self.gate.hear(&unit, outcome.as_ref());
         let Some(outcome) = outcome else {
-            self.log().panicked(&unit);
+            if self.odd.is_news(("panic", unit.instance().cloned()), now.mono) {
+                self.log().panicked(&unit);
+            }
             self.fleet.fail(&unit);
             self.schedule.done(&unit, true, None, now.mono);
             return;
@@ -190,16 +216,15 @@ impl<C: Cloud> Loop<C> {
             self.discovered = Some(now.mono);
         }
         let failed = outcome.is_err();
-        let lines = match &outcome {
-            Ok(_) => self.failures.ended(&unit, now.mono).into_iter().collect(),
-            Err(error) if self.is_news(&unit, error.kind) => {
-                self.failures.ceased(&unit, now.mono).into_iter().collect()
-            }
-            Err(error) => self.failures.failed(&unit, Key::of(&unit, error.kind), error.clone(), now.mono),
-        };
-        lines.into_iter().for_each(|line| self.log().failure(line, unit.object()));
+        self.tell(&unit, &outcome, &heard, now.mono);
         let effects = self.fleet.apply(&unit, outcome, now);
         self.schedule.done(&unit, failed || effects.again, effects.pace, now.mono);
+        if heard == Heard::Suspicion {
+            self.schedule.expedite(&Unit::Instances, now.mono);
+        }
+        if self.gate.is_closed() {
+            self.fleet.fail_all();
+        }
         self.settle(effects.removed, effects.added, now.mono);
         for (unit, at) in effects.expedited {
             self.schedule.expedite(&unit, at);
@@ -211,15 +236,42 @@ impl<C: Cloud> Loop<C> {
         }
         for anomaly in effects.anomalies {
             self.shared.reporter.anomaly(anomaly.kind);
-            let first = self.odd.insert((anomaly.kind, unit.instance().cloned()));
-            self.log().anomaly(&unit, &anomaly, first);
+            let is_news = self.odd.is_news((anomaly.kind.label(), unit.instance().cloned()), now.mono);
+            self.log().anomaly(&unit, &anomaly, is_news);
         }
         for event in &effects.events {
             self.log().event(event);
+            if let Event::InstanceGone(gone) = event {
+                self.odd.forget(now.mono, |(_, instance)| instance.as_ref() == Some(gone));
+            }
         }
         // The end of the first pass is waited for.
         if !self.is_planned && self.schedule.has_asked_all() {
             self.publish_at = now.mono;
+        }
+    }
+
+    /// Writes the lines that an outcome is worth.
+    fn tell(&mut self, unit: &Unit, outcome: &Outcome, heard: &Heard, now: Instant) {
+        match (heard, outcome) {
+            // The list speaks for all that are refused.
+            (Heard::Suspicion | Heard::Known, _) => return,
+            (Heard::Unfounded(of), _) => self.tell_failure(&of.0, &of.1, now),
+            (Heard::Nothing, _) => {}
+        }
+        let line = match outcome {
+            Ok(_) => self.failures.ended(unit, now),
+            Err(error) if self.is_news(unit, error.kind) => self.failures.ceased(unit, now),
+            Err(error) => return self.tell_failure(unit, error, now),
+        };
+        line.into_iter().for_each(|line| self.log().failure(line, unit.object()));
+    }
+
+    fn tell_failure(&mut self, unit: &Unit, error: &Error, now: Instant) {
+        // What is asked for no more could never be over.
+        if self.schedule.knows(unit) {
+            let lines = self.failures.failed(unit, Key::of(unit, error.kind), error.clone(), now);
+            lines.into_iter().for_each(|line| self.log().failure(line, unit.object()));
         }
     }
 
@@ -250,6 +302,7 @@ impl<C: Cloud> Loop<C> {
         for line in self.failures.summaries(now.mono) {
             self.log().failure(line, None);
         }
+        self.odd.forget(now.mono, |_| false);
         self.dirty |= self.fleet.expire(now);
         self.report_demand();
     }

@@ -135,12 +135,30 @@ impl Schedule {
     /// instances share the region's limits.
     pub fn take(&mut self, now: Instant, serving: usize) -> Option<Job> {
         let Waiter { unit, due, .. } = self.lanes.values_mut().find_map(|lane| lane.take(now, serving))?;
+        Some(self.start(unit, due, now))
+    }
+
+    /// This unit alone, if it is due, marked as under way.
+    pub fn take_only(&mut self, unit: &Unit, now: Instant) -> Option<Job> {
+        let entry = self.units.get(unit).copied()?;
+        let due = self.due(unit).filter(|due| *due <= now)?;
+        self.lane(unit).take_only(&waiter(unit.clone(), entry, due));
+        Some(self.start(unit.clone(), due, now))
+    }
+
+    fn start(&mut self, unit: Unit, due: Instant, now: Instant) -> Job {
         if let Some(entry) = self.units.get_mut(&unit) {
             entry.place = Place::UnderWay;
             entry.asked = now;
         }
         let interval = self.timing.interval(unit.action());
-        Some(Job { unit, due, deadline: now + interval.max(self.timing.request_timeout) })
+        Job { unit, due, deadline: now + interval.max(self.timing.request_timeout) }
+    }
+
+    /// Whether a unit is asked for at all.
+    #[must_use]
+    pub fn knows(&self, unit: &Unit) -> bool {
+        self.units.contains_key(unit)
     }
 
     /// An attempt has ended. The unit is due again at its phase of the interval that its pace gives; a pace

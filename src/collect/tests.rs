@@ -25,6 +25,7 @@ mod clock;
 mod failures;
 mod first_pass;
 mod fleet;
+mod gate;
 mod model;
 mod pace;
 mod polling;
@@ -53,6 +54,9 @@ struct World {
     failing: BTreeMap<Unit, Kind>,
     /// These fail once, after this long.
     failing_once: BTreeMap<Unit, (Duration, Kind)>,
+    /// The key is refused, but for calls about this instance.
+    refused: bool,
+    refused_but: Option<InstanceId>,
     panicking: BTreeSet<Unit>,
     slow: BTreeMap<InstanceId, Duration>,
     calls: Vec<(Instant, Unit)>,
@@ -80,6 +84,9 @@ impl Script {
             return Err(error(unit.action(), kind));
         }
         let world = self.0.lock().unwrap();
+        if world.refused && (unit.instance().is_none() || unit.instance() != world.refused_but.as_ref()) {
+            return Err(error(unit.action(), Kind::Auth { key: true }));
+        }
         let panicking = world.panicking.contains(&unit);
         if let Some(kind) = world.failing.get(&unit) {
             return Err(error(unit.action(), *kind));
@@ -107,7 +114,7 @@ impl Cloud for Script {
     async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
         tokio::time::sleep(self.edit(|w| w.regions_take)).await;
         self.edit(|w| match w.regions_fail {
-            true => Err(error(Action::GetAllInstanceIdList, Kind::Auth)),
+            true => Err(error(Action::GetAllInstanceIdList, Kind::Auth { key: true })),
             false => Ok(Observed { value: whole(w.regions.clone()), anomalies: Vec::new() }),
         })
     }

@@ -21,6 +21,7 @@ mod clock;
 mod daemon;
 mod lists;
 mod page;
+mod revoked;
 mod scope;
 mod values;
 

@@ -220,7 +220,7 @@ async fn only_answers_bring_the_rate_back() {
     refuse(&budget, Instant::now());
     for _ in 0..300 {
         sleep(SECOND).await;
-        for kind in [Kind::Connect, Kind::Server, Kind::Timeout, Kind::Auth] {
+        for kind in [Kind::Connect, Kind::Server, Kind::Timeout, Kind::Auth { key: true }] {
             budget.learn(ACTION, Instant::now(), Err(kind), None);
         }
     }

@@ -109,12 +109,22 @@ impl Lane {
         let (pace, turn) = self.next(now, serving)?;
         let turn = turn.clone();
         self.queue(pace).remove(&turn);
-        self.in_flight += 1;
-        if let Some(id) = turn.unit.instance() {
-            *self.by_instance.entry(id.clone()).or_default() += 1;
-        }
+        self.began(&turn.unit);
         let Turn { asked, phase, unit, due } = turn;
         Some(Waiter { due, phase, asked, pace, unit })
+    }
+
+    /// Takes this unit out of the lane whosever turn it is, and counts it as under way.
+    pub(super) fn take_only(&mut self, waiter: &Waiter) {
+        self.remove(waiter);
+        self.began(&waiter.unit);
+    }
+
+    fn began(&mut self, unit: &Unit) {
+        self.in_flight += 1;
+        if let Some(id) = unit.instance() {
+            *self.by_instance.entry(id.clone()).or_default() += 1;
+        }
     }
 
     /// A unit that was taken is under way no more.

@@ -1,7 +1,7 @@
 //! A failure is worth one line when it begins, a summary now and then, one when it is over.
 
 use super::*;
-use crate::collect::failures::{FailureLog, Key, Line};
+use crate::collect::failures::{FailureLog, Key, Line, Recent, Tally};
 
 struct Case {
     log: FailureLog<Unit>,
@@ -24,34 +24,64 @@ impl Case {
         let unit = Unit::GroupProgress(id(instance), group(name));
         self.log.ended(&unit, self.now).iter().map(text).collect()
     }
+
+    /// What is written of any unit's attempt.
+    fn attempt(&mut self, unit: &Unit, outcome: Result<(), Kind>) -> Vec<String> {
+        match outcome {
+            Ok(()) => self.log.ended(unit, self.now).iter().map(text).collect(),
+            Err(kind) => {
+                let lines = self.log.failed(unit, Key::of(unit, kind), error(unit.action(), kind), self.now);
+                lines.iter().map(text).collect()
+            }
+        }
+    }
+
+    /// What is written when a minute has passed.
+    fn minute(&mut self) -> Vec<String> {
+        self.now += Duration::from_secs(60);
+        self.log.summaries(self.now).iter().map(text).collect()
+    }
 }
 
 fn text(line: &Line) -> String {
-    let key = |k: &Key| format!("{} {}", k.result, k.instance.as_ref().map_or("region", InstanceId::as_str));
+    let key = |k: &Key| {
+        let place = k.instance.as_ref().map_or("region", InstanceId::as_str);
+        format!("{} {place}", k.kind.label())
+    };
+    let tally = |t: &Tally| {
+        let again = if t.outbreaks > 1 { format!(" in {} outbreaks", t.outbreaks) } else { String::new() };
+        format!("{} calls {}s{again}", t.calls, t.lasted.as_secs())
+    };
     match line {
         Line::Began(k, _) => format!("began {}", key(k)),
-        Line::GoesOn(k, calls, units, since) => {
-            format!("{} goes on: {calls} {units} {}s", key(k), since.as_secs())
-        }
-        Line::Over(k, calls, lasted) => format!("{} over: {calls} {}s", key(k), lasted.as_secs()),
-        Line::Ceased(k, calls, lasted) => format!("{} ceased: {calls} {}s", key(k), lasted.as_secs()),
+        Line::Spread(k, _) => format!("spread {}", key(k)),
+        Line::GoesOn(k, t) => format!("{} goes on: {} units {}", key(k), t.units, tally(t)),
+        Line::Over(k, t) => format!("{} over: {}", key(k), tally(t)),
+        Line::Ceased(k, t) => format!("{} ceased: {}", key(k), tally(t)),
     }
 }
 
 #[test]
-fn a_failure_that_lasts_a_day_writes_a_line_every_ten_minutes() {
+fn a_failure_that_lasts_a_day_writes_a_dozen_lines() {
     let mut case = Case::new();
     let mut lines = Vec::new();
     for _ in 0..1440 {
         for g in ["a", "b", "c"] {
             lines.extend(case.fail("i", g, Kind::Server));
         }
-        lines.extend(case.log.summaries(case.now).iter().map(text));
-        case.now += Duration::from_secs(60);
+        lines.extend(case.minute());
     }
-    assert_eq!(lines.len(), 1 + 143);
-    assert_eq!(lines[0], "began server i");
-    assert_eq!(lines[1], "server i goes on: 33 3 600s");
+    assert_eq!(lines.len(), 1 + 11, "{lines:#?}");
+    assert_eq!(
+        lines[..3],
+        [
+            "began server i",
+            "server i goes on: 3 units 30 calls 600s",
+            "server i goes on: 3 units 90 calls 1800s"
+        ]
+    );
+    assert_eq!(case.succeed("i", "a").len() + case.succeed("i", "b").len(), 0);
+    assert_eq!(case.succeed("i", "c"), ["server i over: 4320 calls 86400s"], "told at once");
 }
 
 #[test]
@@ -63,7 +93,7 @@ fn a_key_is_over_when_the_last_of_its_units_has_succeeded() {
     assert!(case.succeed("i", "a").is_empty());
     assert!(case.fail("i", "b", Kind::Decode).is_empty(), "no second beginning");
     case.now += Duration::from_secs(30);
-    assert_eq!(case.succeed("i", "b"), ["decode i over: 3 30s"]);
+    assert_eq!(case.succeed("i", "b"), ["decode i over: 3 calls 30s"]);
 }
 
 #[test]
@@ -72,12 +102,153 @@ fn what_breaks_a_whole_region_is_one_failure() {
     assert_eq!(case.fail("i", "a", Kind::Connect), ["began connect region"]);
     assert!(case.fail("j", "a", Kind::Connect).is_empty());
     assert_eq!(case.fail("j", "a", Kind::Timeout), ["began timeout j"], "another kind is another failure");
-    assert_eq!(case.succeed("i", "a"), ["connect region over: 2 0s"]);
+    assert_eq!(case.succeed("i", "a"), ["connect region over: 2 calls 0s"]);
     assert_eq!(
         case.fail("j", "a", Kind::Server),
-        ["timeout j ceased: 1 0s", "began server j"],
+        ["timeout j ceased: 1 calls 0s", "began server j"],
         "what fails in another way has not recovered"
     );
+}
+
+#[test]
+fn a_failure_that_comes_and_goes_is_told_of_once_in_ten_minutes() {
+    let mut case = Case::new();
+    let mut lines = Vec::new();
+    for pass in 0..1440 {
+        lines.extend(match pass % 2 {
+            0 => case.fail("i", "a", Kind::Server),
+            _ => case.succeed("i", "a"),
+        });
+        lines.extend(case.minute());
+    }
+    assert_eq!(
+        lines[..3],
+        [
+            "began server i",
+            "server i over: 1 calls 60s",
+            "server i goes on: 1 units 5 calls 540s in 5 outbreaks",
+        ]
+    );
+    assert!(lines.len() <= 2 + 1440 / 10, "{}: {lines:#?}", lines.len());
+    assert!(case.log.is_bounded_by(1));
+    for _ in 0..21 {
+        lines = case.minute();
+    }
+    assert!(lines.is_empty() && case.log.is_bounded_by(0), "forgotten in the end");
+    assert_eq!(case.fail("i", "a", Kind::Server), ["began server i"]);
+}
+
+#[test]
+fn the_end_of_a_long_failure_is_told_at_once_though_it_began_by_flapping() {
+    let mut case = Case::new();
+    case.fail("i", "a", Kind::Server);
+    case.succeed("i", "a");
+    case.minute();
+    assert!(case.fail("i", "a", Kind::Server).is_empty(), "it is remembered");
+    for _ in 0..60 {
+        case.fail("i", "a", Kind::Server);
+        case.minute();
+    }
+    assert_eq!(case.succeed("i", "a"), ["server i over: 61 calls 3600s"]);
+}
+
+#[test]
+fn kinds_that_alternate_on_a_unit_write_no_line_an_attempt() {
+    let mut case = Case::new();
+    let mut lines = Vec::new();
+    for pass in 0..1440 {
+        let kind = [Kind::Timeout, Kind::Connect, Kind::Server][pass % 3];
+        lines.extend(case.fail("i", "a", kind));
+        lines.extend(case.minute());
+    }
+    let (began, kinds): (Vec<_>, _) = (lines.iter().filter(|l| l.starts_with("began")).collect(), 3);
+    assert_eq!(began.len(), kinds, "{began:#?}");
+    assert!(lines.len() <= kinds * (2 + 1440 / 10), "{}", lines.len());
+}
+
+/// Every unit of a region of 20 instances. More topics and groups would make no more keys.
+fn all_units() -> Vec<Unit> {
+    let mut units = vec![Unit::Instances];
+    for i in (0..20).map(|n| id(&format!("i{n:02}"))) {
+        units.extend([Unit::Topics(i.clone()), Unit::Groups(i.clone())]);
+        units.extend((0..2).map(|n| Unit::TopicStatus(i.clone(), topic(&format!("t{n}")).name)));
+        units.extend((0..2).map(|n| Unit::GroupProgress(i.clone(), group(&format!("g{n}")))));
+    }
+    units
+}
+
+/// So many lines may a soak of 1440 passes write, those of the start apart.
+const SOAK: usize = 30 - 5;
+
+#[test]
+fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
+    let kinds = [
+        [Kind::Timeout; 2],
+        [Kind::Server; 2],
+        [Kind::Tls; 2],
+        [Kind::Connect; 2],
+        [Kind::Auth { key: false }; 2],
+        [Kind::Timeout, Kind::Connect],
+    ];
+    for kinds in kinds {
+        let (mut case, mut lines) = (Case::new(), Vec::new());
+        let units = all_units();
+        for pass in 0..1440 {
+            // What alternates does so in each unit's own time.
+            for (n, unit) in units.iter().enumerate() {
+                lines.extend(case.attempt(unit, Err(kinds[(pass + n) % 2])));
+            }
+            lines.extend(case.minute());
+        }
+        let most = match kinds {
+            [Kind::Auth { .. }, _] => 5 * 12,
+            [one, other] if one != other => 2 * SOAK,
+            _ => SOAK,
+        };
+        assert!(lines.len() <= most, "{kinds:?}: {} lines: {lines:#?}", lines.len());
+        let mut ends = Vec::new();
+        for unit in &units {
+            ends.extend(case.attempt(unit, Ok(())));
+        }
+        assert!((1..=8).contains(&ends.len()), "{kinds:?}: {ends:#?}");
+        assert!(case.log.is_bounded_by(8));
+    }
+}
+
+#[test]
+fn what_fails_in_many_places_is_told_of_the_first_few_and_then_of_the_region() {
+    let mut case = Case::new();
+    let instances = ["i", "j", "k", "l", "m"];
+    let lines: Vec<String> = instances.iter().flat_map(|i| case.fail(i, "a", Kind::Decode)).collect();
+    assert_eq!(lines, ["began decode i", "began decode j", "began decode k", "spread decode region"]);
+    let summaries: Vec<String> = (0..10).flat_map(|_| case.minute()).collect();
+    assert_eq!(summaries, ["decode region goes on: 5 units 5 calls 600s"], "one for all");
+    let lines: Vec<String> = instances.iter().flat_map(|i| case.succeed(i, "a")).collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert_eq!(lines[3], "decode region over: 2 calls 600s");
+    assert!(case.fail("n", "a", Kind::Decode).is_empty(), "the region is remembered");
+    let other = Unit::TopicStatus(id("i"), topic("t").name);
+    assert_eq!(
+        case.attempt(&other, Err(Kind::Decode)),
+        ["began decode i"],
+        "of another action nothing was told"
+    );
+}
+
+#[test]
+fn what_is_odd_is_told_again_only_after_it_was_not_seen_for_a_while() {
+    let (mut odd, mut now) = (Recent::default(), Instant::now());
+    assert!(odd.is_news("a", now));
+    for _ in 0..30 {
+        now += Duration::from_secs(60);
+        odd.forget(now, |_| false);
+        assert!(!odd.is_news("a", now), "it goes on");
+    }
+    now += Duration::from_secs(600);
+    assert!(odd.is_news("a", now));
+    assert!(odd.is_news("b", now));
+    odd.forget(now, |what| *what == "a");
+    assert!(odd.is_news("a", now) && !odd.is_news("b", now), "what is gone is forgotten");
 }
 
 /// What is written while the code runs.

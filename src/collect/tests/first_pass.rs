@@ -54,7 +54,7 @@ impl Cloud for Paced {
     }
 
     async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
-        Err(error(Action::GetAllInstanceIdList, Kind::Auth))
+        Err(error(Action::GetAllInstanceIdList, Kind::Auth { key: true }))
     }
 
     async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, Error> {

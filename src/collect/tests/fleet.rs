@@ -261,7 +261,7 @@ fn an_instance_that_is_found_later_is_up_once_it_has_been_polled() {
 fn what_a_pass_takes_is_known_only_once_one_has_listed_and_asked() {
     let mut case = Case::new();
     let ended = |case: &mut Case| (case.fleet.first_pass_ended(), case.fleet.is_explored());
-    case.apply(&Unit::Instances, Err(error(Action::GetInstanceList, Kind::Auth)));
+    case.apply(&Unit::Instances, Err(error(Action::GetInstanceList, Kind::Auth { key: true })));
     assert_eq!(ended(&mut case), (true, false), "a first pass that failed has ended, and has found nothing");
     case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
     case.topics(&[]);

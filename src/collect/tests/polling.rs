@@ -265,7 +265,7 @@ async fn one_slow_instance_does_not_make_the_others_late() {
 async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
     let script = one_instance(3);
     script.edit(|w| {
-        w.failing.insert(Unit::GroupProgress(id("i"), group("g1")), Kind::Auth);
+        w.failing.insert(Unit::GroupProgress(id("i"), group("g1")), Kind::Auth { key: false });
     });
     let running = Running::fixed(&script);
     tokio::time::sleep(Duration::from_millis(50)).await;

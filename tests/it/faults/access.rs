@@ -49,23 +49,6 @@ async fn a_wrong_secret_is_told_once_without_what_the_cloud_echoes() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_costs_a_call_a_pass_and_a_line() {
-    let sim = cloud().await;
-    let daemon = Daemon::start(&sim, &[("DISCOVERY_INTERVAL", "300ms")]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
-    sim.behaviour(|b| b.keys[0].active = false);
-    let page = daemon
-        .until("all is dropped", |p| p.lag(A, "billing").is_none() && p.end(B, "audit", "0").is_none())
-        .await;
-    assert_eq!((page.region_up(REGION), page.instance_up(A)), (Some(0.0), Some(0.0)));
-    let lines = daemon.failures();
-    let actions: BTreeSet<&str> = lines.iter().map(|l| l["action"].as_str().unwrap()).collect();
-    assert_eq!(lines.len(), actions.len(), "one line for each action: {lines:#?}");
-    assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), 0.0);
-    daemon.stop().await;
-}
-
-#[tokio::test]
 async fn an_action_that_is_denied_costs_its_own_families_and_names_the_permission() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;

@@ -1,0 +1,155 @@
+//! While the key is refused, one call an interval is made, and all is down; one object's refusal is its own.
+
+use super::{failures::logged, *};
+
+fn failures_of(log: &Mutex<Vec<u8>>) -> Vec<String> {
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    log.lines().filter(|l| l.contains("result=")).map(str::to_owned).collect()
+}
+
+/// Two instances of three groups and one topic.
+fn two_instances() -> Script {
+    let script = one_instance(3);
+    script.edit(|w| {
+        w.instances.push(instance("j", InstanceState::Running));
+        w.topics.insert(id("j"), vec![topic("t")]);
+        w.groups.insert(id("j"), (0..3).map(|n| group(&format!("g{n}"))).collect());
+    });
+    script
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_key_costs_a_call_an_interval_until_it_is_good_again() {
+    let (_guard, log) = logged();
+    let script = two_instances();
+    let running = Running::fixed(&script);
+    seconds(130).await;
+    script.edit(|w| {
+        w.refused = true;
+        w.offset = 9;
+    });
+    seconds(70).await;
+    script.edit(|w| w.calls.clear());
+    let up = |running: &Running| {
+        let region = running.region().unwrap();
+        let mut up = vec![region.up];
+        up.extend(region.instances.iter().map(|i| i.up));
+        up
+    };
+    assert_eq!(up(&running), [Some(false); 3]);
+    assert_eq!(running.lag("i", "g0"), Some(7), "kept until its bound");
+    assert_eq!(running.lag("j", "g2"), Some(7));
+    seconds(600).await;
+    let calls = script.calls(|unit| *unit == Unit::Instances);
+    assert_eq!(script.calls(|_| true), calls);
+    assert!((9..=10).contains(&calls), "one an interval: {calls}");
+    assert_eq!((running.lag("i", "g0"), running.lag("j", "g2")), (None, None), "not beyond it");
+    assert_eq!(up(&running), [Some(false); 3]);
+    script.edit(|w| w.refused = false);
+    seconds(65).await;
+    assert_eq!(up(&running), [Some(true); 3]);
+    assert_eq!((running.lag("i", "g0"), running.lag("j", "g2")), (Some(9), Some(9)));
+    running.stop().await;
+    let lines = failures_of(&log);
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("check the access key"), "{lines:#?}");
+    assert!(lines[1].contains("still failing"), "ten minutes");
+    assert!(lines[2].contains("recovered"), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_when_the_key_is_refused_may_end_and_all_is_down_all_the_same() {
+    let script = two_instances();
+    script.edit(|w| _ = w.slow.insert(id("j"), Duration::from_secs(10)));
+    let running = Running::fixed(&script);
+    seconds(55).await;
+    script.edit(|w| {
+        w.refused_but = Some(id("j"));
+        w.refused = true;
+        w.offset = 9;
+    });
+    seconds(120).await;
+    assert!(script.calls(|u| u.instance() == Some(&id("j"))) > 0);
+    assert_eq!(
+        running.region().unwrap().instances.iter().map(|i| i.up).collect::<Vec<_>>(),
+        [Some(false); 2]
+    );
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_with_a_refused_key_is_ready_and_down_and_finds_its_way() {
+    let script = two_instances();
+    script.edit(|w| w.refused = true);
+    let running = Running::fixed(&script);
+    seconds(5).await;
+    assert_eq!(running.pending(), [""; 0]);
+    assert_eq!(running.region().unwrap().up, Some(false));
+    script.edit(|w| w.refused = false);
+    seconds(65).await;
+    assert_eq!(running.lag("j", "g1"), Some(7));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_pass_that_a_refusal_cuts_short_has_ended() {
+    let script = one_instance(300);
+    script.edit(|w| _ = w.slow.insert(id("i"), Duration::from_secs(3)));
+    let running = Running::fixed(&script);
+    seconds(4).await;
+    assert_eq!(running.pending().len(), 1);
+    script.edit(|w| w.refused = true);
+    seconds(10).await;
+    assert_eq!(running.pending(), [""; 0]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_one_object_alone_costs_that_object_alone() {
+    let (_guard, log) = logged();
+    let script = two_instances();
+    script.edit(|w| {
+        let unit = Unit::GroupProgress(id("i"), group("g1"));
+        w.failing.insert(unit, Kind::Auth { key: true });
+    });
+    let running = Running::fixed(&script);
+    seconds(250).await;
+    script.edit(|w| {
+        w.calls.clear();
+        w.offset = 9;
+    });
+    seconds(180).await;
+    assert_eq!(running.instance("i").unwrap().up, Some(false));
+    assert_eq!(running.instance("j").unwrap().up, Some(true));
+    assert_eq!((running.lag("i", "g1"), running.lag("i", "g0")), (None, Some(9)));
+    let others = script.calls(|u| matches!(u, Unit::GroupProgress(..)) && u.object() != Some("g1"));
+    assert_eq!(others, 3 * 4, "each of the others, once an interval");
+    running.stop().await;
+    let lines = failures_of(&log);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains("instance_id=i object=\"g1\""), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_goes_while_a_call_for_it_fails_leaves_no_failure_behind() {
+    let (_guard, log) = logged();
+    let script = two_instances();
+    script.edit(|w| {
+        w.slow.insert(id("j"), Duration::from_secs(100));
+        w.failing.insert(Unit::GroupProgress(id("j"), group("g0")), Kind::Timeout);
+    });
+    let running = Running::fixed(&script);
+    // Its lists have come, and its groups are being asked for.
+    seconds(110).await;
+    script.edit(|w| {
+        w.instances.truncate(1);
+        w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: true });
+    });
+    seconds(80).await;
+    assert!(running.instance("j").is_none());
+    script.edit(|w| _ = w.failing.remove(&Unit::GroupProgress(id("i"), group("g0"))));
+    seconds(3600).await;
+    running.stop().await;
+    let lines = failures_of(&log);
+    assert!(lines.iter().all(|l| !l.contains("still failing")), "{lines:#?}");
+}

@@ -1,0 +1,135 @@
+//! A key that is refused costs a call an interval, brings all down, and needs no restart once it is good.
+
+use std::{fs, path::PathBuf};
+
+use alikafka_simulator::{Entry, Faults, Ledger};
+
+use super::*;
+
+const POLL: Duration = Duration::from_millis(500);
+
+/// The calls from the one of this number on.
+fn calls_from(sim: &Simulator, number: u64) -> Vec<Entry> {
+    sim.with_ledger(|l| l.entries().filter(|e| e.number >= number).cloned().collect())
+}
+
+fn all_down(page: &Page) -> bool {
+    page.region_up(REGION) == Some(0.0) && [A, B].iter().all(|i| page.instance_up(i) == Some(0.0))
+}
+
+/// The lines about the key.
+fn lines_of_the_key(daemon: &Daemon) -> Vec<serde_json::Value> {
+    daemon.lines().into_iter().filter(|l| l["result"] == "auth").collect()
+}
+
+#[tokio::test]
+async fn a_revoked_key_costs_a_call_a_pass_and_a_line() {
+    for granularity in ["partition", "group"] {
+        let sim = cloud().await;
+        let settings = [("DISCOVERY_INTERVAL", "300ms"), ("METRICS__GRANULARITY", granularity)];
+        let daemon = Daemon::start(&sim, &settings).await;
+        daemon
+            .until("all known", |p| {
+                all_lag_by(p, BEFORE) && [A, B].iter().all(|i| p.instance_up(i) == Some(1.0))
+            })
+            .await;
+        sim.behaviour(|b| b.keys[0].active = false);
+        let mut kept = false;
+        daemon
+            .until("all is down", |p| {
+                kept |= all_down(p) && all_lag_by(p, BEFORE);
+                all_down(p)
+            })
+            .await;
+        assert!(kept, "values are kept for a while");
+        // What was under way has ended by the time of the next call.
+        let refused = |p: &Page| p.results("GetInstanceList", "auth");
+        let first = refused(&daemon.page().await);
+        daemon.until("asked again", |p| refused(p) > first).await;
+        let number = sim.with_ledger(Ledger::len);
+        daemon
+            .until("all is dropped", |p| {
+                p.lag(A, "billing").is_none() && p.end(B, "audit", "0").is_none() && refused(p) >= first + 6.0
+            })
+            .await;
+        let page = daemon.page().await;
+        assert!(all_down(&page));
+        assert_eq!(daemon.get("/-/ready").await.trim(), "ok");
+        let calls = calls_from(&sim, number);
+        assert!(calls.iter().all(|e| e.action == "GetInstanceList"), "{calls:?}");
+        let (from, to) = (calls.first().unwrap().at, calls.last().unwrap().at);
+        let passes = to.duration_since(from).as_secs_f64() / POLL.as_secs_f64();
+        assert!(calls.len() as f64 <= passes + 2.0, "{} calls in {passes} passes", calls.len());
+        assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), 0.0);
+
+        sim.world(write_more);
+        sim.behaviour(|b| b.keys[0].active = true);
+        daemon
+            .until("well without a restart", |p| all_lag_by(p, AFTER) && p.instance_up(B) == Some(1.0))
+            .await;
+        daemon.until_logged("the recovery", |_| !daemon.recoveries().is_empty()).await;
+        let lines = lines_of_the_key(&daemon);
+        assert_eq!(lines.len(), 2, "one at the beginning, one at the end: {lines:#?}");
+        assert_eq!(lines[0]["code"], "InvalidAccessKeyId.Inactive");
+        assert!(lines[0]["advice"].as_str().unwrap().contains("check the access key"), "{lines:#?}");
+        assert_eq!(lines[1]["msg"], "recovered");
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_replaced_in_its_files_is_taken_without_a_restart() {
+    let sim = cloud().await;
+    let [old_id, old_secret, _] = SECRETS;
+    let (new_id, new_secret) = ("LTAI5tRotatedKeyIdQ8y", "RotatedSecretZr5w8");
+    sim.behaviour(|b| b.keys = vec![AccessKey::new(old_id, old_secret), AccessKey::new(new_id, new_secret)]);
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("revoked-key-files");
+    fs::create_dir_all(&dir).unwrap();
+    let write = |id: &str, secret: &str| {
+        fs::write(dir.join("id"), id).unwrap();
+        fs::write(dir.join("secret"), secret).unwrap();
+    };
+    write(old_id, old_secret);
+    let (id, secret) = (dir.join("id").display().to_string(), dir.join("secret").display().to_string());
+    let settings =
+        [("CREDENTIALS__ACCESS_KEY_ID_FILE", id.as_str()), ("CREDENTIALS__ACCESS_KEY_SECRET_FILE", &secret)];
+    let daemon = Daemon::start(&sim, &settings).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    sim.behaviour(|b| b.keys[0].active = false);
+    daemon.until("all is down", all_down).await;
+    sim.world(write_more);
+    write(new_id, new_secret);
+    let page = daemon
+        .until("the new key is taken", |p| all_lag_by(p, AFTER) && p.region_up(REGION) == Some(1.0))
+        .await;
+    assert_eq!(page.instance_up(A), Some(1.0));
+    daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
+    let lines = lines_of_the_key(&daemon);
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    daemon.stop().await;
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_signature_that_is_refused_for_one_group_costs_that_group_alone() {
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    sim.faults(|f| f.add(on_group("billing", error(400, "SignatureDoesNotMatch", "no"))));
+    sim.world(write_more);
+    daemon
+        .until("one is dropped, the others go on", |p| {
+            let others = [p.lag(A, "shipping"), p.lag(B, "billing"), p.lag(B, "shipping")];
+            p.lag(A, "billing").is_none() && others == [Some(AFTER); 3]
+        })
+        .await;
+    let page = daemon.page().await;
+    assert_eq!((page.instance_up(A), page.instance_up(B)), (Some(0.0), Some(1.0)));
+    sim.faults(Faults::clear);
+    daemon.until("it is back", |p| all_lag_by(p, AFTER)).await;
+    daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
+    let lines = lines_of_the_key(&daemon);
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert_eq!((&lines[0]["instance_id"], &lines[0]["object"]), (&A.into(), &"billing".into()));
+    daemon.stop().await;
+}
