@@ -1,135 +1,389 @@
-//! Random schedules of what can befall lists and objects, against a model that knows nothing of the fleet.
+//! Random schedules of what can befall lists and objects (ok, fail, gone, empty, deny, rename, reset), against
+//! a model that knows nothing of the fleet: the same series with the same values after every pass.
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{
-    fleet::{Case, clean},
-    *,
-};
-use crate::collect::fleet::Answer;
+use super::{fleet::clean, *};
+use crate::collect::fleet::{Answer, Fleet, Now, Outcome};
 
-const NAMES: [&str; 4] = ["a", "b", "c", "d"];
-/// One pass, in seconds: a value outlives three of them.
+const INSTANCES: [&str; 2] = ["i", "j"];
+const TOPICS: [&str; 2] = ["a", "b"];
+const GROUPS: [&str; 2] = ["c", "d"];
+/// One pass, in seconds: a value outlives three of them, what a list said fifteen.
 const PASS: u64 = 60;
+/// The end of every topic that a group reads.
+const END: i64 = 1_000_000;
 
-/// What a pass brings to the list, and to each group if it is asked for.
-type Pass = (List, [Poll; 4]);
-
-#[derive(Debug, Clone)]
-enum List {
-    Whole([bool; 4]),
-    Partial([bool; 4]),
-    Empty,
-    Failed,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Poll {
-    Lag(i64),
-    Empty,
-    Failed,
-    Gone,
-}
-
-/// The rules of absence once more: at most this much is shown after a pass, and at least this.
+// The model: at most 60 lines of code.
+/// The rules of absence once more. Paths are `i`, `i/t/a` and `i/g/c`; lists are ``, `i/t` and `i/g`.
 #[derive(Default)]
 struct Model {
-    groups: BTreeMap<&'static str, Shown>,
-    list_doubted: bool,
+    known: BTreeMap<String, Known>,
+    failing: BTreeSet<String>,
+    doubted: BTreeSet<String>,
+    rewinds: usize,
 }
 
-#[derive(Default, Clone, Copy)]
-struct Shown {
-    /// The lag, whether it has topics, and the pass that told it.
-    told: Option<(i64, bool, u64)>,
-    doubted: bool,
+/// What is known of an object, and of which pass: what its list said, and its offset, `None` if it has none.
+#[derive(Default)]
+struct Known {
+    listed: Option<(String, u64)>,
+    told: Option<(Option<i64>, u64)>,
 }
 
 impl Model {
-    fn list(&mut self, list: &List) {
-        let named = |of: &[bool; 4]| (0..4).filter(|n| of[*n]).map(|n| NAMES[n]).collect::<Vec<_>>();
-        let (names, whole) = match list {
-            List::Whole(of) => (named(of), true),
-            List::Partial(of) => (named(of), false),
-            List::Empty => (vec![], true),
-            List::Failed => return,
-        };
-        self.list_doubted = whole && names.is_empty() && !self.groups.is_empty() && !self.list_doubted;
-        if self.list_doubted {
+    fn list(&mut self, at: &str, told: Option<(BTreeMap<String, String>, bool)>, pass: u64) {
+        let true = (at.is_empty() || self.known.contains_key(&at[..1])) else { return };
+        self.failing.insert(at.to_owned());
+        let Some((items, whole)) = told else { return };
+        self.failing.retain(|path| !whole || path != at);
+        let below: Vec<String> = self.known.keys().filter(|path| list_of(path) == at).cloned().collect();
+        if items.is_empty() && whole && !below.is_empty() && self.doubted.insert(at.to_owned()) {
             return;
         }
-        self.groups.retain(|name, _| !whole || names.contains(name));
-        names.into_iter().for_each(|name| _ = self.groups.entry(name).or_default());
-    }
-
-    fn poll(&mut self, name: &'static str, poll: Poll, pass: u64) {
-        let Some(shown) = self.groups.get_mut(name) else { return };
-        let had_topics = shown.told.is_some_and(|(_, topics, _)| topics);
-        match poll {
-            Poll::Lag(lag) => *shown = Shown { told: Some((lag, true, pass)), doubted: false },
-            Poll::Empty if had_topics && !shown.doubted => shown.doubted = true,
-            Poll::Empty => *shown = Shown { told: Some((0, false, pass)), doubted: false },
-            Poll::Failed => {}
-            Poll::Gone => _ = self.groups.remove(name),
+        self.doubted.remove(at);
+        below.iter().filter(|path| whole && !items.contains_key(*path)).for_each(|path| self.remove(path));
+        for (path, said) in items {
+            self.known.entry(path).or_default().listed = Some((said, pass));
         }
     }
 
-    fn shown(&mut self, pass: u64) -> String {
-        let group = |(name, shown): (&&str, &mut Shown)| {
-            shown.told = shown.told.filter(|(.., at)| (pass - at) * PASS <= 180);
-            shown.told.map_or((*name).to_owned(), |(lag, ..)| format!("{name}={lag}"))
+    fn poll(&mut self, at: &str, told: Told, pass: u64) {
+        let Some(known) = self.known.get_mut(at) else { return };
+        let before = known.told.and_then(|(offset, _)| offset);
+        self.failing.remove(at);
+        match told {
+            Told::Empty if before.is_some() && self.doubted.insert(at.to_owned()) => return,
+            Told::Empty => known.told = Some((None, pass)),
+            Told::Offset(offset) => {
+                self.rewinds += usize::from(before.is_some_and(|before| offset < before));
+                known.told = Some((Some(offset), pass));
+            }
+            Told::Nothing => return self.failing.extend([at.to_owned()]),
+            Told::Gone => return self.remove(at),
+        }
+        self.doubted.remove(at);
+    }
+
+    fn remove(&mut self, at: &str) {
+        let stays = |path: &str| path != at && !path.starts_with(&format!("{at}/"));
+        self.known.retain(|path, _| stays(path));
+        self.failing.retain(|path| stays(path));
+        self.doubted.retain(|path| stays(path));
+    }
+
+    fn grow_old(&mut self, pass: u64) {
+        for known in self.known.values_mut() {
+            known.listed.take_if(|(_, at)| (pass - *at) * PASS > 900);
+            known.told.take_if(|(_, at)| (pass - *at) * PASS > 180);
+        }
+    }
+
+    fn is_up(&self, instance: &str) -> bool {
+        !self.failing.iter().any(|path| path.starts_with(&format!("{instance}/")))
+    }
+}
+// The end of the model.
+
+/// The list that names an object.
+fn list_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(list, _)| list)
+}
+
+/// What an object's poll tells.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    Offset(i64),
+    Empty,
+    Nothing,
+    Gone,
+}
+
+impl Model {
+    /// What is to be shown, in the words of [`shown`].
+    fn shown(&self) -> BTreeSet<String> {
+        let mut shown: BTreeSet<String> = self
+            .known
+            .iter()
+            .map(|(path, known)| {
+                let said = known.listed.as_ref().map(|(said, _)| said.as_str());
+                let offset = known.told.map(|(offset, _)| offset);
+                let up = INSTANCES.contains(&path.as_str()).then(|| self.is_up(path));
+                line(path, said, offset, up)
+            })
+            .collect();
+        let mut instances = INSTANCES.iter().filter(|i| self.known.contains_key(**i)).peekable();
+        let all_down = instances.peek().is_some() && instances.all(|i| !self.is_up(i));
+        shown.insert(format!("region up {}", !self.failing.contains("") && !all_down));
+        shown
+    }
+}
+
+fn line(path: &str, said: Option<&str>, offset: Option<Option<i64>>, up: Option<bool>) -> String {
+    format!("{path} listed {said:?} offset {offset:?} up {up:?}")
+}
+
+/// What the fleet shows.
+fn shown(view: &RegionView) -> BTreeSet<String> {
+    let listed = || Some("listed");
+    let mut shown = BTreeSet::from([format!("region up {}", view.up.unwrap())]);
+    for instance in &view.instances {
+        let id = &instance.id;
+        let name = instance.info.as_ref().map(|info| info.name.as_deref().unwrap());
+        assert!(instance.up.is_some(), "each was asked");
+        shown.insert(line(id.as_str(), name, None, instance.up));
+        for topic in &instance.topics {
+            let end = topic.status.as_ref().map(|s| s.partitions.first().map(|p| p.end.unwrap().get()));
+            let path = format!("{id}/t/{}", topic.name);
+            shown.insert(line(&path, topic.info.as_ref().and_then(|_| listed()), end, None));
+        }
+        for group in &instance.groups {
+            let lag = |lag: &crate::lag::GroupLag| i64::try_from(lag.messages.unwrap()).unwrap();
+            let committed = group.lag.as_ref().map(|l| (!l.topics.is_empty()).then(|| END - lag(l)));
+            let path = format!("{id}/g/{}", group.id);
+            shown.insert(line(&path, group.listed.then(listed).flatten(), committed, None));
+        }
+    }
+    shown
+}
+
+/// What befalls a list in a pass.
+#[derive(Debug, Clone, Copy)]
+enum List {
+    Whole([bool; 2]),
+    Partial([bool; 2]),
+    Empty,
+    Fail(Kind),
+}
+
+impl List {
+    /// The items that come, and whether that is all; or why nothing comes.
+    fn items(self, names: [&str; 2]) -> Result<(Vec<&str>, bool), Kind> {
+        let named =
+            |of: [bool; 2]| names.into_iter().zip(of).filter(|(_, is)| *is).map(|(name, _)| name).collect();
+        match self {
+            Self::Whole(of) => Ok((named(of), true)),
+            Self::Partial(of) => Ok((named(of), false)),
+            Self::Empty => Ok((vec![], true)),
+            Self::Fail(kind) => Err(kind),
+        }
+    }
+}
+
+/// What befalls an object in a pass.
+#[derive(Debug, Clone, Copy)]
+enum Poll {
+    Ok(i64),
+    Reset(i64),
+    Empty,
+    Fail(Kind),
+    Gone,
+}
+
+/// What befalls an instance in a pass: its lists, and the objects on them.
+#[derive(Debug, Clone)]
+struct Below {
+    is_renamed: bool,
+    topics: List,
+    groups: List,
+    polls: [Poll; 4],
+}
+
+/// What a pass brings.
+#[derive(Debug, Clone)]
+struct Pass {
+    /// An action that RAM denies to all.
+    denied: Option<Action>,
+    instances: List,
+    of_instances: [Below; 2],
+}
+
+/// The fleet, the model, and the cloud that both hear of.
+struct Case {
+    fleet: Fleet,
+    now: Now,
+    model: Model,
+    pass: u64,
+    denied: Option<Action>,
+    names: [u32; 2],
+    offsets: BTreeMap<String, i64>,
+    rewinds: usize,
+}
+
+impl Case {
+    fn new() -> Self {
+        let region = RegionId::new("cn-hangzhou").unwrap();
+        let sequence = Arc::new(Sequence::default());
+        Self {
+            fleet: Fleet::new(None, region, Filters::default(), timing(), true, sequence),
+            now: Now { mono: Instant::now(), wall: wall(1_000_000) },
+            model: Model::default(),
+            pass: 0,
+            denied: None,
+            names: [0; 2],
+            offsets: BTreeMap::new(),
+            rewinds: 0,
+        }
+    }
+
+    fn apply(&mut self, unit: &Unit, outcome: Outcome) {
+        let effects = self.fleet.apply(unit, outcome, self.now);
+        self.rewinds += effects.anomalies.iter().filter(|a| a.kind == AnomalyKind::Rewind).count();
+    }
+
+    /// Why a unit is not answered, if it is not.
+    fn refusal(&self, unit: &Unit, fails: Option<Kind>) -> Option<Error> {
+        let denied = (self.denied == Some(unit.action())).then_some(Kind::Auth { key: false });
+        denied.or(fails).map(|kind| error(unit.action(), kind))
+    }
+
+    fn list(&mut self, at: &str, unit: &Unit, list: List, names: [&str; 2], said: [String; 2]) {
+        let items = list.items(names);
+        if let Some(refusal) = self.refusal(unit, items.clone().err()) {
+            self.model.list(at, None, self.pass);
+            return self.apply(unit, Err(refusal));
+        }
+        let (items, complete) = items.unwrap();
+        let said = BTreeMap::from_iter(names.into_iter().zip(said));
+        let path = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
+        let told = items.iter().map(|name| (path(name), said[name].clone())).collect();
+        self.model.list(at, Some((told, complete)), self.pass);
+        let answer = match unit {
+            Unit::Instances => {
+                let named = |name: &&str| Instance {
+                    name: Some(said[name].clone()),
+                    ..instance(name, InstanceState::Running)
+                };
+                Answer::Instances(clean(Listing { items: items.iter().map(named).collect(), complete }))
+            }
+            Unit::Topics(_) => {
+                Answer::Topics(clean(Listing { items: items.iter().map(|n| topic(n)).collect(), complete }))
+            }
+            _ => Answer::Groups(clean(Listing { items: items.iter().map(|n| group(n)).collect(), complete })),
         };
-        format!("i[|{}]", self.groups.iter_mut().map(group).collect::<Vec<_>>().join(","))
+        self.apply(unit, Ok(answer));
+    }
+
+    fn poll(&mut self, at: &str, unit: &Unit, poll: Poll) {
+        let offset = self.offsets.entry(at.to_owned()).or_insert(500);
+        let told = match poll {
+            Poll::Ok(more) => {
+                *offset += more;
+                Told::Offset(*offset)
+            }
+            Poll::Reset(to) => {
+                *offset = to;
+                Told::Offset(*offset)
+            }
+            Poll::Empty => Told::Empty,
+            Poll::Fail(_) => Told::Nothing,
+            Poll::Gone => Told::Gone,
+        };
+        let offset = *offset;
+        let fails = match poll {
+            Poll::Fail(kind) => Some(kind),
+            Poll::Gone => Some(Kind::Gone { instance: false }),
+            _ => None,
+        };
+        if let Some(refusal) = self.refusal(unit, fails) {
+            let is_gone = refusal.kind == Kind::Gone { instance: false };
+            self.model.poll(at, if is_gone { told } else { Told::Nothing }, self.pass);
+            return self.apply(unit, Err(refusal));
+        }
+        self.model.poll(at, told, self.pass);
+        let is_empty = matches!(poll, Poll::Empty);
+        let answer = match unit {
+            Unit::TopicStatus(..) if is_empty => Answer::TopicStatus(clean(TopicStatus::default())),
+            Unit::TopicStatus(..) => Answer::TopicStatus(clean(status(offset))),
+            _ if is_empty => Answer::GroupProgress(clean(GroupProgress::default())),
+            _ => {
+                let mut read = progress(END);
+                read.topics[0].partitions[0].committed = Offset::new(offset);
+                Answer::GroupProgress(clean(read))
+            }
+        };
+        self.apply(unit, Ok(answer));
+    }
+
+    /// Each unit is asked once, as in the loop when all are due.
+    fn pass(&mut self, pass: &Pass) {
+        self.pass += 1;
+        self.now.mono += Duration::from_secs(PASS);
+        self.denied = pass.denied;
+        for (name, of) in self.names.iter_mut().zip(&pass.of_instances) {
+            *name += u32::from(of.is_renamed);
+        }
+        let names = self.names.map(|n| format!("name {n}"));
+        self.list("", &Unit::Instances, pass.instances, INSTANCES, names);
+        let listed = || ["listed".to_owned(), "listed".to_owned()];
+        for (i, of) in INSTANCES.into_iter().zip(&pass.of_instances) {
+            self.list(&format!("{i}/t"), &Unit::Topics(id(i)), of.topics, TOPICS, listed());
+            self.list(&format!("{i}/g"), &Unit::Groups(id(i)), of.groups, GROUPS, listed());
+            for (name, poll) in TOPICS.into_iter().zip(&of.polls[..2]) {
+                self.poll(&format!("{i}/t/{name}"), &Unit::TopicStatus(id(i), topic(name).name), *poll);
+            }
+            for (name, poll) in GROUPS.into_iter().zip(&of.polls[2..]) {
+                self.poll(&format!("{i}/g/{name}"), &Unit::GroupProgress(id(i), group(name)), *poll);
+            }
+        }
+        self.model.grow_old(self.pass);
     }
 }
 
 fn passes() -> impl Strategy<Value = Vec<Pass>> {
-    let some = any::<[bool; 4]>();
+    let kinds =
+        [Kind::Timeout, Kind::Server, Kind::Connect, Kind::Auth { key: true }, Kind::Gone { instance: true }];
+    let kind = prop::sample::select(kinds.to_vec());
+    let some = any::<[bool; 2]>();
     let list = prop_oneof![
+        5 => Just(List::Whole([true; 2])),
         4 => some.prop_map(List::Whole),
         1 => some.prop_map(List::Partial),
         2 => Just(List::Empty),
-        3 => Just(List::Failed),
+        4 => kind.clone().prop_map(List::Fail),
     ];
     let poll = prop_oneof![
-        4 => (0i64..1000).prop_map(Poll::Lag),
+        4 => (0i64..100).prop_map(Poll::Ok),
+        1 => (0i64..500).prop_map(Poll::Reset),
         2 => Just(Poll::Empty),
-        5 => Just(Poll::Failed),
+        5 => kind.prop_map(Poll::Fail),
         1 => Just(Poll::Gone),
     ];
-    vec((list, [poll.clone(), poll.clone(), poll.clone(), poll]), 200)
+    let polls = [poll.clone(), poll.clone(), poll.clone(), poll];
+    let of_instance = (prop::bool::weighted(0.1), list.clone(), list.clone(), polls)
+        .prop_map(|(is_renamed, topics, groups, polls)| Below { is_renamed, topics, groups, polls });
+    // A denial or an outage of a list is worth more than a pass, or nothing grows old.
+    let denied = prop::option::weighted(0.2, prop::sample::select(Action::ALL.to_vec()));
+    let pass = (denied, list, [of_instance.clone(), of_instance])
+        .prop_map(|(denied, instances, of_instances)| Pass { denied, instances, of_instances });
+    let stretch = (pass, prop_oneof![3 => Just(1usize), 1 => 2..20usize]);
+    vec(stretch, 200).prop_map(|stretches| {
+        let passes = stretches.into_iter().flat_map(|(pass, times)| std::iter::repeat_n(pass, times));
+        passes.take(200).collect()
+    })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn the_fleet_shows_what_the_model_says_after_every_pass(passes in passes()) {
-        let mut case = Case::with(&[], &[]);
-        let mut model = Model::default();
-        for (pass, (list, polls)) in (1..).zip(passes) {
-            case.after(PASS);
-            let items = |of: [bool; 4]| (0..4).filter(|n| of[*n]).map(|n| group(NAMES[n])).collect();
-            let listing = match list {
-                List::Whole(of) => Ok(whole(items(of))),
-                List::Partial(of) => Ok(Listing { items: items(of), complete: false }),
-                List::Empty => Ok(whole(vec![])),
-                List::Failed => Err(error(Action::GetConsumerList, Kind::Server)),
-            };
-            case.apply(&Unit::Groups(id("i")), listing.map(|l| Answer::Groups(clean(l))));
-            model.list(&list);
-            for (name, poll) in NAMES.into_iter().zip(polls) {
-                let answer = match poll {
-                    Poll::Lag(lag) => Ok(progress(lag)),
-                    Poll::Empty => Ok(GroupProgress::default()),
-                    Poll::Failed => Err(error(Action::GetConsumerProgress, Kind::Timeout)),
-                    Poll::Gone => Err(error(Action::GetConsumerProgress, Kind::Gone { instance: false })),
-                };
-                let unit = Unit::GroupProgress(id("i"), group(name));
-                case.apply(&unit, answer.map(|p| Answer::GroupProgress(clean(p))));
-                model.poll(name, poll, pass);
-            }
-            prop_assert_eq!(case.shown(), model.shown(pass), "after pass {}: {:?}", pass, list);
+        let mut case = Case::new();
+        for pass in passes {
+            case.pass(&pass);
+            let view = case.fleet.view(case.now);
+            prop_assert_eq!(shown(&view), case.model.shown(), "after pass {}: {:?}", case.pass, pass);
+            prop_assert_eq!(case.rewinds, case.model.rewinds, "after pass {}: {:?}", case.pass, pass);
         }
     }
+}
+
+#[test]
+fn the_model_is_small_enough_to_be_read_as_the_rules() {
+    let source = include_str!("model.rs");
+    let (_, rest) = source.split_once("\n// The model: at most 60 lines of code.\n").unwrap();
+    let (model, _) = rest.split_once("\n// The end of the model.\n").unwrap();
+    let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+    let lines = model.lines().filter(is_code).count();
+    assert!(lines <= 60, "{lines} lines");
 }
