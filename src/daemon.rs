@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use secrecy::ExposeSecret;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinSet, time::Duration};
+use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, task::JoinSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,12 +23,17 @@ use crate::{
 
 mod counting;
 mod keys;
+pub mod panics;
 mod reload;
+#[cfg(debug_assertions)]
+mod sabotage;
 mod shown;
+mod watchdog;
 
 use counting::Counting;
 use reload::{Door, Keeper};
 use shown::{Beside, Shown};
+use watchdog::Watchdog;
 
 pub use reload::Source;
 
@@ -85,7 +90,14 @@ pub async fn run(
     api::install_crypto_provider();
     let own = Arc::new(Own::new(BUILD).map_err(|e| RunError::Setup(e.to_string()))?);
     own.config_loaded(Some(clock::unix_now()));
-    let (store, health) = (Arc::new(Store::default()), Health::default());
+    let limits = watchdog::Limits::default();
+    #[cfg(debug_assertions)]
+    let limits = sabotage::limits(limits);
+    let (store, health) = (Arc::new(Store::default()), Health::new(limits.unhealthy));
+    let runtime = Handle::current();
+    let knock = move || drop(runtime.spawn(async {}));
+    let watchdog = Watchdog::start(health.clone(), limits.end, knock, stuck);
+    let _watchdog = watchdog.map_err(|error| RunError::Setup(error.to_string()))?;
     let shown = Arc::new(Shown::new(Arc::clone(&own), health.clone(), look(&config)));
     let counting = Counting(own);
     // Each who asks waits in turn.
@@ -116,6 +128,15 @@ pub async fn run(
     join(parts, &shutdown).await
 }
 
+/// Ends the process. Nothing that the runtime would have to do can be relied on.
+fn stuck(name: &str) {
+    tracing::error!(
+        stuck = name,
+        "a loop stands still; refusing to serve data that nobody refreshes, please report this"
+    );
+    std::process::exit(1);
+}
+
 /// A part of the daemon: it runs until the shutdown.
 type Part = Pin<Box<dyn Future<Output = Result<(), RunError>> + Send>>;
 
@@ -130,8 +151,10 @@ async fn join(parts: Vec<Part>, shutdown: &CancellationToken) -> Result<(), RunE
         tasks.spawn(part);
     }
     while let Some(ended) = tasks.join_next().await {
-        let result =
-            ended.unwrap_or_else(|error| Err(RunError::Died(format!("a part of the daemon: {error}"))));
+        // The payload of a panic may hold data, so it is not told.
+        let result = ended.unwrap_or_else(|_| {
+            Err(RunError::Died("a part of the daemon has ended by a panic, please report this".to_owned()))
+        });
         if result.is_err() || !shutdown.is_cancelled() {
             result?;
             return Err(RunError::Died(

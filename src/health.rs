@@ -11,11 +11,14 @@ use std::{
 use tokio::time::{Duration, Instant};
 
 /// A heart that has not beaten for this long counts as stopped. Loops wake at least once a second.
-const STOPPED_AFTER: Duration = Duration::from_secs(30);
+pub const STOPPED_AFTER: Duration = Duration::from_secs(30);
 
 /// The state that `/-/healthy` and `/-/ready` are answered from.
-#[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<Loops>>);
+#[derive(Debug, Clone)]
+pub struct Health {
+    loops: Arc<Mutex<Loops>>,
+    stopped_after: Duration,
+}
 
 #[derive(Debug, Default)]
 struct Loops {
@@ -30,7 +33,19 @@ struct Loop {
     first_pass_ended: bool,
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Self::new(STOPPED_AFTER)
+    }
+}
+
 impl Health {
+    /// No loop yet. A heart counts as stopped when it has not beaten for this long.
+    #[must_use]
+    pub fn new(stopped_after: Duration) -> Self {
+        Self { loops: Arc::default(), stopped_after }
+    }
+
     /// Registers a loop, or marks a registered one as alive now. `name` is for people, such as
     /// `account/region`.
     pub fn beat(&self, name: &str) {
@@ -60,7 +75,13 @@ impl Health {
     /// Names of the loops whose hearts have stopped; empty while all is well.
     #[must_use]
     pub fn stopped(&self) -> Vec<String> {
-        select(&self.lock(), |l| l.beat.elapsed() > STOPPED_AFTER)
+        select(&self.lock(), |l| l.beat.elapsed() > self.stopped_after)
+    }
+
+    /// When each heart beat last.
+    #[must_use]
+    pub fn beats(&self) -> BTreeMap<String, Instant> {
+        self.lock().known.iter().map(|(name, l)| (name.clone(), l.beat)).collect()
     }
 
     /// Names of the loops whose first pass has not ended, until the process is ready; empty from then on. A
@@ -78,7 +99,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, Loops> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 use alikafka_exporter::{
     Source, WebOptions, clock,
     config::{self, Config, keys::VARIABLE_PREFIX},
+    daemon::panics,
     logging,
     web::Limits,
 };
@@ -37,9 +38,7 @@ fn main() -> ExitCode {
     if args.version {
         return answer(&cli::version());
     }
-    // Memory holds the access key, so no image of it may be left behind.
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    keep_memory_private();
     let config = match config::load(args.config_file.as_deref(), &environment()) {
         Ok(config) => config,
         Err(problems) => return end(REFUSED, &problems.to_string()),
@@ -48,6 +47,7 @@ fn main() -> ExitCode {
         return answer(&cli::summary(&config));
     }
     logging::init(args.log_level.into(), args.log_format.into(), clock::unix_now);
+    panics::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
         Ok(runtime) => {
@@ -120,6 +120,17 @@ fn watch_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Result
         }
     });
     Ok(())
+}
+
+/// Memory holds the access key: no image of it may be left behind, and no process of the same user may read
+/// it. A system that hands dumps to a program does not heed the limit, but it heeds the second.
+fn keep_memory_private() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    #[cfg(target_os = "linux")]
+    {
+        _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    }
 }
 
 /// The variables that are part of the configuration.

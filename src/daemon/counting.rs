@@ -19,6 +19,8 @@ pub(super) struct Counting(pub(super) Arc<Own>);
 impl api::Observer for Counting {
     fn attempt(&self, attempt: &Attempt<'_>) {
         let Attempt { account, region, action, .. } = *attempt;
+        #[cfg(debug_assertions)]
+        super::sabotage::attempt(action);
         let result = attempt.result.map_or_else(Kind::label, |()| "ok");
         self.0.api_request(account, region, action.name(), result, attempt.duration);
         if attempt.is_retry {
@@ -51,6 +53,10 @@ impl collect::Reporter for Counting {
         needs: f64,
         allowed: f64,
     ) {
+        #[cfg(debug_assertions)]
+        if action == Action::GetInstanceList {
+            super::sabotage::look();
+        }
         self.0.api_demand(account, region, action.name(), needs);
         self.0.api_budget(account, region, action.name(), allowed);
     }

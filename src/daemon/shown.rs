@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 
+use super::panics;
 use crate::{
     exposition::{Own, Page, own::Look},
     health::Health,
@@ -78,6 +79,7 @@ impl Shown {
 
 impl web::Pages for Shown {
     fn metrics(&self, gzip: bool) -> web::Page {
+        self.own.panicked(panics::take());
         let (present, own) = {
             let _turning = self.turning.read().unwrap_or_else(PoisonError::into_inner);
             let present = self.present.load_full();

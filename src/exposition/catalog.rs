@@ -399,7 +399,7 @@ catalog! {
     ReloadTime, "alikafka_exporter_config_last_reload_success_timestamp_seconds", Gauge, Seconds, NONE, Exporter, Stable,
         "When the configuration was last loaded, in unix time.";
     Panics, "alikafka_exporter_panics_total", Counter, None, NONE, Exporter, Stable,
-        "Tasks that panicked. What was known of their object is kept. Any is a fault of the exporter.";
+        "Panics of any thread. One in a call costs that call alone. Any is a fault of the exporter.";
     BuildInfo, "alikafka_exporter_build_info", Gauge, None, BUILD, Exporter, Stable,
         = "kafka_exporter_build_info" BUILD,
         "1, with the version, the revision and the compiler that the exporter was built from.";

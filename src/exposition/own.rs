@@ -214,9 +214,9 @@ impl Own {
         }
     }
 
-    /// Counts a task that panicked.
-    pub fn panicked(&self) {
-        self.panics.with_label_values(NONE).inc();
+    /// Counts panics of any thread.
+    pub fn panicked(&self, times: u64) {
+        self.panics.with_label_values(NONE).inc_by(times);
     }
 
     /// Counts an HTTP request and how long it took until the answer was ready. `path` is one of a closed

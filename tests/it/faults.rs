@@ -23,6 +23,7 @@ mod lists;
 mod page;
 mod revoked;
 mod scope;
+mod selfwatch;
 mod values;
 
 use std::time::Duration;

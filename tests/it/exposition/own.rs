@@ -28,7 +28,7 @@ fn used(account: Option<&AccountName>) -> Own {
     own.anomaly(AnomalyKind::Clamped);
     own.credentials_expiry(account, UnixMillis::new(1_700_000_000_123));
     own.credentials_failures(account, 2);
-    own.panicked();
+    own.panicked(1);
     own.clock_skew(account, -0.25);
     own.config_loaded(UnixMillis::new(1_700_000_000_000));
     own.http_request("/metrics", 200, Duration::from_micros(300));

@@ -63,19 +63,28 @@ impl Daemon {
         let url = sim.url();
         let mut all = vec![("ENDPOINT", url.as_str())];
         all.extend(settings);
-        Self::run(None, &all).await
+        Self::run(Self::command(), None, &all).await
+    }
+
+    /// The command of every run, for those that run it as somebody else.
+    pub(super) fn command() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_alikafka-exporter"))
+    }
+
+    /// Runs another command than the usual one.
+    pub(super) async fn with_command(command: Command, sim: &Simulator) -> Self {
+        Self::run(command, None, &[("ENDPOINT", &sim.url())]).await
     }
 
     /// Runs with a configuration file beside the settings.
     pub(super) async fn with_file(name: &str, text: &str, settings: &[(&str, &str)]) -> Self {
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&path, text).unwrap();
-        Self::run(Some(format!("--config.file={}", path.display())), settings).await
+        Self::run(Self::command(), Some(format!("--config.file={}", path.display())), settings).await
     }
 
-    async fn run(file: Option<String>, settings: &[(&str, &str)]) -> Self {
+    async fn run(mut command: Command, file: Option<String>, settings: &[(&str, &str)]) -> Self {
         let [id, secret, token] = SECRETS;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_alikafka-exporter"));
         command
             .env_clear()
             .env("ALIBABA_CLOUD_ACCESS_KEY_ID", id)
@@ -89,7 +98,9 @@ impl Daemon {
         for (name, value) in DEFAULTS.iter().chain(settings) {
             // A file that lists accounts lists their regions too.
             if file.is_none() || *name != "REGIONS" {
-                command.env(format!("ALIKAFKA_EXPORTER_{name}"), value);
+                // Sabotage is no setting of the product.
+                let prefix = if *name == "SABOTAGE_ALIKAFKA" { "" } else { "ALIKAFKA_EXPORTER_" };
+                command.env(format!("{prefix}{name}"), value);
             }
         }
         let mut child = command.spawn().unwrap();
@@ -188,15 +199,29 @@ impl Daemon {
         self.lines().into_iter().filter(|l| l["msg"] == "recovered").collect()
     }
 
+    /// The process.
+    pub(super) fn id(&self) -> Pid {
+        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).unwrap()
+    }
+
     /// Asks it to end.
     pub(super) fn terminate(&self) {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        kill_process(id.unwrap(), Signal::TERM).unwrap();
+        kill_process(self.id(), Signal::TERM).unwrap();
     }
 
     /// Waits for its end, and searches all that it said.
     pub(super) async fn ended(mut self) -> ExitStatus {
-        let status = timeout(END, self.child.wait()).await.expect("it ends within five seconds").unwrap();
+        timeout(END, self.wait()).await.expect("it ends within five seconds")
+    }
+
+    /// Waits for an end that comes of itself, and searches all that it said. Returns its log too.
+    pub(super) async fn died(mut self) -> (ExitStatus, Vec<Value>) {
+        let status = timeout(PATIENCE, self.wait()).await.expect("it never ends");
+        (status, self.lines())
+    }
+
+    async fn wait(&mut self) -> ExitStatus {
+        let status = self.child.wait().await.unwrap();
         timeout(END, &mut self.reading).await.expect("its log ends with it").unwrap();
         let said = format!("{}\n{}", self.log.lock().unwrap().join("\n"), self.pages.lock().unwrap());
         for (what, form) in forms() {

@@ -1,0 +1,167 @@
+//! The daemon watches itself: a panic costs one call and is counted, a loop that is dead or stands still ends
+//! the process, and nobody else may look into its memory. The faults of its own making are in debug builds only.
+
+use std::{fs, os::unix::process::ExitStatusExt, process::Stdio};
+
+use rustix::process::{Signal, geteuid, kill_process};
+use tokio::process::Command;
+
+use super::*;
+
+/// Whoever is nobody.
+const NOBODY: u32 = 65534;
+
+#[cfg(debug_assertions)]
+fn errors(lines: &[serde_json::Value]) -> Vec<&serde_json::Value> {
+    lines.iter().filter(|l| l["level"] == "error").collect()
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn a_panic_in_a_call_costs_that_call_alone_and_is_counted_and_told_once() {
+    let sim = cloud().await;
+    let settings = [
+        // In the second pass of the four groups.
+        ("SABOTAGE_ALIKAFKA", "task=GetConsumerProgress:6"),
+        ("POLL_INTERVAL", "3s"),
+        ("TOPIC_POLL_INTERVAL", "3s"),
+        ("DISCOVERY_INTERVAL", "3s"),
+        ("STALE_AFTER", "60s"),
+    ];
+    let daemon = Daemon::start(&sim, &settings).await;
+    let up = |p: &Page| [A, B].map(|i| p.instance_up(i));
+    let panics = |p: &Page| p.value("alikafka_exporter_panics_total", &[]);
+    let page = daemon.until("all known", |p| all_lag_by(p, BEFORE) && up(p) == [Some(1.0); 2]).await;
+    assert_eq!(panics(&page), Some(0.0));
+    let page = daemon
+        .until("one is down", |p| {
+            assert!(all_lag_by(p, BEFORE), "values are kept");
+            panics(p) == Some(1.0) && up(p).contains(&Some(0.0))
+        })
+        .await;
+    assert!(up(&page).contains(&Some(1.0)), "the other instance is not touched");
+    assert_eq!(page.region_up(REGION), Some(1.0));
+    sim.world(write_more);
+    let page =
+        daemon.until("renewed in the next pass", |p| all_lag_by(p, AFTER) && up(p) == [Some(1.0); 2]).await;
+    assert_eq!(panics(&page), Some(1.0));
+    let lines = daemon.lines();
+    let errors = errors(&lines);
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert!(errors[0]["place"].as_str().unwrap().contains("sabotage.rs:"), "{errors:#?}");
+    assert_eq!(errors[0]["text"], "sabotage of a task", "a literal is told");
+    assert!(errors[0]["thread"].as_str().is_some_and(|name| !name.is_empty()));
+    let about: Vec<_> = lines.iter().filter(|l| l["level"] == "warn" && l["object"].is_string()).collect();
+    assert_eq!(about.len(), 1, "what the call was about: {about:#?}");
+    assert_eq!(about[0]["action"], "GetConsumerProgress");
+    daemon.stop().await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn a_loop_that_dies_ends_the_process_with_a_line_that_names_it() {
+    let sim = cloud().await;
+    let settings = [("SABOTAGE_ALIKAFKA", "loop=3")];
+    let daemon = Daemon::start(&sim, &settings).await;
+    let (status, lines) = daemon.died().await;
+    assert_eq!(status.code(), Some(1));
+    let errors = errors(&lines);
+    assert_eq!(errors.len(), 2, "the panic, and what came of it: {errors:#?}");
+    assert!(errors[0]["place"].as_str().unwrap().contains("sabotage.rs:"));
+    assert!(
+        errors[0].get("text").is_none_or(serde_json::Value::is_null),
+        "what was formatted is not told: {errors:#?}"
+    );
+    let died = errors[1]["error"].as_str().unwrap();
+    assert!(died.contains("the loop of cn-hangzhou"), "{died}");
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn a_loop_that_stands_still_is_not_healthy_and_ends_the_process_in_the_end() {
+    let sim = cloud().await;
+    let settings = [("SABOTAGE_ALIKAFKA", "stuck=3 unhealthy=1500 end=8000")];
+    let daemon = Daemon::start(&sim, &settings).await;
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    while daemon.get("/-/healthy").await.trim() == "ok" {
+        assert!(tokio::time::Instant::now() < until, "a heart that is still is not noticed");
+        tokio::time::sleep(millis(50)).await;
+    }
+    assert!(daemon.get("/-/healthy").await.contains(REGION), "it is named");
+    // The page is still there, for whoever wants to know why.
+    daemon.page().await;
+    let (status, lines) = daemon.died().await;
+    assert_eq!(status.code(), Some(1));
+    let errors = errors(&lines);
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert_eq!(errors[0]["stuck"], REGION);
+}
+
+/// Whether a process of this user can look into that one's memory.
+async fn can_be_read(pid: i32, user: Option<u32>) -> bool {
+    let mut cat = Command::new("cat");
+    cat.arg(format!("/proc/{pid}/environ")).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some(user) = user {
+        cat.uid(user).gid(user);
+    }
+    cat.status().await.unwrap().success()
+}
+
+/// Runs as nobody where this user may choose, so that rights of root hide nothing; says so where not.
+#[tokio::test]
+async fn nobody_may_look_into_the_memory_and_a_crash_leaves_no_image_of_it() {
+    let nobody = geteuid().is_root().then_some(NOBODY);
+    if nobody.is_none() {
+        println!("not root: runs as the user of the tests, not as user {NOBODY}");
+    }
+    let place = std::env::temp_dir().join(format!("selfwatch-{}", std::process::id()));
+    fs::create_dir_all(&place).unwrap();
+    let binary = place.join("alikafka-exporter");
+    // A place that nobody can reach, which the target directory may not be.
+    fs::copy(env!("CARGO_BIN_EXE_alikafka-exporter"), &binary).unwrap();
+    let of_nobody = |mut command: Command| {
+        if let Some(user) = nobody {
+            std::os::unix::fs::chown(&place, nobody, nobody).unwrap();
+            command.uid(user).gid(user);
+        }
+        command.current_dir(&place);
+        command
+    };
+
+    // Without measures it can be read: the test can see what it looks for.
+    let mut sleep = Command::new("sleep");
+    sleep.arg("60").kill_on_drop(true);
+    let sleeping = of_nobody(sleep).spawn().unwrap();
+    let id = i32::try_from(sleeping.id().unwrap()).unwrap();
+    assert!(can_be_read(id, nobody).await, "an ordinary process of the same user");
+    drop(sleeping);
+
+    for signal in [Signal::SEGV, Signal::ABORT] {
+        let sim = cloud().await;
+        let daemon = Daemon::with_command(of_nobody(Command::new(&binary)), &sim).await;
+        let page = daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+        for name in ["process_cpu_seconds_total", "process_open_fds", "process_max_fds"] {
+            assert!(page.value(name, &[]).is_some(), "{name} is there for an unprivileged user too");
+        }
+        for name in ["process_resident_memory_bytes", "process_start_time_seconds", "process_threads"] {
+            assert!(page.value(name, &[]).unwrap() > 0.0, "{name}");
+        }
+        let id = daemon.id();
+        assert!(!can_be_read(id.as_raw_pid(), nobody).await, "another process of the same user");
+        let limits = fs::read_to_string(format!("/proc/{}/limits", id.as_raw_pid())).unwrap();
+        let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
+        kill_process(id, signal).unwrap();
+        if signal == Signal::SEGV {
+            // The first one that is no fault of a stack only ends the handler that looks for such.
+            daemon.page().await;
+            kill_process(id, signal).unwrap();
+        }
+        let (status, _) = daemon.died().await;
+        assert_eq!(status.signal(), Some(signal.as_raw()));
+        assert!(!status.core_dumped(), "{status:?}");
+        let left: Vec<_> = fs::read_dir(&place).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["alikafka-exporter"], "no image is left");
+    }
+    fs::remove_dir_all(&place).unwrap();
+}
