@@ -62,7 +62,7 @@ pub(super) fn of_sts(
         return Err(refused(answer, "the token service", quote));
     }
     let read: OfSts = read(answer, "the token service")?;
-    fetched(services, answer, read.credentials, source)
+    fetched(services, answer, &read.credentials, source)
 }
 
 /// A key that an address gives to whoever asks there.
@@ -81,7 +81,7 @@ pub(super) fn of_address(
         let code = quote.text(&code);
         return Err(CredentialsError::Unusable(format!("{whose} has no key: {code}")));
     }
-    fetched(services, answer, read(answer, whose)?, source)
+    fetched(services, answer, &read(answer, whose)?, source)
 }
 
 fn read<'a, T: Deserialize<'a>>(answer: &'a Answer, whose: &str) -> Result<T, CredentialsError> {
@@ -98,7 +98,7 @@ fn read<'a, T: Deserialize<'a>>(answer: &'a Answer, whose: &str) -> Result<T, Cr
 fn fetched(
     services: &Services,
     answer: &Answer,
-    key: Key,
+    key: &Key,
     source: &str,
 ) -> Result<Fetched, CredentialsError> {
     let Secret(secret) = &key.access_key_secret;

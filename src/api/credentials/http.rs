@@ -167,3 +167,25 @@ fn host_of(url: &Url) -> String {
         (host, _) => host.unwrap_or("nowhere").to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_where_nobody_is_is_told_from_one_that_answers_badly() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let question = || Question::get(Url::parse(&format!("http://{address}/CanaryPath")).unwrap());
+        let closing = tokio::spawn(async move {
+            drop(listener.accept().await);
+            listener
+        });
+        let http = Http::to_metadata();
+        let trouble = http.ask(question()).await.map(|_| ()).unwrap_err();
+        assert!(!trouble.is_nobody_there, "{}", trouble.text);
+        drop(closing.await.unwrap());
+        let trouble = http.ask(question()).await.map(|_| ()).unwrap_err();
+        assert!(trouble.is_nobody_there && !trouble.text.contains("Canary"), "{}", trouble.text);
+    }
+}

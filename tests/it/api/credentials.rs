@@ -264,7 +264,7 @@ async fn what_no_service_says_is_followed_or_shown() {
         Answer::Declare(1 << 30),
         Answer::Endless,
         Answer::json("CanaryGiven"),
-        Answer::json(r#"{"Credentials":{"AccessKeyId":"CanaryGiven"},"Code":"CanaryGiven"}"#),
+        Answer::json(r#"{"Credentials":{"AccessKeyId":"CanaryGiven"},"Code":"Failed"}"#),
         Answer::json(&format!("\"{}\"", "x".repeat(64 * 1024))),
     ] {
         let server = Server::start(vec![answer.clone()]).await;
