@@ -92,6 +92,7 @@ pub(super) struct Transport {
     http: reqwest::Client,
     base: Url,
     host: String,
+    connect_timeout: Duration,
 }
 
 impl Transport {
@@ -103,7 +104,7 @@ impl Transport {
             (None, _) => return Err(BuildError::Endpoint("it has no host")),
         };
         let http = http_client(base.scheme() == "https", IDLE_CONNECTIONS, limits)?;
-        Ok(Self { http, base, host })
+        Ok(Self { http, base, host, connect_timeout: limits.connect_timeout })
     }
 
     /// The value of the header `host`, as it is signed and sent.
@@ -120,16 +121,18 @@ impl Transport {
             return Err(self.redirect(status, response.headers()));
         }
         let too_large = || Failure::new(Kind::TooLarge, "the answer is larger than 16 MiB");
-        let declared = response.content_length().unwrap_or(0);
         // Returning drops the response, and with its unread body the connection.
-        let declared =
-            usize::try_from(declared).ok().filter(|d| *d <= MAX_BODY_BYTES).ok_or_else(too_large)?;
-        let mut body = Vec::with_capacity(declared);
+        if response.content_length().is_some_and(|declared| declared > MAX_BODY_BYTES as u64) {
+            return Err(too_large());
+        }
+        // Joined at the end only: a buffer that grows leaves as much again behind in the allocator.
+        let (mut chunks, mut length) = (Vec::new(), 0);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.network_failure(error))? {
-            if body.len() + chunk.len() > MAX_BODY_BYTES {
+            length += chunk.len();
+            if length > MAX_BODY_BYTES {
                 return Err(too_large());
             }
-            body.extend_from_slice(&chunk);
+            chunks.push(chunk);
         }
         let headers = response.headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -140,7 +143,7 @@ impl Transport {
                 .and_then(|millis| millis.trim().parse().ok())
                 .map(Duration::from_millis),
             date_millis: text(DATE.as_str()).and_then(http_date_millis),
-            body: body.into(),
+            body: chunks.concat().into(),
         })
     }
 
@@ -177,7 +180,14 @@ impl Transport {
     }
 
     fn network_failure(&self, error: reqwest::Error) -> Failure {
-        network_failure(&self.host, error)
+        // The cause of a connection that never came to be is a timer, which says nothing.
+        let is_late = error.is_timeout() && error.is_connect();
+        let failure = network_failure(&self.host, error);
+        if is_late {
+            let detail = format!("{}: no connection within {:?}", self.host, self.connect_timeout);
+            return Failure { detail, ..failure };
+        }
+        failure
     }
 
     /// Names the target's host and nothing else of it.
@@ -306,6 +316,21 @@ mod tests {
             let error = checked_endpoint(bad).unwrap_err();
             assert!(!error.to_string().contains("Canary"), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_never_takes_a_connection_is_named_with_the_time_it_was_given() {
+        // Its queue holds one, whom nobody takes in, so the system answers no one else.
+        let door = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        door.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        door.listen(0).unwrap();
+        let address = door.local_addr().unwrap().as_socket().unwrap();
+        let _first = std::net::TcpStream::connect(address).unwrap();
+        let limits = Limits { connect_timeout: Duration::from_millis(50), proxy: &Proxy::None };
+        let transport = Transport::new(&format!("http://{address}"), &limits).unwrap();
+        let failure = transport.exchange(&Signed::Form(String::new())).await.unwrap_err();
+        assert_eq!(failure.kind, Kind::Timeout);
+        assert_eq!(failure.detail, format!("{address}: no connection within 50ms"));
     }
 
     #[test]

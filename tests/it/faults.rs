@@ -20,10 +20,16 @@ mod catalogue;
 mod clock;
 mod daemon;
 mod lists;
+mod names;
+mod network;
+mod once;
 mod page;
+mod process;
 mod revoked;
 mod scope;
 mod selfwatch;
+mod table;
+mod tls;
 mod values;
 
 use std::time::Duration;
@@ -32,7 +38,7 @@ use alikafka_simulator::{
     AccessKey, Behaviour, Consumer, Effect, Fault, GroupSpec, InstanceSpec, Options, Position, Simulator,
     TopicSpec, World, WorldOptions,
 };
-use daemon::{Daemon, SECRETS};
+use daemon::{Daemon, Launch, SECRETS};
 use page::Page;
 
 const REGION: &str = "cn-hangzhou";

@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,9 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// The daemon's promise for its end.
 const END: Duration = Duration::from_secs(5);
 
+/// The daemon's own binary.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_alikafka-exporter");
+
 /// Intervals of every run that says nothing else.
 const DEFAULTS: [(&str, &str); 7] = [
     ("REGIONS", super::REGION),
@@ -46,6 +52,20 @@ const DEFAULTS: [(&str, &str); 7] = [
     ("REQUEST_TIMEOUT", "10s"),
     ("REQUESTS_PER_SECOND", "200"),
 ];
+
+/// How a run differs from the usual one.
+#[derive(Default)]
+pub(super) struct Launch<'a> {
+    /// What runs the program, such as `prlimit --nofile=64`. It must become the program, so that signals
+    /// reach it.
+    pub(super) under: &'a [&'a str],
+    /// Variables of the environment, by their whole names.
+    pub(super) variables: &'a [(&'a str, &'a str)],
+    /// The text of a configuration file that lists accounts.
+    pub(super) accounts: Option<&'a str>,
+    /// Names of environment variables without their prefix; they win over the defaults.
+    pub(super) settings: &'a [(&'a str, &'a str)],
+}
 
 /// A running daemon.
 pub(super) struct Daemon {
@@ -63,39 +83,53 @@ impl Daemon {
         let url = sim.url();
         let mut all = vec![("ENDPOINT", url.as_str())];
         all.extend(settings);
-        Self::run(Self::command(), None, &all).await
-    }
-
-    /// The command of every run, for those that run it as somebody else.
-    pub(super) fn command() -> Command {
-        Command::new(env!("CARGO_BIN_EXE_alikafka-exporter"))
+        Self::launch(Launch { settings: &all, ..Launch::default() }).await
     }
 
     /// Runs another command than the usual one.
     pub(super) async fn with_command(command: Command, sim: &Simulator) -> Self {
-        Self::run(command, None, &[("ENDPOINT", &sim.url())]).await
+        let url = sim.url();
+        let settings = &[("ENDPOINT", url.as_str())];
+        Self::run(command, None, &Launch { settings, ..Launch::default() }).await
     }
 
     /// Runs with a configuration file beside the settings.
     pub(super) async fn with_file(name: &str, text: &str, settings: &[(&str, &str)]) -> Self {
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&path, text).unwrap();
-        Self::run(Self::command(), Some(format!("--config.file={}", path.display())), settings).await
+        let file = Some(format!("--config.file={}", path.display()));
+        Self::run(Command::new(PROGRAM), file, &Launch { settings, ..Launch::default() }).await
     }
 
-    async fn run(mut command: Command, file: Option<String>, settings: &[(&str, &str)]) -> Self {
+    /// Runs in a way of its own.
+    pub(super) async fn launch(launch: Launch<'_>) -> Self {
+        let file = launch.accounts.map(|text| {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("faults-{}-{}.yml", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+            std::fs::write(&path, text).unwrap();
+            format!("--config.file={}", path.display())
+        });
+        let mut words = launch.under.iter().copied().chain([PROGRAM]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
+        Self::run(command, file, &launch).await
+    }
+
+    async fn run(mut command: Command, file: Option<String>, launch: &Launch<'_>) -> Self {
         let [id, secret, token] = SECRETS;
         command
             .env_clear()
             .env("ALIBABA_CLOUD_ACCESS_KEY_ID", id)
             .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret)
             .env("ALIBABA_CLOUD_SECURITY_TOKEN", token)
+            .envs(launch.variables.iter().copied())
             .args(["--web.listen-address=127.0.0.1:0", "--log.level=trace", "--log.format=json"])
             .args(&file)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        for (name, value) in DEFAULTS.iter().chain(settings) {
+        for (name, value) in DEFAULTS.iter().chain(launch.settings) {
             // A file that lists accounts lists their regions too.
             if file.is_none() || *name != "REGIONS" {
                 // Sabotage is no setting of the product.
@@ -127,6 +161,13 @@ impl Daemon {
 
     /// The body of an answer to a GET.
     pub(super) async fn get(&self, path: &str) -> String {
+        let (status, body) = self.ask(path).await;
+        assert!(path != "/metrics" || status == 200, "a scrape always succeeds: {status}");
+        body
+    }
+
+    /// The status and the body of an answer to a GET.
+    pub(super) async fn ask(&self, path: &str) -> (u16, String) {
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
             let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
@@ -137,10 +178,25 @@ impl Daemon {
         };
         let answer = timeout(PATIENCE, exchange).await.expect("no answer to a scrape");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        if path == "/metrics" {
-            assert!(head.starts_with("HTTP/1.1 200 "), "a scrape always succeeds: {head}");
-        }
-        answer[answer.len() - body.len()..].to_owned()
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The number of its process.
+    pub(super) fn id(&self) -> Pid {
+        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).unwrap()
+    }
+
+    /// A number that the system tells of its process, such as `VmHWM`.
+    pub(super) fn status(&self, field: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.id().as_raw_nonzero());
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// Scrapes.
@@ -186,7 +242,8 @@ impl Daemon {
     /// Every line of the log so far.
     pub(super) fn lines(&self) -> Vec<Value> {
         let lines = self.log.lock().unwrap();
-        lines.iter().map(|l| serde_json::from_str(l).expect("a line of the log is JSON")).collect()
+        let json = |l: &String| serde_json::from_str(l).unwrap_or_else(|e| panic!("not JSON: {l:?}: {e}"));
+        lines.iter().map(json).collect()
     }
 
     /// The lines that tell of a failure's beginning, or of its going on.
@@ -199,14 +256,18 @@ impl Daemon {
         self.lines().into_iter().filter(|l| l["msg"] == "recovered").collect()
     }
 
-    /// The process.
-    pub(super) fn id(&self) -> Pid {
-        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).unwrap()
-    }
-
     /// Asks it to end.
     pub(super) fn terminate(&self) {
         kill_process(self.id(), Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has told that it stops. Nothing is asked of it meanwhile.
+    pub(super) async fn until_stopping(&self) {
+        let until = Instant::now() + PATIENCE;
+        while !self.lines().iter().any(|l| l["msg"] == "stopping") {
+            assert!(Instant::now() < until, "it does not stop: {:?}", self.log.lock().unwrap());
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits for its end, and searches all that it said.

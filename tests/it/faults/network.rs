@@ -1,0 +1,317 @@
+//! Ways to the cloud that swallow, detour or flood: others are in time, a scrape never waits, memory is bounded.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use alikafka_simulator::Faults;
+use socket2::{Domain, Socket, Type};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use super::{
+    tls::{Authority, Front},
+    *,
+};
+
+/// The way to a cloud through a door that can be made to swallow whoever knocks: where the queue of those
+/// who wait to be let in is full, the system answers no further knock.
+pub(super) struct Hole {
+    address: SocketAddr,
+    is_open: watch::Sender<bool>,
+    waiting: Mutex<Vec<Socket>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Hole {
+    pub(super) async fn open(cloud: &Simulator) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        // The queue holds one.
+        socket.listen(0).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(socket.into()).unwrap();
+        let (address, cloud) = (listener.local_addr().unwrap(), cloud.addr());
+        let (is_open, mut door) = watch::channel(true);
+        let accepting = tokio::spawn(async move {
+            loop {
+                if !*door.borrow_and_update() {
+                    if door.changed().await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                tokio::select! {
+                    changed = door.changed() => if changed.is_err() { return },
+                    Ok((stream, _)) = listener.accept() => {
+                        tokio::spawn(relay(stream, cloud, door.clone()));
+                    }
+                }
+            }
+        });
+        Self { address, is_open, waiting: Mutex::default(), accepting }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Swallows from now on; connections that are open end.
+    pub(super) fn swallow(&self) {
+        self.is_open.send_replace(false);
+        let mut waiting = self.waiting.lock().unwrap();
+        for _ in 0..8 {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            // Under way, or swallowed.
+            _ = socket.connect(&self.address.into());
+            waiting.push(socket);
+        }
+    }
+
+    /// Lets in again.
+    pub(super) fn give_back(&self) {
+        self.waiting.lock().unwrap().clear();
+        self.is_open.send_replace(true);
+    }
+}
+
+impl Drop for Hole {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn relay(mut stream: TcpStream, cloud: SocketAddr, mut door: watch::Receiver<bool>) {
+    let Ok(mut cloud) = TcpStream::connect(cloud).await else { return };
+    tokio::select! {
+        _ = door.wait_for(|is_open| !is_open) => {}
+        // However it ends, the peer's log tells.
+        _ = copy_bidirectional(&mut stream, &mut cloud) => {}
+    }
+}
+
+const NEAR: [&str; 4] = [REGION, "cn-beijing", "cn-shanghai", "cn-shenzhen"];
+const FAR: [&str; 3] = ["us-east-1", "us-west-1", "eu-west-1"];
+
+/// A cloud of these regions, with one instance in each, of the same name.
+async fn cloud_of(regions: &[&str]) -> Simulator {
+    let sim = empty_cloud(regions).await;
+    sim.world(|w| regions.iter().for_each(|region| add_instance(w, region, region)));
+    sim
+}
+
+/// A cloud of the regions to which the way breaks.
+pub(super) async fn far_cloud() -> Simulator {
+    cloud_of(&FAR).await
+}
+
+/// The time from one poll of a unit to its next: the median over all that began within these moments.
+fn pass_length(sim: &Simulator, from: Instant, until: Instant) -> Duration {
+    let mut last = BTreeMap::<_, Instant>::new();
+    let mut lengths = Vec::new();
+    sim.with_ledger(|l| {
+        for e in l.entries().filter(|e| e.object.is_some() && (from..until).contains(&e.at)) {
+            let unit = (e.action.clone(), e.instance.clone(), e.object.clone());
+            if let Some(before) = last.insert(unit, e.at) {
+                lengths.push(e.at.duration_since(before));
+            }
+        }
+    });
+    assert!(lengths.len() >= 20, "{} passes are too few", lengths.len());
+    lengths.sort_unstable();
+    lengths[lengths.len() / 2]
+}
+
+/// Regions of a near cloud are polled as before while the way to those of a far one, at `url`, is broken so
+/// that nothing ever answers: the far ones keep their values, lose them, are told of once each, and come back.
+pub(super) async fn others_are_in_time(
+    far: &Simulator,
+    url: String,
+    variables: &[(&str, &str)],
+    breaks: impl Fn(),
+    mends: impl Fn(),
+    look: impl Fn(&Daemon),
+) {
+    const PASSES: Duration = Duration::from_secs(6);
+    let near = cloud_of(&NEAR).await;
+    let [id, secret, token] = SECRETS;
+    let account = |name: &str, regions: &[&str], url: &str| {
+        let key = format!("access_key_id: {id:?}, access_key_secret: {secret:?}, security_token: {token:?}");
+        let regions = regions.join(", ");
+        format!("- {{name: {name}, regions: [{regions}], endpoint: {url:?}, credentials: {{{key}}}}}\n")
+    };
+    let file = format!("accounts:\n{}{}", account("near", &NEAR, &near.url()), account("far", &FAR, &url));
+    let settings = [("REQUEST_TIMEOUT", "1500ms"), ("STALE_AFTER", "6s")];
+    let launch = Launch { variables, accounts: Some(&file), settings: &settings, ..Launch::default() };
+    let daemon = Daemon::launch(launch).await;
+    let all = |p: &Page, regions: &[&str], lag| regions.iter().all(|r| p.lag(r, "billing") == lag);
+    let up = |p: &Page, regions: &[&str], up| regions.iter().all(|r| p.region_up(r) == Some(up));
+    daemon.until("all are known", |p| all(p, &NEAR, Some(BEFORE)) && all(p, &FAR, Some(BEFORE))).await;
+
+    let well = Instant::now();
+    sleep(PASSES).await;
+    let broken = Instant::now();
+    breaks();
+    near.world(write_more);
+    far.world(write_more);
+    let failed = |p: &Page| {
+        p.sum("alikafka_exporter_api_requests_total", &[("account", "far"), ("result", "timeout")])
+    };
+    let mut kept = false;
+    daemon
+        .until("the far ones are dropped, the near ones go on", |p| {
+            look(&daemon);
+            assert!(FAR.iter().all(|r| p.lag(r, "billing").is_none_or(|lag| lag == BEFORE)));
+            kept |= failed(p) >= 3.0 && all(p, &FAR, Some(BEFORE));
+            all(p, &FAR, None) && up(p, &FAR, 0.0) && all(p, &NEAR, Some(AFTER)) && up(p, &NEAR, 1.0)
+        })
+        .await;
+    assert!(kept, "the old values outlived the first failures");
+    let enough = broken + PASSES;
+    let page = daemon.until("as many passes", |_| Instant::now() >= enough).await;
+    look(&daemon);
+    let results = page.sum("alikafka_exporter_api_requests_total", &[("account", "near")]);
+    let ok = page.sum("alikafka_exporter_api_requests_total", &[("account", "near"), ("result", "ok")]);
+    assert_eq!(results, ok, "no near call has failed");
+    let (well, broken) = (pass_length(&near, well, broken), pass_length(&near, broken, Instant::now()));
+    assert!(broken <= well.mul_f64(1.1), "a pass takes {broken:?} instead of {well:?}");
+    let lines = daemon.failures();
+    let place = |l: &serde_json::Value| ["region", "instance_id", "action"].map(|k| l[k].to_string());
+    let places: BTreeSet<_> = lines.iter().map(place).collect();
+    assert_eq!(places.len(), lines.len(), "one line for each region, instance and action: {lines:#?}");
+    assert!(lines.iter().all(|l| l["account"] == "far" && l["result"] == "timeout"), "{lines:#?}");
+
+    mends();
+    daemon.until("all are fresh", |p| all(p, &FAR, Some(AFTER)) && up(p, &FAR, 1.0)).await;
+    daemon.until_logged("the recoveries", |_| daemon.recoveries().len() == places.len()).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_behind_a_black_hole_holds_up_no_other() {
+    let far = far_cloud().await;
+    let hole = Hole::open(&far).await;
+    others_are_in_time(&far, hole.url(), &[], || hole.swallow(), || hole.give_back(), |_| ()).await;
+}
+
+#[tokio::test]
+async fn a_scrape_waits_for_no_call() {
+    let sim = cloud().await;
+    // A call lasts longer than this test, so whoever waits for one is not answered.
+    let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    let asked = || sim.with_ledger(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").count());
+    sim.faults(|f| f.add(Fault::new(Effect::Hang)));
+    let before = asked();
+    daemon.until("calls hang", |_| asked() >= before + 4).await;
+    let ended = |p: &Page| p.sum("alikafka_exporter_api_requests_total", &[]);
+    let page = daemon.page().await;
+    for path in ["/metrics", "/", "/-/healthy", "/-/ready"].repeat(50) {
+        assert_eq!(daemon.ask(path).await.0, 200, "{path}");
+    }
+    assert_eq!(ended(&daemon.page().await), ended(&page), "no call has ended meanwhile");
+    sim.faults(Faults::clear);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_of_500_megabytes_costs_little_memory() {
+    const MOST_KIB: u64 = 32 * 1024;
+    for declared in [false, true] {
+        let sim = cloud().await;
+        let daemon = Daemon::start(&sim, &[]).await;
+        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "orders", "0").is_some()).await;
+        let before = daemon.status("VmHWM");
+        sim.faults(|f| f.add(on_group("billing", Effect::Oversized { bytes: 500 << 20, declared })));
+        sim.world(write_more);
+        daemon
+            .until("it is refused, again and again, and others go on", |p| {
+                p.results("GetConsumerProgress", "too_large") >= 4.0
+                    && p.lag(A, "shipping") == Some(AFTER)
+                    && p.lag(B, "billing") == Some(AFTER)
+            })
+            .await;
+        let more = daemon.status("VmHWM") - before;
+        assert!(more <= MOST_KIB, "{more} KiB more");
+        daemon.stop().await;
+    }
+}
+
+/// A proxy that notes whom it was asked to lead to.
+struct Proxy {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let notes = Arc::clone(&asked);
+        let accepting = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let notes = Arc::clone(&notes);
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n")
+                        && stream.read_line(&mut head).await.is_ok_and(|n| n > 0)
+                    {}
+                    let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                    notes.lock().unwrap().push(head);
+                    let Ok(mut there) = TcpStream::connect(target).await else { return };
+                    if stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.is_ok() {
+                        // However it ends, the peer's log tells.
+                        _ = copy_bidirectional(&mut stream, &mut there).await;
+                    }
+                });
+            }
+        });
+        Self { address, asked, accepting }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_only_where_it_is_configured() {
+    let (sim, authority, proxy) = (cloud().await, Authority::new("proxy"), Proxy::start().await);
+    let front = Front::start(&sim, authority.certified("127.0.0.1", 2999)).await;
+    let (url, at) = (front.url(), format!("http://{}", proxy.address));
+    let mut variables = vec![("SSL_CERT_FILE", authority.file())];
+    variables.extend(
+        ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"]
+            .map(|name| (name, at.as_str())),
+    );
+    for (setting, through) in [("none", false), ("environment", true), (&at, true)] {
+        proxy.asked.lock().unwrap().clear();
+        let settings = [("ENDPOINT", url.as_str()), ("PROXY", setting)];
+        let launch = Launch { variables: &variables, settings: &settings, ..Launch::default() };
+        let daemon = Daemon::launch(launch).await;
+        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.region_up(REGION) == Some(1.0)).await;
+        let told = |l: &serde_json::Value| l["msg"] == "account configured" && l["proxy"] == setting;
+        assert!(daemon.lines().iter().any(told), "the start tells of it: {:#?}", daemon.lines());
+        assert_eq!(daemon.failures().len(), 0);
+        daemon.stop().await;
+        let asked = proxy.asked.lock().unwrap().clone();
+        assert_eq!(!asked.is_empty(), through, "proxy: {setting}: {asked:?}");
+        for head in asked {
+            assert!(head.starts_with(&format!("CONNECT 127.0.0.1:{} ", front.port())), "{head}");
+            assert!(daemon::forms().iter().all(|(_, form)| !head.contains(form)), "{head}");
+        }
+    }
+}

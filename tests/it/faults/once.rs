@@ -1,0 +1,223 @@
+//! What is mended before it counts is not told, what is odd is told once, and what is empty or strange in
+//! itself is no fault at all.
+
+use std::collections::BTreeSet;
+
+use alikafka_simulator::{Faults, Quota, WrongType};
+
+use super::*;
+
+/// A fault that one more attempt mends.
+struct Mended {
+    what: &'static str,
+    effect: Effect,
+    result: &'static str,
+}
+
+impl Mended {
+    async fn holds(self) {
+        let sim = cloud().await;
+        let daemon = Daemon::start(&sim, &[("STALE_AFTER", "30s")]).await;
+        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+        sim.faults(|f| f.add(on_group("billing", self.effect).times(1)));
+        sim.world(write_more);
+        let page = daemon
+            .until("asked again, with success", |p| {
+                assert_eq!(p.instance_up(A), Some(1.0), "{}", self.what);
+                p.results("GetConsumerProgress", self.result) == 1.0 && all_lag_by(p, AFTER)
+            })
+            .await;
+        assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), 1.0, "{}", self.what);
+        assert_eq!(daemon.failures().len(), 0, "{}: {:#?}", self.what, daemon.failures());
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_that_one_more_attempt_mends_is_counted_and_not_told() {
+    let row = |what, effect, result| Mended { what, effect, result };
+    let throttle = Effect::Throttle { status: 429, code: "Throttling.Api".to_owned(), retry_after_ms: None };
+    let rows = [
+        row("500", error(500, "InternalError", "oops"), "server"),
+        row("503", error(503, "ServiceUnavailable", "no"), "server"),
+        row("a reset", Effect::Reset, "connect"),
+        row("a reset in the body", Effect::ResetBody(40), "connect"),
+        row("flow control", throttle, "throttled"),
+        row("a nonce that is known", error(400, "SignatureNonceUsed", "again"), "clock"),
+    ];
+    let mut running = tokio::task::JoinSet::new();
+    for row in rows {
+        running.spawn(row.holds());
+    }
+    running.join_all().await;
+}
+
+#[test]
+fn no_nonce_comes_twice() {
+    let nonces: BTreeSet<u128> =
+        (0..100_000).map(|_| alikafka_exporter::api::os_entropy().unwrap()).collect();
+    assert_eq!(nonces.len(), 100_000);
+}
+
+#[tokio::test]
+async fn connections_that_the_cloud_closes_when_they_rest_are_not_noticed() {
+    let sim = cloud().await;
+    sim.behaviour(|b| b.close_idle_after = Some(millis(50)));
+    let settings = [("POLL_INTERVAL", "200ms"), ("TOPIC_POLL_INTERVAL", "200ms")];
+    let daemon = Daemon::start(&sim, &settings).await;
+    let ok = |p: &Page| p.sum("alikafka_exporter_api_requests_total", &[("result", "ok")]);
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    let page = daemon
+        .until("two hundred calls", |p| {
+            assert_eq!((p.region_up(REGION), p.instance_up(A)), (Some(1.0), Some(1.0)));
+            ok(p) >= 200.0
+        })
+        .await;
+    let failed = page.sum("alikafka_exporter_api_requests_total", &[]) - ok(&page);
+    assert!(failed <= page.sum("alikafka_exporter_api_retries_total", &[]), "{failed} were not mended");
+    assert_eq!(daemon.failures().len(), 0);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_throttles_everything_is_told_of_once_and_asked_hardly_more_often() {
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(B, "audit", "1").is_some()).await;
+    // A quota of the cloud's own, which lets nothing through.
+    sim.behaviour(|b| b.quota = Quota { per_second: Some(0), ..Quota::default() });
+    sim.world(write_more);
+    let throttled = |p: &Page| p.sum("alikafka_exporter_api_requests_total", &[("result", "throttled")]);
+    let page = daemon
+        .until("all is dropped, and the schedule goes on", |p| {
+            throttled(p) >= 100.0
+                && p.count("alikafka_group_lag_messages", &[]) == 0
+                && p.region_up(REGION) == Some(0.0)
+        })
+        .await;
+    let retries = page.sum("alikafka_exporter_api_retries_total", &[]);
+    let first = page.sum("alikafka_exporter_api_requests_total", &[]) - retries;
+    // What had been saved up for retries before is ten at most.
+    assert!(retries <= 10.0 + first / 10.0, "{retries} retries of {first} calls");
+    let lines = daemon.failures();
+    assert_eq!(lines.len(), 1, "one line for the region: {lines:#?}");
+    assert_eq!(lines[0]["result"], "throttled");
+    sim.behaviour(|b| b.quota = Quota::default());
+    daemon.until("all is fresh", |p| all_lag_by(p, AFTER) && p.region_up(REGION) == Some(1.0)).await;
+    daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
+    daemon.stop().await;
+}
+
+/// Something odd in answers that are good otherwise, and how it is told.
+struct Odd {
+    effect: Effect,
+    kind: &'static str,
+    /// Whether a line is worth it: what every busy fleet shows is not.
+    is_news: bool,
+}
+
+impl Odd {
+    async fn holds(self) {
+        let sim = cloud().await;
+        let daemon = Daemon::start(&sim, &[]).await;
+        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+        sim.faults(|f| f.add(on_group("billing", self.effect)));
+        sim.world(write_more);
+        daemon
+            .until("odd, again and again, and others are fresh", |p| {
+                p.anomalies(self.kind) >= 4.0 && p.lag(A, "shipping") == Some(AFTER)
+            })
+            .await;
+        let told = daemon.lines().into_iter().filter(|l| l["kind"] == self.kind && l["level"] == "warn");
+        assert_eq!(told.count(), usize::from(self.is_news), "{}", self.kind);
+        assert_eq!(daemon.failures().len(), 0, "an odd item is no failure");
+        let page = daemon.page().await;
+        assert_eq!(page.instance_up(A), Some(1.0));
+        assert_eq!(page.partition_lag(A, "billing", "1").is_some(), self.kind != "empty_list");
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_odd_in_an_answer_is_counted_each_time_and_told_once_at_most() {
+    let odd = |effect, kind, is_news| Odd { effect, kind, is_news };
+    let rows = [
+        odd(Effect::WrongType(WrongType::Null), "type", true),
+        odd(Effect::WrongType(WrongType::TooBig), "range", true),
+        odd(Effect::DuplicateItem, "duplicate", true),
+        odd(Effect::ConsumerAhead(5), "clamped", false),
+    ];
+    let mut running = tokio::task::JoinSet::new();
+    for row in rows {
+        running.spawn(row.holds());
+    }
+    running.join_all().await;
+}
+
+#[tokio::test]
+async fn an_answer_is_never_inflated() {
+    use std::io::Write as _;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(&vec![b' '; 1 << 20]).unwrap();
+    // Members of one stream, of 100 MiB.
+    let bomb = packer.finish().unwrap().repeat(100);
+    let sim = cloud().await;
+    let daemon = Daemon::start(&sim, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    let before = daemon.status("VmHWM");
+    sim.faults(|f| f.add(on_group("billing", raw(200, "application/json", bomb))));
+    daemon
+        .until("it is refused, again and again", |p| {
+            p.results("GetConsumerProgress", "decode") >= 4.0 && p.lag(A, "billing").is_none()
+        })
+        .await;
+    assert!(daemon.status("VmHWM") - before <= 32 * 1024, "not even for a moment");
+    assert_eq!(daemon.failures().len(), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_new_empty_or_of_the_same_name_is_no_fault() {
+    let sim = cloud().await;
+    sim.world(|w| {
+        w.rename_instance(A, "the same").unwrap();
+        w.rename_instance(B, "the same").unwrap();
+        // Differs in case alone.
+        w.add_topic(A, TopicSpec::new("Orders", 1)).unwrap();
+        w.append(A, "Orders", 0, 3).unwrap();
+        add_group(w, A, "Billing", "Orders");
+        // Nothing is committed, nothing was written, nobody reads.
+        w.add_group(A, GroupSpec { topics: Vec::new(), ..GroupSpec::new("idle", &[]) }).unwrap();
+        w.add_topic(A, TopicSpec::new("new", 1)).unwrap();
+    });
+    let daemon = Daemon::start(&sim, &[]).await;
+    let page = daemon
+        .until("all known", |p| {
+            all_lag_by(p, BEFORE) && p.lag(A, "Billing") == Some(3.0) && p.instance_up(A) == Some(1.0)
+        })
+        .await;
+    assert_eq!(page.count("alikafka_instance_info", &[("name", "the same")]), 2);
+    assert_eq!((page.end(A, "Orders", "0"), page.end(A, "orders", "0")), (Some(3.0), Some(10.0)));
+    assert!(page.has_group(A, "idle") && page.lag(A, "idle") == Some(0.0));
+    assert_eq!(page.count("alikafka_group_partition_lag_messages", &[("group", "idle")]), 0);
+    assert!(page.has_topic(A, "new"));
+    assert_eq!(page.sum("alikafka_exporter_anomalies_total", &[]), 0.0);
+    // Fewer partitions than before.
+    sim.world(|w| {
+        w.delete_topic(A, "orders").unwrap();
+        w.delete_group(A, "billing").unwrap();
+        w.add_topic(A, TopicSpec::new("orders", 1)).unwrap();
+        add_group(w, A, "billing", "orders");
+    });
+    daemon
+        .until("the second partition is gone", |p| {
+            p.end(A, "orders", "0") == Some(0.0)
+                && p.end(A, "orders", "1").is_none()
+                && p.partition_lag(A, "billing", "0") == Some(0.0)
+                && p.partition_lag(A, "billing", "1").is_none()
+        })
+        .await;
+    assert_eq!(daemon.failures().len(), 0);
+    sim.faults(Faults::clear);
+    daemon.stop().await;
+}

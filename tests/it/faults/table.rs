@@ -1,0 +1,127 @@
+//! Every row of the catalogue of faults is held by tests that exist: `tests/FAULTS.md` says by which.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use regex::Regex;
+
+/// The rows of the catalogue.
+const ROWS: std::ops::RangeInclusive<u32> = 1..=73;
+
+/// Rows that no test holds yet.
+const PENDING: [u32; 9] = [50, 51, 52, 55, 56, 57, 60, 61, 73];
+
+#[test]
+fn every_fault_of_the_catalogue_is_held_by_tests_that_exist() {
+    let (tests, table) = (tests(), table());
+    let mut wrong = Vec::new();
+    for row in ROWS {
+        match table.get(&row) {
+            None => wrong.push(format!("row {row} is missing")),
+            Some(named) if named.is_empty() && !PENDING.contains(&row) => {
+                wrong.push(format!("row {row} names no test"));
+            }
+            Some(named) => {
+                for name in named {
+                    if !tests.contains_key(name) {
+                        wrong.push(format!("row {row}: there is no test {name}"));
+                    }
+                }
+            }
+        }
+    }
+    let known: BTreeSet<u32> = ROWS.collect();
+    wrong.extend(table.keys().filter(|row| !known.contains(row)).map(|row| format!("there is no row {row}")));
+    assert!(wrong.is_empty(), "tests/FAULTS.md: {wrong:#?}");
+}
+
+#[test]
+fn a_test_is_found_by_its_attribute_and_path() {
+    let tests = tests();
+    for name in [
+        "faults::table::a_test_is_found_by_its_attribute_and_path",
+        "api::error::tests::what_the_caller_must_change_is_not_retried",
+    ] {
+        assert!(tests.contains_key(name), "{name}");
+    }
+    for name in
+        ["faults::table::tests", "faults::catalogue::catalogue", "faults::names::a_name_comes_and_goes"]
+    {
+        assert!(!tests.contains_key(name), "{name}");
+    }
+}
+
+/// The tests that the table names for each row.
+fn table() -> BTreeMap<u32, Vec<String>> {
+    let text = fs::read_to_string(root().join("tests/FAULTS.md")).unwrap();
+    let row = Regex::new(r"(?m)^\| *(\d+) *\|[^|]*\|([^|]*)\|$").unwrap();
+    let name = Regex::new(r"`([a-z0-9_:]+)`").unwrap();
+    let mut table = BTreeMap::new();
+    for cells in row.captures_iter(&text) {
+        let named = name.captures_iter(&cells[2]).map(|c| c[1].to_owned()).collect();
+        let before = table.insert(cells[1].parse().unwrap(), named);
+        assert_eq!(before, None, "row {} comes twice", &cells[1]);
+    }
+    table
+}
+
+/// Every test that is run, by its path as the test runner shows it.
+fn tests() -> BTreeMap<String, PathBuf> {
+    let item = Regex::new(r"(?m)^( *)(?:pub )?(?:async )?fn (\w+)\(|^( *)mod (\w+) \{").unwrap();
+    let mut tests = BTreeMap::new();
+    for top in ["tests/it", "src", "simulator/src", "simulator/tests/it"] {
+        for path in files(&root().join(top)) {
+            let text = fs::read_to_string(&path).unwrap();
+            let module = module(path.strip_prefix(root().join(top)).unwrap());
+            let mut inner = None;
+            for found in item.captures_iter(&text) {
+                if let Some(name) = found.get(4) {
+                    inner = Some(name.as_str());
+                    continue;
+                }
+                let before = &text[..found.get(0).unwrap().start()];
+                if is_test(before) {
+                    let within = inner.filter(|_| !found[1].is_empty());
+                    let parts = module.iter().map(String::as_str).chain(within).chain([&found[2]]);
+                    tests.insert(parts.collect::<Vec<_>>().join("::"), path.clone());
+                }
+            }
+        }
+    }
+    tests
+}
+
+/// Whether the lines right before a function make it a test that is run.
+fn is_test(before: &str) -> bool {
+    let above =
+        before.lines().rev().map(str::trim).take_while(|l| l.starts_with("#[") || l.starts_with("//"));
+    let attributes: Vec<&str> = above.filter(|l| l.starts_with("#[")).collect();
+    let has = |start: &str| attributes.iter().any(|a| a.starts_with(start));
+    (has("#[test]") || has("#[tokio::test")) && !has("#[ignore")
+}
+
+fn module(path: &Path) -> Vec<String> {
+    let parts = path.with_extension("");
+    let parts = parts.iter().map(|p| p.to_str().unwrap().to_owned());
+    parts.filter(|p| !["main", "lib"].contains(&p.as_str())).collect()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}

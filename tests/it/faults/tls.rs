@@ -1,0 +1,347 @@
+//! TLS that proves nothing: nothing is said to whoever cannot show a good certificate, and it is told why.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+/// Who signs certificates, for one test.
+pub(super) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    file: PathBuf,
+}
+
+impl Authority {
+    pub(super) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, format!("authority of {name}"));
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let file = format!("authority-{name}-{}.pem", std::process::id());
+        let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+        std::fs::write(&file, issuer.pem()).unwrap();
+        Self { issuer, file }
+    }
+
+    /// The file to trust it by.
+    pub(super) fn file(&self) -> &str {
+        self.file.to_str().unwrap()
+    }
+
+    /// Speaks TLS by a certificate for a host that is good until the end of a year.
+    pub(super) fn certified(&self, host: &str, until: i32) -> Manner {
+        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until, 12, 31);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            )
+            .unwrap();
+        Manner::Tls(Arc::new(config))
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        _ = std::fs::remove_file(&self.file);
+    }
+}
+
+/// How whoever connects is met.
+#[derive(Clone)]
+pub(super) enum Manner {
+    Tls(Arc<ServerConfig>),
+    /// These bytes are the answer to the first that come.
+    Bytes(Vec<u8>),
+}
+
+/// A server hello of TLS 1.0, with a cipher of that time.
+fn hello_of_tls_1_0() -> Vec<u8> {
+    let mut hello = vec![3, 1];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 0x2f, 0]);
+    let mut message = vec![2, 0, 0, u8::try_from(hello.len()).unwrap()];
+    message.extend(hello);
+    let mut record = vec![22, 3, 1, 0, u8::try_from(message.len()).unwrap()];
+    record.extend(message);
+    record
+}
+
+/// Stands before a cloud that speaks no TLS itself.
+pub(super) struct Front {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+struct Shared {
+    cloud: SocketAddr,
+    manner: Mutex<(Manner, CancellationToken)>,
+    /// Connections on which something came that could be read.
+    read: AtomicU64,
+    /// Connections that began with something other than TLS.
+    bare: AtomicU64,
+}
+
+impl Front {
+    pub(super) async fn start(cloud: &Simulator, manner: Manner) -> Self {
+        // Of all addresses, as one may be added that leads here.
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let address = ([127, 0, 0, 1], listener.local_addr().unwrap().port()).into();
+        let shared = Arc::new(Shared {
+            cloud: cloud.addr(),
+            manner: Mutex::new((manner, CancellationToken::new())),
+            read: AtomicU64::new(0),
+            bare: AtomicU64::new(0),
+        });
+        let serving = Arc::clone(&shared);
+        let accepting = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (manner, cut) = serving.manner.lock().unwrap().clone();
+                let shared = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    // However it ends, the peer's log tells.
+                    _ = cut.run_until_cancelled(shared.serve(stream, manner)).await;
+                });
+            }
+        });
+        Self { address, shared, accepting }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// Meets everyone so from now on, and cuts all connections.
+    pub(super) fn meet_by(&self, manner: Manner) {
+        let (_, cut) =
+            std::mem::replace(&mut *self.shared.manner.lock().unwrap(), (manner, CancellationToken::new()));
+        cut.cancel();
+    }
+
+    /// Cuts all connections.
+    pub(super) fn cut(&self) {
+        let manner = self.shared.manner.lock().unwrap().0.clone();
+        self.meet_by(manner);
+    }
+
+    /// On how many connections something came that could be read.
+    pub(super) fn read(&self) -> u64 {
+        self.shared.read.load(Ordering::SeqCst)
+    }
+
+    /// How many connections began with something other than TLS.
+    pub(super) fn bare(&self) -> u64 {
+        self.shared.bare.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Shared {
+    async fn serve(&self, mut stream: TcpStream, manner: Manner) -> io::Result<()> {
+        const HANDSHAKE: u8 = 22;
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
+            self.bare.fetch_add(1, Ordering::SeqCst);
+        }
+        let config = match manner {
+            Manner::Tls(config) => config,
+            Manner::Bytes(answer) => {
+                stream.read_buf(&mut Vec::with_capacity(16 * 1024)).await?;
+                stream.write_all(&answer).await?;
+                // The rest is only looked through for words in the clear.
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await?;
+                if rest.windows(5).any(|w| w == b"POST " || w == b"HTTP/") {
+                    self.bare.fetch_add(1, Ordering::SeqCst);
+                }
+                return Ok(());
+            }
+        };
+        let mut stream = TlsAcceptor::from(config).accept(stream).await?;
+        let mut bytes = Vec::with_capacity(16 * 1024);
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(());
+        }
+        self.read.fetch_add(1, Ordering::SeqCst);
+        let mut cloud = TcpStream::connect(self.cloud).await?;
+        cloud.write_all(&bytes).await?;
+        copy_bidirectional(&mut stream, &mut cloud).await?;
+        Ok(())
+    }
+}
+
+/// A way to the cloud that is broken from the start, mended, broken in the middle, and mended again.
+pub(super) struct Way<'a> {
+    pub(super) sim: &'a Simulator,
+    pub(super) daemon: &'a Daemon,
+    /// The label `result` of every call while it is broken.
+    pub(super) result: &'a str,
+    /// A part of the line that tells of it.
+    pub(super) says: &'a str,
+}
+
+impl Way<'_> {
+    /// It is broken: the region is down, once is told why, nothing is known, nothing reaches the cloud.
+    pub(super) async fn is_broken_from_the_start(&self) {
+        let Self { sim, daemon, result, says } = *self;
+        let page = daemon
+            .until("it fails, again and again", |p| {
+                p.results("GetInstanceList", result) >= 3.0 && p.region_up(REGION) == Some(0.0)
+            })
+            .await;
+        assert_eq!(page.labels_of_results("GetInstanceList"), [result].into());
+        assert!(page.series(&[]).iter().all(|s| s.starts_with("alikafka_region_")), "{:?}", page.series(&[]));
+        assert_eq!(daemon.ask("/-/ready").await.0, 200, "good or bad, the first pass has ended");
+        self.is_told(1, says);
+        assert_eq!(sim.ledger().len(), 0, "nothing was sent");
+    }
+
+    /// It is well.
+    pub(super) async fn is_mended(&self, lag: f64) {
+        let daemon = self.daemon;
+        daemon.until("all is fresh", |p| all_lag_by(p, lag) && p.region_up(REGION) == Some(1.0)).await;
+        daemon.until_logged("the recovery", |_| daemon.recoveries().len() == daemon.failures().len()).await;
+    }
+
+    /// It is broken, although all was known: values are kept, then dropped, and the region is down.
+    pub(super) async fn is_broken_in_the_middle(&self) {
+        let Self { sim, daemon, says, .. } = *self;
+        let failed = self.begins_to_fail().await;
+        let asked = sim.ledger().len();
+        sim.world(write_more);
+        let mut kept = false;
+        daemon
+            .until("all is dropped", |p| {
+                let lag = p.lag(A, "billing");
+                assert!(lag.is_none_or(|lag| lag == BEFORE), "neither old nor absent: {lag:?}");
+                kept |= lag == Some(BEFORE) && self.failed(p) > failed;
+                p.count("alikafka_group_lag_messages", &[]) == 0
+                    && p.count("alikafka_topic_partition_end_offset", &[]) == 0
+                    && p.region_up(REGION) == Some(0.0)
+            })
+            .await;
+        assert!(kept, "the old values outlived the first failure");
+        assert_eq!(sim.ledger().len(), asked, "nothing was sent");
+        self.is_told(2, says);
+    }
+
+    /// Waits for a failure, after which what had been sent before is over. Returns how many there were.
+    pub(super) async fn begins_to_fail(&self) -> f64 {
+        let before = self.failed(&self.daemon.page().await);
+        let page = self.daemon.until("a call fails", |p| self.failed(p) > before).await;
+        self.failed(&page)
+    }
+
+    fn failed(&self, page: &Page) -> f64 {
+        page.sum("alikafka_exporter_api_requests_total", &[("result", self.result)])
+    }
+
+    /// What breaks a whole region is told once each time; silence, once for each action and instance.
+    fn is_told(&self, times: usize, says: &str) {
+        let lines = self.daemon.failures();
+        if self.result == "timeout" {
+            let last = if times == 1 { &lines[..] } else { &lines[1..] };
+            let places: BTreeSet<_> =
+                last.iter().map(|l| (l["instance_id"].to_string(), l["action"].to_string())).collect();
+            assert_eq!(places.len(), last.len(), "one line for each: {lines:#?}");
+        } else {
+            assert_eq!(lines.len(), times, "one line for each time: {lines:#?}");
+        }
+        let line = lines.last().unwrap();
+        assert_eq!(line["result"], self.result, "{line}");
+        assert!(line["msg"].as_str().unwrap().contains(says), "{line}");
+        assert!(line["advice"].as_str().is_some_and(|advice| !advice.is_empty()), "{line}");
+    }
+}
+
+struct Case {
+    what: &'static str,
+    broken: Manner,
+    says: &'static str,
+}
+
+impl Case {
+    async fn holds(self, authority: Arc<Authority>) {
+        let sim = cloud().await;
+        let front = Front::start(&sim, self.broken.clone()).await;
+        let url = front.url();
+        let launch = Launch {
+            variables: &[("SSL_CERT_FILE", authority.file())],
+            settings: &[("ENDPOINT", &url)],
+            ..Launch::default()
+        };
+        let daemon = Daemon::launch(launch).await;
+        let way = Way { sim: &sim, daemon: &daemon, result: "tls", says: self.says };
+        way.is_broken_from_the_start().await;
+        assert_eq!(front.read(), 0, "{}: nothing is said to it", self.what);
+        front.meet_by(authority.certified("127.0.0.1", 2999));
+        way.is_mended(BEFORE).await;
+        front.meet_by(self.broken);
+        way.begins_to_fail().await;
+        let read = front.read();
+        way.is_broken_in_the_middle().await;
+        assert_eq!(front.read(), read, "{}: nothing is said to it", self.what);
+        front.meet_by(authority.certified("127.0.0.1", 2999));
+        way.is_mended(AFTER).await;
+        assert_eq!(front.bare(), 0, "{}: nothing is ever said in the clear", self.what);
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_said_to_whoever_has_no_good_certificate_and_it_is_told_why() {
+    let authority = Arc::new(Authority::new("tls"));
+    let stranger = Authority::new("stranger");
+    let case = |what, broken, says| Case { what, broken, says };
+    let refusal = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n".to_vec();
+    let cases = [
+        case("expired", authority.certified("127.0.0.1", 2021), "expired"),
+        case("another host", authority.certified("kafka.example", 2999), "not valid for name"),
+        case("an unknown authority", stranger.certified("127.0.0.1", 2999), "UnknownIssuer"),
+        case("TLS 1.0 only, by its hello", Manner::Bytes(hello_of_tls_1_0()), "incompatible"),
+        // protocol_version, fatal.
+        case("TLS 1.0 only, by its alert", Manner::Bytes(vec![21, 3, 1, 0, 2, 2, 70]), "ProtocolVersion"),
+        case("no TLS at all", Manner::Bytes(refusal), "corrupt"),
+    ];
+    let mut running = tokio::task::JoinSet::new();
+    for case in cases {
+        running.spawn(case.holds(Arc::clone(&authority)));
+    }
+    running.join_all().await;
+}
