@@ -7,6 +7,7 @@
 use std::{
     fmt::{self, Write as _},
     io,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use tracing::{
@@ -59,7 +60,17 @@ where
         .with_filter(targets)
 }
 
-/// Stderr, whose failures nobody could be told of.
+/// Lines that could not be written and have not been counted yet.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines could not be written since this was last asked. A log that cannot be written cannot say so
+/// itself.
+#[must_use]
+pub fn take_lost() -> u64 {
+    LOST.swap(0, Ordering::Relaxed)
+}
+
+/// Stderr, whose failures are counted.
 struct Stderr;
 
 impl<'a> MakeWriter<'a> for Stderr {
@@ -75,7 +86,9 @@ struct Swallow<W>(W);
 impl<W: io::Write> io::Write for Swallow<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A closed or full stderr loses the line; nothing else may come of it.
-        _ = self.0.write_all(bytes);
+        if self.0.write_all(bytes).is_err() {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(bytes.len())
     }
 
@@ -346,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_fails_is_not_noticed() {
+    fn a_writer_that_fails_is_counted_and_not_noticed() {
         struct Broken;
         impl io::Write for Broken {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -359,5 +372,6 @@ mod tests {
         let mut writer = Swallow(Broken);
         assert!(io::Write::write_all(&mut writer, b"line\n").is_ok());
         assert!(io::Write::flush(&mut writer).is_ok());
+        assert_eq!((take_lost(), take_lost()), (1, 0));
     }
 }

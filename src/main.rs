@@ -18,6 +18,7 @@ use alikafka_exporter::{
     web::Limits,
 };
 use cli::{Args, Command, Ended};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
         return answer(&cli::version());
     }
     keep_memory_private();
+    // Each client and each call holds a file open, so as many as the system grants.
+    let files = getrlimit(Resource::Nofile).maximum;
+    _ = setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files });
     let config = match config::load(args.config_file.as_deref(), &environment()) {
         Ok(config) => config,
         Err(problems) => return end(REFUSED, &problems.to_string()),
@@ -81,7 +85,7 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
     }
     let web = WebOptions {
         telemetry_path: args.telemetry_path,
-        limits: Limits::default(),
+        limits: Limits::within(getrlimit(Resource::Nofile).current),
         lifecycle: args.enable_lifecycle,
     };
     let source = Source { file: args.config_file, environment: environment(), asked: reload };
@@ -125,8 +129,7 @@ fn watch_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Result
 /// Memory holds the access key: no image of it may be left behind, and no process of the same user may read
 /// it. A system that hands dumps to a program does not heed the limit, but it heeds the second.
 fn keep_memory_private() {
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     #[cfg(target_os = "linux")]
     {
         _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);

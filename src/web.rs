@@ -55,6 +55,17 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+impl Limits {
+    /// The defaults for a process that may have so many files open; `None` is without a limit. Clients get
+    /// half of them at most: those who read slowly would else leave none for calls to the cloud.
+    #[must_use]
+    pub fn within(open_files: Option<u64>) -> Self {
+        let all = Self::default();
+        let half = open_files.and_then(|n| usize::try_from(n / 2).ok()).unwrap_or(usize::MAX);
+        Self { max_connections: all.max_connections.min(half.max(1)), ..all }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

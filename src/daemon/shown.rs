@@ -9,6 +9,7 @@ use super::panics;
 use crate::{
     exposition::{Own, Page, own::Look},
     health::Health,
+    logging,
     snapshot::Snapshot,
     web,
 };
@@ -79,6 +80,7 @@ impl Shown {
 
 impl web::Pages for Shown {
     fn metrics(&self, gzip: bool) -> web::Page {
+        self.own.log_lines_lost(logging::take_lost());
         self.own.panicked(panics::take());
         let (present, own) = {
             let _turning = self.turning.read().unwrap_or_else(PoisonError::into_inner);

@@ -400,6 +400,8 @@ catalog! {
         "When the configuration was last loaded, in unix time.";
     Panics, "alikafka_exporter_panics_total", Counter, None, NONE, Exporter, Stable,
         "Panics of any thread. One in a call costs that call alone. Any is a fault of the exporter.";
+    LogLinesLost, "alikafka_exporter_log_lines_lost_total", Counter, None, NONE, Exporter, Stable,
+        "Lines of the log that could not be written. Any is a fault of where stderr goes: a full disk, a reader that has left.";
     BuildInfo, "alikafka_exporter_build_info", Gauge, None, BUILD, Exporter, Stable,
         = "kafka_exporter_build_info" BUILD,
         "1, with the version, the revision and the compiler that the exporter was built from.";

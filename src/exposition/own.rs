@@ -76,6 +76,7 @@ pub struct Own {
     reload_successful: IntGaugeVec,
     reload_time: GaugeVec,
     panics: IntCounterVec,
+    log_lines_lost: IntCounterVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
     http_rejected: IntCounterVec,
@@ -110,6 +111,7 @@ impl Own {
             reload_successful: make.vec(Id::ReloadSuccessful, IntGaugeVec::new)?,
             reload_time: make.vec(Id::ReloadTime, GaugeVec::new)?,
             panics: make.vec(Id::Panics, IntCounterVec::new)?,
+            log_lines_lost: make.vec(Id::LogLinesLost, IntCounterVec::new)?,
             http_requests: make.vec(Id::HttpRequests, IntCounterVec::new)?,
             http_duration: make.histogram(Id::HttpDuration, &HTTP_BUCKETS)?,
             http_rejected: make.vec(Id::HttpRejected, IntCounterVec::new)?,
@@ -123,6 +125,7 @@ impl Own {
         own.dropped_series.with_label_values(&[MAX_SERIES]).inc_by(0);
         own.series.with_label_values(NONE).set(0);
         own.panics.with_label_values(NONE).inc_by(0);
+        own.log_lines_lost.with_label_values(NONE).inc_by(0);
         own.http_connections.with_label_values(NONE).set(0);
         Ok(own)
     }
@@ -217,6 +220,11 @@ impl Own {
     /// Counts panics of any thread.
     pub fn panicked(&self, times: u64) {
         self.panics.with_label_values(NONE).inc_by(times);
+    }
+
+    /// Counts lines of the log that could not be written.
+    pub fn log_lines_lost(&self, lines: u64) {
+        self.log_lines_lost.with_label_values(NONE).inc_by(lines);
     }
 
     /// Counts an HTTP request and how long it took until the answer was ready. `path` is one of a closed

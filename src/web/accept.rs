@@ -23,8 +23,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const EVICTION_PAUSE: Duration = Duration::from_millis(5);
 /// Failed accepts are logged at most this often.
 const ACCEPT_LOG_PAUSE: Duration = Duration::from_secs(10);
-/// Connections that are told that there is no place for them, at one time. Others are just closed.
-const REFUSALS: usize = 64;
+/// Connections that are told that there is no place for them, at one time, as a share of those that have one.
+/// Others are just closed.
+const REFUSALS_SHARE: usize = 16;
 /// How long the telling may take.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// What they are told.
@@ -57,7 +58,7 @@ pub(super) async fn serve(
         observer,
         limits,
         connections: TaskTracker::new(),
-        refusals: Arc::new(Semaphore::new(REFUSALS)),
+        refusals: Arc::new(Semaphore::new(limits.max_connections.div_ceil(REFUSALS_SHARE))),
         shutdown: shutdown.child_token(),
         cut: CancellationToken::new(),
     });

@@ -29,6 +29,7 @@ fn used(account: Option<&AccountName>) -> Own {
     own.credentials_expiry(account, UnixMillis::new(1_700_000_000_123));
     own.credentials_failures(account, 2);
     own.panicked(1);
+    own.log_lines_lost(3);
     own.clock_skew(account, -0.25);
     own.config_loaded(UnixMillis::new(1_700_000_000_000));
     own.http_request("/metrics", 200, Duration::from_micros(300));
@@ -102,6 +103,7 @@ fn values_are_what_was_noted() {
         ("alikafka_exporter_credentials_expiry_timestamp_seconds", &[], "1700000000.123"),
         ("alikafka_exporter_credentials_refresh_failures_total", &[], "2"),
         ("alikafka_exporter_panics_total", &[], "1"),
+        ("alikafka_exporter_log_lines_lost_total", &[], "3"),
         ("alikafka_exporter_clock_skew_seconds", &[], "-0.25"),
         ("alikafka_exporter_config_last_reload_successful", &[], "1"),
         ("alikafka_exporter_config_last_reload_success_timestamp_seconds", &[], "1700000000"),
