@@ -1,7 +1,9 @@
 //! The unsigned paths under `/_sim/`, for proofs from a shell. They are no part of the imitated service.
 //!
 //! `GET /_sim/truth`, `GET /_sim/served`, `GET /_sim/ledger`;
-//! `POST /_sim/advance?seconds=`, `POST /_sim/freeze`, `POST /_sim/unfreeze`.
+//! `POST /_sim/advance?seconds=`, `POST /_sim/freeze`, `POST /_sim/unfreeze`;
+//! `POST /_sim/faults` with JSON (see `script`) adds faults, `GET` tells how often each has happened, `DELETE`
+//! takes all away.
 //! Integers are exact; times are milliseconds since 1970 of world time.
 
 use std::time::Duration;
@@ -9,8 +11,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    reply::Reply,
     request::Call,
-    service::{Reply, Service, lock},
+    script,
+    service::{Service, lock},
     world::truth::{GroupTruth, InstanceTruth, TopicTruth, WorldTruth},
 };
 
@@ -44,10 +48,25 @@ pub(crate) fn answer(path: &str, call: &Call, service: &Service) -> Reply {
             service.with_clock(|c| c.unfreeze());
             ok(&now())
         }
-        (_, "truth" | "served" | "ledger" | "advance" | "freeze" | "unfreeze") => error(405, "wrong method"),
+        ("POST", "faults") => match script::faults(&call.body) {
+            Ok(new) => {
+                let mut faults = lock(&service.faults);
+                new.into_iter().for_each(|fault| faults.add(fault));
+                ok(&json!({ "fired": faults.fired() }))
+            }
+            Err(why) => error(400, &why),
+        },
+        ("GET", "faults") => ok(&json!({ "fired": lock(&service.faults).fired() })),
+        ("DELETE", "faults") => {
+            lock(&service.faults).clear();
+            ok(&json!({ "fired": [] }))
+        }
+        (_, "truth" | "served" | "ledger" | "advance" | "freeze" | "unfreeze" | "faults") => {
+            error(405, "wrong method")
+        }
         _ => error(
             404,
-            "no such path; see GET /_sim/truth, served, ledger and POST /_sim/advance, freeze, unfreeze",
+            "no such path; see GET /_sim/truth, served, ledger and POST /_sim/advance, freeze, unfreeze, faults",
         ),
     }
 }

@@ -4,11 +4,10 @@ use std::collections::{HashSet, VecDeque};
 
 use jiff::Timestamp;
 
-use crate::{options::AccessKey, request::Call, sign, wire::Refusal};
+use crate::{keys::Keys, options::AccessKey, request::Call, sign, wire::Refusal};
 
 /// Timestamps may be off by this much.
 const WINDOW_MS: i64 = 15 * 60_000;
-const VERSION: &str = "2019-09-16";
 
 /// How a call was signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,54 +63,80 @@ impl Nonces {
     }
 }
 
-/// Checks a call. `clocks` are the times that count as now; the first is the service's own.
+/// The keys that a service knows.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'k> {
+    /// Its own.
+    pub(crate) lasting: &'k [AccessKey],
+    /// Those that it shares with other services.
+    pub(crate) shared: &'k Keys,
+}
+
+impl Known<'_> {
+    fn with_id(&self, id: &str) -> Vec<AccessKey> {
+        let own = self.lasting.iter().filter(|k| k.id == id).cloned();
+        own.chain(self.shared.with_id(id)).collect()
+    }
+
+    /// Counts the call if the part that does not fit belongs to another key. Returns the refusal.
+    fn misfit(&self, refusal: Refusal, is_anothers: impl Fn(&AccessKey) -> bool) -> Refusal {
+        if self.lasting.iter().any(&is_anothers) || self.shared.any(is_anothers) {
+            self.shared.count_mixed();
+        }
+        refusal
+    }
+}
+
+/// Checks a call of a service of this version. `clocks` are the times that count as now; the first is the
+/// service's own.
 ///
 /// # Errors
 /// The refusal that the gateway would answer with.
-pub(crate) fn check<'k>(
+pub(crate) fn check(
     call: &Call,
-    keys: &'k [AccessKey],
+    version: &str,
+    known: Known<'_>,
     nonces: &mut Nonces,
     clocks: &[i64],
     wall_ms: i64,
-) -> Result<&'k AccessKey, Refusal> {
-    if call.version() != VERSION {
-        return Err(Refusal::new(400, "InvalidVersion", "Specified parameter Version is not valid."));
-    }
+) -> Result<AccessKey, Refusal> {
+    check_version(call, version)?;
     let claim = if call.is_acs3() { acs3_claim(call)? } else { v1_claim(call)? };
-    let held: Vec<&AccessKey> = keys.iter().filter(|k| k.id == claim.key_id).collect();
+    let mut held = known.with_id(&claim.key_id);
     let Some(first) = held.first() else {
         return Err(Refusal::new(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found."));
     };
-    let by_token = held.iter().find(|k| k.security_token == claim.token).copied();
+    let by_token = held.iter().position(|k| k.security_token == claim.token);
     if by_token.is_none() && claim.token.is_none() {
-        return Err(Refusal::new(
+        let refusal = Refusal::new(
             400,
             "InvalidSecurityToken.MismatchWithAccessKey",
             "A temporary access key came without its SecurityToken.",
-        ));
+        );
+        return Err(known.misfit(refusal, |key| key.id == claim.key_id));
     }
-    let secret = by_token.unwrap_or(first).secret.as_str();
+    let secret = by_token.and_then(|at| held.get(at)).unwrap_or(first).secret.as_str();
     check_time(&claim.timestamp, clocks)?;
-    let ours = if call.is_acs3() {
-        sign::acs3_signature(secret, &claim.string_to_sign)
-    } else {
-        sign::v1_signature(secret, &claim.string_to_sign)
+    let signed_with = |secret: &str| {
+        if call.is_acs3() {
+            sign::acs3_signature(secret, &claim.string_to_sign)
+        } else {
+            sign::v1_signature(secret, &claim.string_to_sign)
+        }
     };
-    if ours != claim.signature {
+    if signed_with(secret) != claim.signature {
         // The real gateway echoes what it signed, key id and token included. Clients must not log this.
         let message = format!(
             "Specified signature is not matched with our calculation. server string to sign is:{}",
             claim.string_to_sign
         );
-        return Err(Refusal::new(400, "SignatureDoesNotMatch", message));
+        let refusal = Refusal::new(400, "SignatureDoesNotMatch", message);
+        return Err(known.misfit(refusal, |key| signed_with(&key.secret) == claim.signature));
     }
-    let Some(key) = by_token else {
-        return Err(Refusal::new(
-            400,
-            "InvalidSecurityToken.Malformed",
-            "Specified SecurityToken is malformed.",
-        ));
+    let Some(key) = by_token.map(|at| held.swap_remove(at)) else {
+        let refusal =
+            Refusal::new(400, "InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed.");
+        return Err(known.misfit(refusal, |key| key.security_token == claim.token));
     };
     if key.token_expires_ms.is_some_and(|end| end <= wall_ms) {
         return Err(Refusal::new(400, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired."));
@@ -125,7 +150,22 @@ pub(crate) fn check<'k>(
     Ok(key)
 }
 
-fn check_time(timestamp: &str, clocks: &[i64]) -> Result<(), Refusal> {
+/// Whether the call is of the service's version.
+///
+/// # Errors
+/// `InvalidVersion`.
+pub(crate) fn check_version(call: &Call, version: &str) -> Result<(), Refusal> {
+    if call.version() == version {
+        return Ok(());
+    }
+    Err(Refusal::new(400, "InvalidVersion", "Specified parameter Version is not valid."))
+}
+
+/// Whether a call's time is within the window of one of the times that count as now.
+///
+/// # Errors
+/// The refusal that the gateway would answer with.
+pub(crate) fn check_time(timestamp: &str, clocks: &[i64]) -> Result<(), Refusal> {
     let Ok(at) = timestamp.parse::<Timestamp>() else {
         return Err(Refusal::new(
             400,

@@ -33,7 +33,12 @@ pub(crate) fn bend(effect: &Effect, action: &str, body: &mut Value) -> bool {
             let first = items.first().cloned();
             items.extend(first);
         }),
+        // What these do is done elsewhere, and leaves the answer true.
         Effect::RepeatedRows | Effect::Latency(_) | Effect::Date(_) | Effect::Drip(_) => {}
+        Effect::Without(field) => {
+            leave_out(field, body);
+            return false;
+        }
         Effect::EmptyList => {
             on_list(action, body, Vec::clear);
             if action == "GetAllInstanceIdList" {
@@ -155,6 +160,17 @@ fn float(n: i64) -> Value {
     const EXACT: i64 = 1 << 53;
     #[expect(clippy::cast_precision_loss, reason = "only numbers that an f64 holds exactly")]
     if n.abs() <= EXACT { json!(n as f64) } else { json!(n) }
+}
+
+fn leave_out(field: &str, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove(field);
+            map.values_mut().for_each(|v| leave_out(field, v));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|v| leave_out(field, v)),
+        _ => {}
+    }
 }
 
 fn add_unknown(value: &mut Value, depth: usize) {

@@ -107,7 +107,15 @@ pub enum Effect {
         /// `Message`.
         message: String,
     },
-    /// The same, with a wait that the server asks for.
+    /// An error whose message is all that was sent, in every form in which a log could show it: as it came,
+    /// percent-encoded, in base64 and in hex.
+    Echo {
+        /// HTTP status.
+        status: u16,
+        /// `Code`.
+        code: String,
+    },
+    /// The same as [`Effect::Error`], with a wait that the server asks for.
     Throttle {
         /// HTTP status: 400, 429 or 503.
         status: u16,
@@ -180,6 +188,10 @@ pub enum Effect {
     Truncate(usize),
     /// Unknown fields at every level.
     UnknownFields,
+    /// Fields of this name are left out, wherever they are.
+    Without(String),
+    /// The key that is handed out ends so many milliseconds from now, or has ended if it is below 0.
+    ExpiresIn(i64),
     /// `Total` says this.
     LyingTotal(i64),
     /// Page 1 comes whatever page is asked, and `Total` is far away.
@@ -236,6 +248,7 @@ pub enum WrongType {
 
 /// What a call is matched by.
 pub(crate) struct Matter<'c> {
+    /// For services that hand out keys: what they are asked for, see [`crate::StandIn`].
     pub(crate) action: &'c str,
     pub(crate) region: &'c str,
     pub(crate) instance: Option<&'c str>,

@@ -26,6 +26,8 @@ pub struct Entry {
     pub object: Option<String>,
     /// `CurrentPage`.
     pub page: Option<String>,
+    /// Further parameters that a service of keys was asked with; never a secret. Empty for the management API.
+    pub details: BTreeMap<String, String>,
     /// The key that it names.
     pub key_id: Option<String>,
     /// How it is signed.
@@ -136,6 +138,7 @@ mod tests {
             instance: None,
             object: None,
             page: None,
+            details: BTreeMap::new(),
             key_id: None,
             signature: SignatureKind::None,
             method: "POST".to_owned(),

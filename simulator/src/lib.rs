@@ -21,13 +21,15 @@
 //!
 //! For proofs from a shell there are unsigned paths: `GET /_sim/truth`, `/_sim/served` and `/_sim/ledger`,
 //! `POST /_sim/advance?seconds=`, `/_sim/freeze` and `/_sim/unfreeze`; integers are exact there too.
+//! `POST /_sim/faults` adds faults: `{"effect": "error", "status": 503, "probability": 0.05, "seed": 7}`.
+//!
+//! Beside it are stand-ins for the services that hand out keys: [`Sts`], [`Metadata`] and [`UriSource`]. With
+//! one register of [`Keys`] the simulated API takes the keys that they hand out, until they end.
 //!
 //! Owns: signatures by its own code ([`sign`]), quotas, paging, RAM denials, faults by script, the ledger of
 //! calls. Refuses: TLS (the product lets plain http through to loopback only), every action that writes.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 mod actions;
 mod admin;
@@ -36,22 +38,28 @@ mod bend;
 mod body;
 mod clock;
 mod faults;
+mod keys;
 mod ledger;
 mod options;
 mod quota;
+mod reply;
 mod request;
+mod script;
 mod served;
 mod server;
 mod service;
 pub mod sign;
+mod stand;
 mod wire;
 mod world;
 
 pub use auth::SignatureKind;
 pub use faults::{Effect, Fault, Faults, Nth, WrongType};
+pub use keys::{Issued, Keys};
 pub use ledger::{Entry, Ledger};
 pub use options::{AccessKey, Behaviour, Churn, ClockMode, Latency, ListShape, Options, Quota, WorldOptions};
 pub use served::{Last, ObjectKey, Served};
+pub use stand::{Metadata, MetadataRules, Role, StandIn, Sts, StsRules, TokenMode, UriRules, UriSource};
 pub use world::{
     World,
     edit::{GroupSpec, InstanceSpec, Position, TopicSpec, UnknownObject},
@@ -63,14 +71,13 @@ pub use world::{
     },
 };
 
+use server::Door;
 use service::{Service, lock};
 
 /// A running simulator. Dropping it stops it, without waiting.
 pub struct Simulator {
-    addr: SocketAddr,
     service: Arc<Service>,
-    stop: watch::Sender<bool>,
-    accepting: JoinHandle<()>,
+    door: Door,
 }
 
 impl Simulator {
@@ -79,31 +86,26 @@ impl Simulator {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn start(options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind(options.listen).await?;
-        let addr = listener.local_addr()?;
         let service = Arc::new(Service::new(&options));
-        let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(server::accept(listener, Arc::clone(&service), stopped));
-        Ok(Self { addr, service, stop, accepting })
+        let door = Door::open_at(options.listen, Arc::<Service>::clone(&service))?;
+        Ok(Self { service, door })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.door.addr()
     }
 
     /// Its base URL, without a slash at the end: what the exporter's key `endpoint` wants.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("http://{}", self.addr())
     }
 
     /// Stops accepting, drops all connections, and waits until they are gone.
-    pub async fn shutdown(self) {
-        // Fails only if the accept loop has ended already.
-        let _ = self.stop.send(true);
-        let _ = self.accepting.await;
+    pub async fn shutdown(mut self) {
+        self.door.close().await;
     }
 
     /// Looks at the world and changes it. No call is answered meanwhile.

@@ -14,7 +14,8 @@ use clap::Parser;
 /// A stand-in for the AliKafka management API, for trying the exporter without a cloud account.
 ///
 /// Unsigned admin paths: GET /_sim/truth, /_sim/served, /_sim/ledger;
-/// POST /_sim/advance?seconds=N, /_sim/freeze, /_sim/unfreeze.
+/// POST /_sim/advance?seconds=N, /_sim/freeze, /_sim/unfreeze;
+/// POST, GET and DELETE /_sim/faults, with faults as {"effect": "error", "status": 503, "probability": 0.05}.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Flags {

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::keys::Keys;
+
 /// Everything that a simulator is told at its start. The default is a small seeded world on a free port.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -138,6 +140,8 @@ pub struct Churn {
 pub struct Behaviour {
     /// Who may call.
     pub keys: Vec<AccessKey>,
+    /// Who may call too: keys that other services hand out, or that a test puts in and retires.
+    pub shared_keys: Keys,
     /// Time that each call takes.
     pub latency: Latency,
     /// Calls per second that are let through; beyond it `Throttling.User`.
@@ -162,6 +166,7 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             keys: vec![AccessKey::new("LTAI5tSimulatorTestKey", "simulator-test-secret")],
+            shared_keys: Keys::default(),
             latency: Latency::default(),
             quota: Quota::default(),
             list_shape: ListShape::Wrapped,

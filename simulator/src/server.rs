@@ -1,8 +1,9 @@
-//! Sockets: the accept loop, one task a connection, and how replies go out, well or badly.
+//! Sockets: the door that a service listens at, one task a connection, and how replies go out, well or badly.
 
 use std::{
     error::Error,
     fmt, io,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -17,31 +18,104 @@ use hyper::{Request, Response, body::Incoming, http::response, server::conn::htt
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::sleep,
 };
 
 use crate::{
-    admin,
     body::{Delivery, SteppedBody},
+    reply::Reply,
     request::Call,
-    service::{Reply, Service, lock},
+    service::Remember,
 };
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// Longest request body that is read.
 const BODY_LIMIT: usize = 1 << 20;
 
+/// An answer that is being made.
+pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+
+/// What is behind a door.
+pub(crate) trait Site: Send + Sync {
+    /// Answers a request.
+    fn answer<'a>(&'a self, call: &'a Call) -> Answering<'a>;
+
+    /// After this idle time a connection is closed. Asked when one is accepted.
+    fn close_idle_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Told when the last byte of an answer is out.
+    fn remember(&self, _: Remember) {}
+}
+
+/// An address with a service behind it, which can be closed and opened again. While it is closed, connections
+/// to it are refused. Dropping it closes it, without waiting.
+pub(crate) struct Door {
+    addr: SocketAddr,
+    /// Bound but not listening: keeps the port ours while the door is closed.
+    _held: TcpSocket,
+    open: Option<(watch::Sender<bool>, JoinHandle<()>)>,
+    site: Arc<dyn Site>,
+}
+
+impl Door {
+    /// Opens at an address.
+    pub(crate) fn open_at(addr: SocketAddr, site: Arc<dyn Site>) -> io::Result<Self> {
+        let held = bound(addr)?;
+        let addr = held.local_addr()?;
+        let mut door = Self { addr, _held: held, open: None, site };
+        door.open()?;
+        Ok(door)
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Opens, if it is closed.
+    pub(crate) fn open(&mut self) -> io::Result<()> {
+        if self.open.is_none() {
+            let listener = bound(self.addr)?.listen(BACKLOG)?;
+            let (stop, stopped) = watch::channel(false);
+            let accepting = tokio::spawn(accept(listener, Arc::clone(&self.site), stopped));
+            self.open = Some((stop, accepting));
+        }
+        Ok(())
+    }
+
+    /// Stops accepting, drops all connections, and waits until they are gone.
+    pub(crate) async fn close(&mut self) {
+        if let Some((stop, accepting)) = self.open.take() {
+            // Fails only if the accept loop has ended already.
+            let _ = stop.send(true);
+            let _ = accepting.await;
+        }
+    }
+}
+
+/// A socket at an address that another socket may have too, as long as only one of them listens.
+fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    Ok(socket)
+}
+
 /// Accepts until told to stop, then drops all connections.
-pub(crate) async fn accept(listener: TcpListener, service: Arc<Service>, mut stop: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, site: Arc<dyn Site>, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             _ = stop.changed() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&service)));
+                    connections.spawn(connection(stream, Arc::clone(&site)));
                 }
                 // Out of descriptors, or the peer has gone: neither ends the service.
                 Err(_) => sleep(Duration::from_millis(10)).await,
@@ -52,15 +126,15 @@ pub(crate) async fn accept(listener: TcpListener, service: Arc<Service>, mut sto
     connections.shutdown().await;
 }
 
-async fn connection(stream: TcpStream, service: Arc<Service>) {
+async fn connection(stream: TcpStream, site: Arc<dyn Site>) {
     // Answers are small and one at a time: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let io = TokioIo::new(Socket { stream, reset: Arc::clone(&reset) });
-    let idle = lock(&service.behaviour).close_idle_after;
+    let idle = site.close_idle_after();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(idle).auto_date_header(false);
-    let answer = service_fn(move |request| handle(request, Arc::clone(&service), Arc::clone(&reset)));
+    let answer = service_fn(move |request| handle(request, Arc::clone(&site), Arc::clone(&reset)));
     // However it ended, the peer knows more of it than we could say.
     let _ = http.serve_connection(io, answer).await;
 }
@@ -79,7 +153,7 @@ impl Error for NoAnswer {}
 
 async fn handle(
     request: Request<Incoming>,
-    service: Arc<Service>,
+    site: Arc<dyn Site>,
     reset: Arc<AtomicBool>,
 ) -> Result<Response<SteppedBody>, NoAnswer> {
     let (parts, body) = request.into_parts();
@@ -88,10 +162,7 @@ async fn handle(
         Err(_) => return Ok(plain(Reply::json(413, Vec::new(), "RequestTooLarge"))),
     };
     let call = Call::new(&parts, body);
-    if let Some(path) = call.path.strip_prefix("/_sim/") {
-        return Ok(plain(admin::answer(path, &call, &service)));
-    }
-    let reply = service.call(&call).await;
+    let reply = site.answer(&call).await;
     match reply.delivery {
         // Dropped when the peer goes away, or at shutdown.
         Delivery::HangFirst => std::future::pending::<()>().await,
@@ -102,17 +173,13 @@ async fn handle(
         }
         _ => {}
     }
-    respond(reply, &service, &reset).ok_or(NoAnswer)
+    respond(reply, &site, &reset).ok_or(NoAnswer)
 }
 
-fn respond(
-    mut reply: Reply,
-    service: &Arc<Service>,
-    reset: &Arc<AtomicBool>,
-) -> Option<Response<SteppedBody>> {
+fn respond(mut reply: Reply, site: &Arc<dyn Site>, reset: &Arc<AtomicBool>) -> Option<Response<SteppedBody>> {
     let at_end = reply.told.take().map(|told| {
-        let service = Arc::clone(service);
-        Box::new(move || service.remember(told)) as Box<dyn FnOnce() + Send>
+        let site = Arc::clone(site);
+        Box::new(move || site.remember(told)) as Box<dyn FnOnce() + Send>
     });
     let body = reply.delivery.body(std::mem::take(&mut reply.body), at_end, reset)?;
     head(&reply).body(body).ok()

@@ -10,24 +10,27 @@ use std::{
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     actions::{self, Paging, Told},
-    auth::{self, Nonces},
-    bend::bend,
-    body::Delivery,
+    admin,
+    auth::{self, Known, Nonces},
     clock::{Clock, wall_ms},
     faults::{Effect, Faults, Matter},
     ledger::{Entry, Ledger},
     options::{Behaviour, Options},
     quota::Gate,
+    reply::{Envelope, Reply},
     request::Call,
     served::Served,
+    server::{Answering, Site},
     wire::{self, Refusal},
     world::World,
 };
+
+/// The version of the management API.
+const VERSION: &str = "2019-09-16";
 
 /// Locks, whatever befell another holder.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -44,18 +47,6 @@ pub(crate) struct Service {
     nonces: Mutex<Nonces>,
     gate: Mutex<Gate>,
     rng: Mutex<ChaCha8Rng>,
-}
-
-/// What is to be answered, and how.
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: Vec<u8>,
-    pub(crate) delivery: Delivery,
-    /// To be remembered once the last byte is out.
-    pub(crate) told: Option<Remember>,
-    /// For the ledger.
-    pub(crate) code: String,
 }
 
 /// What was told of which object.
@@ -99,30 +90,23 @@ impl Service {
         self.with_world(|w| w.now_ms()).saturating_add(behaviour.clock_skew_ms)
     }
 
-    fn request_id(&self) -> String {
-        let n: u128 = lock(&self.rng).random();
-        let hex = format!("{n:032X}");
-        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-    }
-
     /// Answers a call, after the time that it takes.
-    pub(crate) async fn call(&self, call: &Call) -> Reply {
+    async fn call(&self, call: &Call) -> Reply {
         let behaviour = Arc::clone(&lock(&self.behaviour));
         let region = self.region_of(call);
         let number = self.enter(call, &region);
         let jitter = lock(&self.rng).random_range(0.0..=1.0);
         sleep_unless_zero(behaviour.latency.fixed + behaviour.latency.jitter.mul_f64(jitter)).await;
-        let request_id = self.request_id();
+        let (host, request_id) = (format!("alikafka.{region}.aliyuncs.com"), request_id(&self.rng));
+        let envelope = Envelope { host: &host, request_id: &request_id };
         let reply = match self.let_in(call, &region, &behaviour) {
-            Err(refusal) => refused(&refusal, &request_id, &region, call.wants_json()),
+            Err(refusal) => envelope.refused(&refusal, call.wants_json()),
             Ok(effects) => {
-                let more =
-                    effects.iter().filter_map(|e| if let Effect::Latency(d) = e { Some(*d) } else { None });
-                sleep_unless_zero(more.sum()).await;
-                self.answer(call, &region, &behaviour, &effects, &request_id)
+                sleep_unless_zero(latency(&effects)).await;
+                self.reply(call, &region, &behaviour, &effects, envelope)
             }
         };
-        let reply = self.dated(reply, &behaviour);
+        let reply = reply.dated(self.service_ms(&behaviour));
         lock(&self.ledger).finish(number, call.action(), reply.status, &reply.code);
         reply
     }
@@ -146,6 +130,7 @@ impl Service {
             instance: call.param("InstanceId").map(str::to_owned),
             object: call.object().map(str::to_owned),
             page: call.param("CurrentPage").map(str::to_owned),
+            details: BTreeMap::new(),
             key_id,
             signature,
             method: call.method.clone(),
@@ -162,7 +147,8 @@ impl Service {
         let wall = wall_ms().saturating_add(behaviour.clock_skew_ms);
         let own = self.service_ms(behaviour);
         let clocks = if behaviour.accept_wall_clock { [own, wall] } else { [own, own] };
-        let key = auth::check(call, &behaviour.keys, &mut lock(&self.nonces), &clocks, wall_ms())?;
+        let known = Known { lasting: &behaviour.keys, shared: &behaviour.shared_keys };
+        let key = auth::check(call, VERSION, known, &mut lock(&self.nonces), &clocks, wall_ms())?;
         lock(&self.gate).pass(&behaviour.quota, region, call.action(), Instant::now())?;
         if key.denied.contains(call.action()) || key.denied.contains(ram_action) {
             return Err(Refusal::denied(ram_action, region));
@@ -170,16 +156,15 @@ impl Service {
         Ok(lock(&self.faults).meet(&Matter::new(call, region)))
     }
 
-    fn answer(
+    fn reply(
         &self,
         call: &Call,
         region: &str,
         behaviour: &Behaviour,
         effects: &[Effect],
-        request_id: &str,
+        envelope: Envelope<'_>,
     ) -> Reply {
-        // Effects that need no good answer come first; the first of them wins.
-        if let Some(reply) = effects.iter().find_map(|e| instead(e, request_id, region)) {
+        if let Some(reply) = envelope.instead(effects, call) {
             return reply;
         }
         let paging = Paging {
@@ -189,59 +174,21 @@ impl Service {
         let found = self.with_world(|w| actions::answer(call, w, behaviour, paging));
         let (payload, told) = match found {
             Ok(found) => found,
-            Err(refusal) => return refused(&refusal, request_id, region, call.wants_json()),
+            Err(refusal) => return envelope.refused(&refusal, call.wants_json()),
         };
+        if !call.wants_json() {
+            return envelope.refused(&Refusal::only_json(), false);
+        }
         let action = call.action();
-        let mut body = wire::success(payload, request_id);
+        let mut body = wire::success(payload, envelope.request_id);
         if action == "GetTopicStatus" && behaviour.status_strings {
             wire::stringify(&mut body);
         }
-        // An effect on the way of delivery leaves the body alone; the body's end tells whether it arrived.
-        let mut whole = true;
-        for effect in effects.iter().filter(|e| delivery(e).is_none() && !matches!(e, Effect::Truncate(_))) {
-            whole &= bend(effect, action, &mut body);
-        }
-        let mut bytes = body.to_string().into_bytes();
-        if let Some(at) =
-            effects.iter().find_map(|e| if let Effect::Truncate(at) = e { Some(*at) } else { None })
-        {
-            bytes.truncate(at);
-            whole = false;
-        }
-        let mut reply = Reply::json(200, bytes, "200");
-        if !call.wants_json() {
-            let refusal = Refusal::new(
-                400,
-                "UnsupportedFormat",
-                "The simulator answers in JSON only: send Format=JSON.",
-            );
-            return refused(&refusal, request_id, region, false);
-        }
-        if let Some(Effect::Date(date)) = effects.iter().find(|e| matches!(e, Effect::Date(_))) {
-            reply.headers.push(("date", date.clone().unwrap_or_default()));
-        }
-        reply.delivery = effects.iter().find_map(delivery).unwrap_or(Delivery::Whole);
+        let (mut reply, whole) = Reply::dressed(action, body, effects);
         let object = call.object().unwrap_or_default().to_owned();
         let instance = call.param("InstanceId").unwrap_or_default().to_owned();
         reply.told = whole.then(|| Remember { region: region.to_owned(), instance, object, told });
         reply
-    }
-
-    /// The reply with its `Date`, unless a fault has set or emptied it.
-    fn dated(&self, mut reply: Reply, behaviour: &Behaviour) -> Reply {
-        if !reply.headers.iter().any(|(name, _)| *name == "date") {
-            let date = jiff::Timestamp::from_millisecond(self.service_ms(behaviour)).ok().and_then(|t| {
-                jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&t).ok()
-            });
-            reply.headers.push(("date", date.unwrap_or_default()));
-        }
-        reply.headers.retain(|(_, value)| !value.is_empty());
-        reply
-    }
-
-    /// Remembers what was told, now that it is out.
-    pub(crate) fn remember(&self, told: Remember) {
-        lock(&self.served).remember(told, Instant::now());
     }
 
     /// Answers so far by `Code`, for the admin page.
@@ -250,93 +197,37 @@ impl Service {
     }
 }
 
-async fn sleep_unless_zero(long: Duration) {
+impl Site for Service {
+    fn answer<'a>(&'a self, call: &'a Call) -> Answering<'a> {
+        match call.path.strip_prefix("/_sim/") {
+            Some(path) => Box::pin(std::future::ready(admin::answer(path, call, self))),
+            None => Box::pin(self.call(call)),
+        }
+    }
+
+    fn close_idle_after(&self) -> Option<Duration> {
+        lock(&self.behaviour).close_idle_after
+    }
+
+    fn remember(&self, told: Remember) {
+        lock(&self.served).remember(told, Instant::now());
+    }
+}
+
+/// A random id, as the gateway writes them.
+pub(crate) fn request_id(rng: &Mutex<ChaCha8Rng>) -> String {
+    let n: u128 = lock(rng).random();
+    let hex = format!("{n:032X}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// The time that effects add before an answer.
+pub(crate) fn latency(effects: &[Effect]) -> Duration {
+    effects.iter().filter_map(|e| if let Effect::Latency(d) = e { Some(*d) } else { None }).sum()
+}
+
+pub(crate) async fn sleep_unless_zero(long: Duration) {
     if !long.is_zero() {
         sleep(long).await;
     }
-}
-
-impl Reply {
-    pub(crate) fn new(status: u16, content_type: &str, body: Vec<u8>, code: &str) -> Self {
-        let headers = vec![("content-type", content_type.to_owned())];
-        Self { status, headers, body, delivery: Delivery::Whole, told: None, code: code.to_owned() }
-    }
-
-    pub(crate) fn json(status: u16, body: Vec<u8>, code: &str) -> Self {
-        Self::new(status, "application/json;charset=utf-8", body, code)
-    }
-
-    fn silent(delivery: Delivery, code: &str) -> Self {
-        Self { status: 0, headers: Vec::new(), body: Vec::new(), delivery, told: None, code: code.to_owned() }
-    }
-}
-
-fn refused(refusal: &Refusal, request_id: &str, region: &str, json: bool) -> Reply {
-    let mut reply = if json {
-        let body = wire::refusal_json(refusal, request_id, region, false);
-        Reply::json(refusal.status, body.to_string().into_bytes(), &refusal.code)
-    } else {
-        let body = wire::refusal_xml(refusal, request_id, region);
-        Reply::new(refusal.status, "text/xml;charset=utf-8", body.into_bytes(), &refusal.code)
-    };
-    if let Some(ms) = refusal.retry_after_ms {
-        reply.headers.push(("x-acs-retry-after", ms.to_string()));
-    }
-    reply
-}
-
-/// What an effect answers instead of anything from the world.
-fn instead(effect: &Effect, request_id: &str, region: &str) -> Option<Reply> {
-    let json =
-        |status: u16, body: &Value, code: &str| Reply::json(status, body.to_string().into_bytes(), code);
-    Some(match effect {
-        Effect::Error { status, code, message } => {
-            refused(&Refusal::new(*status, code.as_str(), message.as_str()), request_id, region, true)
-        }
-        Effect::Throttle { status, code, retry_after_ms } => {
-            let refusal =
-                Refusal::new(*status, code.as_str(), "Request was denied due to user flow control.");
-            refused(&Refusal { retry_after_ms: *retry_after_ms, ..refusal }, request_id, region, true)
-        }
-        Effect::LowerCaseError { status, code, message } => {
-            let refusal = Refusal::new(*status, code.as_str(), message.as_str());
-            json(*status, &wire::refusal_json(&refusal, request_id, region, true), code)
-        }
-        Effect::SuccessFalse { code, message } => {
-            let body = serde_json::json!({ "Code": code, "Message": message, "RequestId": request_id, "Success": false });
-            json(200, &body, code)
-        }
-        Effect::Html { status } => {
-            let page =
-                "<html><head><title>Error</title></head><body><h1>The gateway is busy</h1></body></html>";
-            Reply::new(*status, "text/html;charset=utf-8", page.into(), "fault: html")
-        }
-        Effect::XmlError { status, code } => {
-            refused(&Refusal::new(*status, code.as_str(), "An error in XML."), request_id, region, false)
-        }
-        Effect::Raw { status, content_type, body } => {
-            Reply::new(*status, content_type, body.clone(), "fault: raw")
-        }
-        Effect::Redirect { status, location } => {
-            let mut reply = Reply::new(*status, "text/html", Vec::new(), "fault: redirect");
-            reply.headers.push(("location", location.clone()));
-            reply
-        }
-        Effect::Close => Reply::silent(Delivery::CloseFirst, "fault: close"),
-        Effect::Reset => Reply::silent(Delivery::ResetFirst, "fault: reset"),
-        Effect::Hang => Reply::silent(Delivery::HangFirst, "fault: hang"),
-        _ => return None,
-    })
-}
-
-/// How an effect has a good answer delivered.
-fn delivery(effect: &Effect) -> Option<Delivery> {
-    Some(match effect {
-        Effect::CutBody(at) => Delivery::CloseAfter(*at),
-        Effect::ResetBody(at) => Delivery::ResetAfter(*at),
-        Effect::HangBody(at) => Delivery::HangAfter(*at),
-        Effect::Drip(every) => Delivery::Drip(*every),
-        Effect::Oversized { bytes, declared } => Delivery::Flood { bytes: *bytes, declared: *declared },
-        _ => return None,
-    })
 }

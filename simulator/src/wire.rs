@@ -28,6 +28,11 @@ impl Refusal {
         Self::new(400, "MissingParameter", message)
     }
 
+    /// The simulator spells good answers in one way only.
+    pub(crate) fn only_json() -> Self {
+        Self::new(400, "UnsupportedFormat", "The simulator answers in JSON only: send Format=JSON.")
+    }
+
     /// RAM says no.
     pub(crate) fn denied(ram_action: &str, region: &str) -> Self {
         let message = "You are not authorized to do this action. You should be authorized by RAM.";
@@ -46,7 +51,7 @@ impl Refusal {
 }
 
 /// The body of a refusal in JSON. `Code` is a string here, a number in good answers.
-pub(crate) fn refusal_json(r: &Refusal, request_id: &str, region: &str, lower_case: bool) -> Value {
+pub(crate) fn refusal_json(r: &Refusal, request_id: &str, host: &str, lower_case: bool) -> Value {
     if lower_case {
         return json!({ "code": r.code, "message": r.message, "requestId": request_id });
     }
@@ -54,8 +59,8 @@ pub(crate) fn refusal_json(r: &Refusal, request_id: &str, region: &str, lower_ca
         "Code": r.code,
         "Message": r.message,
         "RequestId": request_id,
-        "HostId": format!("alikafka.{region}.aliyuncs.com"),
-        "Recommend": format!("https://api.aliyun.com/troubleshoot?q={}&product=alikafka&requestId={request_id}", r.code),
+        "HostId": host,
+        "Recommend": format!("https://api.aliyun.com/troubleshoot?q={}&requestId={request_id}", r.code),
     });
     if let (Some(detail), Some(map)) = (&r.detail, body.as_object_mut()) {
         map.insert("AccessDeniedDetail".to_owned(), detail.clone());
@@ -64,10 +69,10 @@ pub(crate) fn refusal_json(r: &Refusal, request_id: &str, region: &str, lower_ca
 }
 
 /// The body of a refusal in XML.
-pub(crate) fn refusal_xml(r: &Refusal, request_id: &str, region: &str) -> String {
+pub(crate) fn refusal_xml(r: &Refusal, request_id: &str, host: &str) -> String {
     let escape = |s: &str| s.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     format!(
-        "<?xml version='1.0' encoding='UTF-8'?><Error><RequestId>{request_id}</RequestId><HostId>alikafka.{region}.aliyuncs.com</HostId><Code>{}</Code><Message>{}</Message></Error>",
+        "<?xml version='1.0' encoding='UTF-8'?><Error><RequestId>{request_id}</RequestId><HostId>{host}</HostId><Code>{}</Code><Message>{}</Message></Error>",
         escape(&r.code),
         escape(&r.message)
     )

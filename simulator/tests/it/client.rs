@@ -62,15 +62,19 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(sim: &Simulator) -> Self {
+        Self::at(sim.addr(), sim.now_ms())
+    }
+
+    pub(crate) fn at(addr: SocketAddr, now_ms: i64) -> Self {
         Self {
-            addr: sim.addr(),
+            addr,
             style: Style::Acs3Query,
             method: "POST",
             key: KEY.to_owned(),
             secret: SECRET.to_owned(),
             token: None,
             version: "2019-09-16".to_owned(),
-            now_ms: sim.now_ms(),
+            now_ms,
             nonce: None,
         }
     }
@@ -173,9 +177,23 @@ pub(crate) fn rfc3339(ms: i64) -> String {
 
 /// An unsigned call of an admin path.
 pub(crate) async fn admin(sim: &Simulator, method: &str, path: &str) -> Answer {
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-    send(sim.addr(), head.as_bytes()).await.expect("an answer")
+    plain(sim.addr(), method, path, &[], "").await
+}
+
+/// An unsigned call.
+pub(crate) async fn plain(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let lines: String = headers.iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\n{lines}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    send(addr, request.as_bytes()).await.expect("an answer")
 }
 
 /// Sends bytes and reads a whole answer; `None` if the connection ends before.

@@ -7,3 +7,4 @@ mod auth;
 mod client;
 mod faults;
 mod running;
+mod stand;

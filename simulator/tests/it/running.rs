@@ -5,7 +5,7 @@ use std::time::Duration;
 use alikafka_simulator::{ClockMode, Latency, Options, Quota, Simulator, WorldOptions};
 use tokio::{net::TcpStream, time::Instant};
 
-use crate::client::{Client, KEY, SECRET, Style, admin};
+use crate::client::{Client, KEY, SECRET, Style, admin, plain};
 
 const LIST: (&str, &[(&str, &str)]) = ("GetInstanceList", &[("RegionId", "cn-hangzhou")]);
 
@@ -98,6 +98,27 @@ async fn the_admin_paths_tell_truth_served_and_ledger_with_exact_integers() {
         (ledger["total"].as_i64(), ledger["calls"][0]["most_in_a_second"].as_i64()),
         (Some(1), Some(1))
     );
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn faults_are_added_counted_and_cleared_by_the_admin_path() {
+    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    let post = async |body: &str| plain(sim.addr(), "POST", "/_sim/faults", &[], body).await;
+    let script =
+        r#"{"effect": "error", "status": 500, "action": "GetInstanceList", "probability": 0.5, "seed": 3}"#;
+    assert_eq!(post(script).await.status, 200);
+    assert_eq!(post(r#"{"effect": "sneeze"}"#).await.json()["error"], "unknown effect sneeze");
+    let client = Client::new(&sim);
+    let mut failed = 0;
+    for _ in 0..40 {
+        failed += i64::from(client.call(LIST.0, LIST.1).await.status == 500);
+    }
+    assert!((8..=32).contains(&failed), "{failed}");
+    assert_eq!(admin(&sim, "GET", "/_sim/faults").await.json()["fired"][0].as_i64(), Some(failed));
+    assert_eq!(admin(&sim, "DELETE", "/_sim/faults").await.status, 200);
+    client.good(LIST.0, LIST.1).await;
+    assert_eq!(sim.faults(|f| f.fired().len()), 0);
     sim.shutdown().await;
 }
 

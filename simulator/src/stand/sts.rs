@@ -1,0 +1,196 @@
+//! The token service: keys for those who may take on a role.
+//!
+//! Owns: `AssumeRole`, for signed calls, and `AssumeRoleWithOIDC`, for those who hold an OIDC token.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use serde_json::json;
+
+use super::{Asked, Desk, Given, HandOut, StandIn};
+use crate::{
+    auth::{self, Known},
+    clock::wall_ms,
+    keys::Keys,
+    options::AccessKey,
+    request::Call,
+    wire::Refusal,
+};
+
+const VERSION: &str = "2015-04-01";
+const ASSUME: &str = "AssumeRole";
+const WITH_OIDC: &str = "AssumeRoleWithOIDC";
+
+/// The token service (STS, version 2015-04-01).
+pub type Sts = StandIn<StsRules>;
+
+/// Who may take on which role, and for how long.
+#[derive(Debug, Clone, Default)]
+pub struct StsRules {
+    /// Lasting keys that may call. Those in the shared register may call too.
+    pub callers: Vec<AccessKey>,
+    /// The roles that there are.
+    pub roles: Vec<Role>,
+    /// ARN of the OIDC provider; `None` if none is registered.
+    pub oidc_provider: Option<String>,
+    /// The OIDC tokens that are good now: one, or two while one is replaced by the next.
+    pub oidc_tokens: Vec<String>,
+    /// How long keys live; `None` for as long as is asked (`DurationSeconds`).
+    pub lifetime: Option<Duration>,
+    /// Milliseconds by which the service's clock is off.
+    pub clock_skew_ms: i64,
+}
+
+/// A role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its ARN. Ids of its keys begin with `STS.` and the part after the last slash.
+    pub arn: String,
+    /// `ExternalId` that must come; `None` if none need come.
+    pub external_id: Option<String>,
+    /// What the id of a signed call's key must begin with; `None` for every key.
+    pub trusts: Option<String>,
+}
+
+impl Role {
+    /// A role that every key may take on.
+    pub fn new(arn: impl Into<String>) -> Self {
+        Self { arn: arn.into(), external_id: None, trusts: None }
+    }
+
+    /// The same, only with this `ExternalId`.
+    #[must_use]
+    pub fn with_external_id(mut self, id: impl Into<String>) -> Self {
+        self.external_id = Some(id.into());
+        self
+    }
+
+    /// The same, only for keys whose id begins so.
+    #[must_use]
+    pub fn trusting(mut self, beginning: impl Into<String>) -> Self {
+        self.trusts = Some(beginning.into());
+        self
+    }
+
+    fn name(&self) -> &str {
+        self.arn.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl StsRules {
+    fn role(&self, call: &Call) -> Result<&Role, Refusal> {
+        let arn = need(call, "RoleArn")?;
+        self.roles
+            .iter()
+            .find(|r| r.arn == arn)
+            .ok_or_else(|| Refusal::new(404, "EntityNotExist.Role", "The specified Role not exists."))
+    }
+
+    fn assume(&self, call: &Call, desk: &mut Desk<'_>) -> Result<(), Refusal> {
+        let known = Known { lasting: &self.callers, shared: desk.keys };
+        let key = auth::check(call, VERSION, known, &mut desk.memory.nonces, &[desk.now_ms], wall_ms())?;
+        let role = self.role(call)?;
+        let is_trusted = role.trusts.as_ref().is_none_or(|t| key.id.starts_with(t.as_str()));
+        let is_external =
+            role.external_id.is_none() || role.external_id.as_deref() == call.param("ExternalId");
+        if is_trusted && is_external {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            403,
+            "NoPermission",
+            "You are not authorized to do this action. You should be authorized by RAM.",
+        ))
+    }
+
+    fn assume_with_oidc(&self, call: &Call, desk: &Desk<'_>) -> Result<(), Refusal> {
+        auth::check_version(call, VERSION)?;
+        auth::check_time(need(call, "Timestamp")?, &[desk.now_ms])?;
+        let provider = need(call, "OIDCProviderArn")?;
+        let token = need(call, "OIDCToken")?;
+        if self.oidc_provider.as_deref() != Some(provider) {
+            let message = "No such OIDC Provider registered.";
+            return Err(Refusal::new(401, "AuthenticationFail.NoPermission", message));
+        }
+        self.role(call)?;
+        if !self.oidc_tokens.iter().any(|good| good == token) {
+            let message = "This JsonWebToken is expired.";
+            return Err(Refusal::new(401, "AuthenticationFail.OIDCToken.Expired", message));
+        }
+        Ok(())
+    }
+}
+
+impl Sts {
+    /// Serves on a free port of loopback. Keys that it hands out are put into `keys`.
+    ///
+    /// # Errors
+    /// If no port can be bound.
+    pub fn start(rules: StsRules, keys: &Keys) -> io::Result<Self> {
+        Self::serve(rules, keys)
+    }
+}
+
+impl HandOut for StsRules {
+    fn skew_ms(&self) -> i64 {
+        self.clock_skew_ms
+    }
+
+    fn asked(call: &Call) -> Asked {
+        let names = ["RoleSessionName", "DurationSeconds", "ExternalId", "Policy", "OIDCProviderArn"];
+        let details: BTreeMap<String, String> = names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), call.param(name)?.to_owned())))
+            .collect();
+        Asked { action: call.action().to_owned(), object: call.param("RoleArn").map(str::to_owned), details }
+    }
+
+    fn let_in(&self, call: &Call, desk: &mut Desk<'_>) -> Result<(), Refusal> {
+        match call.action() {
+            ASSUME => self.assume(call, desk)?,
+            WITH_OIDC => self.assume_with_oidc(call, desk)?,
+            _ => {
+                let message = "Specified api is not found, please check your url and method.";
+                return Err(Refusal::new(404, "InvalidAction.NotFound", message));
+            }
+        }
+        session(call)?;
+        duration(call)?;
+        if call.wants_json() { Ok(()) } else { Err(Refusal::only_json()) }
+    }
+
+    fn answer(&self, call: &Call, desk: &mut Desk<'_>) -> Result<Given, Refusal> {
+        let role = self.role(call)?;
+        let key = desk.issue(role.name(), self.lifetime.unwrap_or(duration(call)?));
+        let session = session(call)?;
+        Ok(Given::Json(json!({
+            "RequestId": desk.request_id,
+            "AssumedRoleUser": {
+                "Arn": format!("{}/{session}", role.arn),
+                "AssumedRoleId": format!("300000000000000001:{session}"),
+            },
+            "Credentials": desk.spell(&key),
+        })))
+    }
+}
+
+fn need<'c>(call: &'c Call, name: &str) -> Result<&'c str, Refusal> {
+    call.param(name).ok_or_else(|| Refusal::missing(name))
+}
+
+fn session(call: &Call) -> Result<&str, Refusal> {
+    let name = need(call, "RoleSessionName")?;
+    let is_good = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
+    if (2..=64).contains(&name.len()) && name.chars().all(is_good) {
+        return Ok(name);
+    }
+    let message = "The parameter RoleSessionName is wrongly formed.";
+    Err(Refusal::new(400, "InvalidParameter.RoleSessionName", message))
+}
+
+fn duration(call: &Call) -> Result<Duration, Refusal> {
+    let asked = call.param("DurationSeconds").map_or(Ok(3600), str::parse::<u64>);
+    asked.ok().filter(|s| (900..=43_200).contains(s)).map(Duration::from_secs).ok_or_else(|| {
+        let message = "The Min/Max value of DurationSeconds is 15min/12hr.";
+        Refusal::new(400, "InvalidParameter.DurationSeconds", message)
+    })
+}
