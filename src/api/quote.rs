@@ -30,22 +30,26 @@ pub(super) struct Quote {
 impl Quote {
     /// Masks the key, and the signature that was sent with it.
     pub(super) fn without(key: Key<'_>, signature: &str) -> Self {
-        let mut secrets = Vec::new();
-        for secret in [Some(key.id), Some(key.secret), key.token, Some(signature)].into_iter().flatten() {
-            if secret.len() >= MIN_SECRET {
-                let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
-                let encoded = sign::encode(secret);
-                let base64 = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD];
-                secrets.extend(base64.map(|alphabet| alphabet.encode(secret)));
-                // A string to sign holds values that were encoded twice.
-                secrets.extend([sign::encode(&encoded), encoded, hex, secret.to_owned()]);
-            }
+        let secrets = [Some(key.id), Some(key.secret), key.token, Some(signature)];
+        secrets.into_iter().flatten().fold(Self::default(), Self::and)
+    }
+
+    /// Masks one more.
+    pub(super) fn and(mut self, secret: &str) -> Self {
+        if secret.len() < MIN_SECRET {
+            return self;
         }
-        secrets.iter_mut().for_each(|secret| secret.make_ascii_lowercase());
+        let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+        let encoded = sign::encode(secret);
+        let base64 = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD];
+        self.secrets.extend(base64.map(|alphabet| alphabet.encode(secret).to_ascii_lowercase()));
+        // A string to sign holds values that were encoded twice.
+        let forms = [sign::encode(&encoded), encoded, hex, secret.to_owned()];
+        self.secrets.extend(forms.map(|form| form.to_ascii_lowercase()));
         // The longest first, so that one that contains another is masked whole.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets.dedup();
-        Self { secrets }
+        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self.secrets.dedup();
+        self
     }
 
     /// The text, masked, without echoes, escaped and cut.

@@ -3,7 +3,7 @@
 //! Owns: its two actions, each a POST with everything in the body, so that no URL holds a key id or a token.
 
 use reqwest::Method;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Duration;
 
 use super::{
@@ -101,7 +101,8 @@ pub(super) async fn assume(
     let moment = Moment { timestamp: &timestamp, nonce: &nonce };
     let form = sign::v1_form_of(VERSION, ASSUME, &role.parameters(), key.key(), moment);
     let signature = form.rsplit_once("Signature=").map_or("", |(_, signature)| signature);
-    let quote = Quote::without(key.key(), signature);
+    let external_id = role.external_id.as_ref().map_or("", ExposeSecret::expose_secret);
+    let quote = Quote::without(key.key(), signature).and(external_id);
     ask(services, form, place, source, &quote, role).await
 }
 
