@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{options::AccessKey, service::lock};
+use crate::{clock::wall_ms, options::AccessKey, service::lock};
 
 /// A register of keys. Clones share one register: give one to every service that is to know the same keys.
 ///
@@ -29,6 +29,8 @@ pub struct Issued {
     pub secret: String,
     /// The token that must come with it.
     pub token: String,
+    /// When it was handed out, in milliseconds since 1970 of the wall clock.
+    pub issued_ms: i64,
     /// When it ends, in milliseconds since 1970 of the wall clock.
     pub expires_ms: i64,
 }
@@ -87,7 +89,8 @@ impl Keys {
         };
         let id = random(12).replace(['+', '/', '='], "x");
         let (secret, token) = (format!("{}+/=", random(21)), format!("CAIS+/{}==", random(60)));
-        let issued = Issued { id: format!("STS.{issuer}{id}"), secret, token, expires_ms };
+        let issued =
+            Issued { id: format!("STS.{issuer}{id}"), secret, token, issued_ms: wall_ms(), expires_ms };
         register.issued.push(issued.clone());
         let key = AccessKey {
             token_expires_ms: Some(expires_ms),
