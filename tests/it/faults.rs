@@ -18,12 +18,12 @@ mod accounts;
 mod budget;
 mod catalogue;
 mod clock;
-mod daemon;
+pub(crate) mod daemon;
 mod lists;
 mod names;
 mod network;
 mod once;
-mod page;
+pub(crate) mod page;
 mod process;
 mod revoked;
 mod scope;
@@ -41,14 +41,14 @@ use alikafka_simulator::{
 use daemon::{Daemon, Launch, SECRETS};
 use page::Page;
 
-const REGION: &str = "cn-hangzhou";
-const A: &str = "alikafka_post-cn-a";
-const B: &str = "alikafka_post-cn-b";
+pub(crate) const REGION: &str = "cn-hangzhou";
+pub(crate) const A: &str = "alikafka_post-cn-a";
+pub(crate) const B: &str = "alikafka_post-cn-b";
 
 /// Lag of each group of the world as it begins: 10 and 7 messages on the two partitions of its topic.
-const BEFORE: f64 = 17.0;
+pub(crate) const BEFORE: f64 = 17.0;
 /// The same after [`write_more`].
-const AFTER: f64 = 27.0;
+pub(crate) const AFTER: f64 = 27.0;
 
 /// A cloud of no instances that knows the daemon's key.
 async fn empty_cloud(regions: &[&str]) -> Simulator {
@@ -75,7 +75,7 @@ async fn cloud() -> Simulator {
     sim
 }
 
-fn add_instance(world: &mut World, region: &str, id: &str) {
+pub(crate) fn add_instance(world: &mut World, region: &str, id: &str) {
     world.add_instance(region, InstanceSpec::new(id));
     for (topic, group) in [("orders", "billing"), ("audit", "shipping")] {
         world.add_topic(id, TopicSpec::new(topic, 2)).unwrap();
@@ -92,7 +92,7 @@ fn add_group(world: &mut World, id: &str, group: &str, topic: &str) {
 }
 
 /// Writes ten messages into each topic of two partitions, so that whatever is asked anew has a new value.
-fn write_more(world: &mut World) {
+pub(crate) fn write_more(world: &mut World) {
     for (_, id) in world.instances_in_service() {
         for topic in world.topics(&id) {
             let partitions = world.topic_truth(&id, &topic).unwrap().partitions.len();
@@ -104,11 +104,11 @@ fn write_more(world: &mut World) {
 }
 
 /// Whether all four groups of [`cloud`] lag by this much.
-fn all_lag_by(page: &Page, lag: f64) -> bool {
+pub(crate) fn all_lag_by(page: &Page, lag: f64) -> bool {
     [A, B].iter().all(|i| ["billing", "shipping"].iter().all(|g| page.lag(i, g) == Some(lag)))
 }
 
-fn error(status: u16, code: &str, message: &str) -> Effect {
+pub(crate) fn error(status: u16, code: &str, message: &str) -> Effect {
     Effect::Error { status, code: code.to_owned(), message: message.to_owned() }
 }
 
@@ -125,6 +125,6 @@ fn on_group(group: &str, effect: Effect) -> Fault {
     Fault::new(effect).action("GetConsumerProgress").instance(A).object(group)
 }
 
-fn millis(n: u64) -> Duration {
+pub(crate) fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }

@@ -3,6 +3,7 @@
 mod api;
 mod assets;
 mod config;
+mod credentials;
 mod deps;
 mod exposition;
 mod faults;

@@ -32,6 +32,8 @@ use super::Page;
 pub(super) const SECRETS: [&str; 3] =
     ["LTAI5tCanaryKeyIdQ7x", "CanarySecret/+Zr4=w9", "CAISCanaryToken+/8s==vB"];
 
+const NAMES: [&str; 3] = ["the key id", "the secret", "the token"];
+
 /// Longest wait for anything that must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two scrapes.
@@ -61,6 +63,8 @@ pub(super) struct Launch<'a> {
     pub(super) under: &'a [&'a str],
     /// Variables of the environment, by their whole names.
     pub(super) variables: &'a [(&'a str, &'a str)],
+    /// Whether the usual key is left out of the environment.
+    pub(super) is_without_key: bool,
     /// The text of a configuration file that lists accounts.
     pub(super) accounts: Option<&'a str>,
     /// Names of environment variables without their prefix; they win over the defaults.
@@ -68,18 +72,20 @@ pub(super) struct Launch<'a> {
 }
 
 /// A running daemon.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     reading: JoinHandle<()>,
     pages: Mutex<String>,
+    /// What must not be told, with its name.
+    secrets: Mutex<Vec<(String, String)>>,
 }
 
 impl Daemon {
     /// Runs over a cloud. Settings are names of environment variables without their prefix, and win over
     /// the defaults.
-    pub(super) async fn start(sim: &Simulator, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(sim: &Simulator, settings: &[(&str, &str)]) -> Self {
         let url = sim.url();
         let mut all = vec![("ENDPOINT", url.as_str())];
         all.extend(settings);
@@ -94,11 +100,23 @@ impl Daemon {
     }
 
     /// Runs with a configuration file beside the settings.
-    pub(super) async fn with_file(name: &str, text: &str, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with_file(name: &str, text: &str, settings: &[(&str, &str)]) -> Self {
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&path, text).unwrap();
         let file = Some(format!("--config.file={}", path.display()));
         Self::run(Command::new(PROGRAM), file, &Launch { settings, ..Launch::default() }).await
+    }
+
+    /// Runs over a cloud with these variables of the vendor, and none that hold a key but those.
+    pub(crate) async fn with_variables(
+        sim: &Simulator,
+        variables: &[(&str, &str)],
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let url = sim.url();
+        let mut all = vec![("ENDPOINT", url.as_str())];
+        all.extend(settings);
+        Self::launch(Launch { variables, is_without_key: true, settings: &all, ..Launch::default() }).await
     }
 
     /// Runs in a way of its own.
@@ -118,11 +136,14 @@ impl Daemon {
 
     async fn run(mut command: Command, file: Option<String>, launch: &Launch<'_>) -> Self {
         let [id, secret, token] = SECRETS;
+        let key = [
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", id),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret),
+            ("ALIBABA_CLOUD_SECURITY_TOKEN", token),
+        ];
         command
             .env_clear()
-            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", id)
-            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret)
-            .env("ALIBABA_CLOUD_SECURITY_TOKEN", token)
+            .envs(key.into_iter().filter(|_| !launch.is_without_key))
             .envs(launch.variables.iter().copied())
             .args(["--web.listen-address=127.0.0.1:0", "--log.level=trace", "--log.format=json"])
             .args(&file)
@@ -146,8 +167,15 @@ impl Daemon {
                 kept.lock().unwrap().push(line);
             }
         });
-        let mut daemon =
-            Self { child, address: ([127, 0, 0, 1], 0).into(), log, reading, pages: Mutex::default() };
+        let secrets = NAMES.iter().zip(SECRETS).map(|(what, s)| ((*what).to_owned(), s.to_owned()));
+        let mut daemon = Self {
+            child,
+            address: ([127, 0, 0, 1], 0).into(),
+            log,
+            reading,
+            pages: Mutex::default(),
+            secrets: Mutex::new(secrets.collect()),
+        };
         let until = Instant::now() + PATIENCE;
         daemon.address = loop {
             if let Some(line) = daemon.lines().iter().find(|l| l["msg"] == "listening") {
@@ -160,14 +188,14 @@ impl Daemon {
     }
 
     /// The body of an answer to a GET.
-    pub(super) async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         let (status, body) = self.ask(path).await;
         assert!(path != "/metrics" || status == 200, "a scrape always succeeds: {status}");
         body
     }
 
     /// The status and the body of an answer to a GET.
-    pub(super) async fn ask(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn ask(&self, path: &str) -> (u16, String) {
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
             let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
@@ -200,14 +228,14 @@ impl Daemon {
     }
 
     /// Scrapes.
-    pub(super) async fn page(&self) -> Page {
+    pub(crate) async fn page(&self) -> Page {
         let page = Page::of(self.get("/metrics").await);
         page.text().clone_into(&mut self.pages.lock().unwrap());
         page
     }
 
     /// Scrapes until a page satisfies a condition, and returns it.
-    pub(super) async fn until(&self, what: &str, mut holds: impl FnMut(&Page) -> bool) -> Page {
+    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&Page) -> bool) -> Page {
         let until = Instant::now() + PATIENCE;
         loop {
             let page = self.page().await;
@@ -220,7 +248,7 @@ impl Daemon {
     }
 
     /// Waits until the log satisfies a condition.
-    pub(super) async fn until_logged(&self, what: &str, holds: impl Fn(&[Value]) -> bool) {
+    pub(crate) async fn until_logged(&self, what: &str, holds: impl Fn(&[Value]) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !holds(&self.lines()) {
             let page = self.page().await;
@@ -230,7 +258,7 @@ impl Daemon {
     }
 
     /// What a failed assertion shows: the page without what is about the process, and the log.
-    pub(super) fn evidence(&self, page: &Page) -> String {
+    pub(crate) fn evidence(&self, page: &Page) -> String {
         let told = |l: &&str| {
             let noise = ["#", "process_", "alikafka_exporter_http", "alikafka_exporter_api_request_duration"];
             !noise.iter().any(|n| l.starts_with(n)) && !l.contains("_bucket{")
@@ -240,20 +268,25 @@ impl Daemon {
     }
 
     /// Every line of the log so far.
-    pub(super) fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         let lines = self.log.lock().unwrap();
         let json = |l: &String| serde_json::from_str(l).unwrap_or_else(|e| panic!("not JSON: {l:?}: {e}"));
         lines.iter().map(json).collect()
     }
 
     /// The lines that tell of a failure's beginning, or of its going on.
-    pub(super) fn failures(&self) -> Vec<Value> {
+    pub(crate) fn failures(&self) -> Vec<Value> {
         self.lines().into_iter().filter(|l| l["level"] == "warn" && l.get("result").is_some()).collect()
     }
 
     /// The lines that tell of a failure's end.
-    pub(super) fn recoveries(&self) -> Vec<Value> {
+    pub(crate) fn recoveries(&self) -> Vec<Value> {
         self.lines().into_iter().filter(|l| l["msg"] == "recovered").collect()
+    }
+
+    /// One more that must not be told.
+    pub(crate) fn keep_secret(&self, what: &str, secret: &str) {
+        self.secrets.lock().unwrap().push((what.to_owned(), secret.to_owned()));
     }
 
     /// Asks it to end.
@@ -285,7 +318,7 @@ impl Daemon {
         let status = self.child.wait().await.unwrap();
         timeout(END, &mut self.reading).await.expect("its log ends with it").unwrap();
         let said = format!("{}\n{}", self.log.lock().unwrap().join("\n"), self.pages.lock().unwrap());
-        for (what, form) in forms() {
+        for (what, form) in forms_of(&self.secrets.lock().unwrap()) {
             assert!(!said.contains(&form), "{what} was told as {form:?}:\n{said}");
         }
         for word in ["Signature=", "x-acs-security-token", "Authorization", "panicked at"] {
@@ -295,35 +328,46 @@ impl Daemon {
     }
 
     /// Scrapes all that there is, ends it by SIGTERM, and searches all that it said.
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         for path in ["/metrics", "/", "/-/healthy", "/-/ready", "/nowhere"] {
             let body = self.get(path).await;
             self.pages.lock().unwrap().push_str(&body);
         }
+        // What other users of the machine see. Where there is no such file there is nothing to see.
+        let shown =
+            self.child.id().map(|id| std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default());
+        self.pages.lock().unwrap().push_str(&String::from_utf8_lossy(&shown.unwrap_or_default()));
         self.terminate();
         assert_eq!(self.ended().await.code(), Some(0));
     }
 }
 
-/// The secrets, each in every form in which it may slip out.
-pub(super) fn forms() -> Vec<(&'static str, String)> {
+/// The secrets of every run, each in every form in which it may slip out.
+pub(super) fn forms() -> Vec<(String, String)> {
+    let secrets: Vec<_> =
+        NAMES.iter().zip(SECRETS).map(|(what, s)| ((*what).to_owned(), s.to_owned())).collect();
+    forms_of(&secrets)
+}
+
+fn forms_of(secrets: &[(String, String)]) -> Vec<(String, String)> {
     let mut forms = Vec::new();
-    for (what, secret) in ["the key id", "the secret", "the token"].into_iter().zip(SECRETS) {
+    for (what, secret) in secrets {
         let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
         let encoded = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
         let twice = utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string();
-        forms.extend([
-            (what, secret.to_owned()),
-            (what, hex.to_uppercase()),
-            (what, hex),
-            (what, STANDARD.encode(secret)),
-            (what, STANDARD_NO_PAD.encode(secret)),
-            (what, URL_SAFE.encode(secret)),
-            (what, URL_SAFE_NO_PAD.encode(secret)),
-            (what, encoded.to_lowercase()),
-            (what, encoded),
-            (what, twice),
-        ]);
+        let all = [
+            secret.clone(),
+            hex.to_uppercase(),
+            hex,
+            STANDARD.encode(secret),
+            STANDARD_NO_PAD.encode(secret),
+            URL_SAFE.encode(secret),
+            URL_SAFE_NO_PAD.encode(secret),
+            encoded.to_lowercase(),
+            encoded,
+            twice,
+        ];
+        forms.extend(all.map(|form| (what.clone(), form)));
     }
     forms
 }

@@ -1,0 +1,227 @@
+//! Wherever the key of an account comes from, the daemon finds it, renews it in time and with few calls, never
+//! signs with parts of two keys, lives through the failures of whoever hands it out, and tells none of it.
+//!
+//! Each test runs the daemon's own binary against a simulated cloud and stand-ins for the services that hand
+//! out keys, on loopback. Every key that is handed out is searched for in all that the daemon said.
+
+#![expect(clippy::unwrap_used, reason = "a test's own helpers fail by panicking, as its assertions do")]
+
+mod canary;
+mod order;
+mod outage;
+mod renewal;
+mod rotation;
+mod sources;
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, symlink},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use alikafka_simulator::{
+    AccessKey, Behaviour, Effect, Fault, Keys, Metadata, MetadataRules, Nth, Options, Role, Simulator, Sts,
+    StsRules, TokenMode, UriRules, UriSource, WorldOptions,
+};
+
+use crate::faults::{
+    A, AFTER, B, BEFORE, REGION, add_instance, all_lag_by, daemon::Daemon, millis, page::Page, write_more,
+};
+
+/// Roles of the token service. Only a key of [`READER`] may assume [`OTHER`], and only with [`EXTERNAL_ID`].
+const READER: &str = "acs:ram::1234567890123456:role/reader";
+const OTHER: &str = "acs:ram::6543210987654321:role/other";
+/// Who vouches for the OIDC tokens of pods.
+const PROVIDER: &str = "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c123";
+const EXTERNAL_ID: &str = "CanaryExternalIdWq8";
+const OIDC_TOKEN: &str = "CanaryOidcHead.CanaryOidcBody_x-9.CanaryOidcSign-_7";
+/// Path and query of the address that hands out keys; the query is a secret.
+const TARGET: &str = "/keys?ticket=CanaryTicket7Zq";
+const TICKET: &str = "CanaryTicket7Zq";
+
+/// The account's own lasting key.
+const LASTING: (&str, &str) = ("LTAI5tLastingCanaryK3", "LastingCanary/+Secret=w7");
+const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
+const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
+const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
+
+/// Series about the daemon's keys.
+const EXPIRY: &str = "alikafka_exporter_credentials_expiry_timestamp_seconds";
+const FAILURES: &str = "alikafka_exporter_credentials_refresh_failures_total";
+
+/// A cloud, and everything that hands out keys to it.
+struct Cloud {
+    sim: Simulator,
+    keys: Keys,
+    sts: Sts,
+    metadata: Metadata,
+    uri: UriSource,
+    dir: PathBuf,
+    /// Addresses of the stand-ins, as settings.
+    endpoints: [(&'static str, String); 2],
+}
+
+impl Cloud {
+    /// Two instances, no lasting key but [`LASTING`], and an empty directory of this name.
+    async fn new(name: &str) -> Self {
+        let keys = Keys::default();
+        keys.add(AccessKey::new(LASTING.0, LASTING.1));
+        let behaviour = Behaviour { keys: Vec::new(), shared_keys: keys.clone(), ..Behaviour::default() };
+        let options = Options { world: WorldOptions::empty([REGION]), behaviour, ..Options::default() };
+        let sim = Simulator::start(options).await.unwrap();
+        sim.world(|w| [A, B].iter().for_each(|id| add_instance(w, REGION, id)));
+        let rules = StsRules {
+            roles: vec![
+                Role::new(READER),
+                Role::new(OTHER).trusting("STS.reader").with_external_id(EXTERNAL_ID),
+            ],
+            oidc_provider: Some(PROVIDER.to_owned()),
+            oidc_tokens: vec![OIDC_TOKEN.to_owned()],
+            ..StsRules::default()
+        };
+        let sts = Sts::start(rules, &keys).unwrap();
+        let metadata = Metadata::start(MetadataRules::default(), &keys).unwrap();
+        let target = UriRules { target: TARGET.to_owned(), ..UriRules::default() };
+        let uri = UriSource::start(target, &keys).unwrap();
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("credentials-{name}"));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        let endpoints =
+            [("CREDENTIALS__STS_ENDPOINT", sts.url()), ("CREDENTIALS__METADATA_ENDPOINT", metadata.url())];
+        Self { sim, keys, sts, metadata, uri, dir, endpoints }
+    }
+
+    /// Runs the daemon with variables of the vendor and settings beside those that point it here.
+    async fn daemon(&self, variables: &[(&str, &str)], settings: &[(&str, &str)]) -> Daemon {
+        let home = self.dir.display().to_string();
+        let variables = [&[("HOME", home.as_str())], variables].concat();
+        let mut all = settings.to_vec();
+        // A key that its source would not read is a mistake.
+        let has = |name: &str| settings.iter().any(|(k, _)| k.contains(name));
+        let kind = settings.iter().find(|(k, _)| *k == "CREDENTIALS__TYPE").map(|(_, v)| *v);
+        let kind = kind.unwrap_or(if has("ACCESS_KEY_ID") { "files" } else { "chain" });
+        let [sts, metadata] = &self.endpoints;
+        if has("ASSUME_ROLE") || ["chain", "oidc", "cli_profile", "ini_profile"].contains(&kind) {
+            all.push((sts.0, &sts.1));
+        }
+        if ["chain", "ecs_ram_role", "cli_profile", "ini_profile"].contains(&kind) {
+            all.push((metadata.0, &metadata.1));
+        }
+        let daemon = Daemon::with_variables(&self.sim, &variables, &all).await;
+        for (what, secret) in [
+            ("the lasting key's id", LASTING.0),
+            ("the lasting key's secret", LASTING.1),
+            ("the OIDC token", OIDC_TOKEN),
+            ("the external id", EXTERNAL_ID),
+            ("the ticket of the address", TICKET),
+        ] {
+            daemon.keep_secret(what, secret);
+        }
+        daemon
+    }
+
+    /// Ends the daemon, and searches all that it said for every key that was handed out.
+    async fn stop(&self, daemon: Daemon) {
+        for key in self.keys.issued() {
+            daemon.keep_secret("an id that was handed out", &key.id);
+            daemon.keep_secret("a secret that was handed out", &key.secret);
+            daemon.keep_secret("a token that was handed out", &key.token);
+        }
+        daemon.stop().await;
+        assert_eq!(self.keys.mixed(), 0, "parts of two keys were used together");
+    }
+
+    /// A file in the directory; folders are made.
+    fn write(&self, path: &str, text: &str) -> String {
+        let path = self.dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        write(&path, text);
+        path.display().to_string()
+    }
+
+    fn uri(&self) -> String {
+        format!("{}{TARGET}", self.uri.url())
+    }
+
+    /// The ids of the keys that the API was asked with, each once.
+    fn used(&self) -> Vec<String> {
+        let mut ids: Vec<String> =
+            self.sim.with_ledger(|l| l.entries().filter_map(|e| e.key_id.clone()).collect());
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    /// Calls of the API that were refused.
+    fn refused(&self) -> Vec<String> {
+        self.sim.with_ledger(|l| {
+            let refused = l.entries().filter(|e| !matches!(e.code.as_str(), "200" | "pending"));
+            refused.map(|e| format!("{} {}", e.action, e.code)).collect()
+        })
+    }
+}
+
+/// The variables that RRSA sets in a pod.
+fn rrsa(token_file: &str) -> [(&'static str, String); 3] {
+    [
+        ("ALIBABA_CLOUD_ROLE_ARN", READER.to_owned()),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", PROVIDER.to_owned()),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", token_file.to_owned()),
+    ]
+}
+
+fn borrowed<'s>(pairs: &'s [(&'static str, String)]) -> Vec<(&'s str, &'s str)> {
+    pairs.iter().map(|(k, v)| (*k, v.as_str())).collect()
+}
+
+/// Writes a file that only its owner may read, as files of keys should be.
+fn write(path: &Path, text: &str) {
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// The wall time, as the stand-ins have it.
+fn wall_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// A directory as the kubelet lays it out: files are links through `..data`, which is swapped at once.
+struct Mount {
+    root: PathBuf,
+    generation: u32,
+}
+
+impl Mount {
+    fn new(root: PathBuf, files: &[(&str, &str)]) -> Self {
+        fs::create_dir_all(&root).unwrap();
+        for (name, _) in files {
+            symlink(Path::new("..data").join(name), root.join(name)).unwrap();
+        }
+        let mut mount = Self { root, generation: 0 };
+        mount.publish(files);
+        mount
+    }
+
+    /// Swaps in a new generation of all files, and removes that before the last.
+    fn publish(&mut self, files: &[(&str, &str)]) {
+        self.generation += 1;
+        let folder = |generation: u32| format!("..generation{generation}");
+        let name = folder(self.generation);
+        fs::create_dir_all(self.root.join(&name)).unwrap();
+        for (file, text) in files {
+            write(&self.root.join(&name).join(file), text);
+        }
+        let fresh = self.root.join("..data_tmp");
+        symlink(&name, &fresh).unwrap();
+        fs::rename(&fresh, self.root.join("..data")).unwrap();
+        if self.generation > 2 {
+            let _ = fs::remove_dir_all(self.root.join(folder(self.generation - 2)));
+        }
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.root.join(file).display().to_string()
+    }
+}
