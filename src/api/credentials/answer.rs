@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(fetched.credentials.key().secret, "Canary/Secret");
         assert_eq!(fetched.credentials.key().token, Some("CanaryToken"));
         assert_eq!(fetched.credentials.expires_at, UnixMillis::new(NOW + 3_600_000));
-        assert_eq!(of(Some(NOW + 600_000)).remaining, Some(Duration::from_secs(3000)));
+        assert_eq!(of(Some(NOW + 600_000)).remaining, Some(Duration::from_secs(2999)));
         assert_eq!(of(Some(NOW + 3_600_001)).remaining, Some(Duration::ZERO));
     }
 

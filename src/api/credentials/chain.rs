@@ -1,7 +1,8 @@
 //! The sources of the vendor's own tools in the vendor's own order, the first that gives a key being taken.
 //!
-//! Owns: the order, what was passed over and why, and staying with what was taken: while a key is good, its
-//! source is the only one that is asked for the next, so that a failure cannot turn one identity into another.
+//! Owns: the order, what was passed over and why, and staying with what was taken: its source is the only one
+//! that is asked for the next key, so that a failure cannot turn one identity into another. Only when the key
+//! has ended and what the source is set up with is gone too, all are asked again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -61,10 +62,12 @@ impl Chain {
         {
             match link.source.fetch().await {
                 Ok(fetched) => return Ok(self.take(index, fetched)),
-                Err(error) if ends.is_none_or(|ends| Instant::now() < ends) => {
-                    return Err(CredentialsError::Unusable(why(link, &error)));
+                Err(error @ CredentialsError::Missing(_))
+                    if ends.is_some_and(|ends| ends <= Instant::now()) =>
+                {
+                    tried = Some((index, error));
                 }
-                Err(error) => tried = Some((index, error)),
+                Err(error) => return Err(CredentialsError::Unusable(why(link, &error))),
             }
         }
         self.first(tried).await

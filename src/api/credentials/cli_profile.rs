@@ -71,7 +71,12 @@ fn profile<'f>(file: &'f File, name: &'f str, seen: &mut Vec<&'f str>) -> Result
             Ok(Profile::Machine { role: entry.ram_role_name.clone().filter(|name| !name.is_empty()) })
         }
         "OIDC" => entry.oidc(),
-        mode => Err(format!("mode {mode:?} cannot be used here")),
+        mode
+        @ ("CloudSSO" | "OAuth" | "External" | "RsaKeyPair" | "RamRoleArnWithEcs" | "CredentialsURI") => {
+            Err(format!("mode {mode:?} cannot be used here"))
+        }
+        // It may be anything that was pasted there.
+        _ => Err("its mode is none that is known".to_owned()),
     }
     .map_err(in_profile)
 }

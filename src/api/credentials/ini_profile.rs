@@ -42,7 +42,11 @@ pub(super) fn parse(text: &str, name: Option<&str>) -> Result<Profile, String> {
             place: Place::default(),
         }),
         "ecs_ram_role" => Ok(Profile::Machine { role: value("role_name").map(str::to_owned) }),
-        other => Err(format!("section {name:?}: type {other:?} cannot be used here")),
+        other @ ("rsa_key_pair" | "bearer" | "credentials_uri" | "sts") => {
+            Err(format!("section {name:?}: type {other:?} cannot be used here"))
+        }
+        // It may be anything that was pasted there.
+        _ => Err(format!("section {name:?}: its type is none that is known")),
     }
 }
 

@@ -148,9 +148,10 @@ impl Services {
         (self.clock)().get().saturating_add(self.correction_millis.load(Ordering::Relaxed))
     }
 
-    /// The time by the clock of whoever answered, where it told it.
+    /// The time by the clock of whoever answered, where it told it; rather late than early, as it tells whole
+    /// seconds only and a key is not to be used after its end.
     pub(super) fn millis_of(&self, answer: &Answer) -> i64 {
-        answer.date_millis.unwrap_or_else(|| (self.clock)().get())
+        answer.date_millis.map_or_else(|| (self.clock)().get(), |date| date.saturating_add(1_000))
     }
 
     /// Takes note of how far the clock of the token service is from this host's.

@@ -61,7 +61,7 @@ async fn error(chain: &Chain) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_that_gives_a_key_is_taken_and_stayed_with_while_the_key_is_good() {
+async fn the_first_that_gives_a_key_is_taken_and_stayed_with_while_it_is_set_up() {
     let [first, second, guess] = [Does::Nothing, Does::Gives(900), Does::Fails].map(Switched::new);
     let chain = chain(&first, &second, &guess);
     chain.fetch().await.unwrap();
@@ -72,13 +72,17 @@ async fn the_first_that_gives_a_key_is_taken_and_stayed_with_while_the_key_is_go
     chain.fetch().await.unwrap();
     assert_eq!([first.asked(), second.asked()], [1, 2]);
 
-    // It fails: while its key is good, no other identity takes its place.
+    // It fails: no other identity takes its place, not even when its key has ended.
     second.now(Does::Fails);
     assert_eq!(error(&chain).await, "unusable credentials: second: it is down");
-    assert_eq!(first.asked(), 1);
     advance(Duration::from_secs(900)).await;
+    assert_eq!(error(&chain).await, "unusable credentials: second: it is down");
+    assert_eq!(first.asked(), 1);
+
+    // It is not set up any more.
+    second.now(Does::Nothing);
     chain.fetch().await.unwrap();
-    assert_eq!([first.asked(), second.asked()], [2, 4]);
+    assert_eq!([first.asked(), second.asked()], [2, 5]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +93,7 @@ async fn what_is_set_up_and_broken_is_passed_over_and_told_once() {
     let chain = chain(&first, &second, &guess);
     for _ in 0..3 {
         chain.fetch().await.unwrap();
-        second.now(Does::Fails);
+        second.now(Does::Nothing);
         assert!(error(&chain).await.contains("first: it is down"));
         second.now(Does::Gives(0));
     }
