@@ -170,12 +170,12 @@ fn collected(
     config: &Config,
     counting: &Counting,
     budgets: &Arc<Budgets>,
+    keys: Arc<dyn api::ProvideCredentials>,
 ) -> Result<collect::Account<Client>, RunError> {
     let setup = |error: &dyn std::fmt::Display| RunError::Setup(error.to_string());
     let home = RegionId::new(HOME_REGION).map_err(|e| setup(&e))?;
     let source = account.clone();
     let rates = rates(&account.rates)?;
-    let keys = keys::provider(account, &counting.0).map_err(|e| setup(&e))?;
     let observer: Arc<dyn api::Observer> = Arc::new(counting.clone());
     let request_timeout = config.request_timeout;
     let (client_rates, budgets) = (rates.clone(), Arc::clone(budgets));

@@ -73,14 +73,20 @@ pub struct Budgets(Mutex<BTreeMap<Owner, Arc<Budget>>>);
 type Owner = (Option<AccountName>, RegionId);
 
 impl Budgets {
-    /// The budget of a region of an account, the same one each time, from now on with these rates.
+    /// The budget of a region of an account, the same one each time, with these rates the first time.
     #[must_use]
     pub fn of(&self, account: Option<&AccountName>, region: &RegionId, rates: &Rates) -> Arc<Budget> {
         let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let budget =
             budgets.entry((account.cloned(), region.clone())).or_insert_with(|| Arc::new(Budget::new(rates)));
-        budget.set_rates(rates);
         Arc::clone(budget)
+    }
+
+    /// Changes the configured rates of every region of an account.
+    pub fn set_rates(&self, account: Option<&AccountName>, rates: &Rates) {
+        let budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_account = budgets.iter().filter(|((owner, _), _)| owner.as_ref() == account);
+        of_account.for_each(|(_, budget)| budget.set_rates(rates));
     }
 }
 

@@ -63,8 +63,8 @@ fn down_view(account: Option<AccountName>, region: RegionId) -> RegionView {
 
 /// The loops of one account: made, run, stopped, and perhaps taken over by those of another configuration.
 pub struct Collector<C> {
-    account: Account<C>,
-    shared: Shared,
+    pub(super) account: Account<C>,
+    pub(super) shared: Shared,
     /// Those that are not running.
     loops: BTreeMap<RegionId, Loop<C>>,
     /// Looks for regions; `None` where they are given.

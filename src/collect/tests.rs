@@ -29,6 +29,7 @@ mod gate;
 mod model;
 mod pace;
 mod polling;
+mod renewed;
 mod scarcity;
 mod schedule;
 
@@ -241,12 +242,12 @@ impl Reporter for Counts {
 }
 
 /// A running account over a script.
-struct Running {
+struct Running<C: Cloud = Script> {
     store: Arc<Store>,
     health: Health,
     counts: Arc<Counts>,
     shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<Result<(), super::account::Ended>>,
+    task: tokio::task::JoinHandle<Result<Collector<C>, super::account::Ended>>,
 }
 
 impl Running {
@@ -256,34 +257,37 @@ impl Running {
 
     /// With a wall clock of the test's own.
     fn by(clock: WallClock, script: &Script, regions: Regions, filters: Filters) -> Self {
-        Self::with(clock, script, regions, filters, 20.0)
+        Self::with(clock, account(script, regions, filters, 20.0))
     }
 
+    fn fixed(script: &Script) -> Self {
+        Self::start(script, hangzhou(), Filters::default())
+    }
+}
+
+fn account<C: Cloud + Clone>(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> Account<C> {
+    let clouds = cloud.clone();
+    Account {
+        name: None,
+        regions,
+        filters,
+        timing: timing(),
+        with_topics: true,
+        rate: Arc::new(move |_| rate),
+        connect: Arc::new(move |_| Ok(clouds.clone())),
+    }
+}
+
+impl<C: Cloud + Clone> Running<C> {
     /// Over any cloud, with so many calls a second allowed.
-    fn over<C: Cloud + Clone>(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> Self {
-        Self::with(crate::clock::unix_now, cloud, regions, filters, rate)
+    fn over(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> Self {
+        Self::with(crate::clock::unix_now, account(cloud, regions, filters, rate))
     }
 
-    fn with<C: Cloud + Clone>(
-        clock: WallClock,
-        cloud: &C,
-        regions: Regions,
-        filters: Filters,
-        rate: f64,
-    ) -> Self {
+    fn with(clock: WallClock, account: Account<C>) -> Self {
         let (store, health, counts) =
             (Arc::new(Store::default()), Health::default(), Arc::new(Counts::default()));
         let shutdown = CancellationToken::new();
-        let clouds = cloud.clone();
-        let account = Account {
-            name: None,
-            regions,
-            filters,
-            timing: timing(),
-            with_topics: true,
-            rate: Arc::new(move |_| rate),
-            connect: Arc::new(move |_| Ok(clouds.clone())),
-        };
         let shared = Shared {
             store: Arc::clone(&store),
             health: health.clone(),
@@ -292,13 +296,8 @@ impl Running {
             sequence: Arc::new(Sequence::default()),
         };
         let collector = Collector::new(account, shared, &[]).unwrap();
-        let stop = shutdown.clone();
-        let task = tokio::spawn(async move { collector.run(stop).await.map(drop) });
+        let task = tokio::spawn(collector.run(shutdown.clone()));
         Self { store, health, counts, shutdown, task }
-    }
-
-    fn fixed(script: &Script) -> Self {
-        Self::start(script, hangzhou(), Filters::default())
     }
 
     /// The loops that are not ready, as they are once all that is published is shown.

@@ -4,6 +4,7 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 mod read;
 
@@ -80,6 +81,32 @@ impl Credentials {
         let role = |of: &Self| of.assume_role.as_ref().map(|role| role.role_arn.clone());
         role(self) == role(other) && self.source.is_same_as(&other.source)
     }
+
+    /// Whether nothing differs, so that a key that was got by the one is one of the other.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let key = |of: &Self| match &of.source {
+            CredentialsSource::Inline(AccessKey { id, secret, security_token }) => {
+                Some([Some(exposed(id)), Some(exposed(secret)), security_token.as_ref().map(exposed)])
+            }
+            _ => None,
+        };
+        let role = |of: &Self| {
+            of.assume_role.clone().map(
+                |AssumeRole { session_name, external_id, policy, duration, .. }| {
+                    (session_name, external_id.as_ref().map(exposed), policy, duration)
+                },
+            )
+        };
+        self.is_same_source_as(other)
+            && (key(self), role(self)) == (key(other), role(other))
+            && (&self.sts_endpoint, &self.metadata_endpoint)
+                == (&other.sts_endpoint, &other.metadata_endpoint)
+    }
+}
+
+fn exposed(secret: &SecretString) -> Zeroizing<String> {
+    Zeroizing::new(secret.expose_secret().to_owned())
 }
 
 impl CredentialsSource {

@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use crate::model::RegionId;
@@ -204,6 +204,18 @@ pub enum Proxy {
         /// The same without user and password, for people.
         shown: String,
     },
+}
+
+impl Proxy {
+    /// Whether calls go the same way, by the same user.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) | (Self::Environment, Self::Environment) => true,
+            (Self::Url { url: a, .. }, Self::Url { url: b, .. }) => a.expose_secret() == b.expose_secret(),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Debug for Proxy {

@@ -23,8 +23,6 @@ pub(super) fn provider(
 ) -> Result<Arc<dyn ProvideCredentials>, credentials::CredentialsError> {
     let configured = &account.credentials;
     let watch = Watched { own: Arc::clone(own), account: account.name.clone() };
-    // What is 0 is there from the start, so that a first increase is seen as one.
-    own.credentials_failures(account.name.as_ref(), 0);
     let setup = credentials::Setup {
         account: account.name.clone(),
         sts_endpoint: configured.sts_endpoint.clone(),

@@ -19,13 +19,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Beside, Counting, RunError, collected, look, page_options};
+use super::{Beside, Counting, RunError, collected, keys, look, page_options, rates};
 use crate::{
-    api::{Budgets, Client},
+    api::{self, Budgets, Client, ProvideCredentials},
     clock,
     collect::{Collector, Shared, account::Ended},
     config::{self, Config, Problems},
-    exposition::{Renderer, publisher::Turn},
+    exposition::{Own, Renderer, publisher::Turn},
     model::{AccountName, RegionId},
     web,
 };
@@ -68,6 +68,8 @@ impl web::Lifecycle for Door {
     }
 }
 
+type Keys = BTreeMap<Option<AccountName>, Arc<dyn ProvideCredentials>>;
+
 /// Runs the loops of the configuration that is in force.
 pub(super) struct Keeper {
     config: Config,
@@ -75,6 +77,8 @@ pub(super) struct Keeper {
     counting: Counting,
     /// One for the life of the process, so that two configurations never exceed a rate together.
     budgets: Arc<Budgets>,
+    /// Where each account's key comes from. One that does not change goes on with the key that it has.
+    keys: Keys,
     turns: mpsc::Sender<Turn<Beside>>,
     source: Source,
     reader: Reader,
@@ -98,10 +102,12 @@ impl Keeper {
         shutdown: CancellationToken,
     ) -> Result<Self, RunError> {
         let (stop, accounts, reader) = (shutdown.child_token(), JoinSet::new(), Reader::default());
-        let budgets = Arc::new(Budgets::default());
+        let (budgets, keys) = (Arc::new(Budgets::default()), Keys::new());
         let mut keeper =
-            Self { config, shared, counting, budgets, turns, source, reader, accounts, stop, shutdown };
-        let collectors = keeper.collectors(&keeper.config)?;
+            Self { config, shared, counting, budgets, keys, turns, source, reader, accounts, stop, shutdown };
+        keeper.keys = keeper.keys(&keeper.config)?;
+        let collectors = keeper.collectors(&keeper.config, &keeper.keys)?;
+        show_accounts(&keeper.counting.0, &keeper.config);
         keeper.run_all(collectors);
         Ok(keeper)
     }
@@ -166,9 +172,9 @@ impl Keeper {
 
     /// Brings a configuration into force, or says why it cannot be and leaves all as it was.
     async fn turn(&mut self, config: Config) -> Result<Result<(), Vec<String>>, RunError> {
-        let mut collectors = match self.collectors(&config) {
-            Ok(collectors) => collectors,
-            Err(error) => return Ok(Err(vec![error.to_string()])),
+        let Prepared { mut collectors, keys, rates } = match self.prepared(&config) {
+            Ok(prepared) => prepared,
+            Err(RunError::Setup(problem) | RunError::Died(problem)) => return Ok(Err(vec![problem])),
         };
         self.stop.cancel();
         let mut stopped = Vec::new();
@@ -179,6 +185,7 @@ impl Keeper {
             }
         }
         let before = mem::replace(&mut self.config, config);
+        self.keys = keys;
         let gone = Gone::between(&stopped, &collectors);
         for stopped in stopped {
             let name = stopped.account().cloned();
@@ -193,9 +200,12 @@ impl Keeper {
         let (before, now) = (page_options(&before.metrics), page_options(&self.config.metrics));
         let renderer = (before != now).then(|| Renderer::new(now));
         let (shared, own) = (self.shared.clone(), Arc::clone(&self.counting.0));
+        let (budgets, config) = (Arc::clone(&self.budgets), self.config.clone());
         let (done, turned) = oneshot::channel();
         let adjust = move || {
             gone.forget(&shared, &own);
+            show_accounts(&own, &config);
+            rates.iter().for_each(|(account, rates)| budgets.set_rates(account.as_ref(), rates));
             collectors.iter().for_each(Collector::announce);
             own.config_loaded(Some(clock::unix_now()));
             // Nobody waits for them if the process is ending.
@@ -210,24 +220,48 @@ impl Keeper {
         Ok(Ok(()))
     }
 
-    /// All that the configuration needs, ready to run.
-    fn collectors(&self, config: &Config) -> Result<Vec<Collector<Client>>, RunError> {
+    fn prepared(&self, config: &Config) -> Result<Prepared, RunError> {
+        let keys = self.keys(config)?;
+        let rates = config.accounts.iter().map(|a| Ok((a.name.clone(), rates(&a.rates)?)));
+        let rates = rates.collect::<Result<_, RunError>>()?;
+        Ok(Prepared { collectors: self.collectors(config, &keys)?, keys, rates })
+    }
+
+    /// The source of each account's key.
+    fn keys(&self, config: &Config) -> Result<Keys, RunError> {
+        let before = |now: &config::Account| {
+            let before = account(&self.config, now.name.as_ref())?;
+            let is_same =
+                before.credentials.is_same_as(&now.credentials) && before.proxy.is_same_as(&now.proxy);
+            self.keys.get(&now.name).filter(|_| is_same).cloned()
+        };
+        let source = |account: &config::Account| {
+            let source = match before(account) {
+                Some(source) => source,
+                None => keys::provider(account, &self.counting.0)
+                    .map_err(|error| RunError::Setup(error.to_string()))?,
+            };
+            Ok((account.name.clone(), source))
+        };
+        config.accounts.iter().map(source).collect()
+    }
+
+    /// All loops that the configuration needs, ready to run.
+    fn collectors(&self, config: &Config, keys: &Keys) -> Result<Vec<Collector<Client>>, RunError> {
         let regions = self.shared.store.current().regions;
         let known = |name: Option<&AccountName>| -> Vec<RegionId> {
             let of = regions.iter().filter(|region| region.account.as_ref() == name);
             of.map(|region| region.region.clone()).collect()
         };
-        let collector = |account: &config::Account| {
+        let accounts = config.accounts.iter().filter_map(|a| Some((a, Arc::clone(keys.get(&a.name)?))));
+        let collector = |(account, keys): (&config::Account, _)| {
             let name = account.name.as_ref();
             let known = if is_same_account(name, &self.config, config) { known(name) } else { Vec::new() };
-            Collector::new(
-                collected(account, config, &self.counting, &self.budgets)?,
-                self.shared.clone(),
-                &known,
-            )
-            .map_err(|error| RunError::Setup(error.to_string()))
+            let account = collected(account, config, &self.counting, &self.budgets, keys)?;
+            Collector::new(account, self.shared.clone(), &known)
+                .map_err(|error| RunError::Setup(error.to_string()))
         };
-        config.accounts.iter().map(collector).collect()
+        accounts.map(collector).collect()
     }
 
     fn run_all(&mut self, collectors: Vec<Collector<Client>>) {
@@ -246,10 +280,25 @@ fn died(ended: Result<Result<Collector<Client>, Ended>, tokio::task::JoinError>)
     })
 }
 
+/// All that a configuration needs, before anything of the one in force is stopped.
+struct Prepared {
+    collectors: Vec<Collector<Client>>,
+    keys: Keys,
+    rates: Vec<(Option<AccountName>, api::Rates)>,
+}
+
+/// What is 0 is there from the start, so that a first increase is seen as one.
+fn show_accounts(own: &Own, config: &Config) {
+    config.accounts.iter().for_each(|account| own.credentials_failures(account.name.as_ref(), 0));
+}
+
+fn account<'a>(config: &'a Config, name: Option<&AccountName>) -> Option<&'a config::Account> {
+    config.accounts.iter().find(|account| account.name.as_ref() == name)
+}
+
 /// Whether an account of this name is, as far as can be told, the same in both.
 fn is_same_account(name: Option<&AccountName>, before: &Config, now: &Config) -> bool {
-    let of = |config: &Config| config.accounts.iter().find(|a| a.name.as_ref() == name).cloned();
-    of(before).zip(of(now)).is_some_and(|(before, now)| {
+    account(before, name).zip(account(now, name)).is_some_and(|(before, now)| {
         before.endpoint == now.endpoint && before.credentials.is_same_source_as(&now.credentials)
     })
 }
@@ -281,7 +330,7 @@ impl Gone {
         }
     }
 
-    fn forget(&self, shared: &Shared, own: &crate::exposition::Own) {
+    fn forget(&self, shared: &Shared, own: &Own) {
         self.names.iter().for_each(|name| shared.health.forget(name));
         self.regions.iter().for_each(|(account, region)| own.forget_region(account.as_ref(), region));
         self.accounts.iter().for_each(|account| own.forget_account(account.as_ref()));

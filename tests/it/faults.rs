@@ -25,6 +25,7 @@ mod network;
 mod once;
 pub(crate) mod page;
 mod process;
+mod reload;
 mod revoked;
 mod scope;
 mod selfwatch;

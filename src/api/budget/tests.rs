@@ -281,6 +281,11 @@ async fn a_region_of_an_account_has_one_budget_for_good_and_new_rates_are_heeded
     let new = budgets.of(Some(&one), &east, &fast);
     assert!(Arc::ptr_eq(&old, &new));
     let start = Instant::now();
+    budgets.set_rates(Some(&two), &fast);
+    sleep(SECOND).await;
+    assert!(!waiting.is_finished(), "what may come is not in force yet, nor is what another account may");
+    let start = start + SECOND;
+    budgets.set_rates(Some(&one), &fast);
     waiting.await.unwrap();
     assert!(start.elapsed() < SECOND / 10, "it does not wait out the old rate");
     new.take(ACTION).await;

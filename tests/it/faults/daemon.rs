@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     process::{ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
@@ -67,6 +68,8 @@ pub(super) struct Launch<'a> {
     pub(super) is_without_key: bool,
     /// The text of a configuration file that lists accounts.
     pub(super) accounts: Option<&'a str>,
+    /// More flags.
+    pub(super) flags: &'a [&'a str],
     /// Names of environment variables without their prefix; they win over the defaults.
     pub(super) settings: &'a [(&'a str, &'a str)],
 }
@@ -101,10 +104,17 @@ impl Daemon {
 
     /// Runs with a configuration file beside the settings.
     pub(crate) async fn with_file(name: &str, text: &str, settings: &[(&str, &str)]) -> Self {
-        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&path, text).unwrap();
         let file = Some(format!("--config.file={}", path.display()));
         Self::run(Command::new(PROGRAM), file, &Launch { settings, ..Launch::default() }).await
+    }
+
+    /// Runs with a file that may be loaded anew, by signal and by request.
+    pub(super) async fn reloadable(file: &Path, settings: &[(&str, &str)]) -> Self {
+        let file = Some(format!("--config.file={}", file.display()));
+        let launch = Launch { settings, flags: &["--web.enable-lifecycle"], ..Launch::default() };
+        Self::run(Command::new(PROGRAM), file, &launch).await
     }
 
     /// Runs over a cloud with these variables of the vendor, and none that hold a key but those.
@@ -124,7 +134,7 @@ impl Daemon {
         let file = launch.accounts.map(|text| {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let name = format!("faults-{}-{}.yml", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+            let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
             std::fs::write(&path, text).unwrap();
             format!("--config.file={}", path.display())
         });
@@ -147,6 +157,7 @@ impl Daemon {
             .envs(launch.variables.iter().copied())
             .args(["--web.listen-address=127.0.0.1:0", "--log.level=trace", "--log.format=json"])
             .args(&file)
+            .args(launch.flags)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
@@ -196,15 +207,20 @@ impl Daemon {
 
     /// The status and the body of an answer to a GET.
     pub(crate) async fn ask(&self, path: &str) -> (u16, String) {
+        self.request("GET", path).await
+    }
+
+    /// The status and the body of an answer.
+    pub(super) async fn request(&self, method: &str, path: &str) -> (u16, String) {
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
-            let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        let answer = timeout(PATIENCE, exchange).await.expect("no answer to a scrape");
+        let answer = timeout(PATIENCE, exchange).await.expect("no answer");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
@@ -274,6 +290,11 @@ impl Daemon {
         lines.iter().map(json).collect()
     }
 
+    /// How many lines of the log have this text.
+    pub(super) fn logged(&self, text: &str) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
     /// The lines that tell of a failure's beginning, or of its going on.
     pub(crate) fn failures(&self) -> Vec<Value> {
         self.lines().into_iter().filter(|l| l["level"] == "warn" && l.get("result").is_some()).collect()
@@ -291,7 +312,11 @@ impl Daemon {
 
     /// Asks it to end.
     pub(super) fn terminate(&self) {
-        kill_process(self.id(), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).unwrap();
     }
 
     /// Waits until it has told that it stops. Nothing is asked of it meanwhile.

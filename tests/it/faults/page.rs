@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::exposition::parse::Parsed;
+use crate::exposition::parse::{Parsed, Sample};
 
 /// A page, checked to be one that Prometheus reads.
 pub(crate) struct Page {
@@ -88,6 +88,10 @@ impl Page {
         };
         let lines = self.text.lines().filter(has);
         lines.filter_map(|l| l.rsplit_once(' ')).map(|(series, _)| series.to_owned()).collect()
+    }
+
+    pub(super) fn samples(&self) -> &[Sample] {
+        &self.parsed.samples
     }
 
     pub(crate) fn text(&self) -> &str {

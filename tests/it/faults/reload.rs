@@ -1,0 +1,488 @@
+//! Another configuration comes into force while the daemon runs: whole, at once, without a gap, or not at all.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+const NEXT: &str = "cn-beijing";
+const RELOADED: &str = "configuration reloaded";
+
+/// What is not told within this time is told by a reload only.
+const RARE: [(&str, &str); 2] = [("DISCOVERY_INTERVAL", "10m"), ("STALE_AFTER", "40m")];
+
+/// A file in a folder of its own.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reload-{name}"));
+        _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let file = Self(folder.join("config.yml"));
+        file.write(text);
+        file
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(&self.0, text).unwrap();
+    }
+}
+
+fn config(sim: &Simulator, regions: &str, more: &str) -> String {
+    format!("endpoint: {}\nregions: [{regions}]\n{more}\n", sim.url())
+}
+
+/// [`cloud`], with an instance in another region.
+async fn two_regions() -> Simulator {
+    let sim = empty_cloud(&[REGION, NEXT]).await;
+    sim.world(|w| {
+        add_instance(w, REGION, A);
+        add_instance(w, REGION, B);
+        add_instance(w, NEXT, "next");
+    });
+    sim
+}
+
+fn knows(page: &Page, instance: &str) -> bool {
+    ["billing", "shipping"].iter().all(|group| page.lag(instance, group).is_some())
+}
+
+fn reloads(lines: &[Value]) -> usize {
+    lines.iter().filter(|l| l["msg"] == RELOADED).count()
+}
+
+/// The lines that say why a configuration is not in force.
+fn refusals(lines: &[Value]) -> Vec<String> {
+    let texts = lines.iter().filter(|l| l["level"] == "error").map(|l| l["msg"].as_str().unwrap().to_owned());
+    texts.filter(|l| l.starts_with("configuration not reloaded, the one before stays in force: ")).collect()
+}
+
+/// Asks by signal and waits until it is done.
+async fn hang_up(daemon: &Daemon) {
+    let before = reloads(&daemon.lines());
+    daemon.signal(Signal::HUP);
+    daemon.until_logged("a reload", |lines| reloads(lines) > before).await;
+}
+
+fn loaded(page: &Page) -> (Option<f64>, Option<f64>) {
+    (
+        page.value("alikafka_exporter_config_last_reload_successful", &[]),
+        page.value("alikafka_exporter_config_last_reload_success_timestamp_seconds", &[]),
+    )
+}
+
+#[tokio::test]
+async fn a_region_that_is_added_comes_without_a_gap_for_the_others() {
+    let sim = two_regions().await;
+    let file = File::new("added", &config(&sim, REGION, ""));
+    let daemon = Daemon::reloadable(&file.0, &RARE).await;
+    let before = daemon.until("all known", |p| all_lag_by(p, BEFORE) && knows(p, A)).await;
+    let ok = before.results("GetInstanceList", "ok");
+    // Whatever was to be read again would be missing.
+    sim.faults(|f| f.add(Fault::new(Effect::Hang).region(REGION)));
+    file.write(&config(&sim, &format!("{REGION}, {NEXT}"), ""));
+    daemon.signal(Signal::HUP);
+    let page = daemon
+        .until("the other region", |p| {
+            assert!(all_lag_by(p, BEFORE) && p.region_up(REGION) == Some(1.0), "a gap");
+            knows(p, "next")
+        })
+        .await;
+    assert_eq!(daemon.ask("/-/ready").await.0, 200);
+    let (successful, at) = loaded(&page);
+    assert!(successful == Some(1.0) && at > loaded(&before).1);
+    assert!(page.results("GetInstanceList", "ok") > ok, "counters go on");
+    assert_eq!(reloads(&daemon.lines()), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_configured_no_more_is_gone_at_once_and_asked_no_more() {
+    let sim = two_regions().await;
+    let both = format!("{REGION}, {NEXT}");
+    let file = File::new("removed", &config(&sim, &both, ""));
+    let daemon = Daemon::reloadable(&file.0, &RARE).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && knows(p, "next")).await;
+    file.write(&config(&sim, REGION, ""));
+    hang_up(&daemon).await;
+    let page = daemon.page().await;
+    assert!(all_lag_by(&page, BEFORE));
+    let of_next: Vec<_> = page.samples().iter().filter(|s| s.labels.values().any(|v| v == NEXT)).collect();
+    assert!(of_next.is_empty(), "neither of the fleet nor of the exporter: {of_next:?}");
+    assert!(!daemon.get("/-/healthy").await.contains(NEXT));
+    let calls = |sim: &Simulator| sim.with_ledger(|l| l.entries().filter(|e| e.region == NEXT).count());
+    let (then, polls) = (calls(&sim), page.results("GetConsumerProgress", "ok"));
+    daemon.until("some polls", |p| p.results("GetConsumerProgress", "ok") > polls + 12.0).await;
+    assert_eq!(calls(&sim), then);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn another_filter_hides_at_once_and_finds_at_once() {
+    let sim = cloud().await;
+    let file = File::new("filter", &config(&sim, REGION, ""));
+    let daemon = Daemon::reloadable(&file.0, &RARE).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    let hide = format!("filters: {{groups: {{exclude: [ship.*]}}, instances: {{exclude: [{B}]}}}}");
+    file.write(&config(&sim, REGION, &hide));
+    hang_up(&daemon).await;
+    let page = daemon.page().await;
+    assert_eq!(page.lag(A, "billing"), Some(BEFORE));
+    for hidden in ["shipping", B] {
+        assert!(page.series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
+    }
+    assert_eq!(page.count("alikafka_topic_groups", &[]), 0, "a hidden group may read the topic");
+    let about = || {
+        let hidden = [Some("shipping"), Some(B)];
+        let is_hidden = |of: &Option<String>| of.is_some() && hidden.contains(&of.as_deref());
+        sim.with_ledger(|l| l.entries().filter(|e| is_hidden(&e.instance) || is_hidden(&e.object)).count())
+    };
+    let (then, polls) = (about(), page.results("GetConsumerProgress", "ok"));
+    daemon.until("some polls", |p| p.results("GetConsumerProgress", "ok") > polls + 6.0).await;
+    assert_eq!(about(), then, "no call is spent on what is hidden");
+    file.write(&config(&sim, REGION, ""));
+    hang_up(&daemon).await;
+    daemon
+        .until("all is back", |p| {
+            assert_eq!(p.lag(A, "billing"), Some(BEFORE), "a gap");
+            all_lag_by(p, BEFORE) && p.count("alikafka_topic_groups", &[]) == 4
+        })
+        .await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn regions_that_were_found_stay_found_while_the_search_fails() {
+    let (east, west) = ("cn-shanghai", "us-west-1");
+    let sim = empty_cloud(&[REGION, east, west]).await;
+    sim.world(|w| {
+        add_instance(w, east, "e");
+        add_instance(w, west, "w");
+    });
+    let auto = |more: &str| format!("endpoint: {}\nregions: auto\n{more}\n", sim.url());
+    let file = File::new("auto", &auto(""));
+    let daemon = Daemon::reloadable(&file.0, &RARE).await;
+    daemon.until("both are found", |p| knows(p, "e") && knows(p, "w")).await;
+    sim.faults(|f| f.add(Fault::new(Effect::Hang).action("GetAllInstanceIdList")));
+    file.write(&auto(&format!("filters: {{regions: {{exclude: [{west}]}}}}")));
+    hang_up(&daemon).await;
+    sim.world(write_more);
+    daemon
+        .until("the one goes on", |p| {
+            assert!(knows(p, "e"), "a gap");
+            assert_eq!(p.series(&[("region", west)]).len(), 0, "hidden at once");
+            p.lag("e", "billing") == Some(AFTER)
+        })
+        .await;
+    assert_eq!(daemon.ask("/-/ready").await.0, 200);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn another_cloud_under_the_same_name_has_nothing_of_the_one_before() {
+    let (one, other) = (cloud().await, empty_cloud(&[REGION]).await);
+    other.world(|w| add_instance(w, REGION, "of-another"));
+    let file = File::new("another", &config(&one, REGION, ""));
+    let daemon = Daemon::reloadable(&file.0, &RARE).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    file.write(&config(&other, REGION, ""));
+    hang_up(&daemon).await;
+    daemon
+        .until("the other cloud", |p| {
+            assert!(!knows(p, A) && !knows(p, B), "values of a cloud that is not asked any more");
+            knows(p, "of-another")
+        })
+        .await;
+    daemon.stop().await;
+}
+
+/// Each of these is refused, and says why.
+fn bad_files(sim: &Simulator) -> Vec<(&'static str, Box<dyn Fn(&File)>, &'static str)> {
+    let good = config(sim, REGION, "poll_interval: 500ms");
+    let half = good.split_once("regions").unwrap().0.to_owned();
+    let [id, secret, token] = SECRETS;
+    let text = |text: String| -> Box<dyn Fn(&File)> { Box::new(move |file| file.write(&text)) };
+    vec![
+        (
+            "unknown key",
+            text(config(sim, REGION, "poll_intervall: 1s")),
+            "poll_intervall: no key has this name",
+        ),
+        ("not YAML", text(config(sim, REGION, "filters: {a: [")), "--config.file: not YAML"),
+        ("cut in the middle", text(half), "regions: is missing"),
+        ("emptied", text(String::new()), "is empty"),
+        ("not text", Box::new(|file| fs::write(&file.0, [0xff, 0xfe, 0x00]).unwrap()), "is not UTF-8 text"),
+        ("deleted", Box::new(|file| fs::remove_file(&file.0).unwrap()), "cannot read"),
+        (
+            "secrets in wrong places",
+            text(config(
+                sim,
+                REGION,
+                &format!(
+                    "credentials: {{access_key_id: {id:?}, access_key_secret: \"{secret} \", security_token: [{token:?}]}}\n\
+                     proxy: \"http://user:{secret}@[\"\n"
+                ),
+            )),
+            "credentials.access_key_secret: ",
+        ),
+        (
+            "a secret that does not end",
+            text(config(
+                sim,
+                REGION,
+                &format!("credentials:\n  access_key_secret: \"{secret}\n  x: {token}"),
+            )),
+            "--config.file: not YAML",
+        ),
+        (
+            "a folder",
+            Box::new(|file| {
+                _ = fs::remove_file(&file.0);
+                fs::create_dir(&file.0).unwrap();
+            }),
+            "cannot read",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_says_why_on_one_line() {
+    let sim = cloud().await;
+    let good = config(&sim, REGION, "metrics: {labels: {generation: first}}");
+    let file = File::new("bad", &good);
+    let daemon = Daemon::reloadable(&file.0, &[]).await;
+    let before = daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    for (number, (what, make_bad, why)) in (1..).zip(bad_files(&sim)) {
+        make_bad(&file);
+        daemon.signal(Signal::HUP);
+        daemon.until_logged(what, |lines| refusals(lines).len() >= number).await;
+        let lines = refusals(&daemon.lines());
+        let line = lines.last().unwrap();
+        assert!(lines.len() == number && line.contains(why), "{what}: {lines:#?}");
+        assert!(line.contains(&*file.0.to_string_lossy()) || !line.contains("cannot read"), "{what}: {line}");
+        let page = daemon.page().await;
+        assert_eq!(loaded(&page), (Some(0.0), loaded(&before).1), "{what}");
+        assert!(all_lag_by(&page, BEFORE), "{what}");
+        assert_eq!(page.count("alikafka_region_up", &[("generation", "first")]), 1, "{what}");
+    }
+    // The one before is not only shown, it runs.
+    sim.world(write_more);
+    daemon.until("new values", |p| all_lag_by(p, AFTER)).await;
+    fs::remove_dir(&file.0).unwrap();
+    file.write(&good);
+    hang_up(&daemon).await;
+    let (successful, at) = loaded(&daemon.page().await);
+    assert!(successful == Some(1.0) && at > loaded(&before).1);
+    // Searches all that was said for secrets.
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_is_answered_with_the_truth() {
+    let sim = cloud().await;
+    let good = |generation: &str| {
+        config(&sim, REGION, &format!("metrics: {{labels: {{generation: {generation}}}}}"))
+    };
+    let file = File::new("request", &good("first"));
+    let daemon = Daemon::reloadable(&file.0, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    assert_eq!(daemon.ask("/-/reload").await.0, 405);
+    let post = async || loop {
+        match daemon.request("POST", "/-/reload").await {
+            (429, _) => sleep(millis(200)).await,
+            answer => return answer,
+        }
+    };
+    file.write(&good("second"));
+    assert_eq!(post().await, (200, "reloaded\n".to_owned()));
+    assert!(
+        daemon.page().await.count("alikafka_region_up", &[("generation", "second")]) == 1,
+        "it runs by then"
+    );
+    file.write(&config(&sim, "Nowhere", &format!("credentials: {{access_key_id: {:?}}}\nx: 1", SECRETS[1])));
+    let (status, body) = post().await;
+    assert_eq!(status, 500);
+    for problem in ["regions[0]: ", "credentials.access_key_secret: ", "x: "] {
+        assert!(body.lines().any(|line| line.starts_with(problem)), "{problem}: {body}");
+    }
+    assert!(forms_in(&body).is_empty(), "{body}");
+    daemon.until_logged("why", |lines| !refusals(lines).is_empty()).await;
+    assert_eq!(refusals(&daemon.lines()).len(), 1, "one line, however many problems");
+    daemon.stop().await;
+}
+
+fn forms_in(text: &str) -> Vec<(&'static str, String)> {
+    daemon::forms().into_iter().filter(|(_, form)| text.contains(form)).collect()
+}
+
+#[tokio::test]
+async fn without_the_flag_there_is_no_such_path_and_the_signal_works() {
+    let sim = cloud().await;
+    let file = config(&sim, REGION, "");
+    let daemon = Daemon::with_file("reload-without-flag.yml", &file, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    assert_eq!(daemon.request("POST", "/-/reload").await.0, 404);
+    hang_up(&daemon).await;
+    assert!(all_lag_by(&daemon.page().await, BEFORE));
+    daemon.stop().await;
+}
+
+/// As a mounted volume of Kubernetes is replaced: a link in the path is renamed over.
+#[tokio::test]
+async fn a_file_that_is_replaced_by_a_link_is_read_by_its_path() {
+    let sim = cloud().await;
+    let folder = File::new("links", "").0.parent().unwrap().to_owned();
+    let publish = |generation: &str| {
+        let data = folder.join(generation);
+        fs::create_dir(&data).unwrap();
+        let labels = format!("metrics: {{labels: {{generation: {generation}}}}}");
+        fs::write(data.join("config.yml"), config(&sim, REGION, &labels)).unwrap();
+        std::os::unix::fs::symlink(generation, folder.join("..new")).unwrap();
+        fs::rename(folder.join("..new"), folder.join("..data")).unwrap();
+    };
+    let path = folder.join("config.yml");
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("..data/config.yml", &path).unwrap();
+    publish("first");
+    let daemon = Daemon::reloadable(&path, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    publish("second");
+    fs::remove_dir_all(folder.join("first")).unwrap();
+    hang_up(&daemon).await;
+    let page = daemon.page().await;
+    assert!(all_lag_by(&page, BEFORE) && page.count("alikafka_region_up", &[("generation", "second")]) == 1);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_while_a_file_is_read_that_does_not_come() {
+    let sim = cloud().await;
+    let file = File::new("pipe", &config(&sim, REGION, ""));
+    let daemon = Daemon::reloadable(&file.0, &[]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    // Reading a pipe that nobody writes blocks for ever, as a network file system may.
+    fs::remove_file(&file.0).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file.0).status().unwrap().success());
+    for number in 1..=2 {
+        daemon.signal(Signal::HUP);
+        daemon.until_logged("that it does not come", |lines| refusals(lines).len() >= number).await;
+    }
+    sim.world(write_more);
+    daemon.until("it runs on", |p| all_lag_by(p, AFTER)).await;
+    daemon.signal(Signal::HUP);
+    daemon.stop().await;
+}
+
+/// What the pages of even and of odd generations look like. Everything differs that may.
+fn generation(sim: &Simulator, number: usize) -> String {
+    let metrics = format!("{{labels: {{generation: \"{number}\"}}, ");
+    if number.is_multiple_of(2) {
+        config(
+            sim,
+            REGION,
+            &format!(
+                "request_rates: {{GetTopicList: 150}}\nmetrics: {metrics}naming: native, granularity: partition}}"
+            ),
+        )
+    } else {
+        let more = format!(
+            "request_rates: {{GetTopicList: 50}}\nmetrics: {metrics}naming: kafka_exporter, granularity: group, max_series: 300}}"
+        );
+        config(sim, &format!("{NEXT}, {REGION}"), &more)
+    }
+}
+
+/// The generation of a page of which every series is.
+fn generation_of(page: &Page) -> usize {
+    let generations: std::collections::BTreeSet<_> =
+        page.samples().iter().map(|s| s.labels["generation"].as_str()).collect();
+    assert_eq!(generations.len(), 1, "{generations:?} on one page");
+    let number: usize = generations.first().unwrap().parse().unwrap();
+    let is_odd = number % 2 == 1;
+    let has = |name: &str| page.samples().iter().any(|s| s.name == name);
+    let of_next = page.samples().iter().any(|s| s.labels.values().any(|v| v == NEXT));
+    assert_eq!(of_next, is_odd, "the other region");
+    assert_eq!(page.samples().iter().any(|s| s.labels.contains_key("partition")), !is_odd, "partitions");
+    assert_eq!((has("kafka_exporter_build_info"), has("alikafka_exporter_build_info")), (is_odd, !is_odd));
+    let budget = [("action", "GetTopicList"), ("region", REGION)];
+    let budget = page.value("alikafka_exporter_api_budget_requests_per_second", &budget);
+    assert_eq!(budget, Some(if is_odd { 50.0 } else { 150.0 }));
+    assert!(all_lag_by(page, BEFORE), "a gap");
+    number
+}
+
+/// Resident memory in KiB, threads, and open files but for sockets, which come and go with scrapes.
+fn footprint(daemon: &Daemon) -> [u64; 3] {
+    let files = fs::read_dir(format!("/proc/{}/fd", daemon.id().as_raw_nonzero())).unwrap();
+    let files = files.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let files = files.filter(|target| !target.to_string_lossy().starts_with("socket:")).count();
+    [daemon.status("VmRSS"), daemon.status("Threads"), files as u64]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_reloads_under_load_fail_no_scrape_and_mix_no_page() {
+    let sim = two_regions().await;
+    let file = File::new("hundred", &generation(&sim, 0));
+    let daemon = Arc::new(Daemon::reloadable(&file.0, &RARE).await);
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    let (over, scrapes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let scrapers = (0..3).map(|_| {
+        let (daemon, over, scrapes) = (Arc::clone(&daemon), Arc::clone(&over), Arc::clone(&scrapes));
+        tokio::spawn(async move {
+            let mut last = 0;
+            while !over.load(Ordering::Relaxed) {
+                let number = generation_of(&daemon.page().await);
+                assert!(number >= last, "an older page after a newer one");
+                last = number;
+                scrapes.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    let scrapers: Vec<_> = scrapers.collect();
+    let mut early = [0; 3];
+    for number in 1..=100 {
+        file.write(&generation(&sim, number));
+        let asked = daemon.logged(RELOADED);
+        daemon.signal(Signal::HUP);
+        // Two at once are one after the other.
+        daemon.signal(Signal::HUP);
+        let done = async {
+            while daemon.logged(RELOADED) == asked {
+                sleep(millis(5)).await;
+            }
+        };
+        assert!(timeout(Duration::from_secs(60), done).await.is_ok(), "no end to reload {number}");
+        if number == 30 {
+            early = footprint(&daemon);
+        }
+    }
+    // Thousands, unless one has failed.
+    while scrapes.load(Ordering::Relaxed) < 2_000
+        && !scrapers.iter().any(tokio::task::JoinHandle::is_finished)
+    {
+        sleep(millis(20)).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    for scraper in scrapers {
+        scraper.await.unwrap();
+    }
+    let daemon = Arc::into_inner(daemon).unwrap();
+    daemon.until("the last one", |p| generation_of(p) == 100).await;
+    let [memory, threads, files] = footprint(&daemon);
+    assert!(memory < early[0] + 16 * 1024, "from {} KiB to {memory} after 70 reloads", early[0]);
+    assert!(threads <= early[1] + 4, "from {} threads to {threads}", early[1]);
+    assert_eq!(files, early[2], "open files");
+    assert_eq!(refusals(&daemon.lines()).len(), 0);
+    daemon.stop().await;
+}
