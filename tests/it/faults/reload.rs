@@ -322,7 +322,7 @@ async fn a_request_is_answered_with_the_truth() {
     daemon.stop().await;
 }
 
-fn forms_in(text: &str) -> Vec<(&'static str, String)> {
+fn forms_in(text: &str) -> Vec<(String, String)> {
     daemon::forms().into_iter().filter(|(_, form)| text.contains(form)).collect()
 }
 
