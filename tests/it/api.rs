@@ -522,8 +522,13 @@ struct Renewing(AtomicU64);
 
 impl ProvideCredentials for Renewing {
     fn credentials(&self, force: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
-        let generation = self.0.fetch_add(u64::from(force), Ordering::SeqCst) + u64::from(force);
         Box::pin(async move {
+            if force {
+                // A service takes its time.
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+            let generation = self.0.load(Ordering::SeqCst);
             Credentials::new(&format!("generation{generation}"), SECRET, Some(TOKEN)).map(Arc::new)
         })
     }
