@@ -62,7 +62,7 @@ fn no_nonce_comes_twice() {
 #[tokio::test]
 async fn connections_that_the_cloud_closes_when_they_rest_are_not_noticed() {
     let sim = cloud().await;
-    sim.behaviour(|b| b.close_idle_after = Some(millis(50)));
+    sim.behaviour(|b| b.close_idle_after = Some(millis(100)));
     let settings = [("POLL_INTERVAL", "200ms"), ("TOPIC_POLL_INTERVAL", "200ms")];
     let daemon = Daemon::start(&sim, &settings).await;
     let ok = |p: &Page| p.sum("alikafka_exporter_api_requests_total", &[("result", "ok")]);
