@@ -108,6 +108,8 @@ impl<C: Cloud> Loop<C> {
         let effects = self.fleet.take_over(before.fleet);
         self.schedule.take_over(&before.schedule, now);
         self.failures = before.failures;
+        // A key that was refused may be another by now: the list of instances tells.
+        self.gate = before.gate;
         self.odd = before.odd;
         self.is_planned = before.is_planned;
         self.is_shown = before.is_shown;

@@ -12,8 +12,6 @@ use super::{
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
-/// Whoever writes a file in place goes on within this time.
-const SETTLED_AFTER: Duration = Duration::from_millis(100);
 /// So often a file may be found changed before it is refused.
 const MOST_CHANGES: usize = 20;
 
@@ -28,16 +26,20 @@ pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
     }
 }
 
-/// The same for a file that may be written to right now: it is taken once it has not changed for a moment.
+/// The same for a file that may be written to right now: it is taken once it has not changed for `moment`.
 /// One that is empty then was emptied, by a full disk or by mistake, and is refused. Blocks its thread.
 ///
 /// # Errors
 /// As [`load`], and for a file that does not settle or is empty.
-pub fn load_settled(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Config, Problems> {
+pub fn load_settled(
+    file: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+    moment: Duration,
+) -> Result<Config, Problems> {
     let Some(path) = file else { return super::parse(None, environment) };
     let mut text = read(path);
     for _ in 0..MOST_CHANGES {
-        thread::park_timeout(SETTLED_AFTER);
+        thread::park_timeout(moment);
         let again = read(path);
         if again == text {
             let text = text?;

@@ -30,6 +30,8 @@ use crate::{
     web,
 };
 
+/// Whoever writes the file in place goes on within this time.
+const SETTLED_AFTER: Duration = Duration::from_millis(100);
 /// How long the reading of a file may take, the wait for whoever writes it included.
 const READING: Duration = Duration::from_secs(5);
 
@@ -350,8 +352,9 @@ impl Reader {
             _ = timeout_at(until, before).await.map_err(|_| late())?;
         }
         let source = source.clone();
-        let reading =
-            spawn_blocking(move || config::load_settled(source.file.as_deref(), &source.environment));
+        let reading = spawn_blocking(move || {
+            config::load_settled(source.file.as_deref(), &source.environment, SETTLED_AFTER)
+        });
         let read = timeout_at(until, self.0.insert(reading)).await.map_err(|_| late())?;
         self.0 = None;
         match read {

@@ -107,7 +107,11 @@ impl web::Pages for Shown {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Mutex};
+    use std::{
+        io,
+        sync::{Mutex, mpsc},
+        time::Duration,
+    };
 
     use super::*;
     use crate::{
@@ -190,6 +194,23 @@ mod tests {
         health.forget(&snapshot.regions[0].name());
         shown(&health).show(Page::default(), snapshot, None);
         assert_eq!(health.pending(), ["start"]);
+    }
+
+    #[test]
+    fn a_scrape_during_a_turn_waits_for_the_new_configuration() {
+        let shown = Arc::new(shown(&Health::default()));
+        let look = Look { constant_labels: vec![("a".to_owned(), "turned".to_owned())], ..Look::default() };
+        let (scraper, (sender, scraped)) = (Arc::clone(&shown), mpsc::channel());
+        let (page, later) = mpsc::channel();
+        let adjust = Box::new(move || {
+            std::thread::spawn(move || sender.send(format!("{:?}", web::Pages::metrics(&*scraper, false))));
+            let soon = scraped.recv_timeout(Duration::from_millis(200));
+            assert!(soon.is_err(), "half of the old configuration: {soon:?}");
+            page.send(scraped).unwrap();
+        });
+        shown.show(Page::default(), groups(1), Some(Beside { look, adjust }));
+        let page = later.recv().unwrap().recv().unwrap();
+        assert!(page.contains("turned"), "{page}");
     }
 
     #[test]

@@ -109,7 +109,6 @@ async fn answer(
     } else if has_body && is_larger(body, max_body).await? {
         routes.refuse(routes::Refusal::BodyTooLarge)
     } else {
-        progress.arrived();
         routes.reply(&head).await
     };
     if !unambiguous || reply.response.status() == hyper::StatusCode::PAYLOAD_TOO_LARGE {

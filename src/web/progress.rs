@@ -110,11 +110,6 @@ impl Progress {
         self.state().refuses_bytes
     }
 
-    /// The request has arrived, and nothing is waited for of the client.
-    pub(super) fn arrived(&self) {
-        self.state().phase = Phase::Answering;
-    }
-
     /// The request has arrived; its answer begins.
     pub(super) fn begin_answer(&self, path: &'static str, code: u16, begun: Instant) {
         let mut state = self.state();

@@ -199,9 +199,14 @@ fn bad_flags_end_it_with_one_line() {
 fn help_and_version_go_to_stdout() {
     let help = program().arg("--help").output().unwrap();
     assert_eq!(help.status.code(), Some(0));
-    for flag in
-        ["--config.file", "--web.listen-address", "--web.telemetry-path", "--log.level", "--log.format"]
-    {
+    for flag in [
+        "--config.file",
+        "--web.listen-address",
+        "--web.telemetry-path",
+        "--web.enable-lifecycle",
+        "--log.level",
+        "--log.format",
+    ] {
         assert!(text(&help.stdout).contains(flag), "{flag}");
     }
     let version = program().arg("--version").output().unwrap();

@@ -1,6 +1,11 @@
 //! What `check-config` says of files: fixtures with the exact words, and the two files that are shipped.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use alikafka_exporter::{
     api::Action,
@@ -81,6 +86,90 @@ fn no_constant_label_meets_one_of_the_catalog() {
 fn a_device_without_end_is_not_read_to_its_end() {
     let problems = config::load(Some(Path::new("/dev/zero")), &environment(&[])).unwrap_err();
     assert!(problems.to_string().contains("/dev/zero is larger than 1 MiB"), "{problems}");
+}
+
+/// A file of its own for one test.
+fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("files-{name}.yml"))
+}
+
+#[test]
+fn a_file_that_is_being_written_is_taken_when_it_is_whole() {
+    let path = scratch("being-written");
+    // Each beginning is a good file of its own.
+    let lines = ["regions:", "- cn-hangzhou", "- cn-beijing", "- cn-shanghai", "poll_interval: 30s"];
+    fs::write(&path, "regions: [eu-central-1]\n").unwrap();
+    let writing = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let mut file = fs::File::create(&path).unwrap();
+            for line in lines {
+                std::thread::park_timeout(Duration::from_millis(30));
+                writeln!(file, "{line}").unwrap();
+            }
+        }
+    });
+    while fs::read_to_string(&path).unwrap().starts_with("regions: [eu") {}
+    let config = config::load_settled(Some(&path), &environment(&[]), Duration::from_secs(1)).unwrap();
+    writing.join().unwrap();
+    assert_eq!(config.accounts[0].regions.to_string(), "cn-hangzhou, cn-beijing, cn-shanghai");
+    assert_eq!(config.intervals.poll, Duration::from_secs(30));
+}
+
+#[test]
+fn a_file_that_never_settles_or_is_empty_is_refused() {
+    let moment = Duration::from_millis(1);
+    // Another text whenever it is read.
+    let restless = Path::new("/proc/sys/kernel/random/uuid");
+    let problems = config::load_settled(Some(restless), &environment(&[]), moment).unwrap_err();
+    assert!(problems.to_string().contains("is being written to"), "{problems}");
+
+    let path = scratch("empty");
+    let complete = environment(&[("ALIKAFKA_EXPORTER_REGIONS", "auto")]);
+    for nothing in ["", " \n\n"] {
+        fs::write(&path, nothing).unwrap();
+        let problems = config::load_settled(Some(&path), &complete, moment).unwrap_err();
+        assert!(problems.to_string().contains("is empty"), "though the variables are enough: {problems}");
+        assert!(config::load(Some(&path), &complete).is_ok(), "at a start it is as good as no file");
+    }
+    assert!(config::load_settled(None, &complete, moment).is_ok());
+}
+
+#[test]
+fn lines_of_problems_are_those_of_the_whole_without_excerpts() {
+    let problems = config("regions: auto\nfilters: [\n", &[]).unwrap_err();
+    let whole = problems.to_string();
+    let lines: Vec<String> = problems.lines().collect();
+    assert_eq!((lines.len(), whole.lines().next()), (1, lines.first().map(String::as_str)));
+    assert!(whole.contains("filters: [") && !lines[0].contains("filters: ["), "{whole}");
+}
+
+#[test]
+fn a_source_of_keys_is_the_same_if_nothing_differs() {
+    let of = |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).unwrap().accounts.remove(0);
+    let key = |secret: &str| format!("credentials: {{access_key_id: LTAI, access_key_secret: {secret}}}");
+    let role = |policy: &str| {
+        let policy = format!("'{{\"Version\": \"{policy}\"}}'");
+        format!("credentials: {{assume_role: {{role_arn: \"acs:ram::1:role/r\", policy: {policy}}}}}")
+    };
+    for yaml in ["", &key("one"), &role("a"), "credentials: {type: ecs_ram_role, role_name: r}"] {
+        assert!(of(yaml).credentials.is_same_as(&of(yaml).credentials), "{yaml}");
+        assert!(of(yaml).credentials.is_same_source_as(&of(yaml).credentials), "{yaml}");
+    }
+    for (one, other, is_same_source) in [
+        (key("one"), key("two"), true),
+        (role("a"), role("b"), true),
+        (role("a"), String::new(), false),
+        (key("one"), String::new(), false),
+        (String::new(), "credentials: {sts_endpoint: \"https://sts.example\"}".to_owned(), true),
+    ] {
+        let (one, other) = (of(&one).credentials, of(&other).credentials);
+        assert!(!one.is_same_as(&other), "{one} {other}");
+        assert_eq!(one.is_same_source_as(&other), is_same_source, "{one} {other}");
+    }
+    let proxy = |proxy: &str| of(&format!("proxy: \"{proxy}\"")).proxy;
+    let (one, other) = (proxy("http://a:b@proxy.example:1"), proxy("http://a:c@proxy.example:1"));
+    assert!(one.is_same_as(&one) && !one.is_same_as(&other) && !one.is_same_as(&proxy("none")));
 }
 
 #[test]

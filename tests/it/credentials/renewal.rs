@@ -1,5 +1,6 @@
 //! Temporary keys are renewed in time, by one call each, while values go on.
 
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -86,6 +87,24 @@ async fn every_source_of_temporary_keys_is_asked_again_in_time() {
         }
         cloud.stop(daemon).await;
     }
+}
+
+#[tokio::test]
+async fn a_reload_goes_on_with_the_key_that_is_there() {
+    let mut cloud = Cloud::new("reload").await;
+    let file = cloud.write("token", OIDC_TOKEN);
+    let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &[("CREDENTIALS__TYPE", "oidc")]).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    let issued = cloud.keys.issued().len();
+    // Another key could not be had.
+    cloud.sts.close().await;
+    cloud.sim.world(write_more);
+    daemon.signal(Signal::HUP);
+    daemon.until_logged("the reload", |_| daemon.logged("configuration reloaded") == 1).await;
+    let page = daemon.until("new values", |p| all_lag_by(p, AFTER)).await;
+    assert_eq!((cloud.keys.issued().len(), page.value(FAILURES, &[])), (issued, Some(0.0)));
+    assert_eq!(cloud.refused(), Vec::<String>::new());
+    cloud.stop(daemon).await;
 }
 
 #[tokio::test]

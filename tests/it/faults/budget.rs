@@ -12,10 +12,10 @@ use super::*;
 
 /// Notices for how long this machine has kept us from running. Calls that were sent a second apart come
 /// closer together by no more than that.
-struct Stalls(JoinHandle<()>, std::sync::Arc<std::sync::Mutex<Duration>>);
+pub(super) struct Stalls(JoinHandle<()>, std::sync::Arc<std::sync::Mutex<Duration>>);
 
 impl Stalls {
-    fn watch() -> Self {
+    pub(super) fn watch() -> Self {
         let longest = std::sync::Arc::<std::sync::Mutex<Duration>>::default();
         let seen = std::sync::Arc::clone(&longest);
         let watching = tokio::spawn(async move {
@@ -31,7 +31,7 @@ impl Stalls {
     }
 
     /// The most calls of each action that came in any second.
-    fn busiest(&self, sim: &Simulator) -> BTreeMap<(String, String), usize> {
+    pub(super) fn busiest(&self, sim: &Simulator) -> BTreeMap<(String, String), usize> {
         let stall = (*self.1.lock().unwrap()).min(millis(300));
         sim.with_ledger(|l| l.max_in_window(Duration::from_secs(1).saturating_sub(stall)))
     }

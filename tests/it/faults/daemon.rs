@@ -291,7 +291,7 @@ impl Daemon {
     }
 
     /// How many lines of the log have this text.
-    pub(super) fn logged(&self, text: &str) -> usize {
+    pub(crate) fn logged(&self, text: &str) -> usize {
         self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 
@@ -315,7 +315,7 @@ impl Daemon {
         self.signal(Signal::TERM);
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.id(), signal).unwrap();
     }
 
