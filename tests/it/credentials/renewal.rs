@@ -5,13 +5,14 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
-/// Each key was asked for once, not before less than a third of the last one was left, and before its end.
+/// Each key was asked for once, not before less than a third of the last one was left, and before its end. As
+/// its source tells the time in whole seconds, a key is taken to end up to a second early.
 fn renewed_by_the_arithmetic(cloud: &Cloud, what: &str) {
     let issued = cloud.keys.issued();
     for pair in issued.windows(2) {
         let (lifetime, after) =
             (pair[0].expires_ms - pair[0].issued_ms, pair[1].issued_ms - pair[0].issued_ms);
-        assert!(after >= lifetime * 2 / 3, "{what}: a renewal after {after} of {lifetime} ms");
+        assert!(after >= (lifetime - 1_000) * 2 / 3, "{what}: a renewal after {after} of {lifetime} ms");
         assert!(after < lifetime, "{what}: a renewal only after {after} of {lifetime} ms");
     }
 }
@@ -54,8 +55,8 @@ async fn twenty_instances_share_one_renewal_at_a_time_and_no_call_is_refused() {
     renewed_by_the_arithmetic(&cloud, "one flight");
     let issued = cloud.keys.issued();
     let renewals = issued.iter().filter(|k| k.issued_ms >= begun).count();
-    // Each key lives 8 to 9 seconds, and the next comes after two thirds of that at the earliest.
-    assert!((3..=5).contains(&renewals), "three lifetimes: {renewals} renewals");
+    // Each key lives 8 to 9 seconds, is taken to live 7 to 9, and the next comes after two thirds of that.
+    assert!((3..=6).contains(&renewals), "three lifetimes: {renewals} renewals");
     assert_eq!(cloud.sts.ledger().len(), issued.len() as u64, "every call of the token service gave a key");
     assert!(cloud.used().len() > renewals, "every key is used: {:?}", cloud.used());
     let page = daemon.page().await;
