@@ -4,8 +4,9 @@
 //! A failure has a key: its kind and where it is. What breaks a whole region (no route, a refused key) is
 //! one failure of the region, not one of each instance. What fails here and there in the same way is told
 //! of the first few places, and then of the region. A key is over when every unit that failed under it has
-//! succeeded or is asked for no more. It is remembered for a while then: one that begins again soon flaps,
-//! and is told of in summaries only.
+//! succeeded or is asked for no more. It is remembered for a while then: one that begins again once more is
+//! told of once more, as the last word must not be that all is well. From then on it flaps, and is told of in
+//! summaries only.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -27,6 +28,9 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(600);
 const SUMMARY_AT_MOST: Duration = Duration::from_secs(3 * 3600);
 /// So many places that fail in the same way are told of one by one.
 const PLACES_TOLD: usize = 3;
+
+/// How often a failure that begins again while it is remembered is told of at once.
+const RELAPSES_TOLD: u32 = 1;
 
 /// What a failure is known by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,7 +122,9 @@ struct Entry<U> {
     pause: Duration,
     calls: u64,
     outbreaks: u64,
-    /// It began while it was remembered, so its end is no news before the next summary.
+    /// How often it was told that it began again.
+    relapses: u32,
+    /// It began again more often than is told, so its end is no news before the next summary.
     flaps: bool,
     /// Those that fail now; none if it is over.
     units: BTreeSet<U>,
@@ -148,12 +154,12 @@ impl<U: Ord + Clone> FailureLog<U> {
         }
         self.by_unit.insert(unit.clone(), key.clone());
         let spreads = key.instance.is_none() && self.places(&key) >= PLACES_TOLD;
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| {
-            let tell = if spreads { Line::Spread } else { Line::Began };
+        let is_known = self.entries.contains_key(&key);
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(now));
+        if entry.failed(unit, now) || !is_known {
+            let tell = if spreads && !is_known { Line::Spread } else { Line::Began };
             lines.push(tell(key, Box::new(error)));
-            Entry::new(now)
-        });
-        entry.failed(unit, now);
+        }
         lines
     }
 
@@ -257,6 +263,7 @@ impl<U: Ord + Clone> Entry<U> {
             pause: SUMMARY_EVERY,
             calls: 0,
             outbreaks: 0,
+            relapses: 0,
             flaps: false,
             units: BTreeSet::new(),
             end: End::Told,
@@ -272,9 +279,17 @@ impl<U: Ord + Clone> Entry<U> {
         now.duration_since(self.told) >= pause
     }
 
-    fn failed(&mut self, unit: &U, now: Instant) {
+    /// Returns whether it began again and that is to be told, as its end was.
+    fn failed(&mut self, unit: &U, now: Instant) -> bool {
+        let mut relapsed = false;
         if !self.is_open() {
-            self.flaps = self.outbreaks > 0;
+            let again = self.outbreaks > 0;
+            relapsed = again && self.end == End::Told && self.relapses < RELAPSES_TOLD;
+            self.flaps = again && !relapsed;
+            if relapsed {
+                self.relapses += 1;
+                (self.told, self.pause) = (now, SUMMARY_EVERY);
+            }
             if self.end == End::Told {
                 (self.since, self.calls, self.outbreaks) = (now, 0, 0);
             }
@@ -283,6 +298,7 @@ impl<U: Ord + Clone> Entry<U> {
         }
         self.calls += 1;
         self.units.insert(unit.clone());
+        relapsed
     }
 
     fn tell_end(&mut self, key: Key, tally: Tally, by_success: bool, now: Instant) -> Line {

@@ -25,7 +25,7 @@ const FLOOR: f64 = 0.5;
 const COUNTED_TOGETHER: Duration = Duration::from_secs(1);
 
 /// How long it takes to come back to the rate that was refused; as long again, to the configured one.
-const RECOVERY: Duration = Duration::from_secs(60);
+const RECOVERY: Duration = Duration::from_secs(30);
 
 /// Longest time that an answer may hold all calls of an action.
 const LONGEST_HOLD: Duration = Duration::from_secs(20);

@@ -195,19 +195,19 @@ async fn refusals_without_end_leave_a_call_every_other_second_or_what_is_configu
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_bring_the_rate_back_gently_and_whole_within_two_minutes() {
+async fn answers_bring_the_rate_back_gently_and_whole_within_a_minute() {
     let budget = of_twenty();
     refuse(&budget, Instant::now());
     sleep(SECOND).await;
     refuse(&budget, Instant::now());
     assert_rate(&budget, 9.8);
     let mut last = budget.rate(ACTION);
-    for second in 1..=120 {
+    for second in 1..=60 {
         sleep(SECOND).await;
         answer(&budget);
         let now = budget.rate(ACTION);
-        assert!(now >= last && now - last < 0.4, "from {last} to {now} in second {second}");
-        assert!(second > 60 || now <= 14.0 + 1e-9, "{now} in second {second}: 14 was refused");
+        assert!(now >= last && now - last < 0.8, "from {last} to {now} in second {second}");
+        assert!(second > 30 || now <= 14.0 + 1e-9, "{now} in second {second}: 14 was refused");
         last = now;
     }
     assert_rate(&budget, 20.0);
