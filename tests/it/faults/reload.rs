@@ -211,12 +211,15 @@ async fn another_cloud_under_the_same_name_has_nothing_of_the_one_before() {
     daemon.stop().await;
 }
 
+/// Makes a file bad.
+type Spoil = Box<dyn Fn(&File)>;
+
 /// Each of these is refused, and says why.
-fn bad_files(sim: &Simulator) -> Vec<(&'static str, Box<dyn Fn(&File)>, &'static str)> {
+fn bad_files(sim: &Simulator) -> Vec<(&'static str, Spoil, &'static str)> {
     let good = config(sim, REGION, "poll_interval: 500ms");
     let half = good.split_once("regions").unwrap().0.to_owned();
     let [id, secret, token] = SECRETS;
-    let text = |text: String| -> Box<dyn Fn(&File)> { Box::new(move |file| file.write(&text)) };
+    let text = |text: String| -> Spoil { Box::new(move |file| file.write(&text)) };
     vec![
         (
             "unknown key",
