@@ -4,7 +4,7 @@
 //! it: fixed keys, variables, files, profiles, and services that hand out keys for a while. Refuses:
 //! guessing: without a whole key nothing is signed and nothing is sent.
 //!
-//! A [`Source`] knows one way to come by a key, and asks anew each time. [`Renewing`] stands before it, so
+//! A `Source` knows one way to come by a key, and asks anew each time. `Renewing` stands before it, so
 //! that callers are answered from memory.
 
 use std::{fmt, pin::Pin, sync::Arc};
