@@ -140,7 +140,8 @@ impl Budget {
     ) {
         let (mut lane, now) = (self.pacer(action).lane(), Instant::now());
         match result {
-            Ok(()) => lane.answered(now),
+            // A cloud that refuses for another reason has taken the call.
+            Ok(()) | Err(Kind::Gone { .. } | Kind::Business | Kind::Auth { .. }) => lane.answered(now),
             Err(Kind::Throttled) => lane.throttled(sent, now),
             Err(_) => {}
         }

@@ -324,6 +324,11 @@ impl<K: Eq + Hash> Recent<K> {
         self.0.insert(what, now).is_none_or(|before| now.duration_since(before) >= SUMMARY_EVERY)
     }
 
+    /// Whether something was noted a short while ago.
+    pub fn knows(&self, what: &K, now: Instant) -> bool {
+        self.0.get(what).is_some_and(|seen| now.duration_since(*seen) < SUMMARY_EVERY)
+    }
+
     /// Forgets what was last seen long ago, and what is said to be gone.
     pub fn forget(&mut self, now: Instant, is_gone: impl Fn(&K) -> bool) {
         self.0.retain(|what, seen| now.duration_since(*seen) < SUMMARY_EVERY && !is_gone(what));

@@ -517,7 +517,7 @@ impl Member {
         let (status, window) = (known.status.with_time(), timing.idle_topic_poll);
         let word = known.ends.hear(group, topic, status.map(|(s, _)| s.as_ref()), window, now.mono);
         // Most answers tell what is shown already: then the page's part of the topic need not be made anew.
-        let shown = status.map(|status| known.ends.shown(status, window));
+        let shown = status.map(|status| known.ends.shown(status, timing.request_timeout));
         known.view.take_if(|view| view.status.as_deref() != shown.as_deref());
         let at = match word {
             Word::Good => return None,

@@ -49,6 +49,8 @@ pub(super) struct Loop<C> {
     tasks: JoinSet<Outcome>,
     under_way: HashMap<Id, Job>,
     gate: Gate,
+    /// Units whose key was refused although that of the list was not.
+    acquitted: Recent<Unit>,
     /// Oddities of answers, and panics, by instance.
     odd: Recent<(&'static str, Option<InstanceId>)>,
     discovered: Option<Instant>,
@@ -89,6 +91,7 @@ impl<C: Cloud> Loop<C> {
             tasks: JoinSet::new(),
             under_way: HashMap::new(),
             gate: Gate::default(),
+            acquitted: Recent::default(),
             odd: Recent::default(),
             discovered: None,
             is_planned: false,
@@ -107,6 +110,7 @@ impl<C: Cloud> Loop<C> {
         let now = self.now().mono;
         let effects = self.fleet.take_over(before.fleet);
         self.schedule.take_over(&before.schedule, now);
+        self.scarcity = before.scarcity;
         self.failures = before.failures;
         // A key that was refused may be another by now: the list of instances tells.
         self.gate = before.gate;
@@ -203,7 +207,12 @@ impl<C: Cloud> Loop<C> {
         let Some(Job { unit, due, .. }) = self.under_way.remove(&id) else { return };
         let now = self.now();
         self.dirty = true;
-        let heard = self.gate.hear(&unit, outcome.as_ref());
+        // Whoever was suspected without reason a short while ago does not hold up the region again.
+        let is_acquitted = self.gate.is_open() && self.acquitted.knows(&unit, now.mono);
+        let heard = if is_acquitted { Heard::Nothing } else { self.gate.hear(&unit, outcome.as_ref()) };
+        if let Heard::Unfounded(of) = &heard {
+            self.acquitted.is_news(of.0.clone(), now.mono);
+        }
         let Some(outcome) = outcome else {
             if self.odd.is_news(("panic", unit.instance().cloned()), now.mono) {
                 self.log().panicked(&unit);
@@ -305,6 +314,7 @@ impl<C: Cloud> Loop<C> {
             self.log().failure(line, None);
         }
         self.odd.forget(now.mono, |_| false);
+        self.acquitted.forget(now.mono, |_| false);
         self.dirty |= self.fleet.expire(now);
         self.report_demand();
     }
@@ -315,8 +325,10 @@ impl<C: Cloud> Loop<C> {
             let (needs, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
             // At a rate that the cloud has lowered, less may be under way: who waits here keeps its place.
             self.schedule.set_rate(action, allowed);
-            if let Some(line) = self.scarcity.look(action, needs, allowed, now) {
-                self.log().scarcity(line, action, needs, allowed);
+            // A rate that the cloud has lowered is told of as `throttled`: a higher one would not help.
+            let configured = (self.rate)(action);
+            if let Some(line) = self.scarcity.look(action, needs, configured, now) {
+                self.log().scarcity(line, action, needs, configured);
             }
         }
         self.tell_demand();

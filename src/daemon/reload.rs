@@ -176,7 +176,13 @@ impl Keeper {
     async fn turn(&mut self, config: Config) -> Result<Result<(), Vec<String>>, RunError> {
         let Prepared { mut collectors, keys, rates } = match self.prepared(&config) {
             Ok(prepared) => prepared,
-            Err(RunError::Setup(problem) | RunError::Died(problem)) => return Ok(Err(vec![problem])),
+            Err(RunError::Setup(problem) | RunError::Died(problem)) => {
+                // A budget that was made on the way is one of the configuration that stays.
+                for account in &self.config.accounts {
+                    self.budgets.set_rates(account.name.as_ref(), &rates(&account.rates)?);
+                }
+                return Ok(Err(vec![problem]));
+            }
         };
         self.stop.cancel();
         let mut stopped = Vec::new();
@@ -187,6 +193,9 @@ impl Keeper {
             }
         }
         let before = mem::replace(&mut self.config, config);
+        let is_kept = |name, now: &Arc<_>| self.keys.get(name).is_some_and(|before| Arc::ptr_eq(before, now));
+        let other_keys: Vec<Option<AccountName>> =
+            keys.iter().filter(|(name, now)| !is_kept(*name, *now)).map(|(name, _)| name.clone()).collect();
         self.keys = keys;
         let gone = Gone::between(&stopped, &collectors);
         for stopped in stopped {
@@ -206,6 +215,8 @@ impl Keeper {
         let (done, turned) = oneshot::channel();
         let adjust = move || {
             gone.forget(&shared, &own);
+            // Of another source nothing is known until it tells.
+            other_keys.iter().for_each(|account| own.credentials_expiry(account.as_ref(), None));
             show_accounts(&own, &config);
             rates.iter().for_each(|(account, rates)| budgets.set_rates(account.as_ref(), rates));
             collectors.iter().for_each(Collector::announce);
@@ -278,7 +289,8 @@ fn died(ended: Result<Result<Collector<Client>, Ended>, tokio::task::JoinError>)
     RunError::Died(match ended {
         Ok(Ok(_)) => "the loops of an account have ended by themselves, please report this".to_owned(),
         Ok(Err(error)) => error.to_string(),
-        Err(error) => format!("the loops of an account: {error}"),
+        // Its text may hold what the panic said, which may hold anything.
+        Err(_) => "the loops of an account have died, please report this".to_owned(),
     })
 }
 

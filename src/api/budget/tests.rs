@@ -220,12 +220,12 @@ async fn only_answers_bring_the_rate_back() {
     refuse(&budget, Instant::now());
     for _ in 0..300 {
         sleep(SECOND).await;
-        for kind in [Kind::Connect, Kind::Server, Kind::Timeout, Kind::Auth { key: true }] {
+        for kind in [Kind::Connect, Kind::Server, Kind::Timeout, Kind::Decode] {
             budget.learn(ACTION, Instant::now(), Err(kind), None);
         }
     }
     assert_rate(&budget, 14.0);
-    answer(&budget);
+    budget.learn(ACTION, Instant::now(), Err(Kind::Auth { key: false }), None);
     assert_rate(&budget, 20.0);
 }
 

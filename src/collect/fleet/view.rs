@@ -50,7 +50,7 @@ impl Fleet {
             account: &self.account,
             region: &self.region,
             with_topics: self.with_topics,
-            window: self.timing.idle_topic_poll,
+            window: self.timing.request_timeout,
         };
         let instances: Vec<Arc<InstanceView>> =
             self.instances.iter_mut().map(|(id, member)| member.view(id, scope)).collect();

@@ -221,7 +221,7 @@ fn an_end_that_nobody_tells_any_more_yields_to_the_status() {
     let mut case = Case::with(&["t"], &["g"]);
     case.status(status(40));
     case.tell("g", at(0, 90));
-    case.after(91);
+    case.after(16);
     case.status(status(50));
     assert_eq!(case.end(), Some(50));
 }
@@ -231,11 +231,11 @@ fn kinds(effects: &Effects) -> Vec<AnomalyKind> {
 }
 
 proptest::proptest! {
-    /// Of a topic that only grows, and whose status and groups are heard later than they were read, what is
-    /// shown never steps back and is never more than the truth.
+    /// Of a topic that only grows, and whose status and groups are heard later than they were read (by no more
+    /// than a call may take), what is shown never steps back and is never more than the truth.
     #[test]
     fn the_end_of_a_topic_that_grows_never_steps_back(
-        calls in proptest::collection::vec((0usize..3, 1u64..20, 0i64..30, proptest::bool::ANY), 1..200)
+        calls in proptest::collection::vec((0usize..3, 1u64..7, 0i64..30, proptest::bool::ANY), 1..200)
     ) {
         let mut case = Case::with(&["t"], &["g", "h"]);
         case.status(status(0));

@@ -116,7 +116,7 @@ async fn a_budget_that_is_too_small_is_told_once_and_loses_no_unit() {
     let (_guard, log) = failures::logged();
     let script = one_instance(150);
     script.edit(|w| w.rate = Some(1.0));
-    let running = Running::fixed(&script);
+    let running = Running::over(&script, hangzhou(), Filters::default(), 1.0);
     seconds(1200).await;
     let told = |words: &str| {
         let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
