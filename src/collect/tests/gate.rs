@@ -124,6 +124,7 @@ async fn a_refusal_of_one_object_alone_costs_that_object_alone() {
     assert_eq!((running.lag("i", "g1"), running.lag("i", "g0")), (None, Some(9)));
     let others = script.calls(|u| matches!(u, Unit::GroupProgress(..)) && u.object() != Some("g1"));
     assert_eq!(others, 3 * 4, "each of the others, once an interval");
+    assert!(script.calls(|u| *u == Unit::Instances) <= 1, "the list is not asked for its sake each time");
     running.stop().await;
     let lines = failures_of(&log);
     assert_eq!(lines.len(), 1, "{lines:#?}");
