@@ -10,6 +10,15 @@ test *args:
 demo:
     cargo run --release --locked --example demo
 
+# Days in minutes against the simulated cloud: memory, descriptors, calls in time; about ten minutes
+soak *args:
+    cargo test --locked --test soak days -- --ignored --nocapture {{ args }}
+    cargo test --locked --test soak times -- --ignored --nocapture --test-threads=1 {{ args }}
+
+# Every fuzz target for so many seconds; needs a nightly toolchain and cargo-fuzz
+fuzz-smoke seconds="60" *targets:
+    fuzz/smoke {{ seconds }} {{ targets }}
+
 # Benchmarks of rendering and decoding
 bench *args:
     cargo bench --locked {{ args }}

@@ -39,6 +39,13 @@ pub use provider::{Choice, provider};
 pub use services::{Setup, Variables};
 pub use sts::Role;
 
+/// What the default profile in the text of a file of the vendor's tools says, without its secrets, or why it
+/// cannot be used.
+pub(super) fn profile_in(text: &str, is_ini: bool) -> Result<String, String> {
+    let language = if is_ini { profile::Language::Ini } else { profile::Language::Cli };
+    language.parse(text, None).map(|profile| format!("{profile:?}"))
+}
+
 /// A future that can be sent between threads, as trait objects need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -7,5 +7,7 @@ mod credentials;
 mod deps;
 mod exposition;
 mod faults;
+mod fuzz;
 mod scrape;
+mod soak;
 mod web;

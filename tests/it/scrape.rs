@@ -15,8 +15,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-mod page;
-mod truth;
+pub(crate) mod page;
+pub(crate) mod truth;
 
 use page::Page;
 

@@ -56,7 +56,7 @@ impl Language {
         }
     }
 
-    fn parse(self, text: &str, name: Option<&str>) -> Result<Profile, String> {
+    pub(super) fn parse(self, text: &str, name: Option<&str>) -> Result<Profile, String> {
         match self {
             Self::Cli => cli_profile::parse(text, name),
             Self::Ini => ini_profile::parse(text, name),

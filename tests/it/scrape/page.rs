@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Name and labels.
-pub(super) type Series = (String, BTreeMap<String, String>);
+pub(crate) type Series = (String, BTreeMap<String, String>);
 
 /// Series with their values as text, so that no digit is lost.
 #[derive(Debug, Default)]
-pub(super) struct Page(BTreeMap<Series, String>);
+pub(crate) struct Page(BTreeMap<Series, String>);
 
 impl Page {
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut page = Self::default();
         for line in text.lines().filter(|l| !l.starts_with('#')) {
             let (series, value) = parse_line(line);
@@ -19,21 +19,21 @@ impl Page {
         page
     }
 
-    pub(super) fn put(&mut self, name: &str, labels: &[(&str, &str)], value: String) {
+    pub(crate) fn put(&mut self, name: &str, labels: &[(&str, &str)], value: String) {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         self.0.insert((name.to_owned(), labels), value);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Committed offsets and lag of one group: what one answer tells.
-    pub(super) fn of_group(&self, region: &str, instance: &str, group: &str) -> Self {
+    pub(crate) fn of_group(&self, region: &str, instance: &str, group: &str) -> Self {
         let told = [
             "alikafka_group_partition_offset",
             "alikafka_group_partition_lag_messages",
@@ -52,8 +52,30 @@ impl Page {
         Self(self.0.iter().filter(|(s, _)| of(s)).map(|(s, v)| (s.clone(), v.clone())).collect())
     }
 
+    /// The series that are of a family of some moment and have the value of none of them, but for some
+    /// families; a line each.
+    pub(crate) fn untrue(&self, moments: &[Self], but_for: &[&str]) -> Vec<String> {
+        let families: BTreeSet<&str> =
+            moments.iter().flat_map(|m| m.0.keys()).map(|(name, _)| name.as_str()).collect();
+        let held = |(name, _): &Series| families.contains(name.as_str()) && !but_for.contains(&name.as_str());
+        let is_untrue = |(series, value): &(&Series, &String)| {
+            // Most of a page is of a late moment.
+            held(series) && !moments.iter().rev().any(|m| m.0.get(*series) == Some(*value))
+        };
+        self.0.iter().filter(is_untrue).map(|(series, value)| format!("{series:?} {value}")).collect()
+    }
+
+    /// The series of some families that every moment has and this page lacks.
+    pub(crate) fn lacks(&self, moments: &[Self], families: &[&str]) -> Vec<String> {
+        let Some((first, others)) = moments.split_first() else { return Vec::new() };
+        let steady = first.0.keys().filter(|series| {
+            families.contains(&series.0.as_str()) && others.iter().all(|m| m.0.contains_key(*series))
+        });
+        steady.filter(|series| !self.0.contains_key(*series)).map(|series| format!("{series:?}")).collect()
+    }
+
     /// What differs between what is expected and the families of the same names on a page; a line each.
-    pub(super) fn difference(&self, page: &Self) -> Vec<String> {
+    pub(crate) fn difference(&self, page: &Self) -> Vec<String> {
         let families: BTreeSet<&str> = self.0.keys().map(|(name, _)| name.as_str()).collect();
         let mut lines = Vec::new();
         for (series, expected) in &self.0 {

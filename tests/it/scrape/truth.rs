@@ -37,7 +37,7 @@ fn state(instance: &InstanceTruth) -> &'static str {
 }
 
 /// The series of every topic and group of a world.
-pub(super) fn expected(world: &WorldTruth) -> Page {
+pub(crate) fn expected(world: &WorldTruth) -> Page {
     let mut page = Page::default();
     for (region, truth) in &world.regions {
         for (id, instance) in &truth.instances {
@@ -95,7 +95,7 @@ fn topic(page: &mut Page, region: &str, id: &str, name: &str, topic: &TopicTruth
 }
 
 /// What one answer tells of a group, but for the times of its messages.
-pub(super) fn group(page: &mut Page, region: &str, id: &str, name: &str, group: &GroupTruth) {
+pub(crate) fn group(page: &mut Page, region: &str, id: &str, name: &str, group: &GroupTruth) {
     let labels = [("region", region), ("instance_id", id), ("group", name)];
     let told = |t: &alikafka_simulator::GroupTopicTruth| t.partitions.iter().any(|p| p.listed);
     let known = |t: &alikafka_simulator::GroupTopicTruth| t.partitions.iter().any(|p| p.lag.is_some());

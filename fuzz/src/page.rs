@@ -1,0 +1,348 @@
+//! A page: the bytes choose a snapshot, and the page that is made of it is read back by a plain reader of the
+//! text format. What was known is on the page, once, with its name and its number to the last digit, and
+//! what was not is not.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use alikafka_exporter::{
+    exposition::{Options, Renderer},
+    lag::{GroupLag, PartitionLag, TopicLag},
+    model::{
+        AccountName, GroupId, Instance, InstanceId, InstanceState, Offset, Partition, RegionId, Topic,
+        TopicName, TopicPartition, TopicStatus, UnixMillis,
+    },
+    snapshot::{GroupView, InstanceView, LastSuccess, Objects, RegionView, Snapshot, TopicView},
+};
+
+/// Name, labels and value of each series.
+type Series = BTreeMap<(String, BTreeMap<String, String>), String>;
+
+/// Most objects of a kind, so that no input makes a page that takes long.
+const MOST: u8 = 5;
+
+pub fn page(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let mut renderer = Renderer::new(Options::default());
+    // The second page is made of what is left of the first one.
+    for _ in 0..2 {
+        let snapshot = snapshot(&mut bytes);
+        let page = renderer.render_plain(&snapshot);
+        let text: Vec<u8> = page.plain().flatten().collect();
+        let shown = read(std::str::from_utf8(&text).expect("a page is UTF-8"));
+        assert_eq!(shown.len() as u64, page.series(), "as many series as are counted");
+        let expected = expected(&snapshot);
+        for (series, value) in &expected {
+            assert_eq!(shown.get(series), Some(value), "{series:?}");
+        }
+
+        for (series, value) in &shown {
+            let is_expected = !FAMILIES.contains(&series.0.as_str()) || expected.contains_key(series);
+            assert!(is_expected, "{series:?} {value} is known of nobody");
+        }
+    }
+}
+
+/// The families that [`expected`] knows all series of.
+const FAMILIES: [&str; 16] = [
+    "alikafka_region_up",
+    "alikafka_instance_up",
+    "alikafka_instance_info",
+    "alikafka_instance_topics",
+    "alikafka_topic_info",
+    "alikafka_topic_messages",
+    "alikafka_topic_groups",
+    "alikafka_topic_partition_start_offset",
+    "alikafka_topic_partition_end_offset",
+    "alikafka_topic_partition_last_write_timestamp_seconds",
+    "alikafka_group_info",
+    "alikafka_group_lag_messages",
+    "alikafka_group_topic_lag_messages",
+    "alikafka_group_partition_offset",
+    "alikafka_group_partition_lag_messages",
+    "alikafka_group_partition_last_consumed_timestamp_seconds",
+];
+
+/// Choices out of bytes; zeros when they are used up.
+struct Bytes<'d>(&'d [u8]);
+
+impl Bytes<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn flag(&mut self) -> bool {
+        self.byte() & 1 == 1
+    }
+
+    fn maybe<T>(&mut self, some: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.flag().then(|| some(self))
+    }
+
+    /// Small, or any.
+    fn number(&mut self) -> u64 {
+        match self.byte() {
+            small @ 0..=0xef => u64::from(small),
+            _ => u64::from_le_bytes(std::array::from_fn(|_| self.byte())),
+        }
+    }
+
+    fn signed(&mut self) -> i64 {
+        i64::from_ne_bytes(self.number().to_ne_bytes())
+    }
+
+    fn text(&mut self) -> String {
+        let long = usize::from(self.byte() % 24);
+        let (text, rest) = self.0.split_at(long.min(self.0.len()));
+        self.0 = rest;
+        String::from_utf8_lossy(text).into_owned()
+    }
+
+    /// Something by name, each name once, sorted.
+    fn named<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> BTreeMap<String, T> {
+        let count = self.byte() % MOST;
+        let mut all = BTreeMap::new();
+        for _ in 0..count {
+            let name = self.text();
+            all.insert(if name.is_empty() { "x".to_owned() } else { name }, one(self));
+        }
+        all
+    }
+}
+
+fn snapshot(bytes: &mut Bytes<'_>) -> Snapshot {
+    let account = bytes.maybe(|b| AccountName::new(&b.text()).ok()).flatten();
+    let region = RegionId::new("cn-hangzhou").expect("a name");
+    let instances = bytes.named(|b| instance(b, account.clone(), region.clone()));
+    let named = |(name, view): (String, InstanceView)| {
+        let id = InstanceId::new(&name).expect("a name");
+        let info = view.info.map(|info| Arc::new(Instance { id: id.clone(), ..(*info).clone() }));
+        Arc::new(InstanceView { id, info, ..view })
+    };
+    let view = RegionView {
+        account,
+        region,
+        up: bytes.maybe(Bytes::flag),
+        first_pass_ended: bytes.flag(),
+        last_success: LastSuccess::default(),
+        objects: Objects::default(),
+        instances: instances.into_iter().map(named).collect(),
+    };
+    Snapshot { regions: vec![Arc::new(view)] }
+}
+
+fn instance(bytes: &mut Bytes<'_>, account: Option<AccountName>, region: RegionId) -> InstanceView {
+    let id = InstanceId::new("-").expect("a name");
+    let info = bytes.maybe(|b| {
+        Arc::new(Instance {
+            id: id.clone(),
+            name: b.maybe(Bytes::text),
+            state: b.maybe(|b| InstanceState::from_view_code(i64::from(b.byte()))),
+            series: b.maybe(Bytes::text),
+            spec_type: None,
+            version: b.maybe(Bytes::text),
+            deploy_type: None,
+            paid_type: None,
+            disk_type: None,
+            created_at: b.maybe(|b| UnixMillis::new(b.signed())).flatten(),
+            expires_at: None,
+            topics: b.maybe(Bytes::number),
+            topic_limit: None,
+            partitions: None,
+            groups: None,
+            disk_size_bytes: None,
+            message_retention_seconds: None,
+            tags: Vec::new(),
+        })
+    });
+    let topics = bytes.named(topic);
+    let groups = bytes.named(group);
+    InstanceView {
+        account,
+        region,
+        id,
+        since: bytes.number(),
+        info,
+        up: bytes.maybe(Bytes::flag),
+        last_success: LastSuccess::default(),
+        topics: topics
+            .into_iter()
+            .map(|(name, view)| {
+                let name = TopicName::new(&name).expect("a name");
+                let info = view.info.map(|info| Arc::new(Topic { name: name.clone(), ..(*info).clone() }));
+                Arc::new(TopicView { name, info, ..view })
+            })
+            .collect(),
+        groups: groups
+            .into_iter()
+            .map(|(id, view)| Arc::new(GroupView { id: GroupId::new(&id).expect("a name"), ..view }))
+            .collect(),
+    }
+}
+
+fn topic(bytes: &mut Bytes<'_>) -> TopicView {
+    let name = TopicName::new("-").expect("a name");
+    let info = bytes
+        .maybe(|_| Arc::new(Topic { name: name.clone(), partitions: None, storage: None, cleanup: None }));
+    let status = bytes.maybe(|b| {
+        let messages = b.maybe(Bytes::number);
+        let rows = rows(b, |b, partition| TopicPartition {
+            partition,
+            start: Offset::new(b.signed()),
+            end: Offset::new(b.signed()),
+            last_write: UnixMillis::new(b.signed()),
+        });
+        Arc::new(TopicStatus { messages, partitions: rows })
+    });
+    TopicView { name, since: bytes.number(), info, status, groups: bytes.maybe(Bytes::number) }
+}
+
+fn group(bytes: &mut Bytes<'_>) -> GroupView {
+    let lag = bytes.maybe(|b| {
+        let messages = b.maybe(Bytes::number);
+        let topics = b.named(|b| {
+            let messages = b.maybe(Bytes::number);
+            let rows = rows(b, |b, partition| PartitionLag {
+                partition,
+                committed: Offset::new(b.signed()),
+                messages: b.maybe(Bytes::number),
+                last_consumed: UnixMillis::new(b.signed()),
+            });
+            (messages, rows)
+        });
+        let topics = topics.into_iter().map(|(name, (messages, partitions))| TopicLag {
+            topic: TopicName::new(&name).expect("a name"),
+            messages,
+            partitions,
+        });
+        Arc::new(GroupLag { messages, topics: topics.collect() })
+    });
+    let id = GroupId::new("-").expect("a name");
+    GroupView { id, since: bytes.number(), listed: bytes.flag(), lag }
+}
+
+/// Partitions by ascending number.
+fn rows<T>(bytes: &mut Bytes<'_>, mut one: impl FnMut(&mut Bytes<'_>, Partition) -> T) -> Vec<T> {
+    let (count, step) = (bytes.byte() % MOST, 1 + u32::from(bytes.byte() % 3));
+    (0..u32::from(count)).map(|n| one(bytes, Partition(n * step))).collect()
+}
+
+fn expected(snapshot: &Snapshot) -> Series {
+    let mut series = Series::new();
+    for region in &snapshot.regions {
+        let own = |labels: &[(&str, &str)]| {
+            let mut all: BTreeMap<String, String> =
+                labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            all.insert("region".to_owned(), region.region.to_string());
+            all.extend(region.account.iter().map(|a| ("account".to_owned(), a.to_string())));
+            all
+        };
+        let mut put = |name: &str, labels: &[(&str, &str)], value: Option<String>| {
+            let Some(value) = value else { return };
+            series.insert((format!("alikafka_{name}"), own(labels)), value);
+        };
+        let bit = |flag: bool| u8::from(flag).to_string();
+        put("region_up", &[], region.up.map(bit));
+        for i in &region.instances {
+            let id = ("instance_id", i.id.as_str());
+            put("instance_up", &[id], i.up.map(bit));
+            if let Some(info) = &i.info {
+                let told = |text: &Option<String>| text.clone().unwrap_or_default();
+                let (name, of, version) = (told(&info.name), told(&info.series), told(&info.version));
+                let labels = [
+                    id,
+                    ("name", &name),
+                    ("series", &of),
+                    ("version", &version),
+                    ("spec_type", ""),
+                    ("deploy_type", ""),
+                ];
+                let labels: Vec<_> =
+                    labels.into_iter().chain([("paid_type", ""), ("disk_type", "")]).collect();
+                put("instance_info", &labels, Some("1".to_owned()));
+                put("instance_topics", &[id], info.topics.map(|n| n.to_string()));
+            }
+            for t in &i.topics {
+                let topic = ("topic", t.name.as_str());
+                let info = t.info.as_ref().map(|_| "1".to_owned());
+                put("topic_info", &[id, topic, ("storage", ""), ("cleanup", "")], info);
+                put("topic_groups", &[id, topic], t.groups.map(|n| n.to_string()));
+                let Some(status) = &t.status else { continue };
+                put("topic_messages", &[id, topic], status.messages.map(|n| n.to_string()));
+                for p in &status.partitions {
+                    let number = p.partition.0.to_string();
+                    let labels = [id, topic, ("partition", &number)];
+                    put("topic_partition_start_offset", &labels, p.start.map(|o| o.get().to_string()));
+                    put("topic_partition_end_offset", &labels, p.end.map(|o| o.get().to_string()));
+                    let at = p.last_write.map(seconds);
+                    put("topic_partition_last_write_timestamp_seconds", &labels, at);
+                }
+            }
+            for g in &i.groups {
+                let group = ("group", g.id.as_str());
+                put("group_info", &[id, group], g.listed.then(|| "1".to_owned()));
+                let Some(lag) = &g.lag else { continue };
+                put("group_lag_messages", &[id, group], lag.messages.map(|n| n.to_string()));
+                for t in &lag.topics {
+                    let topic = ("topic", t.topic.as_str());
+                    put("group_topic_lag_messages", &[id, group, topic], t.messages.map(|n| n.to_string()));
+                    for p in &t.partitions {
+                        let number = p.partition.0.to_string();
+                        let labels = [id, group, topic, ("partition", &number)];
+                        put("group_partition_offset", &labels, p.committed.map(|o| o.get().to_string()));
+                        put("group_partition_lag_messages", &labels, p.messages.map(|n| n.to_string()));
+                        let at = p.last_consumed.map(seconds);
+                        put("group_partition_last_consumed_timestamp_seconds", &labels, at);
+                    }
+                }
+            }
+        }
+    }
+    series
+}
+
+/// Milliseconds as seconds, exactly.
+fn seconds(at: UnixMillis) -> String {
+    let text = format!("{}.{:03}", at.get() / 1000, at.get() % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Reads a page without histograms: every line is a comment or a series, and no series comes twice.
+fn read(page: &str) -> Series {
+    let mut all = Series::new();
+    assert!(page.is_empty() || page.ends_with('\n'), "the last line ends");
+    for line in page.split_terminator('\n').filter(|l| !l.starts_with("# ")) {
+        let at = line.find(['{', ' ']).expect("a name ends");
+        let (name, mut rest) = line.split_at(at);
+        let mut labels = BTreeMap::new();
+        while let Some(inner) = rest.strip_prefix(['{', ',']) {
+            let (label, inner) = inner.split_once("=\"").expect("a label has a value");
+            let (value, after) = quoted(inner);
+            assert!(labels.insert(label.to_owned(), value).is_none(), "a label twice: {line}");
+            rest = after.strip_prefix('}').unwrap_or(after);
+        }
+        let value = rest.strip_prefix(' ').expect("a blank before the value");
+        assert!(value.parse::<f64>().is_ok(), "a value is a number: {line}");
+        assert!(all.insert((name.to_owned(), labels), value.to_owned()).is_none(), "twice: {line}");
+    }
+    all
+}
+
+fn quoted(text: &str) -> (String, &str) {
+    let (mut value, mut is_escaped) = (String::new(), false);
+    for (at, c) in text.char_indices() {
+        match (is_escaped, c) {
+            (false, '"') => return (value, &text[at + 1..]),
+            (false, '\\') => {
+                is_escaped = true;
+                continue;
+            }
+            (true, 'n') => value.push('\n'),
+            (true, '\\' | '"') | (false, _) => value.push(c),
+            (true, _) => panic!("no such escape: {text:?}"),
+        }
+        is_escaped = false;
+    }
+    panic!("a value that does not end: {text:?}")
+}

@@ -1,0 +1,138 @@
+//! What fails for a day costs no memory, and few lines of the log.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use alikafka_simulator::{AccessKey, Behaviour, Effect, Fault, Options, Simulator, WorldOptions};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+
+use super::rig::{self, Passes, Rig, Sample};
+
+const PASS: Duration = Duration::from_millis(100);
+/// What is asked in a pass: any of it may be waiting for an answer that does not come.
+const UNITS: usize = 1 + 3 * 2 + 3 * 3 * 2;
+/// Lines that a day of one failure may cost, the start included.
+const LINES: usize = 30;
+
+/// How a run fails from its beginning on, or almost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Failure {
+    /// The key is known no more.
+    Auth,
+    /// No answer comes.
+    Timeout,
+    /// The endpoint does not speak TLS.
+    Tls,
+}
+
+pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
+    println!("failing: {failure:?}, {count} passes");
+    let cloud = cloud().await;
+    let (plain, calls) = speaks_no_tls().await;
+    let endpoint = if failure == Failure::Tls { plain } else { cloud.url() };
+    // Nothing else may fail on a busy machine where the failure is another one than to be late.
+    let timeout = if failure == Failure::Timeout { "200ms" } else { "10s" };
+    let settings = [
+        ("REGIONS", "cn-hangzhou"),
+        ("POLL_INTERVAL", "100ms"),
+        ("IDLE_POLL_INTERVAL", "100ms"),
+        ("DISCOVERY_INTERVAL", "400ms"),
+        ("STALE_AFTER", "2s"),
+        ("REQUEST_TIMEOUT", timeout),
+        ("REQUESTS_PER_SECOND", "500"),
+    ];
+    let rig = Rig::start(&endpoint, &settings).await;
+    let truth = cloud.truth();
+    let instances = truth.regions.values().flat_map(|r| r.instances.values()).filter(|i| i.in_service);
+    let groups = instances.flat_map(|i| i.groups.keys().map(|g| (i.id.clone(), g.clone())));
+    let mut passes = Passes::of(groups, PASS);
+    let mut pass = || match failure {
+        Failure::Tls => calls.load(Ordering::Relaxed) * 10 / 11,
+        // While the key is refused, one call an interval finds out whether it still is.
+        Failure::Auth => passes.intervals(&cloud),
+        Failure::Timeout => passes.count(&cloud),
+    };
+    if failure != Failure::Tls {
+        until("some good passes", || pass() >= 3, Duration::from_secs(60)).await;
+    }
+    match failure {
+        Failure::Auth => cloud.behaviour(|b| b.keys = vec![AccessKey::new("another", "another-secret")]),
+        Failure::Timeout => cloud.faults(|f| f.add(Fault::new(Effect::Hang))),
+        Failure::Tls => {}
+    }
+    // What was open before does not count.
+    rig.sample(0).await;
+    let (began, mut samples) = (Instant::now(), Vec::<Sample>::new());
+    for next in (sample..=count).step_by(sample) {
+        until("the next passes", || pass() >= next, PASS * 40 * sample as u32).await;
+        samples.push(rig.sample(next).await);
+        println!("{failure:?} {}", samples[samples.len() - 1]);
+    }
+    let (lines, warm) = (rig.lines(), 200.min(count / 4));
+    println!("failing: {failure:?}: {}, in {:?}", rig::slope(&samples, warm), began.elapsed());
+    let failed = rig::sum(&rig.page().await, "alikafka_exporter_api_requests_total", "");
+    assert!(failed > count as f64, "it has failed on and on: {failed}");
+    let broken = rig::broken(&samples, warm, if failure == Failure::Timeout { UNITS } else { 0 });
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(
+        lines.len() <= LINES,
+        "{} lines of the log, such as\n{}",
+        lines.len(),
+        lines[..LINES + 10].join("\n")
+    );
+    rig.stop().await;
+}
+
+async fn cloud() -> Simulator {
+    let world = WorldOptions {
+        instances_per_region: 3,
+        topics_per_instance: 3,
+        groups_per_instance: 3,
+        idle_instances_per_region: 0,
+        ..WorldOptions::default()
+    };
+    let behaviour = Behaviour {
+        keys: vec![rig::key()],
+        close_idle_after: Some(Duration::from_millis(50)),
+        ..Behaviour::default()
+    };
+    let options = Options { world, behaviour, ledger_limit: 10_000_000, ..Options::default() };
+    Simulator::start(options).await.unwrap()
+}
+
+/// An endpoint that answers a handshake in plain text, and how many have come.
+async fn speaks_no_tls() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let calls = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&calls);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut hello = [0; 64];
+                // Whoever calls may have gone away.
+                let _ = stream.read(&mut hello).await;
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+            });
+        }
+    });
+    (endpoint, calls)
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool, patience: Duration) {
+    let until = Instant::now() + patience.max(Duration::from_secs(60));
+    while !holds() {
+        assert!(Instant::now() < until, "never came: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

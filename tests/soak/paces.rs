@@ -1,0 +1,201 @@
+//! Calls in time: what one dead region costs the others, what random failures cost, and how long a first
+//! pass takes. All of it is read from the ledger of the simulated cloud, and is a ratio within one run.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use alikafka_simulator::{
+    Behaviour, Effect, Entry, Fault, GroupSpec, InstanceSpec, Nth, Options, Simulator, TopicSpec,
+    WorldOptions,
+};
+use tokio::time::{Instant, sleep};
+
+use super::rig::{self, Rig};
+
+/// When each unit was asked.
+type Calls = BTreeMap<Unit, Vec<Instant>>;
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Unit {
+    region: String,
+    action: String,
+    instance: Option<String>,
+    object: Option<String>,
+}
+
+async fn cloud(regions: &[String], instances: usize, objects: usize) -> Simulator {
+    let world = WorldOptions::empty(regions.iter().cloned());
+    let behaviour = Behaviour { keys: vec![rig::key()], ..Behaviour::default() };
+    let options = Options { world, behaviour, ledger_limit: 10_000_000, ..Options::default() };
+    let sim = Simulator::start(options).await.unwrap();
+    sim.world(|w| {
+        for (region, instance) in regions.iter().flat_map(|r| (0..instances).map(move |i| (r, i))) {
+            let id = format!("alikafka_{region}_{instance}");
+            w.add_instance(region, InstanceSpec::new(&id));
+            for n in 0..objects {
+                let topic = format!("topic-{instance}-{n}");
+                w.add_topic(&id, TopicSpec::new(&topic, 1)).unwrap();
+                w.add_group(&id, GroupSpec::new(&format!("group-{instance}-{n}"), &[&topic])).unwrap();
+            }
+        }
+    });
+    sim
+}
+
+fn calls(sim: &Simulator, from: u64) -> Calls {
+    let mut calls = Calls::new();
+    sim.with_ledger(|l| {
+        for entry in l.entries().filter(|e| e.number >= from) {
+            let Entry { at, region, action, instance, object, .. } = entry.clone();
+            calls.entry(Unit { region, action, instance, object }).or_default().push(at);
+        }
+    });
+    calls
+}
+
+async fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + patience;
+    while !holds() {
+        assert!(Instant::now() < until, "never came: {what}");
+        // Each look reads the ledger, and holds up the cloud meanwhile.
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// One region of 20 does not answer; the others' passes take no longer than a tenth more.
+pub(crate) async fn one_dead_region(passes: usize) {
+    const POLL: Duration = Duration::from_millis(400);
+    let regions: Vec<String> = (1..=20).map(|n| format!("cn-region-{n}")).collect();
+    let sim = cloud(&regions, 1, 2).await;
+    let list = regions.join(",");
+    let settings = [
+        ("REGIONS", list.as_str()),
+        ("POLL_INTERVAL", "400ms"),
+        ("IDLE_POLL_INTERVAL", "400ms"),
+        ("DISCOVERY_INTERVAL", "800ms"),
+        ("STALE_AFTER", "4s"),
+        ("REQUEST_TIMEOUT", "2s"),
+        ("REQUESTS_PER_SECOND", "100"),
+    ];
+    let rig = Rig::start(&sim.url(), &settings).await;
+    let progress = |sim: &Simulator, from| {
+        let mut calls = calls(sim, from);
+        calls.retain(|unit, _| unit.action == "GetConsumerProgress");
+        calls
+    };
+    let least = |calls: &Calls, dead: &str| {
+        let of = calls.iter().filter(|(unit, _)| unit.region != dead);
+        of.map(|(_, at)| at.len()).min().unwrap_or(0)
+    };
+    let patience = POLL * passes as u32 * 10;
+    until("first passes", patience, || progress(&sim, 0).len() == 40).await;
+    let dead = regions[6].as_str();
+    let mut stretches = Vec::new();
+    // Good passes before and after, so that a machine that grows slower is not taken for the dead region.
+    for is_dead in [false, true, false] {
+        if is_dead {
+            sim.faults(|f| f.add(Fault::new(Effect::Hang).region(dead)));
+        } else {
+            sim.faults(alikafka_simulator::Faults::clear);
+        }
+        let from = sim.with_ledger(alikafka_simulator::Ledger::len);
+        until("enough passes", patience, || least(&progress(&sim, from), dead) > passes).await;
+        stretches.push(progress(&sim, from));
+    }
+
+    // Time of a pass: between two calls of the same unit, on average.
+    let pass = |at: &[Instant]| (at[at.len() - 1] - at[0]).as_secs_f64() / (at.len() - 1) as f64;
+    let mut worst = (0.0f64, String::new());
+    println!("one dead region of 20, {passes} passes each\n  region           good   beside  ratio");
+    for region in regions.iter().filter(|r| *r != dead) {
+        let mean = |calls: &Calls| {
+            let own: Vec<f64> =
+                calls.iter().filter(|(unit, _)| unit.region == *region).map(|(_, at)| pass(at)).collect();
+            own.iter().sum::<f64>() / own.len() as f64
+        };
+        let (good, beside) = ((mean(&stretches[0]) + mean(&stretches[2])) / 2.0, mean(&stretches[1]));
+        println!("  {region:14} {good:6.3} s {beside:6.3} s  {:.3}", beside / good);
+        if beside / good > worst.0 {
+            worst = (beside / good, region.clone());
+        }
+    }
+    println!("  worst: {worst:?}");
+    assert!(worst.0 <= 1.1, "a pass of {} takes {:.2} times as long", worst.1, worst.0);
+    rig.stop().await;
+}
+
+/// A fifth of all calls fails at random; all retries together are a tenth more calls at most, but for five
+/// that a client may make from the start.
+pub(crate) async fn random_failures(seed: u64, passes: usize) {
+    const POLL: Duration = Duration::from_secs(1);
+    const RESERVE: f64 = 5.0;
+    println!("random failures: seed {seed}, {passes} passes");
+    let sim = cloud(&["cn-hangzhou".to_owned()], 5, 4).await;
+    let no = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned(), message: "no".to_owned() };
+    sim.faults(|f| f.add(Fault::new(no).nth(Nth::Probability(0.2, seed))));
+    let settings = [
+        ("REGIONS", "cn-hangzhou"),
+        ("POLL_INTERVAL", "1s"),
+        ("IDLE_POLL_INTERVAL", "1s"),
+        ("DISCOVERY_INTERVAL", "1s"),
+        ("STALE_AFTER", "20s"),
+        ("REQUEST_TIMEOUT", "10s"),
+        ("REQUESTS_PER_SECOND", "1000"),
+    ];
+    let rig = Rig::start(&sim.url(), &settings).await;
+    let units = 1 + 5 * 2 + 5 * 4 * 2;
+    let enough = (units * passes) as u64;
+    let patience = POLL * passes as u32 * 10;
+    until("all passes", patience, || sim.with_ledger(alikafka_simulator::Ledger::len) > enough).await;
+    let page = rig.page().await;
+    let retries = rig::sum(&page, "alikafka_exporter_api_retries_total", "");
+    let told = rig::sum(&page, "alikafka_exporter_api_requests_total", "");
+    let failed = rig::sum(&page, "alikafka_exporter_api_requests_total", "result=\"server\"");
+    rig.stop().await;
+    // Without the exporter's word: a unit is due once in each interval, so more calls than that are retries.
+    let calls = calls(&sim, 0);
+    let came: usize = calls.values().map(Vec::len).sum();
+    let due: f64 =
+        calls.values().map(|at| (at[at.len() - 1] - at[0]).as_secs_f64() / POLL.as_secs_f64() + 1.0).sum();
+    println!(
+        "  {came} calls came, {due:.0} were due at most: {:.3} of them; by the page {retries} retries of \
+         {:.0} calls: {:.3} more; {:.3} failed",
+        came as f64 / due,
+        told - retries,
+        retries / (told - retries),
+        failed / told
+    );
+    assert!((0.15..0.25).contains(&(failed / told)), "the fault has met a fifth");
+    assert!(retries > came as f64 / 50.0, "failures are asked again");
+    assert!(retries <= (told - retries) / 10.0 + RESERVE, "{retries} retries of {told} calls");
+    assert!(came as f64 <= due * 1.1 + RESERVE, "{came} calls where {due:.0} were due");
+}
+
+/// The first pass over many objects takes no longer than a tenth more than its calls at the allowed rate.
+pub(crate) async fn first_pass(objects: usize, rate: usize) {
+    let (instances, each) = (10, objects / 10);
+    let sim = cloud(&["cn-hangzhou".to_owned()], instances, each).await;
+    let per_second = rate.to_string();
+    let settings = [("REGIONS", "cn-hangzhou"), ("REQUESTS_PER_SECOND", per_second.as_str())];
+    let rig = Rig::start(&sim.url(), &settings).await;
+    let all = objects * 2;
+    let detail = |sim: &Simulator| {
+        let mut calls = calls(sim, 0);
+        calls.retain(|unit, _| unit.object.is_some());
+        calls
+    };
+    until("the first pass", Duration::from_secs(120), || detail(&sim).len() == all).await;
+    let calls = detail(&sim);
+    let least = objects as f64 / rate as f64;
+    println!(
+        "first pass: {objects} topics and as many groups at {rate} calls a second, {least:.2} s at least"
+    );
+    for of in ["GetTopicStatus", "GetConsumerProgress"] {
+        let first_calls = || calls.iter().filter(|(unit, _)| unit.action == of).map(|(_, at)| at[0]);
+        assert_eq!(first_calls().count(), objects);
+        let (from, to) = (first_calls().min().unwrap(), first_calls().max().unwrap());
+        let took = (to - from).as_secs_f64();
+        println!("  {of}: {took:.2} s, {:.3} of that", took / least);
+        assert!(took <= least * 1.1, "{of}: the first pass took {took:.2} s, {least:.2} s is the least");
+    }
+    rig.stop().await;
+}

@@ -1,0 +1,311 @@
+//! The daemon as a process under a long load: what it holds of the machine, what it says, and the passes it
+//! makes, told by the ledger of the simulated cloud.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    net::SocketAddr,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use alikafka_simulator::{AccessKey, Simulator};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::{Child, Command},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+const KEY: (&str, &str) = ("LTAI5tSoakTestKey", "soak-test-secret");
+/// Longest wait for anything that must come at once.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two counts of descriptors. The fewest of many is what is held with no call under way.
+const COUNT_EVERY: Duration = Duration::from_millis(20);
+
+/// The key that the daemon signs with.
+pub(crate) fn key() -> AccessKey {
+    AccessKey::new(KEY.0, KEY.1)
+}
+
+/// Numbers from a seed (splitmix64), so that a run can be had again.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `n`.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) % n.max(1) as u64).unwrap()
+    }
+}
+
+/// A running daemon with its default log, at level info.
+pub(crate) struct Rig {
+    child: Child,
+    pid: i32,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    fewest: Arc<Mutex<usize>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Rig {
+    /// Settings are names of environment variables without their prefix.
+    pub(crate) async fn start(endpoint: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alikafka-exporter"));
+        command
+            .env_clear()
+            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY.0)
+            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", KEY.1)
+            .env("ALIKAFKA_EXPORTER_ENDPOINT", endpoint)
+            // The C library keeps the room of large answers for the next ones, in each of its arenas, up to a
+            // size that begins here and moves upwards by itself, unless it is told where it is. That is no
+            // growth with passes, and would hide it.
+            .env("MALLOC_MMAP_THRESHOLD_", "131072")
+            .arg("--web.listen-address=127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        for (name, value) in settings {
+            command.env(format!("ALIKAFKA_EXPORTER_{name}"), value);
+        }
+        let mut child = command.spawn().unwrap();
+        let pid = i32::try_from(child.id().unwrap()).unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&log);
+        let reading = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let fewest = Arc::new(Mutex::new(usize::MAX));
+        let seen = Arc::clone(&fewest);
+        let counting = tokio::spawn(async move {
+            while let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) {
+                let count = open.count();
+                {
+                    let mut fewest = seen.lock().unwrap();
+                    *fewest = count.min(*fewest);
+                }
+                sleep(COUNT_EVERY).await;
+            }
+        });
+        let mut rig = Self {
+            child,
+            pid,
+            address: ([127, 0, 0, 1], 0).into(),
+            log,
+            fewest,
+            tasks: vec![reading, counting],
+        };
+        let until = Instant::now() + PATIENCE;
+        rig.address = loop {
+            if let Some(address) = rig.lines().iter().find_map(|l| listening(l)) {
+                break address;
+            }
+            assert!(Instant::now() < until, "it does not listen: {:?}", rig.lines());
+            sleep(COUNT_EVERY).await;
+        };
+        rig
+    }
+
+    /// Every line of the log so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// A scraped page.
+    pub(crate) async fn page(&self) -> String {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            stream
+                .write_all(b"GET /metrics HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = timeout(PATIENCE, exchange).await.expect("no answer to a scrape");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        body.to_owned()
+    }
+
+    /// What the process holds now; of its descriptors, the fewest since the last sample.
+    pub(crate) async fn sample(&self, pass: usize) -> Sample {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find_map(|l| l.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        // A sample may follow the one before at once.
+        sleep(COUNT_EVERY * 5).await;
+        let fds = std::mem::replace(&mut *self.fewest.lock().unwrap(), usize::MAX);
+        let page = self.page().await;
+        let lines = self.lines();
+        let panics = lines.iter().filter(|l| l.contains("panicked")).count();
+        Sample {
+            pass,
+            resident_kib: field("VmRSS:"),
+            fds,
+            threads: field("Threads:"),
+            panics: panics.max(sum(&page, "alikafka_exporter_panics_total", "") as usize),
+            series: sum(&page, "alikafka_exporter_series", ""),
+            lines: lines.len(),
+        }
+    }
+
+    /// Ends it by SIGTERM; its exit code is 0.
+    pub(crate) async fn stop(mut self) {
+        kill_process(Pid::from_raw(self.pid).unwrap(), Signal::TERM).unwrap();
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap();
+        assert_eq!(status.code(), Some(0), "{:?}", self.lines().last());
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn listening(line: &str) -> Option<SocketAddr> {
+    let address = line.contains("msg=listening").then(|| line.split_once("address="))??.1;
+    address.split(' ').next()?.trim_matches('"').parse().ok()
+}
+
+/// The sum of the series of a name whose labels hold a text.
+pub(crate) fn sum(page: &str, name: &str, labels: &str) -> f64 {
+    let of = |l: &&str| {
+        l.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(labels))
+    };
+    page.lines().filter(of).map(|l| l.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+}
+
+/// What the process held after a pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub(crate) pass: usize,
+    pub(crate) resident_kib: u64,
+    pub(crate) fds: usize,
+    pub(crate) threads: u64,
+    /// By the metric, or by the log where that tells of more.
+    pub(crate) panics: usize,
+    pub(crate) series: f64,
+    pub(crate) lines: usize,
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "pass {:5}: RSS {:7} KiB, {:3} descriptors, {:2} threads, {} panics, {:5} series, {:5} log lines",
+            self.pass, self.resident_kib, self.fds, self.threads, self.panics, self.series, self.lines
+        )
+    }
+}
+
+/// How the resident memory goes from a pass on, as a straight line through the samples.
+pub(crate) fn slope(samples: &[Sample], from: usize) -> String {
+    let warm: Vec<_> = samples.iter().filter(|s| s.pass >= from).collect();
+    let n = warm.len().max(1) as f64;
+    let mean = |of: &dyn Fn(&Sample) -> f64| warm.iter().map(|s| of(s)).sum::<f64>() / n;
+    let (x, y) = (mean(&|s| s.pass as f64), mean(&|s| s.resident_kib as f64));
+    let rise = mean(&|s| (s.pass as f64 - x) * (s.resident_kib as f64 - y));
+    let run = mean(&|s| (s.pass as f64 - x).powi(2));
+    format!("slope of RSS from pass {from} on {:.2} KiB a pass", rise / run)
+}
+
+/// How much the resident memory may grow between the first sample and the last.
+const DRIFT_KIB: u64 = 8 * 1024;
+/// Descriptors that may come or go.
+const FDS: usize = 2;
+
+/// Holds the samples from a pass on to the bounds, with so many calls that may be under way at every count of
+/// a stretch. Each text is a bound that was broken.
+pub(crate) fn broken(samples: &[Sample], from: usize, under_way: usize) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut warm = samples.iter().filter(|s| s.pass >= from);
+    let (Some(first), Some(last)) = (warm.clone().next(), warm.clone().next_back()) else {
+        return vec!["there are no samples".to_owned()];
+    };
+    let drift = last.resident_kib.saturating_sub(first.resident_kib);
+    if drift > DRIFT_KIB {
+        broken.push(format!("RSS grew by {drift} KiB between passes {} and {}", first.pass, last.pass));
+    }
+    if let Some(s) = warm.clone().find(|s| s.fds.abs_diff(first.fds) > FDS + under_way) {
+        broken
+            .push(format!("{} descriptors at pass {}, {} at pass {}", s.fds, s.pass, first.fds, first.pass));
+    }
+    if let Some(s) = warm.find(|s| s.threads != first.threads) {
+        broken.push(format!("{} threads at pass {}, {} at first", s.threads, s.pass, first.threads));
+    }
+    if last.panics != 0 {
+        broken.push(format!("{} panics", last.panics));
+    }
+    broken
+}
+
+/// Counts passes by the calls that came for some units: a call belongs to a new pass if it came at least
+/// half an interval after the one that began the pass before; others are retries.
+pub(crate) struct Passes {
+    interval: Duration,
+    read: usize,
+    of: BTreeMap<(String, String), (Instant, usize)>,
+    of_any: (Instant, usize),
+}
+
+impl Passes {
+    /// Of groups, as (instance, group). None of them may be deleted.
+    pub(crate) fn of(groups: impl IntoIterator<Item = (String, String)>, interval: Duration) -> Self {
+        let long_ago = Instant::now() - Duration::from_secs(3600);
+        let of = groups.into_iter().map(|unit| (unit, (long_ago, 0))).collect();
+        Self { interval, read: 0, of, of_any: (long_ago, 0) }
+    }
+
+    /// The passes that every unit has had so far.
+    pub(crate) fn count(&mut self, sim: &Simulator) -> usize {
+        self.read(sim);
+        self.of.values().map(|(_, passes)| *passes).min().unwrap_or(0)
+    }
+
+    /// The intervals in each of which some call came.
+    pub(crate) fn intervals(&mut self, sim: &Simulator) -> usize {
+        self.read(sim);
+        self.of_any.1
+    }
+
+    /// The ledger must keep all calls.
+    fn read(&mut self, sim: &Simulator) {
+        let Self { interval, read, of, of_any } = self;
+        let count = |(began, count): &mut (Instant, usize), at: Instant, after: Duration| {
+            if at.duration_since(*began) >= after {
+                (*began, *count) = (at, *count + 1);
+            }
+        };
+        sim.with_ledger(|ledger| {
+            for entry in ledger.entries().skip(*read) {
+                *read += 1;
+                count(of_any, entry.at, interval.mul_f64(0.9));
+                let (Some(instance), Some(object)) = (&entry.instance, &entry.object) else { continue };
+                if entry.action == "GetConsumerProgress"
+                    && let Some(unit) = of.get_mut(&(instance.clone(), object.clone()))
+                {
+                    count(unit, entry.at, *interval / 2);
+                }
+            }
+        });
+    }
+}
