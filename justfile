@@ -12,7 +12,7 @@ demo:
 
 # Days in minutes against the simulated cloud: memory, descriptors, calls in time; about ten minutes
 soak *args:
-    cargo test --locked --test soak days -- --ignored --nocapture {{ args }}
+    cargo test --locked --test soak days -- --ignored --nocapture --test-threads=4 {{ args }}
     cargo test --locked --test soak times -- --ignored --nocapture --test-threads=1 {{ args }}
 
 # Every fuzz target for so many seconds; needs a nightly toolchain and cargo-fuzz
