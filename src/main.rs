@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         return answer(&cli::version());
     }
     keep_memory_private();
+    // The text of a panic may quote the configuration, so no standard one is written from here on.
+    panics::install();
     // Each client and each call holds a file open, so as many as the system grants.
     let files = getrlimit(Resource::Nofile).maximum;
     _ = setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files });
@@ -51,7 +53,6 @@ fn main() -> ExitCode {
         return answer(&cli::summary(&config));
     }
     logging::init(args.log_level.into(), args.log_format.into(), clock::unix_now);
-    panics::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
         Ok(runtime) => {

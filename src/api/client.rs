@@ -134,16 +134,10 @@ impl Client {
         // What the last attempt failed of says more than that there is no time for another.
         let mut last = None;
         let failure = loop {
-            let credentials = match renewed.take() {
-                Some(credentials) => credentials,
-                None => match self.credentials(false, deadline).await {
-                    Ok(credentials) => credentials,
-                    Err(failure) => break last.unwrap_or(failure),
-                },
+            let credentials = match self.key_and_slot(action, renewed.take(), deadline).await {
+                Ok(credentials) => credentials,
+                Err(failure) => break last.unwrap_or(failure),
             };
-            if let Err(failure) = self.slot(action, deadline).await {
-                break last.unwrap_or(failure);
-            }
             // What is not sent earns nothing.
             if attempts == 0 {
                 self.budget.retries().earn();
@@ -232,6 +226,22 @@ impl Client {
 
     /// Waits for a slot that leaves time for an answer. What is sent in the last moment is a wasted call,
     /// and would be told as a timeout of the cloud.
+    /// The key to sign with, and a slot to send in. The wait for a slot may be long, so the key is looked at
+    /// before it, as without one there is nothing to wait for, and again after it, as it may have ended.
+    async fn key_and_slot(
+        &self,
+        action: Action,
+        renewed: Option<Arc<Credentials>>,
+        deadline: Instant,
+    ) -> Result<Arc<Credentials>, Failure> {
+        if let Some(renewed) = renewed {
+            return self.slot(action, deadline).await.map(|()| renewed);
+        }
+        self.credentials(false, deadline).await?;
+        self.slot(action, deadline).await?;
+        self.credentials(false, deadline).await
+    }
+
     async fn slot(&self, action: Action, deadline: Instant) -> Result<(), Failure> {
         let remaining = deadline.saturating_duration_since(Instant::now());
         let last = deadline - remaining.min(self.request_timeout) / 10;
@@ -286,7 +296,7 @@ impl Client {
             if let Some(anomaly) = &failure.discarded {
                 self.observer.discarded(action, anomaly);
             }
-            let quote = Quote::without(credentials.key(), signed.signature());
+            let quote = Quote::without(credentials.key(), &signed.signature());
             let failure = Failure {
                 code: failure.code.map(|code| quote.text(&code)),
                 request_id: failure.request_id.map(|id| quote.text(&id)),
@@ -327,8 +337,7 @@ impl Client {
 
     /// Uniform in 0..1; the middle where the system has no random bits.
     fn jitter(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float")]
-        (self.entropy)().map_or(0.5, |bits| (bits >> 75) as f64 / (1u64 << 53) as f64)
+        retry::uniform((self.entropy)())
     }
 
     fn of_region(&self, more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {

@@ -63,6 +63,12 @@ pub(super) fn pause(
     (pause < remaining).then_some(pause)
 }
 
+/// Uniform in 0..1 from random bits; the middle where the system has none.
+pub(super) fn uniform(bits: Option<u128>) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float")]
+    bits.map_or(0.5, |bits| (bits >> 75) as f64 / (1u64 << 53) as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

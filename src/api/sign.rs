@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{EagerHash, Hmac, KeyInit, Mac};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -134,6 +134,12 @@ pub(super) fn v1_form_of(
     body.push_str("&Signature=");
     body.push_str(&signature);
     body
+}
+
+/// The signature at the end of what was signed, not encoded: this is how a server knows it.
+pub(super) fn signature_in(signed: &str) -> String {
+    let signature = signed.rsplit_once("Signature=").map_or("", |(_, signature)| signature);
+    percent_decode_str(signature).decode_utf8_lossy().into_owned()
 }
 
 /// The query and headers of a call signed with ACS3: `POST /`, business parameters in the query, no body.
@@ -303,6 +309,7 @@ mod tests {
              SignatureMethod=HMAC-SHA1&SignatureNonce=nonce-0002&SignatureVersion=1.0&\
              Timestamp=2024-01-02T03%3A04%3A05Z&Version=2019-09-16&Signature=IfZk3l63a5TGzizMg8sH8hVAXaw%3D"
         );
+        assert_eq!(signature_in(&form), "IfZk3l63a5TGzizMg8sH8hVAXaw=", "as a server has it, to be masked");
         let with_token =
             v1_form("GetConsumerProgress", &parameters, Key { token: Some("t/k"), ..KEY }, moment);
         assert!(with_token.contains("&SecurityToken=t%2Fk&"), "{with_token}");

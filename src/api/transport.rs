@@ -16,7 +16,7 @@ use super::{
     Kind,
     envelope::{Failure, Reply},
     resolve::BoundedResolver,
-    sign::Acs3,
+    sign::{self, Acs3},
 };
 
 /// Largest body that is read.
@@ -77,14 +77,14 @@ pub(super) enum Signed {
 
 impl Signed {
     /// The signature, to be masked where the server echoes it.
-    pub(super) fn signature(&self) -> &str {
+    pub(super) fn signature(&self) -> String {
         let text = match self {
             Self::Form(body) => body.as_str(),
             Self::Headers(signed) => {
                 signed.headers.last().map(|(_, value)| value.as_str()).unwrap_or_default()
             }
         };
-        text.rsplit_once("Signature=").map_or("", |(_, signature)| signature)
+        sign::signature_in(text)
     }
 }
 

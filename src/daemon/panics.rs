@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    io::{self, Write as _},
     panic::PanicHookInfo,
     sync::{
         Mutex, PoisonError,
@@ -42,6 +43,11 @@ fn tell(info: &PanicHookInfo<'_>) {
         told.get_or_insert_default().is_due(&place, Instant::now())
     };
     let Some(times) = times else { return };
+    if !tracing::dispatcher::has_been_set() {
+        // There is no log yet, and nobody to tell of a line that cannot be written.
+        _ = writeln!(io::stderr(), "the exporter has failed by a panic at {place}, please report this");
+        return;
+    }
     let thread = std::thread::current();
     tracing::error!(
         place,

@@ -585,6 +585,27 @@ async fn without_credentials_nothing_is_sent_and_the_variables_are_named() {
     assert_eq!((server.requests().len(), setup.recorder.results().len()), (0, 0));
 }
 
+#[tokio::test]
+async fn a_key_that_is_replaced_while_a_call_waits_for_its_slot_does_not_sign_it() {
+    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+    let source = Arc::new(Renewing::default());
+    let mut settings = settings(&server.url(), SignatureVersion::Acs3);
+    settings.budget = budget(2.0);
+    let setup = setup_with(settings, Arc::<Renewing>::clone(&source));
+    instances(&setup).await.unwrap();
+    // The next slot is half a second away.
+    let replace = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        source.0.fetch_add(1, Ordering::SeqCst);
+    };
+    let (answer, ()) = tokio::join!(instances(&setup), replace);
+    answer.unwrap();
+    let signed: Vec<String> =
+        server.requests().iter().map(|r| r.header("authorization").unwrap().to_owned()).collect();
+    assert!(signed[0].contains("Credential=generation0,"), "{signed:?}");
+    assert!(signed[1].contains("Credential=generation1,"), "{signed:?}");
+}
+
 /// A source that never answers, as a file system that hangs.
 struct Silent;
 

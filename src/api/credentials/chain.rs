@@ -1,8 +1,8 @@
 //! The sources of the vendor's own tools in the vendor's own order, the first that gives a key being taken.
 //!
 //! Owns: the order, what was passed over and why, and staying with what was taken: its source is the only one
-//! that is asked for the next key, so that a failure cannot turn one identity into another. Only when the key
-//! has ended and what the source is set up with is gone too, all are asked again.
+//! that is asked for the next key, so that a failure cannot turn one identity into another. It lasts as long as
+//! the process.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,9 +10,8 @@ use tokio::time::{Duration, Instant};
 
 use super::{BoxFuture, CredentialsError, Fetched, Source};
 
-/// How long a source rests after it was not there for the first time, and at most.
-const FIRST_REST: Duration = Duration::from_secs(60);
-const LONGEST_REST: Duration = Duration::from_secs(600);
+/// How long a source that is asked without a sign of it rests after it gave no key.
+const REST: Duration = Duration::from_secs(60);
 
 /// One source of the chain.
 pub(super) struct Link {
@@ -30,19 +29,10 @@ pub(super) struct Chain {
 
 #[derive(Default)]
 struct State {
-    /// Which link gave the last key, and when that ends.
-    taken: Option<(usize, Option<Instant>)>,
-    /// Of the guess.
-    rest: Option<Rest>,
-    /// What was passed over when it was last told.
-    told: Option<String>,
-}
-
-#[derive(Clone)]
-struct Rest {
-    until: Instant,
-    length: Duration,
-    why: CredentialsError,
+    /// Which link gave the first key.
+    taken: Option<usize>,
+    /// Until when the guess rests, and why.
+    rest: Option<(Instant, CredentialsError)>,
 }
 
 impl Chain {
@@ -56,35 +46,22 @@ impl Chain {
 
     async fn key(&self) -> Result<Fetched, CredentialsError> {
         let taken = self.lock().taken;
-        let mut tried = None;
-        if let Some((index, ends)) = taken
-            && let Some(link) = self.links.get(index)
-        {
-            match link.source.fetch().await {
-                Ok(fetched) => return Ok(self.take(index, fetched)),
-                Err(error @ CredentialsError::Missing(_))
-                    if ends.is_some_and(|ends| ends <= Instant::now()) =>
-                {
-                    tried = Some((index, error));
-                }
-                Err(error) => return Err(CredentialsError::Unusable(why(link, &error))),
+        match taken.and_then(|index| self.links.get(index)) {
+            Some(link) => {
+                link.source.fetch().await.map_err(|error| CredentialsError::Unusable(why(link, &error)))
             }
+            None => self.first().await,
         }
-        self.first(tried).await
     }
 
-    /// Goes through all links but the one that was tried already.
-    async fn first(&self, mut tried: Option<(usize, CredentialsError)>) -> Result<Fetched, CredentialsError> {
+    async fn first(&self) -> Result<Fetched, CredentialsError> {
         let (mut absent, mut broken, mut guessed) = (None, Vec::new(), None);
         for (index, link) in self.links.iter().enumerate() {
-            let asked = match tried.take_if(|(tried, _)| *tried == index) {
-                Some((_, error)) => Err(error),
-                None => self.ask(link).await,
-            };
-            match asked {
+            match self.ask(link).await {
                 Ok(fetched) => {
-                    self.tell(broken.join("; "));
-                    return Ok(self.take(index, fetched));
+                    self.lock().taken = Some(index);
+                    tell(&broken.join("; "));
+                    return Ok(fetched);
                 }
                 Err(CredentialsError::Missing(what)) => absent = absent.or(Some(what)),
                 Err(error) if link.is_guess => guessed = Some(why(link, &error)),
@@ -109,30 +86,19 @@ impl Chain {
             return link.source.fetch().await;
         }
         let resting = self.lock().rest.clone();
-        if let Some(rest) = resting.as_ref().filter(|rest| Instant::now() < rest.until) {
-            return Err(rest.why.clone());
+        if let Some((_, why)) = resting.filter(|(until, _)| Instant::now() < *until) {
+            return Err(why);
         }
         let fetched = link.source.fetch().await;
-        self.lock().rest = fetched.as_ref().err().map(|why| {
-            let length = resting.map_or(FIRST_REST, |rest| (rest.length * 2).min(LONGEST_REST));
-            Rest { until: Instant::now() + length, length, why: why.clone() }
-        });
+        self.lock().rest = fetched.as_ref().err().map(|why| (Instant::now() + REST, why.clone()));
         fetched
     }
+}
 
-    fn take(&self, index: usize, fetched: Fetched) -> Fetched {
-        let ends = fetched.remaining.map(|remaining| Instant::now() + remaining);
-        self.lock().taken = Some((index, ends));
-        fetched
-    }
-
-    /// Tells what was passed over, once for as long as it stays the same.
-    fn tell(&self, broken: String) {
-        let mut state = self.lock();
-        if !broken.is_empty() && state.told.as_ref() != Some(&broken) {
-            tracing::warn!(passed_over = broken, "sources of credentials that are set up give no key");
-        }
-        state.told = Some(broken);
+/// Tells what was passed over.
+fn tell(broken: &str) {
+    if !broken.is_empty() {
+        tracing::warn!(passed_over = broken, "sources of credentials that are set up give no key");
     }
 }
 

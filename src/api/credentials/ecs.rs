@@ -16,6 +16,8 @@ use super::{
 use crate::api::{quote::Quote, sign::Key};
 
 const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
+/// Rules out the metadata service, but where it is chosen by its type.
+pub(super) const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 const WITHOUT_TOKEN_DISABLED: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
 
 const TOKEN_PATH: &str = "/latest/api/token";

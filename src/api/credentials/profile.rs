@@ -131,6 +131,12 @@ fn follow<'a>(
                 let base = follow(services, base, source).await?;
                 sts::assume(services, &base.credentials, role, place, source).await?
             }
+            Profile::Machine { .. } if services.flag(ecs::DISABLED) => {
+                return Err(CredentialsError::Unusable(format!(
+                    "{} rules out the machine's role",
+                    ecs::DISABLED
+                )));
+            }
             Profile::Machine { role } => ecs::fetch(services, role.as_deref()).await?,
             Profile::Oidc { provider_arn, token_file, role, place } => {
                 oidc::exchange(services, provider_arn, token_file.clone(), role, place, source).await?

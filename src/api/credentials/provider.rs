@@ -19,8 +19,9 @@ use super::{
     uri::{self, Uri},
 };
 
+use crate::api::retry;
+
 const CLI_DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
-const ECS_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 
 /// Files are looked at so often, whether they are good or bad: what replaces them is there at once.
 const FILES: Pace = Pace { look_again: Duration::from_secs(3), longest_pause: Duration::from_secs(3) };
@@ -63,7 +64,8 @@ pub fn provider(
     watch: Arc<dyn Watch>,
 ) -> Result<Arc<dyn ProvideCredentials>, CredentialsError> {
     let services = Services::new(&setup)?;
-    let pace = if matches!(choice, Choice::Files(_)) { FILES } else { OTHERS };
+    // A role is asked for at the token service, whatever its key comes from.
+    let pace = if role.is_none() && matches!(choice, Choice::Files(_)) { FILES } else { OTHERS };
     let base = match (choice, &role) {
         (Choice::Inline(credentials), None) => return Ok(Arc::new(Inline::new(credentials))),
         (choice, _) => source(choice, &services),
@@ -72,7 +74,7 @@ pub fn provider(
         Some(role) => Box::new(AssumeRole { services: Arc::clone(&services), base, role }),
         None => base,
     };
-    let jitter = Box::new(move || uniform((setup.entropy)()));
+    let jitter = Box::new(move || retry::uniform((setup.entropy)()));
     Ok(Arc::new(Renewing::new(source, pace, jitter, setup.account, watch)))
 }
 
@@ -101,15 +103,9 @@ fn chain(services: &Arc<Services>) -> Chain {
         links.push(link(Language::Cli.name(), Choice::CliProfile(ProfileSettings::default()), false));
     }
     links.push(link(Language::Ini.name(), Choice::IniProfile(ProfileSettings::default()), false));
-    if !services.flag(ECS_DISABLED) {
+    if !services.flag(ecs::DISABLED) {
         links.push(link(ecs::NAME, Choice::EcsRamRole(None), true));
     }
     links.push(link(uri::NAME, Choice::Uri(None), false));
     Chain::new(links)
-}
-
-/// Uniform in 0..1; the middle where the system has no random bits.
-fn uniform(bits: Option<u128>) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float")]
-    bits.map_or(0.5, |bits| (bits >> 75) as f64 / (1u64 << 53) as f64)
 }

@@ -69,6 +69,8 @@ struct State {
     /// No renewal before this, after a failure.
     not_before: Option<Instant>,
     forced_at: Option<Instant>,
+    /// Nobody asks any more: a renewal that is under way has nothing to tell.
+    is_retired: bool,
 }
 
 struct Held {
@@ -143,6 +145,12 @@ impl ProvideCredentials for Renewing {
     }
 }
 
+impl Drop for Renewing {
+    fn drop(&mut self) {
+        self.0.lock().is_retired = true;
+    }
+}
+
 /// A renewal under way. It goes on when whoever started it has gone.
 struct Flight {
     inner: Arc<Inner>,
@@ -170,6 +178,9 @@ impl Flight {
         self.has_landed = true;
         let mut state = self.inner.lock();
         state.flight = None;
+        if state.is_retired {
+            return;
+        }
         let now = Instant::now();
         let fetched = fetched.and_then(|fetched| match fetched.remaining {
             Some(Duration::ZERO) => {

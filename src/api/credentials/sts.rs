@@ -100,9 +100,8 @@ pub(super) async fn assume(
     let (timestamp, nonce) = moment(services)?;
     let moment = Moment { timestamp: &timestamp, nonce: &nonce };
     let form = sign::v1_form_of(VERSION, ASSUME, &role.parameters(), key.key(), moment);
-    let signature = form.rsplit_once("Signature=").map_or("", |(_, signature)| signature);
     let external_id = role.external_id.as_ref().map_or("", ExposeSecret::expose_secret);
-    let quote = Quote::without(key.key(), signature).and(external_id);
+    let quote = Quote::without(key.key(), &sign::signature_in(&form)).and(external_id);
     ask(services, form, place, source, &quote, role).await
 }
 

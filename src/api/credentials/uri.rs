@@ -10,6 +10,9 @@ use crate::api::{quote::Quote, sign::Key, transport::is_loopback};
 
 pub(super) const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
+/// A part of a path that is as long may be a ticket; shorter ones are words.
+const LONG: usize = 12;
+
 /// The name of this source.
 pub(super) const NAME: &str = "uri";
 
@@ -29,7 +32,11 @@ impl Uri {
         let url = checked(uri.expose_secret())
             .map_err(|why| CredentialsError::Unusable(format!("the address of credentials {why}")))?;
         let path = url[Position::BeforePath..].to_owned();
-        let quote = Quote::without(Key { id: uri.expose_secret(), secret: &path, token: url.query() }, "");
+        let whole = Quote::without(Key { id: uri.expose_secret(), secret: &path, token: url.query() }, "");
+        // Whoever is asked may quote a part of it: what it was asked for, or with which ticket.
+        let values = url.query_pairs().map(|(_, value)| value.into_owned());
+        let segments = url.path_segments().into_iter().flatten().filter(|part| part.len() >= LONG);
+        let quote = values.chain(segments.map(str::to_owned)).fold(whole, |quote, part| quote.and(&part));
         let answer = self.services.web.ask_near(Question::get(url.clone())).await?;
         answer::of_address(&self.services, &answer, "the address of credentials", NAME, &quote)
     }

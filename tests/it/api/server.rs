@@ -90,7 +90,8 @@ impl Request {
     /// The signature that the request carried.
     pub(crate) fn signature(&self) -> Option<String> {
         let place = self.header("authorization").unwrap_or(&self.body);
-        place.rsplit_once("Signature=").map(|(_, signature)| signature.to_owned())
+        let (_, signature) = place.rsplit_once("Signature=")?;
+        Some(percent_encoding::percent_decode_str(signature).decode_utf8().unwrap().into_owned())
     }
 }
 
@@ -202,8 +203,13 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
 async fn act(answer: &Answer, request: &Request, stream: &mut TcpStream, seen: &Seen) -> std::io::Result<()> {
     let everything = || {
         let headers: String = request.headers.iter().map(|(n, v)| format!(" {n}: {v}")).collect();
-        format!("{}{headers} {} \\u001b[31m\\n StringToSign: {}", request.line, request.body, request.body)
-            .replace('"', "'")
+        // First what a server has worked out, as what comes late is cut.
+        let signature = request.signature().unwrap_or_default();
+        format!(
+            "{signature} {}{headers} {} \\u001b[31m\\n StringToSign: {}",
+            request.line, request.body, request.body
+        )
+        .replace('"', "'")
     };
     let echo = |status: u16, body: String| match Answer::status(status, &body) {
         Answer::Bytes(bytes) => bytes,

@@ -319,6 +319,18 @@ async fn a_caller_that_goes_away_does_not_end_the_renewal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_that_lands_after_its_account_was_dropped_tells_nothing() {
+    let (subscriber, log) = log();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let script = Script::new(&[Answer::Fails]);
+    let (renewing, told) = renewing(&script);
+    assert!(timeout(Duration::from_millis(10), renewing.credentials(false)).await.is_err());
+    drop(renewing);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((script.asked(), told.failures(), log.lines().len()), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_has_expired_already_is_a_failure() {
     let script = Script::new(&[lives(0)]);
     let (renewing, told) = renewing(&script);
