@@ -205,4 +205,4 @@ impl Pacer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

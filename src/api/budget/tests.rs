@@ -9,7 +9,8 @@ fn rate(per_second: f64) -> Rate {
     Rate::new(per_second).unwrap()
 }
 
-fn paused<T>(run: impl Future<Output = T>) -> T {
+/// Runs under a clock that moves when all wait.
+pub(in crate::api) fn paused<T>(run: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -11,7 +11,7 @@ use tokio::time::{advance, sleep};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
-use crate::model::UnixMillis;
+use crate::{api::budget::tests::paused, model::UnixMillis};
 
 /// What a source's owner was told.
 #[derive(Default)]
@@ -347,15 +347,6 @@ async fn a_lasting_key_is_looked_at_again_and_never_dropped() {
     assert_eq!(errors, 0);
     assert!(told.failures() > 300);
     assert_eq!(told.ends.lock().unwrap().as_slice(), [None]);
-}
-
-fn paused<T>(run: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(run)
 }
 
 proptest! {
