@@ -105,8 +105,6 @@ pub struct Account<C> {
     pub filters: Filters,
     /// Clocks and bounds.
     pub timing: Timing,
-    /// Whether topics get series at all; if not, no call is spent on them.
-    pub with_topics: bool,
     /// Calls a second that an action is configured to be allowed, for sizing and for the plan's log line.
     pub rate: Rate,
     /// Makes the client of a region; a text says why that cannot be.

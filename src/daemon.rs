@@ -226,7 +226,6 @@ fn collected(
             discovery_stale_after,
             request_timeout,
         },
-        with_topics: config.metrics.granularity != config::Granularity::Group,
         rate: Arc::new(move |action| rates.of(action).per_second()),
         connect: Arc::new(connect),
     })

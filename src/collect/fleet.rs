@@ -97,7 +97,6 @@ pub struct Fleet {
     region: RegionId,
     filters: Filters,
     timing: Timing,
-    with_topics: bool,
     sequence: Arc<Sequence>,
     list: Record,
     instances: BTreeMap<InstanceId, Member>,
@@ -150,7 +149,6 @@ impl Fleet {
         region: RegionId,
         filters: Filters,
         timing: Timing,
-        with_topics: bool,
         sequence: Arc<Sequence>,
     ) -> Self {
         Self {
@@ -158,7 +156,6 @@ impl Fleet {
             region,
             filters,
             timing,
-            with_topics,
             sequence,
             list: Record::default(),
             instances: BTreeMap::new(),
@@ -197,9 +194,7 @@ impl Fleet {
     pub fn fail_all(&mut self) {
         self.list.failed();
         for member in self.instances.values_mut().filter(|m| m.in_service).map(Member::touch) {
-            if self.with_topics {
-                member.topic_list.failed();
-            }
+            member.topic_list.failed();
             member.group_list.failed();
             member.topics.values_mut().for_each(|topic| topic.status.record.failed());
             member.groups.values_mut().for_each(|group| group.lag.record.failed());
@@ -213,11 +208,10 @@ impl Fleet {
 
     /// Whether every unit of the first discovery has been attempted, good or bad. Never un-ends.
     pub fn first_pass_ended(&mut self) -> bool {
-        let with_topics = self.with_topics;
         // Counted to the end, as each instance notes its own first pass, those that are found later too.
         let pending = |m: &&mut Member| m.in_service && !m.first_pass_ended;
         let first_passes =
-            self.instances.values_mut().filter(pending).map(|m| m.first_pass_ended(with_topics));
+            self.instances.values_mut().filter(pending).map(|m| m.first_pass_ended());
         let under_way = first_passes.filter(|ended| !ended).count();
         self.first_pass_ended |= self.list.attempted && under_way == 0;
         self.first_pass_ended
@@ -226,17 +220,15 @@ impl Fleet {
     /// Whether the instances have been listed and every unit below them attempted: only then can be told
     /// what a pass takes.
     pub fn is_explored(&mut self) -> bool {
-        let with_topics = self.with_topics;
         self.list.last_success.is_some()
-            && self.instances.values_mut().all(|m| !m.in_service || m.first_pass_ended(with_topics))
+            && self.instances.values_mut().all(|m| !m.in_service || m.first_pass_ended())
     }
 
     /// How many calls one pass over everything known takes: (topic statuses, group progresses).
     #[must_use]
     pub fn planned_calls(&self) -> (usize, usize) {
         let serving = || self.instances.values().filter(|m| m.in_service);
-        let topics = if self.with_topics { serving().map(|m| m.topics.len()).sum() } else { 0 };
-        (topics, serving().map(|m| m.groups.len()).sum())
+        (serving().map(|m| m.topics.len()).sum(), serving().map(|m| m.groups.len()).sum())
     }
 
     /// How many instances answer detail calls.
@@ -274,7 +266,7 @@ impl Fleet {
         }
         if complete {
             for (id, member) in self.instances.extract_if(.., |id, _| !listed.contains_key(id)) {
-                effects.removed.extend(member.units(&id, self.with_topics));
+                effects.removed.extend(member.units(&id));
                 effects.events.push(Event::InstanceGone(id));
             }
         }
@@ -300,12 +292,11 @@ impl Fleet {
             }
         }
         if member.in_service && !in_service {
-            effects.removed.extend(member.units(id, self.with_topics));
-            member.drop_details(self.with_topics);
+            effects.removed.extend(member.units(id));
+            member.drop_details();
         }
         if !member.in_service && in_service {
-            effects.added.extend(self.with_topics.then(|| Unit::Topics(id.clone())));
-            effects.added.push(Unit::Groups(id.clone()));
+            effects.added.extend([Unit::Topics(id.clone()), Unit::Groups(id.clone())]);
         }
         member.in_service = in_service;
         member.touch().info.set(instance, now);
@@ -527,8 +518,8 @@ impl Member {
         Some((Unit::TopicStatus(id.clone(), topic.topic.clone()), at))
     }
 
-    fn drop_details(&mut self, with_topics: bool) {
-        let before = self.last_success(with_topics);
+    fn drop_details(&mut self) {
+        let before = self.last_success();
         let fresh = Self { before, ..Self::new(self.since) };
         let old = std::mem::replace(self, fresh);
         self.info = old.info;
@@ -536,25 +527,24 @@ impl Member {
     }
 
     /// Every unit below the instance.
-    fn units(&self, id: &InstanceId, with_topics: bool) -> Vec<Unit> {
-        let mut units = vec![Unit::Groups(id.clone())];
-        units.extend(with_topics.then(|| Unit::Topics(id.clone())));
+    fn units(&self, id: &InstanceId) -> Vec<Unit> {
+        let mut units = vec![Unit::Groups(id.clone()), Unit::Topics(id.clone())];
         units.extend(self.topics.keys().map(|t| Unit::TopicStatus(id.clone(), t.clone())));
         units.extend(self.groups.keys().map(|g| Unit::GroupProgress(id.clone(), g.clone())));
         units
     }
 
     /// Whether all that is known of it has been attempted since its details were dropped.
-    fn is_attempted(&self, with_topics: bool) -> bool {
-        (self.topic_list.attempted || !with_topics)
+    fn is_attempted(&self) -> bool {
+        self.topic_list.attempted
             && self.group_list.attempted
             && self.topics.values().all(|t| t.status.record.attempted)
             && self.groups.values().all(|g| g.lag.record.attempted)
     }
 
-    fn first_pass_ended(&mut self, with_topics: bool) -> bool {
+    fn first_pass_ended(&mut self) -> bool {
         if !self.first_pass_ended {
-            self.first_pass_ended = self.is_attempted(with_topics);
+            self.first_pass_ended = self.is_attempted();
             if self.first_pass_ended {
                 self.view = None;
             }

@@ -82,7 +82,6 @@ impl<C: Cloud> Loop<C> {
                 region.clone(),
                 account.filters.clone(),
                 timing,
-                account.with_topics,
                 Arc::clone(&shared.sequence),
             ),
             schedule,

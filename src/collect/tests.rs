@@ -272,7 +272,6 @@ fn account<C: Cloud + Clone>(cloud: &C, regions: Regions, filters: Filters, rate
         regions,
         filters,
         timing: timing(),
-        with_topics: true,
         rate: Arc::new(move |_| rate),
         connect: Arc::new(move |_| Ok(clouds.clone())),
     }

@@ -1,6 +1,6 @@
 //! A fleet under a new configuration: what is known stays, with its age, as far as it is still looked at.
 
-use super::{Effects, Fleet, Member, Record, Unit};
+use super::{Effects, Fleet, Member, Unit};
 use crate::model::{Filters, InstanceId};
 
 impl Fleet {
@@ -14,15 +14,10 @@ impl Fleet {
         // Of an instance whose name and tags are too old to be known, the next list decides.
         let is_hidden = |member: &Member| member.info.get().is_some_and(|i| !self.filters.allow_instance(i));
         for (id, member) in self.instances.extract_if(.., |_, member| is_hidden(member)) {
-            effects.removed.extend(member.units(&id, before.with_topics));
+            effects.removed.extend(member.units(&id));
         }
         for (id, member) in &mut self.instances {
             member.hide(id, &self.filters, &mut effects);
-            match (before.with_topics, self.with_topics) {
-                (true, false) => member.drop_topics(id, &mut effects),
-                (false, true) if member.in_service => effects.added.push(Unit::Topics(id.clone())),
-                _ => {}
-            }
         }
         effects
     }
@@ -30,10 +25,8 @@ impl Fleet {
     /// The lists that name what there is.
     pub fn lists(&self) -> Vec<Unit> {
         let serving = self.instances.iter().filter(|(_, member)| member.in_service).map(|(id, _)| id);
-        let below = |id: &InstanceId| {
-            [Some(Unit::Groups(id.clone())), self.with_topics.then(|| Unit::Topics(id.clone()))]
-        };
-        std::iter::once(Unit::Instances).chain(serving.flat_map(below).flatten()).collect()
+        let below = |id: &InstanceId| [Unit::Groups(id.clone()), Unit::Topics(id.clone())];
+        std::iter::once(Unit::Instances).chain(serving.flat_map(below)).collect()
     }
 }
 
@@ -47,12 +40,5 @@ impl Member {
             effects.removed.push(Unit::GroupProgress(id.clone(), group));
             self.all_groups_listed = false;
         }
-    }
-
-    fn drop_topics(&mut self, id: &InstanceId, effects: &mut Effects) {
-        effects.removed.push(Unit::Topics(id.clone()));
-        let topics = std::mem::take(&mut self.topics).into_keys();
-        effects.removed.extend(topics.map(|topic| Unit::TopicStatus(id.clone(), topic)));
-        self.topic_list = Record::default();
     }
 }

@@ -49,7 +49,6 @@ impl Fleet {
         let scope = Scope {
             account: &self.account,
             region: &self.region,
-            with_topics: self.with_topics,
             window: self.timing.request_timeout,
         };
         let instances: Vec<Arc<InstanceView>> =
@@ -83,7 +82,6 @@ impl Fleet {
 struct Scope<'a> {
     account: &'a Option<AccountName>,
     region: &'a RegionId,
-    with_topics: bool,
     /// See [`super::ends`].
     window: Duration,
 }
@@ -107,7 +105,7 @@ impl Member {
             since: self.since,
             info: self.info.get().cloned(),
             up,
-            last_success: self.last_success(scope.with_topics),
+            last_success: self.last_success(),
             topics,
             groups,
         });
@@ -136,9 +134,9 @@ impl Member {
             || self.groups.values().any(|g| g.lag.record.failing)
     }
 
-    pub(super) fn last_success(&self, with_topics: bool) -> LastSuccess {
-        let lists = [Some(&self.group_list), with_topics.then_some(&self.topic_list)];
-        let lists: Vec<Option<UnixMillis>> = lists.into_iter().flatten().map(|l| l.last_success).collect();
+    pub(super) fn last_success(&self) -> LastSuccess {
+        let lists = [&self.group_list, &self.topic_list];
+        let lists: Vec<Option<UnixMillis>> = lists.into_iter().map(|l| l.last_success).collect();
         let scope = |list: &Record, units: Vec<Option<UnixMillis>>| {
             if units.is_empty() { list.last_success } else { oldest(units.into_iter()) }
         };

@@ -13,7 +13,7 @@ impl Case {
     fn new() -> Self {
         let region = RegionId::new("cn-hangzhou").unwrap();
         let fleet =
-            Fleet::new(None, region, Filters::default(), timing(), true, Arc::new(Sequence::default()));
+            Fleet::new(None, region, Filters::default(), timing(), Arc::new(Sequence::default()));
         Self { fleet, now: Now { mono: Instant::now(), wall: wall(1_000_000) } }
     }
 

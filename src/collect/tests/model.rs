@@ -215,7 +215,7 @@ impl Case {
         let region = RegionId::new("cn-hangzhou").unwrap();
         let sequence = Arc::new(Sequence::default());
         Self {
-            fleet: Fleet::new(None, region, Filters::default(), timing(), true, sequence),
+            fleet: Fleet::new(None, region, Filters::default(), timing(), sequence),
             now: Now { mono: Instant::now(), wall: wall(1_000_000) },
             model: Model::default(),
             pass: 0,

@@ -143,24 +143,6 @@ async fn what_is_filtered_out_goes_at_once_and_the_rest_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn topics_come_and_go_with_the_granularity() {
-    let script = one_instance(1);
-    let running = Running::fixed(&script);
-    seconds(70).await;
-    let running = renewed(running, &script, |a| a.with_topics = false).await;
-    assert!(running.instance("i").unwrap().topics.is_empty());
-    script.edit(|w| w.calls.clear());
-    seconds(400).await;
-    assert_eq!(script.calls(|u| matches!(u, Unit::Topics(_) | Unit::TopicStatus(..))), 0);
-    assert_eq!(running.instance("i").unwrap().up, Some(true));
-    let running = renewed(running, &script, |_| {}).await;
-    seconds(2).await;
-    assert_eq!(running.instance("i").unwrap().topics.len(), 1);
-    assert_eq!(running.instance("i").unwrap().topics[0].groups, Some(1));
-    running.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_region_is_not_shown_before_its_first_answer_and_the_search_goes_on() {
     let (east, west) = (RegionId::new("east-1").unwrap(), RegionId::new("west-1").unwrap());
     let script = one_instance(1);

@@ -67,7 +67,7 @@ async fn an_instance_that_is_not_in_service_has_its_own_series_and_costs_no_deta
 }
 
 #[tokio::test]
-async fn a_coarser_granularity_has_fewer_series_and_costs_fewer_calls() {
+async fn a_coarser_granularity_has_fewer_series_and_knows_as_much() {
     for (granularity, topics, partitions) in [("topic", true, false), ("group", false, false)] {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("METRICS__GRANULARITY", granularity)]).await;
@@ -76,8 +76,9 @@ async fn a_coarser_granularity_has_fewer_series_and_costs_fewer_calls() {
         let page = daemon.until("again", |p| all_lag_by(p, AFTER)).await;
         let has = |part: &str| page.series(&[]).iter().any(|s| s.contains(part));
         assert_eq!((has("topic=\""), has("partition=\"")), (topics, partitions), "{granularity}");
+        // What is shown of a group may be due to what its topics hold: data loss, for one.
         for action in ["GetTopicList", "GetTopicStatus"] {
-            assert_eq!(calls(&sim, action) > 0, topics, "{action} at {granularity}");
+            assert!(calls(&sim, action) > 0, "{action} at {granularity}");
         }
         daemon.stop().await;
     }
