@@ -154,6 +154,7 @@ fn instance(number: u32, seed: u32) -> Result<InstanceView> {
         let mut topics = Vec::new();
         for t in 0..TOPICS {
             let partitions = (0..PARTITIONS).map(|p| PartitionLag {
+                end: None,
                 partition: Partition(p),
                 committed: None,
                 messages: Some(noise(seed + ((number * GROUPS + g) * TOPICS + t) * PARTITIONS + p)),
@@ -167,6 +168,9 @@ fn instance(number: u32, seed: u32) -> Result<InstanceView> {
             since: u64::from(g),
             listed: false,
             lag: Some(Arc::new(GroupLag { messages: None, topics })),
+            assessment: None,
+            state: None,
+            rebalances: None,
         }));
     }
     Ok(InstanceView {

@@ -7,7 +7,8 @@
 //! it fail, `quote` and `retry`; `client` holds the order of these steps.
 
 use crate::model::{
-    GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, RegionId, Topic, TopicName, TopicStatus,
+    GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, Origin, RegionId, Times, Topic,
+    TopicName, TopicStatus,
 };
 
 pub mod action;
@@ -69,7 +70,7 @@ pub trait Cloud: Send + Sync + 'static {
         instance: &InstanceId,
         topic: &TopicName,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Observed<TopicStatus>, Error>> + Send;
+    ) -> impl Future<Output = Result<(Observed<TopicStatus>, Origin), Error>> + Send;
 
     /// `GetConsumerList`, all pages: the instance's consumer groups.
     fn groups(
@@ -83,6 +84,7 @@ pub trait Cloud: Send + Sync + 'static {
         &self,
         instance: &InstanceId,
         group: &GroupId,
+        times: Times,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Observed<GroupProgress>, Error>> + Send;
+    ) -> impl Future<Output = Result<(Observed<GroupProgress>, Origin), Error>> + Send;
 }

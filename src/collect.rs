@@ -19,7 +19,7 @@ use crate::{
     api::{Action, Cloud},
     clock::WallClock,
     health::Health,
-    model::{AccountName, AnomalyKind, Filters, GroupId, InstanceId, RegionId, TopicName},
+    model::{AccountName, AnomalyKind, Filters, GroupId, InstanceId, RegionId, Times, TopicName},
     snapshot::Store,
 };
 
@@ -227,15 +227,26 @@ impl Unit {
     }
 }
 
-/// Asks the cloud for a unit.
-async fn ask<C: Cloud>(cloud: &C, unit: &Unit, deadline: tokio::time::Instant) -> fleet::Outcome {
+/// Asks the cloud for a unit. `times` is for the progress of a group.
+async fn ask<C: Cloud>(
+    cloud: &C,
+    unit: &Unit,
+    times: Times,
+    deadline: tokio::time::Instant,
+) -> fleet::Outcome {
     use fleet::Answer;
     match unit {
         Unit::Instances => cloud.instances(deadline).await.map(Answer::Instances),
         Unit::Topics(i) => cloud.topics(i, deadline).await.map(Answer::Topics),
         Unit::Groups(i) => cloud.groups(i, deadline).await.map(Answer::Groups),
-        Unit::TopicStatus(i, topic) => cloud.topic_status(i, topic, deadline).await.map(Answer::TopicStatus),
-        Unit::GroupProgress(i, g) => cloud.group_progress(i, g, deadline).await.map(Answer::GroupProgress),
+        Unit::TopicStatus(i, topic) => {
+            let answer = cloud.topic_status(i, topic, deadline).await;
+            answer.map(|(seen, origin)| Answer::TopicStatus(seen, origin))
+        }
+        Unit::GroupProgress(i, g) => {
+            let answer = cloud.group_progress(i, g, times, deadline).await;
+            answer.map(|(seen, origin)| Answer::GroupProgress(seen, origin))
+        }
     }
 }
 

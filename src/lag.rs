@@ -2,6 +2,17 @@
 //!
 //! Owns: the arithmetic between a committed offset, an end offset and a start offset. Refuses: clocks,
 //! I/O, and guessing: a sum is over the partitions whose lag is known, and absent if none is.
+//!
+//! Below it: [`age`] makes lag a matter of seconds, from message times and the poll [`history`]; [`track`] remembers
+//! a window of answers, from which [`status`] says what is the matter and [`forecast`] what is to come; [`assess`]
+//! puts all of it together.
+
+pub mod age;
+pub mod assess;
+pub mod forecast;
+pub mod history;
+pub mod status;
+pub mod track;
 
 use crate::model::{
     Anomaly, AnomalyKind, GroupProgress, Offset, Partition, PartitionProgress, TopicName, TopicProgress,
@@ -41,6 +52,8 @@ impl TopicLag {
 pub struct PartitionLag {
     /// The partition.
     pub partition: Partition,
+    /// Where the partition ended (`BrokerOffset`).
+    pub end: Option<Offset>,
     /// The committed offset (`ConsumerOffset`).
     pub committed: Option<Offset>,
     /// End offset less committed offset of the same answer, at least 0.
@@ -87,6 +100,7 @@ fn topic(progress: &TopicProgress, anomalies: &mut Vec<Anomaly>) -> TopicLag {
         .iter()
         .map(|p| PartitionLag {
             partition: p.partition,
+            end: p.end,
             committed: p.committed,
             messages: partition(&progress.topic, p, anomalies),
             last_consumed: p.last_consumed,
@@ -152,7 +166,7 @@ mod tests {
             total_diff,
             partitions,
         });
-        GroupProgress { total_diff, state: None, topics: topics.collect() }
+        GroupProgress { total_diff, topics: topics.collect(), ..GroupProgress::default() }
     }
 
     fn kinds(anomalies: &[Anomaly]) -> Vec<AnomalyKind> {

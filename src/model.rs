@@ -9,12 +9,14 @@ use std::{fmt, sync::Arc};
 
 pub mod filter;
 pub mod observation;
+pub mod origin;
 
 pub use filter::{Filter, Filters};
 pub use observation::{
-    Cleanup, GroupProgress, GroupState, Instance, InstanceState, Listing, PartitionProgress, Storage, Topic,
-    TopicPartition, TopicProgress, TopicStatus,
+    Cleanup, GroupProgress, GroupState, Instance, InstanceState, Listing, PartitionProgress, Rebalance,
+    Storage, Topic, TopicPartition, TopicProgress, TopicStatus,
 };
+pub use origin::{Origin, Span, Times};
 
 /// Longest name that is taken as an identifier, in characters. Kafka's own limit is 249 bytes; names are
 /// identities, so a longer one is refused rather than cut.

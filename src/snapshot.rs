@@ -13,9 +13,10 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    lag::GroupLag,
+    lag::{GroupLag, assess::GroupAssessment},
     model::{
-        AccountName, GroupId, Instance, InstanceId, RegionId, Topic, TopicName, TopicStatus, UnixMillis,
+        AccountName, GroupId, GroupState, Instance, InstanceId, RegionId, Topic, TopicName, TopicStatus,
+        UnixMillis,
     },
 };
 
@@ -131,6 +132,21 @@ pub struct GroupView {
     pub listed: bool,
     /// Its lag, while that is fresh enough.
     pub lag: Option<Arc<GroupLag>>,
+    /// What else is to be said of it; there whenever the lag is.
+    pub assessment: Option<Arc<GroupAssessment>>,
+    /// Its state, where the cloud tells it, while the lag is fresh enough.
+    pub state: Option<GroupState>,
+    /// Its rebalances, where the cloud tells them.
+    pub rebalances: Option<Rebalances>,
+}
+
+/// The rebalances of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebalances {
+    /// How many have been since the exporter first saw the group.
+    pub seen: u64,
+    /// When the newest one was.
+    pub last: UnixMillis,
 }
 
 type Published = BTreeMap<(Option<AccountName>, RegionId), Arc<RegionView>>;

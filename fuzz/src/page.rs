@@ -183,8 +183,15 @@ fn instance(bytes: &mut Bytes<'_>, account: Option<AccountName>, region: RegionI
 
 fn topic(bytes: &mut Bytes<'_>) -> TopicView {
     let name = TopicName::new("-").expect("a name");
-    let info = bytes
-        .maybe(|_| Arc::new(Topic { name: name.clone(), partitions: None, storage: None, cleanup: None }));
+    let info = bytes.maybe(|_| {
+        Arc::new(Topic {
+            name: name.clone(),
+            partitions: None,
+            storage: None,
+            cleanup: None,
+            created_at: None,
+        })
+    });
     let status = bytes.maybe(|b| {
         let messages = b.maybe(Bytes::number);
         let rows = rows(b, |b, partition| TopicPartition {
@@ -205,6 +212,7 @@ fn group(bytes: &mut Bytes<'_>) -> GroupView {
             let messages = b.maybe(Bytes::number);
             let rows = rows(b, |b, partition| PartitionLag {
                 partition,
+                end: None,
                 committed: Offset::new(b.signed()),
                 messages: b.maybe(Bytes::number),
                 last_consumed: UnixMillis::new(b.signed()),
@@ -219,7 +227,8 @@ fn group(bytes: &mut Bytes<'_>) -> GroupView {
         Arc::new(GroupLag { messages, topics: topics.collect() })
     });
     let id = GroupId::new("-").expect("a name");
-    GroupView { id, since: bytes.number(), listed: bytes.flag(), lag }
+    let (since, listed) = (bytes.number(), bytes.flag());
+    GroupView { id, since, listed, lag, assessment: None, state: None, rebalances: None }
 }
 
 /// Partitions by ascending number.

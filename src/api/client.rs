@@ -30,8 +30,8 @@ use super::{
 };
 use crate::clock::WallClock;
 use crate::model::{
-    AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, RegionId, Topic, TopicName,
-    TopicStatus,
+    AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, Origin, RegionId, Span,
+    Times, Topic, TopicName, TopicStatus, UnixMillis,
 };
 
 /// A source of 128 random bits; `None` if the system has none to give.
@@ -335,6 +335,17 @@ impl Client {
         })
     }
 
+    /// Where an answer comes from: its `Date`, else the time of this host.
+    fn origin(&self, reply: &Reply<'_>) -> Origin {
+        let date = reply.date_millis.and_then(UnixMillis::new);
+        let span = match date.and_then(|date| Some((date, UnixMillis::new(date.get().saturating_add(999))?)))
+        {
+            Some((from, to)) => Span::new(from, to),
+            None => Span::at((self.clock)()),
+        };
+        Origin { span, request_id: None }
+    }
+
     /// Uniform in 0..1; the middle where the system has no random bits.
     fn jitter(&self) -> f64 {
         retry::uniform((self.entropy)())
@@ -414,10 +425,10 @@ impl Cloud for Client {
         instance: &InstanceId,
         topic: &TopicName,
         deadline: Instant,
-    ) -> Result<Observed<TopicStatus>, Error> {
+    ) -> Result<(Observed<TopicStatus>, Origin), Error> {
         let parameters = self.of_region(&[("InstanceId", instance.as_str()), ("Topic", topic.as_str())]);
         self.call(Action::GetTopicStatus, &parameters, deadline, |reply| {
-            Ok(envelope::read::<TopicStatusAnswer<'_>>(reply)?.into_status(topic)?)
+            Ok((envelope::read::<TopicStatusAnswer<'_>>(reply)?.into_status(topic)?, self.origin(reply)))
         })
         .await
     }
@@ -438,16 +449,16 @@ impl Cloud for Client {
         &self,
         instance: &InstanceId,
         group: &GroupId,
+        times: Times,
         deadline: Instant,
-    ) -> Result<Observed<GroupProgress>, Error> {
+    ) -> Result<(Observed<GroupProgress>, Origin), Error> {
         let parameters = self.of_region(&[
             ("InstanceId", instance.as_str()),
             ("ConsumerId", group.as_str()),
-            // Times of consumption are what lag in seconds is made of.
-            ("HideLastTimestamp", "false"),
+            ("HideLastTimestamp", if times == Times::Hidden { "true" } else { "false" }),
         ]);
         self.call(Action::GetConsumerProgress, &parameters, deadline, |reply| {
-            Ok(envelope::read::<ProgressAnswer<'_>>(reply)?.into_progress(group)?)
+            Ok((envelope::read::<ProgressAnswer<'_>>(reply)?.into_progress(group)?, self.origin(reply)))
         })
         .await
     }

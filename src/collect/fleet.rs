@@ -18,7 +18,7 @@ use crate::{
     lag::{self, GroupLag},
     model::{
         AccountName, Anomaly, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId,
-        InstanceState, Listing, Observed, RegionId, Topic, TopicName, TopicProgress, TopicStatus,
+        InstanceState, Listing, Observed, Origin, RegionId, Topic, TopicName, TopicProgress, TopicStatus,
     },
     snapshot::{GroupView, InstanceView, LastSuccess, TopicView},
 };
@@ -46,9 +46,9 @@ pub enum Answer {
     /// To [`Unit::Groups`].
     Groups(Observed<Listing<GroupId>>),
     /// To [`Unit::TopicStatus`].
-    TopicStatus(Observed<TopicStatus>),
+    TopicStatus(Observed<TopicStatus>, Origin),
     /// To [`Unit::GroupProgress`].
-    GroupProgress(Observed<GroupProgress>),
+    GroupProgress(Observed<GroupProgress>, Origin),
 }
 
 /// An answer, or why there is none.
@@ -170,10 +170,10 @@ impl Fleet {
             (Unit::Instances, Ok(Answer::Instances(seen))) => self.take_instances(seen, now, &mut effects),
             (Unit::Topics(id), Ok(Answer::Topics(seen))) => self.take_topics(id, seen, now, &mut effects),
             (Unit::Groups(id), Ok(Answer::Groups(seen))) => self.take_groups(id, seen, now, &mut effects),
-            (Unit::TopicStatus(id, topic), Ok(Answer::TopicStatus(seen))) => {
+            (Unit::TopicStatus(id, topic), Ok(Answer::TopicStatus(seen, _))) => {
                 self.take_status(id, topic, seen, now, &mut effects);
             }
-            (Unit::GroupProgress(id, group), Ok(Answer::GroupProgress(seen))) => {
+            (Unit::GroupProgress(id, group), Ok(Answer::GroupProgress(seen, _))) => {
                 self.take_progress(id, group, seen, now, &mut effects);
             }
             (unit, Err(error)) => self.take_error(unit, &error, &mut effects),
@@ -210,8 +210,7 @@ impl Fleet {
     pub fn first_pass_ended(&mut self) -> bool {
         // Counted to the end, as each instance notes its own first pass, those that are found later too.
         let pending = |m: &&mut Member| m.in_service && !m.first_pass_ended;
-        let first_passes =
-            self.instances.values_mut().filter(pending).map(|m| m.first_pass_ended());
+        let first_passes = self.instances.values_mut().filter(pending).map(|m| m.first_pass_ended());
         let under_way = first_passes.filter(|ended| !ended).count();
         self.first_pass_ended |= self.list.attempted && under_way == 0;
         self.first_pass_ended

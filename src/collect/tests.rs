@@ -15,8 +15,8 @@ use crate::{
     health::Health,
     model::{
         AccountName, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId, InstanceState,
-        Listing, Observed, Offset, Partition, PartitionProgress, RegionId, Topic, TopicName, TopicPartition,
-        TopicProgress, TopicStatus, UnixMillis,
+        Listing, Observed, Offset, Origin, Partition, PartitionProgress, RegionId, Span, Times, Topic,
+        TopicName, TopicPartition, TopicProgress, TopicStatus, UnixMillis,
     },
     snapshot::{InstanceView, RegionView, Store},
 };
@@ -99,6 +99,11 @@ impl Script {
     }
 }
 
+/// An answer of the first moment of the test.
+fn origin() -> Origin {
+    Origin { span: Span::at(UnixMillis::new(1_790_000_000_000).unwrap()), request_id: None }
+}
+
 fn error(action: Action, kind: Kind) -> Error {
     Error { action, kind, code: None, request_id: None, detail: "scripted".to_owned() }
 }
@@ -138,8 +143,9 @@ impl Cloud for Script {
         id: &InstanceId,
         t: &TopicName,
         _: Instant,
-    ) -> Result<Observed<TopicStatus>, Error> {
-        self.answer(Unit::TopicStatus(id.clone(), t.clone()), |w| status(w.offset)).await
+    ) -> Result<(Observed<TopicStatus>, Origin), Error> {
+        let seen = self.answer(Unit::TopicStatus(id.clone(), t.clone()), |w| status(w.offset)).await?;
+        Ok((seen, origin()))
     }
 
     async fn groups(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<GroupId>>, Error> {
@@ -150,9 +156,11 @@ impl Cloud for Script {
         &self,
         id: &InstanceId,
         g: &GroupId,
+        _: Times,
         _: Instant,
-    ) -> Result<Observed<GroupProgress>, Error> {
-        self.answer(Unit::GroupProgress(id.clone(), g.clone()), |w| progress(w.offset)).await
+    ) -> Result<(Observed<GroupProgress>, Origin), Error> {
+        let seen = self.answer(Unit::GroupProgress(id.clone(), g.clone()), |w| progress(w.offset)).await?;
+        Ok((seen, origin()))
     }
 }
 
@@ -184,7 +192,8 @@ fn id(name: &str) -> InstanceId {
 }
 
 fn topic(name: &str) -> Topic {
-    Topic { name: TopicName::new(name).unwrap(), partitions: Some(1), storage: None, cleanup: None }
+    let name = TopicName::new(name).unwrap();
+    Topic { name, partitions: Some(1), storage: None, cleanup: None, created_at: None }
 }
 
 fn group(name: &str) -> GroupId {
@@ -210,7 +219,7 @@ fn progress(end: i64) -> GroupProgress {
     };
     let topic =
         TopicProgress { topic: TopicName::new("t").unwrap(), total_diff: None, partitions: vec![partition] };
-    GroupProgress { total_diff: None, state: None, topics: vec![topic] }
+    GroupProgress { topics: vec![topic], ..GroupProgress::default() }
 }
 
 fn timing() -> Timing {

@@ -143,6 +143,9 @@ mod tests {
                 since: n,
                 listed: true,
                 lag: None,
+                assessment: None,
+                state: None,
+                rebalances: None,
             })
         };
         let instance = InstanceView {

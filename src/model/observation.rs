@@ -185,6 +185,8 @@ pub struct Topic {
     pub storage: Option<Storage>,
     /// `CompactTopic`.
     pub cleanup: Option<Cleanup>,
+    /// `CreateTime`: another one under the same name is another topic.
+    pub created_at: Option<UnixMillis>,
 }
 
 /// Where a topic's messages lie.
@@ -236,6 +238,25 @@ pub struct TopicStatus {
     pub partitions: Vec<TopicPartition>,
 }
 
+impl TopicStatus {
+    /// What it says of a partition.
+    #[must_use]
+    pub fn partition(&self, partition: Partition) -> Option<&TopicPartition> {
+        // Partitions are nearly always 0, 1, 2, and so on: look there before searching.
+        let guess = self.partitions.get(partition.0 as usize).filter(|p| p.partition == partition);
+        guess.or_else(|| {
+            let at = self.partitions.binary_search_by_key(&partition, |p| p.partition).ok()?;
+            self.partitions.get(at)
+        })
+    }
+
+    /// The oldest offset that a partition holds.
+    #[must_use]
+    pub fn start(&self, partition: Partition) -> Option<Offset> {
+        self.partition(partition)?.start
+    }
+}
+
 /// One partition of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicPartition {
@@ -256,6 +277,8 @@ pub struct GroupProgress {
     pub total_diff: Option<i64>,
     /// `state`.
     pub state: Option<GroupState>,
+    /// `RebalanceInfoList`, oldest first: the last few, as far as the cloud tells them.
+    pub rebalances: Vec<Rebalance>,
     /// `TopicList`, each topic once, sorted by name.
     pub topics: Vec<TopicProgress>,
 }
@@ -284,6 +307,15 @@ pub struct PartitionProgress {
     pub last_consumed: Option<UnixMillis>,
 }
 
+/// One rebalance of a group (`RebalanceInfoList`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebalance {
+    /// `LastRebalanceTimestamp`.
+    pub at: UnixMillis,
+    /// `Generation`: counts the rebalances of a group while it has members.
+    pub generation: Option<u64>,
+}
+
 /// The state of a consumer group (`state`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupState {
@@ -297,4 +329,28 @@ pub enum GroupState {
     Empty,
     /// `DEAD`: no members, no offsets.
     Dead,
+}
+
+impl GroupState {
+    /// Every state, in the order of the page.
+    pub const ALL: [Self; 5] =
+        [Self::Stable, Self::PreparingRebalance, Self::CompletingRebalance, Self::Empty, Self::Dead];
+
+    /// The value of the label `state`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::PreparingRebalance => "preparing_rebalance",
+            Self::CompletingRebalance => "completing_rebalance",
+            Self::Empty => "empty",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// Whether the group has members.
+    #[must_use]
+    pub fn has_members(self) -> bool {
+        !matches!(self, Self::Empty | Self::Dead)
+    }
 }

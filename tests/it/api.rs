@@ -18,7 +18,7 @@ use alikafka_exporter::{
         os_entropy,
     },
     clock::unix_now,
-    model::{Anomaly, AnomalyKind, GroupId, InstanceId, RegionId, TopicName, UnixMillis},
+    model::{Anomaly, AnomalyKind, GroupId, InstanceId, RegionId, Times, TopicName, UnixMillis},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -126,7 +126,7 @@ async fn acs3_sends_parameters_in_the_query_and_nothing_secret_there() {
         Server::start(vec![Answer::json(r#"{"Code":200,"ConsumerProgress":{"TopicList":[]}}"#)]).await;
     let setup = setup(&server);
     let (instance, group) = (InstanceId::new("i 1").unwrap(), GroupId::new("组 a*b").unwrap());
-    setup.client.group_progress(&instance, &group, deadline()).await.unwrap();
+    setup.client.group_progress(&instance, &group, Times::Told, deadline()).await.unwrap();
     let request = server.requests().remove(0);
     assert_eq!(
         request.line,

@@ -149,6 +149,7 @@ impl ProgressAnswer<'_> {
         let value = GroupProgress {
             total_diff: total_diff(progress.total_diff, &of, &mut odd),
             state: state(progress.state, &of, &mut odd),
+            rebalances: Vec::new(),
             topics,
         };
         Ok(Observed { value, anomalies: odd.into_vec() })

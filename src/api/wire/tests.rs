@@ -11,7 +11,7 @@ use super::{
 use crate::model::{
     AnomalyKind::{Contradiction, Duplicate, Negative, Range, Type},
     Cleanup, GroupId, GroupProgress, GroupState, Instance, InstanceState, Listing, Observed, RegionId,
-    Storage, Topic, TopicName, TopicStatus,
+    Storage, Topic, TopicName, TopicStatus, UnixMillis,
 };
 
 macro_rules! fixture {
@@ -190,6 +190,7 @@ fn topics_are_read_as_printed_and_as_served() {
         partitions: Some(6),
         storage: Some(Storage::Cloud),
         cleanup: Some(Cleanup::Delete),
+        created_at: UnixMillis::new(1_576_563_109_000),
     };
     assert_eq!((page.items, odd), (vec![printed], vec![]));
     assert_eq!(

@@ -31,6 +31,7 @@ struct TopicVo<'de> {
     partition_num: Int,
     local_topic: Bool,
     compact_topic: Bool,
+    create_time: Int,
 }
 fields!(TopicVo<'de> {
     "Topic" => topic,
@@ -38,6 +39,7 @@ fields!(TopicVo<'de> {
     "PartitionNum" => partition_num,
     "LocalTopic" => local_topic,
     "CompactTopic" => compact_topic,
+    "CreateTime" => create_time,
 });
 impl<'de> Item<'de> for TopicVo<'de> {
     const WRAPPER: &'static str = "TopicVO";
@@ -88,6 +90,7 @@ impl TopicVo<'_> {
             cleanup: odd
                 .value("CompactTopic", self.compact_topic, &of)
                 .map(|compact| if compact { Cleanup::Compact } else { Cleanup::Delete }),
+            created_at: odd.time("CreateTime", self.create_time, &of),
             name,
         })
     }

@@ -46,11 +46,8 @@ impl Fleet {
     pub fn view(&mut self, now: Now) -> RegionView {
         self.expire(now);
         self.first_pass_ended();
-        let scope = Scope {
-            account: &self.account,
-            region: &self.region,
-            window: self.timing.request_timeout,
-        };
+        let scope =
+            Scope { account: &self.account, region: &self.region, window: self.timing.request_timeout };
         let instances: Vec<Arc<InstanceView>> =
             self.instances.iter_mut().map(|(id, member)| member.view(id, scope)).collect();
         let serving = || {
@@ -188,6 +185,9 @@ impl GroupMember {
             since: self.since,
             listed: self.listed.get().is_some(),
             lag: self.lag.get().cloned(),
+            assessment: None,
+            state: None,
+            rebalances: None,
         });
         self.view = Some(Arc::clone(&view));
         view

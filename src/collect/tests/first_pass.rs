@@ -75,19 +75,20 @@ impl Cloud for Paced {
         _: &InstanceId,
         _: &TopicName,
         _: Instant,
-    ) -> Result<Observed<TopicStatus>, Error> {
+    ) -> Result<(Observed<TopicStatus>, Origin), Error> {
         self.call(Action::GetTopicStatus).await;
-        Ok(Observed { value: status(7), anomalies: Vec::new() })
+        Ok((Observed { value: status(7), anomalies: Vec::new() }, origin()))
     }
 
     async fn group_progress(
         &self,
         _: &InstanceId,
         _: &GroupId,
+        _: Times,
         _: Instant,
-    ) -> Result<Observed<GroupProgress>, Error> {
+    ) -> Result<(Observed<GroupProgress>, Origin), Error> {
         self.call(Action::GetConsumerProgress).await;
-        Ok(Observed { value: progress(7), anomalies: Vec::new() })
+        Ok((Observed { value: progress(7), anomalies: Vec::new() }, origin()))
     }
 }
 

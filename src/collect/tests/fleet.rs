@@ -12,8 +12,7 @@ pub(super) struct Case {
 impl Case {
     fn new() -> Self {
         let region = RegionId::new("cn-hangzhou").unwrap();
-        let fleet =
-            Fleet::new(None, region, Filters::default(), timing(), Arc::new(Sequence::default()));
+        let fleet = Fleet::new(None, region, Filters::default(), timing(), Arc::new(Sequence::default()));
         Self { fleet, now: Now { mono: Instant::now(), wall: wall(1_000_000) } }
     }
 
@@ -50,7 +49,10 @@ impl Case {
     }
 
     fn progress(&mut self, name: &str, progress: GroupProgress) -> Effects {
-        self.answer(&Unit::GroupProgress(id("i"), group(name)), Answer::GroupProgress(clean(progress)))
+        self.answer(
+            &Unit::GroupProgress(id("i"), group(name)),
+            Answer::GroupProgress(clean(progress), origin()),
+        )
     }
 
     pub(super) fn view(&mut self) -> RegionView {
@@ -213,8 +215,11 @@ fn offsets_that_go_backwards_are_taken_at_once_and_counted() {
     assert_eq!(kinds(&case.progress("g", at(40))), [AnomalyKind::Rewind]);
     assert_eq!(case.shown(), "i[t|g=60]");
     let unit = Unit::TopicStatus(id("i"), TopicName::new("t").unwrap());
-    assert!(case.answer(&unit, Answer::TopicStatus(clean(status(100)))).anomalies.is_empty());
-    assert_eq!(kinds(&case.answer(&unit, Answer::TopicStatus(clean(status(3))))), [AnomalyKind::Rewind]);
+    assert!(case.answer(&unit, Answer::TopicStatus(clean(status(100)), origin())).anomalies.is_empty());
+    assert_eq!(
+        kinds(&case.answer(&unit, Answer::TopicStatus(clean(status(3)), origin()))),
+        [AnomalyKind::Rewind]
+    );
 }
 
 #[test]

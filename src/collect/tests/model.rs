@@ -293,13 +293,13 @@ impl Case {
         self.model.poll(at, told, self.pass);
         let is_empty = matches!(poll, Poll::Empty);
         let answer = match unit {
-            Unit::TopicStatus(..) if is_empty => Answer::TopicStatus(clean(TopicStatus::default())),
-            Unit::TopicStatus(..) => Answer::TopicStatus(clean(status(offset))),
-            _ if is_empty => Answer::GroupProgress(clean(GroupProgress::default())),
+            Unit::TopicStatus(..) if is_empty => Answer::TopicStatus(clean(TopicStatus::default()), origin()),
+            Unit::TopicStatus(..) => Answer::TopicStatus(clean(status(offset)), origin()),
+            _ if is_empty => Answer::GroupProgress(clean(GroupProgress::default()), origin()),
             _ => {
                 let mut read = progress(END);
                 read.topics[0].partitions[0].committed = Offset::new(offset);
-                Answer::GroupProgress(clean(read))
+                Answer::GroupProgress(clean(read), origin())
             }
         };
         self.apply(unit, Ok(answer));

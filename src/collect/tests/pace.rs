@@ -26,7 +26,7 @@ fn at(committed: i64, end: i64) -> GroupProgress {
 
 impl Case {
     fn tell(&mut self, name: &str, progress: GroupProgress) -> Effects {
-        self.apply(&of_group(name), Ok(Answer::GroupProgress(clean(progress))))
+        self.apply(&of_group(name), Ok(Answer::GroupProgress(clean(progress), origin())))
     }
 
     fn pace(&mut self, progress: GroupProgress) -> Option<Pace> {
@@ -35,7 +35,7 @@ impl Case {
     }
 
     fn status(&mut self, status: TopicStatus) -> Effects {
-        self.apply(&of_topic(), Ok(Answer::TopicStatus(clean(status))))
+        self.apply(&of_topic(), Ok(Answer::TopicStatus(clean(status), origin())))
     }
 
     /// The end offsets of topic `t` that are shown.

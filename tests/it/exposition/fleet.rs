@@ -82,6 +82,7 @@ pub(crate) fn topic_view(name: &str, since: u64, partitions: Vec<TopicPartition>
         partitions: u32::try_from(partitions.len()).ok(),
         storage: Some(Storage::Cloud),
         cleanup: Some(Cleanup::Delete),
+        created_at: None,
     };
     let status = TopicStatus { messages: Some(7), partitions };
     TopicView { name, since, info: Some(Arc::new(info)), status: Some(Arc::new(status)), groups: Some(1) }
@@ -98,7 +99,15 @@ pub(crate) fn topic_partition(number: u32, start: i64, end: i64, last_write: i64
 
 pub(crate) fn group_view(id: &str, since: u64, messages: Option<u64>, topics: Vec<TopicLag>) -> GroupView {
     let lag = Some(Arc::new(GroupLag { messages, topics }));
-    GroupView { id: GroupId::new(id).unwrap(), since, listed: true, lag }
+    GroupView {
+        id: GroupId::new(id).unwrap(),
+        since,
+        listed: true,
+        lag,
+        assessment: None,
+        state: None,
+        rebalances: None,
+    }
 }
 
 pub(crate) fn topic_lag(name: &str, messages: Option<u64>, partitions: Vec<PartitionLag>) -> TopicLag {
@@ -113,6 +122,7 @@ pub(crate) fn partition_lag(
 ) -> PartitionLag {
     PartitionLag {
         partition: Partition(number),
+        end: None,
         committed: offset(committed),
         messages,
         last_consumed: at(last_consumed),
@@ -158,8 +168,13 @@ pub(crate) fn fleet() -> Snapshot {
     }));
     let mut dark = topic_view("dark", 5, Vec::new());
     dark.groups = None;
-    dark.info =
-        Some(Arc::new(Topic { name: dark.name.clone(), partitions: None, storage: None, cleanup: None }));
+    dark.info = Some(Arc::new(Topic {
+        name: dark.name.clone(),
+        partitions: None,
+        storage: None,
+        cleanup: None,
+        created_at: None,
+    }));
     dark.status = None;
     let mut unread = topic_view("unread", 6, vec![topic_partition(0, 0, 0, 0)]);
     unread.groups = Some(0);
@@ -168,6 +183,7 @@ pub(crate) fn fleet() -> Snapshot {
         partitions: Some(1),
         storage: Some(Storage::Local),
         cleanup: Some(Cleanup::Compact),
+        created_at: None,
     }));
     let orders = topic_view(
         "orders",
