@@ -55,6 +55,21 @@ pub struct Timing {
     pub discovery_stale_after: Duration,
     /// How long one call may take; no unit is given less time than that.
     pub request_timeout: Duration,
+    /// How far back is looked for what is said of a group: status, rates, forecasts.
+    pub status_window: Duration,
+    /// Of which groups the times of messages are asked for.
+    pub ask_times: AskTimes,
+}
+
+/// Of which groups the cloud is asked for the times of messages, which costs it more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskTimes {
+    /// Of those that lag, or of which nothing is known yet.
+    OfLagging,
+    /// Of all.
+    Always,
+    /// Of none: lag in seconds is from poll history alone.
+    Never,
 }
 
 impl Timing {

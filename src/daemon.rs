@@ -225,6 +225,8 @@ fn collected(
             topic_stale_after,
             discovery_stale_after,
             request_timeout,
+            status_window: Duration::from_secs(600),
+            ask_times: collect::AskTimes::OfLagging,
         },
         rate: Arc::new(move |action| rates.of(action).per_second()),
         connect: Arc::new(connect),

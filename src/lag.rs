@@ -39,7 +39,23 @@ pub struct TopicLag {
     pub partitions: Vec<PartitionLag>,
 }
 
+impl GroupLag {
+    /// What it says of a topic.
+    #[must_use]
+    pub fn topic(&self, topic: &TopicName) -> Option<&TopicLag> {
+        let at = self.topics.binary_search_by(|t| t.topic.cmp(topic)).ok()?;
+        self.topics.get(at)
+    }
+}
+
 impl TopicLag {
+    /// What it says of a partition.
+    #[must_use]
+    pub fn partition(&self, partition: Partition) -> Option<&PartitionLag> {
+        let at = self.partitions.binary_search_by_key(&partition, |p| p.partition).ok()?;
+        self.partitions.get(at)
+    }
+
     /// Whether the group has committed an offset on this topic.
     #[must_use]
     pub fn is_consumed(&self) -> bool {

@@ -137,6 +137,12 @@ impl Offset {
         self.0
     }
 
+    /// The offset of the message before this one; `None` at the beginning.
+    #[must_use]
+    pub fn before(self) -> Option<Self> {
+        Self::new(self.0 - 1)
+    }
+
     /// How many messages `self` is past `earlier`; negative if it is before it. Cannot overflow, as both
     /// are 0 or more.
     #[must_use]

@@ -15,26 +15,29 @@ use tokio::time::Instant;
 use super::{Pace, Sequence, Timing, Unit};
 use crate::{
     api::{Error, Kind},
-    lag::{self, GroupLag},
+    lag::history::EndHistory,
     model::{
         AccountName, Anomaly, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId,
-        InstanceState, Listing, Observed, Origin, RegionId, Topic, TopicName, TopicProgress, TopicStatus,
+        InstanceState, Listing, Observed, Origin, RegionId, Topic, TopicName, TopicStatus,
     },
-    snapshot::{GroupView, InstanceView, LastSuccess, TopicView},
+    snapshot::{InstanceView, LastSuccess},
 };
 
+mod assess;
 mod ends;
+mod group;
 mod held;
 mod movement;
 mod renewed;
 mod rewind;
+mod topic;
 mod view;
 
 pub use held::Now;
 
-use ends::{Ends, Word};
+use group::GroupMember;
 use held::{Held, Record};
-use movement::Movement;
+use topic::TopicMember;
 
 /// What the cloud says to a unit.
 #[derive(Debug, Clone)]
@@ -101,6 +104,8 @@ pub struct Fleet {
     list: Record,
     instances: BTreeMap<InstanceId, Member>,
     first_pass_ended: bool,
+    /// When histories were last pruned.
+    pruned: Option<Instant>,
 }
 
 /// An instance and all below it.
@@ -117,28 +122,13 @@ struct Member {
     group_list: Record,
     topics: BTreeMap<TopicName, TopicMember>,
     groups: BTreeMap<GroupId, GroupMember>,
+    /// Where the ends of topics were, also of those that are read and not listed.
+    histories: BTreeMap<TopicName, EndHistory>,
+    /// Topics of which something changed since what is said of their readers was put together.
+    changed: BTreeSet<TopicName>,
     /// The list of groups was whole and no filter hides one: else nobody can say how many read a topic.
     all_groups_listed: bool,
     view: Option<Arc<InstanceView>>,
-}
-
-#[derive(Debug)]
-struct TopicMember {
-    since: u64,
-    info: Held<Topic>,
-    status: Held<TopicStatus>,
-    movement: Movement,
-    ends: Ends,
-    view: Option<Arc<TopicView>>,
-}
-
-#[derive(Debug)]
-struct GroupMember {
-    since: u64,
-    listed: Held<()>,
-    lag: Held<GroupLag>,
-    movement: Movement,
-    view: Option<Arc<GroupView>>,
 }
 
 impl Fleet {
@@ -160,6 +150,7 @@ impl Fleet {
             list: Record::default(),
             instances: BTreeMap::new(),
             first_pass_ended: false,
+            pruned: None,
         }
     }
 
@@ -170,11 +161,11 @@ impl Fleet {
             (Unit::Instances, Ok(Answer::Instances(seen))) => self.take_instances(seen, now, &mut effects),
             (Unit::Topics(id), Ok(Answer::Topics(seen))) => self.take_topics(id, seen, now, &mut effects),
             (Unit::Groups(id), Ok(Answer::Groups(seen))) => self.take_groups(id, seen, now, &mut effects),
-            (Unit::TopicStatus(id, topic), Ok(Answer::TopicStatus(seen, _))) => {
-                self.take_status(id, topic, seen, now, &mut effects);
+            (Unit::TopicStatus(id, topic), Ok(Answer::TopicStatus(seen, origin))) => {
+                self.take_status(id, topic, (seen, origin), now, &mut effects);
             }
-            (Unit::GroupProgress(id, group), Ok(Answer::GroupProgress(seen, _))) => {
-                self.take_progress(id, group, seen, now, &mut effects);
+            (Unit::GroupProgress(id, group), Ok(Answer::GroupProgress(seen, origin))) => {
+                self.take_progress(id, group, (seen, origin), now, &mut effects);
             }
             (unit, Err(error)) => self.take_error(unit, &error, &mut effects),
             // The loop pairs units and answers by construction; a mismatch is nobody's news.
@@ -328,18 +319,15 @@ impl Fleet {
         }
         for (name, topic) in listed {
             let known = member.topics.entry(name.clone()).or_insert_with(|| {
-                effects.added.push(Unit::TopicStatus(id.clone(), name));
-                TopicMember {
-                    since: self.sequence.next(),
-                    info: Held::default(),
-                    status: Held::default(),
-                    movement: Movement::default(),
-                    ends: Ends::default(),
-                    view: None,
-                }
+                effects.added.push(Unit::TopicStatus(id.clone(), name.clone()));
+                TopicMember::new(self.sequence.next())
             });
+            let is_another = known.is_another(&topic);
             known.view = None;
             known.info.set(topic, now);
+            if is_another {
+                member.created_anew(&name);
+            }
         }
     }
 
@@ -369,78 +357,10 @@ impl Fleet {
         for group in listed {
             let known = member.groups.entry(group.clone()).or_insert_with(|| {
                 effects.added.push(Unit::GroupProgress(id.clone(), group));
-                GroupMember {
-                    since: self.sequence.next(),
-                    listed: Held::default(),
-                    lag: Held::default(),
-                    movement: Movement::default(),
-                    view: None,
-                }
+                GroupMember::new(self.sequence.next())
             });
             known.view = None;
             known.listed.set((), now);
-        }
-    }
-
-    fn take_status(
-        &mut self,
-        id: &InstanceId,
-        topic: &TopicName,
-        seen: Observed<TopicStatus>,
-        now: Now,
-        effects: &mut Effects,
-    ) {
-        let Some(member) = self.instances.get_mut(id) else { return };
-        let Some(known) = member.touch().topics.get_mut(topic) else { return };
-        effects.anomalies = seen.anomalies;
-        effects.pace = Some(Pace::Active);
-        known.view = None;
-        let before = known.status.get().cloned();
-        if let Some(before) = &before {
-            let emptied = seen.value.partitions.is_empty() && !before.partitions.is_empty();
-            if emptied && !known.status.record.emptied() {
-                effects.anomalies.push(empty_list("partitions of a topic"));
-                return;
-            }
-        }
-        let rewound = before.as_ref().and_then(|before| rewind::of_topic(topic, before, &seen.value));
-        known.ends.heard_status(rewound.is_some());
-        known.movement.heard(before.map(|before| rewind::ends(&before) != rewind::ends(&seen.value)));
-        let told = known.ends.tell_all_of(&seen.value, self.timing.idle_topic_poll, now.mono);
-        effects.pace = Some(known.movement.of_topic(told));
-        effects.anomalies.extend(rewound);
-        known.status.set(seen.value, now);
-    }
-
-    fn take_progress(
-        &mut self,
-        id: &InstanceId,
-        group: &GroupId,
-        seen: Observed<GroupProgress>,
-        now: Now,
-        effects: &mut Effects,
-    ) {
-        let Some(member) = self.instances.get_mut(id) else { return };
-        let Some(known) = member.touch().groups.get_mut(group) else { return };
-        effects.anomalies = seen.anomalies;
-        effects.pace = Some(Pace::Active);
-        known.view = None;
-        let (lag, odd) = lag::group(&seen.value);
-        effects.anomalies.extend(odd);
-        let before = known.lag.get().cloned();
-        if let Some(before) = &before {
-            if lag.topics.is_empty() && !before.topics.is_empty() && !known.lag.record.emptied() {
-                effects.anomalies.push(empty_list("topics of a group"));
-                return;
-            }
-            effects.anomalies.extend(rewind::of_group(group, before, &lag));
-        }
-        // Lag and committed offset are equal only if the end offset is too.
-        known.movement.heard(before.map(|before| *before != lag));
-        effects.pace = Some(known.movement.of_group(&lag));
-        known.lag.set(lag, now);
-        for topic in &seen.value.topics {
-            effects.expedited.extend(member.hear_ends(id, group, topic, &self.timing, now));
         }
     }
 
@@ -480,6 +400,8 @@ impl Member {
             group_list: Record::default(),
             topics: BTreeMap::new(),
             groups: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            changed: BTreeSet::new(),
             all_groups_listed: false,
             view: None,
         }
@@ -489,32 +411,6 @@ impl Member {
     fn touch(&mut self) -> &mut Self {
         self.view = None;
         self
-    }
-
-    /// Takes the end offsets that an answer about a group tells of a topic. Returns whether the topic's own
-    /// status is needed, and by when: at once if the topic was created anew, and if that is only likely, not
-    /// sooner than it would be asked for if others told nothing. So two sources that never agree cost no
-    /// more calls than one.
-    fn hear_ends(
-        &mut self,
-        id: &InstanceId,
-        group: &GroupId,
-        topic: &TopicProgress,
-        timing: &Timing,
-        now: Now,
-    ) -> Option<(Unit, Instant)> {
-        let known = self.topics.get_mut(&topic.topic)?;
-        let (status, window) = (known.status.with_time(), timing.idle_topic_poll);
-        let word = known.ends.hear(group, topic, status.map(|(s, _)| s.as_ref()), window, now.mono);
-        // Most answers tell what is shown already: then the page's part of the topic need not be made anew.
-        let shown = status.map(|status| known.ends.shown(status, timing.request_timeout));
-        known.view.take_if(|view| view.status.as_deref() != shown.as_deref());
-        let at = match word {
-            Word::Good => return None,
-            Word::Behind => status?.1 + timing.topic_poll,
-            Word::Fell => now.mono,
-        };
-        Some((Unit::TopicStatus(id.clone(), topic.topic.clone()), at))
     }
 
     fn drop_details(&mut self) {

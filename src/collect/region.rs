@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{Action, Cloud, Error, Kind},
-    model::{AccountName, InstanceId, RegionId, Times},
+    model::{AccountName, InstanceId, RegionId},
     snapshot::{RegionView, region_name},
 };
 
@@ -175,8 +175,8 @@ impl<C: Cloud> Loop<C> {
         let now = Instant::now();
         while let Some(job) = self.take(now) {
             let (cloud, unit, deadline) = (Arc::clone(&self.cloud), job.unit.clone(), job.deadline);
-            let handle =
-                self.tasks.spawn(async move { ask(cloud.as_ref(), &unit, Times::Told, deadline).await });
+            let times = self.fleet.times(&unit);
+            let handle = self.tasks.spawn(async move { ask(cloud.as_ref(), &unit, times, deadline).await });
             self.under_way.insert(handle.id(), job);
         }
     }

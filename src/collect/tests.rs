@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Account, Collector, Regions, Reporter, Sequence, Shared, Timing, Unit};
+use super::{Account, AskTimes, Collector, Regions, Reporter, Sequence, Shared, Timing, Unit};
 use crate::{
     api::{Action, Cloud, Error, Kind},
     clock::WallClock,
@@ -233,6 +233,8 @@ fn timing() -> Timing {
         topic_stale_after: Duration::from_secs(180),
         discovery_stale_after: Duration::from_secs(900),
         request_timeout: Duration::from_secs(15),
+        status_window: Duration::from_secs(600),
+        ask_times: AskTimes::OfLagging,
     }
 }
 

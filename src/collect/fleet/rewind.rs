@@ -1,7 +1,7 @@
 //! Offsets that went backwards between two answers: a reset group, a topic created anew.
 
 use crate::{
-    lag::GroupLag,
+    lag::{GroupLag, TopicLag},
     model::{Anomaly, AnomalyKind, GroupId, Offset, Partition, TopicName, TopicStatus},
 };
 
@@ -15,16 +15,20 @@ pub(super) fn ends(status: &TopicStatus) -> Vec<(Partition, Option<Offset>)> {
     status.partitions.iter().map(|p| (p.partition, p.end)).collect()
 }
 
+/// Topics whose ends fell between two answers about the same group: they were deleted, and created again.
+pub(super) fn created_anew<'a>(before: &GroupLag, after: &'a GroupLag) -> Vec<&'a TopicLag> {
+    let ends = |t: &TopicLag| t.partitions.iter().map(|p| (p.partition, p.end)).collect::<Vec<_>>();
+    let fell = |t: &&TopicLag| before.topic(&t.topic).is_some_and(|before| fell(&ends(before), &ends(t)));
+    after.topics.iter().filter(fell).collect()
+}
+
 /// A group whose committed offset fell on a topic.
 pub(super) fn of_group(group: &GroupId, before: &GroupLag, after: &GroupLag) -> Option<Anomaly> {
-    let any = after.topics.iter().any(|after| {
-        let index = before.topics.binary_search_by(|before| before.topic.cmp(&after.topic));
-        let Some(before) = index.ok().and_then(|i| before.topics.get(i)) else { return false };
-        let committed = |t: &crate::lag::TopicLag| {
-            t.partitions.iter().map(|p| (p.partition, p.committed)).collect::<Vec<_>>()
-        };
-        fell(&committed(before), &committed(after))
-    });
+    let committed =
+        |t: &TopicLag| t.partitions.iter().map(|p| (p.partition, p.committed)).collect::<Vec<_>>();
+    let fell =
+        |t: &TopicLag| before.topic(&t.topic).is_some_and(|before| fell(&committed(before), &committed(t)));
+    let any = after.topics.iter().any(fell);
     any.then(|| anomaly(format!("committed offsets of group {group} went backwards")))
 }
 

@@ -5,26 +5,28 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Duration;
 
-use super::{Fleet, GroupMember, Member, Now, Record, TopicMember};
+use super::{Fleet, Member, Now, Record};
 use crate::{
     api::Action,
-    model::{AccountName, GroupId, InstanceId, RegionId, TopicName, UnixMillis},
-    snapshot::{GroupView, InstanceView, LastSuccess, Objects, RegionView, TopicView},
+    model::{AccountName, InstanceId, RegionId, TopicName, UnixMillis},
+    snapshot::{InstanceView, LastSuccess, Objects, RegionView},
 };
 
 impl Fleet {
     /// Drops what is older than its bound. Returns whether anything was dropped.
     pub fn expire(&mut self, now: Now) -> bool {
+        self.prune(now);
         let list = self.timing.hold(Action::GetInstanceList);
         let progress = self.timing.hold(Action::GetConsumerProgress);
         let status = self.timing.hold(Action::GetTopicStatus);
         let mut any = false;
         for member in self.instances.values_mut() {
             let mut dropped = member.info.expire(now, list);
-            for topic in member.topics.values_mut() {
+            for (name, topic) in &mut member.topics {
                 // Not `||`: each of the two is to expire.
                 if topic.info.expire(now, list) | topic.status.expire(now, status) {
                     topic.view = None;
+                    member.changed.insert(name.clone());
                     dropped = true;
                 }
             }
@@ -46,8 +48,12 @@ impl Fleet {
     pub fn view(&mut self, now: Now) -> RegionView {
         self.expire(now);
         self.first_pass_ended();
-        let scope =
-            Scope { account: &self.account, region: &self.region, window: self.timing.request_timeout };
+        let scope = Scope {
+            account: &self.account,
+            region: &self.region,
+            window: self.timing.request_timeout,
+            status_window: self.timing.status_window,
+        };
         let instances: Vec<Arc<InstanceView>> =
             self.instances.iter_mut().map(|(id, member)| member.view(id, scope)).collect();
         let serving = || {
@@ -81,6 +87,8 @@ struct Scope<'a> {
     region: &'a RegionId,
     /// See [`super::ends`].
     window: Duration,
+    /// See [`crate::collect::Timing::status_window`].
+    status_window: Duration,
 }
 
 impl Member {
@@ -88,6 +96,7 @@ impl Member {
         if let Some(view) = &self.view {
             return Arc::clone(view);
         }
+        self.reassess(scope.status_window);
         let up = (self.in_service && self.first_pass_ended).then(|| !self.failing());
         let readers = self.readers();
         let topics = self.topics.iter_mut().map(|(name, topic)| {
@@ -155,42 +164,6 @@ impl Member {
             )
             .or(self.before.groups),
         }
-    }
-}
-
-impl TopicMember {
-    fn view(&mut self, name: &TopicName, groups: Option<u64>, window: Duration) -> Arc<TopicView> {
-        if let Some(view) = self.view.as_ref().filter(|v| v.groups == groups) {
-            return Arc::clone(view);
-        }
-        let view = Arc::new(TopicView {
-            name: name.clone(),
-            since: self.since,
-            info: self.info.get().cloned(),
-            status: self.status.with_time().map(|status| self.ends.shown(status, window)),
-            groups,
-        });
-        self.view = Some(Arc::clone(&view));
-        view
-    }
-}
-
-impl GroupMember {
-    fn view(&mut self, id: &GroupId) -> Arc<GroupView> {
-        if let Some(view) = &self.view {
-            return Arc::clone(view);
-        }
-        let view = Arc::new(GroupView {
-            id: id.clone(),
-            since: self.since,
-            listed: self.listed.get().is_some(),
-            lag: self.lag.get().cloned(),
-            assessment: None,
-            state: None,
-            rebalances: None,
-        });
-        self.view = Some(Arc::clone(&view));
-        view
     }
 }
 
