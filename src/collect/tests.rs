@@ -30,6 +30,7 @@ mod model;
 mod pace;
 mod polling;
 mod renewed;
+mod said;
 mod scarcity;
 mod schedule;
 

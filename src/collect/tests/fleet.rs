@@ -18,7 +18,12 @@ impl Case {
 
     /// One instance `i`, topics and groups as named, nothing polled.
     pub(super) fn with(topics: &[&str], groups: &[&str]) -> Self {
-        let mut case = Self::new();
+        Self::over(Self::new().fleet, topics, groups)
+    }
+
+    /// The same in another fleet.
+    pub(super) fn over(fleet: Fleet, topics: &[&str], groups: &[&str]) -> Self {
+        let mut case = Self { fleet, ..Self::new() };
         case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
         case.topics(topics);
         case.groups(groups);
@@ -30,7 +35,7 @@ impl Case {
         self.now.wall = wall(self.now.wall.get() + i64::try_from(seconds).unwrap() * 1000);
     }
 
-    fn answer(&mut self, unit: &Unit, answer: Answer) -> Effects {
+    pub(super) fn answer(&mut self, unit: &Unit, answer: Answer) -> Effects {
         self.apply(unit, Ok(answer))
     }
 
@@ -53,6 +58,10 @@ impl Case {
             &Unit::GroupProgress(id("i"), group(name)),
             Answer::GroupProgress(clean(progress), origin()),
         )
+    }
+
+    pub(super) fn times(&self, unit: &Unit) -> Times {
+        self.fleet.times(unit)
     }
 
     pub(super) fn view(&mut self) -> RegionView {

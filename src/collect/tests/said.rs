@@ -1,0 +1,156 @@
+//! What is said of a group beside its lag, and of whom the times of messages are asked.
+
+use super::{
+    fleet::{Case, clean},
+    *,
+};
+use crate::{
+    collect::fleet::{Answer, Fleet},
+    lag::Retention,
+    model::{GroupState, Rebalance},
+    snapshot::{GroupView, Rebalances},
+};
+
+fn unit() -> Unit {
+    Unit::GroupProgress(id("i"), group("g"))
+}
+
+/// An answer about a group that has committed this much of topic `t`, which ends there, and the time of the
+/// message that it has read last.
+fn at(committed: i64, end: i64, time: i64) -> GroupProgress {
+    let mut progress = progress(end);
+    progress.topics[0].partitions[0].committed = Offset::new(committed);
+    progress.topics[0].partitions[0].last_consumed = UnixMillis::new(time);
+    progress
+}
+
+impl Case {
+    fn told(&mut self, progress: GroupProgress) {
+        self.after(60);
+        self.answer(&unit(), Answer::GroupProgress(clean(progress), origin()));
+    }
+
+    fn group(&mut self) -> Arc<GroupView> {
+        Arc::clone(&self.view().instances[0].groups[0])
+    }
+
+    fn time(&mut self) -> Option<i64> {
+        Some(self.group().lag.as_ref()?.topics[0].partitions[0].last_consumed?.get())
+    }
+}
+
+fn asking(ask_times: AskTimes) -> Case {
+    let region = RegionId::new("cn-hangzhou").unwrap();
+    let timing = Timing { ask_times, ..timing() };
+    Case::over(Fleet::new(None, region, Filters::default(), timing, Arc::default()), &["t"], &["g"])
+}
+
+#[test]
+fn times_are_asked_of_a_group_at_first_and_while_it_lags() {
+    let mut case = asking(AskTimes::OfLagging);
+    assert_eq!(case.times(&unit()), Times::Told, "the first pass is to have a lag in seconds");
+    case.told(at(9, 10, 5_000));
+    assert_eq!(case.times(&unit()), Times::Told);
+    case.told(at(10, 10, 6_000));
+    assert_eq!(case.times(&unit()), Times::Hidden);
+    case.told(at(10, 12, 0));
+    assert_eq!(case.times(&unit()), Times::Told);
+    let mut unknown = progress(10);
+    unknown.topics[0].partitions[0].committed = None;
+    case.told(unknown);
+    assert_eq!(case.times(&unit()), Times::Told, "nobody knows whether it lags");
+    for (ask, wanted) in [(AskTimes::Always, Times::Told), (AskTimes::Never, Times::Hidden)] {
+        let mut case = asking(ask);
+        assert_eq!(case.times(&unit()), wanted);
+        case.told(at(10, 10, 0));
+        assert_eq!(case.times(&unit()), wanted);
+        case.told(at(10, 12, 0));
+        assert_eq!(case.times(&unit()), wanted);
+    }
+}
+
+#[test]
+fn where_the_cloud_has_no_times_to_tell_they_are_asked_for_now_and_then() {
+    let mut case = asking(AskTimes::OfLagging);
+    let mut asked = Vec::new();
+    for poll in 0..46 {
+        if case.times(&unit()) == Times::Told {
+            asked.push(poll);
+        }
+        case.told(at(1, 100, 0));
+    }
+    assert_eq!(asked, [0, 1, 22, 43], "a serverless instance never has any");
+    // As soon as there are some, each poll is asked for them.
+    case.told(at(1, 100, 5_000));
+    case.told(at(2, 100, 0));
+    assert_eq!(case.times(&unit()), Times::Told);
+}
+
+#[test]
+fn a_time_that_is_not_told_stays_while_nothing_more_is_read() {
+    let mut case = asking(AskTimes::OfLagging);
+    case.told(at(10, 10, 5_000));
+    case.told(at(10, 10, 0));
+    case.told(at(10, 12, 0));
+    assert_eq!(case.time(), Some(5_000), "it is still the last message that was read");
+    case.told(at(11, 12, 0));
+    assert_eq!(case.time(), None);
+}
+
+#[test]
+fn rebalances_are_counted_from_the_first_answer_on() {
+    let mut case = asking(AskTimes::OfLagging);
+    let mut told = |list: &[(i64, Option<u64>)]| {
+        let rebalances = list
+            .iter()
+            .map(|(at, generation)| Rebalance { at: UnixMillis::new(*at).unwrap(), generation: *generation })
+            .collect();
+        case.told(GroupProgress { rebalances, ..at(10, 10, 0) });
+        case.group().rebalances.map(|Rebalances { seen, last }| (seen, last.get()))
+    };
+    assert_eq!(told(&[]), None);
+    assert_eq!(told(&[(100, Some(6)), (200, Some(7))]), Some((0, 200)), "those of before nobody has seen");
+    assert_eq!(told(&[(200, Some(7))]), Some((0, 200)));
+    assert_eq!(told(&[(200, Some(7)), (300, Some(8))]), Some((1, 300)));
+    assert_eq!(told(&[(700, Some(12))]), Some((5, 700)), "the list is shorter than what has been");
+    assert_eq!(told(&[]), Some((5, 700)));
+    assert_eq!(
+        told(&[(800, Some(1)), (900, Some(2))]),
+        Some((7, 900)),
+        "a group without members begins anew"
+    );
+    assert_eq!(told(&[(950, None)]), Some((8, 950)));
+    assert_eq!(told(&[(940, Some(9))]), Some((8, 950)), "an older word is no news");
+}
+
+#[test]
+fn what_is_said_of_a_group_goes_with_its_lag_and_follows_its_topics() {
+    let mut case = asking(AskTimes::OfLagging);
+    case.told(GroupProgress { state: Some(GroupState::Stable), ..at(40, 100, 0) });
+    let retention = |case: &mut Case| {
+        let group = case.group();
+        let said = group.assessment.clone()?;
+        said.topics[0].partitions[0].retention
+    };
+    assert_eq!(retention(&mut case), None, "where the topic begins is not known yet");
+    let topic_holds = |case: &mut Case, start| {
+        let mut status = status(100);
+        status.partitions[0].start = Offset::new(start);
+        let unit = Unit::TopicStatus(id("i"), topic("t").name);
+        case.answer(&unit, Answer::TopicStatus(clean(status), origin()));
+        retention(case)
+    };
+    assert_eq!(topic_holds(&mut case, 30), Some(Retention { margin: Some(10), lost: 0 }));
+    let before = case.group();
+    assert_eq!(topic_holds(&mut case, 30), Some(Retention { margin: Some(10), lost: 0 }));
+    assert!(Arc::ptr_eq(&before, &case.group()), "the same is not said anew");
+    assert_eq!(topic_holds(&mut case, 55), Some(Retention { margin: None, lost: 15 }));
+    assert_eq!(case.group().state, Some(GroupState::Stable));
+    case.after(120);
+    case.told(at(40, 100, 0));
+    case.after(100);
+    assert_eq!(retention(&mut case), None, "what the topic held is too old");
+    case.after(120);
+    let group = case.group();
+    assert_eq!((group.lag.is_none(), group.assessment.is_none(), group.state), (true, true, None));
+}
