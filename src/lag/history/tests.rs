@@ -1,0 +1,454 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const P: Partition = Partition(0);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY_MS: i64 = 86_400_000;
+
+fn offset(value: i64) -> Offset {
+    Offset::new(value).unwrap()
+}
+
+fn at(millis: i64) -> UnixMillis {
+    UnixMillis::new(millis).unwrap()
+}
+
+fn span(earliest: i64, latest: i64) -> Span {
+    Span::new(at(earliest), at(latest))
+}
+
+fn note_one(history: &mut EndHistory, end: i64, earliest: i64, latest: i64) {
+    history.record([(P, offset(end))].into_iter(), span(earliest, latest), MINUTE);
+}
+
+/// A history of partition 0 from `(end, earliest, latest)`.
+fn of(answers: &[(i64, i64, i64)]) -> EndHistory {
+    let mut history = EndHistory::default();
+    answers.iter().for_each(|(end, earliest, latest)| note_one(&mut history, *end, *earliest, *latest));
+    history
+}
+
+/// The points of a partition as `(end, first, last)`.
+fn points(history: &EndHistory, partition: Partition) -> Vec<(i64, i64, i64)> {
+    history.points(partition).map(|p| (p.end.get(), p.first.get(), p.last.get())).collect()
+}
+
+fn written(history: &EndHistory, value: i64) -> (Option<i64>, Option<i64>) {
+    let Written { not_before, not_after } = history.written(P, offset(value));
+    (not_before.map(UnixMillis::get), not_after.map(UnixMillis::get))
+}
+
+#[test]
+fn a_message_was_written_between_the_polls_before_and_after_it() {
+    let history = of(&[(10, 100_000, 100_500), (20, 200_000, 200_500), (20, 260_000, 260_500)]);
+    for (message, expected) in [
+        (0, (None, Some(100_500))),
+        (9, (None, Some(100_500))),
+        (10, (Some(100_000), Some(200_500))),
+        (19, (Some(100_000), Some(200_500))),
+        (20, (Some(260_000), None)),
+        (i64::MAX, (Some(260_000), None)),
+    ] {
+        assert_eq!(written(&history, message), expected, "message {message}");
+    }
+    assert_eq!(history.written(Partition(1), offset(0)), Written::default());
+    assert_eq!(history.newest(P).map(|p| p.end.get()), Some(20));
+    assert_eq!(history.newest(Partition(1)), None);
+}
+
+#[test]
+fn answers_that_overtake_each_other_tell_what_they_can() {
+    // (answers, points)
+    type Case = (&'static [(i64, i64, i64)], &'static [(i64, i64, i64)]);
+    let cases: &[Case] = &[
+        // An older answer with the same end: it was there earlier than thought.
+        (&[(7, 900, 1_000), (7, 400, 500)], &[(7, 500, 900)]),
+        // A smaller end of an overtaken answer is not noted.
+        (&[(7, 900, 1_000), (6, 400, 500)], &[(7, 1_000, 900)]),
+        (&[(7, 900, 1_000), (6, 800, 1_100)], &[(7, 1_000, 900)]),
+        // Slow answers around a quick one: a larger end tells of all smaller ones.
+        (&[(5, 100, 90_000), (7, 200, 300)], &[(5, 300, 100), (7, 300, 200)]),
+        (&[(5, 100_000, 100_100), (7, 50_000, 100_200)], &[(5, 100_100, 100_000), (7, 100_200, 100_000)]),
+    ];
+    for (answers, expected) in cases {
+        assert_eq!(points(&of(answers), P), *expected, "{answers:?}");
+    }
+}
+
+#[test]
+fn the_answers_of_many_groups_make_one_point_a_poll() {
+    let mut history = EndHistory::default();
+    // Ten groups, each read once a minute, for an hour.
+    for poll in 0..600 {
+        let t = 1_000_000 + poll * 6_000;
+        note_one(&mut history, poll, t, t + 500);
+    }
+    let kept = points(&history, P);
+    assert!(kept.len() < 70, "{kept:?}");
+    let widest = kept.windows(2).map(|w| w[1].1 - w[0].2).max().unwrap();
+    assert!(widest <= 55_000, "{widest} ms");
+    assert_eq!(kept.first().map(|p| p.0), Some(0));
+    assert_eq!(kept.last().map(|p| p.0), Some(599));
+}
+
+#[test]
+fn polls_that_are_an_interval_apart_are_all_kept() {
+    let history = of(&(0..50).map(|i| (i, 1_000 + i * 60_000, 1_500 + i * 60_000)).collect::<Vec<_>>());
+    assert_eq!(history.len(), 50);
+}
+
+#[test]
+fn a_history_that_cannot_be_of_this_log_is_replaced() {
+    // The clock was set back by an hour: neither bound of the older points holds on the new clock.
+    let history = of(&[(5, 7_200_000, 7_200_100), (7, 3_600_000, 3_600_100)]);
+    assert_eq!(points(&history, P), [(7, 3_600_100, 3_600_000)]);
+    let history = of(&[(5, 7_000_000, 7_000_100), (7, 7_200_000, 7_200_100), (7, 3_600_000, 3_600_100)]);
+    assert_eq!(points(&history, P), [(7, 3_600_100, 3_600_000)]);
+    // Within the grain of clocks it is the same clock.
+    assert_eq!(of(&[(5, 10_000, 10_100), (7, 8_000, 8_100)]).len(), 2);
+    // A smaller end: once or twice it is a source that is behind; when nobody has seen the larger one for two
+    // intervals, the topic is another, and its older points would say that new messages are old.
+    let mut history = of(&[(100, 1_000, 1_100), (50, 61_000, 61_100), (60, 121_000, 121_100)]);
+    assert_eq!(points(&history, P), [(100, 1_100, 1_000)]);
+    note_one(&mut history, 70, 121_001, 121_100);
+    assert_eq!(points(&history, P), [(70, 121_100, 121_001)]);
+    // But not as long as another source confirms it.
+    let answers: Vec<_> = (1..9)
+        .flat_map(|i| [(100, i * 60_000, i * 60_000 + 9), (50, i * 60_000 + 500, i * 60_000 + 900)])
+        .collect();
+    assert_eq!(points(&of(&answers), P), [(100, 60_009, 480_000)]);
+}
+
+#[test]
+fn a_message_time_that_polls_contradict_is_not_believed_for_an_hour() {
+    let history = || of(&[(10, 100_000, 100_500), (20, 200_000, 200_500)]);
+    let now = span(200_000, 200_500);
+    // (message, stamp, contradicted)
+    for (message, stamp, contradicted) in [
+        (15, 150_000, false),
+        (15, 98_000, false),
+        (15, 97_999, true),
+        (15, 202_500, false),
+        (15, 202_501, true),
+        // Nothing is known of it but that it was there: only the future contradicts.
+        (5, 1, false),
+        (25, 200_000, false),
+        (25, 197_999, true),
+        (25, 202_500, false),
+        (25, 202_501, true),
+    ] {
+        let mut history = history();
+        let news = history.check(P, offset(message), at(stamp), now);
+        assert_eq!((news, !history.believes(P, now)), (contradicted, contradicted), "{message} at {stamp}");
+    }
+    let mut history = history();
+    assert!(history.check(P, offset(15), at(1), now));
+    assert!(!history.check(P, offset(15), at(1), now), "no news");
+    assert!(history.believes(Partition(1), now));
+    assert!(!history.believes(P, span(3_800_499, 3_900_000)));
+    assert!(history.believes(P, span(3_800_500, 3_900_000)));
+    // One that is right does not make up for it, another wrong one counts from then on.
+    let later = span(1_000_000, 1_000_500);
+    assert!(!history.check(P, offset(15), at(150_000), later));
+    assert!(!history.believes(P, later));
+    assert!(!history.check(P, offset(15), at(1), later));
+    assert!(!history.believes(P, span(4_600_499, 4_600_499)));
+    assert!(history.believes(P, span(4_600_500, 4_600_500)));
+    assert!(history.check(P, offset(15), at(1), span(4_600_500, 4_600_500)), "news again");
+    // A time in the future needs no history.
+    assert!(EndHistory::default().check(P, offset(0), at(2_002), span(1, 1)));
+}
+
+#[test]
+fn what_nobody_will_ask_for_is_forgotten() {
+    let full = || of(&(1..=5).map(|i| (i * 10, i * 100_000, i * 100_000 + 100)).collect::<Vec<_>>());
+    let ends = |history: &EndHistory| points(history, P).iter().map(|p| p.0).collect::<Vec<_>>();
+    // (smallest committed offset, ends left)
+    for (needed, left) in [
+        (Some(0), vec![10, 20, 30, 40, 50]),
+        (Some(9), vec![10, 20, 30, 40, 50]),
+        (Some(10), vec![10, 20, 30, 40, 50]),
+        (Some(29), vec![20, 30, 40, 50]),
+        (Some(30), vec![30, 40, 50]),
+        (Some(50), vec![50]),
+        (Some(99), vec![50]),
+        (None, vec![50]),
+    ] {
+        let mut history = full();
+        history.prune(|_| needed.map(offset), usize::MAX);
+        assert_eq!(ends(&history), left, "{needed:?}");
+        if let Some(needed) = needed {
+            assert_eq!(history.written(P, offset(needed)), full().written(P, offset(needed)), "{needed}");
+        }
+    }
+    let mut history = full();
+    assert!(!history.is_empty());
+    history.forget();
+    assert!(history.is_empty() && history.len() == 0 && history.newest(P).is_none());
+}
+
+#[test]
+fn thinning_keeps_the_newest_and_the_two_around_the_smallest_offset() {
+    let full = || of(&(1..=60).map(|i| (i * 10, i * 60_000, i * 60_000 + 100)).collect::<Vec<_>>());
+    let ends = |history: &EndHistory| points(history, P).iter().map(|p| p.0).collect::<Vec<_>>();
+    let mut history = full();
+    history.prune(|_| Some(offset(105)), 0);
+    assert_eq!(ends(&history), [100, 110, 600]);
+    let mut history = full();
+    history.prune(|_| Some(offset(5)), 1);
+    assert_eq!(ends(&history), [10, 600]);
+    let mut history = full();
+    history.prune(|_| Some(offset(105)), 12);
+    let left = ends(&history);
+    assert_eq!((left.len(), &left[..2]), (12, &[100, 110][..]));
+    // What is young is known more closely.
+    let gaps: Vec<i64> = left[1..].windows(2).map(|w| w[1] - w[0]).collect();
+    assert!(gaps.first() > gaps.last(), "{gaps:?}");
+    assert_eq!(gaps.last(), Some(&10), "{gaps:?}");
+}
+
+#[test]
+fn room_is_shared_by_the_partitions_of_a_topic() {
+    let mut history = EndHistory::default();
+    let lagging = Partition(3);
+    for i in 1..=100 {
+        let t = i * 60_000;
+        let ends = [(Partition(7), i), (P, i * 2), (lagging, i * 3)].map(|(p, end)| (p, offset(end)));
+        history.record(ends.into_iter(), span(t, t + 100), MINUTE);
+    }
+    let needed = |p| Some(offset(if p == lagging { 0 } else { 1_000 }));
+    history.prune(needed, 40);
+    assert_eq!(history.len(), 40);
+    assert_eq!([P, lagging, Partition(7)].map(|p| history.points(p).count()), [1, 38, 1]);
+    assert_eq!(history.points(Partition(9)).count(), 0);
+}
+
+#[test]
+fn far_offsets_and_far_times_are_exact() {
+    let large = 1 << 53;
+    let year = 365 * DAY_MS;
+    let cases = [
+        // Past 2^53, each one off.
+        vec![(large, 1_000, 1_100), (large + 1, 61_000, 61_100), (large + 2, 121_000, 121_100)],
+        // All offsets there are.
+        vec![
+            (0, 1_000, 1_100),
+            (1, 61_000, 61_100),
+            (i64::MAX - 1, 121_000, 121_100),
+            (i64::MAX, 181_000, 181_100),
+        ],
+        // Decades, and all times there are.
+        vec![
+            (1, 1, 1),
+            (2, 30 * year, 30 * year + 7),
+            (3, 60 * year, 60 * year),
+            (4, i64::MAX - 9, i64::MAX),
+        ],
+        // 49 days and 17 hours are 2^32 ms.
+        vec![(1, 1, 1), (2, 1 << 32, 1 << 32), (3, (1 << 32) + 70_000, (1 << 32) + 70_001)],
+        vec![(u32::MAX.into(), 1_000, 1_100), (2 * i64::from(u32::MAX), 61_000, 61_100)],
+    ];
+    for answers in cases {
+        let history = of(&answers);
+        let expected: Vec<_> =
+            answers.iter().map(|(end, earliest, latest)| (*end, *latest, *earliest)).collect();
+        assert_eq!(points(&history, P), expected);
+        let mut pruned = of(&answers);
+        let last = answers.last().map(|a| offset(a.0));
+        pruned.prune(|_| last, usize::MAX);
+        assert_eq!(points(&pruned, P), expected[expected.len() - 1..]);
+    }
+}
+
+#[test]
+fn a_hundred_days_of_deep_lag_are_exact_and_near_again_once_read() {
+    let mut history = EndHistory::default();
+    let polls = 100 * 24;
+    for hour in 0..polls {
+        note_one(&mut history, hour * 1_000_000_007, 1_000 + hour * 3_600_000, 1_500 + hour * 3_600_000);
+    }
+    for hour in [0, 1, 1_191, 1_192, 1_193, polls - 2] {
+        let (from, to) = (1_000 + hour * 3_600_000, 1_500 + (hour + 1) * 3_600_000);
+        assert_eq!(written(&history, hour * 1_000_000_007), (Some(from), Some(to)), "hour {hour}");
+    }
+    let far = history.bytes();
+    history.prune(|_| Some(offset((polls - 4) * 1_000_000_007)), usize::MAX);
+    assert_eq!(history.len(), 4);
+    assert!(far > 24 * history.len() && history.bytes() < 200, "{far}, then {}", history.bytes());
+}
+
+#[test]
+fn a_message_that_may_be_deleted_is_no_witness() {
+    let history = of(&[(10, 100_000, 100_500), (20, 200_000, 200_500), (30, 300_000, 300_500)]);
+    let since = |message, since| history.written_since(P, offset(message), at(since)).map(UnixMillis::get);
+    // The last message before end 20 was written after the poll at 100 s.
+    assert_eq!(since(5, 99_999), Some(200_500));
+    assert_eq!(since(5, 100_000), Some(300_500));
+    assert_eq!(since(25, 99_999), Some(300_500));
+    assert_eq!(since(5, 200_000), None);
+    // Nobody knows how old the messages before the first poll are.
+    assert_eq!(since(5, 1), Some(200_500));
+    assert_eq!(history.written_since(Partition(1), offset(0), at(1)), None);
+}
+
+/// Polls of a fleet: `partitions` with the given lag in polls, each written between any two polls.
+fn fleet(partitions: u32, polls: i64, lag: i64, room: usize) -> EndHistory {
+    let mut history = EndHistory::default();
+    for poll in 0..polls {
+        let t = 1_790_000_000_000 + poll * 60_000;
+        let ends = (0..partitions).map(|p| (Partition(p), offset(poll * 6_000 + i64::from(p))));
+        history.record(ends, span(t, t + 1_200), MINUTE);
+        history.prune(|p| Some(offset((poll - lag).max(0) * 6_000 + i64::from(p.0))), room);
+    }
+    history
+}
+
+#[test]
+fn a_partition_takes_less_than_two_hundred_bytes() {
+    // (lag in polls, points of room for a partition): healthy, two polls behind, ten hours behind.
+    for (lag, room) in [(0, 10), (2, 10), (600, 10)] {
+        let history = fleet(100, 700, lag, room * 100);
+        let each = history.bytes() / 100;
+        println!("lag of {lag} polls: {} points, {each} bytes a partition", history.len() / 100);
+        assert!(each <= 200, "lag of {lag} polls: {each} bytes");
+    }
+}
+
+/// One answer about a partition: when it was read, and how much wider its span is on either side.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    at: i64,
+    before: i64,
+    after: i64,
+}
+
+impl Look {
+    fn span(self) -> Span {
+        span((self.at - self.before).max(1), self.at + self.after)
+    }
+}
+
+const BEGINNING: i64 = 1_000_000;
+
+/// A log: when each message was written.
+fn log() -> impl Strategy<Value = Vec<i64>> {
+    let gap = prop_oneof![4 => Just(0_i64), 8 => 0..2_000_i64, 4 => 1_000..90_000_i64, 1 => 1_000_000..9_000_000_i64];
+    prop::collection::vec(gap, 1..80).prop_map(|gaps| {
+        gaps.iter()
+            .scan(BEGINNING, |t, gap| {
+                Some({
+                    *t += gap;
+                    *t
+                })
+            })
+            .collect()
+    })
+}
+
+fn base() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(0), Just((1 << 53) - 3), Just(i64::from(u32::MAX)), Just(i64::MAX - 100)]
+}
+
+fn end_at(log: &[i64], base: i64, t: i64) -> Offset {
+    offset(base + i64::try_from(log.partition_point(|w| *w <= t)).unwrap())
+}
+
+/// What a list of all answers says.
+fn by_force(seen: &[(Span, Offset)], message: Offset) -> Written {
+    Written {
+        not_before: seen.iter().filter(|(_, end)| *end <= message).map(|(span, _)| span.earliest()).max(),
+        not_after: seen.iter().filter(|(_, end)| *end > message).map(|(span, _)| span.latest()).min(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_message_is_ever_said_to_be_written_when_it_was_not(
+        log in log(),
+        base in base(),
+        looks in prop::collection::vec((0.0..1.1_f64, 0..40_000_i64, 0..40_000_i64), 1..120).prop_shuffle(),
+        in_order in any::<bool>(),
+        committed in 0..80_i64,
+        room in prop_oneof![Just(usize::MAX), 0..30_usize],
+        prune_every in 1..20_usize,
+        spacing in prop_oneof![Just(0_u64), 1..100_000_u64],
+    ) {
+        let length = (log[log.len() - 1] - BEGINNING) as f64;
+        let mut looks: Vec<Look> = looks.into_iter().map(|(share, before, after)| Look {
+            at: BEGINNING - 10 + (share * length) as i64, before, after,
+        }).collect();
+        if in_order {
+            looks.sort_by_key(|look| look.at + look.after);
+        }
+        let mut history = EndHistory::default();
+        let mut seen = Vec::new();
+        for (i, look) in looks.iter().enumerate() {
+            let end = end_at(&log, base, look.at);
+            history.record([(P, end)].into_iter(), look.span(), Duration::from_millis(spacing));
+            seen.push((look.span(), end));
+            if i % prune_every == 0 {
+                history.prune(|_| Some(offset(base + committed)), room);
+                prop_assert!(room < 3 || history.len() <= room);
+            }
+            for (message, at) in log.iter().enumerate() {
+                let message = offset(base + i64::try_from(message).unwrap());
+                let Written { not_before, not_after } = history.written(P, message);
+                prop_assert!(not_before.is_none_or(|t| t.get() <= *at), "{not_before:?} > {at}");
+                prop_assert!(not_after.is_none_or(|t| t.get() >= *at), "{not_after:?} < {at}");
+                let all = by_force(&seen, message);
+                prop_assert!(not_before <= all.not_before);
+                prop_assert!(not_after.is_none() || not_after >= all.not_after);
+                // Who asks only for what is young gets nothing older.
+                let since = history.written_since(P, message, UnixMillis::new(*at).unwrap());
+                prop_assert!(since.is_none_or(|t| t.get() > *at));
+            }
+            let held: Vec<Point> = history.points(P).collect();
+            prop_assert!(held.is_sorted_by(|a, b| a.end < b.end && a.first <= b.first && a.last <= b.last));
+        }
+    }
+
+    #[test]
+    fn in_order_and_unmerged_nothing_is_lost(log in log(), base in base(), looks in prop::collection::vec((1..90_000_i64, 0..500_i64), 1..60)) {
+        let mut history = EndHistory::default();
+        let mut seen = Vec::new();
+        let mut t = BEGINNING;
+        for (gap, width) in looks {
+            t += gap + 500;
+            let look = Look { at: t, before: 0, after: width };
+            let end = end_at(&log, base, t);
+            history.record([(P, end)].into_iter(), look.span(), Duration::ZERO);
+            seen.push((look.span(), end));
+        }
+        for message in 0..log.len() {
+            let message = offset(base + i64::try_from(message).unwrap());
+            prop_assert_eq!(history.written(P, message), by_force(&seen, message));
+        }
+    }
+
+    #[test]
+    fn the_window_of_a_message_is_no_wider_than_a_poll_interval_and_two_spans(
+        log in log(),
+        groups in prop::collection::vec(0..60_000_i64, 1..12),
+        width in 0..5_000_i64,
+        spacing in 60_000..120_000_u64,
+    ) {
+        let mut looks: Vec<i64> =
+            (0..40).flat_map(|poll| groups.iter().map(move |at| BEGINNING + poll * 60_000 + at)).collect();
+        looks.sort_unstable();
+        let mut history = EndHistory::default();
+        for t in &looks {
+            let look = Look { at: *t, before: width / 3, after: width - width / 3 };
+            let end = end_at(&log, 0, *t);
+            history.record([(P, end)].into_iter(), look.span(), Duration::from_millis(spacing));
+        }
+        let spacing = i64::try_from(spacing).unwrap();
+        for (message, at) in log.iter().enumerate() {
+            if looks[0] < *at && *at <= looks[looks.len() - 1] {
+                let Written { not_before, not_after } = history.written(P, offset(i64::try_from(message).unwrap()));
+                let window = not_after.unwrap().get() - not_before.unwrap().get();
+                prop_assert!(window <= spacing + 2 * width, "{window}");
+            }
+        }
+    }
+}
