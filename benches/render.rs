@@ -10,18 +10,25 @@ use std::{
 
 use alikafka_exporter::{
     exposition::{Options, Page, Renderer},
-    lag::{GroupLag, PartitionLag, TopicLag},
-    model::{GroupId, InstanceId, Partition, RegionId, TopicName},
-    snapshot::{GroupView, InstanceView, LastSuccess, Objects, RegionView, Snapshot},
+    lag::{
+        GroupLag, PartitionLag, Retention, TopicLag,
+        age::Age,
+        assess::{GroupAssessment, PartitionAssessment, TopicAssessment},
+        status::Status,
+    },
+    model::{GroupId, GroupState, InstanceId, Offset, Partition, RegionId, TopicName, UnixMillis},
+    snapshot::{GroupView, InstanceView, LastSuccess, Objects, Rebalances, RegionView, Snapshot},
 };
 use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 use tokio::time::Instant;
 
+/// With all that is told of a group, these are a page of about 100000 series.
 const INSTANCES: u32 = 20;
-const GROUPS: u32 = 50;
+const GROUPS: u32 = 40;
 const TOPICS: u32 = 4;
-const PARTITIONS: u32 = 25;
-const SERIES: u32 = INSTANCES * GROUPS * TOPICS * PARTITIONS;
+const PARTITIONS: u32 = 3;
+/// How many numbers a fleet takes at most.
+const NUMBERS: u32 = INSTANCES * GROUPS * TOPICS * PARTITIONS * 16;
 const ROUNDS: u32 = 9;
 const HOLD: &str = "--hold";
 
@@ -35,7 +42,7 @@ fn main() -> Result<ExitCode> {
     let first = fleet(0)?;
     let second = one_changed(&first)?;
     let rebuilt = fleet(0)?;
-    let registry = gauges()?;
+    let registry = gauges(&Renderer::new(Options::default()).render_plain(&first))?;
     for _ in 0..ROUNDS {
         times.encoder.push(time(|| TextEncoder::new().encode_to_string(&registry.gather())));
         times.plain.push(time(|| Renderer::new(Options::default()).render_plain(&first)));
@@ -148,31 +155,87 @@ fn noise(seed: u32) -> u64 {
     u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
 }
 
-fn instance(number: u32, seed: u32) -> Result<InstanceView> {
-    let mut groups = Vec::new();
-    for g in 0..GROUPS {
-        let mut topics = Vec::new();
-        for t in 0..TOPICS {
-            let partitions = (0..PARTITIONS).map(|p| PartitionLag {
-                end: None,
-                partition: Partition(p),
-                committed: None,
-                messages: Some(noise(seed + ((number * GROUPS + g) * TOPICS + t) * PARTITIONS + p)),
-                last_consumed: None,
-            });
-            let topic = TopicName::new(&format!("orders-created-{t:03}"))?;
-            topics.push(TopicLag { topic, messages: None, partitions: partitions.collect() });
-        }
-        groups.push(Arc::new(GroupView {
-            id: GroupId::new(&format!("billing-service-{g:03}"))?,
-            since: u64::from(g),
-            listed: false,
-            lag: Some(Arc::new(GroupLag { messages: None, topics })),
-            assessment: None,
-            state: None,
-            rebalances: None,
-        }));
+/// Numbers of a fleet, each another.
+struct Noise(u32);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        noise(self.0)
     }
+
+    fn offset(&mut self) -> Option<Offset> {
+        Offset::new(i64::try_from(self.next()).ok()?)
+    }
+
+    /// A time of the last few hours before an arbitrary one.
+    fn time(&mut self) -> Option<UnixMillis> {
+        UnixMillis::new(1_700_000_000_000 - i64::try_from(self.next()).ok()?)
+    }
+
+    fn age(&mut self) -> Age {
+        let floor = self.next();
+        Age { floor: Some(floor), ceiling: Some(floor + 60_000) }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+    fn rate(&mut self) -> f64 {
+        self.next() as f64 / 60.0
+    }
+
+    fn partition(&mut self, number: u32) -> (PartitionLag, PartitionAssessment) {
+        let lag = PartitionLag {
+            end: None,
+            partition: Partition(number),
+            committed: self.offset(),
+            messages: Some(self.next()),
+            last_consumed: self.time(),
+        };
+        let retention = Some(Retention { margin: Some(self.next()), lost: 0 });
+        (lag, PartitionAssessment { age: self.age(), status: None, retention })
+    }
+
+    fn topic(&mut self, number: u32) -> Result<(TopicLag, TopicAssessment)> {
+        let (rows, said) = (0..PARTITIONS).map(|p| self.partition(p)).unzip();
+        let topic = TopicName::new(&format!("orders-created-{number:03}"))?;
+        let assessment = TopicAssessment {
+            age: self.age(),
+            status: Some(Status::Ok),
+            consumable: Some(self.next()),
+            consumed: Some(self.rate()),
+            produced: Some(self.rate()),
+            catch_up: Some(self.rate()),
+            data_loss_eta: None,
+            partitions: said,
+        };
+        Ok((TopicLag { topic, messages: Some(self.next()), partitions: rows }, assessment))
+    }
+
+    fn group(&mut self, number: u32) -> Result<GroupView> {
+        let topics: Result<Vec<_>> = (0..TOPICS).map(|t| self.topic(t)).collect();
+        let (lags, said) = topics?.into_iter().unzip();
+        let assessment = GroupAssessment {
+            age: self.age(),
+            status: Some(Status::Ok),
+            consumable: Some(self.next()),
+            catch_up: Some(self.rate()),
+            topics: said,
+        };
+        Ok(GroupView {
+            id: GroupId::new(&format!("billing-service-{number:03}"))?,
+            since: u64::from(number),
+            listed: true,
+            lag: Some(Arc::new(GroupLag { messages: Some(self.next()), topics: lags })),
+            assessment: Some(Arc::new(assessment)),
+            state: Some(GroupState::Stable),
+            rebalances: self.time().map(|last| Rebalances { seen: 3, last }),
+        })
+    }
+}
+
+fn instance(number: u32, seed: u32) -> Result<InstanceView> {
+    let mut noise = Noise(seed + number * (NUMBERS / INSTANCES));
+    let groups: Result<Vec<_>> = (0..GROUPS).map(|g| noise.group(g).map(Arc::new)).collect();
     Ok(InstanceView {
         account: None,
         region: RegionId::new("cn-hangzhou")?,
@@ -182,7 +245,7 @@ fn instance(number: u32, seed: u32) -> Result<InstanceView> {
         up: Some(true),
         last_success: LastSuccess::default(),
         topics: Vec::new(),
-        groups,
+        groups: groups?,
     })
 }
 
@@ -206,29 +269,34 @@ fn region(instances: Vec<Arc<InstanceView>>) -> Result<RegionView> {
 fn one_changed(before: &Snapshot) -> Result<Snapshot> {
     let mut instances: Vec<_> = before.regions.iter().flat_map(|r| r.instances.clone()).collect();
     if let Some(middle) = instances.get_mut(INSTANCES as usize / 2) {
-        *middle = Arc::new(instance(INSTANCES / 2, SERIES)?);
+        *middle = Arc::new(instance(INSTANCES / 2, NUMBERS)?);
     }
     Ok(Snapshot { regions: vec![Arc::new(region(instances)?)] })
 }
 
 /// The same series in the `prometheus` crate.
-fn gauges() -> Result<Registry> {
+fn gauges(page: &Page) -> Result<Registry> {
     let registry = Registry::new();
-    let opts = Opts::new("alikafka_group_partition_lag_messages", "Messages left to read.");
-    let lag = GaugeVec::new(opts, &["region", "instance_id", "group", "topic", "partition"])?;
-    registry.register(Box::new(lag.clone()))?;
-    for i in &fleet(0)?.regions.iter().flat_map(|r| r.instances.clone()).collect::<Vec<_>>() {
-        for g in &i.groups {
-            for t in g.lag.iter().flat_map(|l| &l.topics) {
-                for p in &t.partitions {
-                    let partition = p.partition.0.to_string();
-                    let labels =
-                        [i.region.as_str(), i.id.as_str(), g.id.as_str(), t.topic.as_str(), &partition];
-                    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
-                    lag.get_metric_with_label_values(&labels)?.set(p.messages.unwrap_or(0) as f64);
-                }
+    let text = String::from_utf8(page.plain().flatten().collect())?;
+    let mut family: Option<(&str, GaugeVec)> = None;
+    for line in text.lines().filter(|l| !l.starts_with('#')) {
+        let (name, rest) = line.split_once('{').ok_or("a series without labels")?;
+        let (labels, value) = rest.rsplit_once("} ").ok_or("a series without a value")?;
+        // No label of this page needs escapes, or has a comma in it.
+        let (names, values): (Vec<_>, Vec<_>) = labels
+            .split(',')
+            .filter_map(|l| l.split_once('='))
+            .map(|(n, v)| (n, v.trim_matches('"')))
+            .unzip();
+        let vec = match &family {
+            Some((of, vec)) if *of == name => vec,
+            _ => {
+                let vec = GaugeVec::new(Opts::new(name, "Messages left to read."), &names)?;
+                registry.register(Box::new(vec.clone()))?;
+                &family.insert((name, vec)).1
             }
-        }
+        };
+        vec.get_metric_with_label_values(&values)?.set(value.parse()?);
     }
     Ok(registry)
 }

@@ -6,12 +6,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use alikafka_exporter::{
     exposition::{Options, Renderer},
-    lag::{GroupLag, PartitionLag, TopicLag},
-    model::{
-        AccountName, GroupId, Instance, InstanceId, InstanceState, Offset, Partition, RegionId, Topic,
-        TopicName, TopicPartition, TopicStatus, UnixMillis,
+    lag::{
+        GroupLag, PartitionLag, Retention, TopicLag,
+        age::Age,
+        assess::{GroupAssessment, PartitionAssessment, TopicAssessment},
+        status::Status,
     },
-    snapshot::{GroupView, InstanceView, LastSuccess, Objects, RegionView, Snapshot, TopicView},
+    model::{
+        AccountName, GroupId, GroupState, Instance, InstanceId, InstanceState, Offset, Partition, RegionId,
+        Topic, TopicName, TopicPartition, TopicStatus, UnixMillis,
+    },
+    snapshot::{GroupView, InstanceView, LastSuccess, Objects, Rebalances, RegionView, Snapshot, TopicView},
 };
 
 /// Name, labels and value of each series.
@@ -32,18 +37,25 @@ pub fn page(data: &[u8]) {
         assert_eq!(shown.len() as u64, page.series(), "as many series as are counted");
         let expected = expected(&snapshot);
         for (series, value) in &expected {
-            assert_eq!(shown.get(series), Some(value), "{series:?}");
+            let shown =
+                shown.get(series).map(|shown| if is_float(series) { number(shown) } else { shown.clone() });
+            assert_eq!(shown.as_ref(), Some(value), "{series:?}");
         }
 
         for (series, value) in &shown {
-            let is_expected = !FAMILIES.contains(&series.0.as_str()) || expected.contains_key(series);
+            let name = series.0.as_str();
+            let is_known = FAMILIES.contains(&name) || name.starts_with("alikafka_group_");
+            let is_expected = !is_known || expected.contains_key(series);
             assert!(is_expected, "{series:?} {value} is known of nobody");
         }
     }
 }
 
-/// The families that [`expected`] knows all series of.
-const FAMILIES: [&str; 16] = [
+/// Families of floats, by how their names end.
+const FLOATS: [&str; 3] = ["_per_second", "_catch_up_seconds", "_eta_seconds"];
+
+/// The families that [`expected`] knows all series of, beside those of groups, of which it knows every one.
+const FAMILIES: [&str; 10] = [
     "alikafka_region_up",
     "alikafka_instance_up",
     "alikafka_instance_info",
@@ -54,12 +66,6 @@ const FAMILIES: [&str; 16] = [
     "alikafka_topic_partition_start_offset",
     "alikafka_topic_partition_end_offset",
     "alikafka_topic_partition_last_write_timestamp_seconds",
-    "alikafka_group_info",
-    "alikafka_group_lag_messages",
-    "alikafka_group_topic_lag_messages",
-    "alikafka_group_partition_offset",
-    "alikafka_group_partition_lag_messages",
-    "alikafka_group_partition_last_consumed_timestamp_seconds",
 ];
 
 /// Choices out of bytes; zeros when they are used up.
@@ -205,6 +211,53 @@ fn topic(bytes: &mut Bytes<'_>) -> TopicView {
     TopicView { name, since: bytes.number(), info, status, groups: bytes.maybe(Bytes::number) }
 }
 
+fn age(bytes: &mut Bytes<'_>) -> Age {
+    Age { floor: bytes.maybe(Bytes::number), ceiling: bytes.maybe(Bytes::number) }
+}
+
+fn status(bytes: &mut Bytes<'_>) -> Status {
+    use Status::{DataLoss, Lagging, Ok, Rewound, Stalled, Stopped};
+    [Ok, Lagging, Stalled, Stopped, Rewound, DataLoss][usize::from(bytes.byte() % 6)]
+}
+
+/// A small number of sixteenths, or any float, be it a number or not.
+fn float(bytes: &mut Bytes<'_>) -> f64 {
+    match bytes.byte() {
+        small @ 0..=0xef => f64::from(small) / 16.0,
+        _ => f64::from_le_bytes(std::array::from_fn(|_| bytes.byte())),
+    }
+}
+
+/// What is said of a group on so many partitions of a topic.
+fn topic_assessment(bytes: &mut Bytes<'_>, partitions: usize) -> TopicAssessment {
+    TopicAssessment {
+        age: age(bytes),
+        status: bytes.maybe(status),
+        consumable: bytes.maybe(Bytes::number),
+        consumed: bytes.maybe(float),
+        produced: bytes.maybe(float),
+        catch_up: bytes.maybe(float),
+        data_loss_eta: bytes.maybe(float),
+        partitions: (0..partitions)
+            .map(|_| PartitionAssessment {
+                age: age(bytes),
+                status: None,
+                retention: bytes.maybe(|b| Retention { margin: b.maybe(Bytes::number), lost: b.number() }),
+            })
+            .collect(),
+    }
+}
+
+fn group_assessment(bytes: &mut Bytes<'_>, lag: &GroupLag) -> GroupAssessment {
+    GroupAssessment {
+        age: age(bytes),
+        status: bytes.maybe(status),
+        consumable: bytes.maybe(Bytes::number),
+        catch_up: bytes.maybe(float),
+        topics: lag.topics.iter().map(|t| topic_assessment(bytes, t.partitions.len())).collect(),
+    }
+}
+
 fn group(bytes: &mut Bytes<'_>) -> GroupView {
     let lag = bytes.maybe(|b| {
         let messages = b.maybe(Bytes::number);
@@ -228,7 +281,11 @@ fn group(bytes: &mut Bytes<'_>) -> GroupView {
     });
     let id = GroupId::new("-").expect("a name");
     let (since, listed) = (bytes.number(), bytes.flag());
-    GroupView { id, since, listed, lag, assessment: None, state: None, rebalances: None }
+    let assessment = lag.as_deref().and_then(|lag| bytes.maybe(|b| Arc::new(group_assessment(b, lag))));
+    let state = bytes.maybe(|b| GroupState::ALL[usize::from(b.byte()) % GroupState::ALL.len()]);
+    let rebalances =
+        bytes.maybe(|b| Some(Rebalances { seen: b.number(), last: UnixMillis::new(b.signed())? }));
+    GroupView { id, since, listed, lag, assessment, state, rebalances: rebalances.flatten() }
 }
 
 /// Partitions by ascending number.
@@ -291,18 +348,54 @@ fn expected(snapshot: &Snapshot) -> Series {
             for g in &i.groups {
                 let group = ("group", g.id.as_str());
                 put("group_info", &[id, group], g.listed.then(|| "1".to_owned()));
+                for state in g.state.iter().flat_map(|_| GroupState::ALL) {
+                    let labels = [id, group, ("state", state.label())];
+                    put("group_state", &labels, Some(bit(g.state == Some(state))));
+                }
+                put("group_rebalances_total", &[id, group], g.rebalances.map(|r| r.seen.to_string()));
+                let last = g.rebalances.map(|r| seconds(r.last));
+                put("group_last_rebalance_timestamp_seconds", &[id, group], last);
                 let Some(lag) = &g.lag else { continue };
                 put("group_lag_messages", &[id, group], lag.messages.map(|n| n.to_string()));
-                for t in &lag.topics {
+                let said = g.assessment.clone().unwrap_or_default();
+                put("group_lag_seconds", &[id, group], said.age.ceiling.map(span));
+                put("group_lag_floor_seconds", &[id, group], said.age.floor.map(span));
+                put("group_status", &[id, group], said.status.map(|s| s.number().to_string()));
+                let consumable = said.consumable.map(|n| n.to_string());
+                put("group_consumable_lag_messages", &[id, group], consumable);
+                put("group_catch_up_seconds", &[id, group], said.catch_up.and_then(finite));
+                for (at, t) in lag.topics.iter().enumerate() {
                     let topic = ("topic", t.topic.as_str());
-                    put("group_topic_lag_messages", &[id, group, topic], t.messages.map(|n| n.to_string()));
-                    for p in &t.partitions {
+                    let labels = [id, group, topic];
+                    put("group_topic_lag_messages", &labels, t.messages.map(|n| n.to_string()));
+                    let said = said.topics.get(at).cloned().unwrap_or_default();
+                    put("group_topic_lag_seconds", &labels, said.age.ceiling.map(span));
+                    put("group_topic_lag_floor_seconds", &labels, said.age.floor.map(span));
+                    put("group_topic_status", &labels, said.status.map(|s| s.number().to_string()));
+                    let consumable = said.consumable.map(|n| n.to_string());
+                    put("group_topic_consumable_lag_messages", &labels, consumable);
+                    for (name, value) in [
+                        ("consumed_messages_per_second", said.consumed),
+                        ("produced_messages_per_second", said.produced),
+                        ("catch_up_seconds", said.catch_up),
+                        ("data_loss_eta_seconds", said.data_loss_eta),
+                    ] {
+                        put(&format!("group_topic_{name}"), &labels, value.and_then(finite));
+                    }
+                    for (at, p) in t.partitions.iter().enumerate() {
                         let number = p.partition.0.to_string();
                         let labels = [id, group, topic, ("partition", &number)];
                         put("group_partition_offset", &labels, p.committed.map(|o| o.get().to_string()));
                         put("group_partition_lag_messages", &labels, p.messages.map(|n| n.to_string()));
-                        let at = p.last_consumed.map(seconds);
-                        put("group_partition_last_consumed_timestamp_seconds", &labels, at);
+                        let read_at = p.last_consumed.map(seconds);
+                        put("group_partition_last_consumed_timestamp_seconds", &labels, read_at);
+                        let said = said.partitions.get(at).copied().unwrap_or_default();
+                        put("group_partition_lag_seconds", &labels, said.age.ceiling.map(span));
+                        put("group_partition_lag_floor_seconds", &labels, said.age.floor.map(span));
+                        let margin = said.retention.and_then(|r| r.margin).map(|n| n.to_string());
+                        put("group_partition_retention_margin_messages", &labels, margin);
+                        let lost = said.retention.map(|r| r.lost.to_string());
+                        put("group_partition_lost_messages", &labels, lost);
                     }
                 }
             }
@@ -311,10 +404,28 @@ fn expected(snapshot: &Snapshot) -> Series {
     series
 }
 
-/// Milliseconds as seconds, exactly.
 fn seconds(at: UnixMillis) -> String {
-    let text = format!("{}.{:03}", at.get() / 1000, at.get() % 1000);
+    span(at.get().unsigned_abs())
+}
+
+/// Milliseconds as seconds, exactly.
+fn span(millis: u64) -> String {
+    let text = format!("{}.{:03}", millis / 1000, millis % 1000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn is_float((name, _): &(String, BTreeMap<String, String>)) -> bool {
+    FLOATS.iter().any(|end| name.ends_with(end))
+}
+
+/// A float as it is compared: by what it is, not how it is written.
+fn number(shown: &str) -> String {
+    finite(shown.parse().expect("a number")).expect("no number is infinite or NaN")
+}
+
+/// As [`number`]; what is no number is not on a page, and zero has no sign there.
+fn finite(value: f64) -> Option<String> {
+    value.is_finite().then(|| format!("{:?}", value + 0.0))
 }
 
 /// Reads a page without histograms: every line is a comment or a series, and no series comes twice.

@@ -52,6 +52,8 @@ pub enum Unit {
     Offset,
     /// Messages.
     Messages,
+    /// Messages a second.
+    MessagesPerSecond,
     /// Seconds, or the seconds since 1970-01-01 UTC.
     Seconds,
     /// Bytes.
@@ -68,6 +70,7 @@ impl Unit {
             Self::None => None,
             Self::Offset => Some("_offset"),
             Self::Messages => Some("_messages"),
+            Self::MessagesPerSecond => Some("_messages_per_second"),
             Self::Seconds => Some("_seconds"),
             Self::Bytes => Some("_bytes"),
             Self::RequestsPerSecond => Some("_requests_per_second"),
@@ -341,6 +344,12 @@ catalog! {
 
     GroupInfo, "alikafka_group_info", Gauge, None, GROUP, Lists, Stable,
         "1 for every consumer group of the instance (GetConsumerList ConsumerId).";
+    GroupState, "alikafka_group_state", Gauge, None, &["region", "instance_id", "group", "state"], Groups, Stable,
+        "1 for the state that the group is in, 0 for the other ones: stable, preparing_rebalance, completing_rebalance, empty, dead (GetConsumerProgress state). Absent where the cloud does not tell it.";
+    GroupRebalances, "alikafka_group_rebalances_total", Counter, None, GROUP, Groups, Evolving,
+        "Rebalances of the group since the exporter first saw it (GetConsumerProgress RebalanceInfoList). Absent where the cloud does not tell them.";
+    GroupLastRebalance, "alikafka_group_last_rebalance_timestamp_seconds", Gauge, Seconds, GROUP, Groups, Evolving,
+        "When the group was last rebalanced, in unix time (GetConsumerProgress RebalanceInfoList LastRebalanceTimestamp). Absent where the cloud does not tell it.";
     GroupOffset, "alikafka_group_partition_offset", Gauge, Offset, GROUP_PARTITION, Groups, Stable,
         = "kafka_consumergroup_current_offset" THEIR_GROUP_PARTITION,
         "Offset that the group has committed (GetConsumerProgress ConsumerOffset). Absent where it has committed none.";
@@ -354,6 +363,36 @@ catalog! {
         "Messages that the group has left to read, over the partitions whose lag is known (GetConsumerProgress BrokerOffset - ConsumerOffset).";
     GroupLastConsumed, "alikafka_group_partition_last_consumed_timestamp_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
         "When the message that the group has read last was stored, in unix time (GetConsumerProgress LastTimestamp).";
+    GroupLagSeconds, "alikafka_group_partition_lag_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
+        "Upper bound of the age of the oldest unread message, 0 where all is read: the time since the message that was read last was stored, or since the newest poll at which nothing after it was written, whichever is less (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where neither is known.";
+    GroupTopicLagSeconds, "alikafka_group_topic_lag_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
+        "Upper bound of the age of the oldest unread message of the topic, 0 where all is read: the largest of its partitions (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where none is known.";
+    GroupTotalLagSeconds, "alikafka_group_lag_seconds", Gauge, Seconds, GROUP, Groups, Stable,
+        "Upper bound of the age of the oldest unread message of the group, 0 where all is read: the largest of its topics (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where none is known.";
+    GroupLagFloor, "alikafka_group_partition_lag_floor_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
+        "Lower bound of the age of the oldest unread message, 0 where all is read: the time since the newest message was written, or since the oldest poll at which there was a message to read that is unread now, whichever is more (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset). Absent where neither is known.";
+    GroupTopicLagFloor, "alikafka_group_topic_lag_floor_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
+        "Lower bound of the age of the oldest unread message of the topic, 0 where all is read: the largest of its partitions (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset). Absent where none is known.";
+    GroupTotalLagFloor, "alikafka_group_lag_floor_seconds", Gauge, Seconds, GROUP, Groups, Stable,
+        "Lower bound of the age of the oldest unread message of the group, 0 where all is read: the largest of its topics (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset). Absent where none is known.";
+    GroupTopicStatus, "alikafka_group_topic_status", Gauge, None, GROUP_TOPIC, Groups, Stable,
+        "What is the matter with the group on the topic: 0 ok, 1 lagging (it reads, and lag grows), 2 stalled (it reads nothing and has members), 3 stopped (it reads nothing and has none), 4 rewound (its offset fell back or is past the end), 5 data loss (messages were deleted before it read them); the worst of the partitions, over several polls (GetConsumerProgress ConsumerOffset, BrokerOffset, state, GetTopicStatus MinOffset). Absent while unknown.";
+    GroupStatus, "alikafka_group_status", Gauge, None, GROUP, Groups, Stable,
+        "What is the matter with the group, the worst of its topics: 0 ok, 1 lagging, 2 stalled, 3 stopped, 4 rewound, 5 data loss (GetConsumerProgress ConsumerOffset, BrokerOffset, state, GetTopicStatus MinOffset). Absent while unknown.";
+    GroupTopicConsumable, "alikafka_group_topic_consumable_lag_messages", Gauge, Messages, GROUP_TOPIC, Groups, Evolving,
+        "Messages of the topic that the group has left to read and that are still held: lag without what was deleted (GetConsumerProgress BrokerOffset less ConsumerOffset or GetTopicStatus MinOffset, whichever is larger). Absent where MinOffset is not known.";
+    GroupConsumable, "alikafka_group_consumable_lag_messages", Gauge, Messages, GROUP, Groups, Evolving,
+        "Messages that the group has left to read and that are still held: lag without what was deleted (GetConsumerProgress BrokerOffset less ConsumerOffset or GetTopicStatus MinOffset, whichever is larger). Absent where MinOffset is not known.";
+    GroupTopicConsumed, "alikafka_group_topic_consumed_messages_per_second", Gauge, MessagesPerSecond, GROUP_TOPIC, Groups, Evolving,
+        "Messages a second that the group has read of the topic over its latest polls (GetConsumerProgress ConsumerOffset). Absent until there are enough of them, and after a rewind.";
+    GroupTopicProduced, "alikafka_group_topic_produced_messages_per_second", Gauge, MessagesPerSecond, GROUP_TOPIC, Groups, Evolving,
+        "Messages a second that were written to the partitions of the topic that the group reads, over its latest polls (GetConsumerProgress BrokerOffset). Absent until there are enough of them.";
+    GroupTopicCatchUp, "alikafka_group_topic_catch_up_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Evolving,
+        "Forecast of the time until the group has read all of the topic, at the pace of its latest polls, 0 where all is read (GetConsumerProgress BrokerOffset, ConsumerOffset). Absent while lag does not shrink.";
+    GroupCatchUp, "alikafka_group_catch_up_seconds", Gauge, Seconds, GROUP, Groups, Evolving,
+        "Forecast of the time until the group has read all, at the pace of its latest polls, 0 where all is read: the largest of its topics (GetConsumerProgress BrokerOffset, ConsumerOffset). Absent while the lag of a topic does not shrink.";
+    GroupTopicLossEta, "alikafka_group_topic_data_loss_eta_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
+        "Forecast of the time until messages of the topic are deleted before the group has read them, from how fast retention comes nearer and from how long messages are kept (GetTopicStatus MinOffset, GetConsumerProgress ConsumerOffset, GetInstanceList MsgRetain). Absent while it comes no nearer.";
     GroupMargin, "alikafka_group_partition_retention_margin_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
         "Messages between the oldest one held and the committed offset (GetConsumerProgress ConsumerOffset - GetTopicStatus MinOffset). Absent once messages are lost, or where either is unknown.";
     GroupLost, "alikafka_group_partition_lost_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,

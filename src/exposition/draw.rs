@@ -3,17 +3,20 @@
 //! Owns: which value of a view becomes which series, and when it is absent. Refuses: spelling and order of
 //! the page.
 
-use std::sync::Arc;
-
 use super::{
     catalog::{FAMILIES, Id},
-    text::{push_integer, push_seconds},
+    text::{push_float, push_integer, push_millis, push_seconds},
 };
 use crate::{
-    lag::{self, TopicLag},
+    lag::{
+        TopicLag,
+        age::Age,
+        assess::{GroupAssessment, PartitionAssessment, TopicAssessment},
+        status::Status,
+    },
     model::{
-        AccountName, Cleanup, GroupId, InstanceId, InstanceState, Offset, Partition, RegionId, Storage,
-        TopicName, TopicStatus, UnixMillis,
+        AccountName, Cleanup, GroupId, GroupState, InstanceId, InstanceState, Offset, RegionId, Storage,
+        TopicName, UnixMillis,
     },
     snapshot::{GroupView, InstanceView, LastSuccess, RegionView, TopicView},
 };
@@ -23,9 +26,9 @@ const MAX_TEXT_CHARS: usize = 256;
 
 /// A set of families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Families(u64);
+pub(super) struct Families(u128);
 
-const _: () = assert!(FAMILIES.len() <= 64, "a set of families is 64 bits");
+const _: () = assert!(FAMILIES.len() <= 128, "a set of families is 128 bits");
 
 impl Families {
     pub(super) fn of(ids: impl IntoIterator<Item = Id>) -> Self {
@@ -38,10 +41,6 @@ impl Families {
 
     pub(super) fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
-    }
-
-    pub(super) fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
     }
 
     pub(super) fn is_empty(self) -> bool {
@@ -78,10 +77,38 @@ impl Value for UnixMillis {
     }
 }
 
+impl Value for Status {
+    fn write(self, out: &mut Vec<u8>) {
+        push_integer(out, self.number());
+    }
+}
+
+/// A time span in milliseconds, shown in seconds.
+struct Millis(u64);
+
+impl Value for Millis {
+    fn write(self, out: &mut Vec<u8>) {
+        push_millis(out, self.0);
+    }
+}
+
+/// A number that is one: neither infinite nor NaN.
+struct Finite(f64);
+
+impl Finite {
+    fn of(value: Option<f64>) -> Option<Self> {
+        value.filter(|v| v.is_finite()).map(Self)
+    }
+}
+
+impl Value for Finite {
+    fn write(self, out: &mut Vec<u8>) {
+        push_float(out, self.0);
+    }
+}
+
 /// Takes series. The labels are those of the object that was entered last.
 pub(super) trait Sink {
-    /// Whether series of this family are taken; others are dropped.
-    fn wants(&self, id: Id) -> bool;
     fn enter_region(&mut self, _account: Option<&AccountName>, _region: &RegionId) {}
     fn enter_instance(&mut self, _instance: &InstanceId) {}
     fn enter_topic(&mut self, _topic: &TopicName) {}
@@ -89,6 +116,12 @@ pub(super) trait Sink {
     /// A topic of the group that was entered last.
     fn enter_group_topic(&mut self, _topic: &TopicName) {}
     fn value(&mut self, id: Id, value: impl Value);
+    /// What is not known has no series.
+    fn known(&mut self, id: Id, value: Option<impl Value>) {
+        if let Some(value) = value {
+            self.value(id, value);
+        }
+    }
     fn labelled(&mut self, id: Id, labels: &[(&str, &str)], value: impl Value);
     fn partitions<V: Value>(&mut self, id: Id, rows: impl Iterator<Item = (u32, V)>);
 }
@@ -101,10 +134,6 @@ pub(super) struct Count {
 }
 
 impl Sink for Count {
-    fn wants(&self, id: Id) -> bool {
-        self.wanted.has(id)
-    }
-
     fn value(&mut self, id: Id, _: impl Value) {
         self.series += u64::from(self.wanted.has(id));
     }
@@ -123,9 +152,7 @@ impl Sink for Count {
 /// The series of a region itself.
 pub(super) fn region(view: &RegionView, out: &mut impl Sink) {
     out.enter_region(view.account.as_ref(), &view.region);
-    if let Some(up) = view.up {
-        out.value(Id::RegionUp, up);
-    }
+    out.known(Id::RegionUp, view.up);
     last_success(Id::RegionLastSuccess, view.last_success, out);
     let objects = &view.objects;
     for (kind, number) in
@@ -138,9 +165,7 @@ pub(super) fn region(view: &RegionView, out: &mut impl Sink) {
 /// The series of an instance itself. `tags` are the allowed keys with their label names.
 pub(super) fn instance(view: &InstanceView, tags: &[(String, String)], out: &mut impl Sink) {
     out.enter_instance(&view.id);
-    if let Some(up) = view.up {
-        out.value(Id::InstanceUp, up);
-    }
+    out.known(Id::InstanceUp, view.up);
     last_success(Id::InstanceLastSuccess, view.last_success, out);
     let Some(info) = view.info.as_deref() else { return };
     let labels = [
@@ -164,9 +189,7 @@ pub(super) fn instance(view: &InstanceView, tags: &[(String, String)], out: &mut
         out.labelled(Id::InstanceTags, &labels, true);
     }
     for (id, at) in [(Id::InstanceCreation, info.created_at), (Id::InstanceExpiry, info.expires_at)] {
-        if let Some(at) = at {
-            out.value(id, at);
-        }
+        out.known(id, at);
     }
     for (id, number) in [
         (Id::InstanceTopics, info.topics),
@@ -176,9 +199,7 @@ pub(super) fn instance(view: &InstanceView, tags: &[(String, String)], out: &mut
         (Id::InstanceDiskSize, info.disk_size_bytes),
         (Id::InstanceRetention, info.message_retention_seconds),
     ] {
-        if let Some(number) = number {
-            out.value(id, number);
-        }
+        out.known(id, number);
     }
 }
 
@@ -191,60 +212,50 @@ pub(super) fn topic(view: &TopicView, out: &mut impl Sink) {
             ("cleanup", info.cleanup.map_or("", Cleanup::label)),
         ];
         out.labelled(Id::TopicInfo, &labels, true);
-        if let Some(partitions) = info.partitions {
-            out.value(Id::TopicPartitions, u64::from(partitions));
-        }
+        out.known(Id::TopicPartitions, info.partitions.map(u64::from));
     }
     if let Some(status) = view.status.as_deref() {
         let rows = &status.partitions;
         out.partitions(Id::TopicStart, rows.iter().filter_map(|p| Some((p.partition.0, p.start?))));
         out.partitions(Id::TopicEnd, rows.iter().filter_map(|p| Some((p.partition.0, p.end?))));
         out.partitions(Id::TopicLastWrite, rows.iter().filter_map(|p| Some((p.partition.0, p.last_write?))));
-        if let Some(messages) = status.messages {
-            out.value(Id::TopicMessages, messages);
-        }
+        out.known(Id::TopicMessages, status.messages);
     }
-    if let Some(groups) = view.groups {
-        out.value(Id::TopicGroups, groups);
-    }
+    out.known(Id::TopicGroups, view.groups);
 }
 
-/// The series of a group of the instance that was entered last. `topics` are all topics of the instance,
-/// sorted by name, for the oldest offsets that they hold.
-pub(super) fn group(view: &GroupView, topics: &[Arc<TopicView>], out: &mut impl Sink) {
+/// The series of a group of the instance that was entered last.
+pub(super) fn group(view: &GroupView, out: &mut impl Sink) {
     out.enter_group(&view.id);
     if view.listed {
         out.value(Id::GroupInfo, true);
     }
+    if let Some(current) = view.state {
+        for state in GroupState::ALL {
+            out.labelled(Id::GroupState, &[("state", state.label())], state == current);
+        }
+    }
+    if let Some(rebalances) = view.rebalances {
+        out.value(Id::GroupRebalances, rebalances.seen);
+        out.value(Id::GroupLastRebalance, rebalances.last);
+    }
     let Some(lag) = view.lag.as_deref() else { return };
-    if let Some(messages) = lag.messages {
-        out.value(Id::GroupTotalLag, messages);
+    out.known(Id::GroupTotalLag, lag.messages);
+    let said = view.assessment.as_deref();
+    if let Some(GroupAssessment { age, status, consumable, catch_up, topics: _ }) = said {
+        age_of(*age, Id::GroupTotalLagSeconds, Id::GroupTotalLagFloor, out);
+        out.known(Id::GroupStatus, *status);
+        out.known(Id::GroupConsumable, *consumable);
+        out.known(Id::GroupCatchUp, Finite::of(*catch_up));
     }
-    if !GROUP_TOPIC_FAMILIES.iter().any(|id| out.wants(*id)) {
-        return;
-    }
-    for topic in &lag.topics {
-        let status = if out.wants(Id::GroupMargin) || out.wants(Id::GroupLost) {
-            topics
-                .binary_search_by(|t| t.name.cmp(&topic.topic))
-                .ok()
-                .and_then(|i| topics[i].status.as_deref())
-        } else {
-            None
-        };
-        group_topic(topic, status, out);
+    for (at, topic) in lag.topics.iter().enumerate() {
+        group_topic(topic, said.and_then(|s| s.topics.get(at)), out);
     }
 }
 
-/// The families of a group that have a series for each topic or partition.
-pub(super) const GROUP_TOPIC_FAMILIES: [Id; 6] =
-    [Id::GroupTopicLag, Id::GroupOffset, Id::GroupLag, Id::GroupLastConsumed, Id::GroupMargin, Id::GroupLost];
-
-fn group_topic(lag: &TopicLag, status: Option<&TopicStatus>, out: &mut impl Sink) {
+fn group_topic(lag: &TopicLag, said: Option<&TopicAssessment>, out: &mut impl Sink) {
     out.enter_group_topic(&lag.topic);
-    if let Some(messages) = lag.messages {
-        out.value(Id::GroupTopicLag, messages);
-    }
+    out.known(Id::GroupTopicLag, lag.messages);
     let rows = &lag.partitions;
     out.partitions(Id::GroupOffset, rows.iter().filter_map(|p| Some((p.partition.0, p.committed?))));
     out.partitions(Id::GroupLag, rows.iter().filter_map(|p| Some((p.partition.0, p.messages?))));
@@ -252,25 +263,27 @@ fn group_topic(lag: &TopicLag, status: Option<&TopicStatus>, out: &mut impl Sink
         Id::GroupLastConsumed,
         rows.iter().filter_map(|p| Some((p.partition.0, p.last_consumed?))),
     );
-    let Some(status) = status else { return };
-    let retained = || {
-        rows.iter().filter_map(|p| {
-            Some((p.partition.0, lag::retention(p.committed?, start_offset(status, p.partition)?)))
-        })
+    let Some(said) = said else { return };
+    age_of(said.age, Id::GroupTopicLagSeconds, Id::GroupTopicLagFloor, out);
+    out.known(Id::GroupTopicStatus, said.status);
+    out.known(Id::GroupTopicConsumable, said.consumable);
+    out.known(Id::GroupTopicConsumed, Finite::of(said.consumed));
+    out.known(Id::GroupTopicProduced, Finite::of(said.produced));
+    out.known(Id::GroupTopicCatchUp, Finite::of(said.catch_up));
+    out.known(Id::GroupTopicLossEta, Finite::of(said.data_loss_eta));
+    let each = || rows.iter().map(|p| p.partition.0).zip(&said.partitions);
+    let ages = |bound: fn(&PartitionAssessment) -> Option<u64>| {
+        each().filter_map(move |(number, p)| Some((number, Millis(bound(p)?))))
     };
-    out.partitions(Id::GroupMargin, retained().filter_map(|(p, r)| Some((p, r.margin?))));
-    out.partitions(Id::GroupLost, retained().map(|(p, r)| (p, r.lost)));
+    out.partitions(Id::GroupLagSeconds, ages(|p| p.age.ceiling));
+    out.partitions(Id::GroupLagFloor, ages(|p| p.age.floor));
+    out.partitions(Id::GroupMargin, each().filter_map(|(number, p)| Some((number, p.retention?.margin?))));
+    out.partitions(Id::GroupLost, each().filter_map(|(number, p)| Some((number, p.retention?.lost))));
 }
 
-fn start_offset(status: &TopicStatus, partition: Partition) -> Option<Offset> {
-    let rows = &status.partitions;
-    // Partitions are nearly always 0, 1, 2, and so on: look there before searching.
-    let guess = rows.get(partition.0 as usize).filter(|p| p.partition == partition);
-    let found = guess.or_else(|| {
-        let at = rows.binary_search_by_key(&partition, |p| p.partition).ok()?;
-        rows.get(at)
-    });
-    found?.start
+fn age_of(age: Age, ceiling: Id, floor: Id, out: &mut impl Sink) {
+    out.known(ceiling, age.ceiling.map(Millis));
+    out.known(floor, age.floor.map(Millis));
 }
 
 fn last_success(id: Id, last: LastSuccess, out: &mut impl Sink) {

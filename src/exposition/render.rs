@@ -111,8 +111,6 @@ fn is_drawn(family: &Family) -> bool {
     family.id <= Id::Objects
 }
 
-const RETENTION: [Id; 2] = [Id::GroupMargin, Id::GroupLost];
-
 impl Renderer {
     /// A renderer that has no page yet.
     #[must_use]
@@ -185,9 +183,7 @@ impl Renderer {
                 count.series
             };
             objects.extend(instance.topics.iter().map(|t| (t.since, count(&|c| draw::topic(t, c)))));
-            objects.extend(
-                instance.groups.iter().map(|g| (g.since, count(&|c| draw::group(g, &instance.topics, c)))),
-            );
+            objects.extend(instance.groups.iter().map(|g| (g.since, count(&|c| draw::group(g, c)))));
         }
         let total: u64 = objects.iter().map(|(_, series)| series).sum();
         if total <= room {
@@ -372,7 +368,7 @@ fn draw_objects(view: &InstanceView, cutoff: Option<u64>, out: &mut TextSink) {
         draw::topic(topic, out);
     }
     for group in view.groups.iter().filter(|g| shown(g.since)) {
-        draw::group(group, &view.topics, out);
+        draw::group(group, out);
     }
 }
 
@@ -388,21 +384,8 @@ fn changed(
     }
     let topics = same(kept_topics(old, old_cutoff), kept_topics(new, cutoff));
     let groups = same(kept_groups(old, old_cutoff), kept_groups(new, cutoff));
-    let starts = same(old.topics.iter(), new.topics.iter());
-    let mut dirty = Families::default();
-    for family in FAMILIES.iter().filter(|f| is_object_family(f)) {
-        let is_same = if RETENTION.contains(&family.id) {
-            groups && starts
-        } else if family.labels.contains(&"group") {
-            groups
-        } else {
-            topics
-        };
-        if !is_same {
-            dirty = dirty.or(Families::of([family.id]));
-        }
-    }
-    dirty
+    let is_same = |f: &&Family| if f.labels.contains(&"group") { groups } else { topics };
+    Families::of(FAMILIES.iter().filter(|f| is_object_family(f) && !is_same(f)).map(|f| f.id))
 }
 
 fn kept_topics(view: &InstanceView, cutoff: Option<u64>) -> impl Iterator<Item = &Arc<TopicView>> {

@@ -3,7 +3,7 @@
 //! Owns: one buffer a family, and the labels of the object that is being written, escaped once for all of
 //! its series. Refuses: knowing what a series means.
 
-use std::mem;
+use std::{io::Write as _, mem};
 
 use super::{
     catalog::{self, FAMILIES, Id, Naming},
@@ -106,10 +106,6 @@ impl TextSink {
 }
 
 impl Sink for TextSink {
-    fn wants(&self, id: Id) -> bool {
-        self.wanted.has(id)
-    }
-
     fn enter_region(&mut self, account: Option<&AccountName>, region: &RegionId) {
         let constant = mem::take(&mut self.constant);
         self.each_prefix(|p, _| {
@@ -219,12 +215,17 @@ pub(super) fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Milliseconds as seconds, exactly: up to three decimals, none that says nothing.
+/// A point in time in milliseconds as seconds, exactly: see [`push_millis`].
 pub(super) fn push_seconds(out: &mut Vec<u8>, millis: i64) {
-    let (seconds, rest) = (millis.unsigned_abs() / 1000, millis.unsigned_abs() % 1000);
     if millis < 0 {
         out.push(b'-');
     }
+    push_millis(out, millis.unsigned_abs());
+}
+
+/// Milliseconds as seconds, exactly: up to three decimals, none that says nothing.
+pub(super) fn push_millis(out: &mut Vec<u8>, millis: u64) {
+    let (seconds, rest) = (millis / 1000, millis % 1000);
     push_integer(out, seconds);
     if rest == 0 {
         return;
@@ -237,6 +238,16 @@ pub(super) fn push_seconds(out: &mut Vec<u8>, millis: i64) {
         }
         push_integer(out, left / digit);
     }
+}
+
+/// A finite number in the fewest digits that read back as the same number.
+pub(super) fn push_float(out: &mut Vec<u8>, value: f64) {
+    // Writing to a Vec cannot fail.
+    _ = match value.abs() {
+        0.0 => write!(out, "0"),
+        1e-6..1e17 => write!(out, "{value}"),
+        _ => write!(out, "{value:e}"),
+    };
 }
 
 fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -287,6 +298,29 @@ mod tests {
             (i64::MIN, "-9223372036854775.808"),
         ] {
             assert_eq!(seconds(millis), text);
+        }
+    }
+
+    #[test]
+    fn floats_are_short_and_read_back_as_themselves() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (1.0, "1"),
+            (1.5, "1.5"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e-6, "0.000001"),
+            (9.5e-7, "9.5e-7"),
+            (123_456_789.25, "123456789.25"),
+            (1e17, "1e17"),
+            (f64::MAX, "1.7976931348623157e308"),
+            (5e-324, "5e-324"),
+        ] {
+            let mut out = Vec::new();
+            push_float(&mut out, value);
+            let out = String::from_utf8(out).unwrap();
+            assert_eq!(out, text);
+            assert_eq!(out.parse::<f64>(), Ok(value));
         }
     }
 

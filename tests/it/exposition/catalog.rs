@@ -20,7 +20,14 @@ fn names_units_and_labels_keep_the_rules_of_prometheus() {
             assert!(!name.ends_with(reserved), "{name}: {reserved} is reserved");
         }
         let stem = name.strip_suffix("_total").unwrap_or(name);
-        for unit in [Unit::Offset, Unit::Messages, Unit::Seconds, Unit::Bytes, Unit::RequestsPerSecond] {
+        for unit in [
+            Unit::Offset,
+            Unit::Messages,
+            Unit::MessagesPerSecond,
+            Unit::Seconds,
+            Unit::Bytes,
+            Unit::RequestsPerSecond,
+        ] {
             let suffix = unit.suffix().unwrap();
             assert_eq!(stem.ends_with(suffix), f.unit == unit, "{name}: {suffix} says the unit");
         }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use alikafka_exporter::lag::{GroupLag, PartitionLag, TopicLag};
+use alikafka_exporter::lag::age::Age;
+use alikafka_exporter::lag::assess::{GroupAssessment, PartitionAssessment, TopicAssessment};
+use alikafka_exporter::lag::status::Status;
+use alikafka_exporter::lag::{GroupLag, PartitionLag, Retention, TopicLag};
 use alikafka_exporter::model::{
-    AccountName, Cleanup, GroupId, Instance, InstanceId, InstanceState, Offset, Partition, RegionId, Storage,
-    Topic, TopicName, TopicPartition, TopicStatus, UnixMillis,
+    AccountName, Cleanup, GroupId, GroupState, Instance, InstanceId, InstanceState, Offset, Partition,
+    RegionId, Storage, Topic, TopicName, TopicPartition, TopicStatus, UnixMillis,
 };
 use alikafka_exporter::snapshot::{
-    GroupView, InstanceView, LastSuccess, Objects, RegionView, Snapshot, TopicView,
+    GroupView, InstanceView, LastSuccess, Objects, Rebalances, RegionView, Snapshot, TopicView,
 };
 
 pub(crate) fn offset(value: i64) -> Option<Offset> {
@@ -129,6 +132,50 @@ pub(crate) fn partition_lag(
     }
 }
 
+/// What is said of a partition: bounds of its age in milliseconds, and the margin if positive, else the loss.
+pub(crate) fn said(floor: Option<u64>, ceiling: Option<u64>, margin: Option<i64>) -> PartitionAssessment {
+    let retention = margin
+        .map(|margin| Retention { margin: u64::try_from(margin).ok(), lost: margin.min(0).unsigned_abs() });
+    PartitionAssessment { age: Age { floor, ceiling }, status: None, retention }
+}
+
+/// What is said of the group `billing`: of its topics `deleted`, `orders` and `unread`.
+fn billing_assessment() -> GroupAssessment {
+    let deleted = TopicAssessment {
+        age: Age { floor: Some(0), ceiling: Some(0) },
+        status: Some(Status::Ok),
+        consumable: None,
+        consumed: Some(0.0),
+        produced: Some(f64::NAN),
+        catch_up: Some(0.0),
+        data_loss_eta: Some(f64::INFINITY),
+        partitions: vec![said(Some(0), Some(0), None)],
+    };
+    let orders = TopicAssessment {
+        age: Age { floor: Some(90_000), ceiling: Some(3_600_001) },
+        status: Some(Status::DataLoss),
+        consumable: Some(9_214_364_837_600_034_875),
+        consumed: Some(12.5),
+        produced: Some(0.1 + 0.2),
+        catch_up: None,
+        data_loss_eta: Some(5.4e6),
+        partitions: vec![
+            said(Some(90_000), Some(3_600_001), Some(-40)),
+            said(None, Some(1_500), Some(9_007_199_254_740_893)),
+            said(None, None, None),
+            said(Some(10), None, Some(0)),
+        ],
+    };
+    let unread = TopicAssessment { partitions: vec![said(None, None, None)], ..TopicAssessment::default() };
+    GroupAssessment {
+        age: orders.age,
+        status: orders.status,
+        consumable: orders.consumable,
+        catch_up: None,
+        topics: vec![deleted, orders, unread],
+    }
+}
+
 /// Two accounts, three regions, and whatever can be odd about a name, a number or what is known.
 pub(crate) fn fleet() -> Snapshot {
     let full_success = LastSuccess {
@@ -213,12 +260,17 @@ pub(crate) fn fleet() -> Snapshot {
     unlisted.listed = false;
     let mut never = group_view("never polled", 10, None, Vec::new());
     never.lag = None;
-    let billing = group_view(
+    let mut billing = group_view(
         "billing \"α\"\\",
         8,
         Some(9_214_364_837_600_034_915),
         vec![gone_lag, orders_lag, nothing_lag],
     );
+    billing.assessment = Some(Arc::new(billing_assessment()));
+    billing.state = Some(GroupState::Stable);
+    billing.rebalances = at(1_699_999_000_500).map(|last| Rebalances { seen: 3, last });
+    unlisted.state = Some(GroupState::Dead);
+    unlisted.rebalances = at(1_699_999_000_000).map(|last| Rebalances { seen: 0, last });
     rich.groups = [billing, never, unlisted].map(Arc::new).to_vec();
 
     let mut new = instance_view("alikafka-new", 2);
@@ -231,12 +283,19 @@ pub(crate) fn fleet() -> Snapshot {
     let mut same_topic = topic_view("orders", 11, vec![topic_partition(0, 1, 5, 1_699_999_999_999)]);
     same_topic.groups = Some(1);
     down.topics = vec![Arc::new(same_topic)];
-    down.groups = vec![Arc::new(group_view(
-        "billing",
-        12,
-        Some(2),
-        vec![topic_lag("orders", Some(2), vec![partition_lag(0, 3, Some(2), 1_699_999_999_000)])],
-    ))];
+    let rows = vec![partition_lag(0, 3, Some(2), 1_699_999_999_000)];
+    let mut same_group = group_view("billing", 12, Some(2), vec![topic_lag("orders", Some(2), rows)]);
+    let partitions = vec![said(Some(1_000), Some(60_000), Some(2))];
+    let age = Age { floor: Some(1_000), ceiling: Some(60_000) };
+    let topic = TopicAssessment { age, partitions, catch_up: Some(4.0), ..TopicAssessment::default() };
+    same_group.assessment = Some(Arc::new(GroupAssessment {
+        age,
+        status: Some(Status::Stopped),
+        consumable: Some(2),
+        catch_up: Some(4.0),
+        topics: vec![TopicAssessment { status: Some(Status::Stopped), consumable: Some(2), ..topic }],
+    }));
+    down.groups = vec![Arc::new(same_group)];
 
     let mut first = region_view(Some("prod"), "cn-hangzhou", vec![new, rich]);
     first.last_success = full_success;

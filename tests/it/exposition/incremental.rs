@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use alikafka_exporter::exposition::{Options, Page, Renderer};
-use alikafka_exporter::snapshot::{InstanceView, Snapshot};
+use alikafka_exporter::lag::assess::{GroupAssessment, TopicAssessment};
+use alikafka_exporter::snapshot::{GroupView, InstanceView, Snapshot};
 
 use super::{fleet, gunzip, render, text};
 
@@ -28,16 +29,23 @@ fn pointers(page: &Page) -> Vec<*const u8> {
 }
 
 #[test]
-fn a_topic_that_moved_moves_the_retention_of_a_group_that_did_not() {
+fn a_group_of_which_other_things_are_said_is_written_anew() {
     let before = instance("i", 1, 10);
-    let after = InstanceView { topics: instance("i", 1, 60).topics, ..before.clone() };
+    let said = |margin| {
+        let partitions = vec![fleet::said(None, Some(1_500), Some(margin))];
+        let topics = vec![TopicAssessment { partitions, ..TopicAssessment::default() }];
+        Some(Arc::new(GroupAssessment { topics, ..GroupAssessment::default() }))
+    };
+    let with = |margin| {
+        let group = GroupView { assessment: said(margin), ..(*before.groups[0]).clone() };
+        fleet_of(&[Arc::new(InstanceView { groups: vec![Arc::new(group)], ..before.clone() })])
+    };
     let mut renderer = Renderer::new(Options::default());
-    let page = text(&renderer.render(&fleet_of(&[Arc::new(before)])));
+    let page = text(&renderer.render(&with(40)));
     assert!(page.contains("alikafka_group_partition_retention_margin_messages{"), "{page}");
-    let snapshot = fleet_of(&[Arc::new(after)]);
-    let page = text(&renderer.render(&snapshot));
+    let page = text(&renderer.render(&with(-10)));
     assert!(!page.contains("retention_margin") && page.contains("partition=\"0\"} 10\n"), "{page}");
-    assert_eq!(page, render(Options::default(), &snapshot));
+    assert_eq!(page, render(Options::default(), &with(-10)));
 }
 
 #[test]

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alikafka_exporter::exposition::{Granularity, Naming, Options, Renderer};
+use alikafka_exporter::lag::age::Age;
+use alikafka_exporter::lag::assess::{GroupAssessment, TopicAssessment};
+use alikafka_exporter::lag::status::Status;
 use alikafka_exporter::lag::{GroupLag, TopicLag};
-use alikafka_exporter::snapshot::{GroupView, InstanceView, LastSuccess, Snapshot, TopicView};
+use alikafka_exporter::model::{GroupState, TopicName};
+use alikafka_exporter::snapshot::{GroupView, InstanceView, LastSuccess, Rebalances, Snapshot, TopicView};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::parse::{Parsed, Sample};
 use super::{fleet, gunzip, limit, text};
@@ -44,35 +49,82 @@ fn topic() -> impl Strategy<Value = TopicView> {
     )
 }
 
-fn topic_lag() -> impl Strategy<Value = TopicLag> {
-    let row = (offset(), option::of(any::<u64>()), millis());
-    (option::of(any::<u64>()), btree_map(0..6_u32, row, 0..5)).prop_map(|(messages, rows)| {
-        let rows = rows.into_iter().map(|(p, (c, m, t))| fleet::partition_lag(p, c, m, t));
-        fleet::topic_lag("x", messages, rows.collect())
-    })
+fn age() -> impl Strategy<Value = Age> {
+    let bound = || option::of(prop_oneof![Just(0), 1..5_000_000_u64, any::<u64>()]);
+    (bound(), bound()).prop_map(|(floor, ceiling)| Age { floor, ceiling })
+}
+
+fn status() -> impl Strategy<Value = Option<Status>> {
+    use Status::{DataLoss, Lagging, Ok, Rewound, Stalled, Stopped};
+    option::of(select(vec![Ok, Lagging, Stalled, Stopped, Rewound, DataLoss]))
+}
+
+/// Floats as they come out of divisions, those that are no numbers too.
+fn float() -> impl Strategy<Value = Option<f64>> {
+    option::of(prop_oneof![Just(0.0), Just(1.5), Just(f64::NAN), Just(f64::INFINITY), any::<f64>()])
+}
+
+/// A topic of a group, and what is said of it.
+fn topic_lag() -> impl Strategy<Value = (TopicLag, TopicAssessment)> {
+    let margin = option::of(-1000..1000_i64);
+    let row = (offset(), option::of(any::<u64>()), millis(), age(), margin);
+    let floats = (float(), float(), float(), float());
+    (option::of(any::<u64>()), btree_map(0..6_u32, row, 0..5), age(), status(), floats).prop_map(
+        |(messages, rows, age, status, (consumed, produced, catch_up, data_loss_eta))| {
+            let said = rows.values().map(|(_, _, _, age, m)| fleet::said(age.floor, age.ceiling, *m));
+            let partitions = said.collect();
+            let rows = rows.into_iter().map(|(p, (c, m, t, ..))| fleet::partition_lag(p, c, m, t));
+            let lag = fleet::topic_lag("x", messages, rows.collect());
+            let consumable = messages.map(|m| m / 2);
+            let assessment = TopicAssessment {
+                age,
+                status,
+                consumable,
+                consumed,
+                produced,
+                catch_up,
+                data_loss_eta,
+                partitions,
+            };
+            (lag, assessment)
+        },
+    )
 }
 
 fn group() -> impl Strategy<Value = GroupView> {
-    (any::<bool>(), option::of((option::of(any::<u64>()), btree_map(name(), topic_lag(), 0..3)))).prop_map(
-        |(listed, lag)| {
+    let lag = (option::of(any::<u64>()), btree_map(name(), topic_lag(), 0..3));
+    let said = (any::<bool>(), age(), status(), float());
+    let state = option::of(select(GroupState::ALL.to_vec()));
+    (any::<bool>(), option::of(lag), said, state, option::of((any::<u64>(), millis()))).prop_map(
+        |(listed, lag, (is_said, age, status, catch_up), state, rebalances)| {
             let mut view = fleet::group_view("x", 0, None, Vec::new());
             view.listed = listed;
-            view.lag = lag.map(|(messages, topics)| {
-                let topics = topics.into_iter().map(|(n, t)| TopicLag { topic: n.parse_topic(), ..t });
-                Arc::new(GroupLag { messages, topics: topics.collect() })
-            });
+            view.state = state;
+            view.rebalances =
+                rebalances.and_then(|(seen, last)| Some(Rebalances { seen, last: fleet::at(last)? }));
+            view.lag = None;
+            if let Some((messages, topics)) = lag {
+                let (lags, said): (Vec<_>, Vec<_>) = topics
+                    .into_iter()
+                    .map(|(name, (lag, said))| (TopicLag { topic: name.parse_topic(), ..lag }, said))
+                    .unzip();
+                let consumable = messages.map(|m| m / 2);
+                let said = GroupAssessment { age, status, consumable, catch_up, topics: said };
+                view.assessment = is_said.then(|| Arc::new(said));
+                view.lag = Some(Arc::new(GroupLag { messages, topics: lags }));
+            }
             view
         },
     )
 }
 
 trait ParseTopic {
-    fn parse_topic(&self) -> alikafka_exporter::model::TopicName;
+    fn parse_topic(&self) -> TopicName;
 }
 
 impl ParseTopic for String {
-    fn parse_topic(&self) -> alikafka_exporter::model::TopicName {
-        alikafka_exporter::model::TopicName::new(self).unwrap()
+    fn parse_topic(&self) -> TopicName {
+        TopicName::new(self).unwrap()
     }
 }
 
@@ -100,7 +152,25 @@ fn snapshot(instances: impl IntoIterator<Item = (String, InstanceView)>, account
     Snapshot { regions: vec![Arc::new(region)] }
 }
 
-/// What the families of numbers must say, written down once more and differently.
+/// Whether [`expected`] knows all series of a family.
+fn is_expected(name: &str) -> bool {
+    let of_objects = name.starts_with("alikafka_group_") || name.starts_with("alikafka_topic_");
+    of_objects && !["alikafka_topic_info", "alikafka_topic_partitions"].contains(&name)
+}
+
+/// Milliseconds as seconds, exactly.
+fn seconds(millis: u64) -> String {
+    let text = format!("{}.{:03}", millis / 1000, millis % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A float as it is compared: by what it is, not how it is written. What is no number is absent.
+fn number(value: f64) -> Option<String> {
+    // Zero has no sign on a page.
+    value.is_finite().then(|| format!("{:?}", value + 0.0))
+}
+
+/// What the families of topics and groups must say, written down once more and differently.
 fn expected(snapshot: &Snapshot) -> Vec<Sample> {
     let mut samples = Vec::new();
     for i in snapshot.regions.iter().flat_map(|r| &r.instances) {
@@ -110,42 +180,68 @@ fn expected(snapshot: &Snapshot) -> Vec<Sample> {
             all.insert("region".to_owned(), i.region.to_string());
             all.insert("instance_id".to_owned(), i.id.to_string());
             all.extend(i.account.iter().map(|a| ("account".to_owned(), a.to_string())));
-            samples.extend(value.map(|value| Sample {
-                name: format!("alikafka_{name}"),
-                labels: all,
-                value,
-            }));
+            let name = format!("alikafka_{name}");
+            samples.extend(value.map(|value| Sample { name, labels: all, value }));
         };
         for t in &i.topics {
             let topic = t.name.as_str();
             add("topic_groups", &[("topic", topic)], t.groups.map(|g| g.to_string()));
+            let messages = t.status.as_ref().and_then(|s| s.messages);
+            add("topic_messages", &[("topic", topic)], messages.map(|m| m.to_string()));
             for p in t.status.iter().flat_map(|s| &s.partitions) {
                 let partition = p.partition.0.to_string();
                 let labels = [("topic", topic), ("partition", partition.as_str())];
                 add("topic_partition_start_offset", &labels, p.start.map(|o| o.get().to_string()));
                 add("topic_partition_end_offset", &labels, p.end.map(|o| o.get().to_string()));
+                let at = p.last_write.map(|t| seconds(t.get().unsigned_abs()));
+                add("topic_partition_last_write_timestamp_seconds", &labels, at);
             }
         }
         for g in &i.groups {
-            let group = g.id.as_str();
+            let group = ("group", g.id.as_str());
+            add("group_info", &[group], g.listed.then(|| "1".to_owned()));
+            for state in g.state.iter().flat_map(|_| GroupState::ALL) {
+                let is_it = Some(u8::from(g.state == Some(state)).to_string());
+                add("group_state", &[group, ("state", state.label())], is_it);
+            }
+            add("group_rebalances_total", &[group], g.rebalances.map(|r| r.seen.to_string()));
+            let last = g.rebalances.map(|r| seconds(r.last.get().unsigned_abs()));
+            add("group_last_rebalance_timestamp_seconds", &[group], last);
             let Some(lag) = &g.lag else { continue };
-            add("group_lag_messages", &[("group", group)], lag.messages.map(|m| m.to_string()));
-            for t in &lag.topics {
-                let topic = t.topic.as_str();
-                let labels = [("group", group), ("topic", topic)];
+            add("group_lag_messages", &[group], lag.messages.map(|m| m.to_string()));
+            let said = g.assessment.clone().unwrap_or_default();
+            add("group_lag_seconds", &[group], said.age.ceiling.map(seconds));
+            add("group_lag_floor_seconds", &[group], said.age.floor.map(seconds));
+            add("group_status", &[group], said.status.map(|s| s.number().to_string()));
+            add("group_consumable_lag_messages", &[group], said.consumable.map(|m| m.to_string()));
+            add("group_catch_up_seconds", &[group], said.catch_up.and_then(number));
+            for (n, t) in lag.topics.iter().enumerate() {
+                let topic = ("topic", t.topic.as_str());
+                let labels = [group, topic];
                 add("group_topic_lag_messages", &labels, t.messages.map(|m| m.to_string()));
-                let held = i.topics.iter().find(|v| v.name == t.topic).and_then(|v| v.status.clone());
-                for p in &t.partitions {
+                let said = said.topics.get(n).cloned().unwrap_or_default();
+                add("group_topic_lag_seconds", &labels, said.age.ceiling.map(seconds));
+                add("group_topic_lag_floor_seconds", &labels, said.age.floor.map(seconds));
+                add("group_topic_status", &labels, said.status.map(|s| s.number().to_string()));
+                add("group_topic_consumable_lag_messages", &labels, said.consumable.map(|m| m.to_string()));
+                add("group_topic_consumed_messages_per_second", &labels, said.consumed.and_then(number));
+                add("group_topic_produced_messages_per_second", &labels, said.produced.and_then(number));
+                add("group_topic_catch_up_seconds", &labels, said.catch_up.and_then(number));
+                add("group_topic_data_loss_eta_seconds", &labels, said.data_loss_eta.and_then(number));
+                for (n, p) in t.partitions.iter().enumerate() {
                     let partition = p.partition.0.to_string();
-                    let labels = [("group", group), ("topic", topic), ("partition", partition.as_str())];
+                    let labels = [group, topic, ("partition", partition.as_str())];
                     add("group_partition_offset", &labels, p.committed.map(|o| o.get().to_string()));
                     add("group_partition_lag_messages", &labels, p.messages.map(|m| m.to_string()));
-                    let start = held.iter().flat_map(|s| &s.partitions).find(|h| h.partition == p.partition);
-                    let past = p.committed.zip(start.and_then(|s| s.start));
-                    let past = past.map(|(c, s)| i128::from(c.get()) - i128::from(s.get()));
-                    let margin = past.filter(|m| *m >= 0).map(|m| m.to_string());
+                    let at = p.last_consumed.map(|t| seconds(t.get().unsigned_abs()));
+                    add("group_partition_last_consumed_timestamp_seconds", &labels, at);
+                    let said = said.partitions.get(n).copied().unwrap_or_default();
+                    add("group_partition_lag_seconds", &labels, said.age.ceiling.map(seconds));
+                    add("group_partition_lag_floor_seconds", &labels, said.age.floor.map(seconds));
+                    let margin = said.retention.and_then(|r| r.margin).map(|m| m.to_string());
                     add("group_partition_retention_margin_messages", &labels, margin);
-                    add("group_partition_lost_messages", &labels, past.map(|m| (-m).max(0).to_string()));
+                    let lost = said.retention.map(|r| r.lost.to_string());
+                    add("group_partition_lost_messages", &labels, lost);
                 }
             }
         }
@@ -166,7 +262,13 @@ proptest! {
         let page = Renderer::new(Options::default()).render(&snapshot);
         let expected = expected(&snapshot);
         let mut found = Parsed::of(&text(&page)).samples;
-        found.retain(|s| expected.iter().any(|e| e.name == s.name));
+        found.retain(|s| is_expected(&s.name));
+        for sample in &mut found {
+            let is_float = ["_per_second", "_catch_up_seconds", "_eta_seconds"].map(|n| sample.name.ends_with(n));
+            if is_float.contains(&true) {
+                sample.value = number(sample.value.parse().unwrap()).unwrap();
+            }
+        }
         found.sort();
         prop_assert_eq!(found, expected);
         prop_assert_eq!(gunzip(&page), text(&page));
@@ -229,7 +331,7 @@ fn aged(mut view: InstanceView, slot: usize) -> InstanceView {
 /// The same instance, or one that differs in a part.
 fn edited(view: &Arc<InstanceView>, edit: u8) -> Arc<InstanceView> {
     let mut new = (**view).clone();
-    match edit % 10 {
+    match edit % 12 {
         0 => _ = new.groups.pop(),
         1 => _ = new.topics.pop(),
         2 => new.up = new.up.map(|up| !up),
@@ -241,6 +343,16 @@ fn edited(view: &Arc<InstanceView>, edit: u8) -> Arc<InstanceView> {
         4 => {
             for group in &mut new.groups {
                 *group = Arc::new(GroupView { listed: !group.listed, ..(**group).clone() });
+            }
+        }
+        5 => {
+            for group in &mut new.groups {
+                *group = Arc::new(GroupView { assessment: None, ..(**group).clone() });
+            }
+        }
+        6 => {
+            for group in &mut new.groups {
+                *group = Arc::new(GroupView { state: Some(GroupState::Dead), ..(**group).clone() });
             }
         }
         _ => return Arc::clone(view),
