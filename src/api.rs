@@ -23,6 +23,7 @@ mod paging;
 mod quote;
 mod resolve;
 mod retry;
+mod server_clock;
 pub mod sign;
 mod transport;
 mod wire;

@@ -5,24 +5,22 @@
 //! deadline, and nothing is sent after it. Refuses: actions that are not in [`Action`].
 
 use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
-use tokio::{
-    sync::Mutex,
-    time::{Duration, Instant, sleep, timeout_at},
-};
+use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::{
     Action, Attempt, Cloud, Credentials, Error, Kind, Observer, ProvideCredentials,
     budget::Budget,
-    envelope::{self, Failure, Reply},
+    envelope::{self, Answer, Failure, Reply},
     paging::{PAGE_SIZE, Step, Walk},
     quote::Quote,
     retry,
+    server_clock::{Exchange, ServerClock},
     sign::{self, Moment, SignatureVersion},
-    transport::{BuildError, Limits, Proxy, Signed, Transport},
+    transport::{BuildError, Limits, Proxy, Signed, Transport, in_millis},
     wire::{
         Anomalies, GroupListAnswer, InstanceIdsAnswer, InstanceListAnswer, Page, ProgressAnswer,
         TopicListAnswer, TopicStatusAnswer,
@@ -30,8 +28,8 @@ use super::{
 };
 use crate::clock::WallClock;
 use crate::model::{
-    AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, Origin, RegionId, Span,
-    Times, Topic, TopicName, TopicStatus, UnixMillis,
+    AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, Origin, RegionId, Times,
+    Topic, TopicName, TopicStatus,
 };
 
 /// A source of 128 random bits; `None` if the system has none to give.
@@ -88,7 +86,20 @@ pub struct Client {
     /// What is added to the local clock when signing: 0 until the server refuses our time.
     correction_millis: AtomicI64,
     /// Held while credentials that were refused are renewed: calls that were refused together renew once.
-    renewing: Mutex<()>,
+    renewing: tokio::sync::Mutex<()>,
+    /// What the steady clock counts from.
+    started: Instant,
+    server_clock: Mutex<ServerClock>,
+    /// Whether the cloud has refused the optional parameter of a question, and answered without it.
+    leaves_out_optional: AtomicBool,
+}
+
+/// What is asked.
+struct Question {
+    action: Action,
+    parameters: Vec<(&'static str, String)>,
+    /// A parameter that not every cloud knows, and without which the answer serves too.
+    optional: Option<(&'static str, String)>,
 }
 
 impl Client {
@@ -117,22 +128,33 @@ impl Client {
             clock,
             entropy,
             correction_millis: AtomicI64::new(0),
-            renewing: Mutex::new(()),
+            renewing: tokio::sync::Mutex::new(()),
+            started: Instant::now(),
+            server_clock: Mutex::default(),
+            leaves_out_optional: AtomicBool::new(false),
         })
     }
 
     /// Asks until there is an answer, a failure that no retry can mend, or no time or budget left.
+    ///
+    /// If a parameter may be what the cloud refuses, it is asked once more without the optional one. What
+    /// fails all the same has failed for what was refused first.
     async fn call<T>(
         &self,
-        action: Action,
-        parameters: &[(&'static str, String)],
+        question: Question,
         deadline: Instant,
-        read: impl Fn(&Reply<'_>) -> Result<T, Failure> + Sync,
-    ) -> Result<T, Error> {
+        read: impl Fn(&Reply<'_>) -> Result<Answer<T>, Failure> + Sync,
+    ) -> Result<(T, Origin), Error> {
+        let Question { action, mut parameters, optional } = question;
+        let mut optional = optional.filter(|_| !self.leaves_out_optional.load(Ordering::Relaxed));
+        let needed = parameters.len();
+        parameters.extend(optional.clone());
         let mut attempts = 0;
         let (mut renewed, mut is_renewed, mut is_resigned) = (None, false, false);
         // What the last attempt failed of says more than that there is no time for another.
         let mut last = None;
+        // The refusal of the optional parameter, and its name, while it is left out.
+        let mut refused = None;
         let failure = loop {
             let credentials = match self.key_and_slot(action, renewed.take(), deadline).await {
                 Ok(credentials) => credentials,
@@ -142,9 +164,14 @@ impl Client {
             if attempts == 0 {
                 self.budget.retries().earn();
             }
-            let attempt = self.attempt(action, parameters, &credentials, deadline, attempts > 0, &read);
+            let attempt = self.attempt(action, &parameters, &credentials, deadline, attempts > 0, &read);
             let (mut failure, skew) = match attempt.await {
-                Ok(value) => return Ok(value),
+                Ok(answer) => {
+                    if let Some((_, name)) = refused {
+                        self.leave_out(action, name);
+                    }
+                    return Ok(answer);
+                }
                 Err(failed) => failed,
             };
             attempts += 1;
@@ -156,15 +183,19 @@ impl Client {
                 // Credentials that are still the same would be refused again.
                 renewed = self.renew(&credentials, deadline).await;
                 renewed.is_some()
+            } else if let Some((name, _)) = optional.take_if(|(name, _)| failure.is_about_parameter(name)) {
+                parameters.truncate(needed);
+                refused = Some((failure.clone(), name));
+                true
             } else {
                 failure.kind.is_retryable()
             };
             if !may_mend || attempts >= retry::MAX_ATTEMPTS {
                 break failure;
             }
-            // A signature that is mended is sent at once; nothing else tells when the cloud will be.
+            // A question that is mended is sent at once; nothing else tells when the cloud will be.
             let pause = match failure.kind {
-                Kind::Clock | Kind::Auth { .. } => Some(Duration::ZERO),
+                Kind::Clock | Kind::Auth { .. } | Kind::Business => Some(Duration::ZERO),
                 _ => {
                     let remaining = deadline.saturating_duration_since(Instant::now());
                     retry::pause(attempts, self.jitter(), failure.retry_after, remaining)
@@ -176,7 +207,20 @@ impl Client {
             }
             last = Some(failure);
         };
-        Err(failure.into_error(action))
+        Err(refused.map_or(failure, |(first, _)| first).into_error(action))
+    }
+
+    /// Does not send a parameter any more that the cloud does not know.
+    fn leave_out(&self, action: Action, parameter: &'static str) {
+        if !self.leaves_out_optional.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                account = self.account.as_ref().map(tracing::field::display),
+                region = self.region.as_str(),
+                action = action.name(),
+                parameter,
+                "the cloud does not know a parameter, which is left out from now on"
+            );
+        }
     }
 
     /// Takes the cloud's word for the time, as it refuses ours, and says in the failure by how much both
@@ -265,17 +309,18 @@ impl Client {
         credentials: &Credentials,
         deadline: Instant,
         is_retry: bool,
-        read: &(impl Fn(&Reply<'_>) -> Result<T, Failure> + Sync),
-    ) -> Result<T, (Failure, Option<i64>)> {
+        read: &(impl Fn(&Reply<'_>) -> Result<Answer<T>, Failure> + Sync),
+    ) -> Result<(T, Origin), (Failure, Option<i64>)> {
         let signed = self.sign(action, parameters, credentials).map_err(|failure| (failure, None))?;
         let began = Instant::now();
         let end = deadline.min(began + self.request_timeout);
         let exchange = timeout_at(end, self.transport.exchange(&signed)).await.unwrap_or_else(|_| {
-            Err(Failure::new(Kind::Timeout, format!("no whole answer within {:?}", end - began)))
+            Err(Failure::new(Kind::Timeout, format!("no whole answer within {:?}", in_millis(end - began))))
         });
         let duration = began.elapsed();
         let middle = i64::try_from(duration.as_millis() / 2).unwrap_or(i64::MAX);
-        let local = (self.clock)().get().saturating_sub(middle);
+        let wall = (self.clock)();
+        let local = wall.get().saturating_sub(middle);
         let date = exchange.as_ref().ok().and_then(|reply| reply.date_millis);
         let skew = date.map(|date| date.saturating_add(MIDDLE_OF_SECOND_MILLIS).saturating_sub(local));
 
@@ -292,11 +337,11 @@ impl Client {
             is_retry,
             clock_skew_millis: skew,
         });
-        result.map_err(|failure| {
+        let quote = Quote::without(credentials.key(), &signed.signature());
+        let answer = result.map_err(|failure| {
             if let Some(anomaly) = &failure.discarded {
                 self.observer.discarded(action, anomaly);
             }
-            let quote = Quote::without(credentials.key(), &signed.signature());
             let failure = Failure {
                 code: failure.code.map(|code| quote.text(&code)),
                 request_id: failure.request_id.map(|id| quote.text(&id)),
@@ -304,7 +349,13 @@ impl Client {
                 ..failure
             };
             (failure, skew)
-        })
+        })?;
+        // Only what is an answer of the cloud tells of its clock: a proxy has one of its own.
+        let sent = began - self.started;
+        let exchange = Exchange { sent, received: sent + duration, date_millis: date, wall };
+        let span = self.server_clock.lock().unwrap_or_else(PoisonError::into_inner).place(exchange);
+        let request_id = answer.request_id.and_then(|id| quote.request_id(&id));
+        Ok((answer.payload, Origin { span, request_id }))
     }
 
     /// Signs with a fresh nonce and the time now.
@@ -335,26 +386,16 @@ impl Client {
         })
     }
 
-    /// Where an answer comes from: its `Date`, else the time of this host.
-    fn origin(&self, reply: &Reply<'_>) -> Origin {
-        let date = reply.date_millis.and_then(UnixMillis::new);
-        let span = match date.and_then(|date| Some((date, UnixMillis::new(date.get().saturating_add(999))?)))
-        {
-            Some((from, to)) => Span::new(from, to),
-            None => Span::at((self.clock)()),
-        };
-        Origin { span, request_id: None }
-    }
-
     /// Uniform in 0..1; the middle where the system has no random bits.
     fn jitter(&self) -> f64 {
         retry::uniform((self.entropy)())
     }
 
-    fn of_region(&self, more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+    /// A question about this region.
+    fn question(&self, action: Action, more: &[(&'static str, &str)]) -> Question {
         let mut parameters = vec![("RegionId", self.region.to_string())];
         parameters.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        parameters
+        Question { action, parameters, optional: None }
     }
 
     /// Asks for every page of a list.
@@ -364,20 +405,21 @@ impl Client {
         instance: &InstanceId,
         deadline: Instant,
         mut walk: Walk<T>,
-        read: impl Fn(&Reply<'_>, &mut Anomalies) -> Result<Page<T>, Failure> + Sync,
+        read: impl Fn(&Reply<'_>, &mut Anomalies) -> Result<Answer<Page<T>>, Failure> + Sync,
     ) -> Result<Observed<Listing<T>>, Error> {
         let mut odd = Anomalies::default();
         let mut number = 1;
         loop {
-            let parameters = self.of_region(&[
+            let parameters = [
                 ("InstanceId", instance.as_str()),
                 ("CurrentPage", &number.to_string()),
                 ("PageSize", &PAGE_SIZE.to_string()),
-            ]);
-            let (page, of_page) = self
-                .call(action, &parameters, deadline, |reply| {
+            ];
+            let question = self.question(action, &parameters);
+            let ((page, of_page), _) = self
+                .call(question, deadline, |reply| {
                     let mut of_page = Anomalies::default();
-                    Ok((read(reply, &mut of_page)?, of_page))
+                    Ok(read(reply, &mut of_page)?.map(|page| (page, of_page)))
                 })
                 .await?;
             odd.append(of_page);
@@ -395,17 +437,20 @@ impl Cloud for Client {
     }
 
     async fn regions(&self, deadline: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
-        self.call(Action::GetAllInstanceIdList, &self.of_region(&[]), deadline, |reply| {
-            Ok(envelope::read::<InstanceIdsAnswer<'_>>(reply)?.into_regions())
-        })
-        .await
+        let question = self.question(Action::GetAllInstanceIdList, &[]);
+        let answer = self.call(question, deadline, |reply| {
+            Ok(envelope::answer::<InstanceIdsAnswer<'_>>(reply)?.map(InstanceIdsAnswer::into_regions))
+        });
+        answer.await.map(|(regions, _)| regions)
     }
 
     async fn instances(&self, deadline: Instant) -> Result<Observed<Listing<Instance>>, Error> {
-        self.call(Action::GetInstanceList, &self.of_region(&[]), deadline, |reply| {
-            Ok(envelope::read::<InstanceListAnswer<'_>>(reply)?.into_instances(&self.region))
-        })
-        .await
+        let question = self.question(Action::GetInstanceList, &[]);
+        let answer = self.call(question, deadline, |reply| {
+            let answer = envelope::answer::<InstanceListAnswer<'_>>(reply)?;
+            Ok(answer.map(|list| list.into_instances(&self.region)))
+        });
+        answer.await.map(|(instances, _)| instances)
     }
 
     async fn topics(
@@ -415,7 +460,8 @@ impl Cloud for Client {
     ) -> Result<Observed<Listing<Topic>>, Error> {
         let walk = Walk::new(|topic: &Topic| topic.name.as_str(), false);
         self.pages(Action::GetTopicList, instance, deadline, walk, |reply, odd| {
-            Ok(envelope::read::<TopicListAnswer<'_>>(reply)?.into_page(instance, odd))
+            let answer = envelope::answer::<TopicListAnswer<'_>>(reply)?;
+            Ok(answer.map(|list| list.into_page(instance, odd)))
         })
         .await
     }
@@ -426,9 +472,10 @@ impl Cloud for Client {
         topic: &TopicName,
         deadline: Instant,
     ) -> Result<(Observed<TopicStatus>, Origin), Error> {
-        let parameters = self.of_region(&[("InstanceId", instance.as_str()), ("Topic", topic.as_str())]);
-        self.call(Action::GetTopicStatus, &parameters, deadline, |reply| {
-            Ok((envelope::read::<TopicStatusAnswer<'_>>(reply)?.into_status(topic)?, self.origin(reply)))
+        let parameters = [("InstanceId", instance.as_str()), ("Topic", topic.as_str())];
+        let question = self.question(Action::GetTopicStatus, &parameters);
+        self.call(question, deadline, |reply| {
+            envelope::answer::<TopicStatusAnswer<'_>>(reply)?.try_map(|status| status.into_status(topic))
         })
         .await
     }
@@ -440,7 +487,8 @@ impl Cloud for Client {
     ) -> Result<Observed<Listing<GroupId>>, Error> {
         let walk = Walk::new(GroupId::as_str, true);
         self.pages(Action::GetConsumerList, instance, deadline, walk, |reply, odd| {
-            Ok(envelope::read::<GroupListAnswer<'_>>(reply)?.into_page(instance, odd))
+            let answer = envelope::answer::<GroupListAnswer<'_>>(reply)?;
+            Ok(answer.map(|list| list.into_page(instance, odd)))
         })
         .await
     }
@@ -452,13 +500,14 @@ impl Cloud for Client {
         times: Times,
         deadline: Instant,
     ) -> Result<(Observed<GroupProgress>, Origin), Error> {
-        let parameters = self.of_region(&[
-            ("InstanceId", instance.as_str()),
-            ("ConsumerId", group.as_str()),
-            ("HideLastTimestamp", if times == Times::Hidden { "true" } else { "false" }),
-        ]);
-        self.call(Action::GetConsumerProgress, &parameters, deadline, |reply| {
-            Ok((envelope::read::<ProgressAnswer<'_>>(reply)?.into_progress(group)?, self.origin(reply)))
+        let parameters = [("InstanceId", instance.as_str()), ("ConsumerId", group.as_str())];
+        let is_hidden = (times == Times::Hidden).to_string();
+        let question = Question {
+            optional: Some(("HideLastTimestamp", is_hidden)),
+            ..self.question(Action::GetConsumerProgress, &parameters)
+        };
+        self.call(question, deadline, |reply| {
+            envelope::answer::<ProgressAnswer<'_>>(reply)?.try_map(|progress| progress.into_progress(group))
         })
         .await
     }

@@ -15,6 +15,17 @@ use super::{
 };
 use crate::model::{Anomaly, AnomalyKind};
 
+/// How codes begin that refuse a parameter, without dots and underscores. The last is the service's own, and
+/// does not say which field.
+const OF_PARAMETERS: [&str; 6] = [
+    "INVALIDPARAM",
+    "ILLEGALPARAM",
+    "MISSINGPARAM",
+    "UNKNOWNPARAM",
+    "UNSUPPORTEDPARAM",
+    "BIZFIELDCHECKINVALID",
+];
+
 /// An answer as it came.
 #[derive(Debug, Clone)]
 pub(super) struct Reply<'b> {
@@ -28,6 +39,33 @@ pub(super) struct Reply<'b> {
     pub(super) date_millis: Option<i64>,
     /// The body, whole.
     pub(super) body: Cow<'b, [u8]>,
+}
+
+/// What a good answer holds.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    /// What was asked for.
+    pub(super) payload: T,
+    /// `RequestId`, as it came.
+    pub(super) request_id: Option<String>,
+}
+
+impl<T> Answer<T> {
+    /// The same answer, with what follows from its payload.
+    pub(super) fn map<U>(self, convert: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer { payload: convert(self.payload), request_id: self.request_id }
+    }
+
+    /// The same, where nothing may follow from it.
+    pub(super) fn try_map<U>(
+        self,
+        convert: impl FnOnce(T) -> Result<U, Discarded>,
+    ) -> Result<Answer<U>, Failure> {
+        match convert(self.payload) {
+            Ok(payload) => Ok(Answer { payload, request_id: self.request_id }),
+            Err(discarded) => Err(Failure { request_id: self.request_id, ..discarded.into() }),
+        }
+    }
 }
 
 /// Why an attempt failed. Texts of the server are as they came, and are quoted before they leave.
@@ -56,6 +94,17 @@ impl Failure {
     /// Whether the cloud took the nonce for one that it has seen.
     pub(super) fn is_used_nonce(&self) -> bool {
         self.code.as_deref().is_some_and(|code| code.to_ascii_uppercase().starts_with("SIGNATURENONCEUSED"))
+    }
+
+    /// Whether the cloud may have refused the question for a parameter, `name` or another one.
+    pub(super) fn is_about_parameter(&self, name: &str) -> bool {
+        let names = |text: &str| text.to_ascii_lowercase().contains(&name.to_ascii_lowercase());
+        let code = self.code.as_deref().unwrap_or_default();
+        let kind = code.to_ascii_uppercase().replace(['.', '_'], "");
+        self.kind == Kind::Business
+            && (names(code)
+                || names(&self.detail)
+                || OF_PARAMETERS.iter().any(|refusal| kind.starts_with(refusal)))
     }
 
     /// Whether fresh temporary credentials may help.
@@ -106,8 +155,13 @@ impl<'de> Fields<'de> for Nothing {
     }
 }
 
-/// Reads an answer.
+/// Reads the payload of an answer.
 pub(super) fn read<'de, P: Payload<'de>>(reply: &'de Reply<'_>) -> Result<P, Failure> {
+    answer(reply).map(|answer| answer.payload)
+}
+
+/// Reads an answer.
+pub(super) fn answer<'de, P: Payload<'de>>(reply: &'de Reply<'_>) -> Result<Answer<P>, Failure> {
     if !(200..300).contains(&reply.status) {
         return Err(failed(reply));
     }
@@ -134,14 +188,15 @@ pub(super) fn read<'de, P: Payload<'de>>(reply: &'de Reply<'_>) -> Result<P, Fai
     let is_confirmed = matches!(envelope.success, Scalar::Value(true))
         || matches!(envelope.code, Scalar::Value(_))
         || matches!(envelope.request_id, Scalar::Value(_));
+    let request_id = envelope.request_id.value().map(Cow::into_owned);
     if envelope.payload.is_told() {
-        return Ok(envelope.payload);
+        return Ok(Answer { payload: envelope.payload, request_id });
     }
     if !is_confirmed {
         return Err(Failure::new(Kind::Decode, "the body has nothing of an answer of this API"));
     }
     let lost = Discarded::new(AnomalyKind::Type, format_args!("the answer has no {}", P::KEY));
-    Err(Failure { request_id: envelope.request_id.value().map(Cow::into_owned), ..lost.into() })
+    Err(Failure { request_id, ..lost.into() })
 }
 
 /// The body as text, without the byte order mark.

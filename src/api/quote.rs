@@ -3,6 +3,8 @@
 //! Clouds echo what they were sent: the key id, the signature, the whole string to sign. None of it may
 //! reach a log, and no control character either.
 
+use std::sync::Arc;
+
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
@@ -12,6 +14,9 @@ use super::sign::{self, Key};
 
 /// Longest quotation, in characters.
 const MAX_CHARS: usize = 200;
+
+/// Longest request id; those of the cloud have 36 characters.
+const MAX_REQUEST_ID: usize = 64;
 
 /// Secrets shorter than this are not looked for: they would tear every text apart.
 const MIN_SECRET: usize = 4;
@@ -50,6 +55,14 @@ impl Quote {
         self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         self.secrets.dedup();
         self
+    }
+
+    /// A request id, if it is one: short, of letters, digits and dashes. One that holds a secret is none.
+    pub(super) fn request_id(&self, told: &str) -> Option<Arc<str>> {
+        let id = self.text(told);
+        let is_one = (1..=MAX_REQUEST_ID).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        is_one.then(|| id.into())
     }
 
     /// The text, masked, without echoes, escaped and cut.
@@ -129,6 +142,21 @@ mod tests {
         assert_eq!(Quote::default().text("a\nb\u{1b}[31m\u{202e}"), "a\\nb\\u{1b}[31m\\u{202e}");
         let long = Quote::default().text(&"é".repeat(500));
         assert_eq!(long.chars().count(), MAX_CHARS + 3);
+    }
+
+    #[test]
+    fn a_request_id_is_short_and_of_letters_digits_and_dashes() {
+        let quote = Quote::without(KEY, "CanarySignature=");
+        let id = "252820E1-A2E6-45F2-B4C9-1056B8CE0001";
+        assert_eq!(quote.request_id(id).as_deref(), Some(id));
+        assert_eq!(quote.request_id(&format!(" {id}\n")).as_deref(), Some(id));
+        for none in
+            ["", " ", "a b", "<b>", "ä", "1056B8CE****", "xLTAICanaryIdx", "canarysecret", "a\u{202e}b"]
+        {
+            assert_eq!(quote.request_id(none), None, "{none}");
+        }
+        assert_eq!(quote.request_id(&"a".repeat(64)).map(|id| id.len()), Some(64));
+        assert_eq!(quote.request_id(&"a".repeat(65)), None);
     }
 
     #[test]

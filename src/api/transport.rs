@@ -184,7 +184,7 @@ impl Transport {
         let is_late = error.is_timeout() && error.is_connect();
         let failure = network_failure(&self.host, error);
         if is_late {
-            let detail = format!("{}: no connection within {:?}", self.host, self.connect_timeout);
+            let detail = format!("{}: no connection within {:?}", self.host, in_millis(self.connect_timeout));
             return Failure { detail, ..failure };
         }
         failure
@@ -284,6 +284,12 @@ fn next_cause<'e>(cause: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdErr
     }
 }
 
+/// A duration for people: in whole milliseconds.
+pub(super) fn in_millis(duration: Duration) -> Duration {
+    let rounded = duration.saturating_add(Duration::from_micros(500)).as_millis();
+    Duration::from_millis(rounded.try_into().unwrap_or(u64::MAX))
+}
+
 /// The time of an HTTP `Date`.
 pub(super) fn http_date_millis(text: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp().as_millisecond())
@@ -331,6 +337,13 @@ mod tests {
         let failure = transport.exchange(&Signed::Form(String::new())).await.unwrap_err();
         assert_eq!(failure.kind, Kind::Timeout);
         assert_eq!(failure.detail, format!("{address}: no connection within 50ms"));
+    }
+
+    #[test]
+    fn durations_are_told_in_whole_milliseconds() {
+        let told = |micros| format!("{:?}", in_millis(Duration::from_micros(micros)));
+        assert_eq!([told(184_481), told(15_000_000), told(999_700)], ["184ms", "15s", "1s"]);
+        assert_eq!(in_millis(Duration::MAX), Duration::from_millis(u64::MAX));
     }
 
     #[test]

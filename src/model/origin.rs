@@ -40,9 +40,10 @@ impl Span {
 /// Where an answer comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// When its numbers were read.
+    /// When its numbers were read, by the cloud's clock: its `Date` and what other answers told of that clock.
+    /// Of an answer without a `Date`, before any other had one, it is by the clock of this host.
     pub span: Span,
-    /// `RequestId`: what the vendor's support asks for.
+    /// `RequestId`: what the vendor's support asks for. At most 64 letters, digits, `-` and `_`.
     pub request_id: Option<Arc<str>>,
 }
 

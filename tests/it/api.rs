@@ -26,6 +26,7 @@ use tokio::{
 };
 
 mod credentials;
+mod origin;
 mod server;
 
 use server::{Answer, Server};
@@ -413,6 +414,7 @@ macro_rules! clocked {
         (Clocked { client, recorder }, &MILLIS)
     }};
 }
+use clocked;
 
 /// 2023-11-14T22:13:20Z.
 const NOVEMBER: u64 = 1_700_000_000_000;
