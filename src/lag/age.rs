@@ -231,7 +231,8 @@ fn unread(p: &PartitionLag, now: Span, facts: &TopicFacts<'_>) -> Left {
         .and_then(|h| h.written(p.partition, first_unread).not_before)
         .filter(|t| *t <= now.latest())
         .map(|t| between(t, now.latest()));
-    let newest_is_unread = |m: Offset| m > first_held && is_older;
+    // Compaction spares the newest message of the partition, not one that was the newest once.
+    let newest_is_unread = |m: Offset| m > first_held && is_older && (!is_compacted || m == end);
     let last_write = status
         .filter(|s| believed && s.end.is_some_and(newest_is_unread))
         .and_then(|s| s.last_write)
