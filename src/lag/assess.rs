@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    GroupLag, Retention,
-    age::{Age, GroupAges, TopicFacts},
+    GroupLag, PartitionLag, Retention, TopicLag,
+    age::{Age, GroupAges, TopicAges, TopicFacts},
+    forecast::{self, Prospect},
     status::Status,
-    track::Track,
+    track::{TopicTrack, Track},
 };
-use crate::model::{GroupState, TopicName};
+use crate::model::{GroupState, Offset, TopicName};
 
 /// What is to be said of a group.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -57,27 +58,86 @@ pub struct PartitionAssessment {
     pub retention: Option<Retention>,
 }
 
-/// Puts together what is known at the moment of an answer. `window` is that of the track.
+/// Puts together what is known at the moment of an answer. `window` is that of the track, which has taken the same
+/// answer; `state` is what the answer says.
 #[must_use]
 pub fn assess<'a>(
     lag: &GroupLag,
     ages: &GroupAges,
-    _track: &Track,
-    _state: Option<GroupState>,
-    _window: Duration,
+    track: &Track,
+    state: Option<GroupState>,
+    window: Duration,
     facts: impl Fn(&TopicName) -> TopicFacts<'a>,
 ) -> GroupAssessment {
-    let topics = lag.topics.iter().zip(&ages.topics).map(|(topic, ages)| {
-        let status = facts(&topic.topic).status;
-        let partitions = topic.partitions.iter().zip(&ages.partitions).map(|(p, age)| PartitionAssessment {
-            age: *age,
-            status: None,
-            retention: p
-                .committed
-                .zip(status.and_then(|s| s.start(p.partition)))
-                .map(|(c, s)| super::retention(c, s)),
-        });
-        TopicAssessment { age: ages.topic, partitions: partitions.collect(), ..TopicAssessment::default() }
-    });
-    GroupAssessment { age: ages.group, topics: topics.collect(), ..GroupAssessment::default() }
+    let topics: Vec<TopicAssessment> = lag
+        .topics
+        .iter()
+        .zip(&ages.topics)
+        .map(|(lag, ages)| topic(lag, ages, track.topic(&lag.topic), state, window, &facts(&lag.topic)))
+        .collect();
+    // A group without topics has nothing to read.
+    let consumable =
+        if topics.is_empty() { Some(0) } else { super::sum(topics.iter().map(|t| t.consumable)) };
+    GroupAssessment {
+        age: ages.group,
+        status: topics.iter().filter_map(|t| t.status).max(),
+        consumable,
+        catch_up: slowest(lag, &topics),
+        topics,
+    }
 }
+
+/// When the last topic with lag will be read; `None` if one never will. Topics whose lag nobody knows do not count.
+fn slowest(lag: &GroupLag, topics: &[TopicAssessment]) -> Option<f64> {
+    lag.messages?;
+    let known = lag.topics.iter().zip(topics).filter(|(lag, _)| lag.messages.is_some());
+    known.map(|(_, topic)| topic.catch_up).try_fold(0.0, |slowest: f64, eta| Some(slowest.max(eta?)))
+}
+
+fn topic(
+    lag: &TopicLag,
+    ages: &TopicAges,
+    track: Option<&TopicTrack>,
+    state: Option<GroupState>,
+    window: Duration,
+    facts: &TopicFacts<'_>,
+) -> TopicAssessment {
+    let partition = |(place, (p, age)): (usize, (&PartitionLag, &Age))| {
+        let start = facts.status.and_then(|s| s.start(p.partition));
+        let known = track.and_then(|t| t.partition(place));
+        let stuck = track.is_some_and(|t| t.is_stuck(place, window));
+        PartitionAssessment {
+            age: *age,
+            status: Status::of_partition(p, start, known, stuck, state),
+            retention: p.committed.zip(start).map(|(committed, start)| super::retention(committed, start)),
+        }
+    };
+    let partitions: Vec<PartitionAssessment> =
+        lag.partitions.iter().zip(&ages.partitions).enumerate().map(partition).collect();
+    let lags = track.is_some_and(|t| Status::is_lagging(t, window)).then_some(Status::Lagging);
+    let status = partitions.iter().filter_map(|p| p.status).chain(lags).max();
+    let left = lag.partitions.iter().map(|p| consumable(p, facts.status.and_then(|s| s.start(p.partition))));
+    let rates = track.and_then(TopicTrack::rates);
+    let retentions: Vec<_> = partitions.iter().map(|p| p.retention).collect();
+    let prospect = track.map(|track| Prospect { lag, ages, track, facts, retentions: &retentions, window });
+    TopicAssessment {
+        age: ages.topic,
+        status,
+        consumable: super::sum(left),
+        consumed: rates.map(|r| r.consumed),
+        produced: rates.map(|r| r.produced),
+        catch_up: lag.messages.and_then(|messages| forecast::catch_up(messages, rates)),
+        data_loss_eta: prospect.and_then(|p| p.data_loss()),
+        partitions,
+    }
+}
+
+/// What is left to read of what is still held: messages that are deleted already are not. The start is from another
+/// answer than the end, and may be past it.
+fn consumable(lag: &PartitionLag, start: Option<Offset>) -> Option<u64> {
+    let from = lag.committed?.max(start.unwrap_or(lag.committed?));
+    Some(lag.end?.minus(from).max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests;
