@@ -9,7 +9,7 @@ use alikafka_exporter::{
         decode::{self, Answer},
     },
     lag,
-    model::{GroupId, InstanceId, Observed, RegionId, TopicName},
+    model::{GroupId, InstanceId, Observed, Rebalance, RegionId, TopicName},
 };
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -59,6 +59,8 @@ pub fn group_progress(body: &[u8]) {
         return;
     };
     assert!(progress.topics.is_sorted_by(|a, b| a.topic < b.topic), "sorted, each once");
+    let moved = |r: &Rebalance| (r.at, r.generation);
+    assert!(progress.rebalances.is_sorted_by(|a, b| moved(a) < moved(b)), "oldest first, each once");
     for topic in &progress.topics {
         assert!(topic.partitions.is_sorted_by(|a, b| a.partition < b.partition), "sorted, each once");
     }

@@ -6,8 +6,8 @@ use super::{
     told_count,
 };
 use crate::model::{
-    AnomalyKind, GroupId, GroupProgress, GroupState, InstanceId, Observed, PartitionProgress, TopicName,
-    TopicProgress,
+    AnomalyKind, GroupId, GroupProgress, GroupState, InstanceId, Observed, PartitionProgress, Rebalance,
+    TopicName, TopicProgress,
 };
 
 /// `GetConsumerList`, one page or all.
@@ -77,13 +77,30 @@ fields!(ProgressAnswer<'de> { "ConsumerProgress" => progress });
 struct ConsumerProgress<'de> {
     total_diff: Int,
     state: Text<'de>,
+    rebalances: List<RebalanceInfo<'de>>,
     topics: List<TopicVo<'de>>,
 }
 fields!(ConsumerProgress<'de> {
     "TotalDiff" => total_diff,
     "state" | "State" => state,
+    "RebalanceInfoList" => rebalances,
     "TopicList" => topics,
 });
+
+#[derive(Debug, Default)]
+struct RebalanceInfo<'de> {
+    group_id: Text<'de>,
+    generation: Int,
+    last_rebalance_timestamp: Int,
+}
+fields!(RebalanceInfo<'de> {
+    "GroupId" => group_id,
+    "Generation" => generation,
+    "LastRebalanceTimestamp" => last_rebalance_timestamp,
+});
+impl<'de> Item<'de> for RebalanceInfo<'de> {
+    const WRAPPER: &'static str = "RebalanceInfoList";
+}
 
 #[derive(Debug, Default)]
 struct TopicVo<'de> {
@@ -149,7 +166,7 @@ impl ProgressAnswer<'_> {
         let value = GroupProgress {
             total_diff: total_diff(progress.total_diff, &of, &mut odd),
             state: state(progress.state, &of, &mut odd),
-            rebalances: Vec::new(),
+            rebalances: rebalances(progress.rebalances, asked, &of, &mut odd),
             topics,
         };
         Ok(Observed { value, anomalies: odd.into_vec() })
@@ -179,6 +196,32 @@ impl OffsetVo {
             last_consumed: odd.time("LastTimestamp", self.last_timestamp, of),
         })
     }
+}
+
+/// The rebalances whose time is told. Older services tell of none.
+fn rebalances(
+    list: List<RebalanceInfo<'_>>,
+    asked: &GroupId,
+    of: &str,
+    odd: &mut Anomalies,
+) -> Vec<Rebalance> {
+    if list.told == Told::Missing {
+        return Vec::new();
+    }
+    odd.list("RebalanceInfoList", list.told, list.strangers, of);
+    let of = format_args!("a rebalance of {of}");
+    let mut rebalances = Vec::with_capacity(list.items.len());
+    for info in list.items {
+        if info.group_id.as_value().is_some_and(|id| id != asked.as_str()) {
+            odd.note(AnomalyKind::Contradiction, format_args!("{of} is of another group"));
+            continue;
+        }
+        let generation = odd.count("Generation", info.generation, 1, of);
+        let at = odd.time("LastRebalanceTimestamp", info.last_rebalance_timestamp, of);
+        rebalances.extend(at.map(|at| Rebalance { at, generation }));
+    }
+    odd.sorted(&mut rebalances, |_| of.to_string(), |rebalance| (rebalance.at, rebalance.generation));
+    rebalances
 }
 
 fn total_diff(scalar: Int, of: &str, odd: &mut Anomalies) -> Option<i64> {

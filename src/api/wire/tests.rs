@@ -98,6 +98,11 @@ fn reads(topic: &crate::model::TopicProgress) -> Vec<Row> {
     topic.partitions.iter().map(row).collect()
 }
 
+/// `(when, generation)` of each rebalance.
+fn moved(progress: &GroupProgress) -> Vec<(i64, Option<u64>)> {
+    progress.rebalances.iter().map(|r| (r.at.get(), r.generation)).collect()
+}
+
 #[test]
 fn the_printed_list_of_instances_is_read() {
     let read = instances(fixture!("GetInstanceList", "printed")).unwrap();
@@ -209,7 +214,26 @@ fn topics_are_read_as_printed_and_as_served() {
             ("fresh", None, None, None),
         ]
     );
-    assert_eq!(kinds(&odd), [Type]);
+    assert_eq!(kinds(&odd), [Type], "{odd:?}");
+    let created: Vec<_> = page.items.iter().map(|t| t.created_at.map(UnixMillis::get)).collect();
+    assert_eq!(created, [Some(1_766_000_000_000), None, None], "untold is not odd");
+}
+
+#[test]
+fn when_a_topic_was_created_may_be_untold_but_not_nonsense() {
+    let created = |told: &str| {
+        let body = format!(r#"{{"TopicList":[{{"Topic":"t"{told}}}]}}"#);
+        let (page, odd) = topics(&body, "i").unwrap();
+        (page.items[0].created_at.map(UnixMillis::get), kinds(&odd))
+    };
+    for untold in
+        ["", r#","CreateTime":null"#, r#","CreateTime":"""#, r#","CreateTime":0"#, r#","CreateTime":-1"#]
+    {
+        assert_eq!(created(untold), (None, vec![]), "{untold}");
+    }
+    assert_eq!(created(r#","CreateTime":"1576563109000""#), (Some(1_576_563_109_000), vec![]));
+    assert_eq!(created(r#","CreateTime":"2019-12-17""#), (None, vec![Type]));
+    assert_eq!(created(r#","CreateTime":-5"#), (None, vec![Range]));
 }
 
 #[test]
@@ -288,6 +312,7 @@ fn the_progress_of_a_group_is_read_as_printed_and_as_served() {
     let read = progress(fixture!("GetConsumerProgress", "printed")).unwrap();
     assert_eq!(read.anomalies, []);
     assert_eq!((read.value.total_diff, read.value.state), (Some(0), None));
+    assert_eq!(read.value.rebalances, [], "an older service tells of none, which is not odd");
     let [topic] = read.value.topics.as_slice() else { panic!("one topic") };
     assert_eq!((topic.topic.as_str(), topic.total_diff), ("kafka_test", Some(0)));
     assert_eq!(reads(topic), [(0, Some(9), Some(9), Some(1_566_874_931_671))]);
@@ -295,6 +320,11 @@ fn the_progress_of_a_group_is_read_as_printed_and_as_served() {
     let read = progress(fixture!("GetConsumerProgress", "served")).unwrap();
     assert_eq!(read.anomalies, []);
     assert_eq!((read.value.total_diff, read.value.state), (Some(12), Some(GroupState::Stable)));
+    assert_eq!(
+        moved(&read.value),
+        [(1_766_874_840_000, Some(11)), (1_766_874_900_000, Some(12))],
+        "oldest first"
+    );
     let [audit, orders] = read.value.topics.as_slice() else { panic!("two topics, sorted") };
     assert_eq!((audit.topic.as_str(), reads(audit)), ("audit", vec![]));
     assert_eq!(
@@ -354,6 +384,46 @@ fn odd_partitions_of_a_group_cost_themselves() {
         "{:?}",
         read.anomalies
     );
+}
+
+#[test]
+fn odd_rebalances_of_a_group_cost_themselves() {
+    let read = progress(fixture!("GetConsumerProgress", "odd_rebalances")).unwrap();
+    assert_eq!(
+        moved(&read.value),
+        [(1_766_874_600_000, None), (1_766_874_700_000, None), (1_766_874_900_000, Some(7))]
+    );
+    assert_eq!(
+        kinds(&read.anomalies),
+        [Duplicate, Type, Type, Type, Range, Contradiction],
+        "{:?}",
+        read.anomalies
+    );
+    assert_eq!((read.value.total_diff, read.value.topics.len()), (Some(0), 0));
+}
+
+#[test]
+fn a_list_of_rebalances_that_is_none_costs_itself() {
+    let rebalances = |list: &str| {
+        let body = format!(r#"{{"ConsumerProgress":{{"TopicList":[],"RebalanceInfoList":{list}}}}}"#);
+        let read = progress(&body).unwrap();
+        (moved(&read.value), kinds(&read.anomalies))
+    };
+    let one = vec![(5, None)];
+    for list in [
+        r#"[{"LastRebalanceTimestamp":5}]"#,
+        r#"{"RebalanceInfoList":[{"LastRebalanceTimestamp":5}]}"#,
+        r#"{"RebalanceInfoList":{"LastRebalanceTimestamp":5}}"#,
+        r#"{"LastRebalanceTimestamp":5}"#,
+    ] {
+        assert_eq!(rebalances(list), (one.clone(), vec![]), "{list}");
+    }
+    for list in ["null", r#""""#, "[]", "{}", r#"{"RebalanceInfoList":[]}"#] {
+        assert_eq!(rebalances(list), (vec![], vec![]), "{list}");
+    }
+    for list in ["5", "true", r#""none""#, r#"{"Other":[]}"#] {
+        assert_eq!(rebalances(list), (vec![], vec![Type]), "{list}");
+    }
 }
 
 #[test]
