@@ -33,6 +33,8 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// How often, and for how long.
     pub intervals: Intervals,
+    /// When the cloud is asked for the times of what groups have read.
+    pub last_timestamps: LastTimestamps,
     /// How long one call may take, its answer included.
     pub request_timeout: Duration,
     /// What the page holds.
@@ -119,6 +121,20 @@ pub struct Intervals {
     pub topic_stale_after: Duration,
     /// The same for what discovery tells: `stale_after`, but at least three times `discovery`.
     pub discovery_stale_after: Duration,
+    /// How far back the status, the rates and the forecasts of a group look; at least four times `poll`, so that
+    /// five polls are in it.
+    pub status_window: Duration,
+}
+
+/// When `GetConsumerProgress` is asked for `LastTimestamp`, which is heavy for the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastTimestamps {
+    /// Of groups that lag.
+    Lagging,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// What the page holds.

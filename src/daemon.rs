@@ -207,6 +207,7 @@ fn collected(
         stale_after,
         topic_stale_after,
         discovery_stale_after,
+        status_window: _,
     } = config.intervals;
     Ok(collect::Account {
         name: account.name.clone(),

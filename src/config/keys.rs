@@ -176,6 +176,10 @@ keys! {
         "How often groups and topics are read of which nothing moves, and topics whose end offsets are told by\nthe groups that read them. At least poll_interval; one more poll_interval must pass before stale_after.";
     "stale_after", Text, GLOBAL, "a duration such as 3m", "3 x poll_interval", Example("3m"),
         "How long a value that could not be refreshed is kept; at least twice poll_interval. The default\nis three times poll_interval.";
+    "status_window", Text, GLOBAL, "a duration such as 10m", "10m, or 5 x poll_interval if 10m is too short", Example("10m"),
+        "How far back the status, the rates and the forecasts of a group look; at least five polls are needed,\nso at least four times poll_interval.";
+    "last_timestamps", Text, GLOBAL, "lagging, always or never", "lagging", Value("lagging"),
+        "When GetConsumerProgress is asked for LastTimestamp, which is heavy for the cloud: lagging (of groups\nthat lag), always, or never.";
     "request_timeout", Text, GLOBAL, "a duration such as 15s", "15s", Value("15s"),
         "How long one call may take, its answer included.";
     "metrics.granularity", Text, GLOBAL, "partition, topic or group", "partition", Value("partition"),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Account, Config, Granularity, Intervals, Metrics, Naming,
+    Account, Config, Granularity, Intervals, LastTimestamps, Metrics, Naming,
     account::Given,
     problem::{Problem, quoted},
     read::{Place, Reader, expects, spelled},
@@ -23,6 +23,9 @@ const TIMEOUT: (Duration, Duration) = (LEAST_INTERVAL, Duration::from_secs(300))
 /// The default lets nothing be polled less often than twice in five minutes: alerts look at differences over
 /// that time.
 const LONGEST_IDLE: Duration = Duration::from_secs(150);
+
+/// How far back a status looks, where the interval between polls allows it.
+const STATUS_WINDOW: Duration = Duration::from_secs(600);
 
 /// Labels that families have by contract; constant labels must not meet them. A test holds them against the
 /// catalog.
@@ -62,10 +65,22 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Option<Config> {
     let reader = Reader::new(root, "");
     let accounts = accounts(root, &reader, problems);
     let intervals = intervals(&reader, problems);
+    let times = [
+        ("lagging", LastTimestamps::Lagging),
+        ("always", LastTimestamps::Always),
+        ("never", LastTimestamps::Never),
+    ];
+    let last_timestamps = reader.choice("last_timestamps", &times, problems);
     let timeout = reader.duration("request_timeout", TIMEOUT, problems);
     let metrics = metrics(&reader, problems);
     let accounts = accounts?;
-    Some(Config { accounts, intervals, request_timeout: timeout.unwrap_or(Duration::from_secs(15)), metrics })
+    Some(Config {
+        accounts,
+        intervals,
+        last_timestamps: last_timestamps.unwrap_or(LastTimestamps::Lagging),
+        request_timeout: timeout.unwrap_or(Duration::from_secs(15)),
+        metrics,
+    })
 }
 
 fn accounts(root: &Node, reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Account>> {
@@ -124,6 +139,7 @@ fn intervals(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Intervals {
     let discovery = reader.duration("discovery_interval", INTERVAL, problems);
     let before = problems.len();
     let poll = reader.duration("poll_interval", INTERVAL, problems).unwrap_or(Duration::from_secs(60));
+    let is_poll_known = problems.len() == before;
     let topic_poll = reader.duration("topic_poll_interval", INTERVAL, problems).unwrap_or(poll);
     let idle_poll = reader.duration("idle_poll_interval", INTERVAL, problems);
     let stale_after = reader.duration("stale_after", STALE, problems);
@@ -176,7 +192,31 @@ fn intervals(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Intervals {
         stale_after: group_stale_after,
         topic_stale_after,
         discovery_stale_after: group_stale_after.max(discovery * 3),
+        status_window: status_window(reader, is_poll_known.then_some(poll), problems),
     }
+}
+
+/// How far back a status looks: as written, if five polls are in it, else long enough for them. `poll` is `None`
+/// where what is written of it is wrong.
+fn status_window(reader: &Reader<'_>, poll: Option<Duration>, problems: &mut Vec<Problem>) -> Duration {
+    let least = poll.unwrap_or_default() * 4;
+    let Some(window) = reader.duration("status_window", INTERVAL, problems) else {
+        return if STATUS_WINDOW < least { poll.unwrap_or_default() * 5 } else { STATUS_WINDOW };
+    };
+    if let (Some(place), Some(poll)) = (reader.place("status_window"), poll)
+        && window < least
+    {
+        let (window, poll) = (spelled(window), spelled(poll));
+        let what = format!("{window} is shorter than four times poll_interval ({poll})");
+        // No window may be longer than a day.
+        let instead = if least > DAY {
+            "remove the key: the default is five times poll_interval".to_owned()
+        } else {
+            format!("write at least {}, or remove the key", spelled(least))
+        };
+        problems.push(place.wrong(what, &instead));
+    }
+    window
 }
 
 fn metrics(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Metrics {

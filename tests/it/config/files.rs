@@ -9,7 +9,7 @@ use std::{
 
 use alikafka_exporter::{
     api::Action,
-    config::{self, CredentialsSource, Granularity, Naming, Proxy, Regions, Signature, keys},
+    config::{self, CredentialsSource, Granularity, LastTimestamps, Naming, Proxy, Regions, Signature, keys},
     exposition::catalog::{self, FAMILIES},
     model::RegionId,
 };
@@ -222,6 +222,10 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!((config.intervals.discovery, config.intervals.poll), (seconds(300), seconds(60)));
     assert_eq!((config.intervals.topic_poll, config.intervals.stale_after), (seconds(60), seconds(180)));
     assert_eq!((config.intervals.idle_poll, config.intervals.idle_topic_poll), (seconds(90), seconds(90)));
+    assert_eq!(
+        (config.intervals.status_window, config.last_timestamps),
+        (seconds(600), LastTimestamps::Lagging)
+    );
     assert_eq!(config.request_timeout, seconds(15));
     assert_eq!((config.metrics.granularity, config.metrics.naming), (Granularity::Partition, Naming::Native));
     assert_eq!((config.metrics.max_series, config.metrics.labels.len()), (None, 0));
@@ -273,6 +277,32 @@ fn what_does_not_move_is_polled_twice_in_five_minutes_and_before_it_is_stale() {
         (seconds(300), seconds(300))
     );
     assert_eq!(of("poll_interval: 1s\nstale_after: 9s\nidle_poll_interval: 8s"), (seconds(8), seconds(8)));
+}
+
+#[test]
+fn five_polls_are_in_the_window_of_a_status() {
+    let seconds = Duration::from_secs;
+    let window =
+        |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).map(|c| c.intervals.status_window);
+    for (yaml, expected) in [
+        ("poll_interval: 10s", 600),
+        ("poll_interval: 150s", 600),
+        ("poll_interval: 151s", 755),
+        ("poll_interval: 1d", 432_000),
+        ("status_window: 4m", 240),
+        ("poll_interval: 6h\nstatus_window: 1d", 86_400),
+        ("poll_interval: 100ms\nstatus_window: 1s", 1),
+    ] {
+        assert_eq!(window(yaml).ok(), Some(seconds(expected)), "{yaml}");
+    }
+    for yaml in ["status_window: 239s", "poll_interval: 5m\nstatus_window: 10m", "status_window: 25h"] {
+        assert!(window(yaml).unwrap_err().to_string().contains("status_window: "), "{yaml}");
+    }
+    // Each thing that is wrong is told, and nothing that follows from another one.
+    let both = window("topic_poll_interval: 10s\nstatus_window: 1m").unwrap_err();
+    assert_eq!(both.lines().count(), 2, "{both}");
+    let one = window("poll_interval: often\nstatus_window: 1m").unwrap_err();
+    assert_eq!(one.lines().count(), 1, "{one}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alikafka_exporter::{
-    config::{CredentialsSource, Granularity, Regions, keys, load},
+    config::{CredentialsSource, Granularity, LastTimestamps, Regions, keys, load},
     model::RegionId,
 };
 
@@ -76,6 +76,25 @@ fn members_of_maps_have_variables_of_their_own() {
     assert_eq!(config.metrics.labels, labels);
     let tags: Vec<&str> = account.filters.tags.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(tags, ["env", "Owner"]);
+}
+
+#[test]
+fn what_is_asked_of_groups_may_come_by_variable() {
+    let yaml = "regions: auto\nstatus_window: 20m\nlast_timestamps: never\n";
+    for (word, expected) in [
+        ("lagging", LastTimestamps::Lagging),
+        ("always", LastTimestamps::Always),
+        ("never", LastTimestamps::Never),
+    ] {
+        let config = config(yaml, &[("STATUS_WINDOW", "1h"), ("LAST_TIMESTAMPS", word)]).unwrap();
+        assert_eq!(config.intervals.status_window, Duration::from_secs(3_600));
+        assert_eq!(config.last_timestamps, expected);
+    }
+    assert_eq!(
+        problems(yaml, &[("STATUS_WINDOW", "90s"), ("LAST_TIMESTAMPS", "Always")]),
+        "last_timestamps: \"Always\" is not a choice; write lagging, always or never (from ALIKAFKA_EXPORTER_LAST_TIMESTAMPS)\n\
+         status_window: 1m30s is shorter than four times poll_interval (1m); write at least 4m, or remove the key (from ALIKAFKA_EXPORTER_STATUS_WINDOW)"
+    );
 }
 
 #[test]
