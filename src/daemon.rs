@@ -207,7 +207,7 @@ fn collected(
         stale_after,
         topic_stale_after,
         discovery_stale_after,
-        status_window: _,
+        status_window,
     } = config.intervals;
     Ok(collect::Account {
         name: account.name.clone(),
@@ -226,8 +226,8 @@ fn collected(
             topic_stale_after,
             discovery_stale_after,
             request_timeout,
-            status_window: Duration::from_secs(600),
-            ask_times: collect::AskTimes::OfLagging,
+            status_window,
+            ask_times: ask_times(config.last_timestamps),
         },
         rate: Arc::new(move |action| rates.of(action).per_second()),
         connect: Arc::new(connect),
@@ -253,6 +253,14 @@ fn rates(rates: &config::RequestRates) -> Result<api::Rates, RunError> {
         Action::ALL.into_iter().map(rate).collect::<Result<_, _>>()?;
     let (_, default) = rate(Action::GetInstanceList)?;
     Ok(api::Rates { default, overrides })
+}
+
+fn ask_times(last_timestamps: config::LastTimestamps) -> collect::AskTimes {
+    match last_timestamps {
+        config::LastTimestamps::Lagging => collect::AskTimes::OfLagging,
+        config::LastTimestamps::Always => collect::AskTimes::Always,
+        config::LastTimestamps::Never => collect::AskTimes::Never,
+    }
 }
 
 fn naming(naming: config::Naming) -> exposition::Naming {
