@@ -2,6 +2,8 @@
 //!
 //! Owns: where starts were, their pace, and what follows from it. Refuses: a forecast of what comes no nearer.
 
+use std::time::Duration;
+
 use super::{
     Retention, TopicLag,
     age::{Age, TopicAges, TopicFacts},
@@ -9,10 +11,16 @@ use super::{
     track::{Rates, TopicTrack},
 };
 use crate::model::{Cleanup, Offset, Partition, Span, TopicStatus, UnixMillis};
-use std::time::Duration;
 
-/// Steps of a start that are remembered. A pace takes two.
+/// Jumps of a start that are remembered. A pace takes two.
 const JUMPS: usize = 4;
+
+/// Seconds between two that are remembered, but for the newest: when a jump came is known to a poll, and a pace from
+/// some minutes would be made of that.
+const APART: u32 = 1800;
+
+/// Lag that is less than this part of what is left until the start is too short a way to foretell the rest from.
+const SHORT: f64 = 0.1;
 
 /// Where the oldest messages of a topic's partitions were, and when: retention moves in steps of segments, and
 /// a trend is one over several steps.
@@ -28,13 +36,14 @@ struct Start {
     /// Oldest first; nothing before the first jump.
     jumps: Option<Box<Jumps>>,
     partition: Partition,
+    /// Of each jump: jumps since the one before that is remembered, itself counted.
+    steps: [u8; JUMPS],
 }
 
-/// The last jumps of a start, oldest first, unused places last.
-#[derive(Debug, Default, Clone, Copy)]
-struct Jumps {
-    held: [Jump; JUMPS],
-}
+const _: () = assert!(size_of::<Start>() == 24);
+
+/// Jumps of a start, oldest first, unused places last.
+type Jumps = [Jump; JUMPS];
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Jump {
@@ -70,7 +79,7 @@ impl StartHistory {
                     start.advance(offset, at);
                     start
                 }
-                None => Start { offset, jumps: None, partition },
+                None => Start { offset, jumps: None, partition, steps: [0; JUMPS] },
             }
         });
         self.partitions = starts.collect();
@@ -106,39 +115,41 @@ impl Start {
         }
         self.offset = offset;
         let jumps = self.jumps.get_or_insert_default();
-        let newest = Jump { at, behind: 0 };
-        let farther = |jump: Jump| {
+        let farther = |(jump, steps): (&Jump, &u8)| {
             let behind = u32::try_from(step).ok()?.checked_add(jump.behind)?;
             // A clock that was put back makes no pace.
-            (jump.at < at).then_some(Jump { behind, ..jump })
+            (jump.at > 0 && jump.at < at).then_some((Jump { behind, ..*jump }, *steps))
         };
-        let kept: Vec<Jump> = jumps.iter().filter_map(farther).chain([newest]).collect();
+        let mut kept: Vec<(Jump, u8)> = jumps.iter().zip(&self.steps).filter_map(farther).collect();
+        let mut steps = 1;
+        if let [.., (before, _), (newest, passed)] = kept.as_slice()
+            && newest.at - before.at < APART
+        {
+            steps = passed.saturating_add(1);
+            kept.pop();
+        }
+        kept.push((Jump { at, behind: 0 }, steps));
         let from = kept.len().saturating_sub(JUMPS);
         **jumps = Jumps::default();
-        jumps.held.iter_mut().zip(kept.into_iter().skip(from)).for_each(|(place, jump)| *place = jump);
+        let places = jumps.iter_mut().zip(&mut self.steps);
+        places.zip(kept.into_iter().skip(from)).for_each(|((jump, steps), kept)| (*jump, *steps) = kept);
     }
 
     /// Its pace, from jump to jump.
     fn pace(&self, now: UnixMillis) -> Option<Pace> {
         let jumps = self.jumps.as_ref()?;
-        let (first, last) = (jumps.iter().next()?, jumps.iter().last()?);
-        let steps = jumps.iter().count() - 1;
-        if steps == 0 {
+        let count = jumps.iter().take_while(|jump| jump.at > 0).count();
+        let ([first, .., last], [_, steps @ ..]) = (jumps.get(..count)?, self.steps.get(..count)?) else {
             return None;
-        }
+        };
+        let steps: u32 = steps.iter().copied().map(u32::from).sum();
         let seconds = f64::from(last.at - first.at);
         let way = f64::from(first.behind);
-        let since = |jump: Jump| (now.get() as f64 / 1e3 - f64::from(jump.at)).max(0.0);
-        let step = way / steps as f64;
+        let since = |jump: &Jump| (now.get() as f64 / 1e3 - f64::from(jump.at)).max(0.0);
+        let step = way / f64::from(steps);
         // A jump that is overdue is taken to come now: the start is as much slower.
         let speed = (way / seconds).min((way + step) / since(first).max(1.0));
         Some(Pace { ahead: (way / seconds * since(last)).min(step), speed })
-    }
-}
-
-impl Jumps {
-    fn iter(&self) -> impl Iterator<Item = Jump> + Clone + '_ {
-        self.held.iter().copied().filter(|jump| jump.at > 0)
     }
 }
 
@@ -220,18 +231,17 @@ impl Prospect<'_> {
         if !Status::is_lagging(self.track, self.window) {
             return None;
         }
-        let lagging = (0..self.lag.partitions.len()).filter(|p| self.is_lagging(*p));
-        let paces: Option<Vec<_>> = lagging.map(|place| self.margin(place)).collect();
-        let paces = paces?;
-        let speed: f64 = paces.iter().map(|(_, pace)| pace.speed).sum();
+        let lagging = self.lag.partitions.iter().enumerate().filter(|(_, p)| p.messages > Some(0));
+        let margins: Option<Vec<_>> =
+            lagging.map(|(place, p)| Some((p.messages? as f64, self.margin(place)?))).collect();
+        let margins = margins?;
+        let speed: f64 = margins.iter().map(|(_, (_, pace))| pace.speed).sum();
         let closing = 1.0 - self.track.rates()?.consumed / speed;
-        let margins =
-            paces.iter().filter(|(_, pace)| pace.speed > 0.0).map(|(m, pace)| m / pace.speed / closing);
-        margins.reduce(f64::min).filter(|_| speed > 0.0 && closing > 0.0)
-    }
-
-    fn is_lagging(&self, place: usize) -> bool {
-        self.lag.partitions.get(place).is_some_and(|p| p.messages > Some(0))
+        if speed <= 0.0 || closing <= 0.0 {
+            return None;
+        }
+        let far = margins.iter().filter(|(lag, (margin, pace))| *lag >= SHORT * margin && pace.speed > 0.0);
+        far.map(|(_, (margin, pace))| margin / pace.speed / closing).reduce(f64::min)
     }
 
     /// Messages between the start, on its way to the next jump, and the committed offset; and its pace.

@@ -31,13 +31,11 @@ impl Track {
     /// A topic or partition that the answer lacks is forgotten. A topic of which an end fell was created anew, and
     /// begins anew here.
     pub fn record(&mut self, lag: &GroupLag, ages: &GroupAges, now: Span, window: Duration) {
-        let answer =
-            |topic| Answer { topic, age: Age::default(), moment: now.latest(), window: millis(window) };
         // Both are sorted by name.
         let mut known = std::mem::take(&mut self.topics).into_iter().peekable();
         let topics = lag.topics.iter().enumerate().map(|(i, topic)| {
             let age = ages.topics.get(i).map(|a| a.topic).unwrap_or_default();
-            let answer = Answer { age, ..answer(topic) };
+            let answer = Answer { topic, age, moment: now.latest(), window: millis(window) };
             while known.next_if(|k| k.name < topic.topic).is_some() {}
             match known.next_if(|k| k.name == topic.topic && k.is_followed_by(&answer)) {
                 Some(mut track) => {

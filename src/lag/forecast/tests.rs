@@ -1,1 +1,284 @@
+//! Forecasts against a topic whose retention deletes whole segments, as brokers do.
 
+use super::*;
+use crate::{
+    lag::{
+        age::GroupAges,
+        assess::TopicAssessment,
+        status::Status,
+        track::rig::{Desk, Dice, answer, at, ceilings, no_ages, starts},
+    },
+    model::{Cleanup, UnixMillis},
+};
+
+const HOUR: f64 = 3600.0;
+const POLL: f64 = 60.0;
+const RETENTION: f64 = 6.0 * HOUR;
+/// Messages a second.
+const WRITTEN: f64 = 2.0;
+
+/// A partition that has been written steadily for longer than messages are kept.
+#[derive(Clone, Copy)]
+struct Log {
+    /// Seconds that a segment takes.
+    segment: f64,
+}
+
+impl Log {
+    /// The offset that is written at a moment.
+    fn end(&self, at: f64) -> i64 {
+        // Written since long before the beginning.
+        ((at + 100.0 * HOUR) * WRITTEN) as i64
+    }
+
+    fn written_at(&self, offset: i64) -> f64 {
+        offset as f64 / WRITTEN - 100.0 * HOUR
+    }
+
+    /// The oldest offset held: a segment goes when its newest message is too old.
+    fn start(&self, at: f64) -> i64 {
+        let messages = (self.segment * WRITTEN) as i64;
+        self.end(at - RETENTION) / messages * messages
+    }
+
+    /// When the message at an offset is deleted.
+    fn deleted_at(&self, offset: i64) -> f64 {
+        let messages = (self.segment * WRITTEN) as i64;
+        self.written_at((offset / messages + 1) * messages) + RETENTION
+    }
+}
+
+/// What a forecast may know.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Known {
+    Ages,
+    Starts,
+    Both,
+}
+
+/// Lets a group read until `stop` at most, at `speed` of what is written, and says at each poll what is foreseen:
+/// (moment, committed, what is said of the topic).
+fn foreseen(
+    log: Log,
+    known: Known,
+    hours: f64,
+    committed: impl Fn(f64) -> i64,
+    dice: &mut Dice,
+) -> Vec<(f64, i64, TopicAssessment)> {
+    let mut desk = Desk::default();
+    if known != Known::Starts {
+        desk.retention = Some(Duration::from_secs_f64(RETENTION));
+    }
+    let mut said = Vec::new();
+    let mut now = dice.between(0.0, POLL);
+    while now < hours * HOUR {
+        let offset = committed(now);
+        if known != Known::Ages {
+            desk.take_status(now - dice.between(0.0, 30.0), &[log.start(now)]);
+        }
+        let lag = answer(&[(log.end(now), offset)]);
+        // A ceiling is late by a poll at most.
+        let age = (now - log.written_at(offset)).max(0.0) + dice.between(0.0, POLL);
+        let ages = if known == Known::Starts { no_ages(&lag) } else { ceilings(&[age]) };
+        let topic = desk.hear_aged(now, &lag, &ages).topics.remove(0);
+        said.push((now, offset, topic));
+        now += POLL + dice.between(-1.0, 1.0);
+    }
+    said
+}
+
+#[test]
+fn a_group_that_stands_is_told_when_it_will_lose_messages_to_a_segment_and_a_poll() {
+    for (seed, minutes) in (0..).zip([5.0, 20.0, 30.0, 60.0]) {
+        for known in [Known::Ages, Known::Starts, Known::Both] {
+            let dice = &mut Dice(seed);
+            let log = Log { segment: minutes * 60.0 };
+            let stop = 5.0 * HOUR + dice.between(0.0, HOUR);
+            let loss = log.deleted_at(log.end(stop));
+            let said = foreseen(log, known, 13.0, |now| log.end(now.min(stop)), dice);
+            let noise = log.segment + POLL;
+            let last: Vec<_> = said.iter().filter(|(at, ..)| *at > stop + 1200.0 && *at < loss).collect();
+            assert!(last.len() > 200);
+            for (at, _, topic) in &last {
+                let eta = topic.data_loss_eta.unwrap();
+                let early = loss - (at + eta);
+                // Rather too early than too late; two polls stand between a moment and what is told of it.
+                assert!(
+                    (-2.0 * POLL..=noise + POLL).contains(&early),
+                    "{known:?} {minutes} {at}: {early} {eta}"
+                );
+            }
+            for pair in last.windows(2) {
+                let [before, after] = [pair[0], pair[1]].map(|(_, _, topic)| topic.data_loss_eta.unwrap());
+                assert!(after <= before + noise, "{known:?} {minutes}: {before} {after}");
+            }
+            if known != Known::Ages {
+                let lost = said.iter().filter(|(at, ..)| *at > loss + POLL);
+                assert!(lost.clone().count() > 30);
+                lost.for_each(|(_, _, topic)| {
+                    assert_eq!((topic.data_loss_eta, topic.status), (Some(0.0), Some(Status::DataLoss)));
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slow_group_is_told_too() {
+    let log = Log { segment: 1200.0 };
+    for (seed, known) in (0..).zip([Known::Ages, Known::Starts, Known::Both]) {
+        let begin = 3.0 * HOUR;
+        // From then on it reads three of five messages, and is 6 hours late after 15.
+        let committed = |now: f64| log.end(begin.min(now) + (now - begin).max(0.0) * 0.6);
+        let said = foreseen(log, known, 20.0, committed, &mut Dice(seed));
+        let loss = said.iter().find(|(at, offset, _)| log.start(*at) > *offset).unwrap().0;
+        assert!((begin + 14.9 * HOUR..begin + 16.0 * HOUR).contains(&loss));
+        // The lag has to be something next to what is held, where its age is not known.
+        let from = if known == Known::Starts { begin + 2.0 * HOUR } else { begin + HOUR };
+        for (at, _, topic) in said.iter().filter(|(at, ..)| *at > from && *at < loss - HOUR) {
+            let (eta, left) = (topic.data_loss_eta.unwrap(), loss - at);
+            assert!((eta - left).abs() < 0.35 * left + 2.0 * log.segment, "{known:?} {at}: {eta} of {left}");
+        }
+    }
+}
+
+#[test]
+fn a_group_that_keeps_up_loses_nothing() {
+    let log = Log { segment: 1200.0 };
+    for seed in 0..6 {
+        for known in [Known::Ages, Known::Starts, Known::Both] {
+            // Some seconds behind, or some hours, with commits on a grid.
+            let (behind, grid) = ([1.0, 30.0, 3.0 * HOUR][seed as usize % 3], [5.0, 30.0][seed as usize % 2]);
+            let committed = |now: f64| log.end((now / grid).floor() * grid - behind);
+            let said = foreseen(log, known, 12.0, committed, &mut Dice(seed));
+            let told = said.iter().filter(|(_, _, t)| t.data_loss_eta.is_some()).count();
+            assert_eq!(told, 0, "{known:?} {behind} {grid}");
+        }
+    }
+}
+
+#[test]
+fn one_partition_that_stands_is_told_while_the_others_hide_it() {
+    let mut desk = Desk { retention: Some(Duration::from_secs_f64(RETENTION)), ..Desk::default() };
+    let mut eta = None;
+    for minute in 0..20_i64 {
+        let now = minute as f64 * 60.0;
+        // The first is three hours late, and stays so; the second has stood for an hour.
+        let lag = answer(&[(100_000 + 60 * minute, 80_000 + 60 * minute), (100_000 + 60 * minute, 90_000)]);
+        let ages = ceilings(&[3.0 * HOUR, HOUR + now]);
+        eta = desk.hear_aged(now, &lag, &ages).topics[0].data_loss_eta;
+        assert_eq!(eta.is_some(), minute >= 10);
+    }
+    assert_eq!(eta, Some(RETENTION - HOUR - 19.0 * 60.0));
+}
+
+#[test]
+fn no_loss_is_foreseen_without_lag_nor_for_compacted_topics_nor_out_of_nothing() {
+    let after = |cleanup, retention: Option<f64>, committed: i64, start: i64, known: bool| {
+        let retention = retention.map(Duration::from_secs_f64);
+        let mut desk = Desk { cleanup, retention, ..Desk::default() };
+        let mut eta = None;
+        for minute in 0..15 {
+            desk.take_status(f64::from(minute) * 60.0, &[start]);
+            let lag = answer(&[(10_000, committed)]);
+            let age = if committed == 10_000 { 0.0 } else { 600.0 + f64::from(minute) * 60.0 };
+            let ages = if known { ceilings(&[age]) } else { no_ages(&lag) };
+            eta = desk.hear_aged(f64::from(minute) * 60.0, &lag, &ages).topics[0].data_loss_eta;
+        }
+        eta
+    };
+    let delete = Some(Cleanup::Delete);
+    assert_eq!(after(delete, Some(RETENTION), 9_000, 0, true), Some(RETENTION - 1440.0));
+    assert_eq!(after(None, Some(RETENTION), 9_000, 0, true), Some(RETENTION - 1440.0));
+    assert_eq!(after(delete, Some(60.0), 9_000, 0, true), Some(0.0), "it may come at any moment");
+    assert_eq!(after(delete, None, 9_000, 9_500, false), Some(0.0), "it has come");
+    assert_eq!(after(Some(Cleanup::Compact), Some(RETENTION), 9_000, 9_500, true), None);
+    assert_eq!(after(delete, Some(RETENTION), 10_000, 0, true), None, "nothing to read");
+    assert_eq!(after(delete, None, 9_000, 0, true), None, "nobody knows how long messages are kept");
+    assert_eq!(after(delete, Some(RETENTION), 9_000, 0, false), None, "nor how old they are");
+}
+
+#[test]
+fn a_pace_takes_two_jumps_and_one_that_is_overdue_slows_down() {
+    let mut starts_of = StartHistory::default();
+    let mut hear = |seconds: f64, start| starts_of.record(&starts(&[start]), at(seconds));
+    let moment = |seconds: f64| at(seconds).latest();
+    hear(0.0, 100);
+    hear(60.0, 100);
+    hear(600.0, 400);
+    hear(660.0, 400);
+    let first = starts_of.get(Partition(0)).unwrap();
+    assert_eq!(first.pace(moment(660.0)), None, "how long the first took is not known");
+    starts_of.record(&starts(&[700]), at(1200.0));
+    let pace = |seconds| starts_of.get(Partition(0)).unwrap().pace(moment(seconds)).unwrap();
+    assert_eq!(pace(1200.0), Pace { ahead: 0.0, speed: 0.5 });
+    assert_eq!(pace(1500.0), Pace { ahead: 150.0, speed: 0.5 });
+    assert_eq!(pace(1800.0), Pace { ahead: 300.0, speed: 0.5 });
+    assert_eq!(pace(3000.0), Pace { ahead: 300.0, speed: 0.25 });
+    // Jumps that follow each other fast are remembered over more than an hour, and no longer than over some.
+    let mut starts_of = StartHistory::default();
+    let mut start = 0;
+    let mut speed_after = |minutes: std::ops::Range<i64>, step| {
+        for minute in minutes.clone().step_by(10) {
+            start += step;
+            starts_of.record(&starts(&[start]), at(minute as f64 * 60.0));
+        }
+        let pace = starts_of.get(Partition(0)).unwrap().pace(moment(minutes.end as f64 * 60.0)).unwrap();
+        assert!((pace.ahead - step as f64).abs() < step as f64 / 2.0, "{pace:?}");
+        pace.speed * 600.0
+    };
+    assert!((speed_after(0..300, 100) - 100.0).abs() < 1e-6);
+    let speed = speed_after(300..330, 200);
+    assert!((110.0..150.0).contains(&speed), "{speed}");
+    assert!((speed_after(330..500, 200) - 200.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_start_that_falls_is_another_topic_and_one_that_is_not_told_is_forgotten() {
+    let mut history = StartHistory::default();
+    for (seconds, told) in [(0.0, [0, 0]), (60.0, [10, 10]), (120.0, [20, 20])] {
+        history.record(&starts(&told), at(seconds));
+    }
+    let has_pace = |history: &StartHistory, partition| {
+        let start = history.get(Partition(partition));
+        start.is_some_and(|s| s.pace(UnixMillis::new(1_700_000_200_000).unwrap()).is_some())
+    };
+    assert!(has_pace(&history, 0) && has_pace(&history, 1));
+    history.record(&starts(&[30, -1]), at(180.0));
+    assert!(has_pace(&history, 0) && history.get(Partition(1)).is_none());
+    history.record(&starts(&[0, 40]), at(240.0));
+    assert!(!has_pace(&history, 0) && history.get(Partition(1)).is_some());
+    history.forget();
+    assert!(history.get(Partition(0)).is_none());
+}
+
+#[test]
+fn starts_take_little_memory_and_jumps_only_where_there_are_any() {
+    let mut history = StartHistory::default();
+    let empty = history.bytes();
+    let mut starts_at = vec![0; 100];
+    for i in 0..200 {
+        history.record(&starts(&starts_at), at(f64::from(i) * 60.0));
+    }
+    assert_eq!(history.bytes() - empty, 100 * 24);
+    starts_at[..50].fill(10);
+    history.record(&starts(&starts_at), at(200.0 * 60.0));
+    assert_eq!(history.bytes() - empty, 100 * 24 + 50 * 32);
+    // A jump that fits no counter, and clocks that stand.
+    for start in [i64::MAX - 1, i64::MAX] {
+        history.record(&starts(&[start]), at(201.0 * 60.0));
+        assert!(history.get(Partition(0)).unwrap().pace(at(9e9).latest()).is_none());
+    }
+}
+
+#[test]
+fn catching_up_is_lag_by_what_is_read_beyond_what_is_written() {
+    let rates = |consumed, produced| Some(Rates { consumed, produced });
+    assert_eq!(catch_up(100, rates(3.0, 1.0)), Some(50.0));
+    assert_eq!(catch_up(100, rates(1.0, 1.0)), None);
+    assert_eq!(catch_up(100, rates(0.0, 1.0)), None);
+    assert_eq!(catch_up(100, None), None);
+    assert_eq!((catch_up(0, None), catch_up(0, rates(0.0, 1.0))), (Some(0.0), Some(0.0)));
+    let nothing = Desk::default().hear_aged(0.0, &answer(&[]), &GroupAges::default());
+    assert_eq!(nothing.catch_up, None);
+}

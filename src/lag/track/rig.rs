@@ -36,9 +36,12 @@ pub(in crate::lag) fn answer(partitions: &[(i64, i64)]) -> GroupLag {
     group(&[("t", numbered.map(|(p, (end, committed))| (p, *end, *committed)).collect())])
 }
 
-/// One answer: topics of (partition, end, committed); -1 is not told.
-pub(in crate::lag) fn group(topics: &[(&str, Vec<(u32, i64, i64)>)]) -> GroupLag {
-    let partition = |(number, end, committed): &(u32, i64, i64)| PartitionProgress {
+/// (partition, end, committed); -1 is not told.
+type Row = (u32, i64, i64);
+
+/// One answer about topics.
+pub(in crate::lag) fn group(topics: &[(&str, Vec<Row>)]) -> GroupLag {
+    let partition = |(number, end, committed): &Row| PartitionProgress {
         partition: Partition(*number),
         end: Offset::new(*end),
         committed: Offset::new(*committed),

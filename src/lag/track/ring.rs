@@ -7,6 +7,7 @@ use crate::model::UnixMillis;
 const MOST: usize = 12;
 
 /// What one answer says of a topic. Moments are in milliseconds from the track's base.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Poll {
     pub(super) at: u32,
     pub(super) consumed: u32,
@@ -55,8 +56,8 @@ pub struct Trend {
     pub growth: f64,
     /// The standard error of that, from how far the points are off the line.
     pub error: f64,
-    /// How much a line through the first and the second half of the points rises.
-    pub halves: [f64; 2],
+    /// The same of the first and the second half of the points: growth and error.
+    pub halves: [(f64, f64); 2],
     /// Seconds from the first point to the last.
     pub seconds: f64,
     /// Mean seconds from one point to the next.
@@ -73,7 +74,7 @@ impl Trend {
     pub fn rises(&self) -> bool {
         self.growth > 0.0
             && self.growth > 3.0 * self.error
-            && self.halves.iter().all(|half| *half >= 0.2 * self.growth)
+            && self.halves.iter().all(|(growth, error)| *growth >= 0.2 * self.growth && growth > error)
     }
 
     fn through(points: &[(f64, f64)]) -> Option<Self> {
@@ -82,7 +83,7 @@ impl Trend {
         }
         let middle = points.len() / 2;
         let (growth, error) = line(points)?;
-        let halves = [line(points.get(..=middle)?)?.0, line(points.get(middle..)?)?.0];
+        let halves = [line(points.get(..=middle)?)?, line(points.get(middle..)?)?];
         let seconds = points.last()?.0 - points.first()?.0;
         Some(Self { growth, error, halves, seconds, spacing: seconds / (points.len() - 1) as f64 })
     }
