@@ -8,6 +8,7 @@
 
 pub mod catalog;
 mod draw;
+mod limit;
 pub mod own;
 pub mod page;
 pub mod publisher;

@@ -306,7 +306,7 @@ catalog! {
     InstanceState, "alikafka_instance_state", Gauge, None, &["region", "instance_id", "state"], Instances, Stable,
         "1 for the state that the instance is in, 0 for the other known ones (GetInstanceList ViewInstanceStatusCode, else ServiceStatus).";
     InstanceTags, "alikafka_instance_tags", Gauge, None, INSTANCE, Instances, Stable,
-        "1, with the allowed tags of the instance as labels tag_KEY (GetInstanceList Tags). An empty label is a tag that the instance lacks.";
+        "1, with the allowed tags of the instance (metrics.instance_tags) as labels tag_KEY, where each character of KEY but ASCII letters and digits is _ (GetInstanceList Tags). An empty label is a tag that the instance lacks.";
     InstanceCreation, "alikafka_instance_creation_timestamp_seconds", Gauge, Seconds, INSTANCE, Instances, Stable,
         "When the instance was created, in unix time (GetInstanceList CreateTime).";
     InstanceExpiry, "alikafka_instance_expiry_timestamp_seconds", Gauge, Seconds, INSTANCE, Instances, Stable,
@@ -364,33 +364,33 @@ catalog! {
     GroupLastConsumed, "alikafka_group_partition_last_consumed_timestamp_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
         "When the message that the group has read last was stored, in unix time (GetConsumerProgress LastTimestamp).";
     GroupLagSeconds, "alikafka_group_partition_lag_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
-        "Upper bound of the age of the oldest unread message, 0 where all is read: the time since the message that was read last was stored, or since the newest poll at which nothing after it was written, whichever is less (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where neither is known.";
+        "Upper bound of the age of the oldest unread message, 0 where all is read: the time since the message that was read last was stored, or since the newest poll at which nothing after it was written, whichever is less (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where neither is known, or where the two bounds contradict each other.";
     GroupTopicLagSeconds, "alikafka_group_topic_lag_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
-        "Upper bound of the age of the oldest unread message of the topic, 0 where all is read: the largest of its partitions (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where none is known.";
+        "Upper bound of the age of the oldest unread message of the topic, 0 where all is read: the largest of its partitions (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where one of them has messages left to read and no upper bound.";
     GroupTotalLagSeconds, "alikafka_group_lag_seconds", Gauge, Seconds, GROUP, Groups, Stable,
-        "Upper bound of the age of the oldest unread message of the group, 0 where all is read: the largest of its topics (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where none is known.";
+        "Upper bound of the age of the oldest unread message of the group, 0 where all is read: the largest of its topics (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where one of them has messages left to read and no upper bound.";
     GroupLagFloor, "alikafka_group_partition_lag_floor_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
-        "Lower bound of the age of the oldest unread message, 0 where all is read: the time since the newest message was written, or since the oldest poll at which there was a message to read that is unread now, whichever is more (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset). Absent where neither is known.";
+        "Lower bound of the age of the oldest unread message, 0 where all is read: the time since the newest message was written, or since the oldest poll at which there was a message to read that is unread now, whichever is more, and 0 where neither is known (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset). Absent where the lag is not known, or where the two bounds contradict each other.";
     GroupTopicLagFloor, "alikafka_group_topic_lag_floor_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
-        "Lower bound of the age of the oldest unread message of the topic, 0 where all is read: the largest of its partitions (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset). Absent where none is known.";
+        "Lower bound of the age of the oldest unread message of the topic, 0 where all is read: the largest of its partitions (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset). Absent where none of them has one.";
     GroupTotalLagFloor, "alikafka_group_lag_floor_seconds", Gauge, Seconds, GROUP, Groups, Stable,
-        "Lower bound of the age of the oldest unread message of the group, 0 where all is read: the largest of its topics (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset). Absent where none is known.";
+        "Lower bound of the age of the oldest unread message of the group, 0 where all is read: the largest of its topics (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset). Absent where none of them has one.";
     GroupTopicStatus, "alikafka_group_topic_status", Gauge, None, GROUP_TOPIC, Groups, Stable,
-        "What is the matter with the group on the topic: 0 ok, 1 lagging (it reads, and lag grows), 2 stalled (it reads nothing and has members), 3 stopped (it reads nothing and has none), 4 rewound (its offset fell back or is past the end), 5 data loss (messages were deleted before it read them); the worst of the partitions, over several polls (GetConsumerProgress ConsumerOffset, BrokerOffset, state, GetTopicStatus MinOffset). Absent while unknown.";
+        "What is the matter with the group on the topic: 0 ok, 1 lagging (it reads, and lag grows), 2 stalled (it reads nothing and has members), 3 stopped (it reads nothing and has none), 4 rewound (its offset fell back or is past the end), 5 data loss (messages were deleted before it read them); the worst of the partitions, over the polls of status_window (GetConsumerProgress ConsumerOffset, BrokerOffset, state, GetTopicStatus MinOffset). Absent while unknown.";
     GroupStatus, "alikafka_group_status", Gauge, None, GROUP, Groups, Stable,
         "What is the matter with the group, the worst of its topics: 0 ok, 1 lagging, 2 stalled, 3 stopped, 4 rewound, 5 data loss (GetConsumerProgress ConsumerOffset, BrokerOffset, state, GetTopicStatus MinOffset). Absent while unknown.";
     GroupTopicConsumable, "alikafka_group_topic_consumable_lag_messages", Gauge, Messages, GROUP_TOPIC, Groups, Evolving,
-        "Messages of the topic that the group has left to read and that are still held: lag without what was deleted (GetConsumerProgress BrokerOffset less ConsumerOffset or GetTopicStatus MinOffset, whichever is larger). Absent where MinOffset is not known.";
+        "Messages of the topic that the group has left to read and that are still held: lag without what was deleted (GetConsumerProgress BrokerOffset less ConsumerOffset or GetTopicStatus MinOffset, whichever is larger, or ConsumerOffset alone where MinOffset is not known). Absent where the lag is not known.";
     GroupConsumable, "alikafka_group_consumable_lag_messages", Gauge, Messages, GROUP, Groups, Evolving,
-        "Messages that the group has left to read and that are still held: lag without what was deleted (GetConsumerProgress BrokerOffset less ConsumerOffset or GetTopicStatus MinOffset, whichever is larger). Absent where MinOffset is not known.";
+        "Messages that the group has left to read and that are still held: lag without what was deleted (GetConsumerProgress BrokerOffset less ConsumerOffset or GetTopicStatus MinOffset, whichever is larger, or ConsumerOffset alone where MinOffset is not known). Absent where the lag is not known.";
     GroupTopicConsumed, "alikafka_group_topic_consumed_messages_per_second", Gauge, MessagesPerSecond, GROUP_TOPIC, Groups, Evolving,
-        "Messages a second that the group has read of the topic over its latest polls (GetConsumerProgress ConsumerOffset). Absent until there are enough of them, and after a rewind.";
+        "Messages a second that the group has read of the topic, over the polls of status_window (GetConsumerProgress ConsumerOffset). Absent until there are enough of them.";
     GroupTopicProduced, "alikafka_group_topic_produced_messages_per_second", Gauge, MessagesPerSecond, GROUP_TOPIC, Groups, Evolving,
-        "Messages a second that were written to the partitions of the topic that the group reads, over its latest polls (GetConsumerProgress BrokerOffset). Absent until there are enough of them.";
+        "Messages a second that were written to the partitions of the topic that the group reads, over the polls of status_window (GetConsumerProgress BrokerOffset). Absent until there are enough of them.";
     GroupTopicCatchUp, "alikafka_group_topic_catch_up_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Evolving,
-        "Forecast of the time until the group has read all of the topic, at the pace of its latest polls, 0 where all is read (GetConsumerProgress BrokerOffset, ConsumerOffset). Absent while lag does not shrink.";
+        "Forecast of the time until the group has read all of the topic, at the pace of status_window, 0 where all is read (GetConsumerProgress BrokerOffset, ConsumerOffset). Absent while lag does not shrink.";
     GroupCatchUp, "alikafka_group_catch_up_seconds", Gauge, Seconds, GROUP, Groups, Evolving,
-        "Forecast of the time until the group has read all, at the pace of its latest polls, 0 where all is read: the largest of its topics (GetConsumerProgress BrokerOffset, ConsumerOffset). Absent while the lag of a topic does not shrink.";
+        "Forecast of the time until the group has read all, at the pace of status_window, 0 where all is read: the largest of its topics (GetConsumerProgress BrokerOffset, ConsumerOffset). Absent while the lag of a topic does not shrink.";
     GroupTopicLossEta, "alikafka_group_topic_data_loss_eta_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
         "Forecast of the time until messages of the topic are deleted before the group has read them, from how fast retention comes nearer and from how long messages are kept (GetTopicStatus MinOffset, GetConsumerProgress ConsumerOffset, GetInstanceList MsgRetain). Absent while it comes no nearer.";
     GroupMargin, "alikafka_group_partition_retention_margin_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,

@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     catalog::{self, FAMILIES, Family, Id, Naming},
     draw::{self, Count, Families},
+    limit::{self, Cut},
     page::{Packer, Page, Segment},
     text::{Sheet, TextSink, push_header},
 };
@@ -50,7 +51,8 @@ pub struct Options {
     pub granularity: Granularity,
     /// Under which names.
     pub naming: Naming,
-    /// Most series of a page. Series of regions and instances always stay.
+    /// Most series of a page. Series of regions and instances always stay; of topics and groups the first seen
+    /// stay, each whole, and what was left out comes back once a twentieth of this is free.
     pub max_series: Option<u64>,
     /// Labels on every series, in this order. Those for which [`catalog::is_free_label`] says no, and
     /// repeated ones, are left out, as they would spoil the page.
@@ -82,6 +84,7 @@ struct Kept {
     fleet: HashMap<Id, Segment>,
     instances: HashMap<Key, Instance>,
     joined: HashMap<Id, Vec<Joined>>,
+    cutoff: Option<u64>,
 }
 
 type Key = (Option<AccountName>, RegionId, InstanceId);
@@ -158,6 +161,7 @@ impl Renderer {
             }
         }
         let cut = self.cut(snapshot);
+        self.kept.cutoff = cut.cutoff;
         let mut before = mem::take(&mut self.kept.instances);
         let mut instances = Vec::new();
         for view in snapshot.regions.iter().flat_map(|r| &r.instances) {
@@ -170,12 +174,10 @@ impl Renderer {
         Page::new(segments, cut.series)
     }
 
-    /// Decides what is left out. Whole objects are counted in the order of first sight; the first one that
-    /// does not fit is left out with all after it.
+    /// Decides what is left out of the page.
     fn cut(&self, snapshot: &Snapshot) -> Cut {
         let Some(max) = self.max_series else { return Cut::default() };
-        let mut room = max.saturating_sub(self.fleet.series());
-        let mut objects: Vec<(u64, u64)> = Vec::new();
+        let mut objects = Vec::new();
         for instance in snapshot.regions.iter().flat_map(|r| &r.instances) {
             let count = |draw: &dyn Fn(&mut Count)| {
                 let mut count = Count { wanted: self.shown, series: 0 };
@@ -185,22 +187,7 @@ impl Renderer {
             objects.extend(instance.topics.iter().map(|t| (t.since, count(&|c| draw::topic(t, c)))));
             objects.extend(instance.groups.iter().map(|g| (g.since, count(&|c| draw::group(g, c)))));
         }
-        let total: u64 = objects.iter().map(|(_, series)| series).sum();
-        if total <= room {
-            return Cut::default();
-        }
-        objects.sort_unstable();
-        let mut left_out = total;
-        // Objects of equal age stand or fall together, so that age alone decides.
-        for same_age in objects.chunk_by(|a, b| a.0 == b.0) {
-            let series: u64 = same_age.iter().map(|(_, series)| series).sum();
-            if series > room {
-                return Cut { cutoff: same_age.first().map(|(since, _)| *since), series: left_out };
-            }
-            room -= series;
-            left_out -= series;
-        }
-        Cut::default()
+        limit::cut(max, self.fleet.series(), objects, self.kept.cutoff)
     }
 
     /// The topics and groups of an instance, drawn as far as they are not what they were.
@@ -268,15 +255,6 @@ impl Renderer {
         }
         page
     }
-}
-
-/// What the limit leaves out.
-#[derive(Debug, Clone, Copy, Default)]
-struct Cut {
-    /// Objects first seen at this or later are left out.
-    cutoff: Option<u64>,
-    /// How many series that is.
-    series: u64,
 }
 
 /// The pieces of one family, in order, small ones joined.

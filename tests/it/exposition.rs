@@ -5,13 +5,15 @@
 mod catalog;
 mod fleet;
 mod incremental;
+mod levels;
 mod limit;
 mod own;
 pub(crate) mod parse;
 mod properties;
 
-use std::{env, fs, io::Read as _, path::Path};
+use std::{env, fs, io::Read as _, path::Path, sync::Arc};
 
+use alikafka_exporter::exposition::catalog::FAMILIES;
 use alikafka_exporter::exposition::{Granularity, Naming, Options, Page, Renderer};
 use alikafka_exporter::snapshot::Snapshot;
 
@@ -67,6 +69,28 @@ fn the_whole_page_is_as_agreed() {
 fn the_page_under_kafka_exporter_names_is_as_agreed() {
     let options = Options { naming: Naming::KafkaExporter, ..everything() };
     golden("fleet-kafka_exporter.prom", &render(options, &fleet::fleet()));
+}
+
+/// What kafka_exporter has and the cloud does not tell, and what it writes for "not known", is on no page of any kind.
+#[test]
+fn kafka_exporter_names_show_nothing_twice_nothing_made_up_and_no_sentinel() {
+    for granularity in [Granularity::Partition, Granularity::Topic, Granularity::Group] {
+        let options = Options { naming: Naming::KafkaExporter, granularity, ..everything() };
+        let page = render(options, &fleet::fleet());
+        let names: Vec<_> = page.lines().map(parse::name_of).collect();
+        for f in FAMILIES.iter().filter(|f| f.kafka_exporter.is_some()) {
+            assert!(!names.contains(&f.name), "{} is there under another name", f.name);
+        }
+        for made_up in ["replica", "leader", "isr", "broker", "kafka_consumergroup_members", "zookeeper"] {
+            assert!(!names.iter().any(|n| n.contains(made_up)), "the cloud does not tell {made_up}");
+        }
+        let parsed = Parsed::of(&page);
+        let negative = parsed.samples.iter().find(|s| s.value.starts_with('-'));
+        assert!(negative.is_none(), "{negative:?}");
+        // The same number under both kinds of names would count double in a sum over all names.
+        let theirs = |s: &parse::Sample| s.labels.contains_key("consumergroup");
+        assert!(parsed.samples.iter().all(|s| !(theirs(s) && s.labels.contains_key("group"))));
+    }
 }
 
 #[test]
@@ -143,6 +167,36 @@ fn a_tail_belongs_to_the_page_plain_and_packed() {
     assert_eq!(gunzip(&with), text(&with));
     assert_eq!(gunzip(&page), text(&page), "the page itself is as it was");
     assert_eq!(with.series(), page.series());
+}
+
+/// Each key of the list makes a label out of what a label can hold; of two that make the same one the first stands.
+#[test]
+fn tags_make_labels_by_one_rule_and_the_first_of_the_list_wins() {
+    let keys = ["a.b", "a_b", "A.b", "环境", "成本", "1", "22x", "", "é", "acs:rm:rgId"];
+    let mut instance = fleet::instance_view("i", 1);
+    let mut info = fleet::bare_info("i");
+    // In another order than the list, with one key twice and one that nobody asked for.
+    info.tags = keys.iter().rev().map(|key| ((*key).to_owned(), format!("value of {key}"))).collect();
+    info.tags.push(("1".to_owned(), "of a second one".to_owned()));
+    info.tags.push(("secret".to_owned(), "not asked for".to_owned()));
+    instance.info = Some(Arc::new(info));
+    let snapshot = Snapshot { regions: vec![Arc::new(fleet::region_view(None, "r", vec![instance]))] };
+    let options = Options { instance_tags: keys.map(str::to_owned).to_vec(), ..Options::default() };
+    let page = Parsed::of(&render(options, &snapshot));
+    let tags = page.samples.iter().find(|s| s.name == "alikafka_instance_tags").unwrap();
+    let mut labels = tags.labels.clone();
+    labels.retain(|label, _| label.starts_with("tag_"));
+    let expected = [
+        ("tag_a_b", "value of a.b"),
+        ("tag_A_b", "value of A.b"),
+        ("tag___", "value of 环境"),
+        ("tag_1", "value of 1"),
+        ("tag_22x", "value of 22x"),
+        ("tag_", "value of "),
+        ("tag__", "value of é"),
+        ("tag_acs_rm_rgId", "value of acs:rm:rgId"),
+    ];
+    assert_eq!(labels, expected.map(|(l, v)| (l.to_owned(), v.to_owned())).into());
 }
 
 #[test]
