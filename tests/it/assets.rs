@@ -41,10 +41,16 @@ fn catalog_names() -> Vec<Metric> {
 
 #[test]
 fn every_metric_and_label_of_dashboards_and_rules_is_in_the_contract() {
+    let wrong = not_in_the_contract(rule_queries().into_iter().chain(dashboard_queries()));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What queries speak of that the contract does not hold.
+pub(crate) fn not_in_the_contract(queries: impl Iterator<Item = Query>) -> Vec<String> {
     let metrics = catalog_names();
     let recorded = recorded_exprs();
     let mut wrong = Vec::new();
-    for Query { place, expr, legend, .. } in rule_queries().into_iter().chain(dashboard_queries()) {
+    for Query { place, expr, legend, .. } in queries {
         let used = References::of(&expr);
         let mut known: BTreeSet<String> = EVERYWHERE.iter().map(|&l| l.to_owned()).collect();
         for selector in &used.selectors {
@@ -65,7 +71,16 @@ fn every_metric_and_label_of_dashboards_and_rules_is_in_the_contract() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    wrong
+}
+
+/// Writes queries out where `./check` lets promtool read them.
+pub(crate) fn write_for_promtool(group: &str, exprs: impl Iterator<Item = String>) {
+    let rules: Vec<Value> =
+        exprs.enumerate().map(|(i, e)| json!({ "record": format!("{group}:query{i}"), "expr": e })).collect();
+    assert!(!rules.is_empty());
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{group}-queries.rules.yml"));
+    fs::write(file, json!({ "groups": [{ "name": group, "rules": rules }] }).to_string()).unwrap();
 }
 
 #[test]
@@ -154,17 +169,10 @@ fn dashboards_take_rates_over_an_interval_that_fits_the_scrape_interval() {
     }
 }
 
-/// promtool cannot read dashboards, so `./check` lets it read this file.
+/// promtool cannot read dashboards, so `./check` lets it read what this writes.
 #[test]
 fn dashboard_queries_are_written_out_for_promtool() {
-    let rules: Vec<Value> = dashboard_queries()
-        .iter()
-        .enumerate()
-        .map(|(i, q)| json!({ "record": format!("dashboard:query{i}"), "expr": constant(&q.expr) }))
-        .collect();
-    assert!(!rules.is_empty());
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard-queries.rules.yml");
-    fs::write(file, json!({ "groups": [{ "name": "dashboards", "rules": rules }] }).to_string()).unwrap();
+    write_for_promtool("dashboard", dashboard_queries().iter().map(|q| constant(&q.expr)));
 }
 
 #[test]
@@ -224,11 +232,11 @@ fn the_reader_of_queries_sees_metrics_matchers_and_groupings() {
 
 /// A query with where it stands, whether it lists the values of a variable, and the labels that its legend or
 /// annotations show.
-struct Query {
-    place: String,
-    expr: String,
-    variable: bool,
-    legend: BTreeSet<String>,
+pub(crate) struct Query {
+    pub(crate) place: String,
+    pub(crate) expr: String,
+    pub(crate) variable: bool,
+    pub(crate) legend: BTreeSet<String>,
 }
 
 fn dashboard_queries() -> Vec<Query> {

@@ -29,7 +29,7 @@ mod reload;
 mod revoked;
 mod scope;
 mod selfwatch;
-mod table;
+pub(crate) mod table;
 mod tls;
 mod values;
 

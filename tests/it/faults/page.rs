@@ -90,7 +90,7 @@ impl Page {
         lines.filter_map(|l| l.rsplit_once(' ')).map(|(series, _)| series.to_owned()).collect()
     }
 
-    pub(super) fn samples(&self) -> &[Sample] {
+    pub(crate) fn samples(&self) -> &[Sample] {
         &self.parsed.samples
     }
 

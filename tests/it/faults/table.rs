@@ -66,7 +66,7 @@ fn table() -> BTreeMap<u32, Vec<String>> {
 }
 
 /// Every test that is run, by its path as the test runner shows it.
-fn tests() -> BTreeMap<String, PathBuf> {
+pub(crate) fn tests() -> BTreeMap<String, PathBuf> {
     let item = Regex::new(r"(?m)^( *)(?:pub )?(?:async )?fn (\w+)\(|^( *)mod (\w+) \{").unwrap();
     let mut tests = BTreeMap::new();
     for top in ["tests/it", "src", "simulator/src", "simulator/tests/it"] {

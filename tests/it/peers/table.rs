@@ -1,0 +1,155 @@
+//! Every error that other exporters are known for is in `tests/PEERS.md`, with tests that exist.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use regex::Regex;
+
+use crate::faults::table::tests;
+
+/// The rows of the table, each with the threads in which users met the error. Rows that begin with `c` were seen
+/// in source, rows that begin with `b` are of Burrow's rules.
+const ROWS: [(&str, &str); 36] = [
+    ("c1", ""),
+    ("c2", ""),
+    ("c3", ""),
+    ("c4", ""),
+    ("c5", ""),
+    ("c6", ""),
+    ("c7", ""),
+    ("c8", "KM#215"),
+    ("c9", ""),
+    ("c10", ""),
+    ("c11", ""),
+    ("c12", ""),
+    ("c13", ""),
+    ("c14", "KLE#101"),
+    ("b1", "BU#738"),
+    ("b2", "BU#38, #123"),
+    ("b3", "BU#303"),
+    ("b4", "BU#32, #35, #221, #637"),
+    ("1", "KE#16, #229, #464, #194, #195, KM#182, #251, streamshub/console#2743, elastic/beats#31393"),
+    (
+        "2",
+        "KE#28, #76, #79, #169, #191, #262, #287, #437, #78, KLE#138, \
+         braedon/prometheus-kafka-consumer-group-exporter#21",
+    ),
+    ("3", "KE#35, #81, #108, #210, #283, #336, #377, #417, #497, grafana/agent#1671, KM#99, #215"),
+    ("4", "KLE#36, #63, #66, KE#226, #220, #463, kafkesc/kommitted#131"),
+    ("5", "KM#5, KLAG#92, #94, BU#504, #797, KLE#244"),
+    ("6", "KLE#25, #110, #154, #127, #197, BU#758, #722, jirwin/burrow_exporter#17"),
+    ("7", "KLE#172, #361, #386, #393, #164, KX#94, KE#279"),
+    ("8", "KLE#111, #37, #45, #496, #510, KLAG#30"),
+    ("9", "redpanda-data/redpanda#30624, #30822, KLE#37, yahoo/CMAK#361, KX#94, #98, #101"),
+    ("10", "KE#304, #385, #125, #379, KLE#4, #43, #69, #25, vectordotdev/vector#15106"),
+    ("11", "KE#126, #334, #207, KLE#49, #144, #230, Dabz/ccloudexporter#36, strimzi#2842"),
+    ("12", "KX#60, #76, #77, #78"),
+    ("13", "KE#62, #421, #56, KM#162, Dabz/ccloudexporter#24, KLE#167"),
+    (
+        "14",
+        "Dabz/ccloudexporter#68, #24, yet-another-cloudwatch-exporter#50, tencentyun/tencentcloud-exporter#48",
+    ),
+    ("15", "KLAG#53, #55, KLE#25, #244"),
+    ("16", "KE#504, omarsmak/kafka-consumer-lag-monitoring#17"),
+    ("17", "KLE#66"),
+    ("18", "BU#38, #58, #123, #303, #738"),
+];
+
+/// What a row says that no test can hold, as there is nothing of the kind here.
+const NOT_HERE: &str = "**Not here**";
+
+#[test]
+fn every_known_error_of_peers_has_a_row_and_tests_that_exist() {
+    let (tests, table) = (tests(), table());
+    let mut wrong = Vec::new();
+    for (row, threads) in ROWS {
+        let Some(cells) = table.get(row) else {
+            wrong.push(format!("row {row} is missing"));
+            continue;
+        };
+        let (wanted, told) = (threads_in(threads), threads_in(&cells.threads));
+        let lacks: Vec<_> = wanted.difference(&told).collect();
+        let adds: Vec<_> = told.difference(&wanted).collect();
+        if !lacks.is_empty() || !adds.is_empty() {
+            wrong.push(format!("row {row} lacks {lacks:?}, and has {adds:?} that are not of it"));
+        }
+        if cells.tests.is_empty() && !cells.wrong.contains(NOT_HERE) {
+            wrong.push(format!("row {row} names no test and does not say that there is nothing to test"));
+        }
+        let unknown = cells.tests.iter().filter(|name| !tests.contains_key(*name));
+        wrong.extend(unknown.map(|name| format!("row {row}: there is no test {name}")));
+    }
+    let known: BTreeSet<&str> = ROWS.map(|(row, _)| row).into();
+    wrong
+        .extend(table.keys().filter(|r| !known.contains(r.as_str())).map(|r| format!("there is no row {r}")));
+    assert!(wrong.is_empty(), "tests/PEERS.md: {wrong:#?}");
+}
+
+/// A thread that a test is said to answer is in the table, and the test stands in a row that has the thread.
+#[test]
+fn the_tests_that_name_threads_stand_in_their_rows() {
+    let comment = Regex::new(r"(?m)((?:^/// .*\n)+)#\[test\]\nfn (\w+)").unwrap();
+    let table = table();
+    let mut seen = 0;
+    for file in ["age", "names", "status", "values"] {
+        let text = read(&format!("tests/it/peers/{file}.rs"));
+        for found in comment.captures_iter(&text) {
+            let name = format!("peers::{file}::{}", &found[2]);
+            let rows: Vec<&Cells> = table.values().filter(|c| c.tests.contains(&name)).collect();
+            assert!(!rows.is_empty(), "{name} stands in no row of tests/PEERS.md");
+            let told: BTreeSet<String> = rows.iter().flat_map(|c| threads_in(&c.threads)).collect();
+            let lacks: Vec<String> = threads_in(&found[1]).difference(&told).cloned().collect();
+            assert!(lacks.is_empty(), "{name} names {lacks:?}, which its rows do not");
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen} tests were found");
+}
+
+#[test]
+fn a_number_without_a_name_is_of_the_one_before_it() {
+    let threads = threads_in("KE#16, #7, (PR #8); a-b/c.d#9 and KM#1");
+    assert_eq!(threads, ["KE#16", "KE#7", "KE#8", "a-b/c.d#9", "KM#1"].map(str::to_owned).into());
+}
+
+struct Cells {
+    threads: String,
+    wrong: String,
+    tests: BTreeSet<String>,
+}
+
+fn table() -> BTreeMap<String, Cells> {
+    let row = Regex::new(r"(?m)^\| *([bc]?\d+) *\|([^|]*)\|([^|]*)\|([^|]*)\|$").unwrap();
+    let name = Regex::new(r"`([a-z0-9_:]+)`").unwrap();
+    let mut table = BTreeMap::new();
+    for found in row.captures_iter(&read("tests/PEERS.md")) {
+        let cells = Cells {
+            threads: found[2].to_owned(),
+            wrong: found[3].to_owned(),
+            tests: name.captures_iter(&found[4]).map(|c| c[1].to_owned()).collect(),
+        };
+        assert!(table.insert(found[1].to_owned(), cells).is_none(), "row {} comes twice", &found[1]);
+    }
+    table
+}
+
+/// Threads as `name#number`. A number without a name is of the name before it.
+fn threads_in(text: &str) -> BTreeSet<String> {
+    let thread = Regex::new(r"([A-Za-z][\w./-]*)?#(\d+)").unwrap();
+    let mut of = String::new();
+    let mut threads = BTreeSet::new();
+    for found in thread.captures_iter(text) {
+        if let Some(name) = found.get(1) {
+            name.as_str().clone_into(&mut of);
+        }
+        threads.insert(format!("{of}#{}", &found[2]));
+    }
+    threads
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
