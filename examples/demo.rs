@@ -102,8 +102,12 @@ async fn demo(args: Args) -> Result<(), Ended> {
 
     logging::init(Level::INFO, Format::Logfmt, clock::unix_now);
     say(&greeting(exporter, &simulator, &text, args.act))?;
-    let web =
-        WebOptions { telemetry_path: "/metrics".to_owned(), limits: Limits::default(), lifecycle: false };
+    let web = WebOptions {
+        telemetry_path: "/metrics".to_owned(),
+        limits: Limits::default(),
+        lifecycle: false,
+        explain: false,
+    };
     let source = Source::default();
     let mut running =
         tokio::spawn(alikafka_exporter::run(config, source, web, vec![listener], shutdown.clone()));

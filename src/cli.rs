@@ -40,6 +40,10 @@ pub(crate) struct Args {
     #[arg(long = "web.enable-lifecycle")]
     pub(crate) enable_lifecycle: bool,
 
+    /// Let clients ask why a number of a group is what it is, at /debug/state.
+    #[arg(long = "web.enable-debug")]
+    pub(crate) enable_debug: bool,
+
     /// Least level of log lines.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
@@ -201,7 +205,7 @@ fn telemetry_path(path: &str) -> Result<String, String> {
     if !path.starts_with('/') {
         return Err("it must begin with /".to_owned());
     }
-    if matches!(path, "/" | "/-") || path.starts_with("/-/") {
+    if matches!(path, "/" | "/-" | "/debug/state") || path.starts_with("/-/") {
         return Err("this path is taken by another page".to_owned());
     }
     if !path.chars().all(plain) || path.contains("//") || path.split('/').any(|p| matches!(p, "." | "..")) {
@@ -363,9 +367,20 @@ mod tests {
         for path in ["/metrics", "/a/b-c_d.e", "/probe"] {
             assert_eq!(args(&format!("--web.telemetry-path={path}")).unwrap().telemetry_path, path);
         }
-        for path in
-            ["metrics", "/", "/-/healthy", "/-/ready", "/-/x", "/-", "/a?b", "/a//b", "/../a", "/ä", "/%2d"]
-        {
+        for path in [
+            "metrics",
+            "/",
+            "/debug/state",
+            "/-/healthy",
+            "/-/ready",
+            "/-/x",
+            "/-",
+            "/a?b",
+            "/a//b",
+            "/../a",
+            "/ä",
+            "/%2d",
+        ] {
             let text = refusal(&format!("--web.telemetry-path={path}"));
             assert!(text.contains("--web.telemetry-path"), "{text}");
         }

@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub mod account;
+pub mod desk;
 pub mod failures;
 pub mod fleet;
 mod gate;
@@ -33,6 +34,7 @@ pub mod scarcity;
 pub mod schedule;
 
 pub use account::{Collector, Regions};
+pub use desk::Desk;
 
 /// How often each kind of thing is asked for, and how long an answer is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +147,8 @@ pub struct Shared {
     pub clock: WallClock,
     /// Order of first sight.
     pub sequence: Arc<Sequence>,
+    /// Where questions are put to the loops.
+    pub desk: Desk,
 }
 
 /// Hands out the order in which objects were first seen, over the whole process.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{self, Action, Budgets, Client, SignatureVersion},
     clock,
-    collect::{self, Sequence, Shared, Timing},
+    collect::{self, Desk, Sequence, Shared, Timing},
     config::{self, Config},
     exposition::{self, Own, Renderer, own, publisher},
     health::Health,
@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod counting;
+mod desk;
 mod keys;
 pub mod panics;
 mod reload;
@@ -31,6 +32,7 @@ mod shown;
 mod watchdog;
 
 use counting::Counting;
+use desk::Reception;
 use reload::{Door, Keeper};
 use shown::{Beside, Shown};
 use watchdog::Watchdog;
@@ -61,6 +63,8 @@ pub struct WebOptions {
     pub limits: web::Limits,
     /// Whether a client may have the configuration loaded anew.
     pub lifecycle: bool,
+    /// Whether a client may ask why a number is what it is.
+    pub explain: bool,
 }
 
 /// Why the daemon ended although nobody asked it to.
@@ -102,10 +106,13 @@ pub async fn run(
     let counting = Counting(own);
     // Each who asks waits in turn.
     let (ask, asked) = mpsc::channel(1);
+    let desk = Desk::default();
+    let reception = Reception(desk.clone());
     let app = web::App {
         pages: Arc::clone(&shown) as Arc<dyn web::Pages>,
         observer: Arc::new(counting.clone()),
         lifecycle: options.lifecycle.then(|| Arc::new(Door(ask)) as Arc<dyn web::Lifecycle>),
+        explain: options.explain.then(|| Arc::new(reception) as Arc<dyn web::Explain>),
         health: health.clone(),
         telemetry_path: options.telemetry_path,
         limits: options.limits,
@@ -116,6 +123,7 @@ pub async fn run(
         reporter: Arc::new(counting.clone()),
         clock: clock::unix_now,
         sequence: Arc::new(Sequence::default()),
+        desk,
     };
 
     let mut parts: Vec<Part> = vec![Box::pin(died(web::serve(listeners, app, shutdown.clone())))];

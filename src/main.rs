@@ -88,6 +88,7 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
         telemetry_path: args.telemetry_path,
         limits: Limits::within(getrlimit(Resource::Nofile).current),
         lifecycle: args.enable_lifecycle,
+        explain: args.enable_debug,
     };
     let source = Source { file: args.config_file, environment: environment(), asked: reload };
     match alikafka_exporter::run(config, source, web, listeners, shutdown).await {

@@ -1,5 +1,5 @@
-//! The HTTP server: `/metrics`, `/-/healthy`, `/-/ready`, where it is wanted `/-/reload`, and a status page at
-//! `/`.
+//! The HTTP server: `/metrics`, `/-/healthy`, `/-/ready`, where they are wanted `/-/reload` and `/debug/state`, and
+//! a status page at `/`.
 //!
 //! Owns: the accept loop with its limits, the deadlines of each connection, routes, content encoding,
 //! and the landing page. Refuses: rendering metrics (they come through [`Pages`] as ready bytes), calls to
@@ -19,6 +19,7 @@ use crate::health::Health;
 mod accept;
 mod answer;
 mod connection;
+mod debug;
 mod encoding;
 mod framing;
 pub mod landing;
@@ -130,6 +131,49 @@ pub trait Lifecycle: Send + Sync + 'static {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
 }
 
+/// What a client wants to have explained.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Question {
+    /// An instance id.
+    pub instance: String,
+    /// A consumer group of it.
+    pub group: String,
+    /// One topic of the group, if not all.
+    pub topic: Option<String>,
+    /// The region, if it matters.
+    pub region: Option<String>,
+    /// The account, if it matters.
+    pub account: Option<String>,
+}
+
+/// What is said to a [`Question`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Of which kind the answer is.
+    pub verdict: Verdict,
+    /// The answer.
+    pub json: Vec<u8>,
+}
+
+/// Of which kind an [`Explanation`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is known.
+    Found,
+    /// Nothing can have such a name.
+    Invalid,
+    /// Nothing that is known has such a name.
+    Unknown,
+    /// Nobody could answer in time.
+    Busy,
+}
+
+/// Says why a number is what it is.
+pub trait Explain: Send + Sync + 'static {
+    /// Answers within seconds, and never holds up whoever serves or polls.
+    fn explain(&self, question: Question) -> Pin<Box<dyn Future<Output = Explanation> + Send + '_>>;
+}
+
 /// Is told what the server does. Values of `path` and `reason` come from the closed sets [`path::ALL`] and
 /// [`reason::ALL`]. It is called on the serving tasks, so it must not block.
 pub trait HttpObserver: Send + Sync + 'static {
@@ -154,12 +198,14 @@ pub mod path {
     pub const READY: &str = "ready";
     /// `/-/reload`.
     pub const RELOAD: &str = "reload";
+    /// `/debug/state`.
+    pub const DEBUG: &str = "debug";
     /// `/`.
     pub const LANDING: &str = "landing";
     /// Whatever the server does not have.
     pub const OTHER: &str = "other";
     /// All of them.
-    pub const ALL: [&str; 6] = [METRICS, HEALTHY, READY, RELOAD, LANDING, OTHER];
+    pub const ALL: [&str; 7] = [METRICS, HEALTHY, READY, RELOAD, DEBUG, LANDING, OTHER];
 }
 
 /// The closed set of values of the label `reason`.
@@ -205,6 +251,8 @@ pub struct App {
     pub observer: Arc<dyn HttpObserver>,
     /// Who reloads; `None` for nobody, and no such path.
     pub lifecycle: Option<Arc<dyn Lifecycle>>,
+    /// Who explains; `None` for nobody, and no such path.
+    pub explain: Option<Arc<dyn Explain>>,
     /// What `/-/healthy` and `/-/ready` are answered from.
     pub health: Health,
     /// Where the metrics are; [`check_telemetry_path`] says what is allowed. At `/`, the landing page is
@@ -237,7 +285,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error::TelemetryPath`] unless it begins with `/`, is made of printable ASCII that needs no escaping in a
-/// request line, and is not one of `/-/`.
+/// request line, and is not one of `/-/` or `/debug/state`.
 pub fn check_telemetry_path(path: &str) -> Result<(), Error> {
     let refuse = |why| Err(Error::TelemetryPath { path: path.to_owned(), why });
     if !path.starts_with('/') {
@@ -245,6 +293,9 @@ pub fn check_telemetry_path(path: &str) -> Result<(), Error> {
     }
     if path == "/-" || path.starts_with("/-/") {
         return refuse("must not be below /-/, which is for health and lifecycle: choose another");
+    }
+    if path == debug::PATH {
+        return refuse("is for explanations: choose another");
     }
     if path.chars().any(|c| !c.is_ascii_graphic() || "?#%\"<>\\^`{|}".contains(c)) {
         return refuse("may hold only letters, digits and the signs of a plain URL path");

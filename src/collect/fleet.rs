@@ -25,6 +25,7 @@ use crate::{
 
 mod assess;
 mod ends;
+pub mod explain;
 mod group;
 mod held;
 mod movement;

@@ -135,6 +135,7 @@ impl<C: Cloud> Loop<C> {
     /// Runs until it is stopped, and returns what it knows then. Its calls that are under way are dropped.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Self {
         let mut tick = Instant::now();
+        let mut mailbox = self.shared.desk.seat(self.account.as_ref(), &self.region);
         // Before the first call, so that its retries are counted from a 0 that was seen.
         self.report_demand();
         loop {
@@ -155,6 +156,7 @@ impl<C: Cloud> Loop<C> {
                     Ok((id, outcome)) => self.ended(id, Some(outcome)),
                     Err(error) => self.ended(error.id(), None),
                 },
+                Some(asked) = mailbox.next() => asked.answer(|question| self.fleet.explain(question, self.now())),
                 () = sleep_until(wake) => {}
             }
             let now = Instant::now();

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Account, AskTimes, Collector, Regions, Reporter, Sequence, Shared, Timing, Unit};
+use super::{Account, AskTimes, Collector, Desk, Regions, Reporter, Sequence, Shared, Timing, Unit};
 use crate::{
     api::{Action, Cloud, Error, Kind},
     clock::WallClock,
@@ -22,6 +22,8 @@ use crate::{
 };
 
 mod clock;
+mod desk;
+mod explain;
 mod failures;
 mod first_pass;
 mod fleet;
@@ -258,6 +260,7 @@ struct Running<C: Cloud = Script> {
     store: Arc<Store>,
     health: Health,
     counts: Arc<Counts>,
+    desk: Desk,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<Result<Collector<C>, super::account::Ended>>,
 }
@@ -305,10 +308,12 @@ impl<C: Cloud + Clone> Running<C> {
             reporter: Arc::clone(&counts) as Arc<dyn Reporter>,
             clock,
             sequence: Arc::new(Sequence::default()),
+            desk: Desk::default(),
         };
+        let desk = shared.desk.clone();
         let collector = Collector::new(account, shared, &[]).unwrap();
         let task = tokio::spawn(collector.run(shutdown.clone()));
-        Self { store, health, counts, shutdown, task }
+        Self { store, health, counts, desk, shutdown, task }
     }
 
     /// The loops that are not ready, as they are once all that is published is shown.

@@ -51,9 +51,10 @@ pub(super) async fn serve(
     app: App,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
-    let App { pages, observer, lifecycle, health, telemetry_path, limits } = app;
+    let App { pages, observer, lifecycle, explain, health, telemetry_path, limits } = app;
+    let routes = Routes::new(pages, Arc::clone(&observer), lifecycle, explain, health, telemetry_path);
     let server = Arc::new(Server {
-        routes: Arc::new(Routes::new(pages, Arc::clone(&observer), lifecycle, health, telemetry_path)),
+        routes: Arc::new(routes),
         registry: Arc::new(Registry::new(limits.max_connections, Arc::clone(&observer))),
         observer,
         limits,

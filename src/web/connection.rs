@@ -207,8 +207,8 @@ mod tests {
         let observer = Arc::clone(&rejected) as Arc<dyn HttpObserver>;
         let limits = Limits::default();
         let progress = Arc::new(Progress::new(limits, Arc::clone(&observer), CancellationToken::new()));
-        let (pages, path) = (Arc::new(Mebibyte), "/metrics".to_owned());
-        let routes = Routes::new(pages, Arc::clone(&observer), Some(Arc::new(Slow)), Health::default(), path);
+        let (pages, slow, path) = (Arc::new(Mebibyte), Arc::new(Slow), "/metrics".to_owned());
+        let routes = Routes::new(pages, Arc::clone(&observer), Some(slow), None, Health::default(), path);
         let (routes, shutdown) = (Arc::new(routes), CancellationToken::new());
         let serving = tokio::spawn(run(server, progress, routes, observer, limits, shutdown));
         Connection { client, serving, rejected }

@@ -1,7 +1,7 @@
 //! The page at `/` for people: what this is, where the metrics are, and what is known of the fleet.
 //!
-//! Every name comes from the cloud or the configuration and is escaped. There is no script, and the style
-//! is allowed by its hash alone.
+//! Every name comes from the cloud or the configuration and is escaped. There is no script, the style is allowed
+//! by its hash alone, and a form leads nowhere but here.
 
 use std::fmt::{self, Write};
 
@@ -90,24 +90,32 @@ impl Landing {
 }
 
 /// The `Content-Security-Policy` of the page.
-pub(super) fn policy() -> HeaderValue {
+pub(super) fn policy(has_form: bool) -> HeaderValue {
     let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    let form = if has_form { "'self'" } else { "'none'" };
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; \
+        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action {form}; \
          frame-ancestors 'none'"
     );
     // Base64 is plain ASCII, so this cannot fail; without its style the page would still be whole.
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
-/// The page.
-pub(super) fn html(landing: &Landing, telemetry_path: &str, health: &Health) -> String {
-    Html { landing, telemetry_path, stopped: &health.stopped(), pending: &health.pending() }.to_string()
+/// The page. `explain` is where groups are explained, if they are.
+pub(super) fn html(
+    landing: &Landing,
+    telemetry_path: &str,
+    explain: Option<&'static str>,
+    health: &Health,
+) -> String {
+    let (stopped, pending) = (&health.stopped(), &health.pending());
+    Html { landing, telemetry_path, explain, stopped, pending }.to_string()
 }
 
 struct Html<'a> {
     landing: &'a Landing,
     telemetry_path: &'a str,
+    explain: Option<&'static str>,
     stopped: &'a [String],
     pending: &'a [String],
 }
@@ -127,6 +135,9 @@ impl fmt::Display for Html<'_> {
             Escaped(self.telemetry_path),
         )?;
         self.status(f)?;
+        if let Some(path) = self.explain {
+            form(f, path)?;
+        }
         f.write_str("</header>\n")?;
         let mut room = MAX_INSTANCES;
         for region in &self.landing.regions {
@@ -218,6 +229,16 @@ impl Instance {
     }
 }
 
+/// Asks for the names of what is to be explained.
+fn form(f: &mut fmt::Formatter<'_>, path: &str) -> fmt::Result {
+    writeln!(f, "<form action=\"{path}\" method=\"get\">")?;
+    let required = [("instance", "Instance id", " required"), ("group", "Group", " required")];
+    for (name, label, required) in required.into_iter().chain([("topic", "Topic (all)", "")]) {
+        writeln!(f, "<input name=\"{name}\" aria-label=\"{label}\" placeholder=\"{label}\"{required}>")?;
+    }
+    f.write_str("<button>Explain</button>\n</form>\n")
+}
+
 fn reached(up: Option<bool>) -> &'static str {
     match up {
         Some(true) => "<span class=\"up\">complete</span>",
@@ -258,7 +279,7 @@ mod tests {
     use super::*;
 
     fn page(landing: &Landing) -> String {
-        html(landing, "/metrics", &Health::default())
+        html(landing, "/metrics", None, &Health::default())
     }
 
     #[test]
@@ -274,7 +295,8 @@ mod tests {
         };
         let health = Health::default();
         health.beat(hostile);
-        let html = html(&Landing { version: hostile.to_owned(), regions: vec![region] }, hostile, &health);
+        let landing = Landing { version: hostile.to_owned(), regions: vec![region] };
+        let html = html(&landing, hostile, None, &health);
         assert!(!html.contains("<script"));
         assert!(!html.contains("alert(\""));
         assert_eq!(
@@ -288,8 +310,17 @@ mod tests {
         let html = page(&Landing::default());
         let style = html.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         let hash = BASE64_STANDARD.encode(Sha256::digest(style));
-        assert!(policy().to_str().unwrap().contains(&format!("style-src 'sha256-{hash}'")));
+        assert!(policy(false).to_str().unwrap().contains(&format!("style-src 'sha256-{hash}'")));
         assert!(!html.contains("style="));
+    }
+
+    #[test]
+    fn a_form_is_there_where_it_leads_somewhere_and_leads_nowhere_else() {
+        let with = html(&Landing::default(), "/metrics", Some("/debug/state"), &Health::default());
+        assert!(with.contains("<form action=\"/debug/state\" method=\"get\">"));
+        assert!(policy(true).to_str().unwrap().contains("form-action 'self'"));
+        assert!(!page(&Landing::default()).contains("<form"));
+        assert!(policy(false).to_str().unwrap().contains("form-action 'none'"));
     }
 
     #[test]

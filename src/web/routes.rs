@@ -12,12 +12,17 @@ use hyper::{
 };
 use tokio::time::{Duration, Instant};
 
-use super::{HttpObserver, Lifecycle, Page, Pages, encoding, landing, path, reason};
+use super::{
+    Explain, HttpObserver, Lifecycle, Page, Pages,
+    debug::{self, Debug},
+    encoding, landing, path, reason,
+};
 use crate::health::Health;
 
 /// Text format 0.0.4.
 const EXPOSITION: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// On every answer: these are numbers and names for their reader alone.
@@ -35,6 +40,7 @@ pub(super) struct Routes {
     pages: Arc<dyn Pages>,
     observer: Arc<dyn HttpObserver>,
     lifecycle: Option<Arc<dyn Lifecycle>>,
+    debug: Option<Debug>,
     /// When a client's reload last began.
     reloaded: Mutex<Option<Instant>>,
     health: Health,
@@ -63,6 +69,7 @@ enum Route {
     Healthy,
     Ready,
     Reload,
+    Debug,
     Landing,
 }
 
@@ -71,14 +78,16 @@ impl Routes {
         pages: Arc<dyn Pages>,
         observer: Arc<dyn HttpObserver>,
         lifecycle: Option<Arc<dyn Lifecycle>>,
+        explain: Option<Arc<dyn Explain>>,
         health: Health,
         telemetry_path: String,
     ) -> Self {
-        let (reloaded, landing_policy) = (Mutex::default(), landing::policy());
-        Self { pages, observer, lifecycle, reloaded, health, telemetry_path, landing_policy }
+        let (reloaded, landing_policy) = (Mutex::default(), landing::policy(explain.is_some()));
+        let debug = explain.map(Debug::new);
+        Self { pages, observer, lifecycle, debug, reloaded, health, telemetry_path, landing_policy }
     }
 
-    /// Answers a request. Its query is ignored, as is the host of an absolute target.
+    /// Answers a request. Its query is ignored where it asks nothing, as is the host of an absolute target.
     pub(super) async fn reply(&self, head: &Parts) -> Reply {
         let Some(route) = self.route(head.uri.path()) else {
             return Reply { path: path::OTHER, response: text(StatusCode::NOT_FOUND, "not found\n") };
@@ -98,6 +107,7 @@ impl Routes {
             Route::Healthy => check("stopped", &self.health.stopped()),
             Route::Ready => check("waiting for the first pass of", &self.health.pending()),
             Route::Reload => self.reload().await,
+            Route::Debug => self.debug(head.uri.query()).await,
             Route::Landing => self.landing(),
         };
         Reply { path: route.label(), response }
@@ -121,6 +131,7 @@ impl Routes {
             "/-/healthy" => Some(Route::Healthy),
             "/-/ready" => Some(Route::Ready),
             "/-/reload" => self.lifecycle.is_some().then_some(Route::Reload),
+            debug::PATH => self.debug.is_some().then_some(Route::Debug),
             "/" => Some(Route::Landing),
             _ => None,
         }
@@ -148,9 +159,7 @@ impl Routes {
             may
         };
         if !may {
-            let mut response = text(StatusCode::TOO_MANY_REQUESTS, "at most one reload a second\n");
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return response;
+            return soon(text(StatusCode::TOO_MANY_REQUESTS, "at most one reload a second\n"));
         }
         match lifecycle.reload().await {
             Ok(()) => text(StatusCode::OK, "reloaded\n"),
@@ -158,8 +167,19 @@ impl Routes {
         }
     }
 
+    async fn debug(&self, query: Option<&str>) -> Response<Page> {
+        let Some(debug) = &self.debug else { return text(StatusCode::NOT_FOUND, "not found\n") };
+        let (status, page) = debug.answer(query).await;
+        let response = answer(status, JSON, page);
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => soon(response),
+            _ => response,
+        }
+    }
+
     fn landing(&self) -> Response<Page> {
-        let html = landing::html(&self.pages.landing(), &self.telemetry_path, &self.health);
+        let form = self.debug.is_some().then_some(debug::PATH);
+        let html = landing::html(&self.pages.landing(), &self.telemetry_path, form, &self.health);
         let mut response = answer(StatusCode::OK, HTML, html.into());
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, self.landing_policy.clone());
         response
@@ -173,6 +193,7 @@ impl Route {
             Self::Healthy => path::HEALTHY,
             Self::Ready => path::READY,
             Self::Reload => path::RELOAD,
+            Self::Debug => path::DEBUG,
             Self::Landing => path::LANDING,
         }
     }
@@ -185,6 +206,12 @@ fn check(matter: &str, names: &[String]) -> Response<Page> {
     }
     let words = format!("{matter}: {}\n", names.join(", "));
     answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, words.into())
+}
+
+/// An answer that another attempt may better.
+fn soon(mut response: Response<Page>) -> Response<Page> {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn text(status: StatusCode, words: &str) -> Response<Page> {

@@ -43,8 +43,12 @@ impl Pair {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let web =
-            WebOptions { telemetry_path: "/metrics".to_owned(), limits: Limits::default(), lifecycle: false };
+        let web = WebOptions {
+            telemetry_path: "/metrics".to_owned(),
+            limits: Limits::default(),
+            lifecycle: false,
+            explain: false,
+        };
         let daemon = tokio::spawn(run(config, Source::default(), web, vec![listener], shutdown.clone()));
         Self { cloud, address, shutdown, daemon }
     }

@@ -25,6 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+mod debug;
 mod limits;
 mod noise;
 mod routes;
@@ -128,6 +129,7 @@ impl Server {
             pages: Arc::new(pages),
             observer: Arc::clone(&counts) as Arc<dyn HttpObserver>,
             lifecycle: None,
+            explain: None,
             health: health.clone(),
             telemetry_path: "/metrics".to_owned(),
             limits: Limits::default(),

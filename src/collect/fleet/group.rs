@@ -29,6 +29,8 @@ pub(super) struct GroupMember {
     pub(super) track: Track,
     pub(super) movement: Movement,
     rebalances: Option<(Rebalances, Option<u64>)>,
+    /// Whether the last answer was asked for the times of messages.
+    pub(super) asked: Times,
     silence: Silence,
     pub(super) view: Option<Arc<GroupView>>,
 }
@@ -65,6 +67,7 @@ impl GroupMember {
             track: Track::default(),
             movement: Movement::default(),
             rebalances: None,
+            asked: Times::Hidden,
             silence: Silence::default(),
             view: None,
         }
@@ -83,6 +86,7 @@ impl GroupMember {
     }
 
     fn hear_times(&mut self, lag: &GroupLag, asked: Times) {
+        self.asked = asked;
         let partitions = || lag.topics.iter().flat_map(|t| &t.partitions);
         if partitions().any(|p| p.last_consumed.is_some()) {
             self.silence = Silence::default();
@@ -91,6 +95,10 @@ impl GroupMember {
         } else if partitions().any(|p| p.committed.is_some_and(|c| c.get() > 0)) {
             self.silence = Silence { answers: self.silence.answers.saturating_add(1), since: 0 };
         }
+    }
+
+    pub(super) fn rebalances(&self) -> Option<Rebalances> {
+        self.rebalances.map(|(rebalances, _)| rebalances)
     }
 
     /// Counts the rebalances that an answer tells and the one before did not.
@@ -123,7 +131,7 @@ impl GroupMember {
             listed: self.listed.get().is_some(),
             assessment: said.map(|said| Arc::clone(&said.assessment)),
             state: said.and_then(|said| said.state),
-            rebalances: self.rebalances.map(|(rebalances, _)| rebalances),
+            rebalances: self.rebalances(),
             lag,
         });
         self.view = Some(Arc::clone(&view));

@@ -1,7 +1,10 @@
 //! The fleet's rules of absence, one answer at a time.
 
 use super::*;
-use crate::collect::fleet::{Answer, Effects, Event, Fleet, Now, Outcome};
+use crate::collect::{
+    desk::{self, Question},
+    fleet::{Answer, Effects, Event, Fleet, Now, Outcome},
+};
 
 /// A fleet and its clock.
 pub(super) struct Case {
@@ -62,6 +65,10 @@ impl Case {
 
     pub(super) fn times(&self, unit: &Unit) -> Times {
         self.fleet.times(unit)
+    }
+
+    pub(super) fn explain(&self, question: &Question) -> desk::Answer {
+        self.fleet.explain(question, self.now)
     }
 
     pub(super) fn view(&mut self) -> RegionView {

@@ -6,8 +6,12 @@ use super::*;
 use crate::model::Filter;
 
 /// Stops an account and runs it under another configuration, as a reload does.
-async fn renewed(running: Running, script: &Script, edit: impl FnOnce(&mut Account<Script>)) -> Running {
-    let Running { store, health, counts, shutdown, task } = running;
+pub(super) async fn renewed(
+    running: Running,
+    script: &Script,
+    edit: impl FnOnce(&mut Account<Script>),
+) -> Running {
+    let Running { store, health, counts, desk, shutdown, task } = running;
     shutdown.cancel();
     let before = task.await.unwrap().unwrap();
     let shared = before.shared.clone();
@@ -19,7 +23,7 @@ async fn renewed(running: Running, script: &Script, edit: impl FnOnce(&mut Accou
     store.replace(collector.views());
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(collector.run(shutdown.clone()));
-    Running { store, health, counts, shutdown, task }
+    Running { store, health, counts, desk, shutdown, task }
 }
 
 fn excluding(pattern: &str) -> Filter {

@@ -270,7 +270,9 @@ async fn the_landing_page_shows_the_fleet_and_runs_nothing() {
 async fn metrics_may_take_the_root_and_must_not_take_the_health_paths() {
     let server = Server::with(Limits::default(), "up 1\n", 1, Landing::default(), "/").await;
     assert_eq!(server.get("/").await.text(), "up 1\n");
-    for bad in ["", "metrics", "/-/healthy", "/-/x", "/a b", "/a?b", "/a#b", "/é", "/%2e", "/<"] {
+    for bad in
+        ["", "metrics", "/-/healthy", "/debug/state", "/-/x", "/a b", "/a?b", "/a#b", "/é", "/%2e", "/<"]
+    {
         let error = web::check_telemetry_path(bad).unwrap_err();
         assert!(error.to_string().starts_with("web.telemetry-path "), "{bad}");
     }

@@ -98,6 +98,7 @@ async fn nothing_to_listen_on_is_an_error() {
         pages: Arc::new(Fixed { segments: Arc::default(), landing: Landing::default() }),
         observer: Arc::clone(&server.counts) as Arc<dyn HttpObserver>,
         lifecycle: None,
+        explain: None,
         health: Health::default(),
         telemetry_path: telemetry_path.to_owned(),
         limits: Limits::default(),

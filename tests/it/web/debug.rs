@@ -1,0 +1,192 @@
+//! Whoever asks why a number is what it is gets an answer of JSON, where that is wanted; few do at a time.
+
+use std::pin::Pin;
+
+use alikafka_exporter::web::{Explain, Explanation, Question, Verdict};
+use tokio::sync::Semaphore;
+
+use super::*;
+
+/// Says what it was asked, of the kind that the name of the group tells, once it may.
+struct Echo {
+    may: Arc<Semaphore>,
+    bytes: usize,
+}
+
+impl Echo {
+    fn ready() -> Self {
+        Self { may: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), bytes: 0 }
+    }
+}
+
+impl Explain for Echo {
+    fn explain(&self, question: Question) -> Pin<Box<dyn Future<Output = Explanation> + Send + '_>> {
+        Box::pin(async move {
+            self.may.acquire().await.unwrap().forget();
+            let verdict = match question.group.as_str() {
+                "unknown" => Verdict::Unknown,
+                "busy" => Verdict::Busy,
+                "invalid" => Verdict::Invalid,
+                _ => Verdict::Found,
+            };
+            let json =
+                if self.bytes > 0 { vec![b'x'; self.bytes] } else { format!("{question:?}").into_bytes() };
+            Explanation { verdict, json }
+        })
+    }
+}
+
+async fn explaining(limits: Limits, echo: Echo) -> Server {
+    let pages = Fixed { segments: Arc::default(), landing: Landing::default() };
+    Server::serving(|app| App { limits, explain: Some(Arc::new(echo)), ..app }, pages).await
+}
+
+#[tokio::test]
+async fn without_the_flag_there_is_no_such_path_and_the_landing_page_has_no_form() {
+    let server = Server::start(Limits::default()).await;
+    for method in ["GET", "HEAD", "POST"] {
+        let mut client = server.connect().await;
+        client.send(&format!("{method} /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        assert_eq!(client.head_only().await.status, 404, "{method}");
+    }
+    let landing = server.get("/").await;
+    assert!(!landing.text().contains("/debug/state"));
+    assert!(landing.header("content-security-policy").unwrap().contains("form-action 'none'"));
+    assert_eq!(server.counts.requests.lock().unwrap().get(&("other", 404)), Some(&3));
+}
+
+#[tokio::test]
+async fn the_landing_page_leads_there_where_it_is_wanted() {
+    let server = explaining(Limits::default(), Echo::ready()).await;
+    let landing = server.get("/").await;
+    assert!(landing.text().contains("<form action=\"/debug/state\" method=\"get\">"));
+    for name in ["instance", "group", "topic"] {
+        assert!(landing.text().contains(&format!("<input name=\"{name}\"")), "{name}");
+    }
+    assert!(!landing.text().contains("<script"));
+    assert!(landing.header("content-security-policy").unwrap().contains("form-action 'self'"));
+}
+
+#[tokio::test]
+async fn a_question_is_read_from_the_query_and_answered_with_what_came_of_it() {
+    let server = explaining(Limits::default(), Echo::ready()).await;
+    for (group, status) in [("a", 200), ("unknown", 404), ("busy", 503), ("invalid", 400)] {
+        let answer = server.get(&format!("/debug/state?instance=i&group={group}")).await;
+        assert_eq!(answer.status, status, "{group}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{group}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{group}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{group}");
+        assert_eq!(answer.header("retry-after"), (status == 503).then_some("1"), "{group}");
+    }
+    let asked = server
+        .get("/debug/state?instance=i&group=%E8%AE%A2%E5%8D%95+%26+50%25&topic=t%2Bu&region=r&account=a%20b")
+        .await;
+    let question = Question {
+        instance: "i".to_owned(),
+        group: "订单 & 50%".to_owned(),
+        topic: Some("t+u".to_owned()),
+        region: Some("r".to_owned()),
+        account: Some("a b".to_owned()),
+    };
+    assert_eq!((asked.status, asked.text()), (200, format!("{question:?}").as_str()));
+    let counted = server.counts.requests.lock().unwrap().clone();
+    for (code, count) in [(200, 2), (404, 1), (503, 1), (400, 1)] {
+        assert_eq!(counted.get(&("debug", code)), Some(&count), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_is_not_understood_is_refused_in_json() {
+    let server = explaining(Limits::default(), Echo::ready()).await;
+    for query in [
+        "",
+        "?",
+        "?instance=i",
+        "?group=g",
+        "?instance=i&group=",
+        "?instance=i&group=g&group=h",
+        "?instance=i&group=g&topic=t&topic=t",
+        "?instance=i&group=g&endpoint=http://elsewhere",
+        "?instance=i&group=%ff%fe",
+    ] {
+        let answer = server.get(&format!("/debug/state{query}")).await;
+        assert_eq!(answer.status, 400, "{query}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{query}");
+        let json: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+        assert!(json["error"].as_str().unwrap().len() > 10, "{query}");
+        assert!(!answer.text().contains("elsewhere"), "words of the client are not sent back");
+    }
+}
+
+#[tokio::test]
+async fn only_reading_is_allowed_and_head_has_the_headers_of_get() {
+    let server = explaining(Limits::default(), Echo::ready()).await;
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let answer = server
+            .ask(&format!("{method} /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n"))
+            .await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+    }
+    for query in ["instance=i&group=g", "instance=i&group=unknown", "instance=i"] {
+        let got = server.get(&format!("/debug/state?{query}")).await;
+        let mut client = server.connect().await;
+        let request = format!("HEAD /debug/state?{query} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        client.send(&request).await;
+        let head = client.head_only().await;
+        assert_eq!(head.status, got.status, "{query}");
+        for name in ["content-length", "content-type"] {
+            assert_eq!(head.header(name), got.header(name), "{query}");
+        }
+        assert_eq!(client.rest().await, b"", "{query}");
+    }
+}
+
+#[tokio::test]
+async fn few_are_answered_at_a_time_and_a_scrape_waits_for_none_of_them() {
+    let may = Arc::new(Semaphore::new(0));
+    let server = explaining(Limits::default(), Echo { may: Arc::clone(&may), bytes: 0 }).await;
+    let ask = "GET /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n";
+    let mut waiting = Vec::new();
+    let turned_away = loop {
+        let mut client = server.connect().await;
+        client.send(ask).await;
+        // Whoever is turned away is told at once; whoever waits is told nothing.
+        match timeout(Duration::from_millis(300), client.answer()).await {
+            Ok(answer) => break answer,
+            Err(_) => waiting.push(client),
+        }
+        assert!(waiting.len() < 20, "there is no limit");
+    };
+    assert_eq!((turned_away.status, turned_away.header("retry-after")), (429, Some("1")));
+    assert_eq!(server.get("/metrics").await.status, 200);
+    assert_eq!(server.get("/-/healthy").await.status, 200);
+    may.add_permits(waiting.len() + 1);
+    for mut client in waiting {
+        assert_eq!(client.answer().await.status, 200);
+    }
+    let again = server.get("/debug/state?instance=i&group=g").await;
+    assert_eq!(again.status, 200, "the places came back");
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_do_not_pile_up() {
+    let limits = Limits { write_timeout: Duration::from_secs(5), ..Limits::default() };
+    let echo = Echo { bytes: 64 * 1024 * 1024, ..Echo::ready() };
+    let server = explaining(limits, echo).await;
+    let ask = "GET /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n";
+    let (mut slow, mut turned_away) = (Vec::new(), 0);
+    for _ in 0..8 {
+        let mut client = server.connect().await;
+        client.send(ask).await;
+        match client.head_only().await.status {
+            200 => slow.push(client),
+            429 => turned_away += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((slow.len(), turned_away), (4, 4), "what is made is not read yet");
+    server.until_rejected(web::reason::WRITE_TIMEOUT, 4).await;
+    let mut client = server.connect().await;
+    client.send(ask).await;
+    assert_eq!(client.head_only().await.status, 200, "the places came back");
+}
