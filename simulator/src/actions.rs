@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    options::{Behaviour, ListShape},
+    options::{Behaviour, HideLastTimestamp, ListShape},
     request::Call,
     wire::{Refusal, inner_list, list, tags},
     world::{
@@ -88,16 +88,29 @@ pub(crate) fn answer(
         "GetConsumerProgress" => {
             let now = world.now_ms();
             let name = call.param("ConsumerId").unwrap_or_default();
+            let hide = hides_times(call, how.hide_last_timestamp)?;
             let group = instance(call, world)?.group_truth(name, now);
             let truth = group.ok_or_else(|| {
                 Refusal::new(400, "BIZ_SUBSCRIPTION_NOT_FOUND", "The consumer group does not exist.")
             })?;
-            let hide = call.param("HideLastTimestamp").is_some_and(|v| v.eq_ignore_ascii_case("true"));
             Ok((progress(name, &truth, hide, how.list_shape), Told::Group(truth)))
         }
         _ => {
             Err(ram_action(action).err().unwrap_or_else(|| Refusal::new(500, "InternalError", "Not served.")))
         }
+    }
+}
+
+/// Whether the caller wants no times, and gets none.
+fn hides_times(call: &Call, how: HideLastTimestamp) -> Result<bool, Refusal> {
+    match (call.param("HideLastTimestamp"), how) {
+        (Some(_), HideLastTimestamp::Refused) => Err(Refusal::new(
+            400,
+            "InvalidParameter.HideLastTimestamp",
+            "The specified parameter HideLastTimestamp is not valid.",
+        )),
+        (Some(asked), HideLastTimestamp::Honoured) => Ok(asked.eq_ignore_ascii_case("true")),
+        (None, _) | (_, HideLastTimestamp::Ignored) => Ok(false),
     }
 }
 
@@ -299,10 +312,10 @@ fn topic_status(name: &str, t: &TopicTruth, shape: ListShape) -> Map<String, Val
             "Partition": p.partition,
             "MinOffset": p.start,
             "MaxOffset": p.end,
-            "LastUpdateTimestamp": p.last_write_ms.unwrap_or(0),
+            "LastUpdateTimestamp": p.last_write_stamp_ms.unwrap_or(0),
         })
     });
-    let newest = t.partitions.iter().filter_map(|p| p.last_write_ms).max().unwrap_or(0);
+    let newest = t.partitions.iter().filter_map(|p| p.last_write_stamp_ms).max().unwrap_or(0);
     let table = inner_list(shape, "OffsetTable", rows.collect());
     let status = json!({ "TotalCount": t.messages, "LastTimeStamp": newest, "OffsetTable": table });
     Map::from_iter([("TopicStatus".to_owned(), status)])
@@ -320,7 +333,7 @@ fn progress(name: &str, g: &GroupTruth, hide: bool, shape: ListShape) -> Map<Str
                 .iter()
                 .filter(|p| p.listed)
                 .map(|p| {
-                    let time = p.last_consumed_ms.filter(|_| !hide && !t.times_hidden).unwrap_or(-1);
+                    let time = p.last_consumed_stamp_ms.filter(|_| !hide && !t.times_hidden).unwrap_or(-1);
                     topic_newest = topic_newest.max(time);
                     let member = (g.members > 0).then(|| p.partition % g.members);
                     json!({

@@ -104,7 +104,7 @@ fn instance(i: &InstanceTruth) -> Value {
 
 fn topic(t: &TopicTruth) -> Value {
     let partitions: Vec<Value> = t.partitions.iter().map(|p| {
-        json!({ "partition": p.partition, "start": p.start, "end": p.end, "last_write_ms": p.last_write_ms })
+        json!({ "partition": p.partition, "start": p.start, "end": p.end, "last_write_ms": p.last_write_ms, "last_write_stamp_ms": p.last_write_stamp_ms })
     }).collect();
     json!({ "local": t.local, "compact": t.compact, "messages": t.messages, "partitions": partitions })
 }
@@ -127,6 +127,7 @@ fn group(g: &GroupTruth) -> Value {
                         "lag": p.lag,
                         "oldest_unread_age_ms": p.oldest_unread_age_ms,
                         "last_consumed_ms": p.last_consumed_ms,
+                        "last_consumed_stamp_ms": p.last_consumed_stamp_ms,
                     })
                 })
                 .collect();

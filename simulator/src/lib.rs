@@ -57,14 +57,18 @@ pub use auth::SignatureKind;
 pub use faults::{Effect, Fault, Faults, Nth, WrongType};
 pub use keys::{Issued, Keys};
 pub use ledger::{Entry, Ledger};
-pub use options::{AccessKey, Behaviour, Churn, ClockMode, Latency, ListShape, Options, Quota, WorldOptions};
+pub use options::{
+    AccessKey, Behaviour, Churn, ClockMode, HideLastTimestamp, Latency, ListShape, Options, Quota,
+    WorldOptions,
+};
 pub use served::{Last, ObjectKey, Served};
 pub use stand::{Metadata, MetadataRules, Role, StandIn, Sts, StsRules, TokenMode, UriRules, UriSource};
 pub use world::{
     World,
-    edit::{GroupSpec, InstanceSpec, Position, TopicSpec, UnknownObject},
+    edit::UnknownObject,
     group::Consumer,
-    log::{Burst, Flow},
+    log::{Burst, Compaction, Flow},
+    spec::{GroupSpec, InstanceSpec, Position, TopicSpec},
     truth::{
         GroupPartitionTruth, GroupTopicTruth, GroupTruth, InstanceTruth, PartitionTruth, RegionTruth,
         TopicTruth, WorldTruth,

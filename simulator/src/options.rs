@@ -152,6 +152,8 @@ pub struct Behaviour {
     pub status_strings: bool,
     /// Largest page served; a larger `PageSize` is cut to it, and the cut size is told.
     pub page_size_max: u32,
+    /// What comes of `HideLastTimestamp` in a call.
+    pub hide_last_timestamp: HideLastTimestamp,
     /// Milliseconds by which the service's clock is off (its `Date` and its check of timestamps). The
     /// world's data does not move with it.
     pub clock_skew_ms: i64,
@@ -172,6 +174,7 @@ impl Default for Behaviour {
             list_shape: ListShape::Wrapped,
             status_strings: true,
             page_size_max: 100,
+            hide_last_timestamp: HideLastTimestamp::Honoured,
             clock_skew_ms: 0,
             close_idle_after: None,
             accept_wall_clock: true,
@@ -250,6 +253,17 @@ impl Default for Quota {
     fn default() -> Self {
         Self { per_second: None, by_action: BTreeMap::new(), status: 400, retry_after_ms: Some(1000) }
     }
+}
+
+/// What comes of the parameter `HideLastTimestamp`, which is younger than the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HideLastTimestamp {
+    /// `true` hides `LastTimestamp`.
+    Honoured,
+    /// Times are told all the same.
+    Ignored,
+    /// A call that has it, whatever its value, is refused: `InvalidParameter.HideLastTimestamp`.
+    Refused,
 }
 
 /// How lists are wrapped.

@@ -14,6 +14,7 @@ pub(crate) mod group;
 pub(crate) mod log;
 mod names;
 mod seed;
+pub(crate) mod spec;
 pub(crate) mod truth;
 
 use group::Group;
@@ -28,6 +29,8 @@ pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) local: bool,
     pub(crate) compact: bool,
+    /// Milliseconds by which the producers' clock is off.
+    pub(crate) stamp_skew_ms: i64,
     pub(crate) automatic: bool,
     pub(crate) created_ms: i64,
     pub(crate) remark: String,
@@ -44,10 +47,12 @@ impl Topic {
                 start: log.start(now),
                 end: log.end(now),
                 last_write_ms: log.last_write(now),
+                last_write_stamp_ms: log.last_write(now).map(|at| at.saturating_add(self.stamp_skew_ms)),
             })
             .collect();
         TopicTruth {
             now_ms: now,
+            created_ms: self.created_ms,
             local: self.local,
             compact: self.compact,
             messages: partitions.iter().map(|p| p.end - p.start).sum(),
@@ -119,7 +124,7 @@ impl Instance {
         self.settle_group(name, now);
         let (topics, serverless) = (&self.topics, self.serverless);
         let group = self.groups.get(name)?;
-        Some(group.truth(now, |t| topics.get(t).map(|t| (t.logs.as_slice(), serverless || t.local))))
+        Some(group.truth(now, |t| topics.get(t).map(|t| (t, serverless || t.local))))
     }
 
     fn truth(&mut self, now: i64) -> InstanceTruth {
@@ -133,6 +138,7 @@ impl Instance {
             view_status: self.view_status,
             in_service: self.in_service(),
             serverless: self.serverless,
+            retention_ms: self.retention_ms(),
             created_ms: self.created_ms,
             expires_ms: self.expires_ms,
             tags: self.tags.clone(),

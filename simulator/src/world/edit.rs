@@ -6,14 +6,13 @@ use rand::RngExt;
 
 use super::{
     Instance, Topic, World,
-    group::{Consumer, Cursor, Group, Rebalances},
+    group::{Consumer, Group, Rebalances},
     log::{Flow, Log},
     names,
+    spec::{GroupSpec, InstanceSpec, Position, TopicSpec},
 };
 use crate::{clock::millis, options::Churn};
 
-/// Messages that retention removes at once, for objects made by hand.
-const SEGMENT: i64 = 1_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// The object to change does not exist.
@@ -35,119 +34,6 @@ impl Error for UnknownObject {}
 
 fn unknown(kind: &'static str, name: impl fmt::Display) -> UnknownObject {
     UnknownObject { kind, name: name.to_string() }
-}
-
-/// An instance to be made.
-#[derive(Debug, Clone)]
-pub struct InstanceSpec {
-    /// `InstanceId`.
-    pub id: String,
-    /// `Name`.
-    pub name: String,
-    /// `ServiceStatus`; default 5, running.
-    pub service_status: i64,
-    /// `ViewInstanceStatusCode`; default 2, running.
-    pub view_status: Option<i64>,
-    /// Whether it tells no `LastTimestamp`.
-    pub serverless: bool,
-    /// `Tags`.
-    pub tags: Vec<(String, String)>,
-    /// `MsgRetain`, in hours; also when messages go.
-    pub retention_hours: u32,
-}
-
-impl InstanceSpec {
-    /// A running instance with this id, which is its name too.
-    #[must_use]
-    pub fn new(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            name: id.to_owned(),
-            service_status: 5,
-            view_status: Some(2),
-            serverless: false,
-            tags: Vec::new(),
-            retention_hours: 72,
-        }
-    }
-}
-
-/// A topic to be made.
-#[derive(Debug, Clone)]
-pub struct TopicSpec {
-    /// `Topic`.
-    pub name: String,
-    /// `PartitionNum`.
-    pub partitions: u32,
-    /// How each partition is written from now on.
-    pub flow: Flow,
-    /// `LocalTopic`.
-    pub local: bool,
-    /// `CompactTopic`; retention removes nothing then.
-    pub compact: bool,
-    /// First offset of each partition.
-    pub base_offset: i64,
-}
-
-impl TopicSpec {
-    /// An empty topic that nobody writes.
-    #[must_use]
-    pub fn new(name: &str, partitions: u32) -> Self {
-        let name = name.to_owned();
-        Self { name, partitions, flow: Flow::IDLE, local: false, compact: false, base_offset: 0 }
-    }
-}
-
-/// A group to be made.
-#[derive(Debug, Clone)]
-pub struct GroupSpec {
-    /// `ConsumerId`.
-    pub name: String,
-    /// How it reads.
-    pub consumer: Consumer,
-    /// The topics it reads; those that do not exist are left out.
-    pub topics: Vec<String>,
-    /// Where it begins.
-    pub from: Position,
-}
-
-impl GroupSpec {
-    /// A healthy group at the end of these topics.
-    #[must_use]
-    pub fn new(name: &str, topics: &[&str]) -> Self {
-        let topics = topics.iter().map(|t| (*t).to_owned()).collect();
-        Self { name: name.to_owned(), consumer: Consumer::Healthy, topics, from: Position::End }
-    }
-}
-
-/// A place in a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// The oldest message that is held.
-    Start,
-    /// Where the next message goes.
-    End,
-    /// This offset, whether it exists or not.
-    At(i64),
-    /// So many messages before where the group is; not below 0.
-    Back(i64),
-    /// Nothing committed, told as -1.
-    Nothing,
-    /// Nothing committed, and the partition is not told at all.
-    Absent,
-}
-
-impl Position {
-    fn cursor(self, log: &Log, was: Option<i64>, now: i64) -> Cursor {
-        let committed = match self {
-            Self::Start => Some(log.start(now)),
-            Self::End => Some(log.end(now)),
-            Self::At(offset) => Some(offset),
-            Self::Back(n) => was.map(|c| c.saturating_sub(n).max(0)),
-            Self::Nothing | Self::Absent => None,
-        };
-        Cursor::new(committed, self != Self::Absent, !matches!(self, Self::Nothing | Self::Absent), now)
-    }
 }
 
 impl World {
@@ -237,17 +123,18 @@ impl World {
         let now = self.now_ms;
         let instance = self.editable(instance_id)?;
         let keep = (!spec.compact).then(|| instance.retention_ms());
-        let logs =
-            (0..spec.partitions).map(|_| Log::new(spec.base_offset, now, spec.flow, SEGMENT, keep)).collect();
+        let log = Log::new(spec.base_offset, now, spec.flow, spec.segment, keep)
+            .compacted(spec.compaction.filter(|_| spec.compact));
         let topic = Topic {
             name: spec.name.clone(),
             local: spec.local,
             compact: spec.compact,
+            stamp_skew_ms: 0,
             automatic: false,
             created_ms: now,
             remark: String::new(),
             tags: Vec::new(),
-            logs,
+            logs: vec![log; spec.partitions as usize],
         };
         instance.topics.insert(spec.name, topic);
         Ok(())
@@ -278,9 +165,9 @@ impl World {
         keep_committed: bool,
     ) -> Result<(), UnknownObject> {
         let now = self.now_ms;
-        self.edit_topic(instance_id, topic, |t, keep| {
+        self.edit_topic(instance_id, topic, |t| {
             for log in &mut t.logs {
-                *log = Log::new(0, now, log.flow(now), SEGMENT, keep);
+                *log = log.renewed(now);
             }
             t.created_ms = now;
         })?;
@@ -298,9 +185,11 @@ impl World {
     /// If there is no such instance or topic.
     pub fn add_partitions(&mut self, instance_id: &str, topic: &str, more: u32) -> Result<(), UnknownObject> {
         let now = self.now_ms;
-        self.edit_topic(instance_id, topic, |t, keep| {
-            let flow = t.logs.first().map_or(Flow::IDLE, |l| l.flow(now));
-            t.logs.extend((0..more).map(|_| Log::new(0, now, flow, SEGMENT, keep)));
+        self.edit_topic(instance_id, topic, |t| {
+            if let Some(first) = t.logs.first() {
+                let log = first.renewed(now);
+                t.logs.resize(t.logs.len() + more as usize, log);
+            }
         })
     }
 
@@ -310,7 +199,21 @@ impl World {
     /// If there is no such instance or topic.
     pub fn set_flow(&mut self, instance_id: &str, topic: &str, flow: Flow) -> Result<(), UnknownObject> {
         let now = self.now_ms;
-        self.edit_topic(instance_id, topic, |t, _| t.logs.iter_mut().for_each(|l| l.set_flow(now, flow)))
+        self.edit_topic(instance_id, topic, |t| t.logs.iter_mut().for_each(|l| l.set_flow(now, flow)))
+    }
+
+    /// Puts the clock of a topic's producers off by so many milliseconds: the service tells the times that
+    /// they stamped messages with.
+    ///
+    /// # Errors
+    /// If there is no such instance or topic.
+    pub fn set_stamp_skew(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        skew_ms: i64,
+    ) -> Result<(), UnknownObject> {
+        self.edit_topic(instance_id, topic, |t| t.stamp_skew_ms = skew_ms)
     }
 
     /// Writes messages into one partition at once.
@@ -351,7 +254,7 @@ impl World {
         edit: impl FnOnce(&mut Log),
     ) -> Result<(), UnknownObject> {
         let mut found = false;
-        self.edit_topic(instance_id, topic, |t, _| {
+        self.edit_topic(instance_id, topic, |t| {
             if let Some(log) = t.logs.get_mut(partition as usize) {
                 edit(log);
                 found = true;
@@ -364,16 +267,13 @@ impl World {
         &mut self,
         instance_id: &str,
         topic: &str,
-        edit: impl FnOnce(&mut Topic, Option<i64>),
+        edit: impl FnOnce(&mut Topic),
     ) -> Result<(), UnknownObject> {
         let now = self.now_ms;
         let instance = self.editable(instance_id)?;
         // What was committed until now was committed on the topic as it was.
         instance.settle_readers(topic, now);
-        let retention = instance.retention_ms();
-        let t = instance.topics.get_mut(topic).ok_or_else(|| unknown("topic", topic))?;
-        let keep = (!t.compact).then_some(retention);
-        edit(t, keep);
+        edit(instance.topics.get_mut(topic).ok_or_else(|| unknown("topic", topic))?);
         Ok(())
     }
 
@@ -397,7 +297,7 @@ impl World {
             automatic: false,
             consumer: spec.consumer,
             members: i64::from(spec.consumer != Consumer::Stopped),
-            rebalances: Rebalances { period_ms: None, duration_ms: 0, forced: Vec::new() },
+            rebalances: Rebalances::new(None, 0),
             reads: reads.collect(),
             commit_ms,
             phase_ms: now,

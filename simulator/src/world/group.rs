@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    Topic,
     log::Log,
     truth::{GroupPartitionTruth, GroupTopicTruth, GroupTruth},
 };
@@ -38,6 +39,38 @@ pub(crate) struct Rebalances {
     pub(crate) duration_ms: i64,
     /// Rebalances asked for by hand: (from, how long).
     pub(crate) forced: Vec<(i64, i64)>,
+    /// When the group had no members: (from, until). Nobody rebalances then.
+    pub(crate) nobody: Vec<(i64, i64)>,
+}
+
+impl Rebalances {
+    pub(crate) fn new(period_ms: Option<i64>, duration_ms: i64) -> Self {
+        Self { period_ms, duration_ms, forced: Vec::new(), nobody: Vec::new() }
+    }
+
+    /// Nobody is in the group from now on, or somebody is again.
+    pub(crate) fn joined(&mut self, anybody: bool, now: i64) {
+        let absent = self.nobody.last().is_some_and(|(_, until)| *until == i64::MAX);
+        match self.nobody.last_mut() {
+            Some((_, until)) if absent && anybody => *until = now,
+            _ if !absent && !anybody => self.nobody.push((now, i64::MAX)),
+            _ => {}
+        }
+    }
+
+    /// The last three by the period up to `now`, oldest first, and how many there were in all.
+    fn periodic(&self, created_ms: i64, now: i64) -> (Vec<(i64, i64)>, i64) {
+        let Some(period) = self.period_ms else { return (Vec::new(), 0) };
+        let until = |t: i64| if t < created_ms { 0 } else { (t - created_ms).div_euclid(period) + 1 };
+        let all = until(now);
+        let spans = self.nobody.iter().map(|(from, to)| (until(*from - 1), until((*to).min(now + 1) - 1)));
+        let missed: Vec<(i64, i64)> = spans.filter(|(from, to)| from < to).collect();
+        let held = |i: &i64| !missed.iter().any(|(from, to)| (*from..*to).contains(i));
+        let last = (0..all).rev().filter(held).take(3).map(|i| (created_ms + i * period, self.duration_ms));
+        let mut last: Vec<_> = last.collect();
+        last.reverse();
+        (last, all - missed.iter().map(|(from, to)| to - from).sum::<i64>())
+    }
 }
 
 /// One consumer group.
@@ -172,6 +205,7 @@ impl Group {
     /// Changes how the group reads, from `now` on. The caller has settled it.
     pub(crate) fn set_consumer(&mut self, consumer: Consumer, now: i64) {
         self.consumer = consumer;
+        self.rebalances.joined(consumer != Consumer::Stopped, now);
         for cursor in self.reads.values_mut().flatten() {
             cursor.anchor_here(now);
         }
@@ -196,29 +230,23 @@ impl Group {
     fn past_rebalances(&self, now: i64) -> Vec<(i64, i64, i64)> {
         let mut all: Vec<(i64, i64)> =
             self.rebalances.forced.iter().copied().filter(|(from, _)| *from <= now).collect();
-        let mut older = i64::try_from(all.len()).unwrap_or(0);
-        if let Some(period) = self.rebalances.period_ms {
-            let count = (now - self.created_ms).div_euclid(period);
-            older += count + 1;
-            all.extend(
-                (0..=2)
-                    .filter(|i| *i <= count)
-                    .map(|i| (self.created_ms + (count - i) * period, self.rebalances.duration_ms)),
-            );
-        }
+        let (periodic, count) = self.rebalances.periodic(self.created_ms, now);
+        let in_all = i64::try_from(all.len()).unwrap_or(0) + count;
+        all.extend(periodic);
         all.sort_unstable();
         let shown = &all[all.len().saturating_sub(3)..];
-        let first = older - i64::try_from(shown.len()).unwrap_or(0);
+        let first = in_all - i64::try_from(shown.len()).unwrap_or(0);
         (1..).zip(shown).map(|(i, (from, long))| (first + i, *from, *long)).collect()
     }
 
-    /// The truth, given the logs of the topics that it reads. The caller has settled it.
-    pub(crate) fn truth<'a>(&self, now: i64, logs: impl Fn(&str) -> Option<(&'a [Log], bool)>) -> GroupTruth {
+    /// The truth, given the topics that it reads and whether their times are hidden. The caller has settled it.
+    pub(crate) fn truth<'a>(&self, now: i64, of: impl Fn(&str) -> Option<(&'a Topic, bool)>) -> GroupTruth {
         let mut topics = BTreeMap::new();
         for (name, cursors) in &self.reads {
-            let Some((logs, times_hidden)) = logs(name) else { continue };
+            let Some((topic, times_hidden)) = of(name) else { continue };
+            let parts = (0..).zip(cursors.iter().zip(&topic.logs));
             let partitions: Vec<_> =
-                (0..).zip(cursors.iter().zip(logs)).map(|(i, (c, l))| partition(i, c, l, now)).collect();
+                parts.map(|(i, (c, l))| partition(i, c, l, topic.stamp_skew_ms, now)).collect();
             let lag = partitions.iter().filter_map(|p| p.lag).sum();
             topics.insert(name.clone(), GroupTopicTruth { lag, times_hidden, partitions });
         }
@@ -226,6 +254,7 @@ impl Group {
         GroupTruth {
             now_ms: now,
             state: self.state(now),
+            consumer: self.consumer,
             lag: topics.values().map(|t| t.lag).sum(),
             oldest_unread_age_ms: parts().filter_map(|p| p.oldest_unread_age_ms).max(),
             members: if self.consumer == Consumer::Stopped { 0 } else { self.members },
@@ -235,10 +264,11 @@ impl Group {
     }
 }
 
-fn partition(number: i64, cursor: &Cursor, log: &Log, now: i64) -> GroupPartitionTruth {
+fn partition(number: i64, cursor: &Cursor, log: &Log, skew_ms: i64, now: i64) -> GroupPartitionTruth {
     let (start, end) = (log.start(now), log.end(now));
     let committed = cursor.committed;
-    let age = |c: i64| if c >= end || start >= end { 0 } else { (now - log.time_of(c.max(start))).max(0) };
+    let age = |c: i64| log.first_held(c, now).map_or(0, |first| (now - log.time_of(first)).max(0));
+    let last_consumed = committed.and_then(|c| log.last_held_before(c, now)).map(|last| log.time_of(last));
     GroupPartitionTruth {
         partition: number,
         listed: cursor.listed || committed.is_some(),
@@ -247,17 +277,15 @@ fn partition(number: i64, cursor: &Cursor, log: &Log, now: i64) -> GroupPartitio
         end,
         lag: committed.map(|c| (end - c).max(0)),
         oldest_unread_age_ms: committed.map(age),
-        last_consumed_ms: committed
-            .and_then(|c| c.checked_sub(1))
-            .filter(|last| (start..end).contains(last))
-            .map(|last| log.time_of(last)),
+        last_consumed_ms: last_consumed,
+        last_consumed_stamp_ms: last_consumed.map(|at| at.saturating_add(skew_ms)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::log::Flow;
+    use crate::world::log::{Compaction, Flow};
 
     fn group(consumer: Consumer, committed: i64) -> Group {
         Group {
@@ -268,7 +296,7 @@ mod tests {
             automatic: false,
             consumer,
             members: 2,
-            rebalances: Rebalances { period_ms: None, duration_ms: 0, forced: Vec::new() },
+            rebalances: Rebalances::new(None, 0),
             reads: BTreeMap::from([("t".to_owned(), vec![Cursor::new(Some(committed), true, true, 0)])]),
             commit_ms: 5_000,
             phase_ms: 0,
@@ -277,7 +305,7 @@ mod tests {
 
     fn at(g: &mut Group, log: &Log, now: i64) -> GroupPartitionTruth {
         g.settle_topic("t", std::slice::from_ref(log), now);
-        g.truth(now, |_| Some((std::slice::from_ref(log), false))).topics["t"].partitions[0].clone()
+        partition(0, &g.reads["t"][0], log, 250, now)
     }
 
     #[test]
@@ -286,7 +314,7 @@ mod tests {
         assert_eq!(at(&mut g, &log, 4_999).committed, Some(0));
         let p = at(&mut g, &log, 14_000);
         assert_eq!((p.committed, p.end, p.lag), (Some(100), 140, Some(40)));
-        assert_eq!(p.last_consumed_ms, Some(10_000));
+        assert_eq!((p.last_consumed_ms, p.last_consumed_stamp_ms), (Some(10_000), Some(10_250)));
         assert_eq!(p.oldest_unread_age_ms, Some(14_000 - 10_100));
     }
 
@@ -325,6 +353,29 @@ mod tests {
         );
         assert_eq!(at(&mut g, &log, 31_000).committed, Some(30));
         assert_eq!(g.truth(31_000, |_| None).rebalances, vec![(1, 10_000, 20_000)]);
+    }
+
+    #[test]
+    fn a_group_that_nobody_is_in_does_not_rebalance() {
+        let mut g = group(Consumer::Healthy, 0);
+        g.rebalances.period_ms = Some(10_000);
+        let told = |g: &Group, now| -> Vec<(i64, i64)> {
+            g.past_rebalances(now).into_iter().map(|(generation, at, _)| (generation, at)).collect()
+        };
+        assert_eq!(told(&g, 35_000), [(2, 10_000), (3, 20_000), (4, 30_000)]);
+        g.set_consumer(Consumer::Stopped, 35_000);
+        assert_eq!(told(&g, 99_000), told(&g, 35_000));
+        g.set_consumer(Consumer::Healthy, 99_000);
+        assert_eq!(told(&g, 112_000), [(4, 30_000), (5, 100_000), (6, 110_000)]);
+    }
+
+    #[test]
+    fn what_compaction_took_is_not_unread() {
+        let compaction = Some(Compaction { older_than_ms: 30_000, keep_every: 50 });
+        let log = Log::new(0, 0, Flow::per_second(1), 1, None).compacted(compaction);
+        let p = at(&mut group(Consumer::Stalled, 60), &log, 200_000);
+        assert_eq!((p.lag, p.oldest_unread_age_ms), (Some(140), Some(200_000 - 101_000)));
+        assert_eq!(p.last_consumed_ms, Some(51_000), "of those that were read, the 50th is left");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One partition's log as a closed form of time: no step, no history longer than the changes of its flow.
 //!
-//! Owns: how many messages there are at a moment, when a message was written, what retention has removed.
+//! Owns: how many messages there are at a moment, when a message was written, what retention and compaction
+//! have removed.
 
 const HOUR_MS: i128 = 3_600_000;
 /// Flow changes that are kept before those below the start offset are forgotten.
@@ -22,6 +23,15 @@ pub struct Burst {
     pub period_ms: i64,
     /// Length of the part at its beginning that is written, in milliseconds.
     pub on_ms: i64,
+}
+
+/// What compaction leaves of a partition. The newest message is always left, and offsets stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compaction {
+    /// Messages younger than this are all there, in milliseconds.
+    pub older_than_ms: i64,
+    /// Of the older ones only each so-manieth is left, counted from the partition's first offset.
+    pub keep_every: i64,
 }
 
 impl Flow {
@@ -103,6 +113,7 @@ pub(crate) struct Log {
     floor: i64,
     segment: i64,
     retention_ms: Option<i64>,
+    compaction: Option<Compaction>,
     phases: Vec<Phase>,
 }
 
@@ -111,7 +122,19 @@ impl Log {
     /// segments of `segment` messages; `None` keeps all.
     pub(crate) fn new(base: i64, from_ms: i64, flow: Flow, segment: i64, retention_ms: Option<i64>) -> Self {
         let first = Phase { from_ms, from_offset: base, flow };
-        Self { base, floor: base, segment: segment.max(1), retention_ms, phases: vec![first] }
+        let segment = segment.max(1);
+        Self { base, floor: base, segment, retention_ms, compaction: None, phases: vec![first] }
+    }
+
+    /// The same, compacted.
+    pub(crate) fn compacted(mut self, compaction: Option<Compaction>) -> Self {
+        self.compaction = compaction;
+        self
+    }
+
+    /// An empty log with the rules of this one, its offsets from 0 on.
+    pub(crate) fn renewed(&self, t: i64) -> Self {
+        Self::new(0, t, self.flow(t), self.segment, self.retention_ms).compacted(self.compaction)
     }
 
     fn phase_at(&self, t: i64) -> (Phase, Option<Phase>) {
@@ -136,6 +159,31 @@ impl Log {
             None => self.base,
         };
         aged.max(self.floor)
+    }
+
+    /// The first message at or after an offset that is still there.
+    pub(crate) fn first_held(&self, offset: i64, t: i64) -> Option<i64> {
+        let (from, end) = (offset.max(self.start(t)), self.end(t));
+        if from >= end {
+            return None;
+        }
+        let Some(c) = self.compaction else { return Some(from) };
+        let young = self.end(t.saturating_sub(c.older_than_ms));
+        let every = c.keep_every.max(1);
+        let behind = (from - self.base).rem_euclid(every);
+        let kept = if behind == 0 { from } else { from.saturating_add(every - behind) };
+        Some(kept.min(from.max(young)).min(end - 1))
+    }
+
+    /// The last message before an offset that is still there.
+    pub(crate) fn last_held_before(&self, offset: i64, t: i64) -> Option<i64> {
+        let (start, end) = (self.start(t), self.end(t));
+        let last = offset.min(end).checked_sub(1).filter(|last| *last >= start && offset <= end)?;
+        let Some(c) = self.compaction else { return Some(last) };
+        if last >= self.end(t.saturating_sub(c.older_than_ms)) || last == end - 1 {
+            return Some(last);
+        }
+        Some(last - (last - self.base).rem_euclid(c.keep_every.max(1))).filter(|kept| *kept >= start)
     }
 
     /// When the message of an offset was (or will be) written.
@@ -229,6 +277,28 @@ mod tests {
         assert_eq!((idle.start(9_000_000), idle.end(9_000_000)), (200, 200));
         idle.delete_before(9_000_000, 999);
         assert_eq!(idle.start(9_000_000), 200);
+    }
+
+    #[test]
+    fn compaction_leaves_each_so_manieth_old_message_and_the_newest() {
+        let compaction = Compaction { older_than_ms: 30_000, keep_every: 10 };
+        let mut log = Log::new(5, 0, Flow::per_second(1), 1, None).compacted(Some(compaction));
+        // 100 s: offsets 5 to 104; those of 75 and more are younger than 30 s.
+        let left = |log: &Log, t: i64| -> Vec<i64> {
+            let all = (log.start(t)..log.end(t)).filter(|o| log.first_held(*o, t) == Some(*o)).collect();
+            let back: Vec<i64> =
+                (log.start(t)..log.end(t)).filter(|o| log.last_held_before(o + 1, t) == Some(*o)).collect();
+            assert_eq!(back, all, "both ways of looking agree");
+            all
+        };
+        let expected: Vec<i64> = (5..75).step_by(10).chain(75..105).collect();
+        assert_eq!(left(&log, 100_000), expected);
+        assert_eq!((log.start(100_000), log.end(100_000)), (5, 105));
+        assert_eq!((log.first_held(66, 100_000), log.first_held(105, 100_000)), (Some(75), None));
+        log.set_flow(100_000, Flow::IDLE);
+        let expected: Vec<i64> = (5..105).step_by(10).chain([104]).collect();
+        assert_eq!(left(&log, 900_000), expected, "the newest stays however old it is");
+        assert_eq!(log.last_held_before(106, 900_000), None, "nothing was read beyond the end");
     }
 
     #[test]

@@ -153,6 +153,7 @@ fn topic(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, now:
         name: names::topic(i, o.strange_names),
         local,
         compact,
+        stamp_skew_ms: 0,
         automatic: i % 7 == 6,
         created_ms,
         remark: if i.is_multiple_of(3) { format!("remark {i}") } else { String::new() },
@@ -202,15 +203,15 @@ fn group(
         } else {
             i64::from(o.partitions_per_topic.clamp(1, 3))
         },
-        rebalances: Rebalances {
-            period_ms: (o.variety && i % 4 != 3).then(|| rng.random_range(30..180) * MINUTE_MS),
-            duration_ms: rng.random_range(5..40) * 1_000,
-            forced: Vec::new(),
-        },
+        rebalances: Rebalances::new(
+            (o.variety && i % 4 != 3).then(|| rng.random_range(30..180) * MINUTE_MS),
+            rng.random_range(5..40) * 1_000,
+        ),
         reads: Default::default(),
         commit_ms: millis(o.commit_interval).max(1),
         phase_ms: now - rng.random_range(0..millis(o.commit_interval).max(1)),
     };
+    group.rebalances.joined(consumer != Consumer::Stopped, now - behind_ms);
     for k in 0..read.min(readable) {
         let name = &topics[(i + k * 3) % readable];
         let Some(topic) = home.topics.get(name) else { continue };

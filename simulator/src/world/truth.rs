@@ -1,9 +1,12 @@
 //! The truth about the world, as plain values: what a perfect observer would say at one moment.
 //!
 //! All times are milliseconds since 1970 of world time, all offsets are in messages, and nothing here went
-//! through an f64. What does not exist is `None`.
+//! through an f64. What does not exist is `None`. A time is the true one; where the service tells the
+//! producer's word for it, that is a stamp, and beside it.
 
 use std::collections::BTreeMap;
+
+use super::group::Consumer;
 
 /// The whole world at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct InstanceTruth {
     pub in_service: bool,
     /// Whether it is serverless: no `LastTimestamp` is told.
     pub serverless: bool,
+    /// How long messages are kept (`MsgRetain`), in milliseconds.
+    pub retention_ms: i64,
     /// `CreateTime`.
     pub created_ms: i64,
     /// `ExpiredTime`.
@@ -65,6 +70,8 @@ pub struct InstanceTruth {
 pub struct TopicTruth {
     /// The moment.
     pub now_ms: i64,
+    /// `CreateTime`.
+    pub created_ms: i64,
     /// Whether it has Local storage.
     pub local: bool,
     /// Whether it is compacted.
@@ -86,6 +93,8 @@ pub struct PartitionTruth {
     pub end: i64,
     /// When the newest message was written.
     pub last_write_ms: Option<i64>,
+    /// The same as it is told: by the producers' clock.
+    pub last_write_stamp_ms: Option<i64>,
 }
 
 /// One consumer group.
@@ -95,6 +104,8 @@ pub struct GroupTruth {
     pub now_ms: i64,
     /// `state`, as the service spells it.
     pub state: &'static str,
+    /// How it reads.
+    pub consumer: Consumer,
     /// Messages not read, over all partitions with a committed offset.
     pub lag: i64,
     /// Age of the oldest unread message over all partitions, in milliseconds: 0 if all is read, `None` if
@@ -136,6 +147,9 @@ pub struct GroupPartitionTruth {
     pub lag: Option<i64>,
     /// Age of the oldest unread message that is still held, in milliseconds; 0 if all is read.
     pub oldest_unread_age_ms: Option<i64>,
-    /// When the last read message was written; `None` if retention has removed it, or none was read.
+    /// When the last read message that is still held was written; `None` if there is none, or the group is
+    /// beyond the end.
     pub last_consumed_ms: Option<i64>,
+    /// The same as it is told: by the producers' clock.
+    pub last_consumed_stamp_ms: Option<i64>,
 }

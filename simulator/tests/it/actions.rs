@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use alikafka_simulator::{
-    Consumer, Flow, GroupSpec, InstanceSpec, ListShape, Options, Position, Simulator, TopicSpec, WorldOptions,
+    Compaction, Consumer, Flow, GroupSpec, HideLastTimestamp, InstanceSpec, ListShape, Options, Position,
+    Simulator, TopicSpec, WorldOptions,
 };
 use serde_json::{Value, json};
 
@@ -176,6 +177,80 @@ async fn progress_tells_both_offsets_the_lag_and_the_times_unless_hidden() {
     let hidden =
         client.good("GetConsumerProgress", &[&asked[..], &[("HideLastTimestamp", "true")]].concat()).await;
     assert_eq!(at(&hidden)["OffsetList"]["OffsetList"][0]["LastTimestamp"], -1);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_service_that_knows_no_hiding_tells_times_or_refuses_the_parameter() {
+    let sim = small().await;
+    sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
+    sim.advance(Duration::from_secs(60));
+    let client = Client::new(&sim);
+    let asked = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
+    let ask =
+        async |hide: &[(&str, &str)]| client.call("GetConsumerProgress", &[&asked[..], hide].concat()).await;
+    let time = |answer: &Value| answer["ConsumerProgress"]["LastTimestamp"].as_i64();
+    sim.behaviour(|b| b.hide_last_timestamp = HideLastTimestamp::Ignored);
+    assert!(time(&ask(&[("HideLastTimestamp", "true")]).await.json()) > Some(0));
+    sim.behaviour(|b| b.hide_last_timestamp = HideLastTimestamp::Refused);
+    for value in ["true", "false"] {
+        let refused = ask(&[("HideLastTimestamp", value)]).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "InvalidParameter.HideLastTimestamp"));
+    }
+    assert!(time(&ask(&[]).await.json()) > Some(0), "without it all is well");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn times_are_told_by_the_producers_clock_and_the_truth_knows_both() {
+    let sim = small().await;
+    sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
+    sim.world(|w| w.set_stamp_skew("i", "t", -7_000)).expect("there");
+    sim.advance(Duration::from_secs(60));
+    let client = Client::new(&sim);
+    let (topic, group) = sim.world(|w| (w.topic_truth("i", "t"), w.group_truth("i", "g")));
+    let written = topic.expect("there").partitions[0].clone();
+    let read = group.expect("there").topics["t"].partitions[0].clone();
+    assert_eq!(written.last_write_ms, Some(sim.now_ms()));
+    assert_eq!(written.last_write_stamp_ms, Some(sim.now_ms() - 7_000));
+    sim.behaviour(|b| b.status_strings = false);
+    let status = client.good("GetTopicStatus", &[("InstanceId", "i"), ("Topic", "t")]).await;
+    let row = &status["TopicStatus"]["OffsetTable"]["OffsetTable"][0];
+    assert_eq!(row["LastUpdateTimestamp"].as_i64(), written.last_write_stamp_ms);
+    assert_eq!(status["TopicStatus"]["LastTimeStamp"].as_i64(), written.last_write_stamp_ms);
+    let asked = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
+    let progress = client.good("GetConsumerProgress", &asked).await;
+    let topic = &progress["ConsumerProgress"]["TopicList"]["TopicList"][0];
+    let told = topic["OffsetList"]["OffsetList"][0]["LastTimestamp"].as_i64();
+    assert_eq!(told, read.last_consumed_ms.map(|at| at - 7_000));
+    assert_eq!((told, topic["LastTimestamp"].as_i64()), (read.last_consumed_stamp_ms, told));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_compacted_topic_keeps_its_offsets_and_loses_what_lies_between() {
+    let sim = small().await;
+    let compaction = Some(Compaction { older_than_ms: 60_000, keep_every: 1_000_000 });
+    let spec = TopicSpec {
+        compact: true,
+        compaction,
+        flow: Flow::per_second(1),
+        base_offset: 7,
+        ..TopicSpec::new("c", 1)
+    };
+    sim.world(|w| w.add_topic("i", spec)).expect("added");
+    sim.advance(Duration::from_secs(100));
+    let group = GroupSpec { consumer: Consumer::Stalled, ..GroupSpec::new("g", &["c"]) };
+    sim.world(|w| w.add_group("i", GroupSpec { from: Position::At(8), ..group })).expect("added");
+    let part = || {
+        let truth = sim.world(|w| w.group_truth("i", "g")).expect("there");
+        truth.topics["c"].partitions[0].clone()
+    };
+    assert_eq!((part().start, part().end, part().lag), (7, 107, Some(99)));
+    assert_eq!(part().oldest_unread_age_ms, Some(59_000), "all older ones but the first are gone");
+    sim.world(|w| w.set_flow("i", "c", Flow::IDLE)).expect("there");
+    sim.advance(Duration::from_secs(3_600));
+    assert_eq!(part().oldest_unread_age_ms, Some(3_600_000), "the newest stays");
     sim.shutdown().await;
 }
 

@@ -1,0 +1,134 @@
+//! What is to be made or moved by hand, as plain values.
+
+use super::{
+    group::{Consumer, Cursor},
+    log::{Compaction, Flow, Log},
+};
+
+/// Messages that retention removes at once, for objects made by hand.
+const SEGMENT: i64 = 1_000;
+
+/// An instance to be made.
+#[derive(Debug, Clone)]
+pub struct InstanceSpec {
+    /// `InstanceId`.
+    pub id: String,
+    /// `Name`.
+    pub name: String,
+    /// `ServiceStatus`; default 5, running.
+    pub service_status: i64,
+    /// `ViewInstanceStatusCode`; default 2, running.
+    pub view_status: Option<i64>,
+    /// Whether it tells no `LastTimestamp`.
+    pub serverless: bool,
+    /// `Tags`.
+    pub tags: Vec<(String, String)>,
+    /// `MsgRetain`, in hours; also when messages go.
+    pub retention_hours: u32,
+}
+
+impl InstanceSpec {
+    /// A running instance with this id, which is its name too.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            service_status: 5,
+            view_status: Some(2),
+            serverless: false,
+            tags: Vec::new(),
+            retention_hours: 72,
+        }
+    }
+}
+
+/// A topic to be made.
+#[derive(Debug, Clone)]
+pub struct TopicSpec {
+    /// `Topic`.
+    pub name: String,
+    /// `PartitionNum`.
+    pub partitions: u32,
+    /// How each partition is written from now on.
+    pub flow: Flow,
+    /// `LocalTopic`.
+    pub local: bool,
+    /// `CompactTopic`; retention removes nothing then.
+    pub compact: bool,
+    /// What compaction leaves of it, if it is compacted; `None` leaves all.
+    pub compaction: Option<Compaction>,
+    /// Messages that retention removes at once.
+    pub segment: i64,
+    /// First offset of each partition.
+    pub base_offset: i64,
+}
+
+impl TopicSpec {
+    /// An empty topic that nobody writes.
+    #[must_use]
+    pub fn new(name: &str, partitions: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            partitions,
+            flow: Flow::IDLE,
+            local: false,
+            compact: false,
+            compaction: None,
+            segment: SEGMENT,
+            base_offset: 0,
+        }
+    }
+}
+
+/// A group to be made.
+#[derive(Debug, Clone)]
+pub struct GroupSpec {
+    /// `ConsumerId`.
+    pub name: String,
+    /// How it reads.
+    pub consumer: Consumer,
+    /// The topics it reads; those that do not exist are left out.
+    pub topics: Vec<String>,
+    /// Where it begins.
+    pub from: Position,
+}
+
+impl GroupSpec {
+    /// A healthy group at the end of these topics.
+    #[must_use]
+    pub fn new(name: &str, topics: &[&str]) -> Self {
+        let topics = topics.iter().map(|t| (*t).to_owned()).collect();
+        Self { name: name.to_owned(), consumer: Consumer::Healthy, topics, from: Position::End }
+    }
+}
+
+/// A place in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// The oldest message that is held.
+    Start,
+    /// Where the next message goes.
+    End,
+    /// This offset, whether it exists or not.
+    At(i64),
+    /// So many messages before where the group is; not below 0.
+    Back(i64),
+    /// Nothing committed, told as -1.
+    Nothing,
+    /// Nothing committed, and the partition is not told at all.
+    Absent,
+}
+
+impl Position {
+    pub(super) fn cursor(self, log: &Log, was: Option<i64>, now: i64) -> Cursor {
+        let committed = match self {
+            Self::Start => Some(log.start(now)),
+            Self::End => Some(log.end(now)),
+            Self::At(offset) => Some(offset),
+            Self::Back(n) => was.map(|c| c.saturating_sub(n).max(0)),
+            Self::Nothing | Self::Absent => None,
+        };
+        Cursor::new(committed, self != Self::Absent, !matches!(self, Self::Nothing | Self::Absent), now)
+    }
+}
