@@ -10,6 +10,7 @@ mod exposition;
 mod faults;
 mod fuzz;
 mod peers;
+mod lag;
 mod scrape;
 mod soak;
 mod web;

@@ -1,0 +1,249 @@
+//! Seeded worlds in which much goes wrong: every kind of topic, every kind of reader, and somebody who resets,
+//! re-creates and deletes.
+
+use alikafka_exporter::collect::AskTimes;
+use alikafka_simulator::{
+    Burst, Compaction, Consumer, Flow, GroupSpec, InstanceSpec, Position, TopicSpec, WorldOptions,
+};
+use tokio::time::Duration;
+
+use super::rig::{Habits, REGION, Rig, Rng};
+
+pub(super) const INSTANCE: &str = "i";
+const MINUTE_MS: i64 = 60_000;
+/// No partition here writes as much in the time in which nobody may ask about it.
+const MORE_THAN_IS_MISSED: i64 = 20_000;
+
+/// What sets a world apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Traits {
+    pub(super) name: &'static str,
+    pub(super) habits: Habits,
+    pub(super) serverless: bool,
+    pub(super) retention_hours: u32,
+    /// Messages are deleted by retention and by hand. When a topic's status is older than that, nobody can know:
+    /// such a world is asked for statuses and progress at one moment.
+    pub(super) is_cut: bool,
+    /// So many percent of the passes something is done to a topic.
+    pub(super) topic_events: u64,
+    /// So many percent of the passes something is done to a group.
+    pub(super) group_events: u64,
+    pub(super) commit: Duration,
+}
+
+impl Traits {
+    pub(super) const PLAIN: Self = Self {
+        name: "plain",
+        habits: Habits::GOOD,
+        serverless: false,
+        retention_hours: 72,
+        is_cut: false,
+        topic_events: 5,
+        group_events: 25,
+        commit: Duration::from_secs(5),
+    };
+
+    /// Every kind of world.
+    pub(super) fn all() -> Vec<Self> {
+        let good = Habits::GOOD;
+        let late = Habits { late_percent: 40, width_ms: 1_500, ..good };
+        let together = Habits { together: true, ..late };
+        let bad = Habits { late_percent: 100, fails_percent: 12, torn_percent: 15, shuffled: true, ..late };
+        let rare = Habits { status_every: 5, width_ms: 5_000, ..late };
+        let plain = Self::PLAIN;
+        vec![
+            plain,
+            Self { name: "late", habits: late, commit: Duration::from_secs(45), ..plain },
+            Self { name: "serverless", habits: late, serverless: true, ..plain },
+            Self { name: "bad", habits: bad, ..plain },
+            Self { name: "bad serverless", habits: bad, serverless: true, ..plain },
+            Self { name: "rare statuses", habits: rare, ..plain },
+            Self { name: "no statuses", habits: Habits { status_every: 0, ..late }, ..plain },
+            Self { name: "always", habits: Habits { ask_times: AskTimes::Always, ..late }, ..plain },
+            Self { name: "never", habits: Habits { ask_times: AskTimes::Never, ..late }, ..plain },
+            Self { name: "created anew", habits: bad, topic_events: 30, ..plain },
+            Self { name: "cut", habits: together, retention_hours: 1, is_cut: true, ..plain },
+            Self {
+                name: "cut serverless",
+                habits: Habits { torn_percent: 15, ..together },
+                retention_hours: 1,
+                is_cut: true,
+                serverless: true,
+                topic_events: 15,
+                ..plain
+            },
+        ]
+    }
+
+    pub(super) async fn start(&self, seed: u64) -> Rig {
+        let options = WorldOptions { commit_interval: self.commit, ..WorldOptions::empty([REGION]) };
+        let mut rig = Rig::start(options, self.habits, seed).await;
+        rig.world(|w| {
+            let spec = InstanceSpec { serverless: self.serverless, ..InstanceSpec::new(INSTANCE) };
+            w.add_instance(REGION, InstanceSpec { retention_hours: self.retention_hours, ..spec });
+        });
+        for spec in topics(&mut rig.rng) {
+            rig.world(|w| w.add_topic(INSTANCE, spec)).unwrap();
+        }
+        // The world has a past of which nobody was told.
+        rig.advance(Duration::from_secs(5_000));
+        for spec in groups(&mut rig.rng) {
+            rig.world(|w| w.add_group(INSTANCE, spec)).unwrap();
+        }
+        rig.advance(Duration::from_secs(200));
+        rig
+    }
+
+    /// What people do to a world between two passes.
+    pub(super) fn stir(&self, rig: &mut Rig) {
+        if rig.rng.percent(self.group_events) {
+            stir_group(rig);
+        }
+        if rig.rng.percent(self.topic_events) {
+            self.stir_topic(rig);
+        }
+        // Now and then somebody writes to a topic that is idle else.
+        if rig.rng.percent(15) {
+            let (partition, n) = (u32::try_from(rig.rng.below(2)).unwrap(), rig.rng.between(1, 40));
+            let topic = *rig.rng.pick(&["idle-0", "idle-1", "idle-2"]);
+            rig.world(|w| w.append(INSTANCE, topic, partition, n)).unwrap();
+        }
+    }
+
+    fn stir_topic(&self, rig: &mut Rig) {
+        let names = rig.world(|w| w.topics(INSTANCE));
+        let name = rig.rng.pick(&names).clone();
+        let truth = rig.world(|w| w.topic_truth(INSTANCE, &name)).unwrap();
+        match rig.rng.below(if self.is_cut { 7 } else { 4 }) {
+            0 | 1 => {
+                let keeps_committed = rig.rng.percent(50);
+                rig.recreate(INSTANCE, &name, keeps_committed);
+                // Ends that do not fall tell nobody that the topic is another; its list does.
+                if truth.partitions.iter().any(|p| p.end < MORE_THAN_IS_MISSED) {
+                    rig.discover();
+                }
+            }
+            2 if truth.partitions.len() < 7 => {
+                rig.world(|w| w.add_partitions(INSTANCE, &name, 1)).unwrap();
+            }
+            2 | 3 => {
+                let flow = if name.starts_with("idle") { Flow::IDLE } else { flow(&name, &mut rig.rng) };
+                rig.world(|w| w.set_flow(INSTANCE, &name, flow)).unwrap();
+            }
+            _ => {
+                let p = rig.rng.pick(&truth.partitions).clone();
+                let before = rig.rng.between(p.start, p.end);
+                let number = u32::try_from(p.partition).unwrap();
+                rig.world(|w| w.delete_records(INSTANCE, &name, number, before)).unwrap();
+            }
+        }
+    }
+}
+
+fn flow(name: &str, rng: &mut Rng) -> Flow {
+    match name.split('-').next() {
+        Some("bursty") => {
+            let period_ms = rng.between(2, 15) * MINUTE_MS;
+            let on_ms = period_ms * rng.between(10, 50) / 100;
+            Flow { per_hour: rng.between(10_000, 100_000), burst: Some(Burst { period_ms, on_ms }) }
+        }
+        Some("trickle") => Flow::steady(rng.between(3, 90)),
+        Some("idle") => Flow::IDLE,
+        _ => Flow::steady(rng.between(500, 120_000)),
+    }
+}
+
+fn topics(rng: &mut Rng) -> Vec<TopicSpec> {
+    let kinds = ["steady", "bursty", "trickle", "idle", "compacted", "local", "big"];
+    let mut all = Vec::new();
+    for kind in kinds {
+        for i in 0..3 {
+            let name = format!("{kind}-{i}");
+            let mut spec = TopicSpec::new(&name, u32::try_from(rng.between(2, 4)).unwrap());
+            spec.flow = flow(&name, rng);
+            spec.segment = rng.between(1, 2_000);
+            spec.local = kind == "local";
+            spec.compact = kind == "compacted";
+            spec.compaction = spec.compact.then(|| Compaction {
+                older_than_ms: rng.between(1, 20) * MINUTE_MS,
+                keep_every: *rng.pick(&[2, 50, 5_000, 1_000_000]),
+            });
+            if kind == "big" {
+                spec.base_offset = (1 << 53) + rng.between(0, 1_000_000);
+            }
+            all.push(spec);
+        }
+    }
+    all
+}
+
+pub(super) fn consumer(rng: &mut Rng) -> Consumer {
+    match rng.below(8) {
+        0 | 1 => Consumer::Healthy,
+        2 => Consumer::Paced { percent: u32::try_from(rng.between(70, 97)).unwrap() },
+        3 => Consumer::Paced { percent: u32::try_from(rng.between(110, 400)).unwrap() },
+        4 | 5 => Consumer::Stalled,
+        6 => Consumer::Stopped,
+        _ => {
+            let period_ms = rng.between(6, 30) * MINUTE_MS;
+            Consumer::Flapping { period_ms, stalled_ms: period_ms * rng.between(10, 70) / 100 }
+        }
+    }
+}
+
+fn groups(rng: &mut Rng) -> Vec<GroupSpec> {
+    let kinds = ["steady", "bursty", "trickle", "idle", "compacted", "local", "big"];
+    let mut all = Vec::new();
+    for i in 0..10 {
+        let mut topics: Vec<String> =
+            (0..3).map(|_| format!("{}-{}", rng.pick(&kinds), rng.below(3))).collect();
+        topics.sort();
+        topics.dedup();
+        let from = match rng.below(4) {
+            0 => Position::Start,
+            1 => Position::Nothing,
+            2 => Position::At(rng.between(0, 2_000)),
+            _ => Position::End,
+        };
+        all.push(GroupSpec { name: format!("group-{i}"), consumer: consumer(rng), topics, from });
+    }
+    all
+}
+
+fn stir_group(rig: &mut Rig) {
+    let name = format!("group-{}", rig.rng.below(10));
+    let truth = rig.world(|w| w.group_truth(INSTANCE, &name)).unwrap();
+    let (topic, partition) = {
+        let parts: Vec<_> = truth
+            .topics
+            .iter()
+            .flat_map(|(t, topic)| topic.partitions.iter().map(move |p| (t.clone(), p.clone())))
+            .collect();
+        rig.rng.pick(&parts).clone()
+    };
+    let number = u32::try_from(partition.partition).unwrap();
+    match rig.rng.below(10) {
+        0..=3 => {
+            let next = consumer(&mut rig.rng);
+            rig.world(|w| w.set_consumer(INSTANCE, &name, next)).unwrap();
+        }
+        4 => {
+            let back = rig.rng.between(1, 30_000);
+            rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::Back(back))).unwrap();
+        }
+        5 => rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::Start)).unwrap(),
+        6 => rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::End)).unwrap(),
+        7 => {
+            // Forward or back, at times past the end.
+            let to = Position::At(rig.rng.between(partition.start, partition.end + 20));
+            rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, to)).unwrap();
+        }
+        8 => {
+            rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, Position::Absent)).unwrap();
+        }
+        _ => {
+            let long = rig.rng.between(10, 300) * 1_000;
+            rig.world(|w| w.rebalance(INSTANCE, &name, long)).unwrap();
+        }
+    }
+}
