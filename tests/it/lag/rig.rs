@@ -150,9 +150,11 @@ pub(super) struct Rig {
     pub(super) pass: u32,
     /// The last answer about each group of this pass.
     pub(super) told: BTreeMap<(InstanceId, GroupId), Told>,
-    /// Every end that was told, by true time.
+    /// Every end that was told since the product could know that the topic is this one, by true time.
     pub(super) seen: BTreeMap<Place, Vec<Seen>>,
     pub(super) anomalies: BTreeMap<AnomalyKind, u64>,
+    /// `CreateTime` of each topic as the list told it.
+    listed: BTreeMap<(InstanceId, TopicName), i64>,
 }
 
 impl Rig {
@@ -172,6 +174,7 @@ impl Rig {
             told: BTreeMap::new(),
             seen: BTreeMap::new(),
             anomalies: BTreeMap::new(),
+            listed: BTreeMap::new(),
         }
     }
 
@@ -194,8 +197,11 @@ impl Rig {
     /// Creates a topic anew, as someone would who had never heard of the one before.
     pub(super) fn recreate(&mut self, instance: &str, topic: &str, keep_committed: bool) {
         self.world(|w| w.recreate_topic(instance, topic, keep_committed)).unwrap();
-        let (id, topic) = (told::id(instance), told::topic_name(topic));
-        self.seen.retain(|(i, t, _), _| *i != id || *t != topic);
+        self.forget(&told::id(instance), &told::topic_name(topic));
+    }
+
+    fn forget(&mut self, instance: &InstanceId, topic: &TopicName) {
+        self.seen.retain(|(i, t, _), _| i != instance || t != topic);
     }
 
     pub(super) fn view(&mut self) -> RegionView {
@@ -225,6 +231,13 @@ impl Rig {
         let instances = serving().map(told::instance).collect();
         self.apply(&Unit::Instances, Answer::Instances(clean(whole(instances))));
         for i in serving() {
+            for (name, topic) in &i.topics {
+                let (id, name) = (told::id(&i.id), told::topic_name(name));
+                let before = self.listed.insert((id.clone(), name.clone()), topic.created_ms);
+                if before.is_some_and(|before| before != topic.created_ms) {
+                    self.forget(&id, &name);
+                }
+            }
             let topics = i.topics.iter().map(|(name, t)| told::topic(name, t)).collect();
             self.apply(&Unit::Topics(told::id(&i.id)), Answer::Topics(clean(whole(topics))));
             let groups = i.groups.keys().map(|g| GroupId::new(g).unwrap()).collect();

@@ -31,7 +31,7 @@ async fn run(skew_ms: i64, seed: u64, exact_once_written: bool) -> Tally {
 async fn a_bound_is_never_off_by_more_than_the_producers_clock() {
     for (seed, skew_ms) in (30..).zip([-100_000, -30_000, -2_000, 700, 30_000, 100_000]) {
         let tally = run(skew_ms, seed, false).await;
-        assert!(tally.violations == 0 && tally.bracketed > 2_000, "skew {skew_ms}: {tally}");
+        assert!(tally.violations == 0 && tally.bracketed > 1_000, "skew {skew_ms}: {tally}");
     }
 }
 
@@ -39,7 +39,7 @@ async fn a_bound_is_never_off_by_more_than_the_producers_clock() {
 async fn a_clock_that_is_off_by_more_than_two_polls_is_found_out_by_the_first_write_that_is_seen() {
     for (seed, skew_ms) in (40..).zip([-7_200_000, -150_000, 150_000, 7_200_000]) {
         let tally = run(skew_ms, seed, true).await;
-        assert!(tally.violations == 0 && tally.bracketed > 2_000, "skew {skew_ms}: {tally}");
+        assert!(tally.violations == 0 && tally.bracketed > 1_000, "skew {skew_ms}: {tally}");
     }
 }
 

@@ -28,6 +28,9 @@ pub(super) struct Traits {
     pub(super) topic_events: u64,
     /// So many percent of the passes something is done to a group.
     pub(super) group_events: u64,
+    /// Groups begin far behind, and committed offsets are put back now and then. What was forgotten by then, or was
+    /// never seen, cannot be told so closely.
+    pub(super) rewinds: bool,
     pub(super) commit: Duration,
 }
 
@@ -40,6 +43,7 @@ impl Traits {
         is_cut: false,
         topic_events: 5,
         group_events: 25,
+        rewinds: true,
         commit: Duration::from_secs(5),
     };
 
@@ -88,7 +92,8 @@ impl Traits {
         // The world has a past of which nobody was told.
         rig.advance(Duration::from_secs(5_000));
         for spec in groups(&mut rig.rng) {
-            rig.world(|w| w.add_group(INSTANCE, spec)).unwrap();
+            let from = if self.rewinds { spec.from } else { Position::End };
+            rig.world(|w| w.add_group(INSTANCE, GroupSpec { from, ..spec })).unwrap();
         }
         rig.advance(Duration::from_secs(200));
         rig
@@ -97,7 +102,7 @@ impl Traits {
     /// What people do to a world between two passes.
     pub(super) fn stir(&self, rig: &mut Rig) {
         if rig.rng.percent(self.group_events) {
-            stir_group(rig);
+            self.stir_group(rig);
         }
         if rig.rng.percent(self.topic_events) {
             self.stir_topic(rig);
@@ -107,6 +112,44 @@ impl Traits {
             let (partition, n) = (u32::try_from(rig.rng.below(2)).unwrap(), rig.rng.between(1, 40));
             let topic = *rig.rng.pick(&["idle-0", "idle-1", "idle-2"]);
             rig.world(|w| w.append(INSTANCE, topic, partition, n)).unwrap();
+        }
+    }
+
+    fn stir_group(&self, rig: &mut Rig) {
+        let name = format!("group-{}", rig.rng.below(10));
+        let truth = rig.world(|w| w.group_truth(INSTANCE, &name)).unwrap();
+        let (topic, partition) = {
+            let parts: Vec<_> = truth
+                .topics
+                .iter()
+                .flat_map(|(t, topic)| topic.partitions.iter().map(move |p| (t.clone(), p.clone())))
+                .collect();
+            rig.rng.pick(&parts).clone()
+        };
+        let number = u32::try_from(partition.partition).unwrap();
+        match rig.rng.below(if self.rewinds { 10 } else { 7 }) {
+            0..=3 => {
+                let next = consumer(&mut rig.rng);
+                rig.world(|w| w.set_consumer(INSTANCE, &name, next)).unwrap();
+            }
+            7 => {
+                let back = rig.rng.between(1, 30_000);
+                rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::Back(back))).unwrap();
+            }
+            8 => rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::Start)).unwrap(),
+            4 => rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::End)).unwrap(),
+            9 => {
+                // Forward or back, at times past the end.
+                let to = Position::At(rig.rng.between(partition.start, partition.end + 20));
+                rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, to)).unwrap();
+            }
+            5 => {
+                rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, Position::Absent)).unwrap();
+            }
+            _ => {
+                let long = rig.rng.between(10, 300) * 1_000;
+                rig.world(|w| w.rebalance(INSTANCE, &name, long)).unwrap();
+            }
         }
     }
 
@@ -208,42 +251,4 @@ fn groups(rng: &mut Rng) -> Vec<GroupSpec> {
         all.push(GroupSpec { name: format!("group-{i}"), consumer: consumer(rng), topics, from });
     }
     all
-}
-
-fn stir_group(rig: &mut Rig) {
-    let name = format!("group-{}", rig.rng.below(10));
-    let truth = rig.world(|w| w.group_truth(INSTANCE, &name)).unwrap();
-    let (topic, partition) = {
-        let parts: Vec<_> = truth
-            .topics
-            .iter()
-            .flat_map(|(t, topic)| topic.partitions.iter().map(move |p| (t.clone(), p.clone())))
-            .collect();
-        rig.rng.pick(&parts).clone()
-    };
-    let number = u32::try_from(partition.partition).unwrap();
-    match rig.rng.below(10) {
-        0..=3 => {
-            let next = consumer(&mut rig.rng);
-            rig.world(|w| w.set_consumer(INSTANCE, &name, next)).unwrap();
-        }
-        4 => {
-            let back = rig.rng.between(1, 30_000);
-            rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::Back(back))).unwrap();
-        }
-        5 => rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::Start)).unwrap(),
-        6 => rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::End)).unwrap(),
-        7 => {
-            // Forward or back, at times past the end.
-            let to = Position::At(rig.rng.between(partition.start, partition.end + 20));
-            rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, to)).unwrap();
-        }
-        8 => {
-            rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, Position::Absent)).unwrap();
-        }
-        _ => {
-            let long = rig.rng.between(10, 300) * 1_000;
-            rig.world(|w| w.rebalance(INSTANCE, &name, long)).unwrap();
-        }
-    }
 }
