@@ -20,7 +20,7 @@ use crate::model::{Offset, Partition, Span, UnixMillis};
 
 mod series;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// How far apart two clocks of the cloud may be, in milliseconds, without one of them being wrong: HTTP dates
 /// have whole seconds, and so have some message times.
@@ -28,6 +28,9 @@ pub(super) const GRAIN_MS: i64 = 2_000;
 
 /// For how long message times of a partition are not believed after they were found wrong.
 const DISTRUST_MS: i64 = 3_600_000;
+
+/// Memory of a point, but for the oldest one of each partition and those that are too far from it.
+pub const POINT_BYTES: usize = series::NEAR_BYTES;
 
 /// When the message at an offset was written, as far as polls tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,15 +144,18 @@ impl EndHistory {
     }
 
     /// Forgets what nobody will ask for: points below the smallest offset that a reader of the partition has
-    /// committed, but for the newest of them; all but the newest point where nobody reads. Then thins out until
-    /// no more than `room` points are left in all, the least missed first. Three points of a partition are never
-    /// thinned out: its newest, and the two around that smallest offset; so a room that is too small for those is
-    /// exceeded.
-    pub fn prune(&mut self, needed: impl Fn(Partition) -> Option<Offset>, room: usize) {
-        let fixed: Vec<usize> = self.series.iter_mut().map(|s| cut(s, needed(s.partition()))).collect();
+    /// committed, but for the newest of them; all but the newest point where nobody reads. `needed` tells the
+    /// committed offsets of a partition's readers, the smallest first. Then thins out until no more than `room`
+    /// points are left in all, the least missed first. The newest point of a partition is never thinned out, nor
+    /// are those around any of the offsets: so who stands still is told as closely as ever, and a room that is too
+    /// small for those is exceeded.
+    pub fn prune<'a>(&mut self, needed: impl Fn(Partition) -> &'a [Offset], room: usize) {
+        for series in &mut self.series {
+            cut(series, needed(series.partition()).first().copied());
+        }
         let excess = self.len().saturating_sub(room);
         if excess > 0 {
-            self.thin(&fixed, excess);
+            self.thin(needed, excess);
         }
         self.series.iter_mut().for_each(Series::shrink);
         self.series.shrink_to_fit();
@@ -196,14 +202,15 @@ impl EndHistory {
     }
 
     /// Drops up to `excess` points, always the one whose loss widens a bracket least, relative to how long ago
-    /// that was: a minute more or less matters for what is young. `fixed` is how many of the oldest points of
-    /// each partition stay; its newest stays, too.
-    fn thin(&mut self, fixed: &[usize], excess: usize) {
+    /// that was: a minute more or less matters for what is young.
+    fn thin<'a>(&mut self, needed: impl Fn(Partition) -> &'a [Offset], excess: usize) {
         let now = self.series.iter().map(|s| s.newest().last.get()).max().unwrap_or_default();
         let mut chains: Vec<Chain> = self.series.iter().map(|s| Chain::new(s.points().collect())).collect();
         let mut heap = BinaryHeap::new();
-        for (s, (chain, fixed)) in chains.iter().zip(fixed).enumerate() {
-            for i in *fixed.max(&1)..chain.points.len().saturating_sub(1) {
+        for (s, (chain, series)) in chains.iter().zip(&self.series).enumerate() {
+            let fixed = around(series, needed(series.partition()));
+            let inner = 1..chain.points.len().saturating_sub(1);
+            for i in inner.filter(|i| fixed.binary_search(i).is_err()) {
                 heap.push(Reverse((chain.cost(i, now), s, i)));
             }
         }
@@ -262,14 +269,25 @@ fn note(series: &mut Series, point: Point, spacing: i64) {
     }
 }
 
-/// Drops the points that nobody will ask for. Returns how many of the oldest points are around the offset.
-fn cut(series: &mut Series, needed: Option<Offset>) -> usize {
+/// The points around each of these offsets, sorted: the last that ends there or before, and the first two past it. Of
+/// what is deleted by age, the first may tell nothing.
+fn around(series: &Series, offsets: &[Offset]) -> Vec<usize> {
+    let mut points: Vec<usize> = Vec::new();
+    for offset in offsets {
+        let past = series.past(*offset);
+        let from = past.saturating_sub(1).max(points.last().map_or(0, |last| last + 1));
+        points.extend(from..past + 2);
+    }
+    points
+}
+
+/// Drops the points that nobody will ask for.
+fn cut(series: &mut Series, needed: Option<Offset>) {
     let below = needed.map_or(series.len(), |offset| series.past(offset));
     if below > 1 {
         let kept: Vec<Point> = series.points().skip(below - 1).collect();
         series.replace(&kept);
     }
-    if below == 0 { 1 } else { 2 }
 }
 
 /// The points of a partition while some of them are dropped.

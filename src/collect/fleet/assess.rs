@@ -7,14 +7,21 @@ use std::{
 
 use tokio::time::Duration;
 
-use super::{Fleet, Held, Member, Now, topic::TopicMember};
+use super::{Fleet, Member, Now, topic::TopicMember};
 use crate::{
-    lag::{self, age::TopicFacts, history::EndHistory},
+    lag::{
+        self,
+        age::TopicFacts,
+        history::{self, EndHistory},
+    },
     model::{Instance, Offset, Partition, TopicName},
 };
 
-/// Points of history that an instance may have, for each partition of each of its groups. One takes 16 bytes.
-const POINTS_PER_PARTITION: usize = 6;
+/// Bytes that the past may take, for each partition of each group of an instance: what tracks leave of it is for
+/// points of history. Between two prunings it grows by a point or two.
+const BYTES_PER_PARTITION: usize = 180;
+/// What is left to the points at the least: with fewer there is no bracket.
+const LEAST_POINTS: usize = 2;
 
 /// What is known of the topics of an instance, for whoever judges a group.
 pub(super) fn facts<'a>(
@@ -61,32 +68,49 @@ impl Member {
         }
     }
 
+    /// See [`Fleet::history_bytes`].
+    fn history_bytes(&self) -> (usize, usize) {
+        let histories: usize = self.histories.values().map(EndHistory::bytes).sum();
+        let starts: usize = self.topics.values().map(|topic| topic.starts.bytes()).sum();
+        let tracks: usize = self.groups.values().map(|group| group.track.bytes()).sum();
+        let lags = self.groups.values().filter_map(|group| group.lag.get());
+        let partitions = lags.flat_map(|lag| &lag.topics).map(|topic| topic.partitions.len()).sum();
+        (histories + starts + tracks, partitions)
+    }
+
     /// Forgets of the history what no group will ask for.
     fn prune(&mut self) {
-        let mut needed: BTreeMap<&TopicName, BTreeMap<Partition, Offset>> = BTreeMap::new();
+        let mut needed: BTreeMap<&TopicName, BTreeMap<Partition, Vec<Offset>>> = BTreeMap::new();
         let mut partitions = 0;
         for lag in self.groups.values().filter_map(|group| group.lag.get()) {
             for topic in &lag.topics {
                 let needed = needed.entry(&topic.topic).or_default();
                 partitions += topic.partitions.len();
                 for p in &topic.partitions {
-                    let Some(committed) = p.committed else { continue };
-                    needed
-                        .entry(p.partition)
-                        .and_modify(|least| *least = committed.min(*least))
-                        .or_insert(committed);
+                    needed.entry(p.partition).or_default().extend(p.committed);
                 }
             }
         }
+        needed.values_mut().flat_map(BTreeMap::values_mut).for_each(|offsets| offsets.sort_unstable());
         let known: BTreeSet<&TopicName> = self.topics.keys().chain(needed.keys().copied()).collect();
         self.histories.retain(|topic, _| known.contains(topic));
+        let prune = |histories: &mut BTreeMap<TopicName, EndHistory>, share: &dyn Fn(usize) -> usize| {
+            for (topic, history) in histories {
+                let needed = needed.get(topic);
+                let share = share(history.len());
+                let of = |partition| needed.and_then(|needed| needed.get(&partition));
+                history.prune(|partition| of(partition).map_or(&[], Vec::as_slice), share);
+            }
+        };
+        prune(&mut self.histories, &|_| usize::MAX);
         let held: usize = self.histories.values().map(EndHistory::len).sum();
-        let room = (partitions * POINTS_PER_PARTITION).max(held.min(POINTS_PER_PARTITION));
-        for (topic, history) in &mut self.histories {
-            let needed = needed.get(topic);
-            // Where there is too much of it in all, each gives its part.
-            let share = if held <= room { usize::MAX } else { history.len() * room / held.max(1) };
-            history.prune(|partition| needed?.get(&partition).copied(), share);
+        let (taken, _) = self.history_bytes();
+        let beside_points = taken.saturating_sub(held * history::POINT_BYTES);
+        let room = (partitions * BYTES_PER_PARTITION).saturating_sub(beside_points) / history::POINT_BYTES;
+        let room = room.max(partitions * LEAST_POINTS);
+        if held > room {
+            // Each gives its part.
+            prune(&mut self.histories, &|points| points * room / held);
         }
     }
 }
@@ -104,16 +128,7 @@ impl Fleet {
     /// Memory that the past takes, in bytes, and the partitions of groups that it is for.
     #[must_use]
     pub fn history_bytes(&self) -> (usize, usize) {
-        let mut all = (0, 0);
-        for member in self.instances.values() {
-            all.0 += member.histories.values().map(EndHistory::bytes).sum::<usize>();
-            all.0 += member.topics.values().map(|topic| topic.starts.bytes()).sum::<usize>();
-            for group in member.groups.values() {
-                all.0 += group.track.bytes();
-                let lag: &Held<_> = &group.lag;
-                all.1 += lag.get().map_or(0, |lag| lag.topics.iter().map(|t| t.partitions.len()).sum());
-            }
-        }
-        all
+        let each = self.instances.values().map(Member::history_bytes);
+        each.fold((0, 0), |(bytes, partitions), (b, p)| (bytes + b, partitions + p))
     }
 }

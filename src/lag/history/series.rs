@@ -29,6 +29,9 @@ struct Near {
     last: u32,
 }
 
+/// Memory of a point that is near to the oldest one.
+pub(super) const NEAR_BYTES: usize = size_of::<Near>();
+
 impl Near {
     fn new(base: Point, point: Point) -> Option<Self> {
         let millis = |t: UnixMillis, base: UnixMillis| u32::try_from(t.get() - base.get()).ok();

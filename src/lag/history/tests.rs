@@ -39,6 +39,11 @@ fn written(history: &EndHistory, value: i64) -> (Option<i64>, Option<i64>) {
     (not_before.map(UnixMillis::get), not_after.map(UnixMillis::get))
 }
 
+/// The offsets of the only reader, or of none.
+pub(in crate::lag) fn one(committed: Option<Offset>) -> &'static [Offset] {
+    committed.map_or(&[], |committed| vec![committed].leak())
+}
+
 #[test]
 fn a_message_was_written_between_the_polls_before_and_after_it() {
     let history = of(&[(10, 100_000, 100_500), (20, 200_000, 200_500), (20, 260_000, 260_500)]);
@@ -176,7 +181,7 @@ fn what_nobody_will_ask_for_is_forgotten() {
         (None, vec![50]),
     ] {
         let mut history = full();
-        history.prune(|_| needed.map(offset), usize::MAX);
+        history.prune(|_| one(needed.map(offset)), usize::MAX);
         assert_eq!(ends(&history), left, "{needed:?}");
         if let Some(needed) = needed {
             assert_eq!(history.written(P, offset(needed)), full().written(P, offset(needed)), "{needed}");
@@ -190,23 +195,29 @@ fn what_nobody_will_ask_for_is_forgotten() {
 }
 
 #[test]
-fn thinning_keeps_the_newest_and_the_two_around_the_smallest_offset() {
+fn thinning_keeps_the_newest_and_those_around_each_offset() {
     let full = || of(&(1..=60).map(|i| (i * 10, i * 60_000, i * 60_000 + 100)).collect::<Vec<_>>());
     let ends = |history: &EndHistory| points(history, P).iter().map(|p| p.0).collect::<Vec<_>>();
     let mut history = full();
-    history.prune(|_| Some(offset(105)), 0);
-    assert_eq!(ends(&history), [100, 110, 600]);
+    history.prune(|_| one(Some(offset(105))), 0);
+    assert_eq!(ends(&history), [100, 110, 120, 600]);
     let mut history = full();
-    history.prune(|_| Some(offset(5)), 1);
-    assert_eq!(ends(&history), [10, 600]);
+    history.prune(|_| vec![offset(105), offset(305), offset(310)].leak(), 0);
+    assert_eq!(ends(&history), [100, 110, 120, 300, 310, 320, 330, 600]);
     let mut history = full();
-    history.prune(|_| Some(offset(105)), 12);
+    history.prune(|_| one(Some(offset(5))), 1);
+    assert_eq!(ends(&history), [10, 20, 600]);
+    let mut history = full();
+    history.prune(|_| one(Some(offset(105))), 12);
     let left = ends(&history);
     assert_eq!((left.len(), &left[..2]), (12, &[100, 110][..]));
     // What is young is known more closely.
-    let gaps: Vec<i64> = left[1..].windows(2).map(|w| w[1] - w[0]).collect();
+    let gaps: Vec<i64> = left[2..].windows(2).map(|w| w[1] - w[0]).collect();
     assert!(gaps.first() > gaps.last(), "{gaps:?}");
     assert_eq!(gaps.last(), Some(&10), "{gaps:?}");
+    // And nowhere does all go at once: in hundredths of its age, no window is much wider than the others.
+    let parts = left[2..].windows(2).map(|w| (w[1] - w[0]) * 100 / (610 - w[0]));
+    assert!(parts.max() <= Some(50), "{left:?}");
 }
 
 #[test]
@@ -219,7 +230,7 @@ fn room_is_shared_by_the_partitions_of_a_topic() {
         history.record(ends.into_iter(), span(t, t + 100), MINUTE);
     }
     let needed = |p| Some(offset(if p == lagging { 0 } else { 1_000 }));
-    history.prune(needed, 40);
+    history.prune(|p| one(needed(p)), 40);
     assert_eq!(history.len(), 40);
     assert_eq!([P, lagging, Partition(7)].map(|p| history.points(p).count()), [1, 38, 1]);
     assert_eq!(history.points(Partition(9)).count(), 0);
@@ -257,7 +268,7 @@ fn far_offsets_and_far_times_are_exact() {
         assert_eq!(points(&history, P), expected);
         let mut pruned = of(&answers);
         let last = answers.last().map(|a| offset(a.0));
-        pruned.prune(|_| last, usize::MAX);
+        pruned.prune(|_| one(last), usize::MAX);
         assert_eq!(points(&pruned, P), expected[expected.len() - 1..]);
     }
 }
@@ -274,7 +285,7 @@ fn a_hundred_days_of_deep_lag_are_exact_and_near_again_once_read() {
         assert_eq!(written(&history, hour * 1_000_000_007), (Some(from), Some(to)), "hour {hour}");
     }
     let far = history.bytes();
-    history.prune(|_| Some(offset((polls - 4) * 1_000_000_007)), usize::MAX);
+    history.prune(|_| one(Some(offset((polls - 4) * 1_000_000_007))), usize::MAX);
     assert_eq!(history.len(), 4);
     assert!(far > 24 * history.len() && history.bytes() < 200, "{far}, then {}", history.bytes());
 }
@@ -300,7 +311,7 @@ fn fleet(partitions: u32, polls: i64, lag: i64, room: usize) -> EndHistory {
         let t = 1_790_000_000_000 + poll * 60_000;
         let ends = (0..partitions).map(|p| (Partition(p), offset(poll * 6_000 + i64::from(p))));
         history.record(ends, span(t, t + 1_200), MINUTE);
-        history.prune(|p| Some(offset((poll - lag).max(0) * 6_000 + i64::from(p.0))), room);
+        history.prune(|p| one(Some(offset((poll - lag).max(0) * 6_000 + i64::from(p.0)))), room);
     }
     history
 }
@@ -397,7 +408,7 @@ proptest! {
             history.record([(P, end)].into_iter(), look.span(), Duration::from_millis(spacing));
             seen.push((look.span(), end));
             if i % prune_every == 0 {
-                history.prune(|_| Some(offset(base + committed)), room);
+                history.prune(|_| one(Some(offset(base + committed))), room);
                 prop_assert!(room < 3 || history.len() <= room);
             }
             for (message, at) in log.iter().enumerate() {

@@ -87,7 +87,8 @@ async fn the_bounds_hold_for_twenty_million_checks() {
 async fn run_narrow(seeds: std::ops::Range<u64>, passes: u32) -> Tally {
     let late = Habits { late_percent: 30, width_ms: 800, ..Habits::GOOD };
     let bad = Habits { fails_percent: 10, torn_percent: 10, ..late };
-    let plain = Traits { topic_events: 2, group_events: 5, rewinds: false, ..Traits::PLAIN };
+    let plain =
+        Traits { topic_events: 2, group_events: 5, rewinds: false, partitions: (10, 14), ..Traits::PLAIN };
     let rules = Rules { narrow: true, ..Rules::default() };
     let mut total = Tally::default();
     for seed in seeds {
@@ -101,14 +102,14 @@ async fn run_narrow(seeds: std::ops::Range<u64>, passes: u32) -> Tally {
 
 #[tokio::test]
 async fn a_bracket_is_as_narrow_as_the_polls_around_its_message() {
-    let tally = run_narrow(11..20, 9).await;
+    let tally = run_narrow(11..15, 10).await;
     assert!(tally.violations == 0 && tally.too_wide == 0 && tally.measured() > 5_000, "{tally}");
 }
 
 /// What is remembered of a partition is bounded: of what is long ago fewer polls are left.
 #[tokio::test]
 async fn a_bracket_of_what_is_long_ago_is_wider_but_seldom_by_more_than_half_of_its_age() {
-    let tally = run_narrow(21..22, 240).await;
+    let tally = run_narrow(21..22, 120).await;
     assert!(tally.violations == 0 && tally.measured() > 20_000, "{tally}");
     assert!(tally.too_wide * 3 < tally.measured() && tally.far_too_wide * 10 < tally.measured(), "{tally}");
 }

@@ -32,6 +32,9 @@ pub(super) struct Traits {
     /// never seen, cannot be told so closely.
     pub(super) rewinds: bool,
     pub(super) commit: Duration,
+    /// Partitions of a topic, from and to. Many share the memory of the topic's track, and so leave more of what a
+    /// partition may take to its history.
+    pub(super) partitions: (i64, i64),
 }
 
 impl Traits {
@@ -45,6 +48,7 @@ impl Traits {
         group_events: 25,
         rewinds: true,
         commit: Duration::from_secs(5),
+        partitions: (2, 4),
     };
 
     /// Every kind of world.
@@ -86,7 +90,7 @@ impl Traits {
             let spec = InstanceSpec { serverless: self.serverless, ..InstanceSpec::new(INSTANCE) };
             w.add_instance(REGION, InstanceSpec { retention_hours: self.retention_hours, ..spec });
         });
-        for spec in topics(&mut rig.rng) {
+        for spec in topics(&mut rig.rng, self.partitions) {
             rig.world(|w| w.add_topic(INSTANCE, spec)).unwrap();
         }
         // The world has a past of which nobody was told.
@@ -196,13 +200,14 @@ fn flow(name: &str, rng: &mut Rng) -> Flow {
     }
 }
 
-fn topics(rng: &mut Rng) -> Vec<TopicSpec> {
+fn topics(rng: &mut Rng, partitions: (i64, i64)) -> Vec<TopicSpec> {
     let kinds = ["steady", "bursty", "trickle", "idle", "compacted", "local", "big"];
     let mut all = Vec::new();
     for kind in kinds {
         for i in 0..3 {
             let name = format!("{kind}-{i}");
-            let mut spec = TopicSpec::new(&name, u32::try_from(rng.between(2, 4)).unwrap());
+            let mut spec =
+                TopicSpec::new(&name, u32::try_from(rng.between(partitions.0, partitions.1)).unwrap());
             spec.flow = flow(&name, rng);
             spec.segment = rng.between(1, 2_000);
             spec.local = kind == "local";
