@@ -349,6 +349,14 @@ fn the_state_decides_between_stalled_and_stopped_at_the_moment_of_the_answer() {
     assert_eq!(desk.hear(780.0, &[(10, 9)]).status, Some(Status::Stopped));
 }
 
+#[test]
+fn a_group_that_was_done_within_the_window_does_not_lag() {
+    let mut desk = Desk::default();
+    let said: Vec<_> =
+        (0..13).map(|m: i64| desk.hear(m as f64 * EVERY, &[(1000 + 60 * m, 1000 + 50 * m)]).status).collect();
+    assert_eq!(said[4..], [&[Some(Status::Ok); 7][..], &[Some(Status::Lagging); 2][..]].concat());
+}
+
 /// A group that never is done and reads 50 of `written` a minute; the offsets at some minute.
 fn slow(minute: i64, written: i64) -> (i64, i64) {
     (1000 + minute * written, 900 + minute * 50)

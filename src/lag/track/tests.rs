@@ -266,6 +266,17 @@ fn a_standstill_outlives_an_outage_and_months() {
 }
 
 #[test]
+fn a_window_is_of_twelve_points_however_polls_fall() {
+    let mut track = Track::default();
+    let lag = answer(&[(10, 5)]);
+    // Just as far apart as points are, and then one that comes at once.
+    for seconds in (0..30).map(|i| f64::from(i) * 55.0).chain([29.0 * 55.0 + 1.0]) {
+        track.record(&lag, &no_ages(&lag), at(seconds), WINDOW);
+        assert!(track.topic(&name()).unwrap().points().count() <= 12);
+    }
+}
+
+#[test]
 fn a_clock_that_is_put_back_a_little_stands_and_by_more_than_the_window_begins_anew() {
     let mut track = Track::default();
     let mut hear = |seconds| {
