@@ -44,7 +44,7 @@ fn healthy(kind: &str, dice: &mut Dice) -> Vec<Said> {
     match kind {
         "steady" => watch(&mut steady(20.0, &grids, dice), hour, polls, state, dice, |_, _, _| {}),
         "uneven" => {
-            // Traffic that swings by half within minutes.
+            // Traffic that swings by half from second to second.
             let mut lanes = steady(20.0, &grids, dice);
             let mean: Vec<f64> = lanes.iter().map(|l| l.written).collect();
             watch(&mut lanes, hour, polls, state, dice, |_, lanes, dice| {
