@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use crate::{
     collect::{
@@ -26,7 +27,11 @@ impl web::Explain for Reception {
                 Ok(question) => said(self.0.ask(question).await),
                 Err(error) => Said::of(Verdict::Invalid, error.to_string()),
             };
-            said.written()
+            // Megabytes, at the most: not on a thread that others are served by.
+            spawn_blocking(move || said.written()).await.unwrap_or_else(|_| Explanation {
+                verdict: Verdict::Busy,
+                json: b"{\"error\": \"the answer could not be written, please report this\"}\n".to_vec(),
+            })
         })
     }
 }

@@ -98,6 +98,16 @@ impl StartHistory {
         size_of::<Self>() + self.partitions.capacity() * size_of::<Start>() + jumps * size_of::<Jumps>()
     }
 
+    /// Where a partition began after each step of its start that is remembered, in seconds since 1970, oldest first.
+    pub fn steps(&self, partition: Partition) -> impl Iterator<Item = (u32, i64)> + '_ {
+        let start = self.get(partition);
+        let jumps = start.and_then(|start| Some((start.offset, start.jumps.as_ref()?)));
+        jumps.into_iter().flat_map(|(offset, jumps)| {
+            let used = jumps.iter().take_while(|jump| jump.at > 0);
+            used.map(move |jump| (jump.at, offset.get() - i64::from(jump.behind)))
+        })
+    }
+
     fn get(&self, partition: Partition) -> Option<&Start> {
         let guess = self.partitions.get(partition.0 as usize).filter(|p| p.partition == partition);
         guess.or_else(|| {

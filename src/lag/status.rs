@@ -53,9 +53,7 @@ impl Status {
         }
     }
 
-    /// The status of one partition, and whether it stands still is `stuck`. `start` is its oldest offset.
-    ///
-    /// That lag grows is not told of one partition: a group reads them in turns.
+    /// The status of one partition: that of the [`Rule`] that fires.
     pub(super) fn of_partition(
         lag: &PartitionLag,
         start: Option<Offset>,
@@ -63,24 +61,7 @@ impl Status {
         stuck: bool,
         state: Option<GroupState>,
     ) -> Option<Self> {
-        let committed = lag.committed?;
-        let is_lost = start.is_some_and(|start| committed < start);
-        let is_past_the_end = lag.end.is_some_and(|end| committed > end);
-        // What two answers tell is not known of a partition whose lag this one does not tell.
-        let track = track.filter(|t| t.polls > 0);
-        let is_rewound = track.is_some_and(|t| t.rewind.is_some());
-        // A run shorter than the window, before which something moved: something moved within the window.
-        let moves = track.is_some_and(|t| t.polls >= LEAST_POLLS && t.was_moving);
-        if is_lost {
-            Some(Self::DataLoss)
-        } else if is_past_the_end || is_rewound {
-            Some(Self::Rewound)
-        } else if stuck {
-            let is_empty = state.is_some_and(|state| !state.has_members());
-            Some(if is_empty { Self::Stopped } else { Self::Stalled })
-        } else {
-            moves.then_some(Self::Ok)
-        }
+        Rule::of_partition(lag, start, track, stuck, state).status()
     }
 
     /// Whether a group lags on a topic as a whole: it reads, is never done, and has more to read all the time.
@@ -93,6 +74,106 @@ impl Status {
             && consumed > 0
             && !track.was_caught_up(window)
             && track.lag_trend().is_some_and(grows)
+    }
+}
+
+/// Why a partition has the status that it has, or has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// None: there is no offset to judge.
+    NothingCommitted,
+    /// Data loss.
+    BeforeTheStart,
+    /// Rewound.
+    PastTheEnd,
+    /// Rewound.
+    FellBack,
+    /// Stalled.
+    StandsStill,
+    /// Stopped.
+    StandsStillWithoutMembers,
+    /// Ok.
+    Moves,
+    /// None.
+    TooFewAnswers,
+    /// None.
+    StandsStillTooShortly,
+}
+
+impl Rule {
+    /// The first rule that fires on one partition. `start` is its oldest offset; whether it stands still for the
+    /// window is `stuck`.
+    ///
+    /// That lag grows is not told of one partition: a group reads them in turns.
+    #[must_use]
+    pub fn of_partition(
+        lag: &PartitionLag,
+        start: Option<Offset>,
+        track: Option<PartitionTrack>,
+        stuck: bool,
+        state: Option<GroupState>,
+    ) -> Self {
+        let Some(committed) = lag.committed else { return Self::NothingCommitted };
+        let is_lost = start.is_some_and(|start| committed < start);
+        let is_past_the_end = lag.end.is_some_and(|end| committed > end);
+        // What two answers tell is not known of a partition whose lag this one does not tell.
+        let track = track.filter(|t| t.polls > 0);
+        let knows_enough = track.is_some_and(|t| t.polls >= LEAST_POLLS);
+        if is_lost {
+            Self::BeforeTheStart
+        } else if is_past_the_end {
+            Self::PastTheEnd
+        } else if track.is_some_and(|t| t.rewind.is_some()) {
+            Self::FellBack
+        } else if stuck {
+            let is_empty = state.is_some_and(|state| !state.has_members());
+            if is_empty { Self::StandsStillWithoutMembers } else { Self::StandsStill }
+        } else if !knows_enough {
+            Self::TooFewAnswers
+        } else if track.is_some_and(|t| t.was_moving) {
+            // A run shorter than the window, before which something moved: something moved within the window.
+            Self::Moves
+        } else {
+            Self::StandsStillTooShortly
+        }
+    }
+
+    /// The status that it makes.
+    #[must_use]
+    pub fn status(self) -> Option<Status> {
+        match self {
+            Self::BeforeTheStart => Some(Status::DataLoss),
+            Self::PastTheEnd | Self::FellBack => Some(Status::Rewound),
+            Self::StandsStillWithoutMembers => Some(Status::Stopped),
+            Self::StandsStill => Some(Status::Stalled),
+            Self::Moves => Some(Status::Ok),
+            Self::NothingCommitted | Self::TooFewAnswers | Self::StandsStillTooShortly => None,
+        }
+    }
+
+    /// The rule in a sentence for people.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::NothingCommitted => "The group has no committed offset here.",
+            Self::BeforeTheStart => "The committed offset is before the oldest message that is held.",
+            Self::PastTheEnd => "The committed offset is past the end of the partition.",
+            Self::FellBack => "The committed offset fell back within the window, and has not made up for it.",
+            Self::StandsStill => {
+                "There has been lag, and the same committed offset, for at least the window, and the group has \
+                 members, or does not tell."
+            }
+            Self::StandsStillWithoutMembers => {
+                "There has been lag, and the same committed offset, for at least the window, and the group has no \
+                 members."
+            }
+            Self::Moves => "The committed offset moved, or there was no lag, within the window.",
+            Self::TooFewAnswers => "Fewer than 5 answers in a row have told the lag.",
+            Self::StandsStillTooShortly => {
+                "There has been lag, and the same committed offset, ever since it was first seen, which is shorter \
+                 than the window."
+            }
+        }
     }
 }
 

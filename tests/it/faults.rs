@@ -52,7 +52,7 @@ pub(crate) const BEFORE: f64 = 17.0;
 pub(crate) const AFTER: f64 = 27.0;
 
 /// A cloud of no instances that knows the daemon's key.
-async fn empty_cloud(regions: &[&str]) -> Simulator {
+pub(crate) async fn empty_cloud(regions: &[&str]) -> Simulator {
     let behaviour = Behaviour { keys: vec![key()], ..Behaviour::default() };
     let world = WorldOptions::empty(regions.iter().copied());
     Simulator::start(Options { world, behaviour, ..Options::default() }).await.unwrap()
@@ -66,7 +66,7 @@ fn key() -> AccessKey {
 /// Two instances, each with the topics `orders` and `audit` of two partitions, and the groups `billing`,
 /// which reads `orders`, and `shipping`, which reads `audit`. Nobody reads on, so only [`write_more`]
 /// changes a lag.
-async fn cloud() -> Simulator {
+pub(crate) async fn cloud() -> Simulator {
     let sim = empty_cloud(&[REGION]).await;
     sim.world(|w| {
         for id in [A, B] {
@@ -113,7 +113,7 @@ pub(crate) fn error(status: u16, code: &str, message: &str) -> Effect {
     Effect::Error { status, code: code.to_owned(), message: message.to_owned() }
 }
 
-fn raw(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Effect {
+pub(crate) fn raw(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Effect {
     Effect::Raw { status, content_type: content_type.to_owned(), body: body.into() }
 }
 
@@ -122,7 +122,7 @@ fn without_payload() -> Effect {
     raw(200, "application/json", r#"{"Code":200,"Success":true,"RequestId":"R-1","Message":"ok"}"#)
 }
 
-fn on_group(group: &str, effect: Effect) -> Fault {
+pub(crate) fn on_group(group: &str, effect: Effect) -> Fault {
     Fault::new(effect).action("GetConsumerProgress").instance(A).object(group)
 }
 

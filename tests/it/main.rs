@@ -6,6 +6,7 @@ mod config;
 mod credentials;
 mod deps;
 mod docs;
+mod explain;
 mod exposition;
 mod faults;
 mod fuzz;

@@ -1,12 +1,12 @@
 //! One group explained: what was read of it, what became of that, and why. A plain value that is made to be written
 //! as JSON. Pure.
 //!
-//! Owns: what is told, and how much of it at most. All of it is in [`told`], and nothing of a request but its id is.
+//! Owns: what is told, and how much of it at most. All of it is in `told`, and nothing of a request but its id is.
 //! Fields of the API are spelled as it spells them, those of the page as their metrics end.
 
 use tokio::time::Duration;
 
-use super::{Fleet, Member, Now, Record, assess};
+use super::{Fleet, GroupMember, Member, Now, Record, assess, group::Said};
 use crate::{
     api::Action,
     collect::desk::{Answer, Question},
@@ -15,18 +15,20 @@ use crate::{
         age::{self, TopicFacts},
         assess::{PartitionAssessment, TopicAssessment},
     },
-    model::{Origin, Span, Times},
+    model::{Origin, Times},
 };
 
 mod bounds;
 mod told;
+mod verdict;
 
 pub use told::{
     Bound, Explained, History, Known, Legend, Moment, Partition, Point, Polling, Progress, Rebalances,
-    Source, Term, Topic, TopicStatus,
+    Rewind, Sample, Source, Step, Term, Topic, TopicStatus, Track, Trend, Window,
 };
 
 use bounds::Sight;
+use verdict::Evidence;
 
 /// Partitions that are told of one group, over all of its topics.
 const MAX_PARTITIONS: usize = 2_000;
@@ -61,8 +63,7 @@ impl Fleet {
             let all = lag.topics.iter().zip(&said.assessment.topics);
             let asked: Vec<_> = all.filter(|(topic, _)| is_asked(topic)).collect();
             room = Room::for_partitions(asked.iter().map(|(topic, _)| topic.partitions.len()).sum());
-            let read = (said.origin.span, group.asked);
-            let told = |topic| self.topic(member, topic, read, &mut room, now);
+            let told = |topic| self.topic((member, group, said), topic, &mut room, now);
             asked.into_iter().map_while(told).collect()
         });
         let age = assessment.map(|assessment| assessment.age).unwrap_or_default();
@@ -87,6 +88,7 @@ impl Fleet {
             lag_floor_seconds: age.floor.map(seconds),
             catch_up_seconds: assessment.and_then(|assessment| assessment.catch_up),
             status: assessment.and_then(|assessment| assessment.status).map(|status| status.word()),
+            status_rule: verdict::of_group(lag.into_iter().flat_map(|lag| &lag.topics), assessment),
             window_seconds: self.timing.status_window.as_secs_f64(),
             retention_seconds: member.info.get().and_then(|info| info.message_retention_seconds),
             truncated: room.was_too_small,
@@ -98,9 +100,8 @@ impl Fleet {
     /// `None` once there is no room left.
     fn topic(
         &self,
-        member: &Member,
+        (member, group, said): (&Member, &GroupMember, &Said),
         (topic, assessed): (&TopicLag, &TopicAssessment),
-        (at, asked): (Span, Times),
         room: &mut Room,
         now: Now,
     ) -> Option<Topic> {
@@ -108,9 +109,12 @@ impl Fleet {
         let known = member.topics.get(&topic.topic);
         let facts = assess::facts(&member.topics, &member.histories, member.info.get().map(AsRef::as_ref));
         let facts = facts(&topic.topic);
-        let sight = Sight { now: at, asked, facts: &facts };
+        let sight = Sight { now: said.origin.span, asked: group.asked, facts: &facts };
+        let track = group.track.topic(&topic.topic);
+        let evidence = Evidence { track, state: said.state, window: self.timing.status_window };
         let hold = self.timing.hold(Action::GetTopicStatus);
-        let partitions = topic.partitions.iter().zip(&assessed.partitions).take(taken);
+        let partitions = topic.partitions.iter().zip(&assessed.partitions).enumerate().take(taken);
+        let partitions = partitions.map(|(place, told)| partition(told, sight, (evidence, place), room));
         Some(Topic {
             topic: topic.topic.to_string(),
             cleanup: facts.cleanup.map(|cleanup| cleanup.label()),
@@ -127,20 +131,24 @@ impl Fleet {
             catch_up_seconds: assessed.catch_up,
             data_loss_eta_seconds: assessed.data_loss_eta,
             status: assessed.status.map(|status| status.word()),
+            status_rule: verdict::of_topic(topic, assessed),
+            window: evidence.window(),
             partition_count: topic.partitions.len(),
-            partitions: partitions.map(|(lag, assessed)| partition(lag, assessed, sight, room)).collect(),
+            partitions: partitions.collect(),
         })
     }
 }
 
 fn partition(
-    lag: &PartitionLag,
-    assessed: &PartitionAssessment,
+    (lag, assessed): (&PartitionLag, &PartitionAssessment),
     sight: Sight<'_>,
+    (evidence, place): (Evidence<'_>, usize),
     room: &mut Room,
 ) -> Partition {
     let status = sight.facts.status.and_then(|status| status.partition(lag.partition));
     let (lag_seconds, lag_floor_seconds) = bounds::of(lag, assessed.age, sight);
+    let steps = sight.facts.starts.map(|starts| starts.steps(lag.partition));
+    let steps = steps.map(|steps| steps.map(|(unix_seconds, start)| Step { start, unix_seconds }));
     Partition {
         partition: lag.partition.0,
         progress: Progress {
@@ -159,7 +167,10 @@ fn partition(
         lag_seconds,
         lag_floor_seconds,
         status: assessed.status.map(|status| status.word()),
+        status_rule: evidence.of_partition(place, lag, sight.facts),
+        track: evidence.track(place),
         history: history(lag, sight, room),
+        start_steps: steps.into_iter().flatten().collect(),
     }
 }
 

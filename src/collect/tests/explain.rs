@@ -271,3 +271,92 @@ fn the_largest_answer_is_a_few_megabytes() {
     assert!(points <= 16_000, "{points}");
     assert!(json.len() < 8 << 20, "{} bytes", json.len());
 }
+
+/// A group that was polled each minute and has answered with these (end, committed).
+fn polled(answers: &[(i64, i64)]) -> Case {
+    let mut case = Case::with(&["t"], &["g"]);
+    for (poll, (end, committed)) in (0..).zip(answers) {
+        let moment = NOW + 60_000 * poll;
+        case.heard(of_partitions(vec![partition(0, *end, *committed, 0)]), at(moment, moment, "A"));
+        case.after(60);
+    }
+    case
+}
+
+#[test]
+fn the_status_of_a_partition_comes_with_the_rule_that_made_it() {
+    let still = |answers: usize| vec![(100, 40); answers];
+    for (answers, status, rule) in [
+        (vec![(100, -1)], None, "no committed offset"),
+        (vec![(100, 40), (110, 50)], None, "Fewer than 5 answers"),
+        (still(6), None, "shorter than the window"),
+        (still(12), Some("stalled"), "at least the window, and the group has members, or does not tell"),
+        (vec![(100, 40), (110, 50), (120, 60), (130, 70), (140, 80)], Some("ok"), "moved"),
+        (vec![(100, 40), (110, 20), (120, 30)], Some("rewound"), "fell back"),
+        (vec![(100, 40), (110, 120)], Some("rewound"), "past the end"),
+    ] {
+        let explained = polled(&answers).explained();
+        let p = &explained.topics.as_ref().unwrap()[0].partitions[0];
+        assert_eq!(p.status, status, "{answers:?}");
+        assert!(p.status_rule.contains(rule), "{answers:?}: {}", p.status_rule);
+    }
+    let mut case = polled(&[(100, 40)]);
+    case.holds(holding(50, 100, 0), at(NOW, NOW, "T"));
+    case.view();
+    let explained = case.explained();
+    let p = &explained.topics.as_ref().unwrap()[0].partitions[0];
+    assert_eq!((p.status, p.lost_messages), (Some("data loss"), Some(10)));
+    assert!(p.status_rule.contains("before the oldest message"), "{}", p.status_rule);
+    assert!(explained.status_rule.ends_with("such as t."), "{}", explained.status_rule);
+
+    let mut case = Case::with(&["t"], &["g"]);
+    for poll in 0..12 {
+        let moment = NOW + 60_000 * poll;
+        let answer = of_partitions(vec![partition(0, 100, 40, 0)]);
+        case.heard(GroupProgress { state: Some(GroupState::Empty), ..answer }, at(moment, moment, "A"));
+    }
+    let explained = case.explained();
+    let p = &explained.topics.as_ref().unwrap()[0].partitions[0];
+    assert_eq!((explained.status, p.status), (Some("stopped"), Some("stopped")));
+    assert!(p.status_rule.contains("no members"), "{}", p.status_rule);
+}
+
+#[test]
+fn what_successive_answers_tell_is_told_with_its_samples() {
+    // 20 messages a minute are written, 10 are read, until it falls back.
+    let mut answers: Vec<_> = (0..12).map(|n| (1_000 + 20 * n, 100 + 10 * n)).collect();
+    let explained = polled(&answers).explained();
+    let topic = &explained.topics.as_ref().unwrap()[0];
+    assert_eq!((topic.status, explained.status), (Some("lagging"), Some("lagging")));
+    assert!(topic.status_rule.contains("lag grows by more than noise"), "{}", topic.status_rule);
+    let window = topic.window.as_ref().unwrap();
+    assert_eq!((window.answers, window.was_caught_up), (12, false));
+    let (samples, trend) = (&window.samples, window.lag_trend.unwrap());
+    assert!((trend.growth / (trend.seconds / 60.0) - 10.0).abs() < 0.01 && trend.error < 0.01, "{trend:?}");
+    let written: u32 = samples.iter().skip(1).map(|s| s.produced_messages).sum();
+    assert_eq!(u64::from(written), window.produced_messages);
+    let newest = samples.last().unwrap();
+    assert_eq!((newest.at.unix_ms, newest.lag_messages), (NOW + 11 * 60_000, 1_010.0));
+    let (read, wrote) = (topic.consumed_messages_per_second, topic.produced_messages_per_second);
+    assert!((read.unwrap() * 60.0 - 10.0).abs() < 0.01 && (wrote.unwrap() * 60.0 - 20.0).abs() < 0.01);
+    assert_eq!(topic.catch_up_seconds, None, "it never will");
+
+    answers.push((1_240, 150));
+    let explained = polled(&answers).explained();
+    let p = &explained.topics.as_ref().unwrap()[0].partitions[0];
+    let rewind = p.track.as_ref().unwrap().rewind.as_ref().unwrap();
+    assert_eq!((rewind.from_offset, rewind.at.unix_ms), (210, NOW + 12 * 60_000));
+}
+
+#[test]
+fn steps_of_a_start_are_told_with_their_moments() {
+    let mut case = polled(&[(1_000, 900)]);
+    for (minute, start) in [(0, 100), (1, 100), (2, 300), (3, 500)] {
+        let moment = NOW + 60_000 * minute;
+        case.holds(holding(start, 1_000, 0), at(moment, moment, "T"));
+    }
+    let explained = case.explained();
+    let steps = &explained.topics.as_ref().unwrap()[0].partitions[0].start_steps;
+    let steps: Vec<_> = steps.iter().map(|s| (s.start, i64::from(s.unix_seconds) - NOW / 1_000)).collect();
+    assert_eq!(steps, [(300, 120), (500, 180)]);
+}

@@ -30,7 +30,7 @@ use tokio::{
 use super::Page;
 
 /// Access key id, secret and security token of every run. None of it may be told.
-pub(super) const SECRETS: [&str; 3] =
+pub(crate) const SECRETS: [&str; 3] =
     ["LTAI5tCanaryKeyIdQ7x", "CanarySecret/+Zr4=w9", "CAISCanaryToken+/8s==vB"];
 
 const NAMES: [&str; 3] = ["the key id", "the secret", "the token"];
@@ -81,6 +81,8 @@ pub(crate) struct Daemon {
     log: Arc<Mutex<Vec<String>>>,
     reading: JoinHandle<()>,
     pages: Mutex<String>,
+    /// What else it said.
+    said: Mutex<String>,
     /// What must not be told, with its name.
     secrets: Mutex<Vec<(String, String)>>,
 }
@@ -115,6 +117,13 @@ impl Daemon {
         let file = Some(format!("--config.file={}", file.display()));
         let launch = Launch { settings, flags: &["--web.enable-lifecycle"], ..Launch::default() };
         Self::run(Command::new(PROGRAM), file, &launch).await
+    }
+
+    /// Runs with a file that may be loaded anew, and explains what it shows.
+    pub(crate) async fn explaining(file: &Path, settings: &[(&str, &str)]) -> Self {
+        let file = Some(format!("--config.file={}", file.display()));
+        let flags = &["--web.enable-debug", "--web.enable-lifecycle"];
+        Self::run(Command::new(PROGRAM), file, &Launch { settings, flags, ..Launch::default() }).await
     }
 
     /// Runs over a cloud with these variables of the vendor, and none that hold a key but those.
@@ -185,6 +194,7 @@ impl Daemon {
             log,
             reading,
             pages: Mutex::default(),
+            said: Mutex::default(),
             secrets: Mutex::new(secrets.collect()),
         };
         let until = Instant::now() + PATIENCE;
@@ -305,6 +315,11 @@ impl Daemon {
         self.lines().into_iter().filter(|l| l["msg"] == "recovered").collect()
     }
 
+    /// Something that it said, to be searched too.
+    pub(crate) fn said(&self, text: &str) {
+        self.said.lock().unwrap().push_str(text);
+    }
+
     /// One more that must not be told.
     pub(crate) fn keep_secret(&self, what: &str, secret: &str) {
         self.secrets.lock().unwrap().push((what.to_owned(), secret.to_owned()));
@@ -342,7 +357,8 @@ impl Daemon {
     async fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().await.unwrap();
         timeout(END, &mut self.reading).await.expect("its log ends with it").unwrap();
-        let said = format!("{}\n{}", self.log.lock().unwrap().join("\n"), self.pages.lock().unwrap());
+        let (log, pages) = (self.log.lock().unwrap().join("\n"), self.pages.lock().unwrap());
+        let said = format!("{log}\n{pages}\n{}", self.said.lock().unwrap());
         for (what, form) in forms_of(&self.secrets.lock().unwrap()) {
             assert!(!said.contains(&form), "{what} was told as {form:?}:\n{said}");
         }

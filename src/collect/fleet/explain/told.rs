@@ -39,8 +39,10 @@ pub struct Explained {
     pub lag_floor_seconds: Option<f64>,
     /// Seconds until all is read at the present pace.
     pub catch_up_seconds: Option<f64>,
-    /// The worst of its topics.
+    /// What is the matter.
     pub status: Option<&'static str>,
+    /// The rule that says so, or why none does.
+    pub status_rule: String,
     /// How far back is looked for status, rates and forecasts, in seconds.
     pub window_seconds: f64,
     /// How long the instance keeps messages, in seconds (`MsgRetain`).
@@ -133,6 +135,10 @@ pub struct Topic {
     pub data_loss_eta_seconds: Option<f64>,
     /// What is the matter.
     pub status: Option<&'static str>,
+    /// The rule that says so, or why none does.
+    pub status_rule: String,
+    /// What answers have told within the window; `None` where none has told the topic's lag.
+    pub window: Option<Window>,
     /// Partitions that the answer has.
     pub partition_count: usize,
     /// As many as there is room for.
@@ -160,8 +166,94 @@ pub struct Partition {
     pub lag_floor_seconds: Bound,
     /// What is the matter.
     pub status: Option<&'static str>,
+    /// The rule that says so, or why none does.
+    pub status_rule: &'static str,
+    /// What successive answers have told.
+    pub track: Option<Track>,
     /// Where the partition ended, and when.
     pub history: History,
+    /// Where it began after each step of its start that is remembered, and when.
+    pub start_steps: Vec<Step>,
+}
+
+/// What answers have told of a topic within the window.
+#[derive(Debug, Clone, Serialize)]
+pub struct Window {
+    /// Answers in a row that told the topic's lag, up to 255.
+    pub answers: u8,
+    /// Messages read over the window.
+    pub consumed_messages: u64,
+    /// Messages written over the window.
+    pub produced_messages: u64,
+    /// Whether there was no lag at some answer of it.
+    pub was_caught_up: bool,
+    /// How lag grows, in messages.
+    pub lag_trend: Option<Trend>,
+    /// How the age of the oldest unread message grows, in seconds.
+    pub age_trend: Option<Trend>,
+    /// Samples of it, oldest first.
+    pub samples: Vec<Sample>,
+}
+
+/// A straight line through the samples.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Trend {
+    /// How much it rises from the first to the last.
+    pub growth: f64,
+    /// The standard error of that. Growth of no more than three times as much is noise.
+    pub error: f64,
+    /// From the first to the last.
+    pub seconds: f64,
+}
+
+/// One sample of a window.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sample {
+    /// The moment of the answer.
+    pub at: Moment,
+    /// Messages read since the sample before.
+    pub consumed_messages: u32,
+    /// Messages written since the sample before.
+    pub produced_messages: u32,
+    /// Messages left to read: exact to 16 million, and to 7 digits beyond.
+    pub lag_messages: f32,
+    /// Upper bound of the age of the oldest unread message, where one was known.
+    pub lag_seconds: Option<f64>,
+    /// Lower bound of the same, where that was all.
+    pub lag_floor_seconds: Option<f64>,
+}
+
+/// What successive answers have told of a partition.
+#[derive(Debug, Clone, Serialize)]
+pub struct Track {
+    /// Answers in a row that told its lag, up to 7.
+    pub answers: u8,
+    /// Since when there has been lag, and the same committed offset.
+    pub still_since: Option<Moment>,
+    /// Whether that is for at least the window.
+    pub is_stuck: bool,
+    /// Whether anything else was seen before that.
+    pub was_moving: bool,
+    /// A fall of the committed offset that has not been made up for, within the window.
+    pub rewind: Option<Rewind>,
+}
+
+/// A committed offset that fell.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rewind {
+    /// Where it was before.
+    pub from_offset: i64,
+    /// The moment of the answer that told it.
+    pub at: Moment,
+}
+
+/// A step of a start.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Step {
+    /// `MinOffset` after it.
+    pub start: i64,
+    /// When a status told it, in seconds since 1970-01-01 UTC.
+    pub unix_seconds: u32,
 }
 
 /// Fields of `GetConsumerProgress`.
