@@ -323,11 +323,11 @@ impl Fleet {
                 effects.added.push(Unit::TopicStatus(id.clone(), name.clone()));
                 TopicMember::new(self.sequence.next())
             });
-            let is_another = known.is_another(&topic);
+            let created_anew = known.created_anew(&topic);
             known.view = None;
             known.info.set(topic, now);
-            if is_another {
-                member.created_anew(&name);
+            if let Some(created) = created_anew {
+                member.forget_before(&name, created);
             }
         }
     }

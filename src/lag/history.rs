@@ -162,6 +162,17 @@ impl EndHistory {
         self.distrusted.shrink_to_fit();
     }
 
+    /// Forgets what was seen before the topic was created: it was of another one of the same name.
+    pub fn forget_before(&mut self, created: UnixMillis) {
+        self.series.retain_mut(|series| {
+            let kept: Vec<Point> = series.points().filter(|p| p.first >= created).collect();
+            if kept.len() < series.len() && !kept.is_empty() {
+                series.replace(&kept);
+            }
+            !kept.is_empty()
+        });
+    }
+
     /// Forgets all: the topic was created anew.
     pub fn forget(&mut self) {
         *self = Self::default();

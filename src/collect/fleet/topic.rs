@@ -15,7 +15,7 @@ use crate::{
     lag::forecast::StartHistory,
     model::{
         Anomaly, AnomalyKind, GroupId, InstanceId, Observed, Origin, Topic, TopicName, TopicProgress,
-        TopicStatus,
+        TopicStatus, UnixMillis,
     },
     snapshot::TopicView,
 };
@@ -47,10 +47,10 @@ impl TopicMember {
         }
     }
 
-    /// Whether the list tells of another topic than before under the same name.
-    pub(super) fn is_another(&self, listed: &Topic) -> bool {
-        let before = self.info.get().and_then(|info| info.created_at);
-        before.zip(listed.created_at).is_some_and(|(before, now)| before != now)
+    /// When the topic of a list was created, if that is another one than before under the same name.
+    pub(super) fn created_anew(&self, listed: &Topic) -> Option<UnixMillis> {
+        let before = self.info.get()?.created_at?;
+        listed.created_at.filter(|created| *created != before)
     }
 
     pub(super) fn view(&mut self, name: &TopicName, groups: Option<u64>, window: Duration) -> Arc<TopicView> {
@@ -114,6 +114,17 @@ impl Member {
     /// Forgets where the ends and starts of a topic were: it was deleted, and created again.
     pub(super) fn created_anew(&mut self, topic: &TopicName) {
         self.histories.remove(topic);
+        if let Some(known) = self.topics.get_mut(topic) {
+            known.starts.forget();
+        }
+        self.changed.insert(topic.clone());
+    }
+
+    /// Forgets what was seen of a topic before it was created. What has been seen since then is of this one.
+    pub(super) fn forget_before(&mut self, topic: &TopicName, created: UnixMillis) {
+        if let Some(history) = self.histories.get_mut(topic) {
+            history.forget_before(created);
+        }
         if let Some(known) = self.topics.get_mut(topic) {
             known.starts.forget();
         }

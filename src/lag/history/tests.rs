@@ -195,6 +195,17 @@ fn what_nobody_will_ask_for_is_forgotten() {
 }
 
 #[test]
+fn what_was_seen_before_a_topic_was_created_is_of_another_one() {
+    let mut history = of(&[(10, 60_000, 60_100), (20, 120_000, 120_100), (30, 180_000, 180_100)]);
+    history.forget_before(UnixMillis::new(60_050).unwrap());
+    assert_eq!(history.len(), 3, "the first may have been seen just after");
+    history.forget_before(UnixMillis::new(120_050).unwrap());
+    assert_eq!(points(&history, P).iter().map(|p| p.0).collect::<Vec<_>>(), [20, 30]);
+    history.forget_before(UnixMillis::new(200_000).unwrap());
+    assert!(history.is_empty());
+}
+
+#[test]
 fn thinning_keeps_the_newest_and_those_around_each_offset() {
     let full = || of(&(1..=60).map(|i| (i * 10, i * 60_000, i * 60_000 + 100)).collect::<Vec<_>>());
     let ends = |history: &EndHistory| points(history, P).iter().map(|p| p.0).collect::<Vec<_>>();
