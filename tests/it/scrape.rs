@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) mod page;
+mod seconds;
 pub(crate) mod truth;
 
 use page::Page;

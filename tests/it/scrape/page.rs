@@ -24,6 +24,12 @@ impl Page {
         self.0.insert((name.to_owned(), labels), value);
     }
 
+    /// The value of a series; `None` if it is not there.
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self.0.get(&(name.to_owned(), labels)).map(|value| value.parse().unwrap())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
