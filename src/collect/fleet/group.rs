@@ -7,7 +7,7 @@ use crate::{
     collect::{AskTimes, Pace, Timing, Unit},
     lag::{self, GroupLag, PartitionLag, age::GroupAges, assess::GroupAssessment, track::Track},
     model::{
-        Anomaly, GroupId, GroupProgress, GroupState, InstanceId, Observed, Origin, Rebalance, Times,
+        Anomaly, Cleanup, GroupId, GroupProgress, GroupState, InstanceId, Observed, Origin, Rebalance, Times,
         UnixMillis,
     },
     snapshot::{GroupView, Rebalances},
@@ -222,10 +222,17 @@ impl Member {
             let history = self.histories.entry(topic.topic.clone()).or_default();
             let ends = topic.partitions.iter().filter_map(|p| Some((p.partition, p.end?)));
             history.record(ends, origin.span, timing.poll);
+            // Of a compacted topic, the message that was read last may be gone, and an earlier one tells its time.
+            let info = self.topics.get(&topic.topic).and_then(|known| known.info.get());
+            let is_compacted = info.is_some_and(|info| info.cleanup == Some(Cleanup::Compact));
+            let before = before.and_then(|before| before.topic(&topic.topic));
             let mut is_news = false;
-            for p in &topic.partitions {
+            for p in topic.partitions.iter().filter(|_| !is_compacted) {
+                let then = before.and_then(|before| before.partition(p.partition));
+                // What is known from before has been looked at then.
+                let told = p.last_consumed.filter(|stamp| then.and_then(|p| p.last_consumed) != Some(*stamp));
                 let read = p.committed.and_then(|committed| committed.before());
-                if let Some((read, stamp)) = read.zip(p.last_consumed) {
+                if let Some((read, stamp)) = read.zip(told) {
                     is_news |= history.check(p.partition, read, stamp, origin.span);
                 }
             }
@@ -249,9 +256,10 @@ fn keep_times(lag: &mut GroupLag, before: &GroupLag) {
     for topic in &mut lag.topics {
         let Some(before) = before.topic(&topic.topic) else { continue };
         for p in topic.partitions.iter_mut().filter(|p| p.last_consumed.is_none()) {
-            let then = before.partition(p.partition);
+            // An end that fell is that of another topic of the same name.
+            let is_same = |then: &&PartitionLag| then.committed == p.committed && then.end <= p.end;
             p.last_consumed =
-                then.filter(|then| then.committed == p.committed).and_then(|then| then.last_consumed);
+                before.partition(p.partition).filter(is_same).and_then(|then| then.last_consumed);
         }
     }
 }

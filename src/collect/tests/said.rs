@@ -95,6 +95,9 @@ fn a_time_that_is_not_told_stays_while_nothing_more_is_read() {
     assert_eq!(case.time(), Some(5_000), "it is still the last message that was read");
     case.told(at(11, 12, 0));
     assert_eq!(case.time(), None);
+    case.told(at(11, 13, 6_000));
+    case.told(at(11, 11, 0));
+    assert_eq!(case.time(), None, "the topic was created anew");
 }
 
 #[test]
