@@ -87,7 +87,7 @@ async fn a_coarser_granularity_has_fewer_series_and_knows_as_much() {
 #[tokio::test]
 async fn the_limit_on_series_holds_and_keeps_what_was_known_first() {
     let sim = cloud().await;
-    let daemon = Daemon::start(&sim, &[("METRICS__MAX_SERIES", "150")]).await;
+    let daemon = Daemon::start(&sim, &[("METRICS__MAX_SERIES", "400")]).await;
     let first = daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(B).is_some()).await;
     let cut = |p: &Page| p.sum("alikafka_exporter_dropped_series_total", &[]);
     assert_eq!(cut(&first), 0.0, "it fits");
@@ -100,8 +100,8 @@ async fn the_limit_on_series_holds_and_keeps_what_was_known_first() {
     let page = daemon
         .until("some are cut", |p| {
             let series = p.value("alikafka_exporter_series", &[]).unwrap();
-            assert!(series <= 150.0, "{series}");
-            assert!(p.series(&[]).len() <= 150, "{}", p.series(&[]).len());
+            assert!(series <= 400.0, "{series}");
+            assert!(p.series(&[]).len() <= 400, "{}", p.series(&[]).len());
             cut(p) > 0.0 && all_lag_by(p, AFTER)
         })
         .await;
