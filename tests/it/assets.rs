@@ -219,6 +219,45 @@ fn the_example_scrape_keeps_the_labels_of_the_page_and_loads_the_alerts() {
     assert!(rules().iter().any(|(_, r)| text(&r["expr"]).contains(&name)), "no alert looks for {name}");
 }
 
+/// What was made for kafka_exporter finds the instance of AliKafka where it looks for an exporter, and the shipped
+/// alerts find their series all the same.
+#[test]
+fn the_example_scrape_for_kafka_exporter_names_relabels_those_names_alone() {
+    let (_, config) =
+        yaml_files("config").into_iter().find(|(f, _)| f.ends_with("prometheus-kafka-exporter.yml")).unwrap();
+    let (_, native) = yaml_files("config").into_iter().find(|(f, _)| f.ends_with("/prometheus.yml")).unwrap();
+    let (job, own) = (&config["scrape_configs"][0], &native["scrape_configs"][0]);
+    assert_eq!(config["rule_files"], native["rule_files"]);
+    for same in ["job_name", "honor_labels"] {
+        assert_eq!(job[same], own[same], "{same}");
+    }
+    let relabelled: Vec<_> =
+        array(&job["metric_relabel_configs"]).iter().map(|r| &r["target_label"]).collect();
+    assert_eq!(relabelled, ["instance", "kafka_cluster"]);
+    for rule in array(&job["metric_relabel_configs"]) {
+        assert_eq!(rule["source_labels"], json!(["__name__", "instance_id"]));
+        assert_eq!(
+            rule["regex"], "kafka_.+;(.+)",
+            "no other name is touched, and no series without an instance"
+        );
+    }
+}
+
+#[test]
+fn the_shipped_alerts_work_under_both_namings() {
+    let renamed: Vec<_> =
+        catalog::FAMILIES.iter().filter(|f| f.kafka_exporter.is_some()).map(|f| f.name).collect();
+    for Query { place, expr, .. } in rule_queries() {
+        for selector in References::of(&expr).selectors {
+            assert!(
+                !renamed.contains(&selector.name.as_str()),
+                "{place}: {} has another name",
+                selector.name
+            );
+        }
+    }
+}
+
 #[test]
 fn the_reader_of_queries_sees_metrics_matchers_and_groupings() {
     let used = References::of(
