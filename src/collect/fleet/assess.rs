@@ -34,7 +34,10 @@ pub(super) fn facts<'a>(
         let known = topics.get(name);
         TopicFacts {
             history: histories.get(name),
-            status: known.and_then(|known| known.status.get()).map(Arc::as_ref),
+            status: known
+                .filter(|known| !known.is_past)
+                .and_then(|known| known.status.get())
+                .map(Arc::as_ref),
             starts: known.map(|known| &known.starts),
             cleanup: known.and_then(|known| known.info.get()).and_then(|info| info.cleanup),
             retention,

@@ -27,6 +27,8 @@ pub(super) struct TopicMember {
     pub(super) status: Held<TopicStatus>,
     /// Where the status comes from.
     pub(super) origin: Option<Origin>,
+    /// The status is of another topic of the same name, which is gone: no group is judged by it.
+    pub(super) is_past: bool,
     pub(super) movement: Movement,
     pub(super) ends: Ends,
     pub(super) starts: StartHistory,
@@ -40,6 +42,7 @@ impl TopicMember {
             info: Held::default(),
             status: Held::default(),
             origin: None,
+            is_past: false,
             movement: Movement::default(),
             ends: Ends::default(),
             starts: StartHistory::default(),
@@ -105,6 +108,7 @@ impl Fleet {
         if let Some(known) = member.topics.get_mut(topic) {
             known.status.set(seen.value, now);
             known.origin = Some(origin);
+            known.is_past = false;
         }
         member.changed.insert(topic.clone());
     }
@@ -116,6 +120,7 @@ impl Member {
         self.histories.remove(topic);
         if let Some(known) = self.topics.get_mut(topic) {
             known.starts.forget();
+            known.is_past = true;
         }
         self.changed.insert(topic.clone());
     }
@@ -127,6 +132,7 @@ impl Member {
         }
         if let Some(known) = self.topics.get_mut(topic) {
             known.starts.forget();
+            known.is_past |= known.origin.as_ref().is_some_and(|origin| origin.span.latest() < created);
         }
         self.changed.insert(topic.clone());
     }

@@ -157,3 +157,25 @@ fn what_is_said_of_a_group_goes_with_its_lag_and_follows_its_topics() {
     let group = case.group();
     assert_eq!((group.lag.is_none(), group.assessment.is_none(), group.state), (true, true, None));
 }
+
+#[test]
+fn a_group_is_not_judged_by_what_a_topic_held_that_is_gone() {
+    let mut case = asking(AskTimes::OfLagging);
+    let mut held = status(5_000);
+    held.partitions[0].start = Offset::new(4_000);
+    let unit = Unit::TopicStatus(id("i"), topic("t").name);
+    case.answer(&unit, Answer::TopicStatus(clean(held), origin()));
+    case.told(at(4_900, 5_000, 0));
+    let said = |case: &mut Case| {
+        let said = case.group().assessment.clone().unwrap();
+        (said.status, said.topics[0].partitions[0].retention)
+    };
+    assert_eq!(said(&mut case), (None, Some(Retention { margin: Some(900), lost: 0 })));
+    case.told(at(3, 10, 0));
+    let (status, retention) = said(&mut case);
+    assert_eq!((status, retention), (None, None), "nothing is lost of the new topic");
+    let mut held = self::status(10);
+    held.partitions[0].start = Offset::new(1);
+    case.answer(&unit, Answer::TopicStatus(clean(held), origin()));
+    assert_eq!(said(&mut case).1, Some(Retention { margin: Some(2), lost: 0 }));
+}
