@@ -119,14 +119,22 @@ fn topic(
     let left = lag.partitions.iter().map(|p| consumable(p, facts.status.and_then(|s| s.start(p.partition))));
     let rates = track.and_then(TopicTrack::rates);
     let retentions: Vec<_> = partitions.iter().map(|p| p.retention).collect();
-    let prospect = track.map(|track| Prospect { lag, ages, track, facts, retentions: &retentions, window });
+    // A partition that stands still is never caught up with.
+    let waits = |(place, p): (usize, &PartitionLag)| {
+        p.messages > Some(0) && track.is_some_and(|track| track.is_stuck(place, window))
+    };
+    let is_stuck = lag.partitions.iter().enumerate().any(waits);
+    let catch_up =
+        lag.messages.filter(|_| !is_stuck).and_then(|messages| forecast::catch_up(messages, rates));
+    let prospect =
+        track.map(|track| Prospect { lag, ages, track, facts, retentions: &retentions, catch_up, window });
     TopicAssessment {
         age: ages.topic,
         status,
         consumable: super::sum(left),
         consumed: rates.map(|r| r.consumed),
         produced: rates.map(|r| r.produced),
-        catch_up: lag.messages.and_then(|messages| forecast::catch_up(messages, rates)),
+        catch_up,
         data_loss_eta: prospect.and_then(|p| p.data_loss()),
         partitions,
     }

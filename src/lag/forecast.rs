@@ -180,6 +180,8 @@ pub(super) struct Prospect<'a> {
     pub(super) facts: &'a TopicFacts<'a>,
     /// In the order of the topic's partitions.
     pub(super) retentions: &'a [Option<Retention>],
+    /// Seconds until all is read, if that comes nearer.
+    pub(super) catch_up: Option<f64>,
     pub(super) window: Duration,
 }
 
@@ -197,8 +199,10 @@ impl Prospect<'_> {
         let sooner = |a: Option<f64>, b: Option<f64>| a.map_or(b, |a| Some(b.map_or(a, |b| a.min(b))));
         let of_stuck =
             self.stuck().map(|place| sooner(self.stuck_by_age(place), self.stuck_by_margin(place)));
-        let eta = of_stuck.fold(sooner(self.by_age(), self.by_margin()), sooner);
-        eta.map(|eta| eta.max(0.0))
+        // Who will have read all before that loses nothing.
+        let in_time = |eta: &f64| self.catch_up.is_none_or(|done| done >= *eta);
+        let of_moving = sooner(self.by_age(), self.by_margin()).filter(in_time);
+        of_stuck.fold(of_moving, sooner).map(|eta| eta.max(0.0))
     }
 
     /// Places of the partitions that stand still.
@@ -212,8 +216,8 @@ impl Prospect<'_> {
     }
 
     fn left(&self, age: Age) -> Option<f64> {
-        // The ceiling, as a loss is rather to be told too early.
-        let age = age.ceiling.or(age.floor)?;
+        // A loss is rather to be told too early. Of a floor alone nobody knows how much too late it would be told.
+        let age = age.ceiling?;
         Some(self.facts.retention?.as_secs_f64() - age as f64 / 1e3)
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     lag::{
-        age::GroupAges,
+        age::{Age, GroupAges, TopicAges},
         assess::TopicAssessment,
         status::Status,
         track::rig::{Desk, Dice, answer, at, ceilings, no_ages, starts},
@@ -170,6 +170,50 @@ fn one_partition_that_stands_is_told_while_the_others_hide_it() {
         assert_eq!(eta.is_some(), minute >= 10);
     }
     assert_eq!(eta, Some(RETENTION - HOUR - 19.0 * 60.0));
+}
+
+/// A group that reads so many messages of what is written, for 20 minutes, on two partitions of which the second is
+/// read only by `second`; with the ages that are told of it.
+fn topic_after(read: [f64; 2], lag: i64, age: impl Fn(f64) -> Age) -> TopicAssessment {
+    let retention = Some(Duration::from_secs(RETENTION as u64));
+    let mut desk = Desk { retention, ..Desk::default() };
+    let mut said = None;
+    for poll in 0..20 {
+        let seconds = f64::from(poll) * POLL;
+        let row = |read: f64| {
+            let written = 1_000_000 + (seconds * WRITTEN) as i64;
+            (written, 1_000_000 - lag + (seconds * WRITTEN * read) as i64)
+        };
+        let lag = answer(&read.map(row));
+        let ages = GroupAges {
+            group: age(seconds),
+            topics: vec![TopicAges { topic: age(seconds), partitions: vec![age(seconds); 2] }],
+        };
+        said = Some(desk.hear_aged(seconds, &lag, &ages));
+    }
+    said.unwrap().topics.remove(0)
+}
+
+#[test]
+fn a_floor_alone_foresees_nothing_and_who_reads_all_in_time_loses_nothing() {
+    let old = |seconds: f64| Some(((HOUR + seconds) * 1e3) as u64);
+    let bracket = |seconds| Age { floor: old(seconds), ceiling: old(seconds) };
+    // After a restart all that polls tell of old lag is that it has been there since.
+    let floor = |seconds: f64| Age { floor: Some((seconds * 1e3) as u64), ceiling: None };
+    let told = topic_after([0.0; 2], 9_000, bracket).data_loss_eta;
+    assert!(told.is_some_and(|eta| (4.0 * HOUR..5.0 * HOUR).contains(&eta)), "{told:?}");
+    assert_eq!(topic_after([0.0; 2], 9_000, floor).data_loss_eta, None);
+    // What it reads grows old, and yet it will have read all in time.
+    let reads = topic_after([1.5; 2], 9_000, bracket);
+    assert!(reads.catch_up.is_some_and(|done| done < 4.0 * HOUR), "{reads:?}");
+    assert_eq!(reads.data_loss_eta, None);
+}
+
+#[test]
+fn a_group_does_not_catch_up_while_one_partition_waits_for_it() {
+    let no_age = |_| Age::default();
+    assert!(topic_after([1.5, 1.5], 9_000, no_age).catch_up.is_some());
+    assert_eq!(topic_after([9.0, 0.0], 9_000, no_age).catch_up, None);
 }
 
 #[test]

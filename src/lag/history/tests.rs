@@ -420,7 +420,7 @@ proptest! {
             seen.push((look.span(), end));
             if i % prune_every == 0 {
                 history.prune(|_| one(Some(offset(base + committed))), room);
-                prop_assert!(room < 3 || history.len() <= room);
+                prop_assert!(room < 4 || history.len() <= room);
             }
             for (message, at) in log.iter().enumerate() {
                 let message = offset(base + i64::try_from(message).unwrap());
