@@ -362,7 +362,7 @@ catalog! {
     GroupTotalLag, "alikafka_group_lag_messages", Gauge, Messages, GROUP, Groups, Stable,
         "Messages that the group has left to read, over the partitions whose lag is known (GetConsumerProgress BrokerOffset - ConsumerOffset).";
     GroupLastConsumed, "alikafka_group_partition_last_consumed_timestamp_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
-        "When the message that the group has read last was stored, in unix time (GetConsumerProgress LastTimestamp).";
+        "When the message that the group has read last was stored, in unix time (GetConsumerProgress LastTimestamp). Absent where the cloud does not tell it, and, unless last_timestamps is always, while a group reads on without lag.";
     GroupLagSeconds, "alikafka_group_partition_lag_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
         "Upper bound of the age of the oldest unread message, 0 where all is read: the time since the message that was read last was stored, or since the newest poll at which nothing after it was written, whichever is less (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset). Absent where neither is known, or where the two bounds contradict each other.";
     GroupTopicLagSeconds, "alikafka_group_topic_lag_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
@@ -388,11 +388,11 @@ catalog! {
     GroupTopicProduced, "alikafka_group_topic_produced_messages_per_second", Gauge, MessagesPerSecond, GROUP_TOPIC, Groups, Evolving,
         "Messages a second that were written to the partitions of the topic that the group reads, over the polls of status_window (GetConsumerProgress BrokerOffset). Absent until there are enough of them.";
     GroupTopicCatchUp, "alikafka_group_topic_catch_up_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Evolving,
-        "Forecast of the time until the group has read all of the topic, at the pace of status_window, 0 where all is read (GetConsumerProgress BrokerOffset, ConsumerOffset). Absent while lag does not shrink.";
+        "Forecast of the time until the group has read all of the topic, at the pace of status_window, 0 where all is read (GetConsumerProgress BrokerOffset, ConsumerOffset). Absent while lag does not shrink, or a partition stands still.";
     GroupCatchUp, "alikafka_group_catch_up_seconds", Gauge, Seconds, GROUP, Groups, Evolving,
         "Forecast of the time until the group has read all, at the pace of status_window, 0 where all is read: the largest of its topics (GetConsumerProgress BrokerOffset, ConsumerOffset). Absent while the lag of a topic does not shrink.";
-    GroupTopicLossEta, "alikafka_group_topic_data_loss_eta_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
-        "Forecast of the time until messages of the topic are deleted before the group has read them, from how fast retention comes nearer and from how long messages are kept (GetTopicStatus MinOffset, GetConsumerProgress ConsumerOffset, GetInstanceList MsgRetain). Absent while it comes no nearer.";
+    GroupTopicLossEta, "alikafka_group_topic_data_loss_eta_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Evolving,
+        "Forecast of the time until messages of the topic are deleted before the group has read them, from how fast retention comes nearer and from how long messages are kept (GetTopicStatus MinOffset, GetConsumerProgress ConsumerOffset, GetInstanceList MsgRetain). 0 once messages are lost and some are left to read. Absent while it comes no nearer, for compacted topics, and where neither is known.";
     GroupMargin, "alikafka_group_partition_retention_margin_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
         "Messages between the oldest one held and the committed offset (GetConsumerProgress ConsumerOffset - GetTopicStatus MinOffset). Absent once messages are lost, or where either is unknown.";
     GroupLost, "alikafka_group_partition_lost_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
