@@ -88,13 +88,30 @@ impl Fleet {
             lag_floor_seconds: age.floor.map(seconds),
             catch_up_seconds: assessment.and_then(|assessment| assessment.catch_up),
             status: assessment.and_then(|assessment| assessment.status).map(|status| status.word()),
-            status_rule: verdict::of_group(lag.into_iter().flat_map(|lag| &lag.topics), assessment),
+            status_rule: verdict::of_group(lag.map(AsRef::as_ref), assessment, |topic, assessed| {
+                self.rule(member, group, topic, assessed)
+            }),
             window_seconds: self.timing.status_window.as_secs_f64(),
             retention_seconds: member.info.get().and_then(|info| info.message_retention_seconds),
             truncated: room.was_too_small,
             topics,
             terms: bounds::LEGEND,
         }))
+    }
+
+    /// The rule that made the status of a topic.
+    fn rule(
+        &self,
+        member: &Member,
+        group: &GroupMember,
+        topic: &TopicLag,
+        assessed: &TopicAssessment,
+    ) -> String {
+        let facts = assess::facts(&member.topics, &member.histories, member.info.get().map(AsRef::as_ref));
+        let state = group.said.as_ref().and_then(|said| said.state);
+        let track = group.track.topic(&topic.topic);
+        let evidence = Evidence { track, state, window: self.timing.status_window };
+        verdict::of_topic(topic, assessed, evidence, &facts(&topic.topic))
     }
 
     /// `None` once there is no room left.
@@ -131,7 +148,7 @@ impl Fleet {
             catch_up_seconds: assessed.catch_up,
             data_loss_eta_seconds: assessed.data_loss_eta,
             status: assessed.status.map(|status| status.word()),
-            status_rule: verdict::of_topic(topic, assessed),
+            status_rule: self.rule(member, group, topic, assessed),
             window: evidence.window(),
             partition_count: topic.partitions.len(),
             partitions: partitions.collect(),

@@ -144,7 +144,8 @@ impl Why<'_> {
             None => "the topic's status is not known",
             Some(status) if status.last_write.is_none() => "not told",
             Some(_) if !self.is_believed() => DISBELIEVED,
-            Some(_) => "the status is from another moment: its newest message may be read, or deleted by now",
+            Some(status) if status.end > self.lag.end => "the status is younger than the answer",
+            Some(_) => "its newest message has been read, or may be deleted by now",
         }
     }
 

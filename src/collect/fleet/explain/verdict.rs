@@ -5,7 +5,7 @@ use tokio::time::Duration;
 use super::{Moment, Rewind, Sample, Track, Trend, Window, seconds};
 use crate::{
     lag::{
-        PartitionLag, TopicLag,
+        GroupLag, PartitionLag, TopicLag,
         age::TopicFacts,
         assess::{GroupAssessment, TopicAssessment},
         status::{Rule, Status},
@@ -71,7 +71,12 @@ impl Evidence<'_> {
 }
 
 /// The rule that made the status of a topic.
-pub(super) fn of_topic(lag: &TopicLag, assessed: &TopicAssessment) -> String {
+pub(super) fn of_topic(
+    lag: &TopicLag,
+    assessed: &TopicAssessment,
+    evidence: Evidence<'_>,
+    facts: &TopicFacts<'_>,
+) -> String {
     let Some(status) = assessed.status else {
         return "Of no partition, and not of the topic as a whole, has enough been seen.".to_owned();
     };
@@ -79,26 +84,25 @@ pub(super) fn of_topic(lag: &TopicLag, assessed: &TopicAssessment) -> String {
         return "The group reads, was never done within the window, and lag grows by more than noise."
             .to_owned();
     }
-    let worst = lag.partitions.iter().zip(&assessed.partitions).find(|(_, p)| p.status == Some(status));
-    worst
-        .map_or_else(String::new, |(p, _)| format!("The worst of its partitions, such as {}.", p.partition.0))
+    let mut partitions = lag.partitions.iter().zip(&assessed.partitions).enumerate();
+    let worst = partitions.find(|(_, (_, p))| p.status == Some(status));
+    worst.map_or_else(String::new, |(place, (p, _))| {
+        format!("Partition {}: {}", p.partition.0, evidence.of_partition(place, p, facts))
+    })
 }
 
-/// The rule that made the status of a group.
-pub(super) fn of_group<'a>(
-    topics: impl Iterator<Item = &'a TopicLag>,
+/// The rule that made the status of a group; `of_topic` tells that of a topic at a place in the answer.
+pub(super) fn of_group(
+    lag: Option<&GroupLag>,
     assessed: Option<&GroupAssessment>,
+    of_topic: impl Fn(&TopicLag, &TopicAssessment) -> String,
 ) -> String {
-    let Some(assessed) = assessed else { return "There is no answer that is fresh enough.".to_owned() };
-    let mut topics = topics.zip(&assessed.topics);
-    match assessed.status {
-        None => "Of no topic has enough been seen.".to_owned(),
-        Some(status) => {
-            topics.find(|(_, topic)| topic.status == Some(status)).map_or_else(String::new, |(topic, _)| {
-                format!("The worst of its topics, such as {}.", topic.topic)
-            })
-        }
-    }
+    let (Some(lag), Some(assessed)) = (lag, assessed) else {
+        return "There is no answer that is fresh enough.".to_owned();
+    };
+    let Some(status) = assessed.status else { return "Of no topic has enough been seen.".to_owned() };
+    let worst = lag.topics.iter().zip(&assessed.topics).find(|(_, topic)| topic.status == Some(status));
+    worst.map_or_else(String::new, |(lag, topic)| format!("Topic {}: {}", lag.topic, of_topic(lag, topic)))
 }
 
 fn told(trend: track::Trend, unit: f64) -> Trend {
