@@ -99,14 +99,17 @@ impl Service {
         sleep_unless_zero(behaviour.latency.fixed + behaviour.latency.jitter.mul_f64(jitter)).await;
         let (host, request_id) = (format!("alikafka.{region}.aliyuncs.com"), request_id(&self.rng));
         let envelope = Envelope { host: &host, request_id: &request_id };
+        // A world that is moved by hand may be moved between the reading and the date of an answer.
+        let mut read_ms = None;
         let reply = match self.let_in(call, &region, &behaviour) {
             Err(refusal) => envelope.refused(&refusal, call.wants_json()),
             Ok(effects) => {
                 sleep_unless_zero(latency(&effects)).await;
+                read_ms = Some(self.service_ms(&behaviour));
                 self.reply(call, &region, &behaviour, &effects, envelope)
             }
         };
-        let reply = reply.dated(self.service_ms(&behaviour));
+        let reply = reply.dated(read_ms.unwrap_or_else(|| self.service_ms(&behaviour)));
         lock(&self.ledger).finish(number, call.action(), reply.status, &reply.code);
         reply
     }

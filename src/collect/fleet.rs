@@ -127,6 +127,8 @@ struct Member {
     histories: BTreeMap<TopicName, EndHistory>,
     /// Topics of which something changed since what is said of their readers was put together.
     changed: BTreeSet<TopicName>,
+    /// When that was last done.
+    reassessed: Option<Instant>,
     /// The list of groups was whole and no filter hides one: else nobody can say how many read a topic.
     all_groups_listed: bool,
     view: Option<Arc<InstanceView>>,
@@ -403,6 +405,7 @@ impl Member {
             groups: BTreeMap::new(),
             histories: BTreeMap::new(),
             changed: BTreeSet::new(),
+            reassessed: None,
             all_groups_listed: false,
             view: None,
         }

@@ -227,7 +227,9 @@ fn unread(p: &PartitionLag, now: Span, facts: &TopicFacts<'_>) -> Left {
     let last_consumed = p.last_consumed.filter(|_| believed).and_then(|t| {
         (t.get().saturating_sub(now.latest().get()) <= GRAIN_MS).then(|| between(t, now.latest()))
     });
-    let not_written_at = history
+    // Polls of before a topic was created anew were before its messages, too.
+    let not_written_at = facts
+        .history
         .and_then(|h| h.written(p.partition, first_unread).not_before)
         .filter(|t| *t <= now.latest())
         .map(|t| between(t, now.latest()));

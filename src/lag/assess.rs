@@ -6,7 +6,7 @@ use super::{
     GroupLag, PartitionLag, Retention, TopicLag,
     age::{Age, GroupAges, TopicAges, TopicFacts},
     forecast::{self, Prospect},
-    status::Status,
+    status::{self, Status},
     track::{TopicTrack, Track},
 };
 use crate::model::{GroupState, Offset, TopicName};
@@ -102,13 +102,14 @@ fn topic(
     window: Duration,
     facts: &TopicFacts<'_>,
 ) -> TopicAssessment {
+    let skew = status::skew(track);
     let partition = |(place, (p, age)): (usize, (&PartitionLag, &Age))| {
-        let start = facts.status.and_then(|s| s.start(p.partition));
+        let start = start(p, facts);
         let known = track.and_then(|t| t.partition(place));
         let stuck = track.is_some_and(|t| t.is_stuck(place, window));
         PartitionAssessment {
             age: *age,
-            status: Status::of_partition(p, start, known, stuck, state),
+            status: Status::of_partition(p, start, known, stuck, state, skew),
             retention: p.committed.zip(start).map(|(committed, start)| super::retention(committed, start)),
         }
     };
@@ -138,6 +139,12 @@ fn topic(
         data_loss_eta: prospect.and_then(|p| p.data_loss()),
         partitions,
     }
+}
+
+/// The oldest offset that is held. One past the end is of another topic of the same name, or of a later moment.
+fn start(lag: &PartitionLag, facts: &TopicFacts<'_>) -> Option<Offset> {
+    let start = facts.status?.start(lag.partition)?;
+    lag.end.is_none_or(|end| start <= end).then_some(start)
 }
 
 /// What is left to read of what is still held: messages that are deleted already are not. The start is from another

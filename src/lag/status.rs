@@ -16,6 +16,16 @@ pub const LEAST_POLLS: u8 = 5;
 /// Lag that grows by less than this share of what was written is how commits and polls meet.
 const NOISE: f64 = 0.01;
 
+/// Seconds between the cloud's reading of an end and of a committed offset in one answer, at the most.
+const APART: f64 = 5.0;
+
+/// Messages by which a group that keeps up may seem to be past the end, as the end is read first.
+#[must_use]
+pub fn skew(track: Option<&TopicTrack>) -> i64 {
+    let produced = track.and_then(TopicTrack::rates).map_or(0.0, |rates| rates.produced);
+    (produced * APART) as i64
+}
+
 /// The status of a group, or of a group on one topic; a later one is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
@@ -60,8 +70,9 @@ impl Status {
         track: Option<PartitionTrack>,
         stuck: bool,
         state: Option<GroupState>,
+        skew: i64,
     ) -> Option<Self> {
-        Rule::of_partition(lag, start, track, stuck, state).status()
+        Rule::of_partition(lag, start, track, stuck, state, skew).status()
     }
 
     /// Whether a group lags on a topic as a whole: it reads, is never done, and has more to read all the time.
@@ -104,7 +115,8 @@ impl Rule {
     /// The first rule that fires on one partition. `start` is its oldest offset; whether it stands still for the
     /// window is `stuck`.
     ///
-    /// That lag grows is not told of one partition: a group reads them in turns.
+    /// That lag grows is not told of one partition: a group reads them in turns. By up to `skew` messages a committed
+    /// offset may be past the end of the same answer; see [`skew`].
     #[must_use]
     pub fn of_partition(
         lag: &PartitionLag,
@@ -112,10 +124,12 @@ impl Rule {
         track: Option<PartitionTrack>,
         stuck: bool,
         state: Option<GroupState>,
+        skew: i64,
     ) -> Self {
         let Some(committed) = lag.committed else { return Self::NothingCommitted };
         let is_lost = start.is_some_and(|start| committed < start);
-        let is_past_the_end = lag.end.is_some_and(|end| committed > end);
+        // The two are read one after the other: what was committed between is no word of a topic that was created anew.
+        let is_past_the_end = lag.end.is_some_and(|end| committed.minus(end) > skew);
         // What two answers tell is not known of a partition whose lag this one does not tell.
         let track = track.filter(|t| t.polls > 0);
         let knows_enough = track.is_some_and(|t| t.polls >= LEAST_POLLS);

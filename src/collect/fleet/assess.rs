@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::{Fleet, Member, Now, topic::TopicMember};
 use crate::{
@@ -20,6 +20,11 @@ use crate::{
 /// Bytes that the past may take, for each partition of each group of an instance: what tracks leave of it is for
 /// points of history. Between two prunings it grows by a point or two.
 const BYTES_PER_PARTITION: usize = 180;
+/// Between two times that an instance's groups are judged anew for what its topics hold, for each partition of each
+/// group: twenty times what that takes.
+const PAUSE_PER_PARTITION: Duration = Duration::from_micros(12);
+/// See [`Member::is_to_be_reassessed`].
+const NO_TIME: Duration = Duration::from_millis(100);
 /// What is left to the points at the least: with fewer there is no bracket.
 const LEAST_POINTS: usize = 2;
 
@@ -47,11 +52,12 @@ pub(super) fn facts<'a>(
 
 impl Member {
     /// Puts together anew what is said of the groups that read a topic of which something changed.
-    pub(super) fn reassess(&mut self, window: Duration) {
-        let changed = std::mem::take(&mut self.changed);
-        if changed.is_empty() {
+    pub(super) fn reassess(&mut self, window: Duration, now: Instant) {
+        if !self.is_to_be_reassessed(now) {
             return;
         }
+        self.reassessed = Some(now);
+        let changed = std::mem::take(&mut self.changed);
         let Self { groups, topics, histories, info, .. } = self;
         let facts = facts(topics, histories, info.get().map(Arc::as_ref));
         for group in groups.values_mut() {
@@ -71,6 +77,19 @@ impl Member {
         }
     }
 
+    /// Whether topics have changed since, and long enough ago for the work to be a small part of the time.
+    pub(super) fn is_to_be_reassessed(&self, now: Instant) -> bool {
+        if self.changed.is_empty() {
+            return false;
+        }
+        let Some(last) = self.reassessed else { return true };
+        let lags = self.groups.values().filter_map(|group| group.lag.get());
+        let partitions: usize = lags.flat_map(|lag| &lag.topics).map(|topic| topic.partitions.len()).sum();
+        let pause = PAUSE_PER_PARTITION.saturating_mul(u32::try_from(partitions).unwrap_or(u32::MAX));
+        // What takes no time to speak of is done at once.
+        pause < NO_TIME || now.duration_since(last) >= pause
+    }
+
     /// See [`Fleet::history_bytes`].
     fn history_bytes(&self) -> (usize, usize) {
         let histories: usize = self.histories.values().map(EndHistory::bytes).sum();
@@ -85,7 +104,8 @@ impl Member {
     fn prune(&mut self) {
         let mut needed: BTreeMap<&TopicName, BTreeMap<Partition, Vec<Offset>>> = BTreeMap::new();
         let mut partitions = 0;
-        for lag in self.groups.values().filter_map(|group| group.lag.get()) {
+        // Also of those who have not answered for so long that their lag is not shown: they may come back.
+        for lag in self.groups.values().filter_map(|group| group.said.as_ref()?.lag.as_ref()) {
             for topic in &lag.topics {
                 let needed = needed.entry(&topic.topic).or_default();
                 partitions += topic.partitions.len();

@@ -42,6 +42,8 @@ pub(super) struct Said {
     pub(super) origin: Origin,
     /// The state that it told.
     pub(super) state: Option<GroupState>,
+    /// What it told; stays when the lag is too old to be shown, as history is kept for the offsets in it.
+    pub(super) lag: Option<Arc<GroupLag>>,
     /// The ages at its moment.
     pub(super) ages: GroupAges,
     /// What follows from it and from those before.
@@ -191,6 +193,8 @@ impl Fleet {
         ));
         if let Some(known) = member.groups.get_mut(group) {
             known.lag.set(lag, now);
+            let lag = known.lag.get().cloned();
+            known.said.iter_mut().for_each(|said| said.lag.clone_from(&lag));
         }
         for topic in &seen.value.topics {
             effects.expedited.extend(member.hear_ends(id, group, topic, &timing, now));
@@ -245,7 +249,7 @@ impl Member {
         let Some(known) = groups.get_mut(group) else { return odd };
         known.track.record(lag, &ages, origin.span, timing.status_window);
         let assessment = lag::assess::assess(lag, &ages, &known.track, state, timing.status_window, facts);
-        known.said = Some(Said { origin, state, ages, assessment: Arc::new(assessment) });
+        known.said = Some(Said { origin, state, lag: None, ages, assessment: Arc::new(assessment) });
         odd
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::{Fleet, Member, Now, Record};
 use crate::{
@@ -21,7 +21,7 @@ impl Fleet {
         let status = self.timing.hold(Action::GetTopicStatus);
         let mut any = false;
         for member in self.instances.values_mut() {
-            let mut dropped = member.info.expire(now, list);
+            let mut dropped = member.info.expire(now, list) | member.is_to_be_reassessed(now.mono);
             for (name, topic) in &mut member.topics {
                 // Not `||`: each of the two is to expire.
                 if topic.info.expire(now, list) | topic.status.expire(now, status) {
@@ -53,6 +53,7 @@ impl Fleet {
             region: &self.region,
             window: self.timing.request_timeout,
             status_window: self.timing.status_window,
+            now: now.mono,
         };
         let instances: Vec<Arc<InstanceView>> =
             self.instances.iter_mut().map(|(id, member)| member.view(id, scope)).collect();
@@ -89,6 +90,7 @@ struct Scope<'a> {
     window: Duration,
     /// See [`crate::collect::Timing::status_window`].
     status_window: Duration,
+    now: Instant,
 }
 
 impl Member {
@@ -96,7 +98,7 @@ impl Member {
         if let Some(view) = &self.view {
             return Arc::clone(view);
         }
-        self.reassess(scope.status_window);
+        self.reassess(scope.status_window, scope.now);
         let up = (self.in_service && self.first_pass_ended).then(|| !self.failing());
         let readers = self.readers();
         let topics = self.topics.iter_mut().map(|(name, topic)| {

@@ -63,6 +63,10 @@ impl Case {
         )
     }
 
+    pub(super) fn wall(&self) -> UnixMillis {
+        self.now.wall
+    }
+
     pub(super) fn times(&self, unit: &Unit) -> Times {
         self.fleet.times(unit)
     }

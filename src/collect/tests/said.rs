@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     collect::fleet::{Answer, Fleet},
-    lag::Retention,
+    lag::{Retention, status::Status},
     model::{GroupState, Rebalance},
     snapshot::{GroupView, Rebalances},
 };
@@ -156,6 +156,48 @@ fn what_is_said_of_a_group_goes_with_its_lag_and_follows_its_topics() {
     case.after(120);
     let group = case.group();
     assert_eq!((group.lag.is_none(), group.assessment.is_none(), group.state), (true, true, None));
+}
+
+/// Who has not answered for long is not shown, and may come back where it was.
+#[test]
+fn an_outage_that_outlives_a_value_costs_nothing_of_the_past() {
+    let mut case = asking(AskTimes::OfLagging);
+    let poll = |case: &mut Case, seconds: u64, end: i64| {
+        case.after(seconds);
+        let span = Span::at(wall(case.wall().get()));
+        let origin = Origin { span, request_id: None };
+        case.answer(&unit(), Answer::GroupProgress(clean(at(100, end, 0)), origin));
+        case.group().assessment.clone().unwrap().age
+    };
+    for minute in 0..30 {
+        poll(&mut case, 60, 90 + 10 * minute);
+    }
+    for _ in 0..6 {
+        case.after(60);
+        case.view();
+    }
+    assert!(case.group().lag.is_none(), "it is too old to be shown");
+    let age = poll(&mut case, 60, 1_000);
+    assert!(age.floor > Some(30 * 60_000) && age.ceiling < Some(40 * 60_000), "{age:?}");
+    assert!(age.ceiling.is_some(), "{age:?}");
+}
+
+#[test]
+fn a_busy_group_is_not_past_the_end_by_what_it_commits_while_it_is_asked() {
+    let mut case = asking(AskTimes::OfLagging);
+    let mut status = None;
+    for minute in 0..8_i64 {
+        case.after(60);
+        let origin = Origin { span: Span::at(wall(case.wall().get())), request_id: None };
+        let read = at(minute * 60_000 + 30, minute * 60_000, 0);
+        case.answer(&unit(), Answer::GroupProgress(clean(read), origin));
+        status = case.group().assessment.clone().unwrap().status;
+    }
+    assert_eq!(status, Some(Status::Ok));
+    case.after(60);
+    let origin = Origin { span: Span::at(wall(case.wall().get())), request_id: None };
+    case.answer(&unit(), Answer::GroupProgress(clean(at(900_000, 480_000, 0)), origin));
+    assert_eq!(case.group().assessment.clone().unwrap().status, Some(Status::Rewound));
 }
 
 #[test]

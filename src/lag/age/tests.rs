@@ -229,11 +229,11 @@ fn the_message_at_an_offset_of_a_compacted_topic_may_be_gone() {
 }
 
 #[test]
-fn a_history_of_another_life_of_the_topic_says_nothing() {
+fn a_history_of_another_life_of_the_topic_makes_no_floor() {
     // (end of the answer, newest end of the history and when it was seen, age)
     for (end, newest, seen, expected) in [
         (20, 20, 900_000, age(200_000, 301_500)),
-        (19, 20, 900_000, age(0, None)),
+        (19, 20, 900_000, age(0, 301_500)),
         // The history's newest is from an answer that this one may have been overtaken by.
         (19, 20, 1_000_000, age(200_000, 301_500)),
     ] {

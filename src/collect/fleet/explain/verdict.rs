@@ -8,7 +8,7 @@ use crate::{
         GroupLag, PartitionLag, TopicLag,
         age::TopicFacts,
         assess::{GroupAssessment, TopicAssessment},
-        status::{Rule, Status},
+        status::{self, Rule, Status},
         track::{self, Aged, Point, TopicTrack},
     },
     model::GroupState,
@@ -36,7 +36,8 @@ impl Evidence<'_> {
         let start = facts.status.and_then(|status| status.start(lag.partition));
         let known = self.track.and_then(|track| track.partition(place));
         let is_stuck = self.track.is_some_and(|track| track.is_stuck(place, self.window));
-        Rule::of_partition(lag, start, known, is_stuck, self.state).sentence()
+        let skew = status::skew(self.track);
+        Rule::of_partition(lag, start, known, is_stuck, self.state, skew).sentence()
     }
 
     /// What is remembered of the partition at a place in the answer.
