@@ -23,7 +23,7 @@ pub(super) struct Cut {
 /// `fixed` is the number of series that always stay, and `before` is where the page before was cut.
 pub(super) fn cut(max: u64, fixed: u64, mut objects: Vec<(u64, u64)>, before: Option<u64>) -> Cut {
     objects.sort_unstable();
-    let fits = |max: u64| last_that_fits(max.saturating_sub(fixed), &objects);
+    let fits = |max: u64| first_beyond(max.saturating_sub(fixed), &objects);
     let cutoff = match (fits(max), before) {
         (Some(now), None) => Some(now),
         (Some(now), Some(before)) if now <= before => Some(now),
@@ -36,14 +36,13 @@ pub(super) fn cut(max: u64, fixed: u64, mut objects: Vec<(u64, u64)>, before: Op
 }
 
 /// The first sight of what no longer fits; `None` if all does.
-fn last_that_fits(mut room: u64, objects: &[(u64, u64)]) -> Option<u64> {
-    // Objects of equal age stand or fall together, so that age alone decides.
-    for same_age in objects.chunk_by(|a, b| a.0 == b.0) {
-        let series: u64 = same_age.iter().map(|(_, series)| series).sum();
-        if series > room {
-            return same_age.first().map(|(since, _)| *since);
+fn first_beyond(mut room: u64, objects: &[(u64, u64)]) -> Option<u64> {
+    // Objects of equal age stand or fall together, as age alone decides.
+    for (since, series) in objects {
+        match room.checked_sub(*series) {
+            Some(left) => room = left,
+            None => return Some(*since),
         }
-        room -= series;
     }
     None
 }

@@ -160,8 +160,8 @@ fn over_many_pages_no_object_is_ever_half_shown() {
             (noise >> 33) % below
         };
         match next(3) {
-            0 if groups.len() > 3 => _ = groups.remove(usize::try_from(next(groups.len() as u64)).unwrap()),
-            1 => {
+            0 if groups.len() > 20 => _ = groups.remove(usize::try_from(next(groups.len() as u64)).unwrap()),
+            1 if groups.len() < 30 => {
                 let topics = (0..next(4)).map(|t| fleet::topic_lag(&format!("t{t}"), Some(1), Vec::new()));
                 groups.push(fleet::group_view(&format!("g{since:03}"), since, Some(2), topics.collect()));
             }
