@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 JOBS = ("alikafka-exporter", "gzip", "plain")
 JOB = JOBS[0]
 MOVES_SECONDS = 24
-WINDOW = "20s"
+# From before it moves, so that all of what was written is in it.
+WINDOW = f"{MOVES_SECONDS + 6}s"
 # What of the page is about the fleet and stands still with it: no counter of the exporter, no time of a poll.
 FLEET = re.compile(r"alikafka_(topic|group|instance|region)_.+|alikafka_exporter_objects")
 POLL_TIMES = re.compile(r"alikafka_(instance|region)_last_success_timestamp_seconds")
@@ -219,7 +220,7 @@ def check_movement(before, after, at):
         }
 
     old, new = ends(before), ends(after)
-    # What grew by this much all in all was written in the window as well, whatever its bursts.
+    # A slope of numbers past 2^53 is above their grain only if much was written.
     grew = {key for key in old.keys() & new.keys() if new[key] - old[key] > 200}
     for function in ("deriv", "rate"):
         expr = f'{function}(alikafka_topic_partition_end_offset{{job="{JOB}"}}[{WINDOW}])'
