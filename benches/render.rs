@@ -22,11 +22,12 @@ use alikafka_exporter::{
 use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 use tokio::time::Instant;
 
-/// With all that is told of a group, these are a page of about 100000 series.
+/// With all that is told of a group, these are a page of about 100000 series. A topic has 12 partitions unless its
+/// owner wants another number.
 const INSTANCES: u32 = 20;
-const GROUPS: u32 = 40;
+const GROUPS: u32 = 13;
 const TOPICS: u32 = 4;
-const PARTITIONS: u32 = 3;
+const PARTITIONS: u32 = 12;
 /// How many numbers a fleet takes at most.
 const NUMBERS: u32 = INSTANCES * GROUPS * TOPICS * PARTITIONS * 16;
 const ROUNDS: u32 = 9;
