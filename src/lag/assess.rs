@@ -6,7 +6,7 @@ use super::{
     GroupLag, PartitionLag, Retention, TopicLag,
     age::{Age, GroupAges, TopicAges, TopicFacts},
     forecast::{self, Prospect},
-    status::{self, Status},
+    status::{self, Rule, Status},
     track::{TopicTrack, Track},
 };
 use crate::model::{GroupState, Offset, TopicName};
@@ -80,11 +80,19 @@ pub fn assess<'a>(
         if topics.is_empty() { Some(0) } else { super::sum(topics.iter().map(|t| t.consumable)) };
     GroupAssessment {
         age: ages.group,
-        status: topics.iter().filter_map(|t| t.status).max(),
+        status: worst(lag, &topics),
         consumable,
         catch_up: slowest(lag, &topics),
         topics,
     }
+}
+
+/// The worst of the topics; that nothing is the matter only if it is known of all with something left to read.
+fn worst(lag: &GroupLag, topics: &[TopicAssessment]) -> Option<Status> {
+    let mut known = lag.topics.iter().zip(topics);
+    let is_undecided = known.any(|(lag, topic)| lag.messages > Some(0) && topic.status.is_none());
+    let worst = topics.iter().filter_map(|topic| topic.status).max();
+    worst.filter(|status| *status > Status::Ok || !is_undecided)
 }
 
 /// When the last topic with lag will be read; `None` if one never will. Topics whose lag nobody knows do not count.
@@ -109,14 +117,18 @@ fn topic(
         let stuck = track.is_some_and(|t| t.is_stuck(place, window));
         PartitionAssessment {
             age: *age,
-            status: Status::of_partition(p, start, known, stuck, state, skew),
+            status: Rule::of_partition(p, start, known, stuck, state, skew).status(),
             retention: p.committed.zip(start).map(|(committed, start)| super::retention(committed, start)),
         }
     };
     let partitions: Vec<PartitionAssessment> =
         lag.partitions.iter().zip(&ages.partitions).enumerate().map(partition).collect();
     let lags = track.is_some_and(|t| Status::is_lagging(t, window)).then_some(Status::Lagging);
+    // Nothing is the matter only if that is known of all that has something left to read.
+    let is_undecided =
+        lag.partitions.iter().zip(&partitions).any(|(p, said)| p.messages > Some(0) && said.status.is_none());
     let status = partitions.iter().filter_map(|p| p.status).chain(lags).max();
+    let status = status.filter(|status| *status > Status::Ok || !is_undecided);
     let left = lag.partitions.iter().map(|p| consumable(p, facts.status.and_then(|s| s.start(p.partition))));
     let rates = track.and_then(TopicTrack::rates);
     let retentions: Vec<_> = partitions.iter().map(|p| p.retention).collect();

@@ -63,18 +63,6 @@ impl Status {
         }
     }
 
-    /// The status of one partition: that of the [`Rule`] that fires.
-    pub(super) fn of_partition(
-        lag: &PartitionLag,
-        start: Option<Offset>,
-        track: Option<PartitionTrack>,
-        stuck: bool,
-        state: Option<GroupState>,
-        skew: i64,
-    ) -> Option<Self> {
-        Rule::of_partition(lag, start, track, stuck, state, skew).status()
-    }
-
     /// Whether a group lags on a topic as a whole: it reads, is never done, and has more to read all the time.
     pub(super) fn is_lagging(track: &TopicTrack, window: Duration) -> bool {
         let (consumed, produced) = track.totals();

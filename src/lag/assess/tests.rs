@@ -94,3 +94,17 @@ fn without_a_track_only_what_the_answer_shows_is_said() {
     let said = assess(&lag, &no_ages(&lag), &Track::default(), None, Duration::from_secs(600), facts);
     assert_eq!((said.status, said.consumable, said.catch_up), (Some(Status::DataLoss), Some(12), None));
 }
+
+#[test]
+fn nothing_is_the_matter_only_once_that_is_known_of_every_partition() {
+    let mut desk = Desk::default();
+    let said: Vec<_> = (0..13_i64)
+        .map(|minute| {
+            let moving = (1_000 + 60 * minute, 1_000 + 60 * minute - 5);
+            desk.hear(60.0 * minute as f64, &[moving, (500, 400)])
+        })
+        .map(|said| (said.status, said.topics[0].status))
+        .collect();
+    assert_eq!(said[6], (None, None), "one partition has not moved since the first answer");
+    assert_eq!(said[12], (Some(Status::Stalled), Some(Status::Stalled)));
+}
