@@ -1,7 +1,10 @@
-//! The shipped dashboards, alerts and scrape configuration speak of metrics and labels that exist, and each
-//! alert is tested. What needs promtool is in `./check`.
+//! The shipped dashboards, alerts and scrape configurations speak of metrics and labels that exist. What needs
+//! promtool is in `./check`. Here is what reads them; `boards` and `rules` hold what each kind must be.
 
 #![cfg(test)]
+
+mod boards;
+mod rules;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,10 +16,6 @@ use alikafka_exporter::exposition::catalog;
 use granit_parser::{Event, Parser, StrInput};
 use regex::Regex;
 use serde_json::{Value, json};
-
-/// What a dashboard filters by: the label, and the variable that it is matched with.
-const FILTERS: [(&str, &str); 4] =
-    [("region", "$region"), ("instance_id", "$instance"), ("group", "$group"), ("topic", "$topic")];
 
 /// Labels that Prometheus puts on what it scrapes, and `account`, which is on a series where accounts are named.
 const EVERYWHERE: [&str; 4] = ["job", "instance", "pod", "account"];
@@ -37,12 +36,6 @@ fn catalog_names() -> Vec<Metric> {
         labels: f.labels.iter().map(|&label| label.to_owned()).collect(),
     };
     catalog::FAMILIES.iter().map(row).collect()
-}
-
-#[test]
-fn every_metric_and_label_of_dashboards_and_rules_is_in_the_contract() {
-    let wrong = not_in_the_contract(rule_queries().into_iter().chain(dashboard_queries()));
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// What queries speak of that the contract does not hold.
@@ -84,131 +77,6 @@ pub(crate) fn write_for_promtool(group: &str, exprs: impl Iterator<Item = String
 }
 
 #[test]
-fn every_dashboard_reads_its_data_source_from_a_variable() {
-    for (file, dashboard) in dashboards() {
-        let variables = array(&dashboard["templating"]["list"]);
-        let sources: Vec<&Value> = variables.iter().filter(|v| v["type"] == "datasource").collect();
-        assert_eq!(sources.len(), 1, "{file}: one variable chooses the data source");
-        assert_eq!(sources[0]["name"], "datasource", "{file}");
-        for variable in variables.iter().filter(|v| v["type"] == "query") {
-            let name = text(&variable["name"]);
-            assert_eq!(variable["datasource"]["uid"], "${datasource}", "{file}: variable {name}");
-            assert_eq!(variable["definition"], variable["query"]["query"], "{file}: variable {name}");
-            assert_eq!(variable["refresh"], 2, "{file}: variable {name} follows the time range");
-        }
-        for panel in panels(&dashboard) {
-            let title = text(&panel["title"]);
-            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{file}: panel {title}");
-            for target in array(&panel["targets"]) {
-                assert_eq!(target["datasource"]["uid"], "${datasource}", "{file}: panel {title}");
-            }
-        }
-    }
-}
-
-#[test]
-fn every_panel_says_what_it_shows_in_which_unit_and_what_an_empty_one_means() {
-    for (file, dashboard) in dashboards() {
-        for panel in panels(&dashboard) {
-            let title = text(&panel["title"]);
-            assert!(!title.is_empty(), "{file}: panel {} has no title", panel["id"]);
-            assert!(text(&panel["description"]).len() > 40, "{file}: panel {title} has no description");
-            let defaults = &panel["fieldConfig"]["defaults"];
-            assert!(!text(&defaults["unit"]).is_empty(), "{file}: panel {title} has no unit");
-            assert!(!text(&defaults["noValue"]).is_empty(), "{file}: panel {title} has no text when empty");
-            assert!(!array(&panel["targets"]).is_empty(), "{file}: panel {title} has no query");
-            let refs: BTreeSet<&str> = array(&panel["targets"]).iter().map(|t| text(&t["refId"])).collect();
-            assert_eq!(refs.len(), array(&panel["targets"]).len(), "{file}: panel {title} repeats a refId");
-        }
-    }
-}
-
-#[test]
-fn panels_have_ids_of_their_own_and_do_not_overlap() {
-    for (file, dashboard) in dashboards() {
-        let mut ids = BTreeSet::new();
-        let mut cells = BTreeMap::new();
-        for panel in array(&dashboard["panels"]) {
-            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{file}: panel id {} twice", panel["id"]);
-            let [x, y, w, h] = ["x", "y", "w", "h"].map(|k| panel["gridPos"][k].as_u64().unwrap());
-            assert!(w > 0 && h > 0 && x + w <= 24, "{file}: panel {} is outside the grid", panel["title"]);
-            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-                let other = cells.insert(cell, panel["title"].clone());
-                assert!(other.is_none(), "{file}: {} overlaps {}", panel["title"], other.unwrap());
-            }
-        }
-    }
-}
-
-#[test]
-fn every_panel_follows_the_variables_and_none_names_an_instance_itself() {
-    let metrics = catalog_names();
-    for Query { place, expr, variable, .. } in dashboard_queries() {
-        for selector in References::of(&expr).selectors {
-            for (label, name) in FILTERS {
-                let value = selector.matchers.get(label);
-                let has = metrics.iter().any(|m| m.name == selector.name && m.labels.contains(label));
-                assert!(value.is_none_or(|v| v == name), "{place}: {}: {label} is {value:?}", selector.name);
-                assert!(
-                    value.is_some() || !has || variable,
-                    "{place}: {} is not filtered by {name}",
-                    selector.name
-                );
-            }
-            assert!(!selector.matchers.contains_key("instance"), "{place} names a scrape target");
-        }
-    }
-}
-
-#[test]
-fn dashboards_take_rates_over_an_interval_that_fits_the_scrape_interval() {
-    let fixed = Regex::new(r"\b(rate|irate|increase)\([^\[\]]*\[(\d[^\]]*)\]").unwrap();
-    for Query { place, expr, .. } in dashboard_queries() {
-        let found = fixed.captures(&expr).map(|c| c[0].to_owned());
-        assert!(found.is_none(), "{place}: {found:?} should use $__rate_interval or $__range");
-    }
-}
-
-/// promtool cannot read dashboards, so `./check` lets it read what this writes.
-#[test]
-fn dashboard_queries_are_written_out_for_promtool() {
-    write_for_promtool("dashboard", dashboard_queries().iter().map(|q| constant(&q.expr)));
-}
-
-#[test]
-fn every_alert_has_a_severity_a_summary_and_a_description_that_names_the_thing() {
-    let name = Regex::new("^AliKafka([A-Z][a-z]+)+$").unwrap();
-    let mut seen = BTreeSet::new();
-    for (file, rule) in rules().into_iter().filter(|(_, r)| r["alert"].is_string()) {
-        let alert = text(&rule["alert"]);
-        assert!(name.is_match(alert), "{file}: {alert} is not a name of the form AliKafkaThingIsSo");
-        assert!(seen.insert(alert.to_owned()), "{file}: {alert} twice");
-        let severity = text(&rule["labels"]["severity"]);
-        assert!(["warning", "critical"].contains(&severity), "{file}: {alert} has severity {severity:?}");
-        for key in ["summary", "description"] {
-            let annotation = text(&rule["annotations"][key]);
-            assert!(annotation.contains("$labels."), "{file}: {alert} does not name the thing in its {key}");
-        }
-    }
-    assert!(!seen.is_empty());
-}
-
-#[test]
-fn every_alert_is_shown_to_fire_and_to_stay_silent() {
-    let (mut fires, mut silent) = (BTreeSet::new(), BTreeSet::new());
-    for (_, suite) in yaml_files("config/rules/tests") {
-        for case in array(&suite["tests"]).iter().flat_map(|t| array(&t["alert_rule_test"])) {
-            let kind = if array(&case["exp_alerts"]).is_empty() { &mut silent } else { &mut fires };
-            kind.insert(text(&case["alertname"]).to_owned());
-        }
-    }
-    let alerts: BTreeSet<String> =
-        rules().iter().filter_map(|(_, r)| r["alert"].as_str()).map(str::to_owned).collect();
-    assert_eq!(fires, alerts, "alerts that tests show to fire, and alerts");
-    assert_eq!(silent, alerts, "alerts that tests show to stay silent, and alerts");
-}
-
-#[test]
 fn the_example_scrape_keeps_the_labels_of_the_page_and_loads_the_alerts() {
     let (_, config) = yaml_files("config").into_iter().find(|(f, _)| f.ends_with("prometheus.yml")).unwrap();
     let job = &config["scrape_configs"][0];
@@ -244,21 +112,6 @@ fn the_example_scrape_for_kafka_exporter_names_relabels_those_names_alone() {
 }
 
 #[test]
-fn the_shipped_alerts_work_under_both_namings() {
-    let renamed: Vec<_> =
-        catalog::FAMILIES.iter().filter(|f| f.kafka_exporter.is_some()).map(|f| f.name).collect();
-    for Query { place, expr, .. } in rule_queries() {
-        for selector in References::of(&expr).selectors {
-            assert!(
-                !renamed.contains(&selector.name.as_str()),
-                "{place}: {} has another name",
-                selector.name
-            );
-        }
-    }
-}
-
-#[test]
 fn the_reader_of_queries_sees_metrics_matchers_and_groupings() {
     let used = References::of(
         "sum by (region) (rate(a_total{x=\"1\", y=~\"{b}\"}[5m] @ end())) / on (group) group_left (name) b:c:d > bool 1e3 and time() - d offset 5m # e",
@@ -276,48 +129,6 @@ pub(crate) struct Query {
     pub(crate) expr: String,
     pub(crate) variable: bool,
     pub(crate) legend: BTreeSet<String>,
-}
-
-fn dashboard_queries() -> Vec<Query> {
-    let shown = Regex::new(r"\{\{\s*(\w+)\s*\}\}").unwrap();
-    let listed = Regex::new(r"^label_values\((.*), *(\w+)\)$").unwrap();
-    let mut queries = Vec::new();
-    for (file, dashboard) in dashboards() {
-        for panel in panels(&dashboard) {
-            for target in array(&panel["targets"]) {
-                queries.push(Query {
-                    place: format!("{file}: panel {}", panel["title"]),
-                    expr: text(&target["expr"]).to_owned(),
-                    variable: false,
-                    legend: labels_in(&shown, text(&target["legendFormat"])),
-                });
-            }
-        }
-        for variable in array(&dashboard["templating"]["list"]).iter().filter(|v| v["type"] == "query") {
-            let query = text(&variable["query"]["query"]);
-            let place = format!("{file}: variable {}", variable["name"]);
-            let inner = query.strip_prefix("query_result(").and_then(|q| q.strip_suffix(')'));
-            let (expr, legend) = match (listed.captures(query), inner) {
-                (Some(parts), _) => (parts[1].to_owned(), BTreeSet::from([parts[2].to_owned()])),
-                (None, Some(inner)) => (inner.to_owned(), BTreeSet::new()),
-                (None, None) => panic!("{place}: {query} is neither label_values nor query_result"),
-            };
-            queries.push(Query { place, expr, variable: true, legend });
-        }
-    }
-    assert!(!queries.is_empty());
-    queries
-}
-
-fn rule_queries() -> Vec<Query> {
-    let shown = Regex::new(r"\$labels\.(\w+)").unwrap();
-    let query = |(file, rule): (String, Value)| Query {
-        place: format!("{file}: {}{}", text(&rule["alert"]), text(&rule["record"])),
-        expr: text(&rule["expr"]).to_owned(),
-        variable: false,
-        legend: labels_in(&shown, &rule["annotations"].to_string()),
-    };
-    rules().into_iter().map(query).collect()
 }
 
 fn labels_in(pattern: &Regex, text: &str) -> BTreeSet<String> {
@@ -500,16 +311,6 @@ impl<'a> Yaml<'a> {
     }
 }
 
-fn dashboards() -> Vec<(String, Value)> {
-    files("dashboards", ".json")
-        .into_iter()
-        .map(|(file, text)| {
-            let value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
-            (file, value)
-        })
-        .collect()
-}
-
 /// Every rule with its file.
 fn rules() -> Vec<(String, Value)> {
     let mut rules = Vec::new();
@@ -519,11 +320,6 @@ fn rules() -> Vec<(String, Value)> {
         }
     }
     rules
-}
-
-/// Panels that show something; rows only part them.
-fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    array(&dashboard["panels"]).iter().filter(|p| p["type"] != "row")
 }
 
 /// The items of a list; a missing list has none.

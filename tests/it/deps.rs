@@ -56,7 +56,7 @@ fn modules_use_only_the_modules_below_them() {
 
 #[test]
 fn no_file_is_longer_than_600_lines_without_its_tests() {
-    let long: Vec<String> = ["src", "simulator/src"]
+    let long: Vec<String> = ["src", "simulator/src", "xtask/src"]
         .into_iter()
         .flat_map(sources)
         .map(|s| (s.path, s.code.lines().count()))
