@@ -1,0 +1,104 @@
+"""What the checks share: how one is declared, where things lie, and the chart rendered."""
+
+import functools
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import helm_python
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "deploy/helm/alikafka-exporter"
+TARGET = Path(os.environ.get("TARGET", ROOT / "target")).resolve()
+EXPORTER = TARGET / "debug/alikafka-exporter"
+SIMULATOR = TARGET / "debug/alikafka-simulator"
+
+CHECKS = []
+
+
+class Wrong(Exception):
+    """A check that does not hold, with what is wrong."""
+
+
+def check(sentence):
+    """Declares a check. It returns a few words about what it saw, or raises."""
+
+    def declare(function):
+        CHECKS.append((sentence, function))
+        return function
+
+    return declare
+
+
+def must(holds, wrong):
+    if not holds:
+        raise Wrong(wrong)
+
+
+def none_of(problems, limit=12):
+    """Nothing must be wrong."""
+    problems = list(problems)
+    if problems:
+        more = [f"... and {len(problems) - limit} more"] if len(problems) > limit else []
+        raise Wrong("\n".join([*problems[:limit], *more]))
+
+
+def run(*command, **options):
+    """What a command says, both streams; raises unless it ends with 0."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, **options,
+    )
+    if done.returncode != 0:
+        raise Wrong(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def setups():
+    """The sets of values under ci/, by name."""
+    found = {path.name.removesuffix("-values.yaml"): path for path in sorted(CHART.glob("ci/*-values.yaml"))}
+    must(len(found) >= 5, "too few sets of values under ci/")
+    return {name: yaml.safe_load(path.read_text()) or {} for name, path in found.items()}
+
+
+def rendered(values, name="alikafka-exporter", namespace="monitoring"):
+    """Template to text, of a release. The schema of the values must hold: `render` alone does not look at it."""
+    with helm_python.Chart.load(str(CHART)) as chart:
+        chart.validate_schema(values)
+        return chart.render(values, name=name, namespace=namespace)
+
+
+def objects_of(texts):
+    """The objects in rendered templates, each with the template it came from."""
+    found = []
+    for template, text in sorted(texts.items()):
+        if not template.endswith(".txt"):
+            for item in yaml.safe_load_all(text):
+                if item:
+                    found.append((Path(template).name, item))
+    return found
+
+
+@functools.cache
+def _objects(values, name):
+    return objects_of(rendered(json.loads(values), name))
+
+
+def objects(values, name="alikafka-exporter"):
+    """The objects of a release with these values."""
+    return json.loads(json.dumps(_objects(json.dumps(values), name)))
+
+
+def of_kind(found, kind, component="exporter"):
+    """The objects of a kind, those of tests apart."""
+    return [
+        item for _, item in found
+        if item["kind"] == kind and item["metadata"].get("labels", {}).get("app.kubernetes.io/component") == component
+    ]
+
+
+def only(items, what):
+    must(len(items) == 1, f"{len(items)} {what}, not one")
+    return items[0]

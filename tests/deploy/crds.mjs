@@ -1,0 +1,53 @@
+// Checks objects of the Prometheus operator by the schemas that are published with its types.
+//
+// Reads a JSON list of {where, object} on standard input, prints a JSON list of problems. The schemas say nothing against
+// a field that they do not know, and the operator would drop it without a word; so each object is watched while it is
+// checked, and a field that no schema looked at is a problem too.
+import { readFileSync } from "node:fs";
+
+const KINDS = new Set(["ServiceMonitor", "PodMonitor", "PrometheusRule"]);
+const PREFIX = "ComGithubPrometheusOperatorPrometheusOperatorPkgApisMonitoringV1";
+
+// The same value, which notes in `seen` the path of each field that is read.
+function watched(value, path, seen) {
+  if (value === null || typeof value !== "object") return value;
+  const children = new Map();
+  return new Proxy(value, {
+    get(target, key) {
+      const own = typeof key === "string" && Object.hasOwn(target, key);
+      if (!own || (Array.isArray(target) && key === "length")) return target[key];
+      const at = `${path}/${key}`;
+      seen.add(at);
+      if (!children.has(key)) children.set(key, watched(target[key], at, seen));
+      return children.get(key);
+    },
+  });
+}
+
+// The paths of all fields.
+function* paths(value, path = "") {
+  if (value === null || typeof value !== "object") return;
+  for (const [key, child] of Object.entries(value)) {
+    yield `${path}/${key}`;
+    yield* paths(child, `${path}/${key}`);
+  }
+}
+
+const problems = [];
+for (const { where, object } of JSON.parse(readFileSync(0, "utf8"))) {
+  const { kind, apiVersion } = object;
+  if (apiVersion !== "monitoring.coreos.com/v1" || !KINDS.has(kind)) {
+    problems.push(`${where}: ${apiVersion} ${kind} is none that can be checked`);
+    continue;
+  }
+  const { validate } = await import(`./node_modules/@kubernetes-models/prometheus-operator/_schemas/${PREFIX}${kind}.js`);
+  const seen = new Set();
+  if (!validate(watched(object, "", seen))) {
+    for (const error of validate.errors) problems.push(`${where}: ${error.instancePath} ${error.message ?? error.keyword}`);
+    continue;
+  }
+  for (const path of paths(object)) {
+    if (!seen.has(path)) problems.push(`${where}: ${path} is no field of ${kind}`);
+  }
+}
+process.stdout.write(JSON.stringify(problems));

@@ -1,0 +1,41 @@
+"""Runs the checks. Arguments choose those whose sentences hold one of them."""
+
+import sys
+import time
+
+import common
+import chart
+import manifests
+import pods
+import ram
+import rules
+import unit
+import image  # noqa: F401 - the slowest last
+
+# What the modules above declare; named so that none looks unused.
+MODULES = (chart, pods, rules, manifests, ram, unit, image)
+
+
+def main():
+    wanted = [argument for argument in sys.argv[1:] if argument != "--write"]
+    if "--write" in sys.argv[1:]:
+        manifests.write()
+    passed = failed = 0
+    for sentence, function in common.CHECKS:
+        if wanted and not any(word in sentence for word in wanted):
+            continue
+        began = time.monotonic()
+        try:
+            said = function() or ""
+            word, passed = "ok  ", passed + 1
+        except Exception as wrong:  # noqa: BLE001 - whatever goes wrong, the others are still run
+            said, word, failed = f"{type(wrong).__name__}: {wrong}", "FAIL", failed + 1
+        detail = f" ({said})" if said and word == "ok  " else ""
+        print(f"{word} {sentence}{detail} {time.monotonic() - began:.1f}s", flush=True)
+        if word == "FAIL":
+            print("     " + said.replace("\n", "\n     "), flush=True)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or not passed else 0)
+
+
+main()

@@ -1,0 +1,356 @@
+"""What runs: hardened as the security table asks, fed with what it needs, found by who looks for it, and nothing leaked."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+from common import EXPORTER, SIMULATOR, TARGET, Wrong, check, must, none_of, objects, of_kind, only, run, setups
+
+# Words that a secret would have, and what may have them all the same.
+CANARY = re.compile(r"LTAI\w+|BEGIN [A-Z ]*PRIVATE KEY")
+METADATA = "100.100.100.200"
+
+
+def hardening(pod, where):
+    """What is wrong with the security of a pod: row 24 of the security table, and Pod Security `restricted`."""
+    wrong = []
+
+    def want(holds, what):
+        if not holds:
+            wrong.append(f"{where}: {what}")
+
+    context = pod.get("securityContext", {})
+    want(context.get("runAsNonRoot") is True, "runAsNonRoot")
+    want(context.get("runAsUser") == 65532 and context.get("runAsGroup") == 65532, "runs as another user than 65532")
+    want(context.get("fsGroup") == 65532, "fsGroup, without which 0440 cannot be read")
+    want(context.get("seccompProfile") == {"type": "RuntimeDefault"}, "seccompProfile")
+    want(pod.get("automountServiceAccountToken") is False, "a token of the API is mounted")
+    want(pod.get("enableServiceLinks") is False, "service links put variables into the environment")
+    for field in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"):
+        want(not pod.get(field), field)
+    for container in pod["containers"]:
+        if container["name"] not in ("exporter", "check-config", "wget", "test"):
+            continue
+        own = container.get("securityContext", {})
+        want(own.get("allowPrivilegeEscalation") is False, "allowPrivilegeEscalation")
+        want(own.get("readOnlyRootFilesystem") is True, "readOnlyRootFilesystem")
+        want(own.get("runAsNonRoot") is True, "runAsNonRoot of the container")
+        want(own.get("privileged", False) is False, "privileged")
+        want(own.get("capabilities") == {"drop": ["ALL"]}, "capabilities")
+        want("memory" in container.get("resources", {}).get("limits", {}), "no limit of memory")
+        want("memory" in container.get("resources", {}).get("requests", {}), "no request of memory")
+        want("cpu" in container.get("resources", {}).get("requests", {}), "no request of CPU")
+        for mount in container.get("volumeMounts", []):
+            want("subPath" not in mount, f"{mount['name']} is mounted by subPath, and never replaced")
+            want(mount.get("readOnly") is True, f"{mount['name']} can be written to")
+    for volume in pod.get("volumes", []):
+        for kind in ("secret", "configMap", "projected"):
+            if kind in volume and volume["name"] in ("config", "credentials", "token") or "secret-" in volume["name"]:
+                if kind in volume:
+                    want(volume[kind].get("defaultMode") == 0o440, f"mode of {volume['name']}")
+        want("hostPath" not in volume, f"{volume['name']} is of the host")
+    return wrong
+
+
+def pods_of(found):
+    for template, item in found:
+        if item["kind"] == "Pod":
+            yield template, item["spec"]
+        elif item["kind"] == "Deployment":
+            yield template, item["spec"]["template"]["spec"]
+
+
+@check("every pod is hardened, those of tests too")
+def hardened():
+    problems, seen = [], 0
+    for name, values in setups().items():
+        for template, pod in pods_of(objects(values)):
+            seen += 1
+            problems += hardening(pod, f"{name}: {template}")
+    none_of(problems)
+    # The check itself.
+    bare = {"containers": [{"name": "exporter"}]}
+    must(len(hardening(bare, "bare")) >= 12, "a bare pod was let through")
+    return f"{seen} pods"
+
+
+@check("one pod at a time, whose liveness says nothing of the cloud")
+def one_pod():
+    spec = only(of_kind(objects({}), "Deployment"), "Deployments")["spec"]
+    must(spec["replicas"] == 1 and spec["strategy"] == {"type": "Recreate"}, "two pods may make the same calls")
+    container = spec["template"]["spec"]["containers"][0]
+    must(container["livenessProbe"]["httpGet"] == {"path": "/-/healthy", "port": "metrics"}, "livenessProbe")
+    must(container["readinessProbe"]["httpGet"] == {"path": "/-/ready", "port": "metrics"}, "readinessProbe")
+
+
+@check("a changed configuration starts the pod anew, or not if that is wanted; nothing else does")
+def checksum():
+    def template(values, **chart):
+        return only(of_kind(objects(values), "Deployment"), "Deployments")["spec"]["template"]
+
+    sums = [
+        template({"config": {"regions": [region]}})["metadata"]["annotations"]["checksum/config"]
+        for region in ("cn-hangzhou", "cn-shanghai", "cn-hangzhou")
+    ]
+    must(sums[0] != sums[1] and sums[0] == sums[2], f"checksums {sums}")
+    manual = template({"restartOnConfigChange": False})["metadata"]["annotations"]
+    must("checksum/config" not in manual, "a checksum although it was not wanted")
+    labels = template({})["metadata"]["labels"]
+    must(not any("version" in key or "chart" in key for key in labels), f"the chart's version is in {labels}")
+
+
+@check("selectors find the exporter's pod and no pod of a test, ports and monitors fit")
+def wiring():
+    problems = []
+    for name, values in setups().items():
+        found = objects(values)
+        pod = only(of_kind(found, "Deployment"), "Deployments")["spec"]["template"]
+        others = [item["metadata"]["labels"] for _, item in found if item["kind"] == "Pod"]
+
+        def selects(labels, selector):
+            return selector and all(labels.get(key) == value for key, value in selector.items())
+
+        def want(holds, what):
+            if not holds:
+                problems.append(f"{name}: {what}")
+
+        ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+        selectors = {
+            "Deployment": only(of_kind(found, "Deployment"), "Deployments")["spec"]["selector"]["matchLabels"],
+        }
+        for kind, path in (("Service", "selector"), ("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector"),
+                           ("PodMonitor", "selector")):
+            for item in of_kind(found, kind):
+                selector = item["spec"][path]
+                selectors[kind] = selector if kind == "Service" else selector["matchLabels"]
+        for kind, selector in selectors.items():
+            want(selects(pod["metadata"]["labels"], selector), f"{kind} does not select the pod")
+            want(not any(selects(labels, selector) for labels in others), f"{kind} selects a pod of a test")
+        for service in of_kind(found, "Service"):
+            want(service["spec"]["publishNotReadyAddresses"] is True, "no page of a pod that is not ready")
+            want(all(port["targetPort"] in ports for port in service["spec"]["ports"]), "targetPort")
+            for monitor in of_kind(found, "ServiceMonitor"):
+                spec = monitor["spec"]
+                want(selects(service["metadata"]["labels"], spec["selector"]["matchLabels"]), "ServiceMonitor")
+                want(spec["namespaceSelector"]["matchNames"] == [service["metadata"]["namespace"]], "namespace")
+                names = [port["name"] for port in service["spec"]["ports"]]
+                want(all(e["port"] in names for e in spec["endpoints"]), "port of the ServiceMonitor")
+        for kind, key in (("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")):
+            for monitor in of_kind(found, kind):
+                end = only(monitor["spec"][key], "endpoints")
+                want(end["honorLabels"] is True, f"{kind}: honorLabels")
+                want(end["port"] in ports, f"{kind}: port")
+                first = end["relabelings"][0]
+                want((first["targetLabel"], first["replacement"]) == ("job", "alikafka-exporter"), f"{kind}: job")
+        for policy in of_kind(found, "NetworkPolicy"):
+            spec = policy["spec"]
+            want(spec["policyTypes"] == ["Ingress", "Egress"], "policyTypes")
+            entry = only(spec["ingress"], "rules in")
+            want(entry["from"] and [p["port"] for p in entry["ports"]] == list(ports.values()), "ingress")
+            allowed = {port["port"] for rule in spec["egress"] for port in rule["ports"]}
+            want({53, 443} <= allowed, "DNS and 443 are not allowed")
+            metadata = METADATA in json.dumps(spec)
+            config = only([i for i in of_kind(found, "ConfigMap") if "alikafka-exporter.yml" in i["data"]], "configs")
+            asks = "ecs_ram_role" in config["data"]["alikafka-exporter.yml"]
+            want(metadata == asks, f"metadata service allowed: {metadata}, asked: {asks}")
+    none_of(problems)
+
+
+def configurations():
+    for name, values in setups().items():
+        found = objects(values)
+        maps = [i for i in of_kind(found, "ConfigMap") if "alikafka-exporter.yml" in i["data"]]
+        yield name, only(maps, "configurations")["data"]["alikafka-exporter.yml"]
+
+
+@check("the exporter accepts every configuration that is rendered")
+def accepted():
+    said = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in configurations():
+            path = Path(folder) / f"{name}.yml"
+            path.write_text(text)
+            said[name] = run(EXPORTER, "check-config", f"--config.file={path}", env={}).strip()
+            must(said[name].startswith("ok: "), f"{name}: {said[name]}")
+        path.write_text("regions: [cn-hangzhou]\nregion: x\n")
+        bad = subprocess.run([EXPORTER, "check-config", f"--config.file={path}"], capture_output=True, timeout=30)
+        must(bad.returncode == 2, "a bad configuration was accepted")
+    return f"{len(said)} configurations"
+
+
+@check("credentials are what the values say: files of the Secret, the token of RRSA, or the role of the node")
+def credentials():
+    got = {name: yaml.safe_load(text).get("credentials") for name, text in configurations()}
+    path = "/etc/alikafka-exporter/credentials"
+    token = "/var/run/secrets/alikafka-exporter/token/token"
+    provider = "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c123"
+    want = {
+        "default": None,
+        "thresholds": None,
+        "existing-secret": {"access_key_id_file": f"{path}/access_key_id", "access_key_secret_file": f"{path}/access_key_secret"},
+        "rrsa": {"type": "oidc"},
+        "rrsa-token": {
+            "type": "oidc", "role_arn": "acs:ram::1234567890123456:role/alikafka-exporter", "oidc_token_file": token,
+            "oidc_provider_arn": provider, "assume_role": {"role_arn": "acs:ram::2234567890123456:role/alikafka-exporter"},
+        },
+        "node-role": {"type": "ecs_ram_role", "role_name": "alikafka-exporter"},
+    }
+    none_of(f"{name}: {got[name]}" for name in want if got[name] != want[name])
+    account = only(of_kind(objects(setups()["rrsa"]), "ServiceAccount"), "ServiceAccounts")
+    annotation = account["metadata"]["annotations"].get("pod-identity.alibabacloud.com/role-name")
+    must(annotation == "alikafka-exporter", f"the annotation of RRSA is {annotation}")
+
+
+@check("every file that a configuration names is mounted, as a directory, from a Secret or a token")
+def mounted():
+    problems = []
+    for (name, text), values in zip(configurations(), setups().values()):
+        pod = only(of_kind(objects(values), "Deployment"), "Deployments")["spec"]["template"]["spec"]
+        mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        for path in re.findall(r"_file: (\S+)", text):
+            folder, file = path.rsplit("/", 1)
+            if folder not in mounts:
+                problems.append(f"{name}: {path} is not mounted")
+                continue
+            volume = volumes[mounts[folder]]
+            files = [item["path"] for item in volume.get("secret", {}).get("items", [])]
+            if files and file not in files:
+                problems.append(f"{name}: {path} is not among {files}")
+    none_of(problems)
+
+
+@check("nothing that is rendered holds a secret, and nothing is a Secret")
+def no_secret():
+    problems = []
+    for name, values in setups().items():
+        for template, item in objects(values):
+            if item["kind"] == "Secret":
+                problems.append(f"{name}: {template} is a Secret")
+            found = CANARY.search(json.dumps(item))
+            if found:
+                problems.append(f"{name}: {template}: {found[0]}")
+    none_of(problems)
+
+
+def rehearse(folder, pod, config, port, cloud):
+    """Starts the exporter as its container would: same arguments, user 65532, no capability, Secret with mode 0440."""
+    where = Path(folder)
+    where.chmod(0o755)
+    files = where / "credentials"
+    files.mkdir()
+    # As the kubelet lays a Secret: the files are links into a folder that is swapped.
+    data = files / "..2026_data"
+    data.mkdir()
+    for name, text in (("access_key_id", "LTAI5tSimulatorTestKey"), ("access_key_secret", "simulator-test-secret")):
+        (data / name).write_text(text)
+        (data / name).chmod(0o440)
+        os.chown(data / name, 0, 65532)
+        (files / name).symlink_to(f"..2026_data/{name}")
+    path = where / "alikafka-exporter.yml"
+    path.write_text(config.replace("/etc/alikafka-exporter/credentials", str(files)))
+    binary = where / "alikafka-exporter"
+    binary.write_bytes(EXPORTER.read_bytes())
+    binary.chmod(0o555)
+    arguments = [
+        argument.replace("/etc/alikafka-exporter/config/alikafka-exporter.yml", str(path))
+        for argument in pod["containers"][0]["args"]
+    ]
+    arguments = [f"--web.listen-address=127.0.0.1:{port}" if "listen-address" in a else a for a in arguments]
+    context = pod["securityContext"]
+    return [
+        "setpriv", f"--reuid={context['runAsUser']}", f"--regid={context['runAsGroup']}", f"--groups={context['fsGroup']}",
+        "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", str(binary), *arguments,
+    ], {"ALIKAFKA_EXPORTER_ENDPOINT": cloud}
+
+
+@check("the container's own command line runs under its user and reads the Secret as it is mounted")
+def runs():
+    must(os.geteuid() == 0, "only root can become user 65532: run this as root")
+    found = objects(setups()["existing-secret"])
+    pod = only(of_kind(found, "Deployment"), "Deployments")["spec"]["template"]["spec"]
+    config = dict(configurations())["existing-secret"]
+    with tempfile.TemporaryDirectory() as folder, Processes() as processes:
+        cloud = processes.simulator(folder)
+        port = free_port()
+        command, environment = rehearse(folder, pod, config, port, cloud)
+        log = processes.start(command, Path(folder) / "exporter.log", environment)
+        probes = pod["containers"][0]
+        base = f"http://127.0.0.1:{port}"
+        until(lambda: ask(base + probes["livenessProbe"]["httpGet"]["path"]) == 200, "it is not healthy", log)
+        until(lambda: ask(base + probes["readinessProbe"]["httpGet"]["path"]) == 200, "it is not ready", log)
+        page = urllib.request.urlopen(base + "/metrics", timeout=10).read().decode()
+        series = re.search(r"^alikafka_exporter_series (\d+)", page, re.MULTILINE)
+        must(series and int(series[1]) > 100, "the page has no series of the cloud")
+        must("can be read by others" not in log.read_text(), f"it warns of the mode of its files:\n{log.read_text()}")
+    return f"{series[1]} series"
+
+
+class Processes:
+    """Processes that end with the block."""
+
+    def __init__(self):
+        self.running = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.running):
+            process.terminate()
+        for process in self.running:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def start(self, command, log, environment=None):
+        with open(log, "w") as out:
+            self.running.append(subprocess.Popen(
+                [str(part) for part in command], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                env=environment if environment is not None else dict(os.environ),
+            ))
+        return Path(log)
+
+    def simulator(self, folder):
+        log = self.start(
+            [SIMULATOR, "--listen", "127.0.0.1:0", "--regions", "cn-hangzhou", "--latency-ms", "0", "--jitter-ms", "0"],
+            Path(folder) / "simulator.log",
+        )
+        until(lambda: "simulator listening on " in log.read_text(), "the simulator does not start", log)
+        return re.search(r"simulator listening on (\S+)", log.read_text())[1]
+
+
+def until(holds, otherwise, log, seconds=20):
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise Wrong(f"{otherwise}:\n{log.read_text()[-2000:]}")
+        time.sleep(0.1)
+
+
+def ask(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
