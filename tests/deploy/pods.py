@@ -3,16 +3,17 @@
 import json
 import os
 import re
-import stat
+import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import yaml
 
-from common import EXPORTER, SIMULATOR, TARGET, Wrong, check, must, none_of, objects, of_kind, only, run, setups
+from common import EXPORTER, SIMULATOR, Wrong, check, must, none_of, objects, of_kind, only, run, setups
 
 # Words that a secret would have, and what may have them all the same.
 CANARY = re.compile(r"LTAI\w+|BEGIN [A-Z ]*PRIVATE KEY")
@@ -93,7 +94,7 @@ def one_pod():
 
 @check("a changed configuration starts the pod anew, or not if that is wanted; nothing else does")
 def checksum():
-    def template(values, **chart):
+    def template(values):
         return only(of_kind(objects(values), "Deployment"), "Deployments")["spec"]["template"]
 
     sums = [
@@ -287,7 +288,7 @@ def runs():
         base = f"http://127.0.0.1:{port}"
         until(lambda: ask(base + probes["livenessProbe"]["httpGet"]["path"]) == 200, "it is not healthy", log)
         until(lambda: ask(base + probes["readinessProbe"]["httpGet"]["path"]) == 200, "it is not ready", log)
-        page = urllib.request.urlopen(base + "/metrics", timeout=10).read().decode()
+        page = page_of(base + "/metrics")
         series = re.search(r"^alikafka_exporter_series (\d+)", page, re.MULTILINE)
         must(series and int(series[1]) > 100, "the page has no series of the cloud")
         must("can be read by others" not in log.read_text(), f"it warns of the mode of its files:\n{log.read_text()}")
@@ -304,21 +305,23 @@ class Processes:
         return self
 
     def __exit__(self, *_):
-        for process in reversed(self.running):
-            process.terminate()
-        for process in self.running:
+        for process, hard in reversed(self.running):
+            process.kill() if hard else process.terminate()
+        for process, _ in self.running:
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
-    def start(self, command, log, environment=None):
+    def start(self, command, log, environment=None, hard=False):
+        """Its log. What does not pass a signal on, as unshare, ends hard and takes its child with it."""
         with open(log, "w") as out:
-            self.running.append(subprocess.Popen(
+            process = subprocess.Popen(
                 [str(part) for part in command], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 env=environment if environment is not None else dict(os.environ),
-            ))
+            )
+        self.running.append((process, hard))
         return Path(log)
 
     def simulator(self, folder):
@@ -338,6 +341,11 @@ def until(holds, otherwise, log, seconds=20):
         time.sleep(0.1)
 
 
+def page_of(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode()
+
+
 def ask(url):
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
@@ -349,8 +357,6 @@ def ask(url):
 
 
 def free_port():
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

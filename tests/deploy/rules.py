@@ -1,1 +1,121 @@
-def write(): pass
+"""The PrometheusRule: the shipped rules, neither more nor less, and thresholds that count where they are set."""
+
+import copy
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from common import ROOT, check, must, none_of, objects, of_kind, only, run, setups
+
+RULES = ROOT / "config/rules"
+THRESHOLD = "alikafka:group_lag_threshold_seconds"
+ON = {"prometheusRule": {"enabled": True}}
+
+
+def groups(values):
+    return only(of_kind(objects(values), "PrometheusRule"), "PrometheusRules")["spec"]["groups"]
+
+
+def rules_of(found):
+    return [rule for group in found for rule in group["rules"]]
+
+
+def shipped():
+    """The groups of the repository's own files."""
+    found = []
+    for path in sorted(RULES.glob("*.rules.yml")):
+        found += yaml.safe_load(path.read_text())["groups"]
+    return found
+
+
+def key(rule):
+    return json.dumps({name: str(value) if name == "expr" else value for name, value in rule.items()}, sort_keys=True)
+
+
+def promtool(found, *tests):
+    """Writes groups as a file of rules, and lets promtool check it, and run tests that name it `rules.yml`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rules.yml"
+        path.write_text(yaml.safe_dump({"groups": found}))
+        said = run("promtool", "check", "rules", path)
+        for test in tests:
+            place = Path(folder) / "test.yml"
+            place.write_text(yaml.safe_dump({"rule_files": ["rules.yml"], **test}))
+            run("promtool", "test", "rules", place)
+    return int(re.search(r"SUCCESS: (\d+) rules", said)[1])
+
+
+@check("promtool takes the rules of every set of values")
+def parse():
+    said = {}
+    for name, values in setups().items():
+        if of_kind(objects(values), "PrometheusRule"):
+            said[name] = promtool(groups(values))
+    must(len(said) >= 2, "too few sets of values have rules")
+    return ", ".join(f"{name}: {count}" for name, count in said.items())
+
+
+@check("without values the rules are those of config/rules, word for word")
+def same():
+    ours = sorted(key(rule) for rule in rules_of(groups(ON)))
+    theirs = sorted(
+        key(rule) for rule in rules_of(shipped()) if rule.get("record") != THRESHOLD
+    )
+    none_of(
+        [f"only in the chart: {rule}" for rule in ours if rule not in theirs]
+        + [f"only in config/rules: {rule}" for rule in theirs if rule not in ours]
+    )
+    must(len(ours) == len(theirs), f"{len(ours)} rules, not {len(theirs)}")
+    for group in shipped():
+        same_name = [other for other in groups(ON) if other["name"] == group["name"]]
+        if same_name:
+            must({**group, "rules": 0} == {**same_name[0], "rules": 0}, f"group {group['name']} has other settings")
+    return f"{len(ours)} rules"
+
+
+@check("values add labels, annotations and the address of runbooks to alerts alone, and leave out what they name")
+def changed():
+    values = setups()["everything"]["prometheusRule"]
+    before = {rule["alert"]: rule for rule in rules_of(groups(ON)) if "alert" in rule}
+    found = rules_of(groups({"prometheusRule": values}))
+    after = {rule["alert"]: rule for rule in found if "alert" in rule}
+    must(set(before) - set(after) == set(values["disabledAlerts"]), f"left out: {set(before) - set(after)}")
+    recorded = {key(rule) for rule in rules_of(groups(ON)) if "record" in rule}
+    must(recorded <= {key(rule) for rule in found}, "a recording rule was changed")
+    must("own:lag" in json.dumps(found), "additionalGroups are missing")
+    problems = []
+    for name, rule in after.items():
+        want = copy.deepcopy(before[name])
+        want["labels"].update(values["alertLabels"])
+        if "runbook_url" in want["annotations"]:
+            want["annotations"]["runbook_url"] = (
+                values["runbookUrlBase"].rstrip("/") + "/" + want["annotations"]["runbook_url"]
+            )
+        want["annotations"].update(values["alertAnnotations"])
+        if want != rule:
+            problems.append(f"{name}: {rule}")
+    none_of(problems)
+    return f"{len(after)} alerts"
+
+
+def thresholds(values):
+    return [rule for rule in rules_of(groups(values)) if rule.get("record", "").startswith(THRESHOLD)]
+
+
+@check("thresholds of the values are recorded as the rules ask for them")
+def recorded():
+    values = setups()["thresholds"]
+    rows = [
+        {"expr": f"{THRESHOLD}:default", "eval_time": "1m", "exp_samples": [{"labels": f"{THRESHOLD}:default", "value": 900}]},
+        {"expr": THRESHOLD, "eval_time": "1m", "exp_samples": [
+            {"labels": f'{THRESHOLD}{{instance_id="alikafka_post-cn-x", group="orders"}}', "value": 120},
+            {"labels": f'{THRESHOLD}{{instance_id="alikafka_post-cn-y"}}', "value": 3600},
+        ]},
+    ]
+    promtool(groups(values), {"evaluation_interval": "1m", "tests": [{"interval": "1m", "promql_expr_test": rows}]})
+    default = [rule for rule in rules_of(shipped()) if rule.get("record") == f"{THRESHOLD}:default"]
+    must([key(rule) for rule in thresholds(ON)] == [key(rule) for rule in default], "the default is not the shipped one")
+    return f"default {default[0]['expr'] if default else 'not shipped'}"
