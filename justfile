@@ -27,9 +27,22 @@ bench *args:
 golden-update:
     UPDATE_GOLDEN=1 cargo test --locked --test it
 
-# Container image with the version of Cargo.toml and the revision of git
-image tag="alikafka-exporter:dev":
-    docker build --tag {{ tag }} \
-        --build-arg VERSION="$(cargo metadata --no-deps --format-version 1 | sed 's/.*"name":"alikafka-exporter","version":"\([^"]*\)".*/\1/')" \
-        --build-arg REVISION="$(git rev-parse HEAD)" \
-        --build-arg CREATED="$(date --utc +%Y-%m-%dT%H:%M:%SZ)" .
+# Tests of chart, manifests, systemd unit, RAM policies and image; with words, only those checks
+deploy-test *words:
+    tests/deploy/run {{ words }}
+
+# Software bill of materials of the exporter: CycloneDX, as JSON
+sbom file="target/sbom/alikafka-exporter.cdx.json":
+    deploy/image/sbom {{ file }}
+
+version := `sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1`
+image_arguments := '--build-arg VERSION=' + version + ' --build-arg REVISION="$(git rev-parse HEAD)" --build-arg CREATED="$(date --utc +%Y-%m-%dT%H:%M:%SZ)"'
+
+# Container image with the version of Cargo.toml and the revision of git; target is exporter or simulator
+image tag="alikafka-exporter:dev" target="exporter":
+    docker build --tag {{ tag }} --target {{ target }} {{ image_arguments }} .
+
+# Image for amd64 and arm64, with its bill of materials and how it was built, pushed to the registry that is named
+image-multiarch name target="exporter":
+    docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=mode=max --push \
+        --tag {{ name }}:{{ version }} --target {{ target }} {{ image_arguments }} .

@@ -290,7 +290,7 @@ def runs():
         until(lambda: ask(base + probes["readinessProbe"]["httpGet"]["path"]) == 200, "it is not ready", log)
         page = page_of(base + "/metrics")
         series = re.search(r"^alikafka_exporter_series (\d+)", page, re.MULTILINE)
-        must(series and int(series[1]) > 100, "the page has no series of the cloud")
+        must(series and int(series[1]) > 100, f"the page has no series of the cloud:\n{log.read_text()[-1500:]}")
         must("can be read by others" not in log.read_text(), f"it warns of the mode of its files:\n{log.read_text()}")
     return f"{series[1]} series"
 
