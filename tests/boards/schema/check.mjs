@@ -1,0 +1,242 @@
+// Type-checks boards against @grafana/schema, the oldest version that has the types of panels and the newest.
+//
+//   node check.mjs [board.json ...]      without arguments all of dashboards/
+//
+// Every board becomes a TypeScript program of literals, so that a property unknown to Grafana is an error as much as a
+// wrong value: a misspelt option is silently ignored by Grafana and nobody sees it. First the check is checked: slips
+// put into a board must each be found.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const boardsFolder = join(here, '../../../dashboards');
+
+/** Panel types by plugin: folder and file of the generated types, and whether they have options and a field config. */
+const PLUGINS = {
+  bargauge: ['bargauge', 'BarGauge', true, false],
+  barchart: ['barchart', 'BarChart', true, true],
+  gauge: ['gauge', 'Gauge', true, false],
+  heatmap: ['heatmap', 'Heatmap', true, true],
+  piechart: ['piechart', 'PieChart', true, true],
+  stat: ['stat', 'Stat', true, false],
+  'state-timeline': ['statetimeline', 'StateTimeline', true, true],
+  'status-history': ['statushistory', 'StatusHistory', true, true],
+  table: ['table', 'Table', true, true],
+  text: ['text', 'Text', true, false],
+  timeseries: ['timeseries', 'TimeSeries', true, true],
+};
+
+const VERSIONS = ['grafana-schema-10', 'grafana-schema-13'];
+
+/**
+ * What one of the two versions does not know and a board may hold all the same: [version, message]. Each is ignored or
+ * migrated by the Grafana concerned.
+ */
+const KNOWN_DIFFERENCES = [];
+
+/** Panels in the order of the board, those inside collapsed rows too. */
+const panelsOf = (board) => board.panels.flatMap((panel) => [panel, ...(panel.type === 'row' ? panel.panels : [])]);
+
+/** The program of a board, and by line number of the program what stands there. */
+function programOf(board) {
+  const lines = [];
+  const places = [];
+  const emit = (text, place) => {
+    for (const line of text.split('\n')) {
+      lines.push(line);
+      places.push(place);
+    }
+  };
+  const literal = (value) => JSON.stringify(value, null, 1);
+  const plugins = new Set(panelsOf(board).map((panel) => panel.type));
+  plugins.delete('row');
+  emit("import type { Annotation, Board, FieldConfig, Panel, Property, Row, Variable } from 'types';", 'imports');
+  for (const plugin of plugins) {
+    const known = PLUGINS[plugin];
+    if (!known) {
+      throw new Error(`no types are known for panels of type ${plugin}`);
+    }
+    const [folder, file] = known;
+    const name = plugin.replace('-', '_');
+    emit(`import type * as ${name} from 'schema-files/raw/composable/${folder}/panelcfg/x/${file}PanelCfg_types.gen';`);
+  }
+  for (const panel of panelsOf(board)) {
+    const place = `panel ${panel.id} "${panel.title}"`;
+    if (panel.type === 'row') {
+      emit(`(${literal({ ...panel, panels: [] })}) satisfies Row;`, place);
+      continue;
+    }
+    const name = panel.type.replace('-', '_');
+    const custom = PLUGINS[panel.type][3] ? `${name}.FieldConfig` : '{}';
+    emit(`(${literal(panel)}) satisfies Panel<'${panel.type}', ${name}.Options, ${custom}>;`, place);
+    for (const { matcher, properties } of panel.fieldConfig?.overrides ?? []) {
+      for (const { id, value } of properties) {
+        const where = `${place}, override of ${literal(matcher.options)}, property ${id}`;
+        emit(`(${literal(value)}) satisfies Property<${custom}, '${id}'>;`, where);
+      }
+    }
+  }
+  for (const variable of board.templating?.list ?? []) {
+    emit(`(${literal(variable)}) satisfies Variable;`, `variable ${variable.name}`);
+  }
+  for (const annotation of board.annotations?.list ?? []) {
+    emit(`(${literal(annotation)}) satisfies Annotation;`, `annotation ${annotation.name}`);
+  }
+  const rest = structuredClone(board);
+  rest.panels = [];
+  if (rest.templating) rest.templating.list = [];
+  if (rest.annotations) rest.annotations.list = [];
+  emit(`(${literal(rest)}) satisfies Board;`, 'board');
+  return { text: `${lines.join('\n')}\n`, lines, places };
+}
+
+/** Problems of the programs, by file name, with the types of one version of the package. */
+function problemsOf(version, programs) {
+  const package_ = join(here, 'node_modules', version);
+  const root = version.endsWith('-10') ? 'dist/index.d.ts' : 'dist/types/index.d.ts';
+  const options = {
+    strict: true,
+    noEmit: true,
+    // Only the boards are of interest here, not the declarations of the package.
+    skipLibCheck: true,
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.ESNext,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    moduleDetection: ts.ModuleDetectionKind.Force,
+    types: [],
+    baseUrl: here,
+    paths: {
+      types: ['types.ts'],
+      '@grafana/schema': [join(package_, root)],
+      'schema-files/*': [join(package_, 'dist/esm/*')],
+      // The newest package leaves the query of the data source to its plugin; the fields of the board are the same.
+      'prometheus-query': [
+        join(here, 'node_modules', VERSIONS[0], 'dist/esm/raw/composable/prometheus/dataquery/x', 'PrometheusDataQuery_types.gen'),
+      ],
+    },
+  };
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile, fileExists } = host;
+  const file = (name) => programs.get(basename(name));
+  host.fileExists = (name) => file(name) !== undefined || fileExists(name);
+  host.getSourceFile = (name, ...rest) =>
+    file(name) === undefined ? getSourceFile(name, ...rest) : ts.createSourceFile(name, file(name).text, ...rest);
+  const names = [...programs.keys()].map((name) => join(here, name));
+  const program = ts.createProgram(names, options, host);
+  const problems = new Map([...programs.keys()].map((name) => [name, []]));
+  for (const found of ts.getPreEmitDiagnostics(program)) {
+    const message = ts.flattenDiagnosticMessageText(found.messageText, '\n    ');
+    const name = found.file && basename(found.file.fileName);
+    if (!programs.has(name)) {
+      throw new Error(`${version}: ${found.file?.fileName ?? ''} ${message}`);
+    }
+    const line = found.file.getLineAndCharacterOfPosition(found.start).line;
+    const { lines, places } = programs.get(name);
+    if (!KNOWN_DIFFERENCES.some(([of, text]) => of === version && message.startsWith(text))) {
+      problems.get(name).push(`${places[line]}: ${lines[line].trim()}\n    ${message}`);
+    }
+  }
+  return problems;
+}
+
+/** The smallest board that holds one of each thing the slips are put into. */
+function sample() {
+  const datasource = { type: 'prometheus', uid: '${datasource}' };
+  const panel = (id, type, more) => ({
+    id,
+    type,
+    title: type,
+    datasource,
+    gridPos: { h: 8, w: 8, x: 8 * (id - 1), y: 0 },
+    fieldConfig: { defaults: { unit: 's', thresholds: { mode: 'absolute', steps: [{ color: 'red', value: 1 }] } }, overrides: [] },
+    targets: [{ datasource, refId: 'A', expr: 'up', legendFormat: '{{job}}', range: true }],
+    ...more,
+  });
+  const board = {
+    uid: 'sample',
+    title: 'Sample',
+    schemaVersion: 39,
+    graphTooltip: 1,
+    panels: [
+      panel(1, 'timeseries', { options: { legend: { showLegend: true, displayMode: 'table', placement: 'bottom', calcs: ['max'] } } }),
+      panel(2, 'stat', { options: { colorMode: 'background', reduceOptions: { calcs: ['lastNotNull'] } } }),
+      panel(3, 'table', { options: { showHeader: true, sortBy: [{ displayName: 'Value', desc: true }] } }),
+    ],
+    templating: { list: [{ name: 'region', type: 'query', datasource, query: { query: 'label_values(up, job)', refId: 'r' }, refresh: 2 }] },
+  };
+  board.panels[0].fieldConfig.defaults.custom = { lineWidth: 2, stacking: { mode: 'none' } };
+  board.panels[2].fieldConfig.overrides = [
+    { matcher: { id: 'byName', options: 'Value' }, properties: [{ id: 'custom.cellOptions', value: { type: 'color-text' } }] },
+  ];
+  return board;
+}
+
+/** Slips, each of which Grafana would pass over in silence or choke on. */
+const SLIPS = {
+  'a misspelt option': (board) => (board.panels[1].options.colourMode = 'value'),
+  'a value that the option does not have': (board) => (board.panels[1].options.colorMode = 'backdrop'),
+  'an option of another plugin': (board) => (board.panels[2].options.legend = { showLegend: true }),
+  'a misspelt placement of the legend': (board) => (board.panels[0].options.legend.placement = 'below'),
+  'a misspelt custom field': (board) => (board.panels[0].fieldConfig.defaults.custom.linewidth = 2),
+  'a number written as text': (board) => (board.panels[0].fieldConfig.defaults.custom.lineWidth = '2'),
+  'a misspelt field property': (board) => (board.panels[0].fieldConfig.defaults.units = 's'),
+  'a mode that thresholds do not have': (board) => (board.panels[0].fieldConfig.defaults.thresholds.mode = 'relative'),
+  'a mapping without a result': (board) => (board.panels[1].fieldConfig.defaults.mappings = [{ type: 'range', options: { from: 0 } }]),
+  'an override of an unknown property': (board) => (board.panels[2].fieldConfig.overrides[0].properties[0].id = 'custom.cellOption'),
+  'an override with a wrong value': (board) => (board.panels[2].fieldConfig.overrides[0].properties[0].value.type = 'coloured'),
+  'a misspelt field of a query': (board) => (board.panels[0].targets[0].legend = 'x'),
+  'a query without an expression': (board) => delete board.panels[0].targets[0].expr,
+  'a format that queries do not have': (board) => (board.panels[2].targets[0].format = 'tabular'),
+  'a panel without a place': (board) => delete board.panels[0].gridPos,
+  'a misspelt field of a variable': (board) => (board.templating.list[0].includeall = true),
+  'a refresh that variables do not have': (board) => (board.templating.list[0].refresh = 5),
+  'a misspelt field of the board': (board) => (board.tag = ['alikafka']),
+  'a cursor that boards do not have': (board) => (board.graphTooltip = 3),
+};
+
+const paths = process.argv.slice(2);
+if (paths.length === 0) {
+  paths.push(...readdirSync(boardsFolder).filter((name) => name.endsWith('.json')).sort().map((name) => join(boardsFolder, name)));
+}
+if (paths.length === 0) {
+  throw new Error('no boards: nothing was checked');
+}
+
+const programs = new Map();
+for (const path of paths) {
+  programs.set(`${basename(path)}.ts`, programOf(JSON.parse(readFileSync(path, 'utf8'))));
+}
+const slips = Object.entries(SLIPS).map(([name, slip], index) => {
+  const board = sample();
+  slip(board);
+  const file = `slip-${index}.ts`;
+  programs.set(file, programOf(board));
+  return { name, file };
+});
+programs.set('slip-none.ts', programOf(sample()));
+
+let failed = false;
+const fail = (text) => {
+  console.error(text);
+  failed = true;
+};
+for (const version of VERSIONS) {
+  const { version: number } = JSON.parse(readFileSync(join(here, 'node_modules', version, 'package.json'), 'utf8'));
+  const problems = problemsOf(version, programs);
+  for (const path of paths) {
+    for (const problem of problems.get(`${basename(path)}.ts`)) {
+      fail(`${basename(path)}, against @grafana/schema ${number}: ${problem}`);
+    }
+  }
+  problems.get('slip-none.ts').forEach((problem) => fail(`the sample is taken for wrong by ${number}: ${problem}`));
+  for (const { name, file } of slips) {
+    if (problems.get(file).length === 0) {
+      fail(`the check is blind: ${name} is not found by the types of ${number}`);
+    }
+  }
+  console.log(`    @grafana/schema ${number}: ${paths.length} boards, ${slips.length} slips found`);
+}
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,104 @@
+// What a saved board may hold, by Grafana's own types, made strict enough to catch a slip of the pen.
+//
+// The types of the package are for code: string enums have no literals, options and queries are open records, an
+// override's value is unknown. Here enums become their values, a panel gets the types of its plugin, and an override
+// the type of the property that it names. Options may be left out, because a plugin fills in its defaults.
+
+import type * as schema from '@grafana/schema';
+import type { PrometheusDataQuery } from 'prometheus-query';
+
+export type { schema };
+
+/** The same type as it looks in JSON: an enum is one of its values. */
+export type Plain<T> = T extends string ? `${T}` : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;
+
+type Some<T> = T extends Array<infer U> ? Array<Some<U>> : T extends object ? { [K in keyof T]?: Some<T[K]> } : T;
+
+/** A link of a field, for which the package has no type that both ends know. */
+interface DataLink {
+  title: string;
+  url: string;
+  targetBlank?: boolean;
+}
+
+type Query = Plain<Omit<PrometheusDataQuery, 'datasource' | 'refId' | 'expr'>> & {
+  datasource: Plain<schema.DataSourceRef>;
+  refId: string;
+  expr: string;
+};
+
+export type FieldConfig<Custom> = Omit<Plain<schema.FieldConfig>, 'custom' | 'links'> & {
+  custom?: Some<Plain<Custom>>;
+  links?: DataLink[];
+};
+
+interface FieldConfigSource<Custom> {
+  defaults: FieldConfig<Custom>;
+  // The values are checked one by one, against Property.
+  overrides: Array<{ matcher: Plain<schema.MatcherConfig>; properties: Array<{ id: string; value?: unknown }> }>;
+}
+
+export type Panel<Kind extends string, Options, Custom> = Omit<
+  Plain<schema.Panel>,
+  'type' | 'options' | 'fieldConfig' | 'targets' | 'title' | 'gridPos' | 'id'
+> & {
+  id: number;
+  type: Kind;
+  title: string;
+  gridPos: Plain<schema.GridPos>;
+  options?: Some<Plain<Options>>;
+  fieldConfig?: FieldConfigSource<Custom>;
+  targets?: Query[];
+};
+
+export type Row = Omit<Plain<schema.RowPanel>, 'panels'> & { panels: unknown[] };
+
+// An annotation's query and a variable are those of the data source's plugin.
+export type Annotation = Omit<Plain<schema.AnnotationQuery>, 'target' | 'datasource'> & {
+  datasource: Plain<schema.DataSourceRef>;
+  expr?: string;
+  step?: string;
+  titleFormat?: string;
+  textFormat?: string;
+  tagKeys?: string;
+  useValueForTime?: string | boolean;
+  target?: unknown;
+};
+export type Variable = Omit<Plain<schema.VariableModel>, 'id' | 'current'> & {
+  id?: string;
+  current?: Partial<Plain<schema.VariableOption>>;
+  /** The query as the list of variables shows it. */
+  definition?: string;
+  query?: string | { query: string; refId: string; qryType?: number };
+};
+
+/** What Grafana writes into an export beside the board. */
+interface Requirement {
+  type: 'grafana' | 'datasource' | 'panel';
+  id: string;
+  name: string;
+  version: string;
+}
+
+export type Board = Partial<Omit<Plain<schema.Dashboard>, 'panels' | 'annotations' | 'templating'>> & {
+  uid: string;
+  title: string;
+  schemaVersion: number;
+  panels: unknown[];
+  annotations?: { list: unknown[] };
+  templating?: { list: unknown[] };
+  __requires?: Requirement[];
+  __inputs?: unknown[];
+  __elements?: Record<string, unknown>;
+};
+
+type At<T, Path extends string> = Path extends `${infer Head}.${infer Rest}`
+  ? Head extends keyof T
+    ? At<NonNullable<T[Head]>, Rest>
+    : never
+  : Path extends keyof T
+    ? NonNullable<T[Path]>
+    : never;
+
+/** The value of an override of the property with this id; never, if no such property is there. */
+export type Property<Custom, Id extends string> = At<FieldConfig<Custom>, Id>;
