@@ -1,0 +1,234 @@
+// Draws one board of dashboards/ with Grafana's scenes: /?board=fleet&from=now-15m&var-group=orders
+
+import '@fontsource/inter/400.css';
+import '@fontsource/inter/500.css';
+import '@fontsource/noto-sans-sc/chinese-simplified-400.css';
+import '@fontsource/roboto-mono/400.css';
+import '@fontsource/roboto-mono/500.css';
+import 'uplot/dist/uPlot.min.css';
+import { LoadingState, ThemeContext } from '@grafana/data';
+import { initPluginTranslations } from '@grafana/i18n';
+import {
+  behaviors,
+  ConstantVariable,
+  CustomVariable,
+  dataLayers,
+  EmbeddedScene,
+  IntervalVariable,
+  QueryVariable,
+  registerRuntimeDataSource,
+  SceneControlsSpacer,
+  SceneDataLayerControls,
+  SceneDataLayerSet,
+  SceneDataTransformer,
+  sceneGraph,
+  SceneGridItem,
+  SceneGridLayout,
+  SceneGridRow,
+  SceneQueryRunner,
+  SceneTimePicker,
+  SceneTimeRange,
+  SceneVariableSet,
+  TextBoxVariable,
+  VariableValueSelectors,
+  VizPanel,
+} from '@grafana/scenes';
+import { GlobalStyles, PortalContainer } from '@grafana/ui';
+import React from 'react';
+import { createRoot } from 'react-dom/client';
+import { MemoryRouter } from 'react-router-dom';
+import { prepareHost, theme } from './host';
+import { registerPanels } from './plugins';
+import { Prometheus } from './source';
+
+const parameters = new URLSearchParams(location.search);
+const UID = 'prometheus';
+
+/** A variable of the board, with the value of the address if it has one. */
+function variableOf(model: any): any {
+  const asked = parameters.getAll(`var-${model.name}`);
+  const current = model.current ?? {};
+  const value = asked.length > 0 ? (model.multi ? asked : asked[0]) : (current.value ?? (model.includeAll ? '$__all' : ''));
+  const common = {
+    name: model.name,
+    label: model.label,
+    description: model.description,
+    hide: model.hide,
+    skipUrlSync: model.skipUrlSync,
+    value,
+    text: asked.length > 0 ? value : (current.text ?? ''),
+  };
+  const several = { isMulti: model.multi, includeAll: model.includeAll, allValue: model.allValue || undefined, defaultToAll: Boolean(model.includeAll) };
+  switch (model.type) {
+    case 'datasource':
+      return new CustomVariable({ ...common, query: `Prometheus : ${UID}`, value: UID, text: 'Prometheus' });
+    case 'query':
+      return new QueryVariable({ ...common, ...several, datasource: { uid: UID }, query: model.query, regex: model.regex, sort: model.sort, refresh: model.refresh });
+    case 'custom':
+      return new CustomVariable({ ...common, ...several, query: model.query });
+    case 'interval':
+      return new IntervalVariable({ ...common, intervals: model.query.split(','), autoEnabled: model.auto } as any);
+    case 'constant':
+      return new ConstantVariable({ ...common, value: model.query });
+    case 'textbox':
+      return new TextBoxVariable({ ...common, value: asked[0] ?? model.query });
+    default:
+      throw new Error(`variables of type ${model.type} are not known here`);
+  }
+}
+
+const SOURCE = { uid: UID, type: 'prometheus' };
+
+function panelOf(model: any): VizPanel {
+  const queries = (model.targets ?? []).map((target: any) => ({ ...target, datasource: SOURCE }));
+  const runner = new SceneQueryRunner({
+    datasource: SOURCE,
+    queries,
+    maxDataPoints: model.maxDataPoints,
+    minInterval: model.interval,
+  });
+  return new VizPanel({
+    key: `panel-${model.id}`,
+    pluginId: model.type,
+    title: model.title,
+    description: model.description,
+    options: model.options ?? {},
+    fieldConfig: { defaults: model.fieldConfig?.defaults ?? {}, overrides: model.fieldConfig?.overrides ?? [] },
+    displayMode: model.transparent ? 'transparent' : 'default',
+    $data: queries.length === 0 ? undefined : new SceneDataTransformer({ $data: runner, transformations: model.transformations ?? [] }),
+  });
+}
+
+const itemOf = (model: any, top = 0) =>
+  new SceneGridItem({
+    x: model.gridPos.x,
+    y: model.gridPos.y - top,
+    width: model.gridPos.w,
+    height: model.gridPos.h,
+    isResizable: false,
+    isDraggable: false,
+    body: panelOf(model),
+  });
+
+/** Rows open: what a row hides is drawn too. */
+function gridOf(board: any): SceneGridLayout {
+  const children: Array<SceneGridItem | SceneGridRow> = [];
+  let shift = 0;
+  let row: { model: any; panels: any[] } | undefined;
+  const close = () => {
+    if (row) {
+      const { model, panels } = row;
+      children.push(new SceneGridRow({ title: model.title, y: model.gridPos.y + shift, isCollapsed: false, children: panels.map((panel) => shifted(panel, shift)) }));
+      row = undefined;
+    }
+  };
+  const shifted = (model: any, by: number) => itemOf({ ...model, gridPos: { ...model.gridPos, y: model.gridPos.y + by } });
+  for (const model of board.panels) {
+    if (model.type === 'row') {
+      close();
+      row = { model, panels: [...model.panels] };
+      if (model.panels.length > 0) {
+        const top = model.gridPos.y + 1;
+        const first = Math.min(...model.panels.map((panel: any) => panel.gridPos.y));
+        row.panels = model.panels.map((panel: any) => ({ ...panel, gridPos: { ...panel.gridPos, y: panel.gridPos.y - first + top } }));
+        const height = Math.max(...row.panels.map((panel: any) => panel.gridPos.y + panel.gridPos.h)) - top;
+        close();
+        shift += height;
+      }
+    } else if (row) {
+      row.panels.push(model);
+    } else {
+      children.push(shifted(model, shift));
+    }
+  }
+  close();
+  return new SceneGridLayout({ children, isLazy: false, isDraggable: false });
+}
+
+function sceneOf(board: any): EmbeddedScene {
+  const layers = (board.annotations?.list ?? [])
+    .filter((query: any) => query.enable && query.datasource?.uid !== '-- Grafana --')
+    .map((query: any) => new dataLayers.AnnotationsDataLayer({ name: query.name, isEnabled: true, isHidden: Boolean(query.hide), query: { ...query, datasource: SOURCE, target: query.target && { ...query.target, datasource: SOURCE } } }));
+  return new EmbeddedScene({
+    $timeRange: new SceneTimeRange({ from: parameters.get('from') ?? 'now-15m', to: parameters.get('to') ?? 'now', timeZone: 'utc' }),
+    $variables: new SceneVariableSet({ variables: (board.templating?.list ?? []).map(variableOf) }),
+    $data: new SceneDataLayerSet({ layers }),
+    $behaviors: [new behaviors.CursorSync({ sync: board.graphTooltip })],
+    controls: [new VariableValueSelectors({}), ...(layers.length > 0 ? [new SceneDataLayerControls()] : []), new SceneControlsSpacer(), new SceneTimePicker({})],
+    body: gridOf(board),
+  });
+}
+
+/** Links of the board, as the bar over it shows them. */
+function Links({ board, boards }: { board: any; boards: any[] }) {
+  const links = (board.links ?? []).flatMap((link: any) =>
+    link.type !== 'dashboards'
+      ? [link]
+      : boards
+          .filter((other) => other.uid !== board.uid && link.tags.every((tag: string) => other.tags?.includes(tag)))
+          .map((other) => ({ title: other.title, tooltip: other.description })),
+  );
+  return (
+    <div style={{ display: 'flex', gap: 12 }}>
+      {links.map((link: any) => (
+        <span key={link.title} style={{ padding: '4px 10px', border: `1px solid ${theme.colors.border.medium}`, borderRadius: 2, fontSize: 12 }}>
+          {link.title}
+        </span>
+      ))}
+    </div>
+  );
+}
+
+/** What the screenshot waits for, and what it reports of each panel. */
+function watch(scene: EmbeddedScene) {
+  const panels = () => sceneGraph.findAllObjects(scene, (object) => object instanceof VizPanel) as VizPanel[];
+  (window as any).report = () =>
+    panels().map((panel) => {
+      const data = sceneGraph.getData(panel).state.data;
+      const element = document.querySelector(`[data-viz-panel-key="${panel.state.key}"]`) as HTMLElement | null;
+      return {
+        id: panel.state.key,
+        type: panel.state.pluginId,
+        title: panel.state.title,
+        state: panel.state.$data ? data?.state : LoadingState.Done,
+        series: (data?.series ?? []).filter((frame) => frame.length > 0).length,
+        rows: (data?.series ?? []).reduce((sum, frame) => sum + frame.length, 0),
+        error: data?.errors?.map(({ message }) => message).join('; '),
+        nothing: element?.querySelector('[data-nothing]')?.getAttribute('data-nothing') ?? undefined,
+        text: element?.innerText ?? '',
+        links: [...(element?.querySelectorAll('a[href]') ?? [])].map((link) => link.getAttribute('href')),
+      };
+    });
+  (window as any).height = () => document.querySelector('#root')!.scrollHeight;
+}
+
+async function main() {
+  const boards: any[] = await (await fetch('/boards')).json();
+  const board = boards.find(({ file }) => file === parameters.get('board'));
+  const source = new Prometheus(UID, Number(parameters.get('scrape') ?? 15));
+  prepareHost(source);
+  await initPluginTranslations('alikafka-boards');
+  registerRuntimeDataSource({ dataSource: source });
+  registerPanels();
+  const scene = sceneOf(board);
+  watch(scene);
+  createRoot(document.querySelector('#root')!).render(
+    <MemoryRouter>
+      <ThemeContext.Provider value={theme}>
+        <GlobalStyles />
+        <div style={{ padding: '12px 16px', background: theme.colors.background.canvas }}>
+          <div style={{ display: 'flex', justifyContent: 'space-between', alignItems: 'center', marginBottom: 8 }}>
+            <h3 style={{ margin: 0 }}>{board.title}</h3>
+            <Links board={board} boards={boards} />
+          </div>
+          <scene.Component model={scene} />
+        </div>
+        <PortalContainer />
+      </ThemeContext.Provider>
+    </MemoryRouter>,
+  );
+}
+
+main().catch((error) => {
+  (window as any).failure = String(error?.stack ?? error);
+});
