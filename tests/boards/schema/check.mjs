@@ -32,10 +32,20 @@ const PLUGINS = {
 const VERSIONS = ['grafana-schema-10', 'grafana-schema-13'];
 
 /**
- * What one of the two versions does not know and a board may hold all the same: [version, message]. Each is ignored or
- * migrated by the Grafana concerned.
+ * A board is saved for the oldest Grafana; what a newer one migrates when it loads the board is migrated here too, so
+ * that the rest is checked by its types.
  */
-const KNOWN_DIFFERENCES = [];
+function migrated(board, version) {
+  const newer = structuredClone(board);
+  for (const panel of version === VERSIONS[0] ? [] : panelsOf(newer)) {
+    // The footer of a table became a property of its fields; only paging stayed an option.
+    if (panel.type === 'table' && panel.options?.footer) {
+      const { footer, ...options } = panel.options;
+      panel.options = footer.enablePagination === undefined ? options : { ...options, enablePagination: footer.enablePagination };
+    }
+  }
+  return newer;
+}
 
 /** Panels in the order of the board, those inside collapsed rows too. */
 const panelsOf = (board) => board.panels.flatMap((panel) => [panel, ...(panel.type === 'row' ? panel.panels : [])]);
@@ -135,9 +145,7 @@ function problemsOf(version, programs) {
     }
     const line = found.file.getLineAndCharacterOfPosition(found.start).line;
     const { lines, places } = programs.get(name);
-    if (!KNOWN_DIFFERENCES.some(([of, text]) => of === version && message.startsWith(text))) {
-      problems.get(name).push(`${places[line]}: ${lines[line].trim()}\n    ${message}`);
-    }
+    problems.get(name).push(`${places[line]}: ${lines[line].trim()}\n    ${message}`);
   }
   return problems;
 }
@@ -205,18 +213,14 @@ if (paths.length === 0) {
   throw new Error('no boards: nothing was checked');
 }
 
-const programs = new Map();
-for (const path of paths) {
-  programs.set(`${basename(path)}.ts`, programOf(JSON.parse(readFileSync(path, 'utf8'))));
-}
+const boards = new Map(paths.map((path) => [basename(path), JSON.parse(readFileSync(path, 'utf8'))]));
 const slips = Object.entries(SLIPS).map(([name, slip], index) => {
   const board = sample();
   slip(board);
-  const file = `slip-${index}.ts`;
-  programs.set(file, programOf(board));
-  return { name, file };
+  boards.set(`slip ${index}`, board);
+  return { name, file: `slip ${index}.ts` };
 });
-programs.set('slip-none.ts', programOf(sample()));
+boards.set('slip none', sample());
 
 let failed = false;
 const fail = (text) => {
@@ -225,13 +229,14 @@ const fail = (text) => {
 };
 for (const version of VERSIONS) {
   const { version: number } = JSON.parse(readFileSync(join(here, 'node_modules', version, 'package.json'), 'utf8'));
+  const programs = new Map([...boards].map(([name, board]) => [`${name}.ts`, programOf(migrated(board, version))]));
   const problems = problemsOf(version, programs);
   for (const path of paths) {
     for (const problem of problems.get(`${basename(path)}.ts`)) {
       fail(`${basename(path)}, against @grafana/schema ${number}: ${problem}`);
     }
   }
-  problems.get('slip-none.ts').forEach((problem) => fail(`the sample is taken for wrong by ${number}: ${problem}`));
+  problems.get('slip none.ts').forEach((problem) => fail(`the sample is taken for wrong by ${number}: ${problem}`));
   for (const { name, file } of slips) {
     if (problems.get(file).length === 0) {
       fail(`the check is blind: ${name} is not found by the types of ${number}`);

@@ -235,7 +235,7 @@ function TablePanel(props: PanelProps<any>) {
       resizable
       sortBy={options.sortBy}
       cellHeight={options.cellHeight}
-      enablePagination={options.enablePagination}
+      enablePagination={options.enablePagination ?? options.footer?.enablePagination}
       fieldConfig={fieldConfig}
       timeRange={timeRange}
       structureRev={data.structureRev}

@@ -46,7 +46,7 @@ const written = (metric: Record<string, string>) => {
   const labels = Object.entries(metric)
     .filter(([name]) => name !== '__name__')
     .map(([name, value]) => `${name}="${value}"`);
-  return `${metric.__name__ ?? ''}${labels.length > 0 || !metric.__name__ ? `{${labels.join(', ')}}` : ''}`;
+  return `${metric.__name__ ?? ''}${labels.length > 0 || !metric.__name__ ? `{${labels.join(',')}}` : ''}`;
 };
 
 function nameOf(target: any, metric: Record<string, string>, expression: string): string | undefined {
