@@ -27,6 +27,10 @@ bench *args:
 golden-update:
     UPDATE_GOLDEN=1 cargo test --locked --test it
 
+# Pictures of the boards over a simulated world, into docs/screenshots; about 25 minutes. --minutes 3 for a quick look
+screenshots *args:
+    tests/boards/draw/run {{ args }}
+
 # Tests of chart, manifests, systemd unit, RAM policies and image; with words, only those checks
 deploy-test *words:
     tests/deploy/run {{ words }}
