@@ -193,7 +193,7 @@ function watch(scene: EmbeddedScene) {
         state: panel.state.$data ? data?.state : LoadingState.Done,
         series: (data?.series ?? []).filter((frame) => frame.length > 0).length,
         rows: (data?.series ?? []).reduce((sum, frame) => sum + frame.length, 0),
-        error: data?.errors?.map(({ message }) => message).join('; '),
+        error: [panel.state._pluginLoadError, ...(data?.errors ?? []).map(({ message }) => message)].filter(Boolean).join('; '),
         nothing: element?.querySelector('[data-nothing]')?.getAttribute('data-nothing') ?? undefined,
         text: element?.innerText ?? '',
         links: [...(element?.querySelectorAll('a[href]') ?? [])].map((link) => link.getAttribute('href')),
