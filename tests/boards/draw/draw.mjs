@@ -28,6 +28,8 @@ const { values: given, positionals: pictures } = parseArgs({
   },
 });
 const WIDTH = 1600;
+/** What must not reach people: a variable that nobody replaced, a value that is none. */
+const RAW = /\$\{|\$__|\bundefined\b|\[object|\bNaN\b/;
 const PATIENCE = 60_000;
 
 const temporary = mkdtempSync(join(tmpdir(), 'boards-'));
@@ -89,12 +91,13 @@ window.grafanaBootData = { settings: { buildInfo: { version: '13.2.3' }, feature
 
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2', '.woff': 'font/woff', '.map': 'application/json' };
 
+const boards = readdirSync(given.boards)
+  .filter((name) => name.endsWith('.json'))
+  .map((name) => ({ ...JSON.parse(readFileSync(join(given.boards, name), 'utf8')), file: name.slice(0, -5) }));
+
 /** Page, bundle, icons, boards, and Prometheus under the same origin. */
 function served(bundle) {
   const icons = join(here, 'node_modules/@grafana/ui/dist/public');
-  const boards = readdirSync(given.boards)
-    .filter((name) => name.endsWith('.json'))
-    .map((name) => ({ ...JSON.parse(readFileSync(join(given.boards, name), 'utf8')), file: name.slice(0, -5) }));
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://here');
     const send = (status, type, body) => response.writeHead(status, { 'content-type': type }).end(body);
@@ -187,13 +190,21 @@ try {
     const picture = sharp(await page.screenshot({ fullPage: true })).png({ palette: true, colours: 192, effort: 10, dither: 0 });
     const { size } = await picture.toFile(join(given.out, `${name}.png`));
     console.log(`${name}: board ${board}${query && `, ${query}`}, ${state.panels.length} panels, ${Math.round(size / 1000)} kB`);
+    console.log(`  ${Math.max(...state.panels.map((panel) => panel.annotations))} annotations`);
     for (const panel of state.panels) {
       const wrong = [];
       if (panel.error) wrong.push(panel.error);
-      if (/\$\{|\$__|undefined|\[object|NaN/.test(panel.text)) wrong.push(`shows ${panel.text.match(/.{0,20}(\$\{|\$__|undefined|\[object|NaN).{0,20}/)?.[0]}`);
-      panel.links.filter((link) => /\$\{|\$__|=(&|$)/.test(link)).forEach((link) => wrong.push(`link ${link}`));
+      const raw = panel.text.split('\n').find((line) => RAW.test(line));
+      if (raw) wrong.push(`shows ${raw}`);
+      for (const link of panel.links) {
+        const { pathname, searchParams } = new URL(link, 'http://grafana');
+        const board = boards.find(({ uid }) => pathname === `/d/${uid}`);
+        const names = (board?.templating?.list ?? []).map(({ name }) => `var-${name}`);
+        const lost = [...searchParams].filter(([name, value]) => (RAW.test(value) && value !== '$__all') || value === '' || !['from', 'to', 'timezone', ...names].includes(name));
+        if (!board || lost.length > 0) wrong.push(`link ${link}: ${board ? lost.join(' ') : 'no such board'}`);
+      }
       failed ||= wrong.length > 0;
-      const shown = panel.nothing ? `empty: ${panel.nothing}` : `${panel.series} series, ${panel.rows} rows`;
+      const shown = panel.nothing ? `empty: ${panel.nothing}` : `${panel.series} series, ${panel.rows} rows${panel.links.length > 0 ? `, links such as ${panel.links[0]}` : ''}`;
       console.log(`  ${panel.type.padEnd(15)} ${panel.title.padEnd(46)} ${shown}${wrong.length > 0 ? `  WRONG: ${wrong.join('; ')}` : ''}`);
     }
     said.forEach((text) => console.log(`  the page said: ${text.slice(0, 300)}`));

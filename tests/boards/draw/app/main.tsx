@@ -6,7 +6,7 @@ import '@fontsource/noto-sans-sc/chinese-simplified-400.css';
 import '@fontsource/roboto-mono/400.css';
 import '@fontsource/roboto-mono/500.css';
 import 'uplot/dist/uPlot.min.css';
-import { LoadingState, ThemeContext } from '@grafana/data';
+import { FieldType, LoadingState, ThemeContext } from '@grafana/data';
 import { initPluginTranslations } from '@grafana/i18n';
 import {
   behaviors,
@@ -15,6 +15,8 @@ import {
   dataLayers,
   EmbeddedScene,
   IntervalVariable,
+  LocalValueVariable,
+  MultiValueVariable,
   QueryVariable,
   registerRuntimeDataSource,
   SceneControlsSpacer,
@@ -110,19 +112,44 @@ const itemOf = (model: any, top = 0) =>
     body: panelOf(model),
   });
 
-/** Rows open: what a row hides is drawn too. */
-function gridOf(board: any): SceneGridLayout {
+/** How many repetitions of a row are drawn; one shows what it looks like. */
+const REPETITIONS = 2;
+
+/**
+ * Rows open: what a row hides is drawn too. A row that is repeated for a variable is drawn for its first values, as far
+ * as they are known: the variables are asked for with the first grid on the page, the second has the rows.
+ */
+function gridOf(board: any, valuesOf: (variable: string) => string[]): Array<SceneGridItem | SceneGridRow> {
   const children: Array<SceneGridItem | SceneGridRow> = [];
   let shift = 0;
   let row: { model: any; panels: any[] } | undefined;
-  const close = () => {
-    if (row) {
-      const { model, panels } = row;
-      children.push(new SceneGridRow({ title: model.title, y: model.gridPos.y + shift, isCollapsed: false, children: panels.map((panel) => shifted(panel, shift)) }));
-      row = undefined;
-    }
+  const shifted = (model: any, by: number, key = '') => {
+    const item = itemOf({ ...model, gridPos: { ...model.gridPos, y: model.gridPos.y + by } });
+    (item.state.body as VizPanel).setState({ key: `panel-${model.id}${key}` });
+    return item;
   };
-  const shifted = (model: any, by: number) => itemOf({ ...model, gridPos: { ...model.gridPos, y: model.gridPos.y + by } });
+  const close = () => {
+    if (!row) {
+      return;
+    }
+    const { model, panels } = row;
+    const values: Array<string | undefined> = model.repeat ? valuesOf(model.repeat).slice(0, REPETITIONS) : [undefined];
+    const height = 1 + Math.max(0, ...panels.map((panel) => panel.gridPos.y + panel.gridPos.h)) - (model.gridPos.y + 1);
+    values.forEach((value, index) => {
+      const by = shift + index * height;
+      children.push(
+        new SceneGridRow({
+          title: model.title,
+          y: model.gridPos.y + by,
+          isCollapsed: false,
+          $variables: value === undefined ? undefined : new SceneVariableSet({ variables: [new LocalValueVariable({ name: model.repeat, value, text: value })] }),
+          children: panels.map((panel) => shifted(panel, by, value === undefined ? '' : `-${index}`)),
+        }),
+      );
+    });
+    shift += Math.max(0, values.length - 1) * height;
+    row = undefined;
+  };
   for (const model of board.panels) {
     if (model.type === 'row') {
       close();
@@ -142,7 +169,24 @@ function gridOf(board: any): SceneGridLayout {
     }
   }
   close();
-  return new SceneGridLayout({ children, isLazy: false, isDraggable: false });
+  return children;
+}
+
+/** Draws the rows that are repeated, once the values of their variables are known. */
+async function repeatRows(scene: EmbeddedScene, board: any): Promise<void> {
+  const repeated = [...new Set<string>(board.panels.map((panel: any) => panel.repeat).filter(Boolean))];
+  const variables = repeated.map((name) => sceneGraph.lookupVariable(name, scene) as MultiValueVariable);
+  const selected = (variable: MultiValueVariable): string[] => {
+    const { value, options } = variable.state;
+    const list = ([] as any[]).concat(value).map(String);
+    return list.includes('$__all') ? options.map((option) => String(option.value)) : list;
+  };
+  const known = () => variables.every((variable) => !variable.state.loading && selected(variable).length > 0);
+  for (let waited = 0; !known() && waited < 100; waited += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const valuesOf = (name: string) => selected(variables[repeated.indexOf(name)]);
+  (scene.state.body as SceneGridLayout).setState({ children: gridOf(board, valuesOf) });
 }
 
 function sceneOf(board: any): EmbeddedScene {
@@ -155,7 +199,7 @@ function sceneOf(board: any): EmbeddedScene {
     $data: new SceneDataLayerSet({ layers }),
     $behaviors: [new behaviors.CursorSync({ sync: board.graphTooltip })],
     controls: [new VariableValueSelectors({}), ...(layers.length > 0 ? [new SceneDataLayerControls()] : []), new SceneControlsSpacer(), new SceneTimePicker({})],
-    body: gridOf(board),
+    body: new SceneGridLayout({ children: gridOf(board, () => []), isLazy: false, isDraggable: false }),
   });
 }
 
@@ -179,6 +223,20 @@ function Links({ board, boards }: { board: any; boards: any[] }) {
   );
 }
 
+/** Where the links of a panel's values lead, of the first rows. A graph shows its links only in its tooltip. */
+function linksOf(panel: VizPanel): string[] {
+  const frames = (panel as any)._dataWithFieldConfig?.series ?? [];
+  const found = new Set<string>();
+  for (const frame of frames) {
+    for (const field of frame.fields.filter((field: any) => field.type !== FieldType.time && field.config.links?.length > 0)) {
+      for (let row = 0; row < Math.min(3, frame.length); row += 1) {
+        field.getLinks?.({ valueRowIndex: row }).forEach((link: any) => found.add(link.href));
+      }
+    }
+  }
+  return [...found];
+}
+
 /** What the screenshot waits for, and what it reports of each panel. */
 function watch(scene: EmbeddedScene) {
   const panels = () => sceneGraph.findAllObjects(scene, (object) => object instanceof VizPanel) as VizPanel[];
@@ -189,14 +247,15 @@ function watch(scene: EmbeddedScene) {
       return {
         id: panel.state.key,
         type: panel.state.pluginId,
-        title: panel.state.title,
+        title: sceneGraph.interpolate(panel, panel.state.title, undefined, 'text'),
         state: panel.state.$data ? data?.state : LoadingState.Done,
         series: (data?.series ?? []).filter((frame) => frame.length > 0).length,
         rows: (data?.series ?? []).reduce((sum, frame) => sum + frame.length, 0),
         error: [panel.state._pluginLoadError, ...(data?.errors ?? []).map(({ message }) => message)].filter(Boolean).join('; '),
         nothing: element?.querySelector('[data-nothing]')?.getAttribute('data-nothing') ?? undefined,
         text: element?.innerText ?? '',
-        links: [...(element?.querySelectorAll('a[href]') ?? [])].map((link) => link.getAttribute('href')),
+        annotations: (data?.annotations ?? []).reduce((sum, frame) => sum + frame.length, 0),
+        links: linksOf(panel),
       };
     });
   (window as any).height = () => document.querySelector('#root')!.scrollHeight;
@@ -211,7 +270,6 @@ async function main() {
   registerRuntimeDataSource({ dataSource: source });
   registerPanels();
   const scene = sceneOf(board);
-  watch(scene);
   createRoot(document.querySelector('#root')!).render(
     <MemoryRouter>
       <ThemeContext.Provider value={theme}>
@@ -227,6 +285,10 @@ async function main() {
       </ThemeContext.Provider>
     </MemoryRouter>,
   );
+  if (board.panels.some((panel: any) => panel.repeat)) {
+    await repeatRows(scene, board);
+  }
+  watch(scene);
 }
 
 main().catch((error) => {

@@ -390,6 +390,8 @@ const GRAPH_FIELDS = {
   thresholdsStyle: { mode: 'off' },
   hideFrom: { tooltip: false, viz: false, legend: false },
 };
+/** Properties that the field of times does not get, as in Grafana: else its axis has the label of the other. */
+const OF_VALUES = ['axisLabel', 'scaleDistribution'];
 const TIMELINE_FIELDS = { lineWidth: 0, fillOpacity: 70, axisPlacement: AxisPlacement.Auto, hideFrom: GRAPH_FIELDS.hideFrom };
 const TABLE_FIELDS = {
   align: 'auto',
@@ -419,7 +421,7 @@ function register(id: string, component: React.ComponentType<PanelProps<any>>, d
           editor: () => null,
           override: () => null,
           process: identityOverrideProcessor,
-          shouldApply: () => true,
+          shouldApply: (field: Field) => !OF_VALUES.includes(path) || field.type === FieldType.number,
           settings: {},
         } as any);
       }
