@@ -196,7 +196,7 @@ fn instance_row(i: &Instance, shape: ListShape) -> Value {
         "IoMax": 20,
         "IoMaxSpec": "alikafka.hw.2xlarge",
         "EipMax": if i.deploy_type == 4 { 20 } else { 0 },
-        "TopicNumLimit": 180,
+        "TopicNumLimit": i.topic_limit,
         "UsedTopicCount": i.topics.len(),
         "UsedPartitionCount": i.partitions(),
         "UsedGroupCount": i.groups.len(),

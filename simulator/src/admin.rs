@@ -1,6 +1,6 @@
 //! The unsigned paths under `/_sim/`, for proofs from a shell. They are no part of the imitated service.
 //!
-//! `GET /_sim/truth`, `GET /_sim/served`, `GET /_sim/ledger`;
+//! `GET /_sim/truth`, `GET /_sim/served`, `GET /_sim/ledger`, `GET /_sim/troubles`;
 //! `POST /_sim/advance?seconds=`, `POST /_sim/freeze`, `POST /_sim/unfreeze`;
 //! `POST /_sim/faults` with JSON (see `script`) adds faults, `GET` tells how often each has happened, `DELETE`
 //! takes all away.
@@ -15,7 +15,10 @@ use crate::{
     request::Call,
     script,
     service::{Service, lock},
-    world::truth::{GroupTruth, InstanceTruth, TopicTruth, WorldTruth},
+    world::{
+        troubles::Trouble,
+        truth::{GroupTruth, InstanceTruth, TopicTruth, WorldTruth},
+    },
 };
 
 /// Answers a path below `/_sim/`.
@@ -29,6 +32,7 @@ pub(crate) fn answer(path: &str, call: &Call, service: &Service) -> Reply {
         ("GET", "truth") => ok(&truth(&service.with_world(|w| w.truth()))),
         ("GET", "served") => ok(&served(service)),
         ("GET", "ledger") => ok(&ledger(service)),
+        ("GET", "troubles") => ok(&troubles(service.with_world(|w| w.troubles()))),
         ("POST", "advance") => {
             let seconds =
                 call.query.iter().find(|(k, _)| k == "seconds").and_then(|(_, v)| v.parse::<f64>().ok());
@@ -61,14 +65,19 @@ pub(crate) fn answer(path: &str, call: &Call, service: &Service) -> Reply {
             lock(&service.faults).clear();
             ok(&json!({ "fired": [] }))
         }
-        (_, "truth" | "served" | "ledger" | "advance" | "freeze" | "unfreeze" | "faults") => {
+        (_, "truth" | "served" | "ledger" | "troubles" | "advance" | "freeze" | "unfreeze" | "faults") => {
             error(405, "wrong method")
         }
         _ => error(
             404,
-            "no such path; see GET /_sim/truth, served, ledger and POST /_sim/advance, freeze, unfreeze, faults",
+            "no such path; see GET /_sim/truth, served, ledger, troubles and POST /_sim/advance, freeze, unfreeze, faults",
         ),
     }
+}
+
+fn troubles(all: &[Trouble]) -> Value {
+    let told = |t: &Trouble| json!({ "region": t.region, "instance": t.instance, "object": t.object, "what": t.what });
+    all.iter().map(told).collect()
 }
 
 fn truth(t: &WorldTruth) -> Value {

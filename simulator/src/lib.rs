@@ -19,7 +19,8 @@
 //! # }
 //! ```
 //!
-//! For proofs from a shell there are unsigned paths: `GET /_sim/truth`, `/_sim/served` and `/_sim/ledger`,
+//! For proofs from a shell there are unsigned paths: `GET /_sim/truth`, `/_sim/served`, `/_sim/ledger` and
+//! `/_sim/troubles`,
 //! `POST /_sim/advance?seconds=`, `/_sim/freeze` and `/_sim/unfreeze`; integers are exact there too.
 //! `POST /_sim/faults` adds faults: `{"effect": "error", "status": 503, "probability": 0.05, "seed": 7}`.
 //!
@@ -69,6 +70,7 @@ pub use world::{
     group::Consumer,
     log::{Burst, Compaction, Flow},
     spec::{GroupSpec, InstanceSpec, Position, TopicSpec},
+    troubles::{TROUBLES, Trouble},
     truth::{
         GroupPartitionTruth, GroupTopicTruth, GroupTruth, InstanceTruth, PartitionTruth, RegionTruth,
         TopicTruth, WorldTruth,

@@ -13,7 +13,7 @@ use clap::Parser;
 
 /// A stand-in for the AliKafka management API, for trying the exporter without a cloud account.
 ///
-/// Unsigned admin paths: GET /_sim/truth, /_sim/served, /_sim/ledger;
+/// Unsigned admin paths: GET /_sim/truth, /_sim/served, /_sim/ledger, /_sim/troubles;
 /// POST /_sim/advance?seconds=N, /_sim/freeze, /_sim/unfreeze;
 /// POST, GET and DELETE /_sim/faults, with faults as {"effect": "error", "status": 503, "probability": 0.05}.
 #[derive(Debug, Parser)]
@@ -61,6 +61,11 @@ struct Flags {
     /// Offsets beyond 2^53.
     #[arg(long)]
     big_offsets: bool,
+    /// Seven more instances, in cn-hangzhou and eu-central-1, with every trouble that the exporter tells of,
+    /// each in an object that is named after it. They are meant for speed 1; with --instances 0
+    /// --idle-instances 0 there is nothing else.
+    #[arg(long)]
+    troubles: bool,
     /// Topics, and groups, made and deleted per world hour.
     #[arg(long, default_value_t = 0)]
     churn_per_hour: u32,
@@ -132,6 +137,7 @@ impl Flags {
                 local_every: self.local_every,
                 strange_names: self.strange_names,
                 big_offsets: self.big_offsets,
+                troubles: self.troubles,
                 ..WorldOptions::default()
             },
             behaviour: Behaviour {

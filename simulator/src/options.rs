@@ -86,6 +86,8 @@ pub struct WorldOptions {
     pub variety: bool,
     /// Time between two commits of a consumer.
     pub commit_interval: Duration,
+    /// Whether the instances of `World::add_troubles` are there too.
+    pub troubles: bool,
 }
 
 impl Default for WorldOptions {
@@ -108,6 +110,7 @@ impl Default for WorldOptions {
             big_offsets: false,
             variety: true,
             commit_interval: Duration::from_secs(5),
+            troubles: false,
         }
     }
 }

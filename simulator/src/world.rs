@@ -15,6 +15,7 @@ pub(crate) mod log;
 mod names;
 mod seed;
 pub(crate) mod spec;
+pub(crate) mod troubles;
 pub(crate) mod truth;
 
 use group::Group;
@@ -76,6 +77,7 @@ pub(crate) struct Instance {
     pub(crate) version: String,
     pub(crate) disk_gb: i64,
     pub(crate) retention_hours: i64,
+    pub(crate) topic_limit: i64,
     pub(crate) created_ms: i64,
     pub(crate) expires_ms: i64,
     pub(crate) tags: Vec<(String, String)>,
@@ -160,6 +162,7 @@ pub struct World {
     /// Instance id to region.
     homes: HashMap<String, String>,
     churn: edit::ChurnState,
+    troubled: bool,
 }
 
 impl World {
@@ -170,9 +173,13 @@ impl World {
             regions: BTreeMap::new(),
             homes: HashMap::new(),
             churn: edit::ChurnState::new(options.churn, epoch_ms),
+            troubled: false,
             options,
         };
         seed::fill(&mut world);
+        if world.options.troubles {
+            world.add_troubles();
+        }
         world
     }
 

@@ -13,8 +13,6 @@ use super::{
 };
 use crate::{clock::millis, options::Churn};
 
-const DAY_MS: i64 = 86_400_000;
-
 /// The object to change does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownObject {
@@ -66,13 +64,14 @@ impl World {
             view_status: spec.view_status,
             serverless: spec.serverless,
             spec_type: if spec.serverless { "serverless" } else { "professional" }.to_owned(),
-            paid_type: if spec.serverless { 3 } else { 1 },
+            paid_type: if spec.serverless { 3 } else { i64::from(!spec.prepaid) },
             deploy_type: 5,
             version: "2.6.2".to_owned(),
             disk_gb: 900,
             retention_hours: i64::from(spec.retention_hours),
-            created_ms: now,
-            expires_ms: now + 365 * DAY_MS,
+            topic_limit: i64::from(spec.topic_limit),
+            created_ms: now - spec.age_ms,
+            expires_ms: now + spec.expires_in_ms,
             tags: spec.tags,
             topics: Default::default(),
             groups: Default::default(),
@@ -123,18 +122,26 @@ impl World {
         let now = self.now_ms;
         let instance = self.editable(instance_id)?;
         let keep = (!spec.compact).then(|| instance.retention_ms());
-        let log = Log::new(spec.base_offset, now, spec.flow, spec.segment, keep)
-            .compacted(spec.compaction.filter(|_| spec.compact));
+        let log = |partition: u32| {
+            let times = spec.hot.filter(|(hot, _)| *hot == partition).map_or(1, |(_, times)| times);
+            let flow = Flow { per_hour: spec.flow.per_hour.saturating_mul(times), ..spec.flow };
+            let mut log = Log::new(spec.base_offset, now - spec.age_ms, flow, spec.segment, keep)
+                .compacted(spec.compaction.filter(|_| spec.compact));
+            if spec.idle_ms > 0 {
+                log.set_flow(now - spec.idle_ms.min(spec.age_ms), Flow::IDLE);
+            }
+            log
+        };
         let topic = Topic {
             name: spec.name.clone(),
             local: spec.local,
             compact: spec.compact,
             stamp_skew_ms: 0,
             automatic: false,
-            created_ms: now,
+            created_ms: now - spec.age_ms,
             remark: String::new(),
             tags: Vec::new(),
-            logs: vec![log; spec.partitions as usize],
+            logs: (0..spec.partitions).map(log).collect(),
         };
         instance.topics.insert(spec.name, topic);
         Ok(())
@@ -289,15 +296,17 @@ impl World {
             let cursors = topics.get(name)?.logs.iter().map(|l| spec.from.cursor(l, None, now)).collect();
             Some((name.clone(), cursors))
         });
+        let (period_ms, duration_ms) =
+            spec.rebalances.map_or((None, 0), |(period, long)| (Some(period), long));
         let group = Group {
             name: spec.name.clone(),
-            created_ms: now,
+            created_ms: now - spec.age_ms,
             remark: String::new(),
             tags: Vec::new(),
             automatic: false,
             consumer: spec.consumer,
-            members: i64::from(spec.consumer != Consumer::Stopped),
-            rebalances: Rebalances::new(None, 0),
+            members: if spec.consumer == Consumer::Stopped { 0 } else { i64::from(spec.members) },
+            rebalances: Rebalances::new(period_ms, duration_ms),
             reads: reads.collect(),
             commit_ms,
             phase_ms: now,
@@ -349,6 +358,26 @@ impl World {
     ) -> Result<(), UnknownObject> {
         let (g, now) = self.edit_group(instance_id, group)?;
         g.rebalances.forced.push((now, duration_ms));
+        Ok(())
+    }
+
+    /// Lets a group stop committing one partition while it reads the others, or go on with it.
+    ///
+    /// # Errors
+    /// If there is no such instance, group or topic, or the partition is not read.
+    pub fn set_stuck(
+        &mut self,
+        instance_id: &str,
+        group: &str,
+        topic: &str,
+        partition: u32,
+        stuck: bool,
+    ) -> Result<(), UnknownObject> {
+        let (g, now) = self.edit_group(instance_id, group)?;
+        let cursor = g.reads.get_mut(topic).and_then(|all| all.get_mut(partition as usize));
+        let cursor = cursor.ok_or_else(|| unknown("partition", partition))?;
+        cursor.active = !stuck;
+        cursor.put(cursor.committed, now);
         Ok(())
     }
 

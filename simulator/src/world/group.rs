@@ -30,6 +30,13 @@ pub enum Consumer {
         /// Length of the stall, in milliseconds.
         stalled_ms: i64,
     },
+    /// Put back at the end of each period, and then twice as fast as what is written until it is at the end.
+    Rewinding {
+        /// Length of the period, in milliseconds.
+        period_ms: i64,
+        /// How far back in time, in milliseconds.
+        back_ms: i64,
+    },
 }
 
 /// When a group rebalances: members come and go, and nothing is committed meanwhile.
@@ -176,6 +183,18 @@ impl Group {
                 if t >= first {
                     cursor.committed = Some(log.end(t));
                     cursor.anchor = (t, log.end(t));
+                }
+            }
+            Consumer::Rewinding { period_ms, back_ms } => {
+                let mut t = last;
+                while t >= first && self.paused(t) {
+                    t -= self.commit_ms;
+                }
+                if t >= first {
+                    let since = (t - self.created_ms).rem_euclid(period_ms.max(1));
+                    let read = log.end(t - (back_ms - since).max(0)).max(log.start(t));
+                    cursor.committed = Some(read);
+                    cursor.anchor = (t, read);
                 }
             }
             Consumer::Paced { percent } => {
@@ -340,6 +359,19 @@ mod tests {
         assert_eq!((p.committed, p.lag, p.oldest_unread_age_ms), (Some(0), Some(60), Some(59_000)));
         g.set_consumer(Consumer::Healthy, 60_000);
         assert_eq!(at(&mut g, &log, 65_000).lag, Some(0));
+    }
+
+    #[test]
+    fn a_rewinding_group_falls_back_in_each_period_and_reads_up_again() {
+        let log = Log::new(0, -100_000, Flow::per_second(1), 1, None);
+        let (mut fine, mut coarse) = (
+            group(Consumer::Rewinding { period_ms: 60_000, back_ms: 30_000 }, 0),
+            group(Consumer::Rewinding { period_ms: 60_000, back_ms: 30_000 }, 0),
+        );
+        let lag = |g: &mut Group, now| at(g, &log, now).lag;
+        let seen: Vec<_> = (1..=14).map(|n| lag(&mut fine, n * 5_000).unwrap_or(-1)).collect();
+        assert_eq!(seen, [25, 20, 15, 10, 5, 0, 0, 0, 0, 0, 0, 30, 25, 20]);
+        assert_eq!(lag(&mut coarse, 70_000), Some(20), "however often it was looked at");
     }
 
     #[test]

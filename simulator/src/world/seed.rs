@@ -8,6 +8,7 @@ use super::{
     group::{Consumer, Cursor, Group, Rebalances},
     log::{Burst, Flow, Log},
     names,
+    spec::TOPIC_LIMIT,
 };
 use crate::{clock::millis, options::WorldOptions};
 
@@ -91,6 +92,7 @@ fn instance(
         version: ["2.2.0", "2.6.2", "3.3.1"][nth % 3].to_owned(),
         disk_gb: [500, 900, 3600][nth % 3],
         retention_hours: i64::from(o.retention_hours),
+        topic_limit: i64::from(TOPIC_LIMIT),
         created_ms,
         expires_ms: if expired { now - 2 * DAY_MS } else { now + rng.random_range(5..400) * DAY_MS },
         tags: vec![

@@ -7,6 +7,9 @@ use super::{
 
 /// Messages that retention removes at once, for objects made by hand.
 const SEGMENT: i64 = 1_000;
+/// Topics that an instance may have, unless it is told otherwise.
+pub(super) const TOPIC_LIMIT: u32 = 180;
+const DAY_MS: i64 = 86_400_000;
 
 /// An instance to be made.
 #[derive(Debug, Clone)]
@@ -21,10 +24,18 @@ pub struct InstanceSpec {
     pub view_status: Option<i64>,
     /// Whether it tells no `LastTimestamp`.
     pub serverless: bool,
+    /// Whether it is paid for in advance; if not, and not serverless, afterwards.
+    pub prepaid: bool,
     /// `Tags`.
     pub tags: Vec<(String, String)>,
     /// `MsgRetain`, in hours; also when messages go.
     pub retention_hours: u32,
+    /// `TopicNumLimit`; more topics can be made all the same.
+    pub topic_limit: u32,
+    /// How long ago it was created, in milliseconds.
+    pub age_ms: i64,
+    /// In how many milliseconds it expires; less than 0 if it has.
+    pub expires_in_ms: i64,
 }
 
 impl InstanceSpec {
@@ -37,8 +48,12 @@ impl InstanceSpec {
             service_status: 5,
             view_status: Some(2),
             serverless: false,
+            prepaid: false,
             tags: Vec::new(),
             retention_hours: 72,
+            topic_limit: TOPIC_LIMIT,
+            age_ms: 0,
+            expires_in_ms: 365 * DAY_MS,
         }
     }
 }
@@ -62,6 +77,12 @@ pub struct TopicSpec {
     pub segment: i64,
     /// First offset of each partition.
     pub base_offset: i64,
+    /// For how long it has been written already, in milliseconds.
+    pub age_ms: i64,
+    /// For how long nobody has written it, in milliseconds; 0 if it is written on.
+    pub idle_ms: i64,
+    /// A partition that is written so many times as fast as the others.
+    pub hot: Option<(u32, i64)>,
 }
 
 impl TopicSpec {
@@ -77,6 +98,9 @@ impl TopicSpec {
             compaction: None,
             segment: SEGMENT,
             base_offset: 0,
+            age_ms: 0,
+            idle_ms: 0,
+            hot: None,
         }
     }
 }
@@ -92,6 +116,12 @@ pub struct GroupSpec {
     pub topics: Vec<String>,
     /// Where it begins.
     pub from: Position,
+    /// How long ago it was created, in milliseconds: the periods of its rebalances and stalls begin there.
+    pub age_ms: i64,
+    /// Every how many milliseconds it rebalances, and for how long.
+    pub rebalances: Option<(i64, i64)>,
+    /// Its members, unless it is stopped.
+    pub members: u32,
 }
 
 impl GroupSpec {
@@ -99,7 +129,15 @@ impl GroupSpec {
     #[must_use]
     pub fn new(name: &str, topics: &[&str]) -> Self {
         let topics = topics.iter().map(|t| (*t).to_owned()).collect();
-        Self { name: name.to_owned(), consumer: Consumer::Healthy, topics, from: Position::End }
+        Self {
+            name: name.to_owned(),
+            consumer: Consumer::Healthy,
+            topics,
+            from: Position::End,
+            age_ms: 0,
+            rebalances: None,
+            members: 1,
+        }
     }
 }
 
@@ -114,6 +152,8 @@ pub enum Position {
     At(i64),
     /// So many messages before where the group is; not below 0.
     Back(i64),
+    /// Where the next message went so many milliseconds ago.
+    Ago(i64),
     /// Nothing committed, told as -1.
     Nothing,
     /// Nothing committed, and the partition is not told at all.
@@ -126,6 +166,7 @@ impl Position {
             Self::Start => Some(log.start(now)),
             Self::End => Some(log.end(now)),
             Self::At(offset) => Some(offset),
+            Self::Ago(ms) => Some(log.end(now.saturating_sub(ms))),
             Self::Back(n) => was.map(|c| c.saturating_sub(n).max(0)),
             Self::Nothing | Self::Absent => None,
         };

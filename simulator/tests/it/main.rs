@@ -8,3 +8,4 @@ mod client;
 mod faults;
 mod running;
 mod stand;
+mod troubles;

@@ -26,6 +26,7 @@ pub(super) fn word(consumer: Consumer) -> &'static str {
         Consumer::Stalled => "stalled",
         Consumer::Stopped => "stopped",
         Consumer::Flapping { .. } => "flapping",
+        Consumer::Rewinding { .. } => "rewinding",
     }
 }
 

@@ -1,0 +1,255 @@
+//! A world with every trouble in it, for the demo, the Compose stack and the proof of boards and rules.
+//!
+//! Owns: seven instances by name, what is wrong with each of their objects, and the list that says so
+//! ([`TROUBLES`]). All of it has a past, so that it shows within minutes at speed 1, and none of it ends
+//! within a day. Refuses: chance; this world is the same with every seed.
+
+use super::{
+    World,
+    edit::UnknownObject,
+    group::Consumer,
+    log::{Compaction, Flow},
+    spec::{GroupSpec, InstanceSpec, Position, TopicSpec},
+};
+
+const SECOND_MS: i64 = 1_000;
+const MINUTE_MS: i64 = 60 * SECOND_MS;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+const CN: &str = "cn-hangzhou";
+const EU: &str = "eu-central-1";
+const ORDERS: &str = "alikafka_pre-cn-orders01";
+const LOGS: &str = "alikafka_post-cn-logs02";
+const DEVICES: &str = "alikafka_serverless-cn-devices03";
+const LEGACY: &str = "alikafka_pre-cn-legacy04";
+const DEPOT: &str = "alikafka_post-eu-depot05";
+const EXPIRED: &str = "alikafka_pre-eu-expired06";
+const STOPPED: &str = "alikafka_post-eu-stopped07";
+
+/// One thing that is wrong in the world of [`World::add_troubles`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble {
+    /// The region.
+    pub region: &'static str,
+    /// `InstanceId`.
+    pub instance: &'static str,
+    /// The group or topic; empty where it is the instance itself.
+    pub object: &'static str,
+    /// One word for it.
+    pub what: &'static str,
+}
+
+const fn trouble(
+    region: &'static str,
+    instance: &'static str,
+    object: &'static str,
+    what: &'static str,
+) -> Trouble {
+    Trouble { region, instance, object, what }
+}
+
+/// All that is wrong in the world of [`World::add_troubles`]. What is not named here is as it should be.
+pub const TROUBLES: [Trouble; 24] = [
+    trouble(CN, ORDERS, "order-search", "slow"),
+    trouble(CN, ORDERS, "order-mail", "stalled"),
+    trouble(CN, ORDERS, "order-report", "stopped"),
+    trouble(CN, ORDERS, "order-replay", "rewound"),
+    trouble(CN, ORDERS, "invoice-print", "stalled"),
+    trouble(CN, ORDERS, "invoices", "unwritten"),
+    trouble(CN, LOGS, "click-indexer", "stuck_partition"),
+    trouble(CN, LOGS, "click-stats", "skewed"),
+    trouble(CN, LOGS, "click-log", "hot_partition"),
+    trouble(CN, LOGS, "audit-archive", "lost"),
+    trouble(CN, LOGS, "audit-warehouse", "loss_ahead"),
+    trouble(CN, LOGS, "metrics-reload", "catching_up"),
+    trouble(CN, LOGS, "debug-log", "unread"),
+    trouble(CN, DEVICES, "设备影子", "slow"),
+    trouble(CN, LEGACY, "", "quota"),
+    trouble(CN, LEGACY, "", "expiring"),
+    trouble(CN, LEGACY, "", "no_team"),
+    trouble(CN, LEGACY, "session-cleaner", "stalled"),
+    trouble(CN, LEGACY, "left-over", "dead"),
+    trouble(EU, DEPOT, "parcel-tracker", "rebalancing"),
+    trouble(EU, DEPOT, "customs-desk", "quiet"),
+    trouble(EU, DEPOT, "route-planner", "past_end"),
+    trouble(EU, EXPIRED, "", "expired"),
+    trouble(EU, STOPPED, "", "not_in_service"),
+];
+
+/// The tables of the old instance: as many as its limit leaves place for, but one.
+const LEGACY_LIMIT: u32 = 20;
+const LEGACY_TABLES: u32 = LEGACY_LIMIT - 3;
+
+impl World {
+    /// Puts in seven instances, in cn-hangzhou and eu-central-1, whose groups and topics have every trouble that
+    /// the exporter can tell of. [`TROUBLES`] names them.
+    pub fn add_troubles(&mut self) {
+        // Each object is put into an instance that was made just before.
+        let put = [orders(self), logs(self), devices(self), legacy(self), depot(self)];
+        debug_assert!(put.iter().all(Result::is_ok), "{put:?}");
+        let out_of_service = |id, name, service_status, view, expires_in_ms, team| InstanceSpec {
+            service_status,
+            view_status: Some(view),
+            expires_in_ms,
+            ..named(id, name, Some(team))
+        };
+        self.add_instance(EU, out_of_service(EXPIRED, "depot-2025", 15, 5, -2 * DAY_MS, "logistics"));
+        self.add_instance(EU, out_of_service(STOPPED, "depot-drill", 5, 3, 90 * DAY_MS, "logistics"));
+        self.troubled = true;
+    }
+
+    /// What is wrong by [`World::add_troubles`]; nothing if it was not called.
+    #[must_use]
+    pub fn troubles(&self) -> &'static [Trouble] {
+        if self.troubled { &TROUBLES } else { &[] }
+    }
+}
+
+fn named(id: &str, name: &str, team: Option<&str>) -> InstanceSpec {
+    let mut tags = vec![("env".to_owned(), "prod".to_owned())];
+    tags.extend(team.map(|team| ("team".to_owned(), team.to_owned())));
+    InstanceSpec {
+        name: name.to_owned(),
+        tags,
+        prepaid: id.starts_with("alikafka_pre-"),
+        age_ms: 400 * DAY_MS,
+        ..InstanceSpec::new(id)
+    }
+}
+
+/// A topic that has been written evenly for longer than any retention, each partition so many messages a second.
+fn topic(name: &str, partitions: u32, per_second: i64) -> TopicSpec {
+    TopicSpec { flow: Flow::per_second(per_second), age_ms: 90 * HOUR_MS, ..TopicSpec::new(name, partitions) }
+}
+
+fn group(name: &str, topics: &[&str]) -> GroupSpec {
+    GroupSpec { age_ms: 30 * DAY_MS, members: 3, ..GroupSpec::new(name, topics) }
+}
+
+/// A group that reads in this way, from where the end was so long ago.
+fn behind(name: &str, topics: &[&str], consumer: Consumer, behind_ms: i64) -> GroupSpec {
+    GroupSpec { consumer, from: Position::Ago(behind_ms), ..group(name, topics) }
+}
+
+fn orders(w: &mut World) -> Result<(), UnknownObject> {
+    w.add_instance(
+        CN,
+        InstanceSpec { expires_in_ms: 200 * DAY_MS, ..named(ORDERS, "订单集群", Some("trade")) },
+    );
+    w.add_topic(ORDERS, topic("orders", 6, 20))?;
+    w.add_topic(ORDERS, topic("order-events", 3, 10))?;
+    w.add_topic(ORDERS, topic("支付结果", 3, 5))?;
+    // A batch: all of it was written by 40 minutes ago.
+    w.add_topic(ORDERS, TopicSpec { idle_ms: 40 * MINUTE_MS, ..topic("invoices", 3, 30) })?;
+    w.add_group(ORDERS, group("order-billing", &["orders", "支付结果"]))?;
+    w.add_group(ORDERS, group("支付 \"对账\"", &["支付结果"]))?;
+    w.add_group(
+        ORDERS,
+        behind("order-search", &["order-events"], Consumer::Paced { percent: 70 }, 30 * MINUTE_MS),
+    )?;
+    w.add_group(ORDERS, behind("order-mail", &["orders"], Consumer::Stalled, 20 * MINUTE_MS))?;
+    w.add_group(ORDERS, behind("order-report", &["orders"], Consumer::Stopped, 6 * HOUR_MS))?;
+    w.add_group(ORDERS, behind("invoice-print", &["invoices"], Consumer::Stalled, 50 * MINUTE_MS))?;
+    // First 40 seconds from now, then every five minutes.
+    let rewinding = Consumer::Rewinding { period_ms: 5 * MINUTE_MS, back_ms: 3 * MINUTE_MS };
+    w.add_group(
+        ORDERS,
+        GroupSpec {
+            consumer: rewinding,
+            age_ms: 5 * MINUTE_MS - 40 * SECOND_MS,
+            ..group("order-replay", &["order-events"])
+        },
+    )
+}
+
+fn logs(w: &mut World) -> Result<(), UnknownObject> {
+    w.add_instance(CN, InstanceSpec { retention_hours: 24, ..named(LOGS, "日志集群", Some("platform")) });
+    w.add_topic(LOGS, TopicSpec { hot: Some((7, 20)), ..topic("click-log", 12, 5) })?;
+    // Segments of a minute, so that the oldest offset moves while somebody looks.
+    w.add_topic(LOGS, TopicSpec { segment: 600, ..topic("audit-log", 3, 10) })?;
+    w.add_topic(LOGS, topic("metrics-log", 3, 5))?;
+    w.add_topic(LOGS, topic("debug-log", 2, 5))?;
+    w.add_group(LOGS, group("click-indexer", &["click-log"]))?;
+    w.set_committed(LOGS, "click-indexer", "click-log", 4, Position::Ago(15 * MINUTE_MS))?;
+    w.set_stuck(LOGS, "click-indexer", "click-log", 4, true)?;
+    w.add_group(
+        LOGS,
+        behind("click-stats", &["click-log"], Consumer::Paced { percent: 100 }, 10 * MINUTE_MS),
+    )?;
+    w.add_group(LOGS, behind("audit-archive", &["audit-log"], Consumer::Stalled, 30 * HOUR_MS))?;
+    w.add_group(
+        LOGS,
+        behind("audit-warehouse", &["audit-log"], Consumer::Paced { percent: 50 }, 21 * HOUR_MS),
+    )?;
+    w.add_group(
+        LOGS,
+        behind("metrics-reload", &["metrics-log"], Consumer::Paced { percent: 150 }, 12 * HOUR_MS),
+    )
+}
+
+fn devices(w: &mut World) -> Result<(), UnknownObject> {
+    w.add_instance(CN, InstanceSpec { serverless: true, ..named(DEVICES, "设备上报", Some("iot")) });
+    w.add_topic(DEVICES, topic("device-reports", 3, 10))?;
+    w.add_group(DEVICES, group("device-rules", &["device-reports"]))?;
+    w.add_group(
+        DEVICES,
+        behind("设备影子", &["device-reports"], Consumer::Paced { percent: 60 }, 10 * MINUTE_MS),
+    )
+}
+
+fn legacy(w: &mut World) -> Result<(), UnknownObject> {
+    let spec = InstanceSpec {
+        topic_limit: LEGACY_LIMIT,
+        expires_in_ms: 5 * DAY_MS,
+        ..named(LEGACY, "legacy (旧系统)", None)
+    };
+    w.add_instance(CN, spec);
+    let compacted = TopicSpec {
+        compact: true,
+        local: true,
+        compaction: Some(Compaction { older_than_ms: HOUR_MS, keep_every: 10 }),
+        ..topic("customer-profiles", 3, 2)
+    };
+    w.add_topic(LEGACY, compacted)?;
+    w.add_topic(LEGACY, TopicSpec { local: true, ..topic("sessions", 3, 5) })?;
+    let tables: Vec<String> = (1..=LEGACY_TABLES).map(|n| format!("table-{n:02}")).collect();
+    for name in &tables {
+        w.add_topic(LEGACY, TopicSpec { flow: Flow::steady(600), ..topic(name, 1, 0) })?;
+    }
+    w.add_group(LEGACY, group("profile-cache", &["customer-profiles"]))?;
+    w.add_group(LEGACY, group("table-sync", &tables.iter().map(String::as_str).collect::<Vec<_>>()))?;
+    w.add_group(LEGACY, behind("session-cleaner", &["sessions"], Consumer::Stalled, 30 * MINUTE_MS))?;
+    w.add_group(LEGACY, GroupSpec { consumer: Consumer::Stopped, ..group("left-over", &[]) })
+}
+
+fn depot(w: &mut World) -> Result<(), UnknownObject> {
+    w.add_instance(EU, named(DEPOT, "depot", Some("logistics")));
+    w.add_topic(DEPOT, topic("parcels", 3, 5))?;
+    // A message an hour, the next one half a minute from now.
+    let quiet = TopicSpec {
+        flow: Flow::steady(1),
+        age_ms: 49 * HOUR_MS - 30 * SECOND_MS,
+        ..TopicSpec::new("customs-holds", 1)
+    };
+    w.add_topic(DEPOT, quiet)?;
+    w.add_topic(DEPOT, topic("routes", 3, 2))?;
+    w.add_group(
+        DEPOT,
+        GroupSpec {
+            rebalances: Some((12 * SECOND_MS, 4 * SECOND_MS)),
+            ..group("parcel-tracker", &["parcels"])
+        },
+    )?;
+    w.add_group(DEPOT, group("parcel-mail", &["parcels"]))?;
+    w.add_group(DEPOT, behind("customs-desk", &["customs-holds"], Consumer::Stalled, 0))?;
+    // The topic was made again, and the group waits for offsets that are long in coming.
+    w.add_group(
+        DEPOT,
+        GroupSpec {
+            consumer: Consumer::Stalled,
+            from: Position::At(50_000_000),
+            ..group("route-planner", &["routes"])
+        },
+    )
+}
