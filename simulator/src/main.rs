@@ -10,6 +10,14 @@ use alikafka_simulator::{
     AccessKey, Behaviour, Churn, ClockMode, Latency, ListShape, Options, Quota, Simulator, WorldOptions,
 };
 use clap::Parser;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long a probe waits for its answer.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A stand-in for the AliKafka management API, for trying the exporter without a cloud account.
 ///
@@ -66,6 +74,9 @@ struct Flags {
     /// --idle-instances 0 there is nothing else.
     #[arg(long)]
     troubles: bool,
+    /// Only ask the simulator at --listen whether it answers: exits with 0 if it does. For health checks.
+    #[arg(long)]
+    probe: bool,
     /// Topics, and groups, made and deleted per world hour.
     #[arg(long, default_value_t = 0)]
     churn_per_hour: u32,
@@ -182,6 +193,9 @@ impl Flags {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let flags = Flags::parse();
+    if flags.probe {
+        return probe(flags.listen).await;
+    }
     let sim = Simulator::start(flags.options()).await?;
     let mut out = io::stdout().lock();
     out.write_all(flags.greeting(&sim.url()).as_bytes())?;
@@ -190,6 +204,26 @@ async fn main() -> io::Result<()> {
     stopped().await?;
     sim.shutdown().await;
     Ok(())
+}
+
+/// Asks a running simulator for something small.
+async fn probe(addr: SocketAddr) -> io::Result<()> {
+    let answer =
+        timeout(PROBE_LIMIT, ask(addr)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if answer.starts_with(b"HTTP/1.1 200 ") {
+        Ok(())
+    } else {
+        Err(io::Error::other("another answer than 200"))
+    }
+}
+
+async fn ask(addr: SocketAddr) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(addr).await?;
+    let request = format!("GET /_sim/faults HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
 }
 
 /// Waits for an interrupt or, where there is such a thing, a termination signal.

@@ -1,8 +1,8 @@
 //! A world with every trouble in it, for the demo, the Compose stack and the proof of boards and rules.
 //!
 //! Owns: seven instances by name, what is wrong with each of their objects, and the list that says so
-//! ([`TROUBLES`]). All of it has a past, so that it shows within minutes at speed 1, and none of it ends
-//! within a day. Refuses: chance; this world is the same with every seed.
+//! ([`TROUBLES`]). All of it has a past, so that it shows within minutes at speed 1, and lasts for most of a
+//! day, but for what heads for loss, which gets there. Refuses: chance; this world is the same with every seed.
 
 use super::{
     World,
@@ -23,7 +23,7 @@ const ORDERS: &str = "alikafka_pre-cn-orders01";
 const LOGS: &str = "alikafka_post-cn-logs02";
 const DEVICES: &str = "alikafka_serverless-cn-devices03";
 const LEGACY: &str = "alikafka_pre-cn-legacy04";
-const DEPOT: &str = "alikafka_post-eu-depot05";
+const DEPOT: &str = "alikafka_pre-eu-depot05";
 const EXPIRED: &str = "alikafka_pre-eu-expired06";
 const STOPPED: &str = "alikafka_post-eu-stopped07";
 
@@ -50,7 +50,7 @@ const fn trouble(
 }
 
 /// All that is wrong in the world of [`World::add_troubles`]. What is not named here is as it should be.
-pub const TROUBLES: [Trouble; 24] = [
+pub const TROUBLES: [Trouble; 26] = [
     trouble(CN, ORDERS, "order-search", "slow"),
     trouble(CN, ORDERS, "order-mail", "stalled"),
     trouble(CN, ORDERS, "order-report", "stopped"),
@@ -62,6 +62,7 @@ pub const TROUBLES: [Trouble; 24] = [
     trouble(CN, LOGS, "click-log", "hot_partition"),
     trouble(CN, LOGS, "audit-archive", "lost"),
     trouble(CN, LOGS, "audit-warehouse", "loss_ahead"),
+    trouble(CN, LOGS, "audit-export", "loss_near"),
     trouble(CN, LOGS, "metrics-reload", "catching_up"),
     trouble(CN, LOGS, "debug-log", "unread"),
     trouble(CN, DEVICES, "设备影子", "slow"),
@@ -70,6 +71,7 @@ pub const TROUBLES: [Trouble; 24] = [
     trouble(CN, LEGACY, "", "no_team"),
     trouble(CN, LEGACY, "session-cleaner", "stalled"),
     trouble(CN, LEGACY, "left-over", "dead"),
+    trouble(EU, DEPOT, "", "expiry_near"),
     trouble(EU, DEPOT, "parcel-tracker", "rebalancing"),
     trouble(EU, DEPOT, "customs-desk", "quiet"),
     trouble(EU, DEPOT, "route-planner", "past_end"),
@@ -171,7 +173,7 @@ fn logs(w: &mut World) -> Result<(), UnknownObject> {
     w.add_topic(LOGS, topic("metrics-log", 3, 5))?;
     w.add_topic(LOGS, topic("debug-log", 2, 5))?;
     w.add_group(LOGS, group("click-indexer", &["click-log"]))?;
-    w.set_committed(LOGS, "click-indexer", "click-log", 4, Position::Ago(15 * MINUTE_MS))?;
+    w.set_committed(LOGS, "click-indexer", "click-log", 4, Position::Ago(HOUR_MS))?;
     w.set_stuck(LOGS, "click-indexer", "click-log", 4, true)?;
     w.add_group(
         LOGS,
@@ -180,7 +182,16 @@ fn logs(w: &mut World) -> Result<(), UnknownObject> {
     w.add_group(LOGS, behind("audit-archive", &["audit-log"], Consumer::Stalled, 30 * HOUR_MS))?;
     w.add_group(
         LOGS,
-        behind("audit-warehouse", &["audit-log"], Consumer::Paced { percent: 50 }, 21 * HOUR_MS),
+        behind("audit-warehouse", &["audit-log"], Consumer::Paced { percent: 50 }, 22 * HOUR_MS),
+    )?;
+    w.add_group(
+        LOGS,
+        behind(
+            "audit-export",
+            &["audit-log"],
+            Consumer::Paced { percent: 50 },
+            23 * HOUR_MS + 15 * MINUTE_MS,
+        ),
     )?;
     w.add_group(
         LOGS,
@@ -224,7 +235,10 @@ fn legacy(w: &mut World) -> Result<(), UnknownObject> {
 }
 
 fn depot(w: &mut World) -> Result<(), UnknownObject> {
-    w.add_instance(EU, named(DEPOT, "depot", Some("logistics")));
+    w.add_instance(
+        EU,
+        InstanceSpec { expires_in_ms: 20 * HOUR_MS, ..named(DEPOT, "depot", Some("logistics")) },
+    );
     w.add_topic(DEPOT, topic("parcels", 3, 5))?;
     // A message an hour, the next one half a minute from now.
     let quiet = TopicSpec {

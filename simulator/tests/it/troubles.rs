@@ -49,7 +49,11 @@ fn ails(
             "stalled"
         });
     } else if new > old + MINUTE_MS {
-        found.insert(if retention_ms - new < 4 * HOUR_MS { "loss_ahead" } else { "slow" });
+        found.insert(match retention_ms - new {
+            ..HOUR_MS => "loss_near",
+            left if left < 4 * HOUR_MS => "loss_ahead",
+            _ => "slow",
+        });
     } else if new < old - MINUTE_MS {
         found.insert("catching_up");
     } else if new > 5 * MINUTE_MS {
@@ -106,6 +110,8 @@ async fn every_trouble_is_true_and_nothing_else_is_wrong() {
                 add(region, id, "", "expired");
             } else if !i.in_service {
                 add(region, id, "", "not_in_service");
+            } else if i.expires_ms < told(&after) + 24 * HOUR_MS {
+                add(region, id, "", "expiry_near");
             } else if i.expires_ms < told(&after) + 7 * 24 * HOUR_MS {
                 add(region, id, "", "expiring");
             }
