@@ -1,0 +1,604 @@
+//! The board of the exporter itself: what it calls, what fails, how old its data is, and the process.
+
+use alikafka_exporter::exposition::catalog::Id;
+
+use super::{
+    frame::{self, Annotation, Board, Name},
+    parts::{AGE_SECONDS, BAD_FROM_ONE, PLAIN, Panel, Row, SHARE, Steps, label, value},
+    query::{Filters, Level, among, only},
+    words::{COMPLETE, LOADED, UP},
+};
+
+const F: Filters = Filters(&[
+    ("job", "job"),
+    ("instance", "exporter"),
+    ("account", "account"),
+    ("region", "region"),
+    ("instance_id", "instance"),
+]);
+
+/// Seconds until credentials expire. Those of a role are renewed long before.
+const EXPIRY: Steps = &[(None, "red"), (Some(300.0), "yellow"), (Some(900.0), "green")];
+/// How late polls are.
+const LATE: Steps = &[(None, "green"), (Some(30.0), "yellow"), (Some(60.0), "red")];
+
+pub(super) fn board() -> Board {
+    Board {
+        name: Name::Exporter,
+        description: "alikafka-exporter about its own work: calls to the cloud and how they end, the budget and what the fleet \
+                      needs of it, how late and how old values are, and the process. Exporter is what Prometheus scrapes; \
+                      Instance is the Kafka instance.",
+        variables: vec![
+            frame::source(),
+            frame::job(Filters(&[])),
+            frame::exporter(Filters(&F.0[..1])),
+            frame::account(),
+            frame::region(Filters(&F.0[..3])),
+            frame::instance(Filters(&F.0[..4])),
+            frame::limit(),
+        ],
+        annotations: vec![
+            changes(
+                "Exporter started",
+                "blue",
+                Id::ProcessStart,
+                "{{instance}} started",
+                "Counters begin at 0.",
+            ),
+            changes(
+                "Configuration loaded",
+                "purple",
+                Id::ReloadTime,
+                "{{instance}} loaded its configuration",
+                "What it watches may be another set.",
+            ),
+        ],
+        rows: vec![
+            Row::open("Now", numbers()),
+            Row::open("Calls to the cloud", calls()),
+            Row::open("In time", in_time()),
+            Row::open("Age of the data", age()),
+            Row::open("Page", page()),
+            Row::open("Credentials, clock and configuration", keys()),
+            Row::closed("HTTP", http()),
+            Row::closed("Process", process()),
+        ],
+    }
+}
+
+fn changes(
+    name: &'static str,
+    color: &'static str,
+    id: Id,
+    title: &'static str,
+    text: &'static str,
+) -> Annotation {
+    let changed = F.max_of(Level::Exporter, id, |s| format!("changes({s}[$__rate_interval])"));
+    Annotation { name, color, expr: format!("{changed} > 0"), title, text, tags: "instance" }
+}
+
+/// Attempts that failed. What is gone was deleted meanwhile, and is no failure.
+fn failed() -> super::query::Series {
+    only(Id::ApiRequests, "result", "!~", "ok|gone")
+}
+
+fn numbers() -> Vec<Panel> {
+    let oldest = format!(
+        "max(time() - {} and on ({}) {})",
+        F.max_with(Level::Instance, "scope", only(Id::InstanceLastSuccess, "scope", "=~", "topics|groups")),
+        Level::Instance.list(),
+        F.plain(Id::InstanceUp)
+    );
+    let budget = format!(
+        "max({} / {})",
+        F.max_with(Level::Region, "action", Id::ApiDemand),
+        F.max_with(Level::Region, "action", Id::ApiBudget)
+    );
+    vec![
+        Panel::stat(
+            "Exporters",
+            "Exporters that Prometheus scrapes, and how many of them gave no page.",
+            "No exporter is scraped under this job",
+        )
+        .size(3, 4)
+        .decimals(0)
+        .without_graph()
+        .query(format!("count({})", F.up()), "all")
+        .query(format!("sum(1 - {})", F.up()), "down")
+        .of_name("down", &[("thresholds", super::parts::thresholds(BAD_FROM_ONE))]),
+        Panel::stat(
+            "Regions incomplete",
+            "Regions whose last attempt was not complete: their lists, or some of what is in them, could not be read.",
+            "No region was tried yet",
+        )
+        .size(3, 4)
+        .decimals(0)
+        .judged(BAD_FROM_ONE)
+        .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "incomplete"),
+        Panel::stat(
+            "Instances incomplete",
+            "Instances whose last pass was not complete: one topic or group that could not be read is enough.",
+            "No instance was tried yet",
+        )
+        .size(3, 4)
+        .decimals(0)
+        .judged(BAD_FROM_ONE)
+        .query(format!("sum(1 - {})", F.max(Level::Instance, Id::InstanceUp)), "incomplete"),
+        Panel::stat(
+            "Oldest data",
+            "Time since the oldest answer about a topic or a group of any instance in service.",
+            "No instance was read yet",
+        )
+        .size(3, 4)
+        .unit("s")
+        .judged(AGE_SECONDS)
+        .query(oldest, "oldest"),
+        Panel::stat(
+            "Failed calls",
+            "Share of attempts that failed, other than because the topic or group was deleted meanwhile.",
+            "No call was made yet",
+        )
+        .size(3, 4)
+        .unit("percentunit")
+        .decimals(1)
+        .judged(&[(None, "green"), (Some(0.01), "yellow"), (Some(0.1), "red")])
+        .query(
+            format!(
+                "({} or {} * 0) / {}",
+                F.rate("", failed()),
+                F.rate("", Id::ApiRequests),
+                F.rate("", Id::ApiRequests)
+            ),
+            "failed",
+        ),
+        Panel::stat(
+            "Budget used",
+            "Calls that the fleet needs as a share of those allowed, for the action and region where it is largest. Above 100 % \
+             polls are late.",
+            "No demand is known yet",
+        )
+        .size(3, 4)
+        .unit("percentunit")
+        .decimals(0)
+        .judged(SHARE)
+        .query(budget, "used"),
+        Panel::stat(
+            "Series",
+            "Series of the fleet on the page of the exporter that has the most.",
+            "No page was made yet",
+        )
+        .size(3, 4)
+        .decimals(0)
+        .query(F.most(Id::Series), "series"),
+        Panel::stat(
+            "Faults",
+            "Panics and lost log lines of the selected exporters within the time range. Any is a fault.",
+            "No exporter is scraped",
+        )
+        .size(3, 4)
+        .decimals(0)
+        .judged(BAD_FROM_ONE)
+        .without_graph()
+        .instant(F.growth("", Id::Panics), "panics")
+        .instant(F.growth("", Id::LogLinesLost), "log lines lost"),
+    ]
+}
+
+fn calls() -> Vec<Panel> {
+    let results =
+        [("ok", "green"), ("gone", "blue"), ("throttled", "orange"), ("timeout", "yellow"), ("auth", "red")];
+    let by_result = results.iter().fold(
+        Panel::graph(
+            "Calls by result",
+            "Attempts a second of all selected exporters, by how they ended. gone: the topic or group was deleted meanwhile. \
+             throttled: the quota, which everything on the account shares, is used up.",
+            "No call was made yet",
+        )
+        .size(8, 9)
+        .unit("reqps")
+        .stacked()
+        .legend(&["mean", "max"])
+        .axis("calls/s")
+        .query(F.rate("result", Id::ApiRequests), "{{result}}"),
+        |panel, (result, color)| panel.colored(result, color),
+    );
+    vec![
+        by_result,
+        Panel::graph(
+            "Calls by action",
+            "Attempts a second of all selected exporters, by action of the management API.",
+            "No call was made yet",
+        )
+        .size(8, 9)
+        .unit("reqps")
+        .stacked()
+        .legend(&["mean", "max"])
+        .axis("calls/s")
+        .query(F.rate("action", Id::ApiRequests), "{{action}}"),
+        Panel::graph(
+            "Failed calls by action and result",
+            "Attempts a second that failed, other than because the object was deleted meanwhile. auth: the key, or what it may do; \
+             clock: the host's clock; dns, connect, timeout: the network; throttled: the quota.",
+            "No call failed",
+        )
+        .size(8, 9)
+        .unit("reqps")
+        .legend(&["mean", "max"])
+        .axis("calls/s")
+        .query(F.rate("action, result", failed()), "{{action}}: {{result}}"),
+        Panel::table(
+            "Failures within the time range",
+            "Failed attempts by account, region, action and result.",
+            "No call failed",
+        )
+        .size(8, 9)
+        .rows(F.growth("account, region, action, result", failed()) + " > 0")
+        .columns(
+            &[
+                label("action", "Action"),
+                label("result", "Result"),
+                value('A', "Failed", "short").decimals(0).judged(BAD_FROM_ONE),
+                label("region", "Region"),
+                label("account", "Account"),
+            ],
+            "Failed",
+        ),
+        Panel::graph(
+            "Duration of calls",
+            "How long attempts took, body included, over all actions: the middle one, and those of which one in ten and one in a \
+             hundred took longer.",
+            "No call was made yet",
+        )
+        .size(8, 9)
+        .unit("s")
+        .axis("duration")
+        .query(F.quantile("0.5", "", Id::ApiDuration), "p50")
+        .query(F.quantile("0.9", "", Id::ApiDuration), "p90")
+        .query(F.quantile("0.99", "", Id::ApiDuration), "p99"),
+        Panel::graph(
+            "Duration by action, p99",
+            "The duration that one attempt in a hundred took longer than, by action.",
+            "No call was made yet",
+        )
+        .size(8, 9)
+        .unit("s")
+        .axis("duration")
+        .query(F.quantile("0.99", "action", Id::ApiDuration), "{{action}}"),
+        Panel::graph(
+            "Retries",
+            "Attempts a second that repeated a failed one, by action.",
+            "Nothing was retried",
+        )
+        .size(8, 8)
+        .unit("reqps")
+        .legend(&["mean", "max"])
+        .axis("retries/s")
+        .query(F.rate("action", Id::ApiRetries), "{{action}}"),
+        Panel::graph(
+            "Oddities in answers",
+            "What was odd in answers of the cloud, by kind, a second. What is odd is left out, the rest of the answer is kept.",
+            "No oddity was seen",
+        )
+        .size(8, 8)
+        .unit("cps")
+        .legend(&["mean", "max"])
+        .axis("oddities/s")
+        .query(F.rate("kind", Id::Anomalies), "{{kind}}"),
+        Panel::table(
+            "Oddities within the time range",
+            "What was odd in answers of the cloud, by kind. docs/lag.md says what clamped and contradiction mean for lag.",
+            "No oddity was seen",
+        )
+        .size(8, 8)
+        .rows(F.growth("kind", Id::Anomalies) + " > 0")
+        .columns(&[label("kind", "Kind"), value('A', "Seen", "short").decimals(0)], "Seen"),
+    ]
+}
+
+fn in_time() -> Vec<Panel> {
+    let demand = F.max_with(Level::Region, "action", Id::ApiDemand);
+    let budget = F.max_with(Level::Region, "action", Id::ApiBudget);
+    vec![
+        Panel::graph(
+            "Demand as a share of the budget",
+            "Calls a second that the fleet needs for every value to be polled in its interval, as a share of those that the exporter \
+             may make, for each region and action: the $limit largest now. Above 100 % polls are late: raise requests_per_second, \
+             lengthen intervals, or exclude what nobody looks at.",
+            "No demand is known yet",
+        )
+        .size(8, 9)
+        .unit("percentunit")
+        .judged(SHARE)
+        .legend(&["lastNotNull", "max"])
+        .query(format!("topk($limit, {demand} / {budget})"), "{{action}} {{region}} {{account}}"),
+        Panel::graph(
+            "Demand and budget",
+            "Calls a second that the fleet needs, and dashed those allowed, by action, over the selected regions. The budget falls \
+             while the cloud throttles.",
+            "No demand is known yet",
+        )
+        .size(8, 9)
+        .unit("reqps")
+        .axis("calls/s")
+        .query(format!("sum by (action) ({demand})"), "{{action}}: needed")
+        .query(format!("sum by (action) ({budget})"), "{{action}}: allowed")
+        .of_query('B', &[("custom.lineStyle", serde_json::json!({ "fill": "dash", "dash": [6, 6] }))]),
+        Panel::graph(
+            "Lateness of polls",
+            "How long after their due time topics, groups and lists were polled: the middle one, and those of which one in ten and \
+             one in a hundred were later.",
+            "Nothing was polled yet",
+        )
+        .size(8, 9)
+        .unit("s")
+        .judged(LATE)
+        .axis("late by")
+        .query(F.quantile("0.5", "", Id::PollLateness), "p50")
+        .query(F.quantile("0.9", "", Id::PollLateness), "p90")
+        .query(F.quantile("0.99", "", Id::PollLateness), "p99"),
+        Panel::graph(
+            "Lateness by region, p99",
+            "The lateness that one poll in a hundred exceeded, by region.",
+            "Nothing was polled yet",
+        )
+        .size(12, 8)
+        .unit("s")
+        .judged(LATE)
+        .axis("late by")
+        .query(F.quantile("0.99", "account, region", Id::PollLateness), "{{account}} {{region}}"),
+        Panel::graph(
+            "Polls by region",
+            "Topics, groups and lists polled a second, by region.",
+            "Nothing was polled yet",
+        )
+        .size(12, 8)
+        .unit("ops")
+        .legend(&["mean", "max"])
+        .axis("polls/s")
+        .query(F.observations("account, region", Id::PollLateness), "{{account}} {{region}}"),
+    ]
+}
+
+fn age() -> Vec<Panel> {
+    let on = Level::Instance.list();
+    let last = F.max_with(Level::Instance, "scope", Id::InstanceLastSuccess);
+    let oldest = format!(
+        "bottomk($limit, max by ({on}, scope) ({}))",
+        F.each(Id::InstanceLastSuccess, |s| format!("last_over_time({s}[$__range] @ end())"))
+    );
+    let worst = format!(
+        "bottomk($limit, {})",
+        F.max_of(Level::Instance, Id::InstanceUp, |s| format!("avg_over_time({s}[$__range] @ end())"))
+    );
+    vec![
+        Panel::graph(
+            "Age of data by instance and scope",
+            "Time since the oldest answer of each scope: the $limit oldest. discovery: the lists, every discovery_interval; topics \
+             and groups: every poll_interval. What could not be refreshed within stale_after leaves the page, and its age goes on \
+             growing here.",
+            "No instance was read yet",
+        )
+        .unit("s")
+        .judged(AGE_SECONDS)
+        .axis("age")
+        .query(format!("time() - {last}\nand\n{oldest}"), "{{instance_id}} {{scope}}"),
+        Panel::graph(
+            "Age of data by region and scope",
+            "Time since the last complete answer of each scope of a region.",
+            "No region was read yet",
+        )
+        .unit("s")
+        .judged(AGE_SECONDS)
+        .axis("age")
+        .query(
+            format!("time() - {}", F.max_with(Level::Region, "scope", Id::RegionLastSuccess)),
+            "{{account}} {{region}} {{scope}}",
+        ),
+        Panel::timeline(
+            "Instances: complete passes",
+            "Whether the last pass over an instance was complete, on any selected exporter: the $limit that failed most within the \
+             time range.",
+            "No instance was tried yet",
+        )
+        .words(&COMPLETE)
+        .query(F.named(&among(&F.max(Level::Instance, Id::InstanceUp), &worst)), "{{name}} ({{instance_id}})"),
+        Panel::timeline(
+            "Exporters and regions",
+            "Whether Prometheus gets the page of each exporter, and whether the last attempt to read each region was complete. A gap: \
+             not scraped, or not tried.",
+            "No exporter is scraped under this job",
+        )
+        .words(&[(0, "down or incomplete", "red"), (1, "up or complete", "green")])
+        .query(F.up(), "exporter {{instance}}")
+        .query(F.max(Level::Region, Id::RegionUp), "{{account}} {{region}}"),
+    ]
+}
+
+fn page() -> Vec<Panel> {
+    vec![
+        Panel::graph(
+            "Objects known",
+            "Instances, topics and groups that the exporter knows after filters, over the selected regions.",
+            "Nothing is known yet",
+        )
+        .size(8, 8)
+        .wide_scale()
+        .axis("objects")
+        .query(
+            format!("sum by (kind) ({})", F.max_with(Level::Region, "kind", Id::Objects)),
+            "{{kind}}",
+        ),
+        Panel::graph(
+            "Series",
+            "Series of the fleet on the page of each exporter, without those of its own process.",
+            "No page was made yet",
+        )
+        .size(8, 8)
+        .axis("series")
+        .query(F.max(Level::Exporter, Id::Series), "{{instance}}"),
+        Panel::graph(
+            "Series left out",
+            "Series a second that were left out of pages, by reason, summed over all pages. What is cut is not watched: choose a \
+             coarser metrics.granularity, filter, or raise metrics.max_series.",
+            "No series was left out",
+        )
+        .size(8, 8)
+        .unit("cps")
+        .axis("series/s")
+        .legend(&["mean", "max"])
+        .query(F.rate("instance, reason", Id::DroppedSeries), "{{instance}}: {{reason}}"),
+    ]
+}
+
+fn keys() -> Vec<Panel> {
+    vec![
+        Panel::graph(
+            "Credentials expire in",
+            "Time until the credentials in use expire. Those of a role are renewed before. Absent for credentials that do not expire.",
+            "The credentials do not expire",
+        )
+        .size(6, 8)
+        .unit("s")
+        .judged(EXPIRY)
+        .signed()
+        .axis("left")
+        .legend(&["min", "lastNotNull"])
+        .query(
+            format!("min by (instance, account) ({}) - time()", F.plain(Id::CredentialsExpiry)),
+            "{{instance}} {{account}}",
+        ),
+        Panel::graph(
+            "Failed renewals",
+            "Attempts a second to read or renew the credentials that failed.",
+            "No renewal is known",
+        )
+        .size(6, 8)
+        .unit("cps")
+        .axis("failures/s")
+        .legend(&["mean", "max"])
+        .query(F.rate("instance, account", Id::CredentialsFailures), "{{instance}} {{account}}"),
+        Panel::graph(
+            "Clock of the cloud ahead by",
+            "How far the clock of the cloud is ahead of the exporter's host. Lag is told by the cloud's clock, so a skew shifts \
+             nothing; but from 15 minutes on signatures are refused.",
+            "No answer was had yet",
+        )
+        .size(6, 8)
+        .unit("s")
+        .signed()
+        .axis("ahead")
+        .query(
+            format!("max by (instance, account) ({})", F.plain(Id::ClockSkew)),
+            "{{instance}} {{account}}",
+        ),
+        Panel::timeline(
+            "Configuration",
+            "Whether the last attempt to load the configuration was successful. After one that failed the configuration before it is in \
+             force, and a restart would fail.",
+            "No exporter is scraped",
+        )
+        .size(6, 8)
+        .words(&LOADED)
+        .query(F.max(Level::Exporter, Id::ReloadSuccessful), "{{instance}}"),
+    ]
+}
+
+fn http() -> Vec<Panel> {
+    vec![
+        Panel::graph(
+            "Requests",
+            "HTTP requests a second that were answered, by path and status code.",
+            "No request was answered yet",
+        )
+        .size(6, 8)
+        .unit("reqps")
+        .legend(&["mean", "max"])
+        .axis("requests/s")
+        .query(F.rate("path, code", Id::HttpRequests), "{{path}} {{code}}"),
+        Panel::graph(
+            "Duration, p99",
+            "The time until the answer was ready that one request in a hundred exceeded, by path. A scrape never waits for the cloud.",
+            "No request was answered yet",
+        )
+        .size(6, 8)
+        .unit("s")
+        .axis("duration")
+        .query(F.quantile("0.99", "path", Id::HttpDuration), "{{path}}"),
+        Panel::graph(
+            "Turned away",
+            "HTTP connections and requests a second that were turned away, by reason.",
+            "None was turned away",
+        )
+        .size(6, 8)
+        .unit("reqps")
+        .legend(&["mean", "max"])
+        .axis("requests/s")
+        .query(F.rate("reason", Id::HttpRejected), "{{reason}}"),
+        Panel::graph("Connections", "HTTP connections that are open, by exporter.", "No exporter is scraped")
+            .size(6, 8)
+            .decimals(0)
+            .axis("connections")
+            .query(F.max(Level::Exporter, Id::HttpConnections), "{{instance}}"),
+    ]
+}
+
+fn process() -> Vec<Panel> {
+    vec![
+        Panel::table(
+            "Builds",
+            "What each exporter was built from, since when it runs, and when its configuration was last loaded.",
+            "No exporter is scraped",
+        )
+        .size(24, 6)
+        .judged(PLAIN)
+        .rows(F.max_with(Level::Exporter, "version, revision, rustversion", Id::BuildInfo))
+        .rows(F.up())
+        .rows(format!("time() - {}", F.max(Level::Exporter, Id::ProcessStart)))
+        .rows(format!("{} * 1000", F.max(Level::Exporter, Id::ReloadTime)))
+        .columns(
+            &[
+                label("instance", "Exporter"),
+                label("job", "Job"),
+                value('B', "Page", "none").words(&UP).width(90),
+                label("version", "Version"),
+                label("revision", "Revision"),
+                label("rustversion", "Compiler"),
+                value('C', "Runs since", "s").decimals(1),
+                value('D', "Configuration loaded", "dateTimeAsIso"),
+            ],
+            "Exporter",
+        )
+        .hiding(&["Value #A"]),
+        Panel::graph("CPU", "Cores that the process uses.", "No exporter is scraped")
+            .size(6, 8)
+            .unit("none")
+            .decimals(3)
+            .axis("cores")
+            .legend(&["mean", "max"])
+            .query(F.rate("job, instance", Id::ProcessCpu), "{{instance}}"),
+        Panel::graph("Memory", "Resident memory, and dashed virtual memory.", "No exporter is scraped")
+            .size(6, 8)
+            .unit("bytes")
+            .axis("memory")
+            .query(F.max(Level::Exporter, Id::ProcessResident), "{{instance}}: resident")
+            .query(F.max(Level::Exporter, Id::ProcessVirtual), "{{instance}}: virtual")
+            .of_query('B', &[("custom.lineStyle", serde_json::json!({ "fill": "dash", "dash": [6, 6] }))]),
+        Panel::graph(
+            "File descriptors",
+            "Open file descriptors, and dashed how many may be open.",
+            "No exporter is scraped",
+        )
+        .size(6, 8)
+        .decimals(0)
+        .wide_scale()
+        .axis("descriptors")
+        .query(F.max(Level::Exporter, Id::ProcessOpenFds), "{{instance}}: open")
+        .query(F.max(Level::Exporter, Id::ProcessMaxFds), "{{instance}}: allowed")
+        .of_query('B', &[("custom.lineStyle", serde_json::json!({ "fill": "dash", "dash": [6, 6] }))]),
+        Panel::graph("Threads", "Threads of the process.", "No exporter is scraped")
+            .size(6, 8)
+            .decimals(0)
+            .axis("threads")
+            .query(F.max(Level::Exporter, Id::ProcessThreads), "{{instance}}"),
+    ]
+}

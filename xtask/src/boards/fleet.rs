@@ -1,0 +1,522 @@
+//! The board of all instances: what is there, and which groups are worst.
+
+use alikafka_exporter::exposition::catalog::Id;
+
+use super::{
+    frame::{self, Annotation, Board, From, Name, link},
+    parts::{
+        AGE_SECONDS, BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, PLAIN, Panel, Row, SHARE, label, value,
+    },
+    query::{Filters, Level, among, first, only},
+    words::{COMPLETE, NEEDS_PARTITIONS, STATUS, STATUS_OR_UNKNOWN, to_group, written},
+};
+
+const F: Filters = Filters(&[("account", "account"), ("region", "region"), ("instance_id", "instance")]);
+
+pub(super) fn board() -> Board {
+    Board {
+        name: Name::Fleet,
+        description: "Alibaba Cloud Message Queue for Apache Kafka, read by alikafka-exporter: all instances, and the \
+                      groups that are worst. Values are polled from the management API; Oldest data says how old they are.",
+        variables: vec![
+            frame::source(),
+            frame::account(),
+            frame::region(Filters(&F.0[..1])),
+            frame::instance(Filters(&F.0[..2])),
+            frame::limit(),
+        ],
+        annotations: vec![Annotation {
+            name: "Region not read",
+            color: "red",
+            expr: format!("1 - {} > 0", F.max(Level::Region, Id::RegionUp)),
+            title: "Region {{region}} was not read completely",
+            text: "Values of the region may be missing or old.",
+            tags: "region",
+        }],
+        rows: vec![
+            Row::open("Now", numbers()),
+            Row::open("Groups, the worst first", vec![groups()]),
+            Row::open("Worst groups over time", worst()),
+            Row::open("Loss", loss()),
+            Row::open("Instances", instances()),
+            Row::open("Topics that nobody reads", vec![unread()]),
+            Row::open("Complete passes", passes()),
+            Row::closed("Tags of instances", vec![tags()]),
+        ],
+    }
+}
+
+fn numbers() -> Vec<Panel> {
+    let ages = format!(
+        "time() - {} and on ({}) {}",
+        F.max_with(Level::Instance, "scope", only(Id::InstanceLastSuccess, "scope", "=~", "topics|groups")),
+        Level::Instance.list(),
+        F.plain(Id::InstanceUp)
+    );
+    vec![
+        Panel::stat(
+            "Regions",
+            "Regions that the exporter reads, and how many of them were not read completely at the last attempt.",
+            "No region was tried yet",
+        )
+        .decimals(0)
+        .without_graph()
+        .query(F.count(Level::Region, Id::RegionUp), "all")
+        .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "incomplete")
+        .of_name("incomplete", &[("thresholds", super::parts::thresholds(BAD_FROM_ONE))]),
+        Panel::stat(
+            "Instances",
+            "Instances that the cloud lists, and how many of those in service were not read completely at the last \
+             attempt. An instance that is stopped or released is not tried.",
+            "No instance is known",
+        )
+        .decimals(0)
+        .without_graph()
+        .query(F.count(Level::Instance, Id::InstanceInfo), "all")
+        .query(format!("sum(1 - {})", F.max(Level::Instance, Id::InstanceUp)), "incomplete")
+        .of_name("incomplete", &[("thresholds", super::parts::thresholds(BAD_FROM_ONE))]),
+        Panel::stat(
+            "Groups",
+            "Consumer groups of the selected instances, and how many of them are stalled, stopped, rewound or lose \
+             messages (status 2 and above).",
+            "No group is known",
+        )
+        .decimals(0)
+        .without_graph()
+        .query(F.count(Level::Group, Id::GroupInfo), "all")
+        .query(format!("sum({} >= bool 2)", F.max(Level::Group, Id::GroupStatus)), "in trouble")
+        .of_name("in trouble", &[("thresholds", super::parts::thresholds(BAD_FROM_ONE))]),
+        Panel::stat(
+            "Unread messages",
+            "Messages that all groups of the selected instances have left to read. A topic that several groups read \
+             counts once for each.",
+            "No group's lag is known",
+        )
+        .decimals(1)
+        .judged(MESSAGES)
+        .query(F.total(Level::Group, Id::GroupTotalLag), "unread"),
+        Panel::stat(
+            "Worst lag, certainly",
+            "Floor of the age of the oldest unread message, of the group that is furthest behind: it is at least this \
+             late.",
+            "No group's lag is known",
+        )
+        .unit("s")
+        .judged(LAG_SECONDS)
+        .query(F.most(Id::GroupTotalLagFloor), "floor"),
+        Panel::stat(
+            "Worst lag, possibly",
+            "Ceiling of the age of the oldest unread message, the largest of all groups: none is later than this, but \
+             for groups whose ceiling is not known.",
+            "No group's ceiling is known",
+        )
+        .unit("s")
+        .judged(LAG_SECONDS)
+        .query(F.most(Id::GroupTotalLagSeconds), "ceiling"),
+        Panel::stat(
+            "Messages lost",
+            "Messages that retention deleted before a group had read them. They count until the group commits past the \
+             oldest message held.",
+            NEEDS_PARTITIONS,
+        )
+        .decimals(0)
+        .judged(BAD_FROM_ONE)
+        .query(F.total(Level::GroupPartition, Id::GroupLost), "lost"),
+        Panel::stat(
+            "Soonest loss",
+            "Forecast of the time until the first group loses messages to retention. 0 once one has lost some.",
+            "No loss is foreseen",
+        )
+        .unit("s")
+        .judged(ETA_SECONDS)
+        .query(F.least(Id::GroupTopicLossEta), "soonest"),
+        Panel::stat(
+            "Unread topics",
+            "Topics on which no group of the instance has committed an offset, so nobody reads them; or they are read \
+             without a group.",
+            "Not known: a group of each instance was not read yet",
+        )
+        .decimals(0)
+        .query(format!("sum({} == bool 0)", F.max(Level::Topic, Id::TopicGroups)), "unread"),
+        Panel::stat(
+            "Expiring soon",
+            "Instances that expire within 30 days, unless they are renewed. Those paid by use do not expire.",
+            "No instance expires",
+        )
+        .decimals(0)
+        .judged(BAD_FROM_ONE)
+        .without_graph()
+        .query(
+            format!("sum({} - time() < bool 30 * 86400)", F.max(Level::Instance, Id::InstanceExpiry)),
+            "expiring",
+        ),
+        Panel::stat(
+            "Fullest topic quota",
+            "Topics of the instance that uses the largest share of the topics that it may have.",
+            "No quota is known",
+        )
+        .unit("percentunit")
+        .decimals(0)
+        .judged(SHARE)
+        .query(
+            format!(
+                "max({} / {})",
+                F.max(Level::Instance, Id::InstanceTopics),
+                F.max(Level::Instance, Id::InstanceTopicLimit)
+            ),
+            "fullest",
+        ),
+        Panel::stat(
+            "Oldest data",
+            "Time since the oldest answer about a topic or a group of any instance in service. Values that could not be \
+             refreshed within stale_after, 3 minutes unless set, leave the page.",
+            "No instance was read yet",
+        )
+        .unit("s")
+        .judged(AGE_SECONDS)
+        .query(format!("max({ages})"), "oldest"),
+    ]
+}
+
+/// The groups that the table has, worst status first, then most messages. Those of unknown status come after all with
+/// a known one, those of unknown lag last.
+fn choice() -> String {
+    let status = F.max(Level::Group, Id::GroupStatus);
+    let lag = F.max(Level::Group, Id::GroupTotalLag);
+    let all = F.max(Level::Group, Id::GroupInfo);
+    format!("topk($limit, {status} * 1e16 + {lag} + 1 or {status} * 1e16 or {lag} or {all} * 0)")
+}
+
+fn groups() -> Panel {
+    let choice = choice();
+    let status = format!(
+        "({} or {} * 0 - 1)",
+        F.max(Level::Group, Id::GroupStatus),
+        F.max(Level::Group, Id::GroupInfo)
+    );
+    let row = |id| among(&F.max(Level::Group, id), &choice);
+    let links = to_group(From::Row, Level::Group);
+    Panel::table(
+        "Groups, the worst first",
+        "The selected groups, worst status first, then by messages. Certainly and possibly late are the floor and the \
+         ceiling of the age of the oldest unread message. Click a group to see its topics and partitions. An empty cell is \
+         not known; an empty forecast: it does not catch up, or does not lose messages.",
+        "No group is known",
+    )
+    .size(24, 12)
+    .rows(F.named(&among(&status, &choice)))
+    .rows(row(Id::GroupTotalLag))
+    .rows(row(Id::GroupTotalLagFloor))
+    .rows(row(Id::GroupTotalLagSeconds))
+    .rows(row(Id::GroupCatchUp))
+    .rows(among(&F.min(Level::Group, Id::GroupTopicLossEta), &choice))
+    .rows(among(&F.sum(Level::Group, Level::GroupPartition, Id::GroupLost), &choice))
+    .columns(
+        &[
+            value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
+            label("group", "Group").links(&links),
+            value('B', "Unread", "short").decimals(1).judged(MESSAGES),
+            value('C', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
+            value('D', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
+            value('E', "Catches up in", "s").decimals(1),
+            value('F', "Loses messages in", "s").decimals(1).judged(ETA_SECONDS),
+            value('G', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
+            label("name", "Instance"),
+            label("instance_id", "Instance id"),
+            label("region", "Region"),
+            label("account", "Account"),
+        ],
+        "Status",
+    )
+}
+
+fn worst() -> Vec<Panel> {
+    let links = to_group(From::Line, Level::Group);
+    let by_status = STATUS.iter().fold(
+        Panel::graph(
+            "Groups by status",
+            "How many of the selected groups have each status. What is not known is not counted.",
+            "No group's status is known",
+        )
+        .stacked()
+        .legend(&["lastNotNull", "max"])
+        .decimals(0)
+        .axis("groups"),
+        |panel, (number, word, color)| {
+            let count = format!("sum({} == bool {number})", F.max(Level::Group, Id::GroupStatus));
+            panel.query(count, word).colored(word, color)
+        },
+    );
+    let by_instance = F.named(&F.sum(Level::Instance, Level::Group, Id::GroupTotalLag));
+    vec![
+        Panel::graph(
+            "Late, certainly: floor",
+            "Lower bound of the age of the oldest unread message: the $limit groups with the largest within the time range. \
+             Page on this.",
+            "No group's lag is known",
+        )
+        .unit("s")
+        .judged(LAG_SECONDS)
+        .axis("age of the oldest unread message")
+        .query(F.top(Level::Group, Id::GroupTotalLagFloor), "{{group}} @ {{instance_id}}")
+        .links(&links),
+        Panel::graph(
+            "Late, possibly: ceiling",
+            "Upper bound of the age of the oldest unread message: the $limit groups with the largest within the time range. \
+             Absent while a partition has unread messages and no upper bound.",
+            "No group's ceiling is known",
+        )
+        .unit("s")
+        .judged(LAG_SECONDS)
+        .axis("age of the oldest unread message")
+        .query(F.top(Level::Group, Id::GroupTotalLagSeconds), "{{group}} @ {{instance_id}}")
+        .links(&links),
+        Panel::graph(
+            "Unread messages by group",
+            "Messages left to read: the $limit groups with the most within the time range.",
+            "No group's lag is known",
+        )
+        .judged(MESSAGES)
+        .axis("messages")
+        .query(F.top(Level::Group, Id::GroupTotalLag), "{{group}} @ {{instance_id}}")
+        .links(&links),
+        Panel::graph(
+            "Unread messages by instance",
+            "Messages that the groups of each instance have left to read, over all of its groups.",
+            "No group's lag is known",
+        )
+        .axis("messages")
+        .query(by_instance, "{{name}} ({{instance_id}})"),
+        by_status,
+        Panel::graph(
+            "Time to catch up",
+            "Forecast of the time until a group has read all, at its present pace: the $limit with the longest within the \
+             time range. Absent while lag does not shrink.",
+            "No group is catching up",
+        )
+        .unit("s")
+        .axis("forecast")
+        .query(F.top(Level::Group, Id::GroupCatchUp), "{{group}} @ {{instance_id}}")
+        .links(&links),
+    ]
+}
+
+fn loss() -> Vec<Panel> {
+    let links = to_group(From::Line, Level::GroupTopic);
+    let lost = F.sum(Level::GroupTopic, Level::GroupPartition, Id::GroupLost);
+    let peak =
+        format!("sum by ({}) ({})", Level::GroupTopic.list(), F.peak(Level::GroupPartition, Id::GroupLost));
+    vec![
+        Panel::graph(
+            "Messages lost to retention",
+            "Messages that were deleted before the group read them, over the partitions of a topic: the $limit pairs of group \
+             and topic with the most. The value stands until the group commits past the oldest message held.",
+            "Nothing is known to be lost; needs metrics.granularity partition",
+        )
+        .judged(BAD_FROM_ONE)
+        .axis("messages")
+        .query(first(&format!("{lost} > 0"), &peak), "{{group}} / {{topic}} @ {{instance_id}}")
+        .links(&links),
+        Panel::graph(
+            "Forecast of loss",
+            "Time until messages of the topic are deleted before the group has read them: the $limit pairs of group and topic \
+             with the least within the time range. 0 once some are lost.",
+            "No loss is foreseen",
+        )
+        .unit("s")
+        .judged(ETA_SECONDS)
+        .legend(&["min", "lastNotNull"])
+        .axis("forecast")
+        .query(F.bottom(Level::GroupTopic, Id::GroupTopicLossEta), "{{group}} / {{topic}} @ {{instance_id}}")
+        .links(&links),
+    ]
+}
+
+fn instances() -> Vec<Panel> {
+    let days = format!("({} - time()) / 86400", F.max(Level::Instance, Id::InstanceExpiry));
+    let share = format!(
+        "{} / {}",
+        F.max(Level::Instance, Id::InstanceTopics),
+        F.max(Level::Instance, Id::InstanceTopicLimit)
+    );
+    let links = [
+        link(From::Row, "Open its groups", Name::Group, Level::Instance),
+        link(From::Row, "Open its topics", Name::Topic, Level::Instance),
+        link(From::Row, "Open how it is read", Name::Exporter, Level::Instance),
+    ];
+    vec![
+        Panel::table(
+            "Instances",
+            "Every selected instance: what was bought, its state by the cloud, whether the last pass over it was complete, and \
+             what it uses. An empty cell was not told. Click a name for its groups, its topics, or how it is read.",
+            "No instance is known",
+        )
+        .size(24, 10)
+        .rows(F.max_with(
+            Level::Instance,
+            "name, series, spec_type, version, deploy_type, paid_type, disk_type",
+            Id::InstanceInfo,
+        ))
+        .rows(format!("{} == 1", F.max_with(Level::Instance, "state", Id::InstanceState)))
+        .rows(F.max(Level::Instance, Id::InstanceUp))
+        .rows(days.clone())
+        .rows(F.max(Level::Instance, Id::InstanceTopics))
+        .rows(F.max(Level::Instance, Id::InstanceTopicLimit))
+        .rows(share.clone())
+        .rows(F.max(Level::Instance, Id::InstancePartitions))
+        .rows(F.max(Level::Instance, Id::InstanceGroups))
+        .rows(F.max(Level::Instance, Id::InstanceDiskSize))
+        .rows(F.max(Level::Instance, Id::InstanceRetention))
+        .rows(format!("{} * 1000", F.max(Level::Instance, Id::InstanceCreation)))
+        .columns(
+            &[
+                label("name", "Instance").links(&links),
+                label("instance_id", "Instance id").links(&links),
+                label("region", "Region"),
+                label("account", "Account"),
+                label("state", "State"),
+                value('C', "Last pass", "none").words(&COMPLETE).width(110),
+                value('D', "Expires in (days)", "none")
+                    .decimals(0)
+                    .judged(&[(None, "red"), (Some(7.0), "yellow"), (Some(30.0), "green")]),
+                value('E', "Topics", "none"),
+                value('F', "of", "none"),
+                value('G', "Quota", "percentunit").decimals(0).bar(SHARE),
+                value('H', "Partitions", "none"),
+                value('I', "Groups", "none"),
+                value('J', "Disk", "bytes"),
+                value('K', "Retention", "s"),
+                label("spec_type", "Spec"),
+                label("version", "Version"),
+                label("series", "Series"),
+                label("deploy_type", "Network"),
+                label("paid_type", "Paid"),
+                label("disk_type", "Disk type"),
+                value('L', "Created", "dateTimeAsIso"),
+            ],
+            "Quota",
+        )
+        .hiding(&["Value #A", "Value #B"]),
+        Panel::table(
+            "Expiring instances",
+            "The $limit instances that expire first, among those that expire within 30 days unless they are renewed. After \
+             that the cloud stops them, and later deletes what they hold.",
+            "No instance expires within 30 days",
+        )
+        .size(12, 8)
+        .rows(F.named(&format!("bottomk($limit, {days} < 30)")))
+        .columns(
+            &[
+                label("name", "Instance"),
+                label("instance_id", "Instance id"),
+                label("region", "Region"),
+                label("account", "Account"),
+                value('A', "Expires in (days)", "none")
+                    .decimals(1)
+                    .judged(&[(None, "red"), (Some(7.0), "yellow")]),
+            ],
+            "Expires in (days)",
+        )
+        .ascending(),
+        Panel::graph(
+            "Topic quotas",
+            "Topics that an instance has as a share of the topics that it may have: the $limit instances with the largest now. \
+             At 100 % no topic can be created.",
+            "No quota is known",
+        )
+        .size(12, 8)
+        .unit("percentunit")
+        .max(1.0)
+        .judged(SHARE)
+        .query(
+            F.named(&first(&share, &share_at_end())),
+            "{{name}} ({{instance_id}})",
+        ),
+    ]
+}
+
+/// The share of topics at the end of the time range, to choose by.
+fn share_at_end() -> String {
+    format!(
+        "{} / {}",
+        F.max_of(Level::Instance, Id::InstanceTopics, |s| format!("{s} @ end()")),
+        F.max_of(Level::Instance, Id::InstanceTopicLimit, |s| format!("{s} @ end()"))
+    )
+}
+
+fn unread() -> Panel {
+    let none = format!("{} == 0", F.max(Level::Topic, Id::TopicGroups));
+    let choice = format!("topk($limit, {} and ({none}) or {none})", F.max(Level::Topic, Id::TopicMessages));
+    Panel::table(
+        "Topics that nobody reads",
+        "Topics on which no group of the instance has committed an offset: the $limit that hold the most messages. What is \
+         still written to them takes disk for nothing, unless it is read without a group.",
+        "Every topic is read, or not all groups of the instance are known yet",
+    )
+    .interval("5m")
+    .rows(F.named(&among(&none, &choice)))
+    .rows(among(&F.max(Level::Topic, Id::TopicMessages), &choice))
+    .rows(among(&written(F, Level::Topic), &choice))
+    .rows(format!(
+        "time() - {}",
+        among(&F.max(Level::Topic, Id::TopicLastWrite), &choice)
+    ))
+    .columns(
+        &[
+            label("topic", "Topic").links(&[link(From::Row, "Open the topic", Name::Topic, Level::Topic)]),
+            value('B', "Messages held", "short").decimals(1),
+            value('C', "Written (messages/s)", "short").decimals(1),
+            value('D', "Last write (ago)", "s").decimals(1),
+            label("name", "Instance"),
+            label("instance_id", "Instance id"),
+            label("region", "Region"),
+            label("account", "Account"),
+        ],
+        "Messages held",
+    )
+    .hiding(&["Value #A"])
+}
+
+fn passes() -> Vec<Panel> {
+    let worst = format!(
+        "bottomk($limit, {})",
+        F.max_of(Level::Instance, Id::InstanceUp, |s| format!("avg_over_time({s}[$__range] @ end())"))
+    );
+    vec![
+        Panel::timeline(
+            "Regions",
+            "Whether the last attempt to read a region was complete, on any exporter that watches it.",
+            "No region was tried yet",
+        )
+        .words(&COMPLETE)
+        .query(F.max(Level::Region, Id::RegionUp), "{{account}} {{region}}"),
+        Panel::timeline(
+            "Instances",
+            "Whether the last pass over an instance was complete, on any exporter that watches it: the $limit that failed most \
+             within the time range. A pass with one failed topic or group is not complete.",
+            "No instance was tried yet",
+        )
+        .words(&COMPLETE)
+        .query(F.named(&among(&F.max(Level::Instance, Id::InstanceUp), &worst)), "{{name}} ({{instance_id}})"),
+    ]
+}
+
+fn tags() -> Panel {
+    Panel::table(
+        "Tags of instances",
+        "The tags of instances that metrics.instance_tags allows, one column for each. An empty cell is a tag that the \
+         instance lacks.",
+        "No tag is exported: list them in metrics.instance_tags",
+    )
+    .judged(PLAIN)
+    .rows(format!("max without (job, instance, pod) ({})", F.plain(Id::InstanceTags)))
+    .columns(
+        &[
+            label("instance_id", "Instance id"),
+            label("region", "Region"),
+            label("account", "Account"),
+        ],
+        "Instance id",
+    )
+    .hiding(&["Value", "__name__"])
+}

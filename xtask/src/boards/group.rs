@@ -1,0 +1,618 @@
+//! The board of consumer groups: lag in messages and seconds, pace, retention, and state, by topic and partition.
+
+use alikafka_exporter::exposition::catalog::Id;
+use serde_json::json;
+
+use super::{
+    frame::{self, Annotation, Board, From, Name, link},
+    parts::{BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, Panel, Row, label, value},
+    query::{Filters, Level, Series, among, first, only},
+    words::{GROUP_STATES, NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS, STATUS_OR_UNKNOWN, to_group},
+};
+
+/// Partitions are chosen for the row Partitions alone.
+const P: Filters = Filters(&[
+    ("account", "account"),
+    ("region", "region"),
+    ("instance_id", "instance"),
+    ("group", "group"),
+    ("topic", "topic"),
+    ("partition", "partition"),
+]);
+const F: Filters = Filters(P.0.split_at(5).0);
+
+pub(super) fn board() -> Board {
+    Board {
+        name: Name::Group,
+        description: "Consumer groups of Alibaba Cloud Message Queue for Apache Kafka, read by alikafka-exporter: lag in \
+                      messages and seconds, pace, retention and state, by topic and partition. Lag in seconds is a bracket: \
+                      certainly as late as the floor, possibly as late as the ceiling.",
+        variables: vec![
+            frame::source(),
+            frame::account(),
+            frame::region(Filters(&F.0[..1])),
+            frame::instance(Filters(&F.0[..2])),
+            frame::group(Filters(&F.0[..3])),
+            frame::topic_of_groups(Filters(&F.0[..4])),
+            frame::partition_of_groups(F),
+            frame::limit(),
+        ],
+        annotations: vec![status_changes(), rebalances()],
+        rows: vec![
+            Row::open("Now", numbers()),
+            Row::open("Lag", lag()),
+            Row::open("Topics", vec![topics()]),
+            Row::open("State", state()),
+            Row::open("Pace", pace()),
+            Row::open("Retention", retention()),
+            Row::closed("Topic $topic", one_topic()).repeated("topic"),
+            Row::closed("Partitions", partitions()),
+        ],
+    }
+}
+
+fn status_changes() -> Annotation {
+    let on = Level::Group.list();
+    let changed = F.max_of(Level::Group, Id::GroupStatus, |s| format!("changes({s}[$__rate_interval])"));
+    let each: Vec<String> = STATUS
+        .iter()
+        .map(|(number, word, _)| {
+            let now = F.max(Level::Group, Id::GroupStatus);
+            format!(
+                "label_replace({changed} > 0 and on ({on}) {now} == {number}, \"status\", \"{word}\", \"\", \"\")"
+            )
+        })
+        .collect();
+    Annotation {
+        name: "Status changes",
+        color: "orange",
+        expr: each.join("\nor\n"),
+        title: "{{group}}: {{status}}",
+        text: "Status of the group on {{instance_id}} has changed.",
+        tags: "status",
+    }
+}
+
+fn rebalances() -> Annotation {
+    let changed =
+        F.max_of(Level::Group, Id::GroupLastRebalance, |s| format!("changes({s}[$__rate_interval])"));
+    Annotation {
+        name: "Rebalances",
+        color: "blue",
+        expr: format!("{changed} > 0"),
+        title: "{{group}}: rebalanced",
+        text: "Seen at the next poll of the group on {{instance_id}}.",
+        tags: "group",
+    }
+}
+
+fn numbers() -> Vec<Panel> {
+    vec![
+        Panel::stat(
+            "Status",
+            "What is the matter with the selected groups, the worst of them: ok, lagging (reads, and lag grows), stalled (reads \
+             nothing and has members), stopped (reads nothing and has none), rewound (its offset fell back or is past the end), \
+             data loss.",
+            "Not known: too few polls",
+        )
+        .unit("none")
+        .size(3, 4)
+        .words(&STATUS)
+        .on_background()
+        .query(F.most(Id::GroupStatus), "status"),
+        Panel::stat(
+            "Unread messages",
+            "Messages that the selected groups have left to read, over all of their topics.",
+            "No lag is known",
+        )
+        .size(3, 4)
+        .decimals(1)
+        .judged(MESSAGES)
+        .query(F.total(Level::Group, Id::GroupTotalLag), "unread"),
+        Panel::stat(
+            "Late, certainly",
+            "Floor of the age of the oldest unread message, the largest of the selected groups.",
+            "No lag is known",
+        )
+        .unit("s")
+        .size(3, 4)
+        .judged(LAG_SECONDS)
+        .query(F.most(Id::GroupTotalLagFloor), "floor"),
+        Panel::stat(
+            "Late, possibly",
+            "Ceiling of the age of the oldest unread message, the largest of the selected groups.",
+            "No ceiling is known",
+        )
+        .unit("s")
+        .size(3, 4)
+        .judged(LAG_SECONDS)
+        .query(F.most(Id::GroupTotalLagSeconds), "ceiling"),
+        Panel::stat(
+            "Catches up in",
+            "Forecast of the time until all is read at the present pace, the longest of the selected groups. Absent while lag \
+             does not shrink.",
+            "It does not catch up",
+        )
+        .unit("s")
+        .size(3, 4)
+        .query(F.most(Id::GroupCatchUp), "catch-up"),
+        Panel::stat(
+            "Loses messages in",
+            "Forecast of the time until a message is deleted before it is read, the soonest of the selected groups and topics. 0 \
+             once some are lost.",
+            "No loss is foreseen",
+        )
+        .unit("s")
+        .size(3, 4)
+        .judged(ETA_SECONDS)
+        .query(F.least(Id::GroupTopicLossEta), "soonest"),
+        Panel::stat(
+            "Messages lost",
+            "Messages that retention deleted before the selected groups read them. They count until the group commits past the \
+             oldest message held.",
+            NEEDS_PARTITIONS,
+        )
+        .size(3, 4)
+        .decimals(0)
+        .judged(BAD_FROM_ONE)
+        .query(F.total(Level::GroupPartition, Id::GroupLost), "lost"),
+        Panel::stat(
+            "Rebalances",
+            "Rebalances of the selected groups within the time range, as far as the cloud tells them.",
+            "The cloud does not tell",
+        )
+        .size(3, 4)
+        .decimals(0)
+        .without_graph()
+        .instant(
+            format!(
+                "sum({})",
+                F.max_of(Level::Group, Id::GroupRebalances, |s| format!("increase({s}[$__range])"))
+            ),
+            "rebalances",
+        ),
+    ]
+}
+
+/// The bracket of lag in seconds: one band, whose lower edge is certain and whose upper edge is possible.
+fn bracket(title: &str, description: &str, no_value: &str, floor: String, ceiling: String) -> Panel {
+    Panel::graph(title, description, no_value)
+        .unit("s")
+        .judged(LAG_SECONDS)
+        .axis("age of the oldest unread message")
+        .query(floor, "certainly (floor)")
+        .query(ceiling, "possibly (ceiling)")
+        .of_name(
+            "possibly (ceiling)",
+            &[
+                ("color", json!({ "mode": "fixed", "fixedColor": "orange" })),
+                ("custom.fillBelowTo", json!("certainly (floor)")),
+                ("custom.fillOpacity", json!(25)),
+            ],
+        )
+        .of_name(
+            "certainly (floor)",
+            &[("color", json!({ "mode": "fixed", "fixedColor": "red" })), ("custom.lineWidth", json!(2))],
+        )
+}
+
+/// Both bounds of several groups, topics or partitions: ceilings as lines, floors dashed.
+fn bounds(
+    title: &str,
+    description: &str,
+    no_value: &str,
+    level: Level,
+    floor: Id,
+    ceiling: Id,
+    by: &str,
+) -> Panel {
+    Panel::graph(title, description, no_value)
+        .unit("s")
+        .axis("age of the oldest unread message")
+        .query(first(&F.max(level, ceiling), &F.peak(level, floor)), &format!("{by}: ceiling"))
+        .query(first(&F.max(level, floor), &F.peak(level, floor)), &format!("{by}: floor"))
+        .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))])
+        .legend(&["max", "lastNotNull"])
+}
+
+fn lag() -> Vec<Panel> {
+    let topic = to_group(From::Line, Level::GroupTopic);
+    let consumable = F.top(Level::Group, Id::GroupConsumable);
+    vec![
+        bracket(
+            "Lag in seconds: bracket",
+            "Age of the oldest unread message of the selected groups, of the one that is furthest behind. The truth is within the \
+             band: at least the floor, at most the ceiling. Choose one group for its own bracket.",
+            "No lag is known",
+            F.most(Id::GroupTotalLagFloor),
+            F.most(Id::GroupTotalLagSeconds),
+        ),
+        Panel::graph(
+            "Unread messages by group",
+            "Messages left to read, and dashed what of them is still held: the two part where messages were lost. The $limit \
+             groups with the most within the time range.",
+            "No lag is known",
+        )
+        .judged(MESSAGES)
+        .axis("messages")
+        .query(F.top(Level::Group, Id::GroupTotalLag), "{{group}}: unread")
+        .query(consumable, "{{group}}: unread and held")
+        .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))]),
+        bounds(
+            "Lag in seconds by topic",
+            "Floor, dashed, and ceiling of the age of the oldest unread message: the $limit pairs of group and topic whose floor \
+             is largest within the time range.",
+            NEEDS_TOPICS,
+            Level::GroupTopic,
+            Id::GroupTopicLagFloor,
+            Id::GroupTopicLagSeconds,
+            "{{topic}} / {{group}}",
+        )
+        .links(&topic),
+        Panel::graph(
+            "Unread messages by topic",
+            "Messages of the topic that the group has left to read: the $limit pairs of group and topic with the most within the \
+             time range.",
+            NEEDS_TOPICS,
+        )
+        .axis("messages")
+        .query(F.top(Level::GroupTopic, Id::GroupTopicLag), "{{topic}} / {{group}}")
+        .links(&topic),
+    ]
+}
+
+fn state() -> Vec<Panel> {
+    let level = Level::Group;
+    let told: Vec<String> = GROUP_STATES
+        .iter()
+        .map(|(number, state, _, _)| {
+            format!("({} == 1) * 0 + {number}", F.max(level, only(Id::GroupState, "state", "=", state)))
+        })
+        .collect();
+    let words: Vec<(i64, &str, &str)> =
+        GROUP_STATES.iter().map(|(number, _, word, color)| (*number, *word, *color)).collect();
+    vec![
+        Panel::timeline(
+            "Status",
+            "What is the matter with each group, and with each of its topics: the $limit with the worst status within the time \
+             range. A gap is not known: too few polls.",
+            "No status is known yet: it takes 5 polls",
+        )
+        .size(12, 10)
+        .words(&STATUS)
+        .query(F.top(level, Id::GroupStatus), "{{group}}")
+        .query(F.top(Level::GroupTopic, Id::GroupTopicStatus), "{{group}} / {{topic}}"),
+        Panel::timeline(
+            "Members, by the cloud",
+            "The state of each group in the words of the cloud: stable, preparing or completing a rebalance, empty (no members), \
+             dead. The first $limit groups by number of rebalances.",
+            "The cloud does not tell the state of these groups",
+        )
+        .size(12, 10)
+        .words(&words)
+        .query(
+            format!(
+                "({})\nand\ntopk($limit, {} or {} * 0)",
+                told.join(" or "),
+                F.peak(level, Id::GroupRebalances),
+                F.max_of(level, Id::GroupState, |s| format!("max_over_time({s}[$__range] @ end())"))
+            ),
+            "{{group}}",
+        ),
+        Panel::graph(
+            "Rebalances",
+            "Rebalances of each group, counted at its polls: the $limit groups with the most within the time range. During one \
+             nothing is read.",
+            "The cloud does not tell rebalances of these groups",
+        )
+        .size(12, 8)
+        .interval("2m")
+        .bars()
+        .decimals(0)
+        .axis("rebalances")
+        .legend(&["max"])
+        .query(
+            first(
+                &F.max_of(level, Id::GroupRebalances, |s| format!("increase({s}[$__rate_interval])")),
+                &F.max_of(level, Id::GroupRebalances, |s| format!("increase({s}[$__range] @ end())")),
+            ),
+            "{{group}}",
+        ),
+        Panel::table(
+            "Last rebalances",
+            "When each selected group was last rebalanced, and how often within the time range.",
+            "The cloud does not tell rebalances of these groups",
+        )
+        .size(12, 8)
+        .rows(format!(
+            "topk($limit, {} * 1000)",
+            F.max(level, Id::GroupLastRebalance)
+        ))
+        .rows(F.max_of(level, Id::GroupRebalances, |s| format!("increase({s}[$__range])")))
+        .columns(
+            &[
+                label("group", "Group"),
+                value('A', "Last rebalance", "dateTimeAsIso"),
+                value('B', "Within the time range", "short").decimals(0),
+                label("instance_id", "Instance id"),
+                label("region", "Region"),
+                label("account", "Account"),
+            ],
+            "Last rebalance",
+        ),
+    ]
+}
+
+fn pace() -> Vec<Panel> {
+    let links = to_group(From::Line, Level::GroupTopic);
+    let level = Level::GroupTopic;
+    let behind =
+        format!("{} - {}", F.max(level, Id::GroupTopicProduced), F.max(level, Id::GroupTopicConsumed));
+    let rank = format!(
+        "max by ({on}) (abs({} - {}))",
+        F.max_of(level, Id::GroupTopicProduced, |s| format!("avg_over_time({s}[$__range] @ end())")),
+        F.max_of(level, Id::GroupTopicConsumed, |s| format!("avg_over_time({s}[$__range] @ end())")),
+        on = level.list()
+    );
+    vec![
+        Panel::graph(
+            "Read by group and topic",
+            "Messages a second that the group has read, over the polls of status_window: the $limit pairs with the most within \
+             the time range. An offset that is set forward by hand counts as read.",
+            NEEDS_TOPICS,
+        )
+        .axis("messages/s")
+        .query(F.top(level, Id::GroupTopicConsumed), "{{topic}} / {{group}}")
+        .links(&links),
+        Panel::graph(
+            "Written to what the group reads",
+            "Messages a second that were written to the partitions that the group reads, over the polls of status_window: the \
+             $limit pairs with the most within the time range.",
+            NEEDS_TOPICS,
+        )
+        .axis("messages/s")
+        .query(F.top(level, Id::GroupTopicProduced), "{{topic}} / {{group}}")
+        .links(&links),
+        Panel::graph(
+            "Falls behind by",
+            "Messages a second written less those read: above 0 lag grows, below it shrinks. The $limit pairs that differ most \
+             over the time range.",
+            NEEDS_TOPICS,
+        )
+        .signed()
+        .axis("messages/s")
+        .query(first(&behind, &rank), "{{topic}} / {{group}}")
+        .links(&links),
+        Panel::graph(
+            "Time to catch up",
+            "Forecast of the time until the group has read all of a topic, at the pace of status_window: the $limit pairs with \
+             the longest within the time range. Absent while lag does not shrink, or a partition stands still.",
+            "Nothing catches up, or metrics.granularity is group",
+        )
+        .unit("s")
+        .axis("forecast")
+        .query(F.top(level, Id::GroupTopicCatchUp), "{{topic}} / {{group}}")
+        .links(&links),
+    ]
+}
+
+fn retention() -> Vec<Panel> {
+    let links = to_group(From::Line, Level::GroupTopic);
+    let level = Level::GroupTopic;
+    let lost = F.sum(level, Level::GroupPartition, Id::GroupLost);
+    let peak = format!("sum by ({}) ({})", level.list(), F.peak(Level::GroupPartition, Id::GroupLost));
+    vec![
+        Panel::graph(
+            "Forecast of loss",
+            "Time until messages of the topic are deleted before the group has read them: the $limit pairs with the least within \
+             the time range. 0 once some are lost. Absent while retention comes no nearer, and for compacted topics.",
+            "No loss is foreseen",
+        )
+        .size(8, 9)
+        .unit("s")
+        .judged(ETA_SECONDS)
+        .axis("forecast")
+        .legend(&["min", "lastNotNull"])
+        .query(F.bottom(level, Id::GroupTopicLossEta), "{{topic}} / {{group}}")
+        .links(&links),
+        Panel::graph(
+            "Retention margin",
+            "Messages between the oldest one held and the committed offset, of the partition that has the fewest: the $limit pairs \
+             with the least within the time range. At 0 the next deletion is a loss.",
+            NEEDS_PARTITIONS,
+        )
+        .size(8, 9)
+        .judged(&[(None, "red"), (Some(1000.0), "green")])
+        .axis("messages")
+        .legend(&["min", "lastNotNull"])
+        .query(F.bottom(level, Id::GroupMargin), "{{topic}} / {{group}}")
+        .links(&links),
+        Panel::graph(
+            "Messages lost",
+            "Messages that were deleted before the group read them, over the partitions of a topic: the $limit pairs with the most. \
+             The value stands until the group commits past the oldest message held.",
+            "Nothing is known to be lost; needs metrics.granularity partition",
+        )
+        .size(8, 9)
+        .judged(BAD_FROM_ONE)
+        .axis("messages")
+        .query(first(&format!("{lost} > 0"), &peak), "{{topic}} / {{group}}")
+        .links(&links),
+    ]
+}
+
+fn topics() -> Panel {
+    let level = Level::GroupTopic;
+    let status = F.max(level, Id::GroupTopicStatus);
+    let lag = F.max(level, Id::GroupTopicLag);
+    let choice = format!("topk($limit, {status} * 1e16 + on ({on}) ({lag}) + 1 or {lag})", on = level.list());
+    let row = |id| among(&F.max(level, id), &choice);
+    let unknown = format!("({status} or {lag} * 0 - 1)");
+    let links = [
+        link(From::Row, "Only this topic of this group", Name::Group, level),
+        link(From::Row, "Open the topic", Name::Topic, Level::Topic),
+    ];
+    Panel::table(
+        "Topics of the selected groups, the worst first",
+        "Each topic that a selected group reads, worst status first, then by messages. Certainly and possibly late are the floor \
+         and the ceiling of the age of the oldest unread message. An empty cell is not known; an empty forecast: it does not \
+         catch up, or does not lose messages.",
+        NEEDS_TOPICS,
+    )
+    .size(24, 10)
+    .rows(among(&unknown, &choice))
+    .rows(row(Id::GroupTopicLag))
+    .rows(row(Id::GroupTopicConsumable))
+    .rows(row(Id::GroupTopicLagFloor))
+    .rows(row(Id::GroupTopicLagSeconds))
+    .rows(row(Id::GroupTopicProduced))
+    .rows(row(Id::GroupTopicConsumed))
+    .rows(row(Id::GroupTopicCatchUp))
+    .rows(among(&F.min(level, Id::GroupTopicLossEta), &choice))
+    .rows(among(&F.sum(level, Level::GroupPartition, Id::GroupLost), &choice))
+    .columns(
+        &[
+            value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
+            label("group", "Group").links(&links),
+            label("topic", "Topic").links(&links),
+            value('B', "Unread", "short").decimals(1).judged(MESSAGES),
+            value('C', "Unread and held", "short").decimals(1),
+            value('D', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
+            value('E', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
+            value('F', "Written (messages/s)", "short").decimals(1),
+            value('G', "Read (messages/s)", "short").decimals(1),
+            value('H', "Catches up in", "s").decimals(1),
+            value('I', "Loses messages in", "s").decimals(1).judged(ETA_SECONDS),
+            value('J', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
+            label("instance_id", "Instance id"),
+            label("region", "Region"),
+            label("account", "Account"),
+        ],
+        "Status",
+    )
+}
+
+/// One topic: Grafana makes such a row of each that is selected, and asks only when it is opened.
+fn one_topic() -> Vec<Panel> {
+    let level = Level::GroupPartition;
+    vec![
+        bracket(
+            "$topic: bracket",
+            "Age of the oldest unread message of the topic, of the selected group that is furthest behind. The truth is within the \
+             band.",
+            NEEDS_TOPICS,
+            F.most(Id::GroupTopicLagFloor),
+            F.most(Id::GroupTopicLagSeconds),
+        ),
+        Panel::graph(
+            "$topic: unread messages by partition",
+            "Messages of each partition that the group has left to read: the $limit with the most within the time range. One far \
+             above the others: a hot key, or one stuck consumer.",
+            NEEDS_PARTITIONS,
+        )
+        .axis("messages")
+        .query(F.top(level, Id::GroupLag), "{{partition}} / {{group}}"),
+        bounds(
+            "$topic: lag in seconds by partition",
+            "Floor, dashed, and ceiling of the age of the oldest unread message: the $limit partitions whose floor is largest \
+             within the time range.",
+            NEEDS_PARTITIONS,
+            level,
+            Id::GroupLagFloor,
+            Id::GroupLagSeconds,
+            "{{partition}} / {{group}}",
+        ),
+        Panel::graph(
+            "$topic: read by partition",
+            "Messages a second by the slope of the committed offset, 0 while it falls: the $limit partitions with the most within \
+             the time range.",
+            NEEDS_PARTITIONS,
+        )
+        .interval("5m")
+        .axis("messages/s")
+        .query(
+            first(&F.slope(level, Id::GroupOffset), &F.slope_of_range(level, Id::GroupOffset)),
+            "{{partition}} / {{group}}",
+        ),
+        Panel::graph(
+            "$topic: retention margin by partition",
+            "Messages between the oldest one held and the committed offset: the $limit partitions with the least within the time \
+             range.",
+            NEEDS_PARTITIONS,
+        )
+        .axis("messages")
+        .legend(&["min", "lastNotNull"])
+        .query(F.bottom(level, Id::GroupMargin), "{{partition}} / {{group}}"),
+        Panel::graph(
+            "$topic: messages lost by partition",
+            "Messages that were deleted before the group read them: the $limit partitions with the most.",
+            NEEDS_PARTITIONS,
+        )
+        .judged(BAD_FROM_ONE)
+        .axis("messages")
+        .query(F.top(level, Id::GroupLost), "{{partition}} / {{group}}"),
+    ]
+}
+
+fn partitions() -> Vec<Panel> {
+    let level = Level::GroupPartition;
+    let choice = format!(
+        "topk($limit, {floor} * 1e12 + on ({on}) ({lag}) + 1 or {lag})",
+        floor = P.max(level, Id::GroupLagFloor),
+        lag = P.max(level, Id::GroupLag),
+        on = level.list()
+    );
+    let row = |series: Series| among(&P.max(level, series), &choice);
+    let links = [link(From::Row, "Only this partition", Name::Group, level)];
+    let ages = |id: Id| format!("time() - {}", among(&P.max(level, id), &choice));
+    vec![
+        bracket(
+            "Lag in seconds of the selected partitions: bracket",
+            "Age of the oldest unread message of the selected partitions, of the one that is furthest behind. Choose one partition \
+             for its own bracket.",
+            NEEDS_PARTITIONS,
+            P.most(Id::GroupLagFloor),
+            P.most(Id::GroupLagSeconds),
+        ),
+        Panel::graph(
+            "Unread messages of the selected partitions",
+            "Messages left to read: the $limit partitions with the most within the time range.",
+            NEEDS_PARTITIONS,
+        )
+        .axis("messages")
+        .query(P.top(level, Id::GroupLag), "{{topic}}[{{partition}}] / {{group}}"),
+        Panel::table(
+            "Partitions, the latest first",
+            "The $limit selected partitions that are furthest behind, by the floor of the age of the oldest unread message, then by \
+             messages. Click a partition for its own bracket. Last read is when the message that was read last was stored, where \
+             the cloud tells it.",
+            NEEDS_PARTITIONS,
+        )
+        .size(24, 12)
+        .rows(row(Id::GroupLag.into()))
+        .rows(row(Id::GroupLagFloor.into()))
+        .rows(row(Id::GroupLagSeconds.into()))
+        .rows(row(Id::GroupOffset.into()))
+        .rows(row(Id::GroupMargin.into()))
+        .rows(row(Id::GroupLost.into()))
+        .rows(ages(Id::GroupLastConsumed))
+        .columns(
+            &[
+                label("group", "Group"),
+                label("topic", "Topic"),
+                label("partition", "Partition").links(&links),
+                value('A', "Unread", "short").decimals(1).judged(MESSAGES),
+                value('B', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
+                value('C', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
+                value('D', "Committed offset", "none").decimals(0),
+                value('E', "Margin", "short").decimals(1),
+                value('F', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
+                value('G', "Last read (ago)", "s").decimals(1),
+                label("instance_id", "Instance id"),
+                label("region", "Region"),
+                label("account", "Account"),
+            ],
+            "Late, certainly",
+        ),
+    ]
+}
