@@ -3,11 +3,14 @@
 //! Owns: four boards, what stands on them and in which words. Refuses: a metric that is not in the catalog, and a
 //! query that works under one of the two namings alone.
 
+mod bracket;
 mod exporter;
 mod fleet;
 mod frame;
 mod group;
+mod looks;
 mod parts;
+mod process;
 mod query;
 mod topic;
 mod words;

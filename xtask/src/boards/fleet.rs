@@ -4,9 +4,8 @@ use alikafka_exporter::exposition::catalog::Id;
 
 use super::{
     frame::{self, Annotation, Board, From, Name, link},
-    parts::{
-        AGE_SECONDS, BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, PLAIN, Panel, Row, SHARE, label, value,
-    },
+    looks::{AGE_SECONDS, BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, PLAIN, SHARE, label, value},
+    parts::{Panel, Row},
     query::{Filters, Level, among, first, only},
     words::{COMPLETE, NEEDS_PARTITIONS, STATUS, STATUS_OR_UNKNOWN, to_group, written},
 };
@@ -63,7 +62,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(F.count(Level::Region, Id::RegionUp), "all")
         .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "incomplete")
-        .of_name("incomplete", &[("thresholds", super::parts::thresholds(BAD_FROM_ONE))]),
+        .of_name("incomplete", &[("thresholds", super::looks::thresholds(BAD_FROM_ONE))]),
         Panel::stat(
             "Instances",
             "Instances that the cloud lists, and how many of those in service were not read completely at the last \
@@ -74,7 +73,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(F.count(Level::Instance, Id::InstanceInfo), "all")
         .query(format!("sum(1 - {})", F.max(Level::Instance, Id::InstanceUp)), "incomplete")
-        .of_name("incomplete", &[("thresholds", super::parts::thresholds(BAD_FROM_ONE))]),
+        .of_name("incomplete", &[("thresholds", super::looks::thresholds(BAD_FROM_ONE))]),
         Panel::stat(
             "Groups",
             "Consumer groups of the selected instances, and how many of them are stalled, stopped, rewound or lose \
@@ -85,7 +84,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(F.count(Level::Group, Id::GroupInfo), "all")
         .query(format!("sum({} >= bool 2)", F.max(Level::Group, Id::GroupStatus)), "in trouble")
-        .of_name("in trouble", &[("thresholds", super::parts::thresholds(BAD_FROM_ONE))]),
+        .of_name("in trouble", &[("thresholds", super::looks::thresholds(BAD_FROM_ONE))]),
         Panel::stat(
             "Unread messages",
             "Messages that all groups of the selected instances have left to read. A topic that several groups read \

@@ -8,7 +8,8 @@ use alikafka_exporter::exposition::catalog::Id;
 use serde_json::{Value, json};
 
 use super::{
-    parts::{Link, Row, datasource, layout},
+    looks::Link,
+    parts::{Row, datasource, layout},
     query::{Filters, Level},
 };
 

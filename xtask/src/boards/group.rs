@@ -4,14 +4,16 @@ use alikafka_exporter::exposition::catalog::Id;
 use serde_json::json;
 
 use super::{
+    bracket,
     frame::{self, Annotation, Board, From, Name, link},
-    parts::{BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, Panel, Row, label, value},
-    query::{Filters, Level, Series, among, first, only},
+    looks::{BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, label, value},
+    parts::{Panel, Row},
+    query::{Filters, Level, among, first, only},
     words::{GROUP_STATES, NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS, STATUS_OR_UNKNOWN, to_group},
 };
 
 /// Partitions are chosen for the row Partitions alone.
-const P: Filters = Filters(&[
+pub(super) const P: Filters = Filters(&[
     ("account", "account"),
     ("region", "region"),
     ("instance_id", "instance"),
@@ -19,7 +21,7 @@ const P: Filters = Filters(&[
     ("topic", "topic"),
     ("partition", "partition"),
 ]);
-const F: Filters = Filters(P.0.split_at(5).0);
+pub(super) const F: Filters = Filters(P.0.split_at(5).0);
 
 pub(super) fn board() -> Board {
     Board {
@@ -45,8 +47,8 @@ pub(super) fn board() -> Board {
             Row::open("State", state()),
             Row::open("Pace", pace()),
             Row::open("Retention", retention()),
-            Row::closed("Topic $topic", one_topic()).repeated("topic"),
-            Row::closed("Partitions", partitions()),
+            Row::closed("Topic $topic", bracket::one_topic()).repeated("topic"),
+            Row::closed("Partitions", bracket::partitions()),
         ],
     }
 }
@@ -174,52 +176,11 @@ fn numbers() -> Vec<Panel> {
     ]
 }
 
-/// The bracket of lag in seconds: one band, whose lower edge is certain and whose upper edge is possible.
-fn bracket(title: &str, description: &str, no_value: &str, floor: String, ceiling: String) -> Panel {
-    Panel::graph(title, description, no_value)
-        .unit("s")
-        .judged(LAG_SECONDS)
-        .axis("age of the oldest unread message")
-        .query(floor, "certainly (floor)")
-        .query(ceiling, "possibly (ceiling)")
-        .of_name(
-            "possibly (ceiling)",
-            &[
-                ("color", json!({ "mode": "fixed", "fixedColor": "orange" })),
-                ("custom.fillBelowTo", json!("certainly (floor)")),
-                ("custom.fillOpacity", json!(25)),
-            ],
-        )
-        .of_name(
-            "certainly (floor)",
-            &[("color", json!({ "mode": "fixed", "fixedColor": "red" })), ("custom.lineWidth", json!(2))],
-        )
-}
-
-/// Both bounds of several groups, topics or partitions: ceilings as lines, floors dashed.
-fn bounds(
-    title: &str,
-    description: &str,
-    no_value: &str,
-    level: Level,
-    floor: Id,
-    ceiling: Id,
-    by: &str,
-) -> Panel {
-    Panel::graph(title, description, no_value)
-        .unit("s")
-        .axis("age of the oldest unread message")
-        .query(first(&F.max(level, ceiling), &F.peak(level, floor)), &format!("{by}: ceiling"))
-        .query(first(&F.max(level, floor), &F.peak(level, floor)), &format!("{by}: floor"))
-        .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))])
-        .legend(&["max", "lastNotNull"])
-}
-
 fn lag() -> Vec<Panel> {
     let topic = to_group(From::Line, Level::GroupTopic);
     let consumable = F.top(Level::Group, Id::GroupConsumable);
     vec![
-        bracket(
+        bracket::bracket(
             "Lag in seconds: bracket",
             "Age of the oldest unread message of the selected groups, of the one that is furthest behind. The truth is within the \
              band: at least the floor, at most the ceiling. Choose one group for its own bracket.",
@@ -238,7 +199,7 @@ fn lag() -> Vec<Panel> {
         .query(F.top(Level::Group, Id::GroupTotalLag), "{{group}}: unread")
         .query(consumable, "{{group}}: unread and held")
         .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))]),
-        bounds(
+        bracket::bounds(
             "Lag in seconds by topic",
             "Floor, dashed, and ceiling of the age of the oldest unread message: the $limit pairs of group and topic whose floor \
              is largest within the time range.",
@@ -294,7 +255,7 @@ fn state() -> Vec<Panel> {
             format!(
                 "({})\nand\ntopk($limit, {} or {} * 0)",
                 told.join(" or "),
-                F.peak(level, Id::GroupRebalances),
+                F.max_of(level, Id::GroupRebalances, |s| format!("increase({s}[$__range] @ end())")),
                 F.max_of(level, Id::GroupState, |s| format!("max_over_time({s}[$__range] @ end())"))
             ),
             "{{group}}",
@@ -490,129 +451,4 @@ fn topics() -> Panel {
         ],
         "Status",
     )
-}
-
-/// One topic: Grafana makes such a row of each that is selected, and asks only when it is opened.
-fn one_topic() -> Vec<Panel> {
-    let level = Level::GroupPartition;
-    vec![
-        bracket(
-            "$topic: bracket",
-            "Age of the oldest unread message of the topic, of the selected group that is furthest behind. The truth is within the \
-             band.",
-            NEEDS_TOPICS,
-            F.most(Id::GroupTopicLagFloor),
-            F.most(Id::GroupTopicLagSeconds),
-        ),
-        Panel::graph(
-            "$topic: unread messages by partition",
-            "Messages of each partition that the group has left to read: the $limit with the most within the time range. One far \
-             above the others: a hot key, or one stuck consumer.",
-            NEEDS_PARTITIONS,
-        )
-        .axis("messages")
-        .query(F.top(level, Id::GroupLag), "{{partition}} / {{group}}"),
-        bounds(
-            "$topic: lag in seconds by partition",
-            "Floor, dashed, and ceiling of the age of the oldest unread message: the $limit partitions whose floor is largest \
-             within the time range.",
-            NEEDS_PARTITIONS,
-            level,
-            Id::GroupLagFloor,
-            Id::GroupLagSeconds,
-            "{{partition}} / {{group}}",
-        ),
-        Panel::graph(
-            "$topic: read by partition",
-            "Messages a second by the slope of the committed offset, 0 while it falls: the $limit partitions with the most within \
-             the time range.",
-            NEEDS_PARTITIONS,
-        )
-        .interval("5m")
-        .axis("messages/s")
-        .query(
-            first(&F.slope(level, Id::GroupOffset), &F.slope_of_range(level, Id::GroupOffset)),
-            "{{partition}} / {{group}}",
-        ),
-        Panel::graph(
-            "$topic: retention margin by partition",
-            "Messages between the oldest one held and the committed offset: the $limit partitions with the least within the time \
-             range.",
-            NEEDS_PARTITIONS,
-        )
-        .axis("messages")
-        .legend(&["min", "lastNotNull"])
-        .query(F.bottom(level, Id::GroupMargin), "{{partition}} / {{group}}"),
-        Panel::graph(
-            "$topic: messages lost by partition",
-            "Messages that were deleted before the group read them: the $limit partitions with the most.",
-            NEEDS_PARTITIONS,
-        )
-        .judged(BAD_FROM_ONE)
-        .axis("messages")
-        .query(F.top(level, Id::GroupLost), "{{partition}} / {{group}}"),
-    ]
-}
-
-fn partitions() -> Vec<Panel> {
-    let level = Level::GroupPartition;
-    let choice = format!(
-        "topk($limit, {floor} * 1e12 + on ({on}) ({lag}) + 1 or {lag})",
-        floor = P.max(level, Id::GroupLagFloor),
-        lag = P.max(level, Id::GroupLag),
-        on = level.list()
-    );
-    let row = |series: Series| among(&P.max(level, series), &choice);
-    let links = [link(From::Row, "Only this partition", Name::Group, level)];
-    let ages = |id: Id| format!("time() - {}", among(&P.max(level, id), &choice));
-    vec![
-        bracket(
-            "Lag in seconds of the selected partitions: bracket",
-            "Age of the oldest unread message of the selected partitions, of the one that is furthest behind. Choose one partition \
-             for its own bracket.",
-            NEEDS_PARTITIONS,
-            P.most(Id::GroupLagFloor),
-            P.most(Id::GroupLagSeconds),
-        ),
-        Panel::graph(
-            "Unread messages of the selected partitions",
-            "Messages left to read: the $limit partitions with the most within the time range.",
-            NEEDS_PARTITIONS,
-        )
-        .axis("messages")
-        .query(P.top(level, Id::GroupLag), "{{topic}}[{{partition}}] / {{group}}"),
-        Panel::table(
-            "Partitions, the latest first",
-            "The $limit selected partitions that are furthest behind, by the floor of the age of the oldest unread message, then by \
-             messages. Click a partition for its own bracket. Last read is when the message that was read last was stored, where \
-             the cloud tells it.",
-            NEEDS_PARTITIONS,
-        )
-        .size(24, 12)
-        .rows(row(Id::GroupLag.into()))
-        .rows(row(Id::GroupLagFloor.into()))
-        .rows(row(Id::GroupLagSeconds.into()))
-        .rows(row(Id::GroupOffset.into()))
-        .rows(row(Id::GroupMargin.into()))
-        .rows(row(Id::GroupLost.into()))
-        .rows(ages(Id::GroupLastConsumed))
-        .columns(
-            &[
-                label("group", "Group"),
-                label("topic", "Topic"),
-                label("partition", "Partition").links(&links),
-                value('A', "Unread", "short").decimals(1).judged(MESSAGES),
-                value('B', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
-                value('C', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
-                value('D', "Committed offset", "none").decimals(0),
-                value('E', "Margin", "short").decimals(1),
-                value('F', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
-                value('G', "Last read (ago)", "s").decimals(1),
-                label("instance_id", "Instance id"),
-                label("region", "Region"),
-                label("account", "Account"),
-            ],
-            "Late, certainly",
-        ),
-    ]
 }

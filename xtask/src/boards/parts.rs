@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::looks::{Column, Link, PLAIN, Steps, thresholds, words};
+
 /// The data source that the variable chooses.
 pub(super) fn datasource() -> Value {
     json!({ "type": "prometheus", "uid": "${datasource}" })
@@ -35,123 +37,6 @@ impl Kind {
             Self::Table => "table",
             Self::StateTimeline => "state-timeline",
         }
-    }
-}
-
-/// A threshold: from this value on, this colour. The first has no value.
-pub(super) type Steps = &'static [(Option<f64>, &'static str)];
-
-/// Nothing to judge.
-pub(super) const PLAIN: Steps = &[(None, "blue")];
-/// Good until it is not 0.
-pub(super) const BAD_FROM_ONE: Steps = &[(None, "green"), (Some(1.0), "red")];
-/// Messages of lag.
-pub(super) const MESSAGES: Steps = &[(None, "green"), (Some(10_000.0), "yellow"), (Some(100_000.0), "red")];
-/// Seconds of lag.
-pub(super) const LAG_SECONDS: Steps = &[(None, "green"), (Some(300.0), "yellow"), (Some(600.0), "red")];
-/// Seconds until messages are lost.
-pub(super) const ETA_SECONDS: Steps = &[(None, "red"), (Some(21_600.0), "yellow"), (Some(86_400.0), "green")];
-/// Seconds since a value was read.
-pub(super) const AGE_SECONDS: Steps = &[(None, "green"), (Some(180.0), "yellow"), (Some(420.0), "red")];
-/// A share that should stay below the whole.
-pub(super) const SHARE: Steps = &[(None, "green"), (Some(0.8), "yellow"), (Some(0.95), "red")];
-/// The largest against the mean.
-pub(super) const SKEW: Steps = &[(None, "green"), (Some(2.0), "yellow"), (Some(5.0), "red")];
-
-pub(super) fn thresholds(steps: Steps) -> Value {
-    let steps: Vec<Value> =
-        steps.iter().map(|(value, color)| json!({ "color": color, "value": value })).collect();
-    json!({ "mode": "absolute", "steps": steps })
-}
-
-/// Words for numbers, each with its colour.
-pub(super) fn words(list: &[(i64, &str, &str)]) -> Value {
-    let options: Map<String, Value> = list
-        .iter()
-        .enumerate()
-        .map(|(index, (number, text, color))| {
-            (number.to_string(), json!({ "text": text, "color": color, "index": index }))
-        })
-        .collect();
-    json!([{ "type": "value", "options": options }])
-}
-
-/// A link from a value to a board.
-#[derive(Debug, Clone)]
-pub(super) struct Link {
-    pub(super) title: String,
-    pub(super) url: String,
-}
-
-impl Link {
-    fn json(&self) -> Value {
-        json!({ "title": self.title, "url": self.url, "targetBlank": false })
-    }
-}
-
-/// A column of a table.
-#[derive(Debug, Clone)]
-pub(super) struct Column {
-    field: String,
-    title: String,
-    properties: Vec<(&'static str, Value)>,
-}
-
-/// A column of texts, which are shown as they are, also where they look like numbers.
-pub(super) fn label(field: &str, title: &str) -> Column {
-    Column { field: field.to_owned(), title: title.to_owned(), properties: vec![("unit", json!("string"))] }
-}
-
-/// A column of numbers: those of the query with this letter.
-pub(super) fn value(letter: char, title: &str, unit: &str) -> Column {
-    Column {
-        field: format!("Value #{letter}"),
-        title: title.to_owned(),
-        properties: vec![("unit", json!(unit))],
-    }
-}
-
-impl Column {
-    pub(super) fn decimals(mut self, decimals: u8) -> Self {
-        self.properties.push(("decimals", json!(decimals)));
-        self
-    }
-
-    /// Text in the colour of its threshold.
-    pub(super) fn judged(mut self, steps: Steps) -> Self {
-        self.properties.push(("thresholds", thresholds(steps)));
-        self.properties.push(("custom.cellOptions", json!({ "type": "color-text" })));
-        self
-    }
-
-    /// Words in the place of numbers, on their colours.
-    pub(super) fn words(mut self, list: &[(i64, &str, &str)]) -> Self {
-        self.properties.push(("mappings", words(list)));
-        self.properties.push(("custom.cellOptions", json!({ "type": "color-background", "mode": "basic" })));
-        self
-    }
-
-    /// A bar from nothing to all.
-    pub(super) fn bar(mut self, steps: Steps) -> Self {
-        self.properties.push(("min", json!(0)));
-        self.properties.push(("max", json!(1)));
-        self.properties.push(("thresholds", thresholds(steps)));
-        self.properties.push((
-            "custom.cellOptions",
-            json!({ "type": "gauge", "mode": "basic", "valueDisplayMode": "text" }),
-        ));
-        self
-    }
-
-    pub(super) fn width(mut self, width: u16) -> Self {
-        self.properties.push(("custom.width", json!(width)));
-        self
-    }
-
-    pub(super) fn links(mut self, links: &[Link]) -> Self {
-        let links: Vec<Value> = links.iter().map(Link::json).collect();
-        self.properties.push(("links", json!(links)));
-        self
     }
 }
 

@@ -4,7 +4,8 @@ use alikafka_exporter::exposition::catalog::Id;
 
 use super::{
     frame::{self, Annotation, Board, From, Name, link},
-    parts::{BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, Panel, Row, SKEW, label, value},
+    looks::{BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, SKEW, label, value},
+    parts::{Panel, Row},
     query::{Filters, Level, among, first},
     words::{NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS_OR_UNKNOWN, written, written_in_range},
 };

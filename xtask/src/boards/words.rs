@@ -2,7 +2,7 @@
 
 use super::{
     frame::{From, Name, link},
-    parts::Link,
+    looks::Link,
     query::{Filters, Level},
 };
 use alikafka_exporter::exposition::catalog::Id;
