@@ -11,7 +11,7 @@ import yaml
 from common import ROOT, check, must, none_of, objects, of_kind, only, run, setups
 
 RULES = ROOT / "config/rules"
-THRESHOLD = "alikafka:group_lag_threshold_seconds"
+THRESHOLD = "alikafka:group_lag_threshold"
 ON = {"prometheusRule": {"enabled": True}}
 
 
@@ -62,7 +62,7 @@ def parse():
 def same():
     ours = sorted(key(rule) for rule in rules_of(groups(ON)))
     theirs = sorted(
-        key(rule) for rule in rules_of(shipped()) if rule.get("record") != THRESHOLD
+        key(rule) for rule in rules_of(shipped()) if not re.fullmatch(THRESHOLD + "_(seconds|messages)", rule.get("record", ""))
     )
     none_of(
         [f"only in the chart: {rule}" for rule in ours if rule not in theirs]
@@ -105,17 +105,25 @@ def thresholds(values):
     return [rule for rule in rules_of(groups(values)) if rule.get("record", "").startswith(THRESHOLD)]
 
 
-@check("thresholds of the values are recorded as the rules ask for them")
+@check("thresholds of the values are recorded as the rules ask for them, and the defaults are the shipped ones")
 def recorded():
-    values = setups()["thresholds"]
+    y, seconds, messages = "alikafka_post-cn-y", f"{THRESHOLD}_seconds", f"{THRESHOLD}_messages"
     rows = [
-        {"expr": f"{THRESHOLD}:default", "eval_time": "1m", "exp_samples": [{"labels": f"{THRESHOLD}:default", "value": 900}]},
-        {"expr": THRESHOLD, "eval_time": "1m", "exp_samples": [
-            {"labels": f'{THRESHOLD}{{instance_id="alikafka_post-cn-x", group="orders"}}', "value": 120},
-            {"labels": f'{THRESHOLD}{{instance_id="alikafka_post-cn-y"}}', "value": 3600},
-        ]},
+        (f"{seconds}:default", {f"{seconds}:default": 900}),
+        (f"{messages}:default", {f"{messages}:default": 5000000}),
+        (messages, {f'{messages}{{instance_id="{y}"}}': 20}),
+        (seconds, {
+            f'{seconds}{{instance_id="alikafka_post-cn-x", group="orders"}}': 120, f'{seconds}{{instance_id="{y}"}}': 3600,
+            f'{seconds}{{instance_id="{y}", group="retired"}}': float("inf"),
+            f'{seconds}{{instance_id="i", group="batch-1", why="batch"}}': 14400,
+        }),
     ]
-    promtool(groups(values), {"evaluation_interval": "1m", "tests": [{"interval": "1m", "promql_expr_test": rows}]})
-    default = [rule for rule in rules_of(shipped()) if rule.get("record") == f"{THRESHOLD}:default"]
-    must([key(rule) for rule in thresholds(ON)] == [key(rule) for rule in default], "the default is not the shipped one")
-    return f"default {default[0]['expr'] if default else 'not shipped'}"
+    info = {"series": 'alikafka_group_info{instance_id="i", group="batch-1"}', "values": "1x5"}
+    test = {"interval": "1m", "input_series": [info], "promql_expr_test": [
+        {"expr": expr, "eval_time": "2m", "exp_samples": [{"labels": k, "value": v} for k, v in want.items()]}
+        for expr, want in rows
+    ]}
+    promtool(groups(setups()["thresholds"]), {"evaluation_interval": "1m", "tests": [test]})
+    default = [rule for rule in rules_of(shipped()) if re.fullmatch(THRESHOLD + "_[a-z]+:default", rule.get("record", ""))]
+    must(sorted(map(key, thresholds(ON))) == sorted(map(key, default)), f"{thresholds(ON)}, shipped: {default}")
+    return ", ".join(f"{rule['record']} {rule['expr']}" for rule in default)
