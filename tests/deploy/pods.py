@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from common import EXPORTER, SIMULATOR, Wrong, check, must, none_of, objects, of_kind, only, run, setups
+from common import EXPORTER, ROOT, SIMULATOR, Wrong, check, must, none_of, objects, of_kind, only, run, setups
 
 # Words that a secret would have, and what may have them all the same.
 CANARY = re.compile(r"LTAI\w+|BEGIN [A-Z ]*PRIVATE KEY")
@@ -273,6 +273,39 @@ def rehearse(folder, pod, config, port, cloud):
     ], {"ALIKAFKA_EXPORTER_ENDPOINT": cloud}
 
 
+@check("the values for kafka_exporter's names relabel as its Prometheus configuration does")
+def kafka_exporter():
+    job = only(yaml.safe_load((ROOT / "config/prometheus-kafka-exporter.yml").read_text())["scrape_configs"], "jobs")
+    end = only(of_kind(objects(setups()["kafka-exporter"]), "ServiceMonitor"), "ServiceMonitors")["spec"]["endpoints"][0]
+
+    def snake(rule):
+        return {re.sub("[A-Z]", lambda upper: "_" + upper[0].lower(), key): value for key, value in rule.items()}
+
+    must([snake(rule) for rule in end["metricRelabelings"]] == job["metric_relabel_configs"], "metricRelabelings")
+    labels = {rule["targetLabel"]: rule["replacement"] for rule in end["relabelings"]}
+    must(labels == {"job": job["job_name"], **job["static_configs"][0]["labels"]}, f"labels {labels}")
+    must((end["interval"], end["honorLabels"]) == (job["scrape_interval"], job["honor_labels"]), "interval")
+
+
+def connection_test(found, base):
+    """What the pod of `helm test` says, run with the shell and the wget of its image against another address."""
+    pod = only([i for _, i in found if i["metadata"]["name"].endswith("-test-connection")], "test pods")
+    container = pod["spec"]["containers"][0]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    must(environment["URL"] == "http://alikafka-exporter.monitoring.svc:19308", environment["URL"])
+    shell = ["busybox", *container["command"], *container["args"]]
+    path = "/usr/bin:/bin"
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("wget", "grep", "timeout"):
+            (Path(folder) / name).symlink_to(run("which", "busybox").strip())
+        environment.update(URL=base, PATH=f"{folder}:{path}")
+        dead = subprocess.run(shell, env={**environment, "URL": "http://127.0.0.1:9"}, capture_output=True, timeout=60)
+        must(dead.returncode != 0, "the test of a port that is closed passes")
+        wrong = subprocess.run(shell, env={**environment, "METRICS": "/"}, capture_output=True, timeout=60)
+        must(wrong.returncode != 0, "the test of a page without metrics passes")
+        return run(*shell, env=environment)
+
+
 @check("the container's own command line runs under its user and reads the Secret as it is mounted")
 def runs():
     must(os.geteuid() == 0, "only root can become user 65532: run this as root")
@@ -291,6 +324,8 @@ def runs():
         page = page_of(base + "/metrics")
         series = re.search(r"^alikafka_exporter_series (\d+)", page, re.MULTILINE)
         must(series and int(series[1]) > 100, f"the page has no series of the cloud:\n{log.read_text()[-1500:]}")
+        said = connection_test(found, base)
+        must(said.count("\n") >= 1 and "exporter_build_info{" in said, f"the pod of helm test says {said}")
         must("can be read by others" not in log.read_text(), f"it warns of the mode of its files:\n{log.read_text()}")
     return f"{series[1]} series"
 
