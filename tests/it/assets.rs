@@ -17,8 +17,9 @@ use granit_parser::{Event, Parser, StrInput};
 use regex::Regex;
 use serde_json::{Value, json};
 
-/// Labels that Prometheus puts on what it scrapes, and `account`, which is on a series where accounts are named.
-const EVERYWHERE: [&str; 4] = ["job", "instance", "pod", "account"];
+/// Labels that Prometheus puts on what it scrapes, `account`, which is on a series where accounts are named, and `team`,
+/// which recording rules put on what is about an instance that has the tag.
+const EVERYWHERE: [&str; 5] = ["job", "instance", "pod", "account", "team"];
 
 /// A metric that may be used.
 #[derive(Debug, Clone)]
@@ -28,14 +29,23 @@ struct Metric {
     labels: BTreeSet<String>,
 }
 
-/// The metric contract.
+/// The metric contract, under both namings.
 fn catalog_names() -> Vec<Metric> {
-    let row = |f: &catalog::Family| Metric {
-        name: f.name.to_owned(),
-        histogram: f.kind == catalog::Kind::Histogram,
-        labels: f.labels.iter().map(|&label| label.to_owned()).collect(),
+    let rows = |f: &catalog::Family| {
+        let row = |name: &str, labels: &[&str]| Metric {
+            name: name.to_owned(),
+            histogram: f.kind == catalog::Kind::Histogram,
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+        };
+        // `kafka_cluster` is put on by the example scrape.
+        let theirs = |k: catalog::KafkaExporter| row(k.name, &[k.labels, &["kafka_cluster"]].concat());
+        std::iter::once(row(f.name, f.labels)).chain(f.kafka_exporter.map(theirs)).collect::<Vec<_>>()
     };
-    catalog::FAMILIES.iter().map(row).collect()
+    let mut metrics: Vec<Metric> = catalog::FAMILIES.iter().flat_map(rows).collect();
+    let tags = metrics.iter_mut().find(|m| m.name == "alikafka_instance_tags").unwrap();
+    // Of all tags that may be allowed, the one that rules and dashboards speak of.
+    tags.labels.insert("tag_team".to_owned());
+    metrics
 }
 
 /// What queries speak of that the contract does not hold.
@@ -148,8 +158,14 @@ fn labels_of(
     metrics: &[Metric],
     recorded: &BTreeMap<String, String>,
 ) -> Option<BTreeSet<String>> {
-    if name == "up" {
-        return Some(BTreeSet::new());
+    match name {
+        "up" => return Some(BTreeSet::new()),
+        "ALERTS" => return Some(["alertname", "alertstate"].map(str::to_owned).into()),
+        // Recorded by users, if at all.
+        "alikafka:group_lag_threshold_seconds" | "alikafka:group_lag_threshold_messages" => {
+            return Some(["instance_id", "group"].map(str::to_owned).into());
+        }
+        _ => {}
     }
     if let Some(expr) = recorded.get(name) {
         let parts = References::of(expr).selectors;
