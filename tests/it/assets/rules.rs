@@ -1,12 +1,25 @@
-//! Alerts name the thing, are tested to fire and to stay silent, and work under both namings.
+//! Alerts name the thing, lead to a page that helps, are tested in each of three ways, and work under both namings.
+//!
+//! The name of a case of `config/rules/tests` says what it shows of the alerts that it asks for:
+//! - `fires:` silent, and firing one evaluation later, so that `for` is exact;
+//! - `silent:` never firing, however near;
+//! - `outlives:` firing when its series are gone, and then once more;
+//! - `ends:` over when its series are gone, while another alert fires in its place;
+//! - `also:` what else there is to show.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alikafka_exporter::exposition::catalog;
 use regex::Regex;
 use serde_json::Value;
 
-use super::{Query, References, array, labels_in, not_in_the_contract, rules, text, yaml_files};
+use super::{Query, References, array, files, labels_in, not_in_the_contract, read, root, rules, text, yaml_files};
+
+/// The file of rules that users edit, and what the alerts that it is for fall back to.
+const THRESHOLDS: &str = "config/rules/alikafka-thresholds.rules.yml";
+
+/// Between two evaluations of the cases that show when an alert begins.
+const EVALUATION_SECONDS: u64 = 30;
 
 #[test]
 fn every_metric_and_label_of_rules_is_in_the_contract() {
@@ -18,7 +31,7 @@ fn every_metric_and_label_of_rules_is_in_the_contract() {
 fn every_alert_has_a_severity_a_summary_and_a_description_that_names_the_thing() {
     let name = Regex::new("^AliKafka([A-Z][a-z]+)+$").unwrap();
     let mut seen = BTreeSet::new();
-    for (file, rule) in rules().into_iter().filter(|(_, r)| r["alert"].is_string()) {
+    for (file, rule) in alerts() {
         let alert = text(&rule["alert"]);
         assert!(name.is_match(alert), "{file}: {alert} is not a name of the form AliKafkaThingIsSo");
         assert!(seen.insert(alert.to_owned()), "{file}: {alert} twice");
@@ -28,38 +41,247 @@ fn every_alert_has_a_severity_a_summary_and_a_description_that_names_the_thing()
             let annotation = text(&rule["annotations"][key]);
             assert!(annotation.contains("$labels."), "{file}: {alert} does not name the thing in its {key}");
         }
+        let summary = text(&rule["annotations"]["summary"]);
+        assert!(summary.len() < 180 && !summary.ends_with('.'), "{file}: the summary of {alert} is one line");
     }
     assert!(!seen.is_empty());
 }
 
+/// What is about an instance says which, in which region, and of which account where accounts are named.
 #[test]
-fn every_alert_is_shown_to_fire_and_to_stay_silent() {
-    let (mut fires, mut silent) = (BTreeSet::new(), BTreeSet::new());
-    for (_, suite) in yaml_files("config/rules/tests") {
-        for case in array(&suite["tests"]).iter().flat_map(|t| array(&t["alert_rule_test"])) {
-            let kind = if array(&case["exp_alerts"]).is_empty() { &mut silent } else { &mut fires };
-            kind.insert(text(&case["alertname"]).to_owned());
+fn every_alert_about_an_instance_names_it_its_region_and_its_account() {
+    for (file, rule) in alerts().filter(|(_, r)| text(&r["annotations"]["description"]).contains("instance_id")) {
+        let alert = text(&rule["alert"]);
+        let description = text(&rule["annotations"]["description"]);
+        if alert != "AliKafkaThresholdUnused" {
+            for named in ["{{ $labels.instance_id }}", "{{ $labels.region }}", "{{ with $labels.account }}"] {
+                assert!(description.contains(named), "{file}: {alert} does not say {named}");
+            }
+        }
+        let labels: BTreeSet<&str> = ["group", "topic", "scope"].into();
+        let summary = text(&rule["annotations"]["summary"]);
+        for label in labels.iter().filter(|l| description.contains(&format!("$labels.{l}"))) {
+            assert!(summary.contains(&format!("$labels.{label}")), "{file}: {alert}: no {label} in the summary");
         }
     }
-    let alerts: BTreeSet<String> =
-        rules().iter().filter_map(|(_, r)| r["alert"].as_str()).map(str::to_owned).collect();
-    assert_eq!(fires, alerts, "alerts that tests show to fire, and alerts");
-    assert_eq!(silent, alerts, "alerts that tests show to stay silent, and alerts");
 }
 
 #[test]
-fn the_shipped_alerts_work_under_both_namings() {
-    let renamed: Vec<_> =
-        catalog::FAMILIES.iter().filter(|f| f.kafka_exporter.is_some()).map(|f| f.name).collect();
-    for Query { place, expr, .. } in rule_queries() {
-        for selector in References::of(&expr).selectors {
-            assert!(
-                !renamed.contains(&selector.name.as_str()),
-                "{place}: {} has another name",
-                selector.name
-            );
+fn every_alert_has_a_runbook_with_its_four_sections_and_every_runbook_an_alert() {
+    let heading = Regex::new(r"(?m)^##? .*$").unwrap();
+    let mut pages = BTreeSet::new();
+    let index = read(&root().join("docs/runbooks/README.md"));
+    for (file, rule) in alerts() {
+        let alert = text(&rule["alert"]);
+        let page = format!("docs/runbooks/{alert}.md");
+        assert_eq!(text(&rule["annotations"]["runbook_url"]), page, "{file}: {alert}");
+        let content = read(&root().join(&page));
+        let headings: Vec<&str> = heading.find_iter(&content).map(|m| m.as_str()).collect();
+        let title = format!("# {alert}");
+        let sections = ["## Meaning", "## Impact", "## What to look at", "## What to do"];
+        assert_eq!(headings, [&[title.as_str()][..], &sections].concat(), "{page}");
+        for section in content.split("\n## ").skip(1) {
+            assert!(section.len() > 80, "{page}: nothing stands under {:?}", section.lines().next());
+        }
+        assert!(content.contains("```promql\n"), "{page} has no query");
+        let severity = text(&rule["labels"]["severity"]);
+        let row = format!("| [`{alert}`]({alert}.md) | {severity} |");
+        assert!(index.contains(&row), "the index has no row {row}");
+        pages.insert(page);
+    }
+    let found: BTreeSet<String> = files("docs/runbooks", ".md").into_iter().map(|(file, _)| file).collect();
+    pages.insert("docs/runbooks/README.md".to_owned());
+    assert_eq!(found, pages, "pages, and alerts");
+}
+
+#[test]
+fn every_alert_is_shown_to_fire_when_it_must_to_stay_silent_and_what_it_does_when_its_data_vanishes() {
+    let mut shown: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let kind = case.name.split(':').next().unwrap();
+        let Some(kind) = ["fires", "silent", "outlives", "ends", "also"].into_iter().find(|k| *k == kind) else {
+            wrong.push(format!("{}: no kind of case", case.name));
+            continue;
+        };
+        let credited: BTreeSet<String> =
+            case.checks.keys().filter(|alert| case.shows(kind, alert)).cloned().collect();
+        if credited.is_empty() && kind != "also" {
+            wrong.push(format!("{} does not show what its name says", case.name));
+        }
+        shown.entry(kind).or_default().extend(credited);
+    }
+    let of = |kind: &str| shown.get(kind).cloned().unwrap_or_default();
+    for alert in alerts().map(|(_, r)| text(&r["alert"]).to_owned()) {
+        for kind in ["fires", "silent"] {
+            if !of(kind).contains(&alert) {
+                wrong.push(format!("no case shows that {alert} {kind}"));
+            }
+        }
+        if !of("outlives").contains(&alert) && !of("ends").contains(&alert) {
+            wrong.push(format!("no case shows what {alert} does when its data vanishes"));
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What pages must not end because nothing is known any more, unless another page has begun.
+#[test]
+fn alerts_about_groups_and_topics_and_all_pages_outlive_their_data_or_hand_over() {
+    let ends = ["AliKafkaNoRegion", "AliKafkaCredentialsExpiring", "AliKafkaInstanceUnwatched"];
+    let outlive: BTreeSet<String> = cases()
+        .filter(|c| c.name.starts_with("outlives:"))
+        .flat_map(|c| c.checks.keys().filter(|a| c.shows("outlives", a)).cloned().collect::<Vec<_>>())
+        .collect();
+    for (file, rule) in alerts() {
+        let alert = text(&rule["alert"]);
+        let names = text(&rule["annotations"]["summary"]);
+        let is_about = names.contains("$labels.group") || names.contains("$labels.topic");
+        let pages = rule["labels"]["severity"] == "critical";
+        if (is_about && alert != "AliKafkaThresholdUnused") || (pages && !ends.contains(&alert)) {
+            assert!(outlive.contains(alert), "{file}: nothing shows that {alert} outlives its data");
+        }
+    }
+}
+
+#[test]
+fn the_shipped_rules_work_under_both_namings() {
+    let renamed = || catalog::FAMILIES.iter().filter_map(|f| Some((f.name, f.kafka_exporter?.name)));
+    for Query { place, expr, .. } in rule_queries() {
+        let used: BTreeSet<String> = References::of(&expr).selectors.into_iter().map(|s| s.name).collect();
+        for (ours, theirs) in renamed() {
+            assert_eq!(
+                used.contains(ours),
+                used.contains(theirs),
+                "{place}: {ours} is {theirs} under the other naming, so both must be asked for"
+            );
+        }
+        assert!(
+            used.iter().all(|n| !n.starts_with("kafka_") || renamed().any(|(_, theirs)| theirs == n)),
+            "{place}"
+        );
+    }
+}
+
+#[test]
+fn recorded_names_are_of_the_form_level_metric_operation() {
+    let form = Regex::new("^(group|group_topic|topic|instance|region|team):(alikafka_[a-z_]+):([a-z0-9_]+)$").unwrap();
+    let families: BTreeSet<&str> = catalog::FAMILIES.iter().map(|f| f.name.trim_end_matches("_total")).collect();
+    // What is made of no single metric.
+    let made = [
+        "alikafka_team",
+        "alikafka_group_late",
+        "alikafka_group_lost_messages",
+        "alikafka_group_lag_threshold_seconds",
+        "alikafka_group_lag_threshold_messages",
+    ];
+    let mut seen = BTreeSet::new();
+    for (file, rule) in rules().into_iter().filter(|(f, r)| r["record"].is_string() && f != THRESHOLDS) {
+        let name = text(&rule["record"]);
+        let parts = form.captures(name).unwrap_or_else(|| panic!("{file}: {name} is not level:metric:operation"));
+        assert!(families.contains(&parts[2]) || made.contains(&&parts[2]), "{file}: {name}: no such metric");
+        assert!(seen.insert(name.to_owned()), "{file}: {name} twice");
+    }
+    for (file, rule) in rules().into_iter().filter(|(f, r)| r["record"].is_string() && f == THRESHOLDS) {
+        assert!(text(&rule["record"]).starts_with("alikafka:group_lag_threshold_"), "{file}");
+    }
+}
+
+/// The file that users edit alone, and the fallback that holds without it, say the same number.
+#[test]
+fn thresholds_have_a_default_that_holds_without_the_file_too() {
+    for (unit, record) in ["seconds", "messages"].map(|u| (u, format!("alikafka:group_lag_threshold_{u}:default"))) {
+        let (file, rule) = rules().into_iter().find(|(_, r)| r["record"] == record.as_str()).expect("a default");
+        assert_eq!(file, THRESHOLDS);
+        let effective = format!("group:alikafka_group_lag_threshold_{unit}:effective");
+        let (_, rule_of_all) = rules().into_iter().find(|(_, r)| r["record"] == effective.as_str()).unwrap();
+        let fallback = format!("or vector({})", text(&rule["expr"]));
+        assert!(text(&rule_of_all["expr"]).contains(&fallback), "{effective} has no {fallback}");
+        let comments = read(&root().join(THRESHOLDS));
+        let comments: Vec<&str> = comments.lines().filter(|l| l.starts_with('#')).collect();
+        assert!(comments.join(" ").contains(text(&rule["expr"])), "the comment of {file} does not say {fallback}");
+    }
+}
+
+/// The examples are comments, so promtool does not read them: a file with the # taken away is what it tests.
+#[test]
+fn the_examples_of_thresholds_are_those_that_are_tested() {
+    let mut rules = Vec::new();
+    let mut on = false;
+    for line in read(&root().join(THRESHOLDS)).lines() {
+        on = line.starts_with("      # - record:") || (on && line.starts_with("      #   "));
+        if on {
+            rules.push(line.replacen("# ", "", 1));
+        } else if !line.trim_start().starts_with('#') && !line.trim().is_empty() {
+            rules.push(line.to_owned());
+        }
+    }
+    let tested = read(&root().join("config/rules/tests/thresholds/examples.rules.yml"));
+    let tested: Vec<&str> = tested.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()).collect();
+    assert_eq!(rules, tested);
+    assert!(rules.len() > 15, "there are examples");
+}
+
+/// A case of promtool's tests.
+struct Case {
+    name: String,
+    /// Whether a series ends within it.
+    vanishes: bool,
+    /// What is expected of each alert: at which second, whether it fires.
+    checks: BTreeMap<String, Vec<(u64, bool)>>,
+}
+
+impl Case {
+    /// Whether the case shows of the alert what a case of this kind must.
+    fn shows(&self, kind: &str, alert: &str) -> bool {
+        let checks = &self.checks[alert];
+        let fires = |at: &(u64, bool)| at.1;
+        match kind {
+            "fires" => checks.windows(2).any(|w| !w[0].1 && w[1].1 && w[1].0 - w[0].0 <= EVALUATION_SECONDS),
+            "silent" => !checks.iter().any(fires),
+            "outlives" => self.vanishes && checks.iter().filter(|c| fires(c)).count() >= 2,
+            "ends" => {
+                let begun = checks.iter().position(fires);
+                let over = begun.and_then(|i| checks[i..].iter().find(|c| !fires(c)));
+                let others = self.checks.iter().filter(|(other, _)| *other != alert);
+                let after = |over: &(u64, bool)| {
+                    others.flat_map(|(_, c)| c).any(|other| fires(other) && other.0 >= over.0)
+                };
+                over.is_some_and(after)
+            }
+            _ => true,
+        }
+    }
+}
+
+fn cases() -> impl Iterator<Item = Case> {
+    let suites = yaml_files("config/rules/tests");
+    suites.into_iter().flat_map(|(_, suite)| array(&suite["tests"]).to_vec()).map(|test| {
+        let mut checks: BTreeMap<String, Vec<(u64, bool)>> = BTreeMap::new();
+        for check in array(&test["alert_rule_test"]) {
+            let fires = !array(&check["exp_alerts"]).is_empty();
+            let alert = text(&check["alertname"]).to_owned();
+            checks.entry(alert).or_default().push((seconds(text(&check["eval_time"])), fires));
+        }
+        for of in checks.values_mut() {
+            of.sort_unstable();
+        }
+        let vanishes = array(&test["input_series"]).iter().any(|s| text(&s["values"]).contains("stale"));
+        Case { name: text(&test["name"]).to_owned(), vanishes, checks }
+    })
+}
+
+/// Of a duration such as `1h30m`.
+fn seconds(duration: &str) -> u64 {
+    let part = Regex::new(r"(\d+)([hms])").unwrap();
+    let of = |c: regex::Captures<'_>| {
+        c[1].parse::<u64>().unwrap() * BTreeMap::from([("h", 3600), ("m", 60), ("s", 1)])[&c[2]]
+    };
+    part.captures_iter(duration).map(of).sum()
+}
+
+fn alerts() -> impl Iterator<Item = (String, Value)> {
+    rules().into_iter().filter(|(_, r)| r["alert"].is_string())
 }
 
 fn rule_queries() -> Vec<Query> {
