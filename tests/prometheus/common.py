@@ -9,6 +9,8 @@ import urllib.request
 
 ANY, MAYBE = object(), object()
 counts = {"passed": 0, "failed": 0}
+# Lines that are told of what is wrong with one thing.
+SHOWN = 5
 
 
 def check(what, wrong=()):
@@ -20,7 +22,7 @@ def check(what, wrong=()):
         return
     counts["failed"] += 1
     print(f"FAIL  {what}: {len(wrong)} wrong", flush=True)
-    for line in wrong[:5]:
+    for line in wrong[:SHOWN]:
         print(f"      {line}", flush=True)
 
 

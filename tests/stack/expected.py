@@ -1,0 +1,104 @@
+"""What is to be seen in the world of troubles: which alerts fire for which of them, and what has nothing to show."""
+
+ORDERS, LOGS, DEVICES = "alikafka_pre-cn-orders01", "alikafka_post-cn-logs02", "alikafka_serverless-cn-devices03"
+LEGACY, DEPOT = "alikafka_pre-cn-legacy04", "alikafka_pre-eu-depot05"
+EXPIRED, STOPPED = "alikafka_pre-eu-expired06", "alikafka_post-eu-stopped07"
+IN_SERVICE = (ORDERS, LOGS, DEVICES, LEGACY, DEPOT)
+REGIONS = ("cn-hangzhou", "eu-central-1")
+TEAMS = {ORDERS: "trade", LOGS: "platform", DEVICES: "iot", DEPOT: "logistics", EXPIRED: "logistics",
+         STOPPED: "logistics"}
+
+LATE = {"AliKafkaGroupLate", "AliKafkaGroupPossiblyLate"}
+# Of these the cloud tells no time of what was read last, or it is not held any more: there is no ceiling.
+CERTAINLY = {"AliKafkaGroupLate"}
+HIGH, GROWING = {"AliKafkaGroupLagHigh"}, {"AliKafkaGroupLagGrowing"}
+STALLED, STOPPED_GROUP = {"AliKafkaGroupStalled"}, {"AliKafkaGroupStopped"}
+
+# (instance, group, topic or nothing): the alerts that fire for it, and no others. What is not here has none.
+# The threshold of this run is 30 seconds; that of a group and of an instance are set apart, see THRESHOLDS.
+ALERTS = {
+    (ORDERS, "order-search"): LATE | GROWING,
+    (ORDERS, "order-mail"): LATE | GROWING | HIGH | STALLED,
+    # It is excepted from being late.
+    (ORDERS, "order-report"): GROWING | HIGH | STOPPED_GROUP,
+    (ORDERS, "order-replay"): LATE | {"AliKafkaGroupRewound"},
+    # Nothing is written any more, so its lag does not grow.
+    (ORDERS, "invoice-print"): LATE | STALLED,
+    (LOGS, "click-indexer"): LATE | GROWING | STALLED | {"AliKafkaPartitionSkew"},
+    (LOGS, "click-stats"): LATE | {"AliKafkaPartitionSkew"},
+    # More of what it has not read is lost all the time.
+    (LOGS, "audit-archive"): CERTAINLY | GROWING | HIGH | {"AliKafkaMessagesLost", "AliKafkaDataLossAhead",
+                                                           "AliKafkaDataLossNear"},
+    (LOGS, "audit-warehouse"): LATE | GROWING | HIGH | {"AliKafkaDataLossAhead"},
+    (LOGS, "audit-export"): LATE | GROWING | HIGH | {"AliKafkaDataLossAhead", "AliKafkaDataLossNear"},
+    (LOGS, "metrics-reload"): LATE | HIGH,
+    (LOGS, "debug-log"): {"AliKafkaTopicUnread"},
+    # Its instance is excepted from being late.
+    (DEVICES, "设备影子"): GROWING,
+    (LEGACY, "session-cleaner"): CERTAINLY | GROWING | STALLED,
+    (LEGACY, ""): {"AliKafkaTopicQuotaNear", "AliKafkaInstanceExpiring"},
+    (DEPOT, ""): {"AliKafkaInstanceExpiring", "AliKafkaInstanceExpiryNear"},
+    (DEPOT, "parcel-tracker"): {"AliKafkaGroupRebalancing"},
+    (DEPOT, "customs-desk"): LATE | STALLED,
+    (DEPOT, "route-planner"): {"AliKafkaGroupRewound"},
+    (EXPIRED, ""): {"AliKafkaInstanceExpired"},
+    (STOPPED, ""): {"AliKafkaInstanceOutOfService"},
+}
+# What may fire or not, and why: nothing is held of it.
+MAYBE = {
+    ("", ""): {"AliKafkaExporterDown": "before the first scrape there is none, and this rule waits 2s"},
+    (LOGS, "click-stats"): {
+        "AliKafkaGroupLagGrowing": "its lag moves by a commit up and down, which is growth to a rule that waits 2s",
+    },
+}
+# Troubles that are no matter for an alert: a board shows them.
+NO_ALERT = {
+    "unwritten": "a topic that nobody writes any more may have come to its end",
+    "hot_partition": "it costs nothing until a group falls behind: AliKafkaPartitionSkew",
+    "no_team": "the alerts of the instance have no label team",
+    "dead": "a group that reads nothing has nothing to read",
+}
+# A group, and an instance, that may be as late as they are.
+THRESHOLDS = f"""groups:
+  - name: alikafka-thresholds
+    rules:
+      - record: alikafka:group_lag_threshold_seconds:default
+        expr: 30
+      - record: alikafka:group_lag_threshold_messages:default
+        expr: 100000
+      - record: alikafka:group_lag_threshold_seconds
+        expr: Inf
+        labels: {{instance_id: {ORDERS}, group: order-report}}
+      - record: alikafka:group_lag_threshold_seconds
+        expr: 86400
+        labels: {{instance_id: {DEVICES}}}
+"""
+
+# One instance cannot be read: it alone.
+ONE_DOWN = {(DEVICES, ""): {"AliKafkaInstanceDown"}}
+# The whole cloud is gone. (instance, or region, "").
+ALL_DOWN = {
+    **{(instance, ""): {"AliKafkaInstanceDown", "AliKafkaDataStale"} for instance in IN_SERVICE},
+    **{(region, ""): {"AliKafkaRegionDown"} for region in REGIONS},
+}
+
+# Alerts that a page of groups alone cannot have.
+OF_TOPICS = {"AliKafkaPartitionSkew", "AliKafkaTopicUnread", "AliKafkaDataLossAhead", "AliKafkaDataLossNear"}
+
+# Expressions of boards that have nothing to show in this world: (board, panel and target), and why.
+NOTHING_ON_BOARDS = {
+    ("exporter.json", "Credentials expire in A"): "the key is a lasting one",
+    ("exporter.json", "annotation Exporter started"): "none was started again",
+}
+# The same for rules, by type and name. What becomes of each is in config/rules/tests.
+WELL = "the exporter is well"
+NOTHING_IN_RULES = {
+    ("alerting", name): WELL for name in (
+        "AliKafkaApiThrottled", "AliKafkaApiThrottled without its threshold", "AliKafkaBudgetShort",
+        "AliKafkaRegionSearchFailing", "AliKafkaRegionSearchFailing without its threshold", "AliKafkaExporterDown",
+        "AliKafkaNoRegion", "AliKafkaSeriesDropped", "AliKafkaReloadFailed", "AliKafkaCredentialsExpiring",
+        "AliKafkaCredentialsExpiring without its threshold", "AliKafkaCredentialsFailing", "AliKafkaClockSkewed",
+        "AliKafkaAnswersOdd", "AliKafkaExporterPanicked", "AliKafkaLogLinesLost", "AliKafkaThresholdUnused",
+        "AliKafkaInstanceDown", "AliKafkaDataStale", "AliKafkaRegionDown", "AliKafkaInstanceUnwatched",
+    )
+}

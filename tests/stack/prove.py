@@ -1,0 +1,454 @@
+"""The proof of the Compose stack, the boards and the rules; `run` says what of. Standard library and PyYAML.
+
+The world of troubles runs at the pace of life. Three exporters read it: that of the stack, one under the names of
+kafka_exporter, and one that shows groups alone, of an account with a name. Each has a Prometheus with all rules; the first has Alertmanager.
+"""
+
+import concurrent.futures
+import contextlib
+import ctypes
+import http.server
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import boards
+import common
+import compose
+import expected
+from common import Prometheus, check, counts, fetch, wait_for
+
+ROOT = compose.ROOT
+TARGET, DIR = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
+# What a rule waits for in life, it does not wait for here: (what stands in the file, what is put in its place).
+HASTE = [
+    (r"(?m)^(\s+for:) \S+$", r"\1 2s"),
+    (r"(?m)^(\s+keep_firing_for:) \S+\n", ""),
+    (r"> 420\b", "> 30"),
+    (r"> 1200\b", "> 30"),
+]
+# How long the world is watched before boards are looked at: a window of the status, a reset, and some slopes.
+WATCHED_SECONDS = 52
+# Of the range that graphs are looked at over.
+LOOK_SECONDS = 30
+LIBC = ctypes.CDLL(None)
+common.SHOWN = 40
+
+
+class Stack:
+    """Processes, each ended with this one."""
+
+    def __init__(self):
+        self.running = {}
+
+    def start(self, name, argv):
+        log = open(DIR / f"{name}.log", "wb")
+        with_us = lambda: LIBC.prctl(1, signal.SIGKILL)
+        self.running[name] = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                              preexec_fn=with_us)
+
+    def end(self, name, how=signal.SIGTERM):
+        process = self.running.pop(name)
+        process.send_signal(how)
+        try:
+            return process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def end_all(self):
+        for name in list(self.running):
+            self.end(name)
+
+    def died(self):
+        return [f"{name} ended with {p.returncode}: {self.tail(name)}" for name, p in self.running.items()
+                if p.poll() is not None]
+
+    def tail(self, name):
+        return (DIR / f"{name}.log").read_text(errors="replace")[-600:]
+
+
+def free_ports(names):
+    with contextlib.ExitStack() as held:
+        sockets = {name: held.enter_context(socket.socket()) for name in names}
+        for one in sockets.values():
+            one.bind(("127.0.0.1", 0))
+        return {name: one.getsockname()[1] for name, one in sockets.items()}
+
+
+def answers(url):
+    try:
+        return fetch(url)[0] is not None
+    except OSError:
+        return False
+
+
+# What runs.
+
+
+def files(stack, places):
+    """The configurations of all services, and the rules without their patience."""
+    (DIR / "rules").mkdir()
+    sources = sorted((ROOT / "config/rules").glob("*.rules.yml"))
+    used = {pattern: 0 for pattern, _ in HASTE}
+    for source in sources:
+        text = source.read_text()
+        for pattern, quick in HASTE:
+            text, n = re.subn(pattern, quick, text)
+            used[pattern] += n
+        if source.name == "alikafka-thresholds.rules.yml":
+            text = expected.THRESHOLDS
+        (DIR / "rules" / source.name).write_text(text)
+    check("every pattern of the rules that is made quick is there", [p for p, n in used.items() if not n])
+    for service in compose.PROGRAMS:
+        if service != "simulator":
+            (DIR / f"{service}.yml").write_text(compose.config(stack, service, places))
+    exporter = (DIR / "exporter.yml").read_text()
+    (DIR / "kafka-exporter.yml").write_text(f"{exporter}  naming: kafka_exporter\n")
+    (DIR / "group-exporter.yml").write_text(f"{exporter}  granularity: group\naccounts: [{{name: 生产}}]\n")
+    prometheus = (DIR / "prometheus.yml").read_text()
+    for name in ("kafka", "group"):
+        text = prometheus.replace(f"127.0.0.1:{places['exporter']}", f"127.0.0.1:{places[f'{name}_exporter']}")
+        text = re.sub(r"(?ms)^alerting:.*?(?=^\w)", "", text)
+        (DIR / f"{name}-prometheus.yml").write_text(text)
+
+
+def command_lines(stack, places):
+    lines = {service: compose.arguments(stack, service, places) for service in compose.PROGRAMS}
+    for name in ("kafka", "group"):
+        for service in ("exporter", "prometheus"):
+            mine = {**places, "dir": f"{DIR}/{name}-", service: places[f"{name}_{service}"]}
+            argv = compose.arguments(stack, service, mine)
+            lines[f"{name}-{service}"] = [a.replace(f"/{name}-/", f"/{name}-") for a in argv]
+    return lines
+
+
+def start(stack, places):
+    lines = command_lines(stack, places)
+    for service, argv in lines.items():
+        check(f"every flag of {service} is known to {Path(argv[0]).name}", compose.unknown_flags(argv))
+    said = subprocess.run(["promtool", "check", "config", str(DIR / "prometheus.yml")], capture_output=True, text=True)
+    check("promtool finds nothing in the configuration and the rules", [said.stdout + said.stderr] * said.returncode)
+    said = subprocess.run(["amtool", "check-config", str(DIR / "alertmanager.yml")], capture_output=True, text=True)
+    check("amtool finds nothing in the configuration", [said.stdout + said.stderr] * said.returncode)
+    running = Stack()
+    # As Compose does: the exporter is there before the simulator, whose network it holds.
+    for service, argv in lines.items():
+        running.start(service, argv)
+    return running
+
+
+# What is asked.
+
+
+class Table:
+    """Every expression that was asked, and how many series it had: of the page of the stack, under the names of
+    kafka_exporter, and with groups alone."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, where, what, expr, *found):
+        self.rows.append((where, what, *(*found, "", "")[:3], " ".join(expr.split())))
+
+    def lines(self):
+        rows = [("where", "what", "native", "kafka", "group", "expression"), *self.rows]
+        return [f"{w:<30.30} {what:<64.64} {a:>6} {b:>6} {c:>6}  {expr:.120}" for w, what, a, b, c, expr in rows]
+
+
+TABLE = Table()
+
+
+def hold(found, table, what):
+    """Everything has series, but for what is listed; and what is listed has none, and is there."""
+    check(f"{what}: each of {len(found)} expressions returns series, but for {len(table)} that are listed",
+          [f"{where}: {name}" for (where, name), n in found.items() if not n and (where, name) not in table])
+    check(f"{what}: what is listed returns nothing", [f"{key} has series" for key in table if found.get(key)])
+    check(f"{what}: what is listed is there", [f"{key} is no expression" for key in table.keys() - found.keys()])
+
+
+def ask_boards(all_boards, native, kafka, group, began):
+    """{(board, panel and target): expression} of what the page of groups alone cannot show."""
+    now, every, found, wrong, coarse = time.time(), (native, kafka, group), {}, [], {}
+    finer = metric_names(native) - metric_names(group)
+    for board in all_boards:
+        check(f"{board.file}: all variables are there", board.unknown_variables())
+        choices = board.choices(native)
+        empty = [name for name, query in board.queries()
+                 if not boards.asked(native, boards.substituted(query, choices[0]), board.variables[name].get("regex"))]
+        # There is no account with a name but on the third page.
+        check(f"{board.file}: every variable has values", set(empty) - {"account"})
+        accounts = [boards.asked(group, query) for name, query in board.queries() if name == "account"]
+        check(f"{board.file}: an account can be chosen where it has a name", [a for a in accounts if a != ["生产"]])
+        for what, expr in board.targets():
+            while (board.file, what) in found:
+                what += "'"
+            asks = lambda of: boards.asks(of, expr, choices, now, LOOK_SECONDS)
+            try:
+                with concurrent.futures.ThreadPoolExecutor() as pool:
+                    mine, theirs, few = pool.map(asks, every)
+            except RuntimeError as error:
+                wrong.append(f"{board.file}, {what}: {error}")
+                continue
+            found[board.file, what] = len(mine)
+            TABLE.add(board.file, what, expr, f"{len(mine)}", f"{len(theirs)}", f"{len(few)}")
+            if mine and not few:
+                coarse[board.file, what] = expr
+            if mine != theirs and (differ := settle(native, kafka, expr, choices, began)):
+                wrong.append(f"{board.file}, {what}: {differ}")
+    check("every expression of a board can be asked, and has the same series under both namings", wrong)
+    hold(found, expected.NOTHING_ON_BOARDS, "boards")
+    check(f"with granularity group {len(coarse)} of them are empty, and each asks for series of topics or partitions",
+          [f"{key}: {expr}" for key, expr in coarse.items() if not finer & set(re.findall(r"[a-z_]{9,}", expr))])
+
+
+def metric_names(prometheus):
+    return set(prometheus.api("label/__name__/values"))
+
+
+def settle(native, kafka, expr, choices, began):
+    """What differs even when all of the run is looked at: two exporters poll at different moments, so what comes and
+    goes may be seen by one alone for a moment."""
+    for _ in range(3):
+        now = time.time()
+        mine, theirs = (boards.asks(of, expr, choices, now, time.monotonic() - began, 2) for of in (native, kafka))
+        if mine == theirs:
+            return ""
+        time.sleep(1)
+    return (f"{len(mine)} and {len(theirs)}; only here {sorted(mine - theirs)[:2]}, only under the names of "
+            f"kafka_exporter {sorted(theirs - mine)[:2]}")
+
+
+THRESHOLD = re.compile(r"\s*(==|!=|>=|<=|>|<)\s*-?\d[\d.]*(e\d+)?(\s*\*\s*\d+)?\s*$")
+
+
+def ask_rules(native, kafka):
+    found, wrong, here, there = {}, [], rules_of(native), rules_of(kafka)
+    check("both Prometheus have the same rules", here.keys() ^ there.keys())
+    for (group, name, query), rule in here.items():
+        for told in (rule, there[group, name, query]):
+            if told["health"] != "ok" or told.get("lastError"):
+                wrong.append(f"{name}: {told.get('lastError') or told['health']}")
+        asked = [("", query)]
+        if rule["type"] == "alerting" and THRESHOLD.search(query):
+            asked.append((" without its threshold", THRESHOLD.sub("", query)))
+        for suffix, expr in asked:
+            mine, theirs = len(native.query(expr)), len(kafka.query(expr))
+            if bool(mine) != bool(theirs):
+                wrong.append(f"{name}{suffix}: {mine} series, and {theirs} under the names of kafka_exporter")
+            found[rule["type"], name + suffix] = mine
+            TABLE.add(group, name + suffix, expr, mine, theirs)
+    check("every rule can be asked, and has something to tell under both namings or neither", wrong)
+    hold(found, expected.NOTHING_IN_RULES, "rules")
+
+
+def rules_of(prometheus):
+    groups = prometheus.api("rules")["groups"]
+    return {(group["name"], rule["name"], rule["query"]): rule for group in groups for rule in group["rules"]}
+
+
+# What fires.
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Takes down what Alertmanager tells: {labels: the last status}."""
+
+    told = {}
+
+    def do_POST(self):
+        for alert in json.loads(self.rfile.read(int(self.headers["Content-Length"])))["alerts"]:
+            self.told[frozenset(alert["labels"].items())] = alert["status"]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def firing(rows):
+    """{(instance or region, group or topic): alerts}"""
+    out = {}
+    for labels in rows:
+        where = labels.get("instance_id") or labels.get("region") or labels.get("instance", "")
+        about = labels.get("group") or labels.get("topic") or ""
+        out.setdefault((where, about), set()).add(labels["alertname"])
+    return out
+
+
+def now_firing(prometheus):
+    return {frozenset(a["labels"].items()) for a in prometheus.api("alerts")["alerts"] if a["state"] == "firing"}
+
+
+def ever_fired(prometheus):
+    """Whatever has fired since the start, and be it for a moment."""
+    rows = prometheus.query('count_over_time(ALERTS{alertstate="firing"}[1h])')
+    return [row["metric"] for row in rows]
+
+
+def confusion(have, want):
+    """What fires and should not, and what should and does not."""
+    for key in sorted(have.keys() | want.keys()):
+        for alert in sorted(have.get(key, set()) - want.get(key, set()) - expected.MAYBE.get(key, {}).keys()):
+            yield f"{alert} fires for {key}, and should not"
+        for alert in sorted(want.get(key, set()) - have.get(key, set())):
+            yield f"{alert} does not fire for {key}"
+
+
+def joined(*tables):
+    out = {}
+    for table in tables:
+        for key, alerts in table.items():
+            out[key] = out.get(key, set()) | alerts
+    return out
+
+
+def watched(what, seconds, look, want):
+    """Waits until all is as it should be, and tells what is not."""
+    deadline = time.monotonic() + seconds
+    while (wrong := list(confusion(look(), want))) and time.monotonic() < deadline:
+        time.sleep(1)
+    check(f"{what} ({sum(map(len, want.values()))} alerts)", wrong)
+
+
+def notified():
+    return firing(dict(labels) for labels in Receiver.told)
+
+
+def check_alerts(native, kafka, group, places):
+    want = expected.ALERTS
+    troubles = json.loads(fetch(f"http://127.0.0.1:{places['simulator']}/_sim/troubles")[0])
+    uncovered = [t for t in troubles if (t["instance"], t["object"]) not in want and t["what"] not in expected.NO_ALERT]
+    check(f"each of the {len(troubles)} troubles of the world has an alert, or a reason for none", uncovered)
+    sound = [key for key in want if not any((t["instance"], t["object"]) == key for t in troubles)]
+    check("no alert is expected of what is sound", sound)
+    watched("in Prometheus each trouble has its alerts, and nothing else has had any", 30,
+            lambda: firing(ever_fired(native)), want)
+    watched("the same under the names of kafka_exporter", 10, lambda: firing(ever_fired(kafka)), want)
+    coarse = {key: alerts - expected.OF_TOPICS for key, alerts in want.items()}
+    watched("the same where the page has groups alone, but for alerts about topics", 10,
+            lambda: firing(ever_fired(group)), coarse)
+    watched("Alertmanager has told a receiver of them all, and of no others", 20, notified, want)
+    teams = [sorted(labels) for labels in Receiver.told for instance in [dict(labels).get("instance_id")]
+             if instance and dict(labels).get("team") != expected.TEAMS.get(instance)]
+    check("every alert about an instance has the team of its tag, and none where there is no tag", teams)
+    lacking = [a for a in native.api("alerts")["alerts"]
+               if not (ROOT / a["annotations"].get("runbook_url", "?")).is_file()
+               or not all(a["annotations"].get(k, "").strip() for k in ("summary", "description"))
+               or "error" in a["annotations"]["summary"] + a["annotations"]["description"] or "severity" not in a["labels"]]
+    check("every alert that fires has a severity, a summary, a description, and a page of the runbook that is there",
+          [f"{a['labels']['alertname']}: {a['annotations'].get('runbook_url')}" for a in lacking])
+
+
+def break_it(native, running, places):
+    """One instance cannot be read, then the whole cloud is gone."""
+    fault = {"effect": "error", "status": 500, "instance": expected.DEVICES}
+    request = urllib.request.Request(f"http://127.0.0.1:{places['simulator']}/_sim/faults", method="POST",
+                                     data=json.dumps(fault).encode())
+    urllib.request.urlopen(request, timeout=10).close()
+    watched("one instance that cannot be read has an alert of its own, and nothing else has", 20,
+            lambda: without_stale(firing(ever_fired(native))), joined(expected.ALERTS, expected.ONE_DOWN))
+    before = now_firing(native)
+    running.end("simulator", signal.SIGKILL)
+    ended = set()
+
+    def look():
+        ended.update(before - now_firing(native))
+        return firing(ever_fired(native))
+
+    watched("without a cloud every instance is down and its data stale, and each region is down", 60, look,
+            joined(expected.ALERTS, expected.ALL_DOWN))
+    check("by then the page has no lag of any group", native.query("count(alikafka_group_lag_messages)"))
+    check(f"none of the {len(before)} alerts ended because the cloud did", [sorted(labels) for labels in ended])
+    watched("Alertmanager has told the receiver", 20, notified, joined(expected.ALERTS, expected.ALL_DOWN))
+
+
+def without_stale(alerts):
+    """Data of one instance that cannot be read grows stale too, at its own time."""
+    return {key: names - {"AliKafkaDataStale"} for key, names in alerts.items()}
+
+
+def main():
+    stack, cloud = compose.load("compose.yaml"), compose.load("compose.cloud.yaml")
+    check("compose.yaml keeps its promises", compose.promises(stack))
+    check("compose.cloud.yaml leaves nothing of the simulator", compose.wrong_override(stack, cloud))
+    all_boards = boards.load(ROOT / "dashboards")
+    check("Grafana's provisioning leads to the Prometheus of the stack and to the boards",
+          compose.wrong_grafana(stack, {b.file for b in all_boards}))
+    exporter = str(TARGET / "debug/alikafka-exporter")
+    check("the configuration for a real account is sound",
+          compose.without_a_cloud(compose.merged(stack, cloud), exporter, DIR))
+    ports = free_ports(["exporter", "simulator", "prometheus", "alertmanager", "kafka_exporter", "kafka_prometheus",
+                        "group_exporter", "group_prometheus"])
+    secrets = {name: (compose.HERE / source["file"]).resolve() for name, source in stack["secrets"].items()}
+    receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    places = {**ports, **secrets, "webhook": receiver.server_port, "dir": str(DIR), "target": str(TARGET / "debug")}
+    files(stack, places)
+    running = start(stack, places)
+    began = time.monotonic()
+    try:
+        native, kafka, group = (Prometheus(f"http://127.0.0.1:{places[name]}")
+                                for name in ("prometheus", "kafka_prometheus", "group_prometheus"))
+        prove(stack, running, places, all_boards, (native, kafka, group), began)
+    except Exception as error:
+        check(f"the proof went to its end: {error!r}", [error])
+        raise
+    finally:
+        check("no process ended by itself", running.died())
+        if counts["failed"]:
+            for name in running.running:
+                print(f"--- end of the log of {name}\n{running.tail(name)}", file=sys.stderr)
+        running.end_all()
+
+
+def prove(stack, running, places, all_boards, prometheus, began):
+    native, kafka, group = prometheus
+    for name, port in places.items():
+        if name.endswith(("prometheus", "alertmanager")):
+            wait_for(f"{name} is ready", 30, lambda: answers(f"http://127.0.0.1:{port}/-/ready"))
+    for service in ("simulator", "prometheus", "alertmanager"):
+        right, test = compose.health(stack, service)
+        check(f"the health check of {service} asks what is there", [] if right else [test])
+    probe = [str(TARGET / "debug/alikafka-simulator"), f"--listen=127.0.0.1:{places['simulator']}", "--probe"]
+    said = subprocess.run(probe, capture_output=True, text=True, timeout=10)
+    check("the simulator's health check says that it is well", [said.stderr] * said.returncode)
+    for service, (_, url) in compose.HEALTH.items():
+        check(f"that of {service} too", [] if answers(url.format(**places)) else [url])
+    wait_for("the exporters are ready", 30, lambda: all(
+        answers(f"http://127.0.0.1:{places[name]}/-/ready") for name in ("exporter", "kafka_exporter", "group_exporter")
+    ))
+    linked = native.api("alertmanagers")["activeAlertmanagers"]
+    check("Prometheus sends alerts to the Alertmanager of the stack",
+          [] if [a["url"] for a in linked] == [f"http://127.0.0.1:{places['alertmanager']}/api/v2/alerts"] else linked)
+    time.sleep(max(0, WATCHED_SECONDS - (time.monotonic() - began)))
+    check("every target is up", [t["lastError"] for p in prometheus for t in p.api("targets")["activeTargets"]
+                                 if t["health"] != "up"])
+    ask_boards(all_boards, native, kafka, group, began)
+    passed("boards", began)
+    ask_rules(native, kafka)
+    passed("rules", began)
+    check_alerts(native, kafka, group, places)
+    passed("alerts", began)
+    break_it(native, running, places)
+    passed("outage", began)
+
+
+def passed(what, began):
+    print(f"      {what}: {time.monotonic() - began:.0f}s since the start", flush=True)
+
+
+main()
+print(f"\n{counts['passed']} ok, {counts['failed']} failed")
+lines = TABLE.lines()
+(TARGET / "stack").mkdir(exist_ok=True)
+(TARGET / "stack/expressions.txt").write_text("\n".join(lines) + "\n")
+print(f"{len(lines) - 1} expressions were asked: target/stack/expressions.txt")
+sys.exit(1 if counts["failed"] or len(lines) < 2 else 0)
