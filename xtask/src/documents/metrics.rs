@@ -1,0 +1,235 @@
+//! `docs/metrics.md`: every family of the catalog, by what it tells of.
+
+use std::fmt::Write as _;
+
+use alikafka_exporter::exposition::catalog::{FAMILIES, Family, Source, Stability, Unit};
+
+use super::{code, head, prose, row};
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+Every family of the page, with its type, its unit, its labels, and the field of the API that it is made of. A series
+exists while its value is known: what is unknown is absent, never 0 or -1.
+
+- Series about the cloud carry `region` and `instance_id`. Where accounts are named, `account` is the first label of
+  every series that belongs to one. The tables list the labels besides these three.
+- An instance's name, spec and version are on `alikafka_instance_info` only; join it with
+  `* on (region, instance_id) group_left (name) alikafka_instance_info`.
+- `metrics.labels` puts constant labels on every series but those of the process.
+- Names marked as evolving may change with a minor version; all others only with a major one. Before 1.0.0 both may
+  change with a minor version, and the change log says so.
+- What lag in seconds, status and forecasts mean, and the queries for them, is in [lag.md](lag.md); how many series a
+  fleet has, in [sizing.md](sizing.md).
+";
+
+const GRANULARITY: &str = "
+## What a coarser granularity leaves out
+
+`metrics.granularity` is the finest level that has series. What stays is the same number at every level.
+
+";
+
+const NAMES: &str = "
+## Names of kafka_exporter
+
+Under `metrics.naming: kafka_exporter` these families have the name and the labels of kafka_exporter, with `region` and
+`instance_id` besides. All others keep their own name, and nothing is there twice. How to scrape it, and what works then,
+is in [migrating.md](migrating.md#from-kafka_exporter).
+
+";
+
+/// A part of the page.
+struct Part {
+    title: &'static str,
+    holds: fn(&Family) -> bool,
+}
+
+const PARTS: [Part; 6] = [
+    Part { title: "Instance", holds: |f| is_of_cloud(f) && f.name.starts_with("alikafka_instance_") },
+    Part { title: "Topic", holds: |f| is_of_cloud(f) && f.name.starts_with("alikafka_topic_") },
+    Part { title: "Consumer group", holds: |f| is_of_cloud(f) && f.name.starts_with("alikafka_group_") },
+    Part {
+        title: "How far the cloud could be read",
+        holds: |f| f.source == Source::Exporter && !f.name.starts_with("alikafka_exporter_"),
+    },
+    Part {
+        title: "Exporter",
+        holds: |f| f.source == Source::Exporter && f.name.starts_with("alikafka_exporter_"),
+    },
+    Part { title: "Process", holds: |f| f.source == Source::Process },
+];
+
+/// The page.
+pub(super) fn page() -> String {
+    let mut out = INTRODUCTION.to_owned();
+    out.push_str("\n## Where values come from\n\n");
+    out.push_str(&head(&["call", "how often", "age of what is shown"]));
+    for source in [Source::Instances, Source::Lists, Source::Topics, Source::Groups] {
+        out.push_str(&row(&[call(source).to_owned(), often(source).to_owned(), age(source)]));
+    }
+    for part in &PARTS {
+        // Writing to a String cannot fail.
+        _ = write!(out, "\n## {}\n\n", part.title);
+        let families = || FAMILIES.iter().filter(|f| (part.holds)(f));
+        let polled = families().any(is_of_cloud);
+        let mut titles = vec!["metric", "type", "unit", "labels"];
+        titles.extend(polled.then_some("from"));
+        titles.push("value");
+        out.push_str(&head(&titles));
+        for family in families() {
+            let mut cells = vec![
+                named(family),
+                family.kind.word().to_owned(),
+                unit(family.unit, family.name).to_owned(),
+                labels(family.labels),
+            ];
+            cells.extend(polled.then(|| from(family).to_owned()));
+            cells.push(prose(family.help));
+            out.push_str(&row(&cells));
+        }
+    }
+    out.push_str(GRANULARITY);
+    out.push_str(&head(&["granularity", "families about topics and groups", "leaves out"]));
+    let scoped = |f: &&Family| f.is_per_topic() || f.labels.contains(&"group");
+    let total = FAMILIES.iter().filter(scoped).count();
+    let list = |left_out: &dyn Fn(&Family) -> bool| {
+        let names: Vec<String> = FAMILIES.iter().filter(|f| left_out(f)).map(|f| code(f.name)).collect();
+        (total - names.len(), names.join(", "))
+    };
+    let levels: [(&str, &dyn Fn(&Family) -> bool); 3] =
+        [("partition", &|_| false), ("topic", &Family::is_per_partition), ("group", &Family::is_per_topic)];
+    for (name, left_out) in levels {
+        let (stay, gone) = list(left_out);
+        let gone = if gone.is_empty() { "nothing".to_owned() } else { gone };
+        out.push_str(&row(&[code(name), stay.to_string(), gone]));
+    }
+    out.push_str(NAMES);
+    out.push_str(&head(&["metric", "under kafka_exporter", "its labels"]));
+    for family in FAMILIES {
+        if let Some(theirs) = family.kafka_exporter {
+            out.push_str(&row(&[code(family.name), code(theirs.name), labels(theirs.labels)]));
+        }
+    }
+    out
+}
+
+fn is_of_cloud(family: &Family) -> bool {
+    !matches!(family.source, Source::Exporter | Source::Process)
+}
+
+fn named(family: &Family) -> String {
+    match family.stability {
+        Stability::Stable => code(family.name),
+        Stability::Evolving => format!("{} ({})", code(family.name), family.stability.word()),
+    }
+}
+
+/// The labels, without those that all series of the cloud have.
+fn labels(labels: &[&str]) -> String {
+    let own: Vec<String> = match labels {
+        ["region", "instance_id", own @ ..] => own.iter().map(|l| code(l)).collect(),
+        all => all.iter().map(|l| code(l)).collect(),
+    };
+    own.join(", ")
+}
+
+fn unit(unit: Unit, name: &str) -> &'static str {
+    match unit {
+        Unit::None => "",
+        Unit::Offset => "offset",
+        Unit::Messages => "messages",
+        Unit::MessagesPerSecond => "messages a second",
+        Unit::Seconds if name.ends_with("_timestamp_seconds") => "unix time",
+        Unit::Seconds => "seconds",
+        Unit::Bytes => "bytes",
+        Unit::RequestsPerSecond => "requests a second",
+    }
+}
+
+fn call(source: Source) -> &'static str {
+    match source {
+        Source::Instances => "GetInstanceList",
+        Source::Lists => "GetTopicList, GetConsumerList",
+        Source::Topics => "GetTopicStatus",
+        Source::Groups => "GetConsumerProgress",
+        Source::Exporter => "the exporter",
+        Source::Process => "the operating system",
+    }
+}
+
+/// The one call that a family comes from.
+fn from(family: &Family) -> &'static str {
+    match family.source {
+        Source::Lists if family.is_per_topic() => "GetTopicList",
+        Source::Lists => "GetConsumerList",
+        source => call(source),
+    }
+}
+
+fn often(source: Source) -> &'static str {
+    match source {
+        Source::Instances => "every `discovery_interval`, once for each region",
+        Source::Lists => "every `discovery_interval`, once for each 100 topics or groups of an instance",
+        Source::Topics => {
+            "every `topic_poll_interval` for each topic; every `idle_poll_interval` while nothing of it moves, or groups \
+             tell its end offsets"
+        }
+        Source::Groups => {
+            "every `poll_interval` for each group; every `idle_poll_interval` while nothing of it moves"
+        }
+        Source::Exporter | Source::Process => "at each scrape",
+    }
+}
+
+fn age(source: Source) -> String {
+    let since = |of: &str, scope: &str| {
+        code(&format!("alikafka_{of}_last_success_timestamp_seconds{{scope=\"{scope}\"}}"))
+    };
+    match source {
+        Source::Instances => since("region", "discovery"),
+        Source::Lists => since("instance", "discovery"),
+        Source::Topics => since("instance", "topics"),
+        Source::Groups => since("instance", "groups"),
+        Source::Exporter | Source::Process => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_is_in_one_part() {
+        for family in FAMILIES {
+            let parts = PARTS.iter().filter(|part| (part.holds)(&family)).count();
+            assert_eq!(parts, 1, "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn the_call_is_one_that_the_meaning_names() {
+        for family in FAMILIES.iter().filter(|f| is_of_cloud(f)) {
+            assert!(family.help.contains(from(family)), "{} is not from {}", family.name, from(family));
+        }
+    }
+
+    /// The note of HELP lines and the page say the same of each source.
+    #[test]
+    fn how_often_and_how_old_is_as_in_the_help_of_the_page() {
+        for source in [Source::Instances, Source::Lists, Source::Topics, Source::Groups] {
+            let note = source.note();
+            let interval = often(source).split('`').nth(1).unwrap();
+            assert!(note.contains(&format!("every {interval}")), "{note}");
+            assert_eq!(
+                note.contains("idle_poll_interval"),
+                often(source).contains("idle_poll_interval"),
+                "{note}"
+            );
+            let age = age(source);
+            let (name, scope) = age.trim_matches('`').split_once('{').unwrap();
+            let scope = scope.split('"').nth(1).unwrap();
+            assert!(note.contains(&format!("{name}, scope {scope}.")), "{note}");
+        }
+    }
+}
