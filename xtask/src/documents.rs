@@ -39,7 +39,16 @@ fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// A text of the product as prose: nothing in it is markup.
+/// A text of the product as prose: nothing in it is markup, and no address a link.
 fn prose(text: &str) -> String {
-    text.replace('<', "&lt;").replace('*', "\\*")
+    let word = |word: &str| match word.split_once("://") {
+        // A mark of the sentence is not part of the address.
+        Some(_) => {
+            let address = word.trim_end_matches([',', '.', ';']);
+            format!("`{address}`{}", &word[address.len()..])
+        }
+        None => word.replace('<', "&lt;").replace('*', "\\*"),
+    };
+    let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }

@@ -122,7 +122,7 @@ fn describe(out: &mut String, key: &Key) {
     _ = writeln!(out, "- takes {}", prose(key.expects));
     _ = match key.default {
         "required" => writeln!(out, "- required"),
-        default => writeln!(out, "- default: {default}"),
+        default => writeln!(out, "- default: {}", prose(default)),
     };
     if let Some(variable) = key.variable() {
         _ = writeln!(out, "- variable: `{variable}`");

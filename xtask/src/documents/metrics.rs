@@ -16,7 +16,7 @@ exists while its value is known: what is unknown is absent, never 0 or -1.
   every series that belongs to one. The tables list the labels besides these three.
 - An instance's name, spec and version are on `alikafka_instance_info` only; join it with
   `* on (region, instance_id) group_left (name) alikafka_instance_info`.
-- `metrics.labels` puts constant labels on every series but those of the process.
+- `metrics.labels` puts constant labels on every series.
 - Names marked as evolving may change with a minor version; all others only with a major one. Before 1.0.0 both may
   change with a minor version, and the change log says so.
 - What lag in seconds, status and forecasts mean, and the queries for them, is in [lag.md](lag.md); how many series a
@@ -38,6 +38,9 @@ Under `metrics.naming: kafka_exporter` these families have the name and the labe
 is in [migrating.md](migrating.md#from-kafka_exporter).
 
 ";
+
+/// Whether a granularity leaves a family out.
+type Hides = fn(&Family) -> bool;
 
 /// A part of the page.
 struct Part {
@@ -93,12 +96,12 @@ pub(super) fn page() -> String {
     out.push_str(&head(&["granularity", "families about topics and groups", "leaves out"]));
     let scoped = |f: &&Family| f.is_per_topic() || f.labels.contains(&"group");
     let total = FAMILIES.iter().filter(scoped).count();
-    let list = |left_out: &dyn Fn(&Family) -> bool| {
+    let list = |left_out: Hides| {
         let names: Vec<String> = FAMILIES.iter().filter(|f| left_out(f)).map(|f| code(f.name)).collect();
         (total - names.len(), names.join(", "))
     };
-    let levels: [(&str, &dyn Fn(&Family) -> bool); 3] =
-        [("partition", &|_| false), ("topic", &Family::is_per_partition), ("group", &Family::is_per_topic)];
+    let levels: [(&str, Hides); 3] =
+        [("partition", |_| false), ("topic", Family::is_per_partition), ("group", Family::is_per_topic)];
     for (name, left_out) in levels {
         let (stay, gone) = list(left_out);
         let gone = if gone.is_empty() { "nothing".to_owned() } else { gone };
