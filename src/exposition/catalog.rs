@@ -1,10 +1,8 @@
-//! Every metric of the page, one row each: the contract from which HELP and TYPE lines, the table of the
-//! README, and the checks of dashboards and alerts derive.
+//! Every metric of the page, one row each: the contract from which HELP and TYPE lines, the reference page
+//! `docs/metrics.md`, and the checks of dashboards and alerts derive.
 //!
 //! Owns: names, types, units, help, labels, stability, and the names that kafka_exporter has for the same
 //! thing. Refuses: values.
-
-use std::fmt::Write as _;
 
 use Kind::{Counter, Gauge, Histogram};
 use Source::{Exporter, Groups, Instances, Lists, Process, Topics};
@@ -232,31 +230,6 @@ pub fn is_free_label(name: &str) -> bool {
             .iter()
             .any(|f| f.labels.contains(&name) || f.kafka_exporter.is_some_and(|k| k.labels.contains(&name)));
     valid && !taken
-}
-
-/// The table for people, as Markdown, with what holds for all rows.
-#[must_use]
-pub fn markdown() -> String {
-    let mut out =
-        String::from("| metric | type | labels | value | kafka_exporter naming |\n|---|---|---|---|---|\n");
-    for f in &FAMILIES {
-        let labels = f.labels.iter().map(|l| format!("`{l}`")).collect::<Vec<_>>().join(", ");
-        let theirs = f.kafka_exporter.map_or_else(String::new, |k| format!("`{}`", k.name));
-        let evolving = if f.stability == Evolving { " (evolving)" } else { "" };
-        // Writing to a String cannot fail.
-        _ = writeln!(
-            out,
-            "| `{}`{evolving} | {} | {labels} | {} | {theirs} |",
-            f.name,
-            f.kind.word(),
-            f.help.replace('|', "\\|")
-        );
-    }
-    out.push_str(
-        "\nWhere accounts are named, `account` is the first label of every series that belongs to one. Under \
-         `metrics.naming: kafka_exporter` the label `group` of a renamed metric is `consumergroup`.\n",
-    );
-    out
 }
 
 const NONE: &[&str] = &[];

@@ -1,10 +1,8 @@
-//! The catalog keeps the naming rules of Prometheus, and the README says what the catalog says.
+//! The catalog keeps the naming rules of Prometheus. The pages that are made of it are in `docs`.
 
 use std::collections::BTreeSet;
-use std::{fs, path::Path};
 
 use alikafka_exporter::exposition::catalog::{self, FAMILIES, Kind, Source, Unit};
-use alikafka_exporter::model::GroupState;
 
 #[test]
 fn names_units_and_labels_keep_the_rules_of_prometheus() {
@@ -98,39 +96,4 @@ fn names_of_kafka_exporter_are_those_its_users_have() {
         ("alikafka_exporter_build_info", "kafka_exporter_build_info", &["rustversion"]),
     ];
     assert_eq!(theirs, expected);
-}
-
-#[test]
-fn the_readme_says_what_objects_cost() {
-    let of = |last: &str, group: bool| {
-        let is =
-            |f: &&catalog::Family| f.labels.last() == Some(&last) && f.labels.contains(&"group") == group;
-        FAMILIES.iter().filter(is).count()
-    };
-    let group = of("group", true) + GroupState::ALL.len();
-    // The family of facts has labels past the topic.
-    let topic = of("topic", false) + of("cleanup", false);
-    let sentence = format!(
-        "A partition that a group reads costs up to {} series, a topic that it reads up to {}, the group itself up to \
-         {group}, a topic of an instance up to {topic} and {} for each of its partitions.",
-        of("partition", true),
-        of("topic", true),
-        of("partition", false),
-    );
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    assert!(readme.split_whitespace().collect::<Vec<_>>().join(" ").contains(&sentence), "{sentence}");
-}
-
-#[test]
-fn the_readme_has_the_table_of_the_catalog() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (begin, end) = ("<!-- metrics:begin -->\n", "<!-- metrics:end -->");
-    let (before, rest) = readme.split_once(begin).expect("the mark where the table begins");
-    let (_, after) = rest.split_once(end).expect("the mark where the table ends");
-    let fresh = format!("{before}{begin}{}{end}{after}", catalog::markdown());
-    if fresh != readme {
-        fs::write(&path, fresh).unwrap();
-        panic!("the table of README.md was outdated and is rewritten: commit it");
-    }
 }
