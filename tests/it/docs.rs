@@ -1,7 +1,15 @@
 //! What the documents tell people to type is right: every query in them is one that promtool reads and speaks of
-//! metrics and labels that exist, every key and every link leads somewhere.
+//! metrics and labels that exist; every key, flag, alert and link leads somewhere; every command says what it needs.
+//! `tests/docs/run` runs the commands that need nothing.
 
 #![cfg(test)]
+
+mod commands;
+mod links;
+mod logs;
+mod names;
+mod pairs;
+mod sizing;
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +20,6 @@ use std::{
 use regex::Regex;
 
 use crate::assets::{Query, not_in_the_contract, write_for_promtool};
-use alikafka_exporter::exposition::catalog::FAMILIES;
 
 #[test]
 fn every_metric_and_label_of_a_query_in_a_document_is_in_the_contract() {
@@ -32,94 +39,151 @@ fn no_query_stands_outside_of_the_blocks_that_are_checked() {
         r"\b(?:sum|max|min|count|topk|rate|deriv|delta|increase|changes)(?: by \(.*?\) ?)?\([^)\s]",
     )
     .unwrap();
-    let block = Regex::new(r"(?ms)^```.*?^```$").unwrap();
-    for (file, text) in documents() {
-        let prose = block.replace_all(&text, "");
-        let found: Vec<&str> = call.find_iter(&prose).map(|m| m.as_str()).collect();
-        assert!(found.is_empty(), "{file}: {found:?} belongs into a block of promql");
-    }
-}
-
-#[test]
-fn every_metric_that_a_document_names_is_in_the_contract() {
-    let name = Regex::new(r"`(alikafka_[a-z_]+)(?:\{[^`]*\})?`").unwrap();
-    let known: BTreeSet<&str> = FAMILIES.iter().map(|f| f.name).collect();
-    for (file, text) in documents() {
-        let unknown: Vec<&str> = name
-            .captures_iter(&text)
-            .map(|c| c.get(1).unwrap().as_str())
-            .filter(|n| !known.contains(n))
-            .collect();
-        assert!(unknown.is_empty(), "{file} names {unknown:?}");
-    }
-}
-
-#[test]
-fn every_link_between_documents_leads_somewhere() {
-    let link = Regex::new(r"\]\(([^)#:]+)(?:#([^)]*))?\)").unwrap();
-    for (file, text) in documents() {
-        for found in link.captures_iter(&text) {
-            let target = root().join(&file).parent().unwrap().join(&found[1]);
-            assert!(target.exists(), "{file} links to {}", &found[1]);
-            if let Some(anchor) = found.get(2) {
-                let headings = anchors(&fs::read_to_string(&target).unwrap());
-                assert!(headings.contains(anchor.as_str()), "{file} links to {}", &found[0]);
-            }
-        }
+    for document in documents() {
+        let found: Vec<&str> = call.find_iter(&document.prose).map(|m| m.as_str()).collect();
+        assert!(found.is_empty(), "{}: {found:?} belongs into a block of promql", document.path);
     }
 }
 
 #[test]
 fn expressions_of_a_block_are_apart_by_blank_lines_and_may_have_comments() {
-    let text = "a\n```promql\n# what\nb\n  > 1\n\nc\n```\n```sh\nd\n```\n";
-    let exprs: Vec<String> = expressions(text).collect();
+    let document = Document::of("x.md", "a\n```promql\n# what\nb\n  > 1\n\nc\n```\n```sh run\nd\n```\ne\n");
+    let exprs: Vec<String> = expressions(&document).collect();
     assert_eq!(exprs, ["# what\nb\n  > 1", "c"]);
+    assert_eq!(document.prose, "a\n\ne\n");
+    assert_eq!(document.blocks[1], Block { info: "sh run".to_owned(), body: "d\n".to_owned() });
+}
+
+#[test]
+fn a_block_without_an_end_is_found() {
+    let open = std::panic::catch_unwind(|| Document::of("x.md", "```sh run\nd\n"));
+    assert!(open.is_err());
 }
 
 /// Every query of a document with where it stands.
 fn queries() -> Vec<Query> {
-    let of = |(file, text): (String, String)| {
+    let of = |document: Document| {
         let query = |(i, expr)| Query {
-            place: format!("{file}: query {}: {expr}", i + 1),
+            place: format!("{}: query {}: {expr}", document.path, i + 1),
             expr,
             variable: false,
             legend: BTreeSet::new(),
         };
-        expressions(&text).enumerate().map(query).collect::<Vec<_>>()
+        expressions(&document).enumerate().map(query).collect::<Vec<_>>()
     };
     let queries: Vec<Query> = documents().into_iter().flat_map(of).collect();
     assert!(!queries.is_empty());
     queries
 }
 
-fn expressions(text: &str) -> impl Iterator<Item = String> {
-    let block = Regex::new(r"(?ms)^```promql\n(.*?)^```$").unwrap();
-    let blocks: Vec<String> = block.captures_iter(text).map(|c| c[1].to_owned()).collect();
-    blocks.into_iter().flat_map(|b| b.split("\n\n").map(|e| e.trim().to_owned()).collect::<Vec<_>>())
+fn expressions(document: &Document) -> impl Iterator<Item = String> {
+    let blocks = document.blocks.iter().filter(|b| b.info == "promql");
+    blocks.flat_map(|b| b.body.split("\n\n")).map(|e| e.trim().to_owned())
 }
 
-/// The ends of links to headings, as they are shown on the web.
-fn anchors(text: &str) -> BTreeSet<String> {
-    let heading = Regex::new(r"(?m)^#+ +(.+)$").unwrap();
-    let anchor = |title: &str| {
-        let title = title.to_lowercase();
-        let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
-    };
-    heading.captures_iter(text).map(|c| anchor(&c[1])).collect()
+/// A document for people who run the exporter.
+#[derive(Debug)]
+struct Document {
+    /// From the root of the repository.
+    path: String,
+    /// All of it.
+    text: String,
+    /// What is not in a block.
+    prose: String,
+    blocks: Vec<Block>,
 }
 
-/// The documents for people who run the exporter, each with its text.
-fn documents() -> Vec<(String, String)> {
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|e| e.unwrap().file_name());
-    let mut files: Vec<String> = docs
-        .map(|name| format!("docs/{}", name.to_string_lossy()))
-        .filter(|name| name.ends_with(".md"))
-        .chain(["README.md".to_owned()])
-        .collect();
+/// A fenced block.
+#[derive(Debug, PartialEq, Eq)]
+struct Block {
+    /// The words behind the fence.
+    info: String,
+    /// Its lines, without what they are indented by.
+    body: String,
+}
+
+impl Document {
+    fn of(path: &str, text: &str) -> Self {
+        let (mut prose, mut blocks) = (String::new(), Vec::new());
+        let mut open: Option<(usize, Block)> = None;
+        for line in text.lines() {
+            let bare = line.trim_start();
+            let indent = line.len() - bare.len();
+            match (&mut open, bare.strip_prefix("```")) {
+                (None, Some(info)) => {
+                    open = Some((indent, Block { info: info.trim().to_owned(), body: String::new() }));
+                    prose.push('\n');
+                }
+                (None, None) => {
+                    prose.push_str(line);
+                    prose.push('\n');
+                }
+                (Some((_, _)), Some("")) => blocks.extend(open.take().map(|(_, block)| block)),
+                (Some((margin, block)), _) => {
+                    block.body.push_str(&line[(*margin).min(indent)..]);
+                    block.body.push('\n');
+                }
+            }
+        }
+        assert!(open.is_none(), "{path} has a block without an end: {open:?}");
+        let prose = Regex::new(r"\n\n+").unwrap().replace_all(&prose, "\n\n").into_owned();
+        Self { path: path.to_owned(), text: text.to_owned(), prose, blocks }
+    }
+
+    /// What stands between single backticks.
+    fn code(&self) -> Vec<&str> {
+        let code = Regex::new(r"`([^`\n]+)`").unwrap();
+        code.captures_iter(&self.prose).map(|c| c.get(1).unwrap().as_str()).collect()
+    }
+
+    /// The tables, each as rows of cells, the head first.
+    fn tables(&self) -> Vec<Vec<Vec<String>>> {
+        let mut tables = Vec::new();
+        let mut rows = Vec::new();
+        for line in self.prose.lines().chain([""]) {
+            match line.trim().strip_prefix('|').and_then(|l| l.strip_suffix('|')) {
+                Some(cells) if cells.chars().all(|c| "|-: ".contains(c)) => {}
+                Some(cells) => {
+                    let cells = cells.replace("\\|", "\u{1}");
+                    let cell = |c: &str| c.trim().replace('\u{1}', "|");
+                    rows.push(cells.split('|').map(cell).collect::<Vec<_>>());
+                }
+                None if rows.is_empty() => {}
+                None => tables.push(std::mem::take(&mut rows)),
+            }
+        }
+        tables
+    }
+}
+
+/// The documents for people who run the exporter: the READMEs, and all below `docs` and `deploy`.
+fn documents() -> Vec<Document> {
+    let mut files = vec![root().join("README.md"), root().join("README.zh.md")];
+    for folder in ["docs", "deploy"] {
+        below(&root().join(folder), &mut files);
+    }
     files.sort();
-    let text = |file: &String| fs::read_to_string(root().join(file)).unwrap();
-    files.iter().map(|file| (file.clone(), text(file))).collect()
+    let read = |file: &PathBuf| {
+        let path = file.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+        Document::of(&path, &fs::read_to_string(file).unwrap_or_else(|e| panic!("{path}: {e}")))
+    };
+    files.iter().map(read).collect()
+}
+
+/// Every Markdown file of a folder, however deep.
+fn below(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            below(&path, files);
+        } else if path.extension().is_some_and(|e| e == "md") {
+            files.push(path);
+        }
+    }
+}
+
+fn document(path: &str) -> Document {
+    documents().into_iter().find(|d| d.path == path).unwrap_or_else(|| panic!("there is no {path}"))
 }
 
 fn root() -> PathBuf {

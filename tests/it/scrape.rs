@@ -22,7 +22,7 @@ pub(crate) mod truth;
 use page::Page;
 
 /// A daemon over a simulator, both in this process.
-struct Pair {
+pub(crate) struct Pair {
     cloud: Simulator,
     address: SocketAddr,
     shutdown: CancellationToken,
@@ -31,7 +31,7 @@ struct Pair {
 
 impl Pair {
     /// `settings` are further lines of the configuration.
-    async fn start(options: Options, settings: &str) -> Self {
+    pub(crate) async fn start(options: Options, settings: &str) -> Self {
         let key = options.behaviour.keys.first().cloned().unwrap();
         let cloud = Simulator::start(options).await.unwrap();
         let yaml = format!(
@@ -54,11 +54,11 @@ impl Pair {
         Self { cloud, address, shutdown, daemon }
     }
 
-    async fn page(&self) -> Page {
+    pub(crate) async fn page(&self) -> Page {
         Page::parse(&get(self.address, "/metrics").await)
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.daemon.await.unwrap().unwrap();
         self.cloud.shutdown().await;

@@ -1,0 +1,83 @@
+//! The page for troubles has every warning and error that the product logs, in the words of the log.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use regex::Regex;
+
+use super::{document, root};
+
+#[test]
+fn every_line_that_is_quoted_is_one_that_is_logged() {
+    let logged: Vec<String> = messages(r"trace|debug|info|warn|error").into_iter().collect();
+    let quoted = quoted();
+    assert!(quoted.len() > 25, "{quoted:?}");
+    for line in &quoted {
+        assert!(logged.iter().any(|message| message.starts_with(line.as_str())), "nothing logs {line:?}");
+    }
+}
+
+#[test]
+fn every_warning_and_error_is_quoted() {
+    let quoted = quoted();
+    for message in messages("warn|error") {
+        // The first line of a failure has the cloud's own words.
+        if message.is_empty() {
+            continue;
+        }
+        assert!(quoted.iter().any(|line| message.starts_with(line)), "no word on {message:?}");
+    }
+}
+
+/// What the table by log line quotes.
+fn quoted() -> BTreeSet<String> {
+    let tables = document("docs/troubleshooting.md").tables();
+    let lines = tables.iter().filter(|t| t[0][0] == "line").flat_map(|t| &t[1..]);
+    lines.map(|row| row[0].trim_matches('`').to_owned()).collect()
+}
+
+/// The fixed beginnings of all messages of some levels that the product logs.
+fn messages(levels: &str) -> BTreeSet<String> {
+    // On one line, or on several of which the last one has the end alone.
+    let call =
+        Regex::new(&format!(r"tracing::(?:{levels})!\((?:([^\n]+)\)[;,]?\n|\n((?s:.*?))\n\s*\)[;,]?\n)"))
+            .unwrap();
+    let literal = Regex::new(r#"(?s)"((?:[^"\\]|\\.)*)""#).unwrap();
+    let continued = Regex::new(r"\\\n\s*").unwrap();
+    let mut found = BTreeSet::new();
+    for text in sources(&root().join("src")) {
+        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for call in call.captures_iter(product) {
+            let arguments = call.get(1).or(call.get(2)).unwrap().as_str();
+            let message = literal
+                .captures_iter(arguments)
+                // The message is the one that stands alone, neither a value of a field nor a part of one.
+                .filter(|c| {
+                    let before = arguments[..c.get(0).unwrap().start()].trim_end();
+                    before.is_empty() || before.ends_with(',')
+                })
+                .last();
+            let Some(message) = message else { continue };
+            let whole = continued.replace_all(&message[1], "").into_owned();
+            found.insert(whole.split('{').next().unwrap().trim_end_matches([' ', ':']).to_owned());
+        }
+    }
+    // Both ends of a failure are logged by one call.
+    if levels.contains("info") {
+        found.extend(["recovered", "over without a success"].map(str::to_owned));
+    }
+    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+fn sources(folder: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts.extend(sources(&path));
+        } else {
+            texts.push(fs::read_to_string(path).unwrap());
+        }
+    }
+    texts
+}

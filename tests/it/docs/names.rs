@@ -1,0 +1,168 @@
+//! Metrics, keys, variables, flags and alerts that documents name are there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Command,
+};
+
+use alikafka_exporter::{
+    config::keys::{KEYS, VARIABLE_PREFIX},
+    exposition::catalog::FAMILIES,
+};
+use regex::Regex;
+
+use super::{document, documents, root};
+
+/// What is spelled like an alert and is something else: the RAM policy.
+const NO_ALERT: [&str; 1] = ["AliKafkaExporterReadOnly"];
+
+#[test]
+fn every_metric_that_a_document_names_is_in_the_contract() {
+    let name = Regex::new(r"^(alikafka_[a-z_]+)(?:\{[^`]*\})?$").unwrap();
+    let known: BTreeSet<&str> = FAMILIES.iter().map(|f| f.name).collect();
+    for document in documents() {
+        let named = document.code().into_iter().filter_map(|c| Some(name.captures(c)?.get(1)?.as_str()));
+        // What begins like a metric and is an instance of an example.
+        let unknown: Vec<&str> = named
+            .filter(|n| {
+                !known.contains(n) && !n.starts_with("alikafka_post") && !n.starts_with("alikafka_pre")
+            })
+            .collect();
+        assert!(unknown.is_empty(), "{} names {unknown:?}", document.path);
+    }
+}
+
+#[test]
+fn every_key_that_a_document_names_is_one() {
+    let dotted = Regex::new(r"^[a-z_]+(?:\.[a-z_]+)+$").unwrap();
+    let sections: BTreeSet<&str> =
+        KEYS.iter().filter_map(|k| k.path.split_once('.')).map(|(section, _)| section).collect();
+    let is_key = |path: &str| {
+        KEYS.iter().any(|k| k.path == path || k.path.strip_prefix(path).is_some_and(|r| r.starts_with('.')))
+    };
+    for document in documents() {
+        // Values of a chart are no keys of ours.
+        if document.path.starts_with("deploy/") {
+            continue;
+        }
+        for code in document.code() {
+            let section = code.split('.').next().unwrap();
+            if dotted.is_match(code) && sections.contains(section) {
+                assert!(is_key(code), "{} names the key {code}", document.path);
+            }
+        }
+        for table in document.tables() {
+            if !["key", "配置项"].contains(&table[0][0].as_str()) {
+                continue;
+            }
+            for row in &table[1..] {
+                let key = row[0].split('`').nth(1).unwrap_or_default();
+                assert!(is_key(key), "{}: a table has the key {key:?}", document.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_variable_that_a_document_names_is_that_of_a_key() {
+    let name = Regex::new(r"ALIKAFKA_EXPORTER_[A-Z_]+").unwrap();
+    let known: BTreeSet<String> = KEYS.iter().filter_map(|k| k.variable()).collect();
+    for document in documents() {
+        for found in name.find_iter(&document.text).map(|m| m.as_str()) {
+            let known = known.contains(found) || found == VARIABLE_PREFIX;
+            assert!(known, "{} names {found}", document.path);
+        }
+    }
+}
+
+/// The page of the configuration has the flags by hand, as no other crate can reach those of the binary.
+#[test]
+fn the_table_of_flags_is_what_help_says() {
+    let help = help();
+    let flags = flags(&help);
+    let page = document("docs/configuration.md");
+    let table = page.tables().into_iter().find(|t| t[0][0] == "flag").unwrap();
+    let named: BTreeSet<String> = table[1..].iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
+    assert_eq!(named, flags);
+    for row in &table[1..] {
+        let bare = |cell: &str| cell.trim_matches('`').to_owned();
+        let (flag, takes, default) = (bare(&row[0]), bare(&row[1]), bare(&row[2]));
+        let takes = if takes.is_empty() { String::new() } else { format!(" <{takes}>") };
+        let said = format!("{flag}{takes} {}", row[3].trim_end_matches('.'));
+        assert!(help.contains(&said), "--help does not say: {said}");
+        if !default.is_empty() {
+            assert!(help.contains(&format!("{said} [default: {default}]")), "{flag}: default {default}");
+        }
+    }
+}
+
+#[test]
+fn every_flag_that_a_document_names_is_one_of_ours() {
+    let flags = flags(&help());
+    let flag = Regex::new(r"--(?:web|log|config)\.[a-z-]+(?:\.[a-z-]+)*").unwrap();
+    // Prometheus' and Alertmanager's own.
+    let theirs = ["--web.listen-address", "--web.enable-lifecycle", "--config.file", "--web.external-url"];
+    for document in documents() {
+        for found in flag.find_iter(&document.text).map(|m| m.as_str()) {
+            assert!(flags.contains(found) || theirs.contains(&found), "{} names {found}", document.path);
+        }
+    }
+}
+
+#[test]
+fn every_alert_that_a_document_names_is_there() {
+    let known = alerts();
+    assert!(known.len() > 10);
+    let name = Regex::new(r"\bAliKafka[A-Z][a-z]\w+").unwrap();
+    for document in documents() {
+        for found in name.find_iter(&document.text).map(|m| m.as_str()) {
+            assert!(
+                known.contains_key(found) || NO_ALERT.contains(&found),
+                "{} names {found}",
+                document.path
+            );
+        }
+    }
+}
+
+#[test]
+fn the_tables_of_the_readmes_have_each_alert_under_its_severity() {
+    let known = alerts();
+    for path in ["README.md", "README.zh.md"] {
+        let tables = document(path).tables();
+        let table = tables.iter().find(|t| t[0][0].contains("critical")).unwrap();
+        for (column, severity) in ["critical", "warning"].into_iter().enumerate() {
+            assert!(table[0][column].contains(severity), "{path}: {:?}", table[0]);
+            let cells = table[1..].iter().flat_map(|row| row[column].split('`').skip(1).step_by(2));
+            for alert in cells {
+                assert_eq!(known[alert], severity, "{path}: {alert}");
+            }
+        }
+    }
+}
+
+/// Every shipped alert with its severity.
+fn alerts() -> BTreeMap<String, String> {
+    let alert = Regex::new(r"(?s)alert: (\w+)\n.*?severity: (\w+)").unwrap();
+    let mut known = BTreeMap::new();
+    for entry in fs::read_dir(root().join("config/rules")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let text = fs::read_to_string(path).unwrap();
+            known.extend(alert.captures_iter(&text).map(|c| (c[1].to_owned(), c[2].to_owned())));
+        }
+    }
+    known
+}
+
+/// What `--help` says, on one line.
+fn help() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_alikafka-exporter")).arg("--help").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn flags(help: &str) -> BTreeSet<String> {
+    let flag = Regex::new(r"--[a-z][a-z.-]*[a-z]").unwrap();
+    flag.find_iter(help).map(|m| m.as_str().to_owned()).collect()
+}

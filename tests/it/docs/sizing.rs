@@ -1,0 +1,137 @@
+//! What the page about sizing says that objects cost is what the catalog and a measured fleet say.
+
+use std::collections::BTreeMap;
+
+use alikafka_exporter::{
+    exposition::catalog::{FAMILIES, Family, Source},
+    model::{GroupState, InstanceState},
+};
+use alikafka_simulator::{AccessKey, Behaviour, ClockMode, Options, WorldOptions};
+use tokio::time::{Duration, Instant, sleep};
+
+use super::document;
+use crate::scrape::Pair;
+
+const INSTANCES: u32 = 3;
+const TOPICS: u32 = 6;
+const GROUPS: u32 = 8;
+const PARTITIONS: u32 = 5;
+const TOPICS_PER_GROUP: u32 = 2;
+
+#[test]
+fn what_each_object_costs_is_what_the_catalog_says() {
+    let of = |last: &str, group: bool| {
+        let is = |f: &&Family| f.labels.last() == Some(&last) && f.labels.contains(&"group") == group;
+        FAMILIES.iter().filter(is).count()
+    };
+    let named = |name: &str| FAMILIES.iter().filter(|f| f.name == name).count();
+    let of_instances = FAMILIES.iter().filter(|f| f.source == Source::Instances).count();
+    let scopes = 3;
+    let costs = costs();
+    let expected: BTreeMap<String, usize> = [
+        ("region", named("alikafka_region_up") + scopes),
+        // All but the tags, which are there where they are allowed; a state set has a series for each state.
+        ("instance", of_instances - 2 + InstanceState::ALL.len() + named("alikafka_instance_up") + scopes),
+        // The family of facts has labels past the topic.
+        ("topic", of("topic", false) + of("cleanup", false)),
+        ("partition of a topic", of("partition", false)),
+        ("group", of("group", true) + GroupState::ALL.len()),
+        ("topic that a group reads", of("topic", true)),
+        ("partition that a group reads", of("partition", true)),
+    ]
+    .map(|(object, cost)| (object.to_owned(), cost))
+    .into();
+    assert_eq!(costs, expected);
+}
+
+#[test]
+fn the_formula_is_the_sum_of_the_table() {
+    let text = document("docs/sizing.md").prose.split_whitespace().collect::<Vec<_>>().join(" ");
+    let costs = costs();
+    let sum = format!(
+        "So it is {} × regions + {} × instances + {} × topics + {} × their partitions + {} × groups + {} × topics that \
+         they read, counted for each group + {} × partitions of those.",
+        costs["region"],
+        costs["instance"],
+        costs["topic"],
+        costs["partition of a topic"],
+        costs["group"],
+        costs["topic that a group reads"],
+        costs["partition that a group reads"],
+    );
+    assert!(text.contains(&sum), "the page does not say: {sum}");
+}
+
+/// The calls of the table are those of the formula, with the defaults.
+#[test]
+fn the_calls_of_the_table_are_those_of_the_formula() {
+    let tables = document("docs/sizing.md").tables();
+    let table = tables.iter().find(|t| t[0][0].starts_with("fleet")).unwrap();
+    for row in &table[1..] {
+        let numbers: Vec<u32> = row[0].split(' ').filter_map(|word| word.parse().ok()).collect();
+        let [instances, topics, groups] = numbers[..] else { panic!("{row:?}") };
+        let pages = |objects: u32| (objects / instances).div_ceil(100);
+        let lists = 1 + instances * (pages(topics) + pages(groups));
+        let calls = f64::from(groups + topics) + f64::from(lists) / 5.0;
+        assert_eq!(row[1], format!("{}", calls.round()), "{row:?}");
+        let share = f64::from(groups.max(topics)) / 60.0 / 20.0 * 100.0;
+        assert!(row[2].starts_with(&format!("{share:.0} %")), "{row:?}: {share} %");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_measured_fleet_has_at_most_the_series_of_the_formula_and_most_of_them() {
+    let key = AccessKey::new("LTAI5tSizingTestKey", "sizing-test-secret");
+    let options = Options {
+        clock: ClockMode::RealTime { speed: 1.0 },
+        world: WorldOptions {
+            seed: 3,
+            regions: vec!["cn-hangzhou".to_owned()],
+            instances_per_region: INSTANCES,
+            idle_instances_per_region: 0,
+            topics_per_instance: TOPICS,
+            groups_per_instance: GROUPS,
+            partitions_per_topic: PARTITIONS,
+            topics_per_group: TOPICS_PER_GROUP,
+            ..WorldOptions::default()
+        },
+        behaviour: Behaviour { keys: vec![key], ..Behaviour::default() },
+        ..Options::default()
+    };
+    let settings = "regions: [cn-hangzhou]\npoll_interval: 500ms\nstatus_window: 3s\ndiscovery_interval: 1s\n\
+                    stale_after: 10s\nrequests_per_second: 400\n";
+    let pair = Pair::start(options, settings).await;
+    let costs = costs();
+    let (topics, groups) = (INSTANCES * TOPICS, INSTANCES * GROUPS);
+    let read = groups * TOPICS_PER_GROUP;
+    let most: usize = [
+        ("region", 1),
+        ("instance", INSTANCES),
+        ("topic", topics),
+        ("partition of a topic", topics * PARTITIONS),
+        ("group", groups),
+        ("topic that a group reads", read),
+        ("partition that a group reads", read * PARTITIONS),
+    ]
+    .map(|(object, number)| costs[object] * usize::try_from(number).unwrap())
+    .iter()
+    .sum();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let series = pair.page().await.value("alikafka_exporter_series", &[]).unwrap_or_default();
+        assert!(series <= most as f64, "{series} series are more than the {most} of the formula");
+        if series >= most as f64 * 0.8 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{series} series are far from the {most} of the formula");
+        sleep(Duration::from_millis(100)).await;
+    }
+    pair.stop().await;
+}
+
+/// What the table says that each object costs.
+fn costs() -> BTreeMap<String, usize> {
+    let tables = document("docs/sizing.md").tables();
+    let table = tables.iter().find(|t| t[0][0] == "for each").unwrap();
+    table[1..].iter().map(|row| (row[0].clone(), row[1].parse().unwrap())).collect()
+}
