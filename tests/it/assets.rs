@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use alikafka_exporter::exposition::catalog;
@@ -52,10 +53,13 @@ fn catalog_names() -> Vec<Metric> {
 pub(crate) fn not_in_the_contract(queries: impl Iterator<Item = Query>) -> Vec<String> {
     let metrics = catalog_names();
     let recorded = recorded_exprs();
+    // What label_replace and label_join make: the text after the series.
+    let made = Regex::new(r#"[)}0-9], "(\w+)", ""#).unwrap();
     let mut wrong = Vec::new();
     for Query { place, expr, legend, .. } in queries {
         let used = References::of(&expr);
         let mut known: BTreeSet<String> = EVERYWHERE.iter().map(|&l| l.to_owned()).collect();
+        known.extend(labels_in(&made, &expr));
         for selector in &used.selectors {
             let Some(labels) = labels_of(&selector.name, &metrics, &recorded) else {
                 wrong.push(format!("{place}: there is no metric {}", selector.name));
@@ -191,6 +195,14 @@ struct Selector {
     matchers: BTreeMap<String, String>,
 }
 
+/// The words of a query. There are thousands to read, so it is made once.
+static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?x) "(?:\\.|[^"\\])*" | \#[^\n]* | \[[^\]]*\] | [0-9][0-9A-Za-z_.]* | [A-Za-z_:][0-9A-Za-z_:]* | [^\s]"#,
+    )
+    .unwrap()
+});
+
 /// What a PromQL query refers to. Not a parser: promtool judges the syntax.
 struct References {
     selectors: Vec<Selector>,
@@ -199,13 +211,9 @@ struct References {
 
 impl References {
     fn of(expr: &str) -> Self {
-        let token = Regex::new(
-            r#"(?x) "(?:\\.|[^"\\])*" | \#[^\n]* | \[[^\]]*\] | \d[\w.]* | [A-Za-z_:][\w:]* | [^\s\w]"#,
-        )
-        .unwrap();
         let constant = constant(expr);
         let tokens: Vec<&str> =
-            token.find_iter(&constant).map(|t| t.as_str()).filter(|t| !t.starts_with(['#', '['])).collect();
+            TOKEN.find_iter(&constant).map(|t| t.as_str()).filter(|t| !t.starts_with(['#', '['])).collect();
         let at = |i: usize| tokens.get(i).copied().unwrap_or_default();
         let is_name = |t: &str| t.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         let mut found = Self { selectors: Vec::new(), grouping: BTreeSet::new() };

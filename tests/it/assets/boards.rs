@@ -1,18 +1,46 @@
-//! Dashboards follow their variables, say what they show, and ask for series that exist.
+//! Dashboards follow their variables, say what they show, lead to each other, and ask for series that exist.
+//!
+//! `linter` holds the rules of Grafana's dashboard-linter, with the exceptions and their reasons.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod linter;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
+
+use alikafka_exporter::exposition::catalog::{self, Id, Kind, Unit, family};
 use regex::Regex;
 use serde_json::Value;
 
 use super::{
-    Query, References, array, catalog_names, constant, files, labels_in, not_in_the_contract, text,
+    Query, References, Selector, array, catalog_names, constant, files, labels_in, not_in_the_contract, text,
     write_for_promtool,
 };
 
-/// What a dashboard filters by: the label, and the variable that it is matched with.
-const FILTERS: [(&str, &str); 4] =
-    [("region", "$region"), ("instance_id", "$instance"), ("group", "$group"), ("topic", "$topic")];
+/// What a dashboard filters by: the label, and the variable that it is matched with where the board has it.
+const FILTERS: [(&str, &str); 5] = [
+    ("account", "account"),
+    ("region", "region"),
+    ("instance_id", "instance"),
+    ("group", "group"),
+    ("topic", "topic"),
+];
+
+/// The boards by the addresses that others know.
+const UIDS: [(&str, &str); 4] = [
+    ("dashboards/exporter.json", "alikafka-exporter"),
+    ("dashboards/fleet.json", "alikafka-fleet"),
+    ("dashboards/group.json", "alikafka-group"),
+    ("dashboards/topic.json", "alikafka-topic"),
+];
+
+#[test]
+fn the_boards_have_the_addresses_that_others_know() {
+    let found: Vec<(String, String)> =
+        dashboards().into_iter().map(|(file, board)| (file, text(&board["uid"]).to_owned())).collect();
+    assert_eq!(found, UIDS.map(|(file, uid)| (file.to_owned(), uid.to_owned())));
+}
 
 #[test]
 fn every_metric_and_label_of_dashboards_is_in_the_contract() {
@@ -21,26 +49,143 @@ fn every_metric_and_label_of_dashboards_is_in_the_contract() {
 }
 
 #[test]
-fn every_dashboard_reads_its_data_source_from_a_variable() {
-    for (file, dashboard) in dashboards() {
-        let variables = array(&dashboard["templating"]["list"]);
-        let sources: Vec<&Value> = variables.iter().filter(|v| v["type"] == "datasource").collect();
-        assert_eq!(sources.len(), 1, "{file}: one variable chooses the data source");
-        assert_eq!(sources[0]["name"], "datasource", "{file}");
-        for variable in variables.iter().filter(|v| v["type"] == "query") {
-            let name = text(&variable["name"]);
-            assert_eq!(variable["datasource"]["uid"], "${datasource}", "{file}: variable {name}");
-            assert_eq!(variable["definition"], variable["query"]["query"], "{file}: variable {name}");
-            assert_eq!(variable["refresh"], 2, "{file}: variable {name} follows the time range");
-        }
-        for panel in panels(&dashboard) {
-            let title = text(&panel["title"]);
-            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{file}: panel {title}");
-            for target in array(&panel["targets"]) {
-                assert_eq!(target["datasource"]["uid"], "${datasource}", "{file}: panel {title}");
-            }
+fn every_metric_of_the_contract_is_on_a_board() {
+    /// Families that are on no board, with the reason.
+    const ABSENT: [(Id, &str); 0] = [];
+    let shown: BTreeSet<String> = dashboard_queries()
+        .iter()
+        .filter(|q| !q.variable)
+        .flat_map(|q| References::of(&q.expr).selectors)
+        .map(|s| s.name)
+        .collect();
+    for f in &catalog::FAMILIES {
+        let excused = ABSENT.iter().any(|(id, _)| *id == f.id);
+        let names = match f.kind {
+            Kind::Histogram => vec![format!("{}_bucket", f.name)],
+            _ => vec![f.name.to_owned()],
+        };
+        let on_a_board = names.iter().any(|n| shown.contains(n));
+        assert_ne!(on_a_board, excused, "{} is on a board: {on_a_board}, excused: {excused}", f.name);
+    }
+}
+
+/// Boards are imported without rules, so they must not need what rules record.
+#[test]
+fn no_board_needs_a_recording_rule() {
+    for Query { place, expr, .. } in dashboard_queries() {
+        for selector in References::of(&expr).selectors {
+            assert!(!selector.name.contains(':'), "{place}: {} is recorded by a rule", selector.name);
         }
     }
+}
+
+/// Under either naming of the page a panel shows the same: each metric that has two names is asked for by both.
+#[test]
+fn every_query_works_under_both_namings() {
+    let mut seen = 0;
+    for Query { place, expr, .. } in dashboard_queries() {
+        let selectors = References::of(&expr).selectors;
+        let count = |name: &str, group: &str| {
+            let renamed = |s: &Selector| {
+                let pairs = s.matchers.iter();
+                pairs.map(|(l, v)| (if l == group { "group" } else { l }.to_owned(), v.clone())).collect()
+            };
+            let mut found: Vec<BTreeMap<String, String>> =
+                selectors.iter().filter(|s| s.name == name).map(renamed).collect();
+            found.sort();
+            found
+        };
+        for f in &catalog::FAMILIES {
+            let Some(theirs) = f.kafka_exporter else { continue };
+            let (ours, other) = (count(f.name, "group"), count(theirs.name, "consumergroup"));
+            assert_eq!(ours, other, "{place}: {} and {} are not asked for alike", f.name, theirs.name);
+            seen += ours.len();
+        }
+    }
+    assert!(seen > 20, "only {seen} selectors have two names");
+    let lines = Regex::new(r#""consumergroup", "([^"]+)"\)"#).unwrap();
+    for Query { place, expr, .. } in dashboard_queries() {
+        for found in lines.captures_iter(&expr) {
+            assert_eq!(&found[1], "(?s:(.+))", "{place}: the name of a group may hold a line break");
+        }
+    }
+}
+
+/// Two replicas say the same: what is asked of the fleet is made one series of before anything is added or shown.
+#[test]
+fn no_query_counts_replicas_twice() {
+    for Query { place, expr, .. } in dashboard_queries().iter().filter(|q| !q.variable) {
+        for (name, around) in surroundings(expr) {
+            let base = name.trim_end_matches("_bucket").trim_end_matches("_count");
+            let row = catalog::FAMILIES
+                .iter()
+                .find(|f| f.name == base || f.kafka_exporter.is_some_and(|k| k.name == base));
+            // Counters and histograms of the exporter are work that each replica does.
+            let own_work = row.is_some_and(|f| {
+                f.source == catalog::Source::Exporter || f.source == catalog::Source::Process
+            }) && around.iter().any(|w| w == "rate" || w == "increase");
+            let aggregations = ["max", "min", "sum", "count", "avg", "topk", "bottomk"];
+            let innermost = around.iter().rev().find(|w| aggregations.contains(&w.as_str()));
+            let one = innermost.is_some_and(|w| w == "max" || w == "min");
+            let only_to_choose = around.last().is_some_and(|w| w == "and on" || w == "unless on");
+            assert!(one || own_work || only_to_choose, "{place}: {name} within {around:?}");
+        }
+    }
+}
+
+#[test]
+fn what_surrounds_a_metric_in_a_query_is_seen() {
+    let around = |expr: &str| surroundings(expr).into_iter().map(|(_, a)| a.join(" ")).collect::<Vec<_>>();
+    assert_eq!(around("sum(max by (a) (x{b=\"c\"}) > 0)"), ["sum max"]);
+    assert_eq!(around("x and on (a) y"), ["", "and on"]);
+    assert_eq!(around("topk(3, rate(x[5m]) * on (a) max without (b) (y))"), ["topk rate", "topk max"]);
+}
+
+/// Each metric in a query with what it is within: functions and aggregations from the outermost, and, if it stands
+/// right after it, the operator that only chooses by it.
+fn surroundings(expr: &str) -> Vec<(String, Vec<String>)> {
+    static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(
+            r#"(?x) "(?:\\.|[^"\\])*" | \{[^}]*\} | \[[^\]]*\] | [0-9][0-9a-z.]* | [A-Za-z_:][0-9A-Za-z_:]* | [^\s]"#,
+        )
+        .unwrap()
+    });
+    let constant = constant(expr);
+    let tokens: Vec<&str> = TOKEN.find_iter(&constant).map(|t| t.as_str()).collect();
+    let (mut found, mut open, mut word, mut i) = (Vec::new(), Vec::<String>::new(), String::new(), 0);
+    while i < tokens.len() {
+        let (now, next) = (tokens[i], tokens.get(i + 1).copied().unwrap_or_default());
+        i += 1;
+        match now {
+            "by" | "without" | "on" | "ignoring" | "group_left" | "group_right" => {
+                let operator = tokens.get(i.wrapping_sub(2)).copied().unwrap_or_default();
+                i += tokens[i..].iter().take_while(|t| **t != ")").count() + 1;
+                let after = tokens.get(i).copied().unwrap_or_default();
+                let is_metric = after.starts_with(|c: char| c.is_ascii_lowercase())
+                    && tokens.get(i + 1).is_none_or(|t| !["(", "by", "without"].contains(t));
+                if now == "on" && ["and", "unless"].contains(&operator) && is_metric {
+                    let within = open.iter().filter(|w| !w.is_empty()).cloned();
+                    found.push((after.to_owned(), within.chain([format!("{operator} on")]).collect()));
+                    i += 1;
+                }
+            }
+            "(" => open.push(std::mem::take(&mut word)),
+            ")" => {
+                open.pop();
+            }
+            "and" | "or" | "unless" | "bool" | "offset" => {}
+            name if name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                if ["(", "by", "without"].contains(&next) {
+                    name.clone_into(&mut word);
+                } else {
+                    let around = open.iter().filter(|w| !w.is_empty()).cloned().collect();
+                    found.push((name.to_owned(), around));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 #[test]
@@ -48,31 +193,149 @@ fn every_panel_says_what_it_shows_in_which_unit_and_what_an_empty_one_means() {
     for (file, dashboard) in dashboards() {
         for panel in panels(&dashboard) {
             let title = text(&panel["title"]);
-            assert!(!title.is_empty(), "{file}: panel {} has no title", panel["id"]);
-            assert!(text(&panel["description"]).len() > 40, "{file}: panel {title} has no description");
+            assert!(text(&panel["description"]).len() > 20, "{file}: panel {title} has no description");
+            assert!(text(&panel["description"]).ends_with('.'), "{file}: panel {title} ends in no full stop");
             let defaults = &panel["fieldConfig"]["defaults"];
-            assert!(!text(&defaults["unit"]).is_empty(), "{file}: panel {title} has no unit");
             assert!(!text(&defaults["noValue"]).is_empty(), "{file}: panel {title} has no text when empty");
-            assert!(!array(&panel["targets"]).is_empty(), "{file}: panel {title} has no query");
             let refs: BTreeSet<&str> = array(&panel["targets"]).iter().map(|t| text(&t["refId"])).collect();
             assert_eq!(refs.len(), array(&panel["targets"]).len(), "{file}: panel {title} repeats a refId");
         }
     }
 }
 
+/// What needs a granularity says so when it is empty.
+#[test]
+fn an_empty_panel_of_partitions_says_which_granularity_it_needs() {
+    let metrics = catalog_names();
+    let per = |label: &str, expr: &str| {
+        References::of(expr)
+            .selectors
+            .iter()
+            .any(|s| metrics.iter().any(|m| m.name == s.name && m.labels.contains(label)))
+    };
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            let all_need = array(&panel["targets"]).iter().all(|t| per("partition", text(&t["expr"])));
+            let said = text(&panel["fieldConfig"]["defaults"]["noValue"]);
+            assert!(!all_need || said.contains("granularity"), "{file}: {}: {said}", panel["title"]);
+        }
+    }
+}
+
+/// Where a panel shows values as they are in the catalog, it shows them in the catalog's unit.
+#[test]
+fn units_are_those_of_the_catalog() {
+    let plain = Regex::new(
+        r"^(?:\(?|time\(\) - )(?:max|min|sum)(?: by \([^)]*\))? ?\((?:max by \([^)]*\) \()?(\w+)\{[^}]*\}",
+    )
+    .unwrap();
+    let mut seen = 0;
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard).filter(|p| p["type"] != "table") {
+            for target in array(&panel["targets"]) {
+                let Some(found) = plain.captures(text(&target["expr"])) else { continue };
+                let Some(f) = catalog::FAMILIES.iter().find(|f| f.name == &found[1]) else { continue };
+                let unit = match f.unit {
+                    Unit::Seconds => "s",
+                    Unit::Bytes => "bytes",
+                    Unit::RequestsPerSecond => "reqps",
+                    Unit::Messages | Unit::MessagesPerSecond => "short",
+                    Unit::Offset | Unit::None => continue,
+                };
+                // How many of something, and the ratio of two of a unit, have none.
+                let expr = text(&target["expr"]);
+                if expr.contains(" bool ") || expr.contains(" / ") {
+                    continue;
+                }
+                let place = format!("{file}: {} of {}", panel["title"], f.name);
+                assert_eq!(panel["fieldConfig"]["defaults"]["unit"], unit, "{place}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} queries were understood");
+}
+
+/// Numbers of a status are the words of the catalog, on every board alike.
+#[test]
+fn words_for_numbers_are_those_of_the_catalog() {
+    let word = Regex::new(r"(\d) ([a-z]+(?: loss)?)").unwrap();
+    let told: BTreeMap<String, String> = word
+        .captures_iter(family(Id::GroupStatus).help)
+        .map(|c| (c[1].to_owned(), c[2].to_owned()))
+        .collect();
+    assert_eq!(told.len(), 6, "{told:?}");
+    let mut seen = 0;
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            let overrides = array(&panel["fieldConfig"]["overrides"]);
+            let properties = overrides.iter().flat_map(|o| array(&o["properties"]));
+            let of_columns = properties.filter(|p| p["id"] == "mappings").map(|p| &p["value"]);
+            for mapping in of_columns.chain([&panel["fieldConfig"]["defaults"]["mappings"]]) {
+                let options = &mapping[0]["options"];
+                if options["5"].is_null() {
+                    continue;
+                }
+                for (number, word) in &told {
+                    assert_eq!(text(&options[number]["text"]), word, "{file}: {}: {number}", panel["title"]);
+                }
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 5, "only {seen} panels show a status");
+}
+
+/// The states of a group that a timeline numbers are all that the exporter tells.
+#[test]
+fn every_state_of_a_group_is_in_the_timeline() {
+    let help = family(Id::GroupState).help;
+    let list = help.split(": ").nth(1).and_then(|l| l.split(" (").next()).unwrap();
+    let told: BTreeSet<&str> = list.split(", ").collect();
+    let panels_of_it: Vec<String> =
+        dashboard_queries().into_iter().filter(|q| q.place.contains("Members")).map(|q| q.expr).collect();
+    let state = Regex::new("state=\"([a-z_]+)\"").unwrap();
+    for expr in &panels_of_it {
+        let found: BTreeSet<&str> = state.captures_iter(expr).map(|c| c.get(1).unwrap().as_str()).collect();
+        assert_eq!(found, told);
+    }
+    assert_eq!(panels_of_it.len(), 1);
+}
+
 #[test]
 fn panels_have_ids_of_their_own_and_do_not_overlap() {
     for (file, dashboard) in dashboards() {
         let mut ids = BTreeSet::new();
-        let mut cells = BTreeMap::new();
-        for panel in array(&dashboard["panels"]) {
-            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{file}: panel id {} twice", panel["id"]);
-            let [x, y, w, h] = ["x", "y", "w", "h"].map(|k| panel["gridPos"][k].as_u64().unwrap());
-            assert!(w > 0 && h > 0 && x + w <= 24, "{file}: panel {} is outside the grid", panel["title"]);
-            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-                let other = cells.insert(cell, panel["title"].clone());
-                assert!(other.is_none(), "{file}: {} overlaps {}", panel["title"], other.unwrap());
+        // A closed row has its panels within it; when it is opened, what is below moves down.
+        let closed =
+            array(&dashboard["panels"]).iter().map(|p| array(&p["panels"])).filter(|p| !p.is_empty());
+        for panels in closed.chain([array(&dashboard["panels"])]) {
+            let mut cells = BTreeMap::new();
+            for panel in panels {
+                assert!(ids.insert(panel["id"].as_u64().unwrap()), "{file}: panel id {} twice", panel["id"]);
+                let [x, y, w, h] = ["x", "y", "w", "h"].map(|k| panel["gridPos"][k].as_u64().unwrap());
+                assert!(
+                    w > 0 && h > 0 && x + w <= 24,
+                    "{file}: panel {} is outside the grid",
+                    panel["title"]
+                );
+                for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                    let other = cells.insert(cell, panel["title"].clone());
+                    assert!(other.is_none(), "{file}: {} overlaps {}", panel["title"], other.unwrap());
+                }
             }
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_closed_hold_their_panels_and_open_ones_do_not() {
+    for (file, dashboard) in dashboards() {
+        let rows: Vec<&Value> = array(&dashboard["panels"]).iter().filter(|p| p["type"] == "row").collect();
+        assert_eq!(dashboard["panels"][0]["type"], "row", "{file} begins with a row");
+        for row in rows {
+            let within = !array(&row["panels"]).is_empty();
+            assert_eq!(row["collapsed"] == true, within, "{file}: row {}", row["title"]);
         }
     }
 }
@@ -80,30 +343,265 @@ fn panels_have_ids_of_their_own_and_do_not_overlap() {
 #[test]
 fn every_panel_follows_the_variables_and_none_names_an_instance_itself() {
     let metrics = catalog_names();
-    for Query { place, expr, variable, .. } in dashboard_queries() {
-        for selector in References::of(&expr).selectors {
-            for (label, name) in FILTERS {
-                let value = selector.matchers.get(label);
-                let has = metrics.iter().any(|m| m.name == selector.name && m.labels.contains(label));
-                assert!(value.is_none_or(|v| v == name), "{place}: {}: {label} is {value:?}", selector.name);
-                assert!(
-                    value.is_some() || !has || variable,
-                    "{place}: {} is not filtered by {name}",
-                    selector.name
-                );
+    for (file, dashboard) in dashboards() {
+        let names = variables(&dashboard);
+        for Query { place, expr, variable, .. } in queries_of(&file, &dashboard) {
+            for selector in References::of(&expr).selectors {
+                let metric = metrics.iter().find(|m| m.name == selector.name);
+                for (label, name) in FILTERS {
+                    let theirs = label == "group" && selector.matchers.contains_key("consumergroup");
+                    let value = selector.matchers.get(if theirs { "consumergroup" } else { label });
+                    let has = metric.is_some_and(|m| match label {
+                        "account" => m.labels.contains("region"),
+                        "group" => m.labels.contains("group") || m.labels.contains("consumergroup"),
+                        _ => m.labels.contains(label),
+                    });
+                    let here = names.contains(name);
+                    let wanted = format!("${name}");
+                    assert!(
+                        value.is_none_or(|v| *v == wanted),
+                        "{place}: {}: {label} is {value:?}",
+                        selector.name
+                    );
+                    assert!(value.is_none() || here, "{place}: the board has no variable {name}");
+                    assert!(
+                        value.is_some() || !has || !here || variable,
+                        "{place}: {} is not filtered by {name}",
+                        selector.name
+                    );
+                }
             }
-            assert!(!selector.matchers.contains_key("instance"), "{place} names a scrape target");
         }
     }
 }
 
+/// "All" stands for what has no account, for names with a line break, and for nothing else that is empty.
 #[test]
-fn dashboards_take_rates_over_an_interval_that_fits_the_scrape_interval() {
-    let fixed = Regex::new(r"\b(rate|irate|increase)\([^\[\]]*\[(\d[^\]]*)\]").unwrap();
-    for Query { place, expr, .. } in dashboard_queries() {
-        let found = fixed.captures(&expr).map(|c| c[0].to_owned());
-        assert!(found.is_none(), "{place}: {found:?} should use $__rate_interval or $__range");
+fn all_leaves_nothing_out() {
+    for (file, dashboard) in dashboards() {
+        for variable in array(&dashboard["templating"]["list"]).iter().filter(|v| v["type"] == "query") {
+            let name = text(&variable["name"]);
+            let all = match name {
+                "account" => "(?s:.*)",
+                "group" | "topic" => "(?s:.+)",
+                _ => ".+",
+            };
+            assert_eq!(variable["allValue"], all, "{file}: variable {name}");
+            assert_eq!(variable["includeAll"], true, "{file}: variable {name}");
+            assert_eq!(variable["multi"], true, "{file}: variable {name}");
+            assert_eq!(variable["definition"], variable["query"]["query"], "{file}: variable {name}");
+        }
     }
+}
+
+/// Each variable lists what the ones before it leave, and asks for none that comes after it.
+#[test]
+fn variables_follow_those_before_them() {
+    let used = Regex::new(r"\$(\w+)").unwrap();
+    for (file, dashboard) in dashboards() {
+        let mut before = BTreeSet::new();
+        for variable in array(&dashboard["templating"]["list"]) {
+            let name = text(&variable["name"]).to_owned();
+            for found in used.captures_iter(text(&variable["query"]["query"])) {
+                assert!(before.contains(&found[1]), "{file}: variable {name} follows ${}", &found[1]);
+            }
+            before.insert(name);
+        }
+    }
+    let (_, group) = dashboards().into_iter().find(|(f, _)| f.ends_with("group.json")).unwrap();
+    let query = |name: &str| {
+        let list = array(&group["templating"]["list"]);
+        text(&list.iter().find(|v| v["name"] == name).unwrap()["query"]["query"]).to_owned()
+    };
+    for (name, follows) in [("instance", "$region"), ("group", "$instance"), ("topic", "$group")] {
+        assert!(query(name).contains(follows), "{name} does not follow {follows}");
+    }
+}
+
+/// Grafana shows the labels of a series, unescaped, to the variable's pattern. Names may hold anything.
+#[test]
+fn the_pattern_of_the_variable_of_instances_reads_every_name() {
+    let shown = |name: &str| {
+        format!("{{instance_id=\"alikafka_post-cn-1\",shown=\"{name} / alikafka_post-cn-1\"}} 1 1700000000")
+    };
+    for (file, dashboard) in dashboards() {
+        let list = array(&dashboard["templating"]["list"]);
+        let regex = text(&list.iter().find(|v| v["name"] == "instance").unwrap()["regex"]);
+        let inner = regex.strip_prefix('/').and_then(|r| r.strip_suffix('/')).unwrap();
+        let pattern = Regex::new(inner).unwrap();
+        for name in ["shop", "订单 \"main\"\\\nline two", "\"} 1", "instance_id=\"x\",shown=\"y\"}", ""] {
+            let line = shown(name);
+            let found = pattern.captures(&line).unwrap_or_else(|| panic!("{file}: {line}"));
+            assert_eq!(&found["value"], "alikafka_post-cn-1", "{file}: {line}");
+            let text = if name.is_empty() {
+                "alikafka_post-cn-1".to_owned()
+            } else {
+                format!("{name} / alikafka_post-cn-1")
+            };
+            assert_eq!(&found["text"], text, "{file}: {line}");
+        }
+    }
+}
+
+/// Every link leads to a board that is there, hands over variables that it has, and takes them from labels that the
+/// row or the line has.
+#[test]
+fn links_lead_to_boards_with_variables_that_they_have() {
+    let boards = dashboards();
+    let by_uid: BTreeMap<&str, BTreeSet<String>> =
+        boards.iter().map(|(_, b)| (text(&b["uid"]), variables(b))).collect();
+    let part = Regex::new(r"^(?:\$\{__url_time_range\}|\$\{(\w+):queryparam\}|var-(\w+)=\$\{__(?:data\.fields|field\.labels)\.(\w+):percentencode\})$").unwrap();
+    let mut seen = 0;
+    for (file, dashboard) in &boards {
+        for panel in panels(dashboard) {
+            let place = format!("{file}: {}", panel["title"]);
+            let overrides = array(&panel["fieldConfig"]["overrides"]);
+            let properties = overrides.iter().flat_map(|o| array(&o["properties"]));
+            let of_columns = properties.filter(|p| p["id"] == "links").flat_map(|p| array(&p["value"]));
+            let of_values = array(&panel["fieldConfig"]["defaults"]["links"]);
+            for link in of_columns.chain(of_values) {
+                let url = text(&link["url"]);
+                let (path, query) = url.split_once('?').unwrap_or_else(|| panic!("{place}: {url}"));
+                let there = path.strip_prefix("/d/").and_then(|uid| by_uid.get(uid));
+                let there = there.unwrap_or_else(|| panic!("{place}: {url} leads nowhere"));
+                assert!(query.contains("${__url_time_range}"), "{place}: {url} does not keep the time");
+                assert!(
+                    query.contains("${datasource:queryparam}"),
+                    "{place}: {url} does not keep the source"
+                );
+                assert!(query.contains("${account:queryparam}"), "{place}: {url} does not keep the account");
+                for given in query.split('&') {
+                    let found = part.captures(given).unwrap_or_else(|| panic!("{place}: {given} of {url}"));
+                    if let Some(own) = found.get(1) {
+                        assert!(there.contains(own.as_str()), "{place}: {given}");
+                        assert!(variables(dashboard).contains(own.as_str()), "{place}: {given}");
+                    }
+                    if let (Some(variable), Some(label)) = (found.get(2), found.get(3)) {
+                        assert!(there.contains(variable.as_str()), "{place}: {given} of {url}");
+                        let wanted = label.as_str().replace("instance_id", "instance");
+                        assert_eq!(variable.as_str(), wanted, "{place}: {url}");
+                        // On a table one query with the label is enough, the others are merged by it.
+                        let has =
+                            |t: &Value| References::of(text(&t["expr"])).grouping.contains(label.as_str());
+                        let mut targets = array(&panel["targets"]).iter();
+                        assert!(targets.all(has), "{place}: no label {} for {url}", label.as_str());
+                    }
+                }
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 30, "only {seen} links");
+}
+
+#[test]
+fn every_board_links_to_the_others_with_variables_and_time() {
+    let boards = dashboards();
+    for (file, dashboard) in &boards {
+        let links = array(&dashboard["links"]);
+        let mut paths: Vec<String> = links.iter().map(|l| text(&l["url"]).to_owned()).collect();
+        paths.push(format!("/d/{}", text(&dashboard["uid"])));
+        paths.sort();
+        assert_eq!(paths, UIDS.map(|(_, uid)| format!("/d/{uid}")), "{file}");
+        for link in links {
+            assert!(link["includeVars"] == true && link["keepTime"] == true, "{file}: {}", link["title"]);
+        }
+    }
+}
+
+/// The tables can be clicked: every one that names a group or a topic leads on.
+#[test]
+fn rows_and_lines_of_groups_lead_to_their_board() {
+    let (_, fleet) = dashboards().into_iter().find(|(f, _)| f.ends_with("fleet.json")).unwrap();
+    for panel in panels(&fleet).filter(|p| text(&p["targets"][0]["legendFormat"]).contains("{{group}}")) {
+        let links = array(&panel["fieldConfig"]["defaults"]["links"]);
+        assert!(!links.is_empty(), "{} leads nowhere", panel["title"]);
+    }
+    let table = panels(&fleet).find(|p| p["type"] == "table").unwrap();
+    assert!(table.to_string().contains("/d/alikafka-group"));
+}
+
+/// A column shows a query or a label of one, under a title of its own, and what is set for a title is a column's.
+#[test]
+fn columns_of_tables_are_of_queries_and_labels_that_are_there() {
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard).filter(|p| p["type"] == "table") {
+            let place = format!("{file}: {}", panel["title"]);
+            let targets = array(&panel["targets"]);
+            let mut fields: BTreeSet<String> =
+                targets.iter().flat_map(|t| References::of(text(&t["expr"])).grouping).collect();
+            match targets {
+                [_] => assert!(fields.insert("Value".to_owned())),
+                all => fields.extend(all.iter().map(|t| format!("Value #{}", text(&t["refId"])))),
+            }
+            // What metrics.instance_tags allows is not in the catalog.
+            if place.contains("Tags of instances") {
+                fields.extend(["instance_id", "region", "account"].map(str::to_owned));
+            }
+            let changes = array(&panel["transformations"]);
+            let organize = changes.iter().find(|t| t["id"] == "organize").expect(&place);
+            let names = organize["options"]["renameByName"].as_object().expect(&place);
+            let mut titles = BTreeSet::new();
+            for (field, title) in names {
+                assert!(fields.contains(field), "{place}: no query has {field}");
+                assert!(titles.insert(text(title).to_owned()), "{place}: two columns {title}");
+            }
+            for other in array(&panel["fieldConfig"]["overrides"]) {
+                assert!(titles.contains(text(&other["matcher"]["options"])), "{place}: {}", other["matcher"]);
+            }
+            let sorted = text(&panel["options"]["sortBy"][0]["displayName"]);
+            assert!(titles.contains(sorted), "{place}: sorted by {sorted}");
+            let values = fields.iter().filter(|f| f.starts_with("Value"));
+            for value in values {
+                let hidden = organize["options"]["excludeByName"][value] == true;
+                assert!(
+                    hidden != names.contains_key(value),
+                    "{place}: {value} has no title and is not hidden"
+                );
+            }
+            for target in targets {
+                assert!(
+                    target["instant"] == true && target["format"] == "table",
+                    "{place}: {}",
+                    target["refId"]
+                );
+            }
+        }
+    }
+}
+
+/// What is set for a line is set for one that there is.
+#[test]
+fn overrides_of_graphs_are_of_their_lines() {
+    // Lines that are named by a label of the API: results of calls.
+    let by_label = ["ok", "gone", "throttled", "timeout", "auth"];
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard).filter(|p| p["type"] != "table") {
+            let place = format!("{file}: {}", panel["title"]);
+            let targets = array(&panel["targets"]);
+            let legends: Vec<&str> = targets.iter().map(|t| text(&t["legendFormat"])).collect();
+            for other in array(&panel["fieldConfig"]["overrides"]) {
+                let name = text(&other["matcher"]["options"]);
+                let there = match text(&other["matcher"]["id"]) {
+                    "byFrameRefID" => targets.iter().any(|t| t["refId"] == name),
+                    _ => legends.contains(&name) || (legends == ["{{result}}"] && by_label.contains(&name)),
+                };
+                assert!(there, "{place}: nothing is called {name}");
+                for property in array(&other["properties"]).iter().filter(|p| p["id"] == "custom.fillBelowTo")
+                {
+                    assert!(legends.contains(&text(&property["value"])), "{place}: {}", property["value"]);
+                }
+            }
+        }
+    }
+}
+
+/// Floor and ceiling are one band.
+#[test]
+fn the_bracket_of_lag_is_a_band() {
+    let (_, group) = dashboards().into_iter().find(|(f, _)| f.ends_with("group.json")).unwrap();
+    let bands = panels(&group).filter(|p| p.to_string().contains("custom.fillBelowTo")).count();
+    assert_eq!(bands, 3, "of groups, of one topic, of partitions");
 }
 
 /// promtool cannot read dashboards, so `./check` lets it read what this writes.
@@ -112,34 +610,50 @@ fn dashboard_queries_are_written_out_for_promtool() {
     write_for_promtool("dashboard", dashboard_queries().iter().map(|q| constant(&q.expr)));
 }
 
+/// Queries of all panels, annotations and variables.
 fn dashboard_queries() -> Vec<Query> {
-    let shown = Regex::new(r"\{\{\s*(\w+)\s*\}\}").unwrap();
-    let listed = Regex::new(r"^label_values\((.*), *(\w+)\)$").unwrap();
+    let queries: Vec<Query> = dashboards().iter().flat_map(|(file, board)| queries_of(file, board)).collect();
+    assert!(!queries.is_empty());
+    queries
+}
+
+fn queries_of(file: &str, dashboard: &Value) -> Vec<Query> {
+    static SHOWN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{\{\s*(\w+)\s*\}\}").unwrap());
+    static LISTED: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?s)^label_values\((.*), *(\w+)\)$").unwrap());
     let mut queries = Vec::new();
-    for (file, dashboard) in dashboards() {
-        for panel in panels(&dashboard) {
-            for target in array(&panel["targets"]) {
-                queries.push(Query {
-                    place: format!("{file}: panel {}", panel["title"]),
-                    expr: text(&target["expr"]).to_owned(),
-                    variable: false,
-                    legend: labels_in(&shown, text(&target["legendFormat"])),
-                });
-            }
-        }
-        for variable in array(&dashboard["templating"]["list"]).iter().filter(|v| v["type"] == "query") {
-            let query = text(&variable["query"]["query"]);
-            let place = format!("{file}: variable {}", variable["name"]);
-            let inner = query.strip_prefix("query_result(").and_then(|q| q.strip_suffix(')'));
-            let (expr, legend) = match (listed.captures(query), inner) {
-                (Some(parts), _) => (parts[1].to_owned(), BTreeSet::from([parts[2].to_owned()])),
-                (None, Some(inner)) => (inner.to_owned(), BTreeSet::new()),
-                (None, None) => panic!("{place}: {query} is neither label_values nor query_result"),
-            };
-            queries.push(Query { place, expr, variable: true, legend });
+    for panel in panels(dashboard) {
+        for target in array(&panel["targets"]) {
+            queries.push(Query {
+                place: format!("{file}: panel {} {}", panel["title"], text(&target["refId"])),
+                expr: text(&target["expr"]).to_owned(),
+                variable: false,
+                legend: labels_in(&SHOWN, text(&target["legendFormat"])),
+            });
         }
     }
-    assert!(!queries.is_empty());
+    for annotation in array(&dashboard["annotations"]["list"]) {
+        let mut legend = labels_in(&SHOWN, text(&annotation["titleFormat"]));
+        legend.extend(labels_in(&SHOWN, text(&annotation["textFormat"])));
+        legend.extend(text(&annotation["tagKeys"]).split(',').map(|t| t.trim().to_owned()));
+        queries.push(Query {
+            place: format!("{file}: annotation {}", annotation["name"]),
+            expr: text(&annotation["expr"]).to_owned(),
+            variable: false,
+            legend,
+        });
+    }
+    for variable in array(&dashboard["templating"]["list"]).iter().filter(|v| v["type"] == "query") {
+        let query = text(&variable["query"]["query"]);
+        let place = format!("{file}: variable {}", variable["name"]);
+        let inner = query.strip_prefix("query_result(").and_then(|q| q.strip_suffix(')'));
+        let (expr, legend) = match (LISTED.captures(query), inner) {
+            (Some(parts), _) => (parts[1].to_owned(), BTreeSet::from([parts[2].to_owned()])),
+            (None, Some(inner)) => (inner.to_owned(), BTreeSet::new()),
+            (None, None) => panic!("{place}: {query} is neither label_values nor query_result"),
+        };
+        queries.push(Query { place, expr, variable: true, legend });
+    }
     queries
 }
 
@@ -153,7 +667,13 @@ fn dashboards() -> Vec<(String, Value)> {
         .collect()
 }
 
-/// Panels that show something; rows only part them.
+/// Names of the variables of a board.
+fn variables(dashboard: &Value) -> BTreeSet<String> {
+    array(&dashboard["templating"]["list"]).iter().map(|v| text(&v["name"]).to_owned()).collect()
+}
+
+/// Panels that show something, those within closed rows too; rows only part them.
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    array(&dashboard["panels"]).iter().filter(|p| p["type"] != "row")
+    let all = array(&dashboard["panels"]).iter();
+    all.flat_map(|p| [p].into_iter().chain(array(&p["panels"]))).filter(|p| p["type"] != "row")
 }
