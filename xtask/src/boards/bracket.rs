@@ -26,7 +26,7 @@ pub(super) fn bracket(
     Panel::graph(title, description, no_value)
         .unit("s")
         .judged(LAG_SECONDS)
-        .axis("age of the oldest unread message")
+        .axis("age")
         .query(floor, "certainly (floor)")
         .query(ceiling, "possibly (ceiling)")
         .of_name(
@@ -55,7 +55,7 @@ pub(super) fn bounds(
 ) -> Panel {
     Panel::graph(title, description, no_value)
         .unit("s")
-        .axis("age of the oldest unread message")
+        .axis("age")
         .query(first(&F.max(level, ceiling), &F.peak(level, floor)), &format!("{by}: ceiling"))
         .query(first(&F.max(level, floor), &F.peak(level, floor)), &format!("{by}: floor"))
         .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))])
@@ -177,7 +177,7 @@ pub(super) fn partitions() -> Vec<Panel> {
                 value('D', "Committed offset", "none").decimals(0),
                 value('E', "Margin", "short").decimals(1),
                 value('F', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
-                value('G', "Last read (ago)", "s").decimals(1),
+                value('G', "Last read", "s").decimals(1),
                 label("instance_id", "Instance id"),
                 label("region", "Region"),
                 label("account", "Account"),

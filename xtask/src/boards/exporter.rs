@@ -102,36 +102,27 @@ fn numbers() -> Vec<Panel> {
             "Exporters that Prometheus scrapes, and how many of them gave no page.",
             "No exporter is scraped under this job",
         )
-        .size(3, 4)
         .decimals(0)
         .without_graph()
         .query(format!("count({})", F.up()), "all")
         .query(format!("sum(1 - {})", F.up()), "down")
-        .of_name("down", &[("thresholds", super::looks::thresholds(BAD_FROM_ONE))]),
+        .of_name("down", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
-            "Regions incomplete",
-            "Regions whose last attempt was not complete: their lists, or some of what is in them, could not be read.",
-            "No region was tried yet",
+            "Incomplete",
+            "Regions and instances whose last attempt was not complete: one topic or group that could not be read is \
+             enough. An instance that is stopped or released is not tried.",
+            "None was tried yet",
         )
-        .size(3, 4)
         .decimals(0)
         .judged(BAD_FROM_ONE)
-        .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "incomplete"),
-        Panel::stat(
-            "Instances incomplete",
-            "Instances whose last pass was not complete: one topic or group that could not be read is enough.",
-            "No instance was tried yet",
-        )
-        .size(3, 4)
-        .decimals(0)
-        .judged(BAD_FROM_ONE)
-        .query(format!("sum(1 - {})", F.max(Level::Instance, Id::InstanceUp)), "incomplete"),
+        .without_graph()
+        .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "regions")
+        .query(format!("sum(1 - {})", F.max(Level::Instance, Id::InstanceUp)), "instances"),
         Panel::stat(
             "Oldest data",
             "Time since the oldest answer about a topic or a group of any instance in service.",
             "No instance was read yet",
         )
-        .size(3, 4)
         .unit("s")
         .judged(AGE_SECONDS)
         .query(oldest, "oldest"),
@@ -140,7 +131,6 @@ fn numbers() -> Vec<Panel> {
             "Share of attempts that failed, other than because the topic or group was deleted meanwhile.",
             "No call was made yet",
         )
-        .size(3, 4)
         .unit("percentunit")
         .decimals(1)
         .judged(&[(None, "green"), (Some(0.01), "yellow"), (Some(0.1), "red")])
@@ -159,25 +149,15 @@ fn numbers() -> Vec<Panel> {
              polls are late.",
             "No demand is known yet",
         )
-        .size(3, 4)
         .unit("percentunit")
         .decimals(0)
         .judged(SHARE)
         .query(budget, "used"),
         Panel::stat(
-            "Series",
-            "Series of the fleet on the page of the exporter that has the most.",
-            "No page was made yet",
-        )
-        .size(3, 4)
-        .decimals(0)
-        .query(F.most(Id::Series), "series"),
-        Panel::stat(
             "Faults",
             "Panics and lost log lines of the selected exporters within the time range. Any is a fault.",
             "No exporter is scraped",
         )
-        .size(3, 4)
         .decimals(0)
         .judged(BAD_FROM_ONE)
         .without_graph()

@@ -62,7 +62,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(F.count(Level::Region, Id::RegionUp), "all")
         .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "incomplete")
-        .of_name("incomplete", &[("thresholds", super::looks::thresholds(BAD_FROM_ONE))]),
+        .of_name("incomplete", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Instances",
             "Instances that the cloud lists, and how many of those in service were not read completely at the last \
@@ -73,7 +73,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(F.count(Level::Instance, Id::InstanceInfo), "all")
         .query(format!("sum(1 - {})", F.max(Level::Instance, Id::InstanceUp)), "incomplete")
-        .of_name("incomplete", &[("thresholds", super::looks::thresholds(BAD_FROM_ONE))]),
+        .of_name("incomplete", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Groups",
             "Consumer groups of the selected instances, and how many of them are stalled, stopped, rewound or lose \
@@ -84,7 +84,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(F.count(Level::Group, Id::GroupInfo), "all")
         .query(format!("sum({} >= bool 2)", F.max(Level::Group, Id::GroupStatus)), "in trouble")
-        .of_name("in trouble", &[("thresholds", super::looks::thresholds(BAD_FROM_ONE))]),
+        .of_name("in trouble", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Unread messages",
             "Messages that all groups of the selected instances have left to read. A topic that several groups read \
@@ -138,8 +138,8 @@ fn numbers() -> Vec<Panel> {
         .decimals(0)
         .query(format!("sum({} == bool 0)", F.max(Level::Topic, Id::TopicGroups)), "unread"),
         Panel::stat(
-            "Expiring soon",
-            "Instances that expire within 30 days, unless they are renewed. Those paid by use do not expire.",
+            "Expiring",
+            "Instances that have expired, or will within 30 days unless they are renewed. Those paid by use do not expire.",
             "No instance expires",
         )
         .decimals(0)
@@ -218,7 +218,7 @@ fn groups() -> Panel {
             value('C', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
             value('D', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
             value('E', "Catches up in", "s").decimals(1),
-            value('F', "Loses messages in", "s").decimals(1).judged(ETA_SECONDS),
+            value('F', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
             value('G', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
             label("name", "Instance"),
             label("instance_id", "Instance id"),
@@ -256,7 +256,7 @@ fn worst() -> Vec<Panel> {
         )
         .unit("s")
         .judged(LAG_SECONDS)
-        .axis("age of the oldest unread message")
+        .axis("age")
         .query(F.top(Level::Group, Id::GroupTotalLagFloor), "{{group}} @ {{instance_id}}")
         .links(&links),
         Panel::graph(
@@ -267,7 +267,7 @@ fn worst() -> Vec<Panel> {
         )
         .unit("s")
         .judged(LAG_SECONDS)
-        .axis("age of the oldest unread message")
+        .axis("age")
         .query(F.top(Level::Group, Id::GroupTotalLagSeconds), "{{group}} @ {{instance_id}}")
         .links(&links),
         Panel::graph(
@@ -398,7 +398,7 @@ fn instances() -> Vec<Panel> {
         .hiding(&["Value #A", "Value #B"]),
         Panel::table(
             "Expiring instances",
-            "The $limit instances that expire first, among those that expire within 30 days unless they are renewed. After \
+            "The $limit instances that expire first, or have, among those that expire within 30 days unless they are renewed. After \
              that the cloud stops them, and later deletes what they hold.",
             "No instance expires within 30 days",
         )
@@ -452,6 +452,7 @@ fn unread() -> Panel {
          still written to them takes disk for nothing, unless it is read without a group.",
         "Every topic is read, or not all groups of the instance are known yet",
     )
+    .size(24, 7)
     .interval("5m")
     .rows(F.named(&among(&none, &choice)))
     .rows(among(&F.max(Level::Topic, Id::TopicMessages), &choice))
@@ -464,8 +465,8 @@ fn unread() -> Panel {
         &[
             label("topic", "Topic").links(&[link(From::Row, "Open the topic", Name::Topic, Level::Topic)]),
             value('B', "Messages held", "short").decimals(1),
-            value('C', "Written (messages/s)", "short").decimals(1),
-            value('D', "Last write (ago)", "s").decimals(1),
+            value('C', "Written /s", "short").decimals(1),
+            value('D', "Last write", "s").decimals(1),
             label("name", "Instance"),
             label("instance_id", "Instance id"),
             label("region", "Region"),
@@ -518,4 +519,5 @@ fn tags() -> Panel {
         "Instance id",
     )
     .hiding(&["Value", "__name__"])
+    .more_labels("/^tag_/")
 }

@@ -139,7 +139,7 @@ fn numbers() -> Vec<Panel> {
         .size(3, 4)
         .query(F.most(Id::GroupCatchUp), "catch-up"),
         Panel::stat(
-            "Loses messages in",
+            "Loses in",
             "Forecast of the time until a message is deleted before it is read, the soonest of the selected groups and topics. 0 \
              once some are lost.",
             "No loss is foreseen",
@@ -294,7 +294,7 @@ fn state() -> Vec<Panel> {
             &[
                 label("group", "Group"),
                 value('A', "Last rebalance", "dateTimeAsIso"),
-                value('B', "Within the time range", "short").decimals(0),
+                value('B', "In the time range", "short").decimals(0),
                 label("instance_id", "Instance id"),
                 label("region", "Region"),
                 label("account", "Account"),
@@ -440,10 +440,10 @@ fn topics() -> Panel {
             value('C', "Unread and held", "short").decimals(1),
             value('D', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
             value('E', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
-            value('F', "Written (messages/s)", "short").decimals(1),
-            value('G', "Read (messages/s)", "short").decimals(1),
+            value('F', "Written /s", "short").decimals(1),
+            value('G', "Read /s", "short").decimals(1),
             value('H', "Catches up in", "s").decimals(1),
-            value('I', "Loses messages in", "s").decimals(1).judged(ETA_SECONDS),
+            value('I', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
             value('J', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
             label("instance_id", "Instance id"),
             label("region", "Region"),

@@ -30,6 +30,26 @@ pub(super) fn thresholds(steps: Steps) -> Value {
     json!({ "mode": "absolute", "steps": steps })
 }
 
+/// The same for numbers and cells, of which one may be missing: what is not known is neither good nor bad.
+pub(super) fn thresholds_of_known(steps: Steps) -> Value {
+    let known = steps.iter().map(|(value, color)| (value.or(Some(LEAST)), *color));
+    let steps: Vec<(Option<f64>, &str)> = [(None, "text")].into_iter().chain(known).collect();
+    let steps: Vec<Value> =
+        steps.iter().map(|(value, color)| json!({ "color": color, "value": value })).collect();
+    json!({ "mode": "absolute", "steps": steps })
+}
+
+/// Below every value.
+const LEAST: f64 = -1e15;
+
+/// The colour behind words, of which one may be missing.
+pub(super) fn behind_words() -> Value {
+    thresholds(&[(None, "transparent")])
+}
+
+/// What a cell without a value shows, where the text of an empty panel would mislead.
+pub(super) const NOT_KNOWN: &str = "–";
+
 /// Words for numbers, each with its colour.
 pub(super) fn words(list: &[(i64, &str, &str)]) -> Value {
     let options: Map<String, Value> = list
@@ -63,17 +83,38 @@ pub(super) struct Column {
     pub(super) properties: Vec<(&'static str, Value)>,
 }
 
-/// A column of texts, which are shown as they are, also where they look like numbers.
+/// A column of texts, which are shown as they are, also where they look like numbers. A reader may filter by them.
 pub(super) fn label(field: &str, title: &str) -> Column {
-    Column { field: field.to_owned(), title: title.to_owned(), properties: vec![("unit", json!("string"))] }
+    let column = Column {
+        field: field.to_owned(),
+        title: title.to_owned(),
+        properties: vec![
+            ("unit", json!("string")),
+            ("noValue", json!(NOT_KNOWN)),
+            ("custom.filterable", json!(true)),
+        ],
+    };
+    match field {
+        "region" => column.width(140),
+        "account" => column.width(120),
+        "partition" => column.width(110),
+        "instance_id" => column.width(240),
+        _ => column,
+    }
 }
 
 /// A column of numbers: those of the query with this letter.
 pub(super) fn value(letter: char, title: &str, unit: &str) -> Column {
-    Column {
+    let column = Column {
         field: format!("Value #{letter}"),
         title: title.to_owned(),
-        properties: vec![("unit", json!(unit))],
+        properties: vec![("unit", json!(unit)), ("noValue", json!(NOT_KNOWN))],
+    };
+    match unit {
+        "dateTimeAsIso" => column.width(190),
+        // Room for the title and the arrow of the sort.
+        _ => column
+            .width(u16::try_from(title.len()).unwrap_or(20).saturating_mul(8).saturating_add(40).max(90)),
     }
 }
 
@@ -85,7 +126,7 @@ impl Column {
 
     /// Text in the colour of its threshold.
     pub(super) fn judged(mut self, steps: Steps) -> Self {
-        self.properties.push(("thresholds", thresholds(steps)));
+        self.properties.push(("thresholds", thresholds_of_known(steps)));
         self.properties.push(("custom.cellOptions", json!({ "type": "color-text" })));
         self
     }
@@ -93,6 +134,7 @@ impl Column {
     /// Words in the place of numbers, on their colours.
     pub(super) fn words(mut self, list: &[(i64, &str, &str)]) -> Self {
         self.properties.push(("mappings", words(list)));
+        self.properties.push(("thresholds", behind_words()));
         self.properties.push(("custom.cellOptions", json!({ "type": "color-background", "mode": "basic" })));
         self
     }
@@ -101,7 +143,7 @@ impl Column {
     pub(super) fn bar(mut self, steps: Steps) -> Self {
         self.properties.push(("min", json!(0)));
         self.properties.push(("max", json!(1)));
-        self.properties.push(("thresholds", thresholds(steps)));
+        self.properties.push(("thresholds", thresholds_of_known(steps)));
         self.properties.push((
             "custom.cellOptions",
             json!({ "type": "gauge", "mode": "basic", "valueDisplayMode": "text" }),
@@ -110,6 +152,7 @@ impl Column {
     }
 
     pub(super) fn width(mut self, width: u16) -> Self {
+        self.properties.retain(|(id, _)| *id != "custom.width");
         self.properties.push(("custom.width", json!(width)));
         self
     }

@@ -4,7 +4,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::looks::{Column, Link, PLAIN, Steps, thresholds, words};
+use super::looks::{
+    Column, Link, NOT_KNOWN, PLAIN, Steps, behind_words, thresholds, thresholds_of_known, words,
+};
 
 /// The data source that the variable chooses.
 pub(super) fn datasource() -> Value {
@@ -127,7 +129,7 @@ impl Panel {
         panel.custom = object(json!({
             "align": "auto",
             "cellOptions": { "type": "auto" },
-            "filterable": true,
+            "filterable": false,
             "inspect": false
         }));
         panel.options = object(json!({
@@ -194,7 +196,9 @@ impl Panel {
 
     /// Colours by value. Graphs draw the thresholds too, unless there is but one.
     pub(super) fn judged(mut self, steps: Steps) -> Self {
-        self.set("thresholds", thresholds(steps));
+        // A graph draws a line at each, so it has none for what is not known.
+        let of_known = self.kind == Kind::Stat && steps.len() > 1;
+        self.set("thresholds", if of_known { thresholds_of_known(steps) } else { thresholds(steps) });
         if self.kind == Kind::TimeSeries && steps.len() > 1 {
             self.custom.insert("thresholdsStyle".to_owned(), json!({ "mode": "dashed" }));
         }
@@ -203,6 +207,9 @@ impl Panel {
 
     pub(super) fn words(mut self, list: &[(i64, &str, &str)]) -> Self {
         self.set("mappings", words(list));
+        if self.kind == Kind::Stat {
+            self.set("thresholds", behind_words());
+        }
         self
     }
 
@@ -360,6 +367,13 @@ impl Panel {
         }
         self.options.insert("sortBy".to_owned(), json!([{ "displayName": sorted_by, "desc": true }]));
         self
+    }
+
+    /// Columns whose names only the exporter's configuration tells.
+    pub(super) fn more_labels(self, pattern: &str) -> Self {
+        let properties =
+            [("unit", json!("string")), ("noValue", json!(NOT_KNOWN)), ("custom.filterable", json!(true))];
+        self.overridden("byRegexp", pattern, &properties)
     }
 
     /// Hides a label that only some rows have, or that no reader needs.

@@ -101,7 +101,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(format!("sum({} == bool 0)", F.max(Level::Topic, Id::TopicGroups)), "topics"),
         Panel::stat(
-            "Latest reader, certainly",
+            "Worst reader",
             "Floor of the age of the oldest unread message, of the group that is furthest behind on a selected topic.",
             NEEDS_TOPICS,
         )
@@ -192,9 +192,9 @@ fn readers() -> Vec<Panel> {
                 value('B', "Unread", "short").decimals(1).judged(MESSAGES),
                 value('C', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
                 value('D', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
-                value('E', "Read (messages/s)", "short").decimals(1),
+                value('E', "Read /s", "short").decimals(1),
                 value('F', "Catches up in", "s").decimals(1),
-                value('G', "Loses messages in", "s").decimals(1).judged(ETA_SECONDS),
+                value('G', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
                 label("instance_id", "Instance id"),
                 label("region", "Region"),
                 label("account", "Account"),
@@ -215,7 +215,7 @@ fn readers() -> Vec<Panel> {
             &[
                 label("topic", "Topic").links(&[link(From::Row, "Only this topic", Name::Topic, Level::Topic)]),
                 value('B', "Held", "short").decimals(1),
-                value('C', "Written (messages/s)", "short").decimals(1),
+                value('C', "Written /s", "short").decimals(1),
                 label("instance_id", "Instance id"),
                 label("region", "Region"),
                 label("account", "Account"),
@@ -255,8 +255,8 @@ fn topics() -> Panel {
             label("topic", "Topic").links(&links),
             value('B', "Partitions", "none").decimals(0),
             value('C', "Messages held", "short").decimals(1),
-            value('D', "Written (messages/s)", "short").decimals(1),
-            value('E', "Last write (ago)", "s").decimals(1),
+            value('D', "Written /s", "short").decimals(1),
+            value('E', "Last write", "s").decimals(1),
             value('F', "Groups", "none").decimals(0).judged(&[(None, "yellow"), (Some(1.0), "green")]),
             value('G', "Start offsets", "none").decimals(0),
             value('H', "End offsets", "none").decimals(0),
@@ -361,29 +361,6 @@ fn partitions() -> Vec<Panel> {
             ),
             "{{topic}}[{{partition}}] @ {{instance_id}}",
         ),
-        Panel::table(
-            "Offsets",
-            "Start and end offset of each partition, and when it was last written: the $limit partitions with the largest end \
-             offset.",
-            NEEDS_PARTITIONS,
-        )
-        .size(12, 9)
-        .rows(among(&F.max(level, Id::TopicStart), &choice))
-        .rows(choice.clone())
-        .rows(format!("time() - {}", among(&F.max(level, Id::TopicLastWrite), &choice)))
-        .columns(
-            &[
-                label("topic", "Topic"),
-                label("partition", "Partition"),
-                value('A', "Start offset", "none").decimals(0),
-                value('B', "End offset", "none").decimals(0),
-                value('C', "Last write (ago)", "s").decimals(1),
-                label("instance_id", "Instance id"),
-                label("region", "Region"),
-                label("account", "Account"),
-            ],
-            "End offset",
-        ),
         Panel::graph(
             "Lost by partition",
             "Messages of the partition that were deleted before a group read them, the most of any group: the $limit partitions \
@@ -393,5 +370,28 @@ fn partitions() -> Vec<Panel> {
         .judged(BAD_FROM_ONE)
         .axis("messages")
         .query(F.top(level, Id::GroupLost), "{{topic}}[{{partition}}] @ {{instance_id}}"),
+        Panel::table(
+            "Offsets",
+            "Start and end offset of each partition, and when it was last written: the $limit partitions with the largest end \
+             offset.",
+            NEEDS_PARTITIONS,
+        )
+        .size(24, 9)
+        .rows(among(&F.max(level, Id::TopicStart), &choice))
+        .rows(choice.clone())
+        .rows(format!("time() - {}", among(&F.max(level, Id::TopicLastWrite), &choice)))
+        .columns(
+            &[
+                label("topic", "Topic"),
+                label("partition", "Partition"),
+                value('A', "Start offset", "none").decimals(0),
+                value('B', "End offset", "none").decimals(0),
+                value('C', "Last write", "s").decimals(1),
+                label("instance_id", "Instance id"),
+                label("region", "Region"),
+                label("account", "Account"),
+            ],
+            "End offset",
+        ),
     ]
 }
