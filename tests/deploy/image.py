@@ -109,6 +109,12 @@ def ignored():
             if not Path(target["src_path"]).exists()
         ]
         must(not missing, f"not in the context: {missing}")
+        # A build that would begin: cargo has read every manifest, and looked for every file that those name.
+        build = subprocess.run(
+            ["cargo", "build", "--locked", "--offline", "--bin", "no-such-program", "--manifest-path", f"{folder}/Cargo.toml"],
+            capture_output=True, text=True, timeout=60,
+        )
+        must("no bin target named `no-such-program`" in build.stderr, build.stderr)
         # What sources take in, other than tests.
         for path in files:
             if path.endswith(".rs") and "/tests" not in path and not path.startswith(("tests/", "benches/")):
