@@ -127,3 +127,36 @@ def recorded():
     default = [rule for rule in rules_of(shipped()) if re.fullmatch(THRESHOLD + "_[a-z]+:default", rule.get("record", ""))]
     must(sorted(map(key, thresholds(ON))) == sorted(map(key, default)), f"{thresholds(ON)}, shipped: {default}")
     return ", ".join(f"{rule['record']} {rule['expr']}" for rule in default)
+
+
+def late(group, instance, age):
+    """Series of a group whose oldest unread message is certainly so many seconds old, for ten minutes and more."""
+    labels = f'region="r", instance_id="{instance}", group="{group}", instance="t", job="alikafka-exporter"'
+    yield {"series": f"alikafka_group_lag_floor_seconds{{{labels}}}", "values": f"{age}x120"}
+    yield {"series": f"alikafka_group_lag_seconds{{{labels}}}", "values": f"{age}x120"}
+    yield {"series": f"alikafka_group_lag_messages{{{labels}}}", "values": "5x120"}
+
+
+@check("an alert about lag in seconds fires by the threshold that the values set for a group, an instance, and all others")
+def fires():
+    x, y, z = "alikafka_post-cn-x", "alikafka_post-cn-y", "alikafka_post-cn-z"
+    lag = [
+        (x, "orders", 300, True), (x, "others", 300, False), (x, "others-late", 1200, True),
+        (y, "any", 1200, False), (y, "any-late", 4000, True), (y, "retired", 90000, False), (z, "any", 600, False),
+    ]
+    found = groups(setups()["thresholds"])
+    name = "AliKafkaGroupLate"
+    rule = only([rule for rule in rules_of(found) if rule.get("alert") == name], f"alerts {name}")
+    up = [
+        {"series": f'alikafka_instance_up{{region="r", instance_id="{i}", instance="t", job="alikafka-exporter"}}',
+         "values": "1x120"} for i in (x, y, z)
+    ]
+    series = [*up, *(row for i, group, age, _ in lag for row in late(group, i, age))]
+    # Which groups it fires for; what its text says is tested beside the rules.
+    expr = f'count by (instance_id, group) (ALERTS{{alertname="{name}", alertstate="firing"}})'
+    want = [{"labels": f'{{instance_id="{i}", group="{group}"}}', "value": 1} for i, group, _, is_late in lag if is_late]
+    promtool(found, {"evaluation_interval": "1m", "tests": [{
+        "interval": "1m", "input_series": series,
+        "promql_expr_test": [{"expr": expr, "eval_time": "100m", "exp_samples": want}],
+    }]})
+    return f"{name}, for {rule.get('for')}"
