@@ -18,7 +18,7 @@ from pods import Processes, ask, free_port, page_of, until
 
 DOCKERFILE = ROOT / "Dockerfile"
 AUDITABLE = "0.7.7"
-STATIC = TARGET / "deploy-image"
+STATIC = TARGET / "deploy-static"
 TOOLS = {**os.environ, "PATH": f"{ROOT / 'target/tools/bin'}:{os.environ['PATH']}"}
 
 
@@ -130,16 +130,14 @@ def static(binary, listed):
     if listed and f"v{AUDITABLE}" not in run("cargo", "install", "--list", "--root", ROOT / "target/tools"):
         run("cargo", "install", "cargo-auditable", "--locked", "--quiet", "--version", AUDITABLE, "--debug",
             "--root", ROOT / "target/tools")
-    STATIC.mkdir(exist_ok=True)
-    command = ["--quiet", "--locked", "-p", binary.name, "--bin", binary.name]
-    try:
-        # The flag is for the program alone: no crate is compiled anew for it.
-        run("cargo", *(["auditable"] if listed else []), "rustc", *command, "--", "-C", "target-feature=+crt-static", cwd=ROOT, env=TOOLS)
-        shutil.copy(binary, STATIC / binary.name)
-    finally:
-        # What others run from there is the usual one.
-        run("cargo", "build", *command, cwd=ROOT)
-    return STATIC / binary.name
+    # The flag is for the program alone, and what it is made of is taken from the usual build: no crate is compiled anew.
+    # The program itself lies elsewhere: other suites run the usual one at the same time.
+    run(
+        "cargo", *(["auditable"] if listed else []), "rustc", "--quiet", "--locked", "-p", binary.name, "--bin", binary.name,
+        "--", "-C", "target-feature=+crt-static",
+        cwd=ROOT, env={**TOOLS, "CARGO_BUILD_BUILD_DIR": str(TARGET), "CARGO_TARGET_DIR": str(STATIC)},
+    )
+    return STATIC / "debug" / binary.name
 
 
 def tree(package):
