@@ -151,6 +151,14 @@ def wiring():
                 want(end["port"] in ports, f"{kind}: port")
                 first = end["relabelings"][0]
                 want((first["targetLabel"], first["replacement"]) == ("job", "alikafka-exporter"), f"{kind}: job")
+        # The pods of `helm test` are let in while they run, to the same port.
+        for policy in of_kind(found, "NetworkPolicy", "test"):
+            spec = policy["spec"]
+            entry = only(spec["ingress"], "rules in of the test")
+            want(selects(pod["metadata"]["labels"], spec["podSelector"]["matchLabels"]), "the test's policy")
+            peer = only(entry["from"], "peers of the test")["podSelector"]["matchLabels"]
+            want(all(selects(labels, peer) for labels in others), "the test's policy does not let it in")
+            want([port["port"] for port in entry["ports"]] == list(ports.values()), "port of the test's policy")
         for policy in of_kind(found, "NetworkPolicy"):
             spec = policy["spec"]
             want(spec["policyTypes"] == ["Ingress", "Egress"], "policyTypes")
@@ -205,6 +213,10 @@ def credentials():
         "node-role": {"type": "ecs_ram_role", "role_name": "alikafka-exporter"},
     }
     none_of(f"{name}: {got[name]}" for name in want if got[name] != want[name])
+    pod = only(of_kind(objects(setups()["rrsa-token"]), "Deployment"), "Deployments")["spec"]["template"]["spec"]
+    sources = [volume["projected"]["sources"] for volume in pod["volumes"] if "projected" in volume]
+    issued = {"audience": "sts.aliyuncs.com", "expirationSeconds": 3600, "path": "token"}
+    must(sources == [[{"serviceAccountToken": issued}]], f"the token of RRSA is {sources}")
     account = only(of_kind(objects(setups()["rrsa"]), "ServiceAccount"), "ServiceAccounts")
     annotation = account["metadata"]["annotations"].get("pod-identity.alibabacloud.com/role-name")
     must(annotation == "alikafka-exporter", f"the annotation of RRSA is {annotation}")
