@@ -256,6 +256,7 @@ def versions():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
     must(chart["appVersion"] == version, f"appVersion {chart['appVersion']}, Cargo.toml says {version}")
+    must(chart["kubeVersion"] == f">={KUBERNETES[0]}.0-0", f"kubeVersion {chart['kubeVersion']}, checked from {KUBERNETES[0]}")
     must("## Upgrading" in (CHART / "README.md").read_text(), "README.md has no section about upgrades")
     deployment = only(of_kind(objects({}), "Deployment"), "Deployments")
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]

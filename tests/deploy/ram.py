@@ -54,7 +54,7 @@ def trust():
 def page():
     text = (HERE / "README.md").read_text()
     none_of(path.name for path in HERE.glob("*.json") if f"({path.name})" not in text)
-    blocks = re.findall(r"^( *)```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^( *)```sh cloud\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     must(blocks, "no commands")
     none_of(block for _, block in blocks if "# needs a cloud account" not in block)
     config = re.search(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
