@@ -2,6 +2,7 @@
 //!
 //! `GET /_sim/truth`, `GET /_sim/served`, `GET /_sim/ledger`, `GET /_sim/troubles`;
 //! `POST /_sim/advance?seconds=`, `POST /_sim/freeze`, `POST /_sim/unfreeze`;
+//! `POST /_sim/recreate?instance=&topic=` deletes a topic and makes it again;
 //! `POST /_sim/faults` with JSON (see `script`) adds faults, `GET` tells how often each has happened, `DELETE`
 //! takes all away.
 //! Integers are exact; times are milliseconds since 1970 of world time.
@@ -44,6 +45,18 @@ pub(crate) fn answer(path: &str, call: &Call, service: &Service) -> Reply {
                 None => error(400, "advance needs ?seconds= with a number of 0 or more"),
             }
         }
+        ("POST", "recreate") => {
+            let named = |name: &str| call.query.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
+            match (named("instance"), named("topic")) {
+                (Some(instance), Some(topic)) => {
+                    match service.with_world(|w| w.recreate_topic(&instance, &topic, true)) {
+                        Ok(()) => ok(&now()),
+                        Err(unknown) => error(404, &unknown.to_string()),
+                    }
+                }
+                _ => error(400, "recreate needs ?instance= and &topic="),
+            }
+        }
         ("POST", "freeze") => {
             service.with_clock(|c| c.freeze());
             ok(&now())
@@ -65,12 +78,14 @@ pub(crate) fn answer(path: &str, call: &Call, service: &Service) -> Reply {
             lock(&service.faults).clear();
             ok(&json!({ "fired": [] }))
         }
-        (_, "truth" | "served" | "ledger" | "troubles" | "advance" | "freeze" | "unfreeze" | "faults") => {
-            error(405, "wrong method")
-        }
+        (
+            _,
+            "truth" | "served" | "ledger" | "troubles" | "advance" | "recreate" | "freeze" | "unfreeze"
+            | "faults",
+        ) => error(405, "wrong method"),
         _ => error(
             404,
-            "no such path; see GET /_sim/truth, served, ledger, troubles and POST /_sim/advance, freeze, unfreeze, faults",
+            "no such path; see GET /_sim/truth, served, ledger, troubles and POST /_sim/advance, recreate, freeze, unfreeze, faults",
         ),
     }
 }

@@ -21,7 +21,7 @@
 //!
 //! For proofs from a shell there are unsigned paths: `GET /_sim/truth`, `/_sim/served`, `/_sim/ledger` and
 //! `/_sim/troubles`,
-//! `POST /_sim/advance?seconds=`, `/_sim/freeze` and `/_sim/unfreeze`; integers are exact there too.
+//! `POST /_sim/advance?seconds=`, `/_sim/recreate?instance=&topic=`, `/_sim/freeze` and `/_sim/unfreeze`; integers are exact there too.
 //! `POST /_sim/faults` adds faults: `{"effect": "error", "status": 503, "probability": 0.05, "seed": 7}`.
 //!
 //! Beside it are stand-ins for the services that hand out keys: [`Sts`], [`Metadata`] and [`UriSource`]. With

@@ -22,7 +22,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// A stand-in for the AliKafka management API, for trying the exporter without a cloud account.
 ///
 /// Unsigned admin paths: GET /_sim/truth, /_sim/served, /_sim/ledger, /_sim/troubles;
-/// POST /_sim/advance?seconds=N, /_sim/freeze, /_sim/unfreeze;
+/// POST /_sim/advance?seconds=N, /_sim/recreate?instance=ID&topic=NAME, /_sim/freeze, /_sim/unfreeze;
 /// POST, GET and DELETE /_sim/faults, with faults as {"effect": "error", "status": 503, "probability": 0.05}.
 #[derive(Debug, Parser)]
 #[command(version)]

@@ -21,6 +21,8 @@ ALERTS = {
     (ORDERS, "order-mail"): LATE | GROWING | HIGH | STALLED,
     # It is excepted from being late.
     (ORDERS, "order-report"): GROWING | HIGH | STOPPED_GROUP,
+    # Somebody's threshold is for a group that is gone.
+    (ORDERS, "order-gone"): {"AliKafkaThresholdUnused"},
     (ORDERS, "order-replay"): LATE | {"AliKafkaGroupRewound"},
     # Nothing is written any more, so its lag does not grow.
     (ORDERS, "invoice-print"): LATE | STALLED,
@@ -51,11 +53,14 @@ MAYBE = {
         "AliKafkaGroupLagGrowing": "its lag moves by a commit up and down, which is growth to a rule that waits 2s",
     },
 }
+# What is wrong with this run and not with its world.
+NOT_OF_THE_WORLD = {(ORDERS, "order-gone")}
 # Troubles that are no matter for an alert: a board shows them.
 NO_ALERT = {
     "unwritten": "a topic that nobody writes any more may have come to its end",
     "hot_partition": "it costs nothing until a group falls behind: AliKafkaPartitionSkew",
     "no_team": "the alerts of the instance have no label team",
+    "abandoned": "a topic that is neither written nor read costs nothing",
     "dead": "a group that reads nothing has nothing to read",
 }
 # A group, and an instance, that may be as late as they are.
@@ -69,6 +74,9 @@ THRESHOLDS = f"""groups:
       - record: alikafka:group_lag_threshold_seconds
         expr: Inf
         labels: {{instance_id: {ORDERS}, group: order-report}}
+      - record: alikafka:group_lag_threshold_seconds
+        expr: 60
+        labels: {{instance_id: {ORDERS}, group: order-gone}}
       - record: alikafka:group_lag_threshold_seconds
         expr: 86400
         labels: {{instance_id: {DEVICES}}}
@@ -85,6 +93,12 @@ ALL_DOWN = {
 # Alerts that a page of groups alone cannot have.
 OF_TOPICS = {"AliKafkaPartitionSkew", "AliKafkaTopicUnread", "AliKafkaDataLossAhead", "AliKafkaDataLossNear"}
 
+# What two exporters, which poll at different moments, need not say alike at any one moment: forecasts and trends.
+OF_ITS_OWN = r"(catch_up_seconds|data_loss_eta_seconds|group_status)\b"
+# What must have something to show once the cloud is gone; what it has before is no matter.
+LATER_ON_BOARDS = {("fleet.json", "annotation Region not read")}
+LATER_IN_RULES = {("alerting", name) for name in ("AliKafkaInstanceDown", "AliKafkaDataStale", "AliKafkaRegionDown")}
+
 # Expressions of boards that have nothing to show in this world: (board, panel and target), and why.
 NOTHING_ON_BOARDS = {
     ("exporter.json", "Credentials expire in A"): "the key is a lasting one",
@@ -98,7 +112,6 @@ NOTHING_IN_RULES = {
         "AliKafkaRegionSearchFailing", "AliKafkaRegionSearchFailing without its threshold", "AliKafkaExporterDown",
         "AliKafkaNoRegion", "AliKafkaSeriesDropped", "AliKafkaReloadFailed", "AliKafkaCredentialsExpiring",
         "AliKafkaCredentialsExpiring without its threshold", "AliKafkaCredentialsFailing", "AliKafkaClockSkewed",
-        "AliKafkaAnswersOdd", "AliKafkaExporterPanicked", "AliKafkaLogLinesLost", "AliKafkaThresholdUnused",
-        "AliKafkaInstanceDown", "AliKafkaDataStale", "AliKafkaRegionDown", "AliKafkaInstanceUnwatched",
+        "AliKafkaAnswersOdd", "AliKafkaExporterPanicked", "AliKafkaLogLinesLost", "AliKafkaInstanceUnwatched",
     )
 }

@@ -29,10 +29,11 @@ ROOT = compose.ROOT
 TARGET, DIR = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
 # What a rule waits for in life, it does not wait for here: (what stands in the file, what is put in its place).
 HASTE = [
-    (r"(?m)^(\s+for:) \S+$", r"\1 2s"),
+    (r"(?m)^(\s+for:) \S+$", r"\1 6s"),
     (r"(?m)^(\s+keep_firing_for:) \S+\n", ""),
     (r"> 420\b", "> 30"),
     (r"> 1200\b", "> 30"),
+    (r"(last_success_timestamp_seconds:max\{[^}]*\}\[)5m\]", r"\g<1>20s]"),
 ]
 # How long the world is watched before boards are looked at: a window of the status, a reset, and some slopes.
 WATCHED_SECONDS = 52
@@ -139,10 +140,45 @@ def start(stack, places):
     said = subprocess.run(["amtool", "check-config", str(DIR / "alertmanager.yml")], capture_output=True, text=True)
     check("amtool finds nothing in the configuration", [said.stdout + said.stderr] * said.returncode)
     running = Stack()
-    # As Compose does: the exporter is there before the simulator, whose network it holds.
+    # The cloud first, so that no exporter has failures of its start that the others do not have.
+    running.start("simulator", lines.pop("simulator"))
+    wait_for("the simulator answers", 20, lambda: answers(f"{cloud(places)}/troubles"))
     for service, argv in lines.items():
         running.start(service, argv)
     return running
+
+
+def cloud(places):
+    return f"http://127.0.0.1:{places['simulator']}/_sim"
+
+
+def post(url, body=None):
+    urllib.request.urlopen(urllib.request.Request(url, method="POST", data=body), timeout=10).close()
+
+
+EXPORTERS = {"exporter": "exporter", "kafka-exporter": "kafka_exporter", "group-exporter": "group_exporter"}
+
+
+def small_mishaps(running, places):
+    """What a board shows of a day on which little went wrong: some calls that failed and were made good, a client that
+    the exporter turned away, a configuration that was loaded anew, a topic that was made again."""
+    fault = {"effect": "error", "status": 503, "action": "GetTopicStatus", "region": "eu-central-1",
+             "probability": 0.2, "seed": 7}
+    post(f"{cloud(places)}/faults", json.dumps(fault).encode())
+    turn_away(places)
+    yield "first"
+    turn_away(places)
+    for name in EXPORTERS:
+        running.running[name].send_signal(signal.SIGHUP)
+    post(f"{cloud(places)}/recreate?instance={expected.LOGS}&topic=import-2024")
+    yield "second"
+
+
+def turn_away(places):
+    for port in EXPORTERS.values():
+        with socket.create_connection(("127.0.0.1", places[port]), 5) as client:
+            client.sendall(b"no request\r\n\r\n")
+            client.recv(200)
 
 
 # What is asked.
@@ -166,12 +202,13 @@ class Table:
 TABLE = Table()
 
 
-def hold(found, table, what):
+def hold(found, table, later, what):
     """Everything has series, but for what is listed; and what is listed has none, and is there."""
-    check(f"{what}: each of {len(found)} expressions returns series, but for {len(table)} that are listed",
-          [f"{where}: {name}" for (where, name), n in found.items() if not n and (where, name) not in table])
+    check(f"{what}: each of {len(found)} expressions returns series, but for {len(table)} that are listed and "
+          f"{len(later)} that come later",
+          [f"{where}: {name}" for (where, name), n in found.items() if not n and (where, name) not in {*table, *later}])
     check(f"{what}: what is listed returns nothing", [f"{key} has series" for key in table if found.get(key)])
-    check(f"{what}: what is listed is there", [f"{key} is no expression" for key in table.keys() - found.keys()])
+    check(f"{what}: what is listed is there", [f"{key} is no expression" for key in {*table, *later} - found.keys()])
 
 
 def ask_boards(all_boards, native, kafka, group, began):
@@ -199,12 +236,14 @@ def ask_boards(all_boards, native, kafka, group, began):
                 continue
             found[board.file, what] = len(mine)
             TABLE.add(board.file, what, expr, f"{len(mine)}", f"{len(theirs)}", f"{len(few)}")
+            if (board.file, what) in expected.LATER_ON_BOARDS:
+                continue
             if mine and not few:
                 coarse[board.file, what] = expr
             if mine != theirs and (differ := settle(native, kafka, expr, choices, began)):
                 wrong.append(f"{board.file}, {what}: {differ}")
     check("every expression of a board can be asked, and has the same series under both namings", wrong)
-    hold(found, expected.NOTHING_ON_BOARDS, "boards")
+    hold(found, expected.NOTHING_ON_BOARDS, expected.LATER_ON_BOARDS, "boards")
     check(f"with granularity group {len(coarse)} of them are empty, and each asks for series of topics or partitions",
           [f"{key}: {expr}" for key, expr in coarse.items() if not finer & set(re.findall(r"[a-z_]{9,}", expr))])
 
@@ -219,7 +258,8 @@ def settle(native, kafka, expr, choices, began):
     for _ in range(3):
         now = time.time()
         mine, theirs = (boards.asks(of, expr, choices, now, time.monotonic() - began, 2) for of in (native, kafka))
-        if mine == theirs:
+        differ = mine ^ theirs
+        if not differ or len(differ) <= 2 and re.search(expected.OF_ITS_OWN, expr):
             return ""
         time.sleep(1)
     return (f"{len(mine)} and {len(theirs)}; only here {sorted(mine - theirs)[:2]}, only under the names of "
@@ -241,12 +281,12 @@ def ask_rules(native, kafka):
             asked.append((" without its threshold", THRESHOLD.sub("", query)))
         for suffix, expr in asked:
             mine, theirs = len(native.query(expr)), len(kafka.query(expr))
-            if bool(mine) != bool(theirs):
+            if bool(mine) != bool(theirs) and (rule["type"], name) not in expected.LATER_IN_RULES:
                 wrong.append(f"{name}{suffix}: {mine} series, and {theirs} under the names of kafka_exporter")
             found[rule["type"], name + suffix] = mine
             TABLE.add(group, name + suffix, expr, mine, theirs)
     check("every rule can be asked, and has something to tell under both namings or neither", wrong)
-    hold(found, expected.NOTHING_IN_RULES, "rules")
+    hold(found, expected.NOTHING_IN_RULES, expected.LATER_IN_RULES, "rules")
 
 
 def rules_of(prometheus):
@@ -324,11 +364,11 @@ def notified():
 
 def check_alerts(native, kafka, group, places):
     want = expected.ALERTS
-    troubles = json.loads(fetch(f"http://127.0.0.1:{places['simulator']}/_sim/troubles")[0])
+    troubles = json.loads(fetch(f"{cloud(places)}/troubles")[0])
     uncovered = [t for t in troubles if (t["instance"], t["object"]) not in want and t["what"] not in expected.NO_ALERT]
     check(f"each of the {len(troubles)} troubles of the world has an alert, or a reason for none", uncovered)
-    sound = [key for key in want if not any((t["instance"], t["object"]) == key for t in troubles)]
-    check("no alert is expected of what is sound", sound)
+    sound = {key for key in want if not any((t["instance"], t["object"]) == key for t in troubles)}
+    check("no alert is expected of what is sound", sound - expected.NOT_OF_THE_WORLD)
     watched("in Prometheus each trouble has its alerts, and nothing else has had any", 30,
             lambda: firing(ever_fired(native)), want)
     watched("the same under the names of kafka_exporter", 10, lambda: firing(ever_fired(kafka)), want)
@@ -336,9 +376,7 @@ def check_alerts(native, kafka, group, places):
     watched("the same where the page has groups alone, but for alerts about topics", 10,
             lambda: firing(ever_fired(group)), coarse)
     watched("Alertmanager has told a receiver of them all, and of no others", 20, notified, want)
-    teams = [sorted(labels) for labels in Receiver.told for instance in [dict(labels).get("instance_id")]
-             if instance and dict(labels).get("team") != expected.TEAMS.get(instance)]
-    check("every alert about an instance has the team of its tag, and none where there is no tag", teams)
+    check_teams()
     lacking = [a for a in native.api("alerts")["alerts"]
                if not (ROOT / a["annotations"].get("runbook_url", "?")).is_file()
                or not all(a["annotations"].get(k, "").strip() for k in ("summary", "description"))
@@ -347,12 +385,16 @@ def check_alerts(native, kafka, group, places):
           [f"{a['labels']['alertname']}: {a['annotations'].get('runbook_url')}" for a in lacking])
 
 
-def break_it(native, running, places):
+def check_teams():
+    teams = [sorted(labels) for labels in Receiver.told for instance in [dict(labels).get("instance_id")]
+             if instance and dict(labels).get("team") != expected.TEAMS.get(instance)]
+    check("every alert about an instance has the team of its tag, and none where there is no tag", teams)
+
+
+def break_it(native, running, places, all_boards):
     """One instance cannot be read, then the whole cloud is gone."""
     fault = {"effect": "error", "status": 500, "instance": expected.DEVICES}
-    request = urllib.request.Request(f"http://127.0.0.1:{places['simulator']}/_sim/faults", method="POST",
-                                     data=json.dumps(fault).encode())
-    urllib.request.urlopen(request, timeout=10).close()
+    post(f"{cloud(places)}/faults", json.dumps(fault).encode())
     watched("one instance that cannot be read has an alert of its own, and nothing else has", 20,
             lambda: without_stale(firing(ever_fired(native))), joined(expected.ALERTS, expected.ONE_DOWN))
     before = now_firing(native)
@@ -368,6 +410,23 @@ def break_it(native, running, places):
     check("by then the page has no lag of any group", native.query("count(alikafka_group_lag_messages)"))
     check(f"none of the {len(before)} alerts ended because the cloud did", [sorted(labels) for labels in ended])
     watched("Alertmanager has told the receiver", 20, notified, joined(expected.ALERTS, expected.ALL_DOWN))
+    check_teams()
+    ask_again(native, all_boards)
+
+
+def ask_again(native, all_boards):
+    """What had nothing to show while the cloud was there."""
+    empty = []
+    for board in all_boards:
+        choices = board.choices(native)
+        for what, expr in board.targets():
+            if (board.file, what) in expected.LATER_ON_BOARDS and not boards.asks(
+                    native, expr, choices, time.time(), LOOK_SECONDS):
+                empty.append(f"{board.file}: {what}")
+    for (_, name, query), rule in rules_of(native).items():
+        if (rule["type"], name) in expected.LATER_IN_RULES and not native.query(query):
+            empty.append(name)
+    check("now there is something to see where a missing cloud is to be seen", empty)
 
 
 def without_stale(alerts):
@@ -422,12 +481,16 @@ def prove(stack, running, places, all_boards, prometheus, began):
     check("the simulator's health check says that it is well", [said.stderr] * said.returncode)
     for service, (_, url) in compose.HEALTH.items():
         check(f"that of {service} too", [] if answers(url.format(**places)) else [url])
-    wait_for("the exporters are ready", 30, lambda: all(
-        answers(f"http://127.0.0.1:{places[name]}/-/ready") for name in ("exporter", "kafka_exporter", "group_exporter")
-    ))
+    for port in EXPORTERS.values():
+        page = lambda: fetch(f"http://127.0.0.1:{places[port]}/metrics")[0]
+        wait_for(f"{port} has read both regions", 30, lambda: page().count(b"\nalikafka_region_up{") == 2)
+    mishaps = small_mishaps(running, places)
+    next(mishaps)
     linked = native.api("alertmanagers")["activeAlertmanagers"]
     check("Prometheus sends alerts to the Alertmanager of the stack",
           [] if [a["url"] for a in linked] == [f"http://127.0.0.1:{places['alertmanager']}/api/v2/alerts"] else linked)
+    time.sleep(max(0, WATCHED_SECONDS - 15 - (time.monotonic() - began)))
+    next(mishaps)
     time.sleep(max(0, WATCHED_SECONDS - (time.monotonic() - began)))
     check("every target is up", [t["lastError"] for p in prometheus for t in p.api("targets")["activeTargets"]
                                  if t["health"] != "up"])
@@ -437,7 +500,7 @@ def prove(stack, running, places, all_boards, prometheus, began):
     passed("rules", began)
     check_alerts(native, kafka, group, places)
     passed("alerts", began)
-    break_it(native, running, places)
+    break_it(native, running, places, all_boards)
     passed("outage", began)
 
 

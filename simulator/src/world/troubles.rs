@@ -50,7 +50,7 @@ const fn trouble(
 }
 
 /// All that is wrong in the world of [`World::add_troubles`]. What is not named here is as it should be.
-pub const TROUBLES: [Trouble; 26] = [
+pub const TROUBLES: [Trouble; 27] = [
     trouble(CN, ORDERS, "order-search", "slow"),
     trouble(CN, ORDERS, "order-mail", "stalled"),
     trouble(CN, ORDERS, "order-report", "stopped"),
@@ -65,6 +65,7 @@ pub const TROUBLES: [Trouble; 26] = [
     trouble(CN, LOGS, "audit-export", "loss_near"),
     trouble(CN, LOGS, "metrics-reload", "catching_up"),
     trouble(CN, LOGS, "debug-log", "unread"),
+    trouble(CN, LOGS, "import-2024", "abandoned"),
     trouble(CN, DEVICES, "设备影子", "slow"),
     trouble(CN, LEGACY, "", "quota"),
     trouble(CN, LEGACY, "", "expiring"),
@@ -172,6 +173,8 @@ fn logs(w: &mut World) -> Result<(), UnknownObject> {
     w.add_topic(LOGS, TopicSpec { segment: 600, ..topic("audit-log", 3, 10) })?;
     w.add_topic(LOGS, topic("metrics-log", 3, 5))?;
     w.add_topic(LOGS, topic("debug-log", 2, 5))?;
+    // Nobody writes it and nobody reads it, and it is empty by now.
+    w.add_topic(LOGS, TopicSpec { idle_ms: 3 * DAY_MS, ..topic("import-2024", 2, 5) })?;
     w.add_group(LOGS, group("click-indexer", &["click-log"]))?;
     w.set_committed(LOGS, "click-indexer", "click-log", 4, Position::Ago(HOUR_MS))?;
     w.set_stuck(LOGS, "click-indexer", "click-log", 4, true)?;

@@ -59,6 +59,15 @@ async fn the_clock_stands_runs_freezes_and_is_moved_by_hand() {
     assert_eq!(admin(&sim, "POST", "/_sim/advance?seconds=-1").await.status, 400);
     assert_eq!(admin(&sim, "GET", "/_sim/advance").await.status, 405);
     assert_eq!(admin(&sim, "GET", "/_sim/nothing").await.status, 404);
+    let (id, topic) = sim.world(|w| {
+        let id = w.instances_in_service()[0].1.clone();
+        let topic = w.topics(&id)[0].clone();
+        (id, topic)
+    });
+    assert!(sim.world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end > 0);
+    assert_eq!(admin(&sim, "POST", &format!("/_sim/recreate?instance={id}&topic={topic}")).await.status, 200);
+    assert_eq!(sim.world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end, 0);
+    assert_eq!(admin(&sim, "POST", "/_sim/recreate?instance=none&topic=t").await.status, 404);
     sim.shutdown().await;
     let fast = Options { clock: ClockMode::RealTime { speed: 1000.0 }, ..Options::default() };
     let sim = Simulator::start(fast).await.expect("a free port");

@@ -99,7 +99,7 @@ async fn every_trouble_is_true_and_nothing_else_is_wrong() {
                 let most = t.partitions.iter().map(size).max().unwrap_or(0);
                 let newest = t.partitions.iter().filter_map(|p| p.last_write_ms).max().unwrap_or(0);
                 if !read {
-                    add(region, id, name, "unread");
+                    add(region, id, name, if t.messages > 0 { "unread" } else { "abandoned" });
                 } else if t.partitions.len() > 1 && most * 2 > t.messages {
                     add(region, id, name, "hot_partition");
                 } else if told(&after) - newest > 10 * MINUTE_MS {
