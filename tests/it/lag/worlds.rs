@@ -253,7 +253,12 @@ fn groups(rng: &mut Rng) -> Vec<GroupSpec> {
             2 => Position::At(rng.between(0, 2_000)),
             _ => Position::End,
         };
-        all.push(GroupSpec { name: format!("group-{i}"), consumer: consumer(rng), topics, from });
+        all.push(GroupSpec {
+            consumer: consumer(rng),
+            topics,
+            from,
+            ..GroupSpec::new(&format!("group-{i}"), &[])
+        });
     }
     all
 }
