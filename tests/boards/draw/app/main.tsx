@@ -116,8 +116,8 @@ const itemOf = (model: any, top = 0) =>
 const REPETITIONS = 2;
 
 /**
- * Rows open: what a row hides is drawn too. A row that is repeated for a variable is drawn for its first values, as far
- * as they are known: the variables are asked for with the first grid on the page, the second has the rows.
+ * Rows open: what a row hides is drawn too. A row that is repeated for a variable is drawn for its first values, so
+ * that the grid of such a board is made when the values of its variables are known.
  */
 function gridOf(board: any, valuesOf: (variable: string) => string[]): Array<SceneGridItem | SceneGridRow> {
   const children: Array<SceneGridItem | SceneGridRow> = [];
@@ -189,6 +189,8 @@ async function repeatRows(scene: EmbeddedScene, board: any): Promise<void> {
   (scene.state.body as SceneGridLayout).setState({ children: gridOf(board, valuesOf) });
 }
 
+const repeats = (board: any) => board.panels.some((panel: any) => panel.repeat);
+
 function sceneOf(board: any): EmbeddedScene {
   const layers = (board.annotations?.list ?? [])
     .filter((query: any) => query.enable && query.datasource?.uid !== '-- Grafana --')
@@ -199,7 +201,7 @@ function sceneOf(board: any): EmbeddedScene {
     $data: new SceneDataLayerSet({ layers }),
     $behaviors: [new behaviors.CursorSync({ sync: board.graphTooltip })],
     controls: [new VariableValueSelectors({}), ...(layers.length > 0 ? [new SceneDataLayerControls()] : []), new SceneControlsSpacer(), new SceneTimePicker({})],
-    body: new SceneGridLayout({ children: gridOf(board, () => []), isLazy: false, isDraggable: false }),
+    body: new SceneGridLayout({ children: repeats(board) ? [] : gridOf(board, () => []), isLazy: false, isDraggable: false }),
   });
 }
 
@@ -285,7 +287,7 @@ async function main() {
       </ThemeContext.Provider>
     </MemoryRouter>,
   );
-  if (board.panels.some((panel: any) => panel.repeat)) {
+  if (repeats(board)) {
     await repeatRows(scene, board);
   }
   watch(scene);

@@ -52,7 +52,7 @@ function Nothing({ props }: { props: PanelProps<any> }) {
 }
 
 /** Marks of annotations over a graph: a dashed line at the time, a tint over the span. */
-function annotationHook(data: PanelProps['data'], chartTheme: typeof theme) {
+function annotationHook(frames: () => DataFrame[], chartTheme: typeof theme) {
   return (plot: any) => {
     const context: CanvasRenderingContext2D = plot.ctx;
     const { left, top, width, height } = plot.bbox;
@@ -60,7 +60,7 @@ function annotationHook(data: PanelProps['data'], chartTheme: typeof theme) {
     context.beginPath();
     context.rect(left, top, width, height + 10 * devicePixelRatio);
     context.clip();
-    for (const frame of data.annotations ?? []) {
+    for (const frame of frames()) {
       const values = (name: string) => frame.fields.find((field) => field.name === name)?.values;
       const [times, ends, colors] = [values('time'), values('timeEnd'), values('color')];
       for (let index = 0; index < frame.length; index += 1) {
@@ -101,13 +101,23 @@ function graphable(series: DataFrame[]): DataFrame[] {
 function TimeSeriesPanel(props: PanelProps<any>) {
   const { data, timeRange, timeZone, width, height, options } = props;
   const frames = React.useMemo(() => graphable(data.series), [data.series]);
+  // The plot is made once, and annotations come when they come: the plot looks here whenever it draws.
+  const annotations = React.useRef<DataFrame[]>([]);
+  const plot = React.useRef<any>(undefined);
+  const hooked = React.useRef(new WeakSet());
+  annotations.current = data.annotations ?? [];
+  React.useEffect(() => plot.current?.redraw(), [data.annotations]);
   if (frames.length === 0) {
     return <Nothing props={props} />;
   }
   return (
     <TimeSeries frames={frames} structureRev={data.structureRev} timeRange={timeRange} timeZone={timeZone} width={width} height={height} legend={options.legend} options={options}>
       {(config) => {
-        config.addHook('draw', annotationHook(data, theme));
+        if (!hooked.current.has(config)) {
+          hooked.current.add(config);
+          config.addHook('init', (made: any) => (plot.current = made));
+          config.addHook('draw', annotationHook(() => annotations.current, theme));
+        }
         return null;
       }}
     </TimeSeries>
@@ -432,6 +442,8 @@ function register(id: string, component: React.ComponentType<PanelProps<any>>, d
       builder.addCustomEditor({ id: path, path, name: path, defaultValue, editor: () => null } as any);
     }
   });
+  // Else annotations do not reach it.
+  plugin.setDataSupport({ annotations: id === 'timeseries' });
   if (noPadding) {
     plugin.setNoPadding();
   }
