@@ -154,6 +154,27 @@ fn alerts_about_groups_and_topics_and_all_pages_outlive_their_data_or_hand_over(
     }
 }
 
+/// What mutes what, and where alerts go, is said of alerts that exist.
+#[test]
+fn the_example_of_alertmanager_speaks_of_alerts_that_exist_and_the_scrapes_send_to_it() {
+    let known: BTreeSet<String> = alerts().map(|(_, r)| text(&r["alert"]).to_owned()).collect();
+    let word = Regex::new(r"\bAliKafka\w+").unwrap();
+    for file in ["config/alertmanager.yml", "tests/alertmanager/routes.table", "tests/alertmanager/prove.py"]
+    {
+        let content = read(&root().join(file));
+        let named: BTreeSet<&str> = word.find_iter(&content).map(|m| m.as_str()).collect();
+        assert!(named.len() > 3, "{file}");
+        for alert in named {
+            assert!(known.contains(alert), "{file} names {alert}");
+        }
+    }
+    for (file, config) in yaml_files("config").into_iter().filter(|(f, _)| f.starts_with("config/prometheus"))
+    {
+        let target = &config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"][0];
+        assert_eq!(target, "localhost:9093", "{file}");
+    }
+}
+
 #[test]
 fn the_shipped_rules_work_under_both_namings() {
     let renamed = || catalog::FAMILIES.iter().filter_map(|f| Some((f.name, f.kafka_exporter?.name)));
