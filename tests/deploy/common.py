@@ -45,11 +45,11 @@ def none_of(problems, limit=12):
         raise Wrong("\n".join([*problems[:limit], *more]))
 
 
-def run(*command, **options):
+def run(*command, timeout=300, **options):
     """What a command says, both streams; raises unless it ends with 0."""
     done = subprocess.run(
         [str(part) for part in command],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, **options,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, **options,
     )
     if done.returncode != 0:
         raise Wrong(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}")

@@ -18,6 +18,8 @@ from pods import Processes, ask, free_port, page_of, until
 
 DOCKERFILE = ROOT / "Dockerfile"
 AUDITABLE = "0.7.7"
+# What is compiled on a new machine, once, while others compile.
+INSTALL_SECONDS = 1500
 STATIC = TARGET / "deploy-static"
 TOOLS = {**os.environ, "PATH": f"{ROOT / 'target/tools/bin'}:{os.environ['PATH']}"}
 
@@ -129,13 +131,13 @@ def static(binary, listed):
     """A binary as the image has it: static, and with the list of its crates if that is asked for; but not optimized."""
     if listed and f"v{AUDITABLE}" not in run("cargo", "install", "--list", "--root", ROOT / "target/tools"):
         run("cargo", "install", "cargo-auditable", "--locked", "--quiet", "--version", AUDITABLE, "--debug",
-            "--root", ROOT / "target/tools")
+            "--root", ROOT / "target/tools", timeout=INSTALL_SECONDS)
     # The flag is for the program alone, and what it is made of is taken from the usual build: no crate is compiled anew.
     # The program itself lies elsewhere: other suites run the usual one at the same time.
     run(
         "cargo", *(["auditable"] if listed else []), "rustc", "--quiet", "--locked", "-p", binary.name, "--bin", binary.name,
         "--", "-C", "target-feature=+crt-static",
-        cwd=ROOT, env={**TOOLS, "CARGO_BUILD_BUILD_DIR": str(TARGET), "CARGO_TARGET_DIR": str(STATIC)},
+        cwd=ROOT, timeout=INSTALL_SECONDS, env={**TOOLS, "CARGO_BUILD_BUILD_DIR": str(TARGET), "CARGO_TARGET_DIR": str(STATIC)},
     )
     return STATIC / "debug" / binary.name
 
@@ -156,7 +158,7 @@ def locked():
 def sbom():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sbom.json"
-        run(ROOT / "deploy/image/sbom", path)
+        run(ROOT / "deploy/image/sbom", path, timeout=INSTALL_SECONDS)
         text = path.read_text()
     must(str(ROOT) not in text, "it tells where this tree lies")
     bill = json.loads(text)
