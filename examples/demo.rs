@@ -162,18 +162,19 @@ fn watch_signals(until: Option<Duration>) -> io::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-/// The simulated cloud: three regions with instances in every state, Chinese and odd names among them.
+/// The simulated cloud: three regions with instances in every state, Chinese and odd names, and every trouble.
 fn cloud() -> Options {
     Options {
         clock: ClockMode::RealTime { speed: 1.0 },
         world: WorldOptions {
             seed: 8,
             regions: ["cn-hangzhou", "ap-southeast-1", "eu-central-1"].map(str::to_owned).to_vec(),
-            instances_per_region: 2,
+            instances_per_region: 1,
             idle_instances_per_region: 1,
             topics_per_instance: 8,
             groups_per_instance: 17,
             serverless_every: 4,
+            troubles: true,
             local_every: 5,
             strange_names: true,
             ..WorldOptions::default()
@@ -216,6 +217,7 @@ fn configuration(endpoint: &str) -> String {
          credentials: {{access_key_id: {KEY_ID}, access_key_secret: {KEY_SECRET}}}\n\
          discovery_interval: 15s\n\
          poll_interval: 5s\n\
+         status_window: 1m\n\
          metrics: {{instance_tags: [team]}}\n"
     )
 }
@@ -233,8 +235,8 @@ fn greeting(exporter: SocketAddr, simulator: &Simulator, configuration: &str, pa
     };
     format!(
         "
-The exporter runs as in production, with this configuration. Its cloud is simulated: three regions, eleven
-instances. The credentials are made up, and nothing leaves this machine.
+The exporter runs as in production, with this configuration. Its cloud is simulated: three regions,
+fifteen instances. The credentials are made up, and nothing leaves this machine.
 
     {configuration}
 
@@ -242,9 +244,11 @@ Open
     {url}/              the fleet, for people
     {url}/metrics       the series, for Prometheus
     {cloud}/_sim/truth    what is true in the simulated cloud, to compare
+    {cloud}/_sim/troubles what is wrong there from the beginning, and with whom
 
 Ask
     curl -s {url}/metrics | grep '^alikafka_group_lag_messages'                 # lag of each group
+    curl -s {url}/metrics | grep '^alikafka_group_status'                       # 0 ok, 1 lagging, 2 stalled, ...
     curl -s {url}/metrics | grep '^alikafka_group_partition_.*order-billing'    # one group, by partition
     curl -s {url}/metrics | grep '^alikafka_instance_info'                      # names, specs, versions
     curl -s {url}/metrics | grep '^alikafka_exporter_api_requests_total'        # calls that it took
@@ -252,7 +256,8 @@ Ask
 Graph, with Prometheus from another terminal
     prometheus --config.file=config/prometheus.yml --storage.tsdb.path=/tmp/alikafka-demo{target}
     {GRAPH}
-    A Grafana that reads from this Prometheus can import dashboards/consumer-lag.json.
+    A Grafana that reads from this Prometheus can import the boards in dashboards/; deploy/compose/ has it all in one
+    command, with the rules and Alertmanager.
 
 Below, the cloud changes every {pause}, and each act names the series that shows it. Lines with ts= are the
 exporter's own log, on stderr. Ctrl-C ends it all.

@@ -254,7 +254,7 @@ fn depot(w: &mut World) -> Result<(), UnknownObject> {
     w.add_group(
         DEPOT,
         GroupSpec {
-            rebalances: Some((12 * SECOND_MS, 4 * SECOND_MS)),
+            rebalances: Some((6 * SECOND_MS, 2 * SECOND_MS)),
             ..group("parcel-tracker", &["parcels"])
         },
     )?;
