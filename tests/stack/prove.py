@@ -259,7 +259,8 @@ def settle(native, kafka, expr, choices, began):
         now = time.time()
         mine, theirs = (boards.asks(of, expr, choices, now, time.monotonic() - began, 2) for of in (native, kafka))
         differ = mine ^ theirs
-        if not differ or len(differ) <= 2 and re.search(expected.OF_ITS_OWN, expr):
+        few = len(differ) <= max(2, len(mine) // 2)
+        if not differ or few and re.search(expected.OF_ITS_OWN, expr):
             return ""
         time.sleep(1)
     return (f"{len(mine)} and {len(theirs)}; only here {sorted(mine - theirs)[:2]}, only under the names of "
