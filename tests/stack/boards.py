@@ -11,11 +11,11 @@ BUILT_IN = {
     "__rate_interval": "20s", "__interval": "5s", "__interval_ms": "5000", "__range": "5m", "__range_s": "300",
     "__range_ms": "300000",
 }
-# More than any choice in the world of troubles, so that nothing of it is left out; a constant or a text box is as it is.
+# More than any choice in the world of troubles, so that nothing of it is left out.
 LIMIT = "300"
 # A number after the sign is a part of what a pattern has found, not a variable.
 NAME = r"([a-zA-Z_]\w*)"
-SHAPES = tuple(re.compile(shape) for shape in (rf"\$\{{{NAME}(?::\w+)?\}}", rf"\${NAME}", rf"\[\[{NAME}(?::\w+)?\]\]"))
+SHAPES = tuple(map(re.compile, (rf"\$\{{{NAME}(?::\w+)?\}}", rf"\${NAME}", rf"\[\[{NAME}(?::\w+)?\]\]")))
 # A variable whose values come from a query may have so many, each of which is tried.
 MOST_CHOICES = 40
 

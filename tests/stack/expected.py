@@ -51,14 +51,14 @@ ALERTS = {
 MAYBE = {
     ("", ""): {"AliKafkaExporterDown": "before the first scrape there is none, and this rule waits 2s"},
     (LOGS, "audit-archive"): {
-        "AliKafkaGroupStalled": "once the oldest offsets are not known any more, that it stands still is all there is to say",
+        "AliKafkaGroupStalled": "once the oldest offsets are unknown, that it stands still is all there is to say",
     },
     (LOGS, "click-stats"): {
         "AliKafkaGroupLagGrowing": "its lag moves by a commit up and down, which is growth to a rule that waits 2s",
     },
 }
-# What is wrong with this run and not with its world: a threshold is a line in a file, so the alert about it has no team,
-# and it ends while nobody knows which groups there are.
+# What is wrong with this run and not with its world: a threshold is a line in a file, so the alert about it has no
+# team, and it ends while nobody knows which groups there are.
 NOT_OF_THE_WORLD = {(ORDERS, "order-gone")}
 ABOUT_FILES = {"AliKafkaThresholdUnused"}
 # Troubles that are no matter for an alert: a board shows them.

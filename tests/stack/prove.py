@@ -1,7 +1,8 @@
 """The proof of the Compose stack, the boards and the rules; `run` says what of. Standard library and PyYAML.
 
 The world of troubles runs at the pace of life. Three exporters read it: that of the stack, one under the names of
-kafka_exporter, and one that shows groups alone, of an account with a name. Each has a Prometheus with all rules; the first has Alertmanager.
+kafka_exporter, and one that shows groups alone, of an account with a name. Each has a Prometheus with all rules; the
+first has Alertmanager.
 """
 
 import concurrent.futures
@@ -381,7 +382,8 @@ def check_alerts(native, kafka, group, places):
     lacking = [a for a in native.api("alerts")["alerts"]
                if not (ROOT / a["annotations"].get("runbook_url", "?")).is_file()
                or not all(a["annotations"].get(k, "").strip() for k in ("summary", "description"))
-               or "error" in a["annotations"]["summary"] + a["annotations"]["description"] or "severity" not in a["labels"]]
+               or "error" in a["annotations"]["summary"] + a["annotations"]["description"]
+               or "severity" not in a["labels"]]
     check("every alert that fires has a severity, a summary, a description, and a page of the runbook that is there",
           [f"{a['labels']['alertname']}: {a['annotations'].get('runbook_url')}" for a in lacking])
 
@@ -410,8 +412,8 @@ def break_it(native, running, places, all_boards):
     watched("without a cloud every instance is down and its data stale, and each region is down", 60, look,
             joined(expected.ALERTS, expected.ALL_DOWN))
     check("by then the page has no lag of any group", native.query("count(alikafka_group_lag_messages)"))
-    check(f"none of the {len(before)} alerts ended because the cloud did", [sorted(labels) for labels in ended
-                                                                   if dict(labels)["alertname"] not in expected.ABOUT_FILES])
+    lost = [sorted(labels) for labels in ended if dict(labels)["alertname"] not in expected.ABOUT_FILES]
+    check(f"none of the {len(before)} alerts ended because the cloud did", lost)
     watched("Alertmanager has told the receiver", 20, notified, joined(expected.ALERTS, expected.ALL_DOWN))
     check_teams()
     ask_again(native, all_boards)
