@@ -15,7 +15,7 @@ const OWN: [&str; 2] = ["localhost", "127.0.0.1"];
 
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
-    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let link = Regex::new(r#"(?:\]\(|\b(?:src|href)=")([^)"\s]+)[)"]"#).unwrap();
     let (mut links, mut wrong) = (0, Vec::new());
     for document in documents() {
         for found in link.captures_iter(&document.prose) {
