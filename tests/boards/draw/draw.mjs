@@ -42,7 +42,10 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 const withoutEditors = {
   name: 'without-editors',
   setup(build) {
-    build.onResolve({ filter: /^(monaco-editor|react-monaco-editor|@monaco-editor)/ }, ({ path }) => ({ path, namespace: 'left-out' }));
+    build.onResolve({ filter: /^(monaco-editor|react-monaco-editor|@monaco-editor)/ }, ({ path }) => ({
+      path,
+      namespace: 'left-out',
+    }));
     build.onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({ contents: 'module.exports = {};', loader: 'js' }));
   },
 };
@@ -89,7 +92,14 @@ window.grafanaBootData = { settings: { buildInfo: { version: '13.2.3' }, feature
 </script>
 <div id="root"></div><script type="module" src="/main.js"></script>`;
 
-const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2', '.woff': 'font/woff', '.map': 'application/json' };
+const TYPES = {
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.woff2': 'font/woff2',
+  '.woff': 'font/woff',
+  '.map': 'application/json',
+};
 
 const boards = readdirSync(given.boards)
   .filter((name) => name.endsWith('.json'))
@@ -111,12 +121,20 @@ function served(bundle) {
         for await (const chunk of request) chunks.push(chunk);
         const headers = { 'content-type': request.headers['content-type'] ?? '' };
         const url = given.prometheus + request.url.slice('/prometheus'.length);
-        const answer = await fetch(url, { method: request.method, headers, body: chunks.length > 0 ? Buffer.concat(chunks) : undefined });
+        const answer = await fetch(url, {
+          method: request.method,
+          headers,
+          body: chunks.length > 0 ? Buffer.concat(chunks) : undefined,
+        });
         send(answer.status, 'application/json', Buffer.from(await answer.arrayBuffer()));
       } else {
         const font = /^\/public\/fonts\/inter\/Inter-(Regular|Medium)/.exec(pathname)?.[1];
         const file = font
-          ? join(here, 'node_modules/@fontsource/inter/files', `inter-latin-${font === 'Regular' ? 400 : 500}-normal.woff2`)
+          ? join(
+              here,
+              'node_modules/@fontsource/inter/files',
+              `inter-latin-${font === 'Regular' ? 400 : 500}-normal.woff2`,
+            )
           : pathname.startsWith('/public/build/')
             ? join(icons, pathname.slice(14))
             : join(bundle, pathname);
@@ -144,7 +162,8 @@ async function settled(page) {
     if (state.failure) {
       throw new Error(state.failure);
     }
-    const ready = state.panels?.length > 0 && state.panels.every((panel) => panel.state === 'Done' || panel.state === 'Error');
+    const ready =
+      state.panels?.length > 0 && state.panels.every((panel) => panel.state === 'Done' || panel.state === 'Error');
     const now = ready ? `${state.height} ${JSON.stringify(state.panels)}` : '';
     still = ready && now === before ? still + 1 : 0;
     before = now;
@@ -160,18 +179,39 @@ const bundle = await bundled();
 const server = await served(bundle);
 const browser = await chromium.launch({
   executablePath: '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--hide-scrollbars'],
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    '--hide-scrollbars',
+  ],
 });
 mkdirSync(given.out, { recursive: true });
 try {
   for (const asked of pictures) {
     const [, name, board, query = ''] = /^([^=]+)=([^?]+)\??(.*)$/.exec(asked);
-    const page = await browser.newPage({ viewport: { width: WIDTH, height: 1000 }, timezoneId: 'UTC', locale: 'en-US' });
+    const page = await browser.newPage({
+      viewport: { width: WIDTH, height: 1000 },
+      timezoneId: 'UTC',
+      locale: 'en-US',
+    });
     const said = [];
     page.on('pageerror', (error) => said.push(error.stack ?? error.message));
-    page.on('console', (message) => message.type() === 'error' && !message.text().startsWith('Failed to load') && said.push(message.text()));
+    page.on(
+      'console',
+      (message) =>
+        message.type() === 'error' && !message.text().startsWith('Failed to load') && said.push(message.text()),
+    );
     // The package does not have all icons of the core.
-    page.on('response', (answer) => answer.status() >= 400 && !answer.url().endsWith('.svg') && said.push(`${answer.status()} ${answer.url()}`));
+    page.on(
+      'response',
+      (answer) =>
+        answer.status() >= 400 && !answer.url().endsWith('.svg') && said.push(`${answer.status()} ${answer.url()}`),
+    );
     const common = new URLSearchParams({ board, from: given.from, to: given.to, scrape: given.scrape });
     await page.goto(`http://127.0.0.1:${server.address().port}/?${common}&${query}`);
     let state;
@@ -187,9 +227,16 @@ try {
       continue;
     }
     // A palette: a third of the bytes, and nobody sees it.
-    const picture = sharp(await page.screenshot({ fullPage: true })).png({ palette: true, colours: 192, effort: 10, dither: 0 });
+    const picture = sharp(await page.screenshot({ fullPage: true })).png({
+      palette: true,
+      colours: 192,
+      effort: 10,
+      dither: 0,
+    });
     const { size } = await picture.toFile(join(given.out, `${name}.png`));
-    console.log(`${name}: board ${board}${query && `, ${query}`}, ${state.panels.length} panels, ${Math.round(size / 1000)} kB`);
+    console.log(
+      `${name}: board ${board}${query && `, ${query}`}, ${state.panels.length} panels, ${Math.round(size / 1000)} kB`,
+    );
     console.log(`  ${Math.max(...state.panels.map((panel) => panel.annotations))} annotations`);
     for (const panel of state.panels) {
       const wrong = [];
@@ -200,12 +247,21 @@ try {
         const { pathname, searchParams } = new URL(link, 'http://grafana');
         const board = boards.find(({ uid }) => pathname === `/d/${uid}`);
         const names = (board?.templating?.list ?? []).map(({ name }) => `var-${name}`);
-        const lost = [...searchParams].filter(([name, value]) => (RAW.test(value) && value !== '$__all') || value === '' || !['from', 'to', 'timezone', ...names].includes(name));
+        const lost = [...searchParams].filter(
+          ([name, value]) =>
+            (RAW.test(value) && value !== '$__all') ||
+            value === '' ||
+            !['from', 'to', 'timezone', ...names].includes(name),
+        );
         if (!board || lost.length > 0) wrong.push(`link ${link}: ${board ? lost.join(' ') : 'no such board'}`);
       }
       failed ||= wrong.length > 0;
-      const shown = panel.nothing ? `empty: ${panel.nothing}` : `${panel.series} series, ${panel.rows} rows${panel.links.length > 0 ? `, links such as ${panel.links[0]}` : ''}`;
-      console.log(`  ${panel.type.padEnd(15)} ${panel.title.padEnd(46)} ${shown}${wrong.length > 0 ? `  WRONG: ${wrong.join('; ')}` : ''}`);
+      const shown = panel.nothing
+        ? `empty: ${panel.nothing}`
+        : `${panel.series} series, ${panel.rows} rows${panel.links.length > 0 ? `, links such as ${panel.links[0]}` : ''}`;
+      console.log(
+        `  ${panel.type.padEnd(15)} ${panel.title.padEnd(46)} ${shown}${wrong.length > 0 ? `  WRONG: ${wrong.join('; ')}` : ''}`,
+      );
     }
     said.forEach((text) => console.log(`  the page said: ${text.slice(0, 300)}`));
     await page.close();

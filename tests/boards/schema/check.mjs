@@ -41,7 +41,8 @@ function migrated(board, version) {
     // The footer of a table became a property of its fields; only paging stayed an option.
     if (panel.type === 'table' && panel.options?.footer) {
       const { footer, ...options } = panel.options;
-      panel.options = footer.enablePagination === undefined ? options : { ...options, enablePagination: footer.enablePagination };
+      panel.options =
+        footer.enablePagination === undefined ? options : { ...options, enablePagination: footer.enablePagination };
     }
   }
   return newer;
@@ -71,7 +72,9 @@ function programOf(board) {
     }
     const [folder, file] = known;
     const name = plugin.replace('-', '_');
-    emit(`import type * as ${name} from 'schema-files/raw/composable/${folder}/panelcfg/x/${file}PanelCfg_types.gen';`);
+    emit(
+      `import type * as ${name} from 'schema-files/raw/composable/${folder}/panelcfg/x/${file}PanelCfg_types.gen';`,
+    );
   }
   for (const panel of panelsOf(board)) {
     const place = `panel ${panel.id} "${panel.title}"`;
@@ -124,7 +127,13 @@ function problemsOf(version, programs) {
       'schema-files/*': [join(package_, 'dist/esm/*')],
       // The newest package leaves the query of the data source to its plugin; the fields of the board are the same.
       'prometheus-query': [
-        join(here, 'node_modules', VERSIONS[0], 'dist/esm/raw/composable/prometheus/dataquery/x', 'PrometheusDataQuery_types.gen'),
+        join(
+          here,
+          'node_modules',
+          VERSIONS[0],
+          'dist/esm/raw/composable/prometheus/dataquery/x',
+          'PrometheusDataQuery_types.gen',
+        ),
       ],
     },
   };
@@ -159,7 +168,10 @@ function sample() {
     title: type,
     datasource,
     gridPos: { h: 8, w: 8, x: 8 * (id - 1), y: 0 },
-    fieldConfig: { defaults: { unit: 's', thresholds: { mode: 'absolute', steps: [{ color: 'red', value: 1 }] } }, overrides: [] },
+    fieldConfig: {
+      defaults: { unit: 's', thresholds: { mode: 'absolute', steps: [{ color: 'red', value: 1 }] } },
+      overrides: [],
+    },
     targets: [{ datasource, refId: 'A', expr: 'up', legendFormat: '{{job}}', range: true }],
     ...more,
   });
@@ -169,15 +181,30 @@ function sample() {
     schemaVersion: 39,
     graphTooltip: 1,
     panels: [
-      panel(1, 'timeseries', { options: { legend: { showLegend: true, displayMode: 'table', placement: 'bottom', calcs: ['max'] } } }),
+      panel(1, 'timeseries', {
+        options: { legend: { showLegend: true, displayMode: 'table', placement: 'bottom', calcs: ['max'] } },
+      }),
       panel(2, 'stat', { options: { colorMode: 'background', reduceOptions: { calcs: ['lastNotNull'] } } }),
       panel(3, 'table', { options: { showHeader: true, sortBy: [{ displayName: 'Value', desc: true }] } }),
     ],
-    templating: { list: [{ name: 'region', type: 'query', datasource, query: { query: 'label_values(up, job)', refId: 'r' }, refresh: 2 }] },
+    templating: {
+      list: [
+        {
+          name: 'region',
+          type: 'query',
+          datasource,
+          query: { query: 'label_values(up, job)', refId: 'r' },
+          refresh: 2,
+        },
+      ],
+    },
   };
   board.panels[0].fieldConfig.defaults.custom = { lineWidth: 2, stacking: { mode: 'none' } };
   board.panels[2].fieldConfig.overrides = [
-    { matcher: { id: 'byName', options: 'Value' }, properties: [{ id: 'custom.cellOptions', value: { type: 'color-text' } }] },
+    {
+      matcher: { id: 'byName', options: 'Value' },
+      properties: [{ id: 'custom.cellOptions', value: { type: 'color-text' } }],
+    },
   ];
   return board;
 }
@@ -191,10 +218,14 @@ const SLIPS = {
   'a misspelt custom field': (board) => (board.panels[0].fieldConfig.defaults.custom.linewidth = 2),
   'a number written as text': (board) => (board.panels[0].fieldConfig.defaults.custom.lineWidth = '2'),
   'a misspelt field property': (board) => (board.panels[0].fieldConfig.defaults.units = 's'),
-  'a mode that thresholds do not have': (board) => (board.panels[0].fieldConfig.defaults.thresholds.mode = 'relative'),
-  'a mapping without a result': (board) => (board.panels[1].fieldConfig.defaults.mappings = [{ type: 'range', options: { from: 0 } }]),
-  'an override of an unknown property': (board) => (board.panels[2].fieldConfig.overrides[0].properties[0].id = 'custom.cellOption'),
-  'an override with a wrong value': (board) => (board.panels[2].fieldConfig.overrides[0].properties[0].value.type = 'coloured'),
+  'a mode that thresholds do not have': (board) =>
+    (board.panels[0].fieldConfig.defaults.thresholds.mode = 'relative'),
+  'a mapping without a result': (board) =>
+    (board.panels[1].fieldConfig.defaults.mappings = [{ type: 'range', options: { from: 0 } }]),
+  'an override of an unknown property': (board) =>
+    (board.panels[2].fieldConfig.overrides[0].properties[0].id = 'custom.cellOption'),
+  'an override with a wrong value': (board) =>
+    (board.panels[2].fieldConfig.overrides[0].properties[0].value.type = 'coloured'),
   'a misspelt field of a query': (board) => (board.panels[0].targets[0].legend = 'x'),
   'a query without an expression': (board) => delete board.panels[0].targets[0].expr,
   'a format that queries do not have': (board) => (board.panels[2].targets[0].format = 'tabular'),
@@ -207,7 +238,12 @@ const SLIPS = {
 
 const paths = process.argv.slice(2);
 if (paths.length === 0) {
-  paths.push(...readdirSync(boardsFolder).filter((name) => name.endsWith('.json')).sort().map((name) => join(boardsFolder, name)));
+  paths.push(
+    ...readdirSync(boardsFolder)
+      .filter((name) => name.endsWith('.json'))
+      .sort()
+      .map((name) => join(boardsFolder, name)),
+  );
 }
 if (paths.length === 0) {
   throw new Error('no boards: nothing was checked');

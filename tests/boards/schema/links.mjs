@@ -52,13 +52,17 @@ function problemsOf(link, from, boards) {
     const name = whole ?? /^var-([^=]+)=./.exec(part)?.[1];
     if (name !== undefined && !variablesOf(board).includes(name)) {
       problems.push(`${uid} has no variable ${name}`);
-    } else if (name === undefined && !/^(from|to)=.|^\$\{?__url_time_range\}?$|^\$\{?__all_variables\}?$|^viewPanel=\d+$/.test(part)) {
+    } else if (
+      name === undefined &&
+      !/^(from|to)=.|^\$\{?__url_time_range\}?$|^\$\{?__all_variables\}?$|^viewPanel=\d+$/.test(part)
+    ) {
       problems.push(`${part} means nothing to Grafana`);
     }
   }
   for (const [, inner] of url.matchAll(/\$\{([^}]*)\}/g)) {
     const name = inner.split(':')[0];
-    const known = /^__(field\.labels|data\.fields|field\.name|value\.\w+|series\.name)\b|^__(url_time_range|all_variables|from|to)$/;
+    const known =
+      /^__(field\.labels|data\.fields|field\.name|value\.\w+|series\.name)\b|^__(url_time_range|all_variables|from|to)$/;
     if (!known.test(name) && !variablesOf(from).includes(name)) {
       problems.push(`\${${inner}} is no variable of the board on which the link stands`);
     }
@@ -88,9 +92,25 @@ function check(list) {
 }
 
 // The check is checked: none of these may pass.
-const slips = ['/d/nowhere', '/d/a?var-gruop=x', '/d/a?var-group=${name}', '/d/a?group=x', '/d/a?${topic:queryparam}', '/d/a?var-group='];
-for (const [url, wrong] of [...slips.map((slip) => [slip, true]), ['/d/a/title?var-group=${__field.labels.group}&${__url_time_range}', false]]) {
-  const board = { uid: 'a', tags: [], links: [{ title: 'x', type: 'link', url }], panels: [], templating: { list: [{ name: 'group' }] } };
+const slips = [
+  '/d/nowhere',
+  '/d/a?var-gruop=x',
+  '/d/a?var-group=${name}',
+  '/d/a?group=x',
+  '/d/a?${topic:queryparam}',
+  '/d/a?var-group=',
+];
+for (const [url, wrong] of [
+  ...slips.map((slip) => [slip, true]),
+  ['/d/a/title?var-group=${__field.labels.group}&${__url_time_range}', false],
+]) {
+  const board = {
+    uid: 'a',
+    tags: [],
+    links: [{ title: 'x', type: 'link', url }],
+    panels: [],
+    templating: { list: [{ name: 'group' }] },
+  };
   if (check([board]).found.length > 0 !== wrong) {
     throw new Error(`the check of links is blind: ${url}`);
   }

@@ -32,7 +32,10 @@ import { concat, from, of } from 'rxjs';
 import { catchError, map } from 'rxjs/operators';
 
 // Names of instances may be Chinese; in Grafana the fonts of the machine help out.
-export const theme = createTheme({ colors: { mode: 'light' }, typography: { fontFamily: "'Inter', 'Noto Sans SC', sans-serif" } });
+export const theme = createTheme({
+  colors: { mode: 'light' },
+  typography: { fontFamily: "'Inter', 'Noto Sans SC', sans-serif" },
+});
 
 /** Properties that every panel has and that defaults and overrides may set. */
 const STANDARD_FIELDS: Array<[string, unknown]> = [
@@ -57,7 +60,10 @@ function nothing() {
 
 export function prepareHost(source: any): void {
   config.theme2 = theme;
-  config.bootData = { ...(config as any).bootData, user: { timezone: 'browser', locale: 'en-US', language: 'en-US' } } as any;
+  config.bootData = {
+    ...(config as any).bootData,
+    user: { timezone: 'browser', locale: 'en-US', language: 'en-US' },
+  } as any;
   standardEditorsRegistry.setInit(() => []);
   standardFieldConfigEditorRegistry.setInit(() =>
     STANDARD_FIELDS.map(
@@ -76,15 +82,18 @@ export function prepareHost(source: any): void {
         }) as any,
     ),
   );
-  standardTransformersRegistry.setInit(() =>
-    // Some stand there by two names.
-    [...new Map(Object.values(standardTransformers).map((one: any) => [one.id, one])).values()].map((transformation: any) => ({
-      id: transformation.id,
-      name: transformation.name,
-      description: transformation.description,
-      transformation: async () => transformation,
-      editor: nothing as any,
-    })) as any,
+  standardTransformersRegistry.setInit(
+    () =>
+      // Some stand there by two names.
+      [...new Map(Object.values(standardTransformers).map((one: any) => [one.id, one])).values()].map(
+        (transformation: any) => ({
+          id: transformation.id,
+          name: transformation.name,
+          description: transformation.description,
+          transformation: async () => transformation,
+          editor: nothing as any,
+        }),
+      ) as any,
   );
 
   const settings = {
@@ -96,7 +105,13 @@ export function prepareHost(source: any): void {
     readOnly: true,
     jsonData: {},
     access: 'proxy',
-    meta: { id: 'prometheus', name: 'Prometheus', metrics: true, annotations: true, info: { logos: {} } } as unknown as DataSourcePluginMeta,
+    meta: {
+      id: 'prometheus',
+      name: 'Prometheus',
+      metrics: true,
+      annotations: true,
+      info: { logos: {} },
+    } as unknown as DataSourcePluginMeta,
   } as DataSourceInstanceSettings;
   setDataSourceSrv({
     get: async () => source,
@@ -122,9 +137,20 @@ export function prepareHost(source: any): void {
   setRunRequest(((datasource: any, request: any, query?: any) => {
     const loading = { state: LoadingState.Loading, series: [], timeRange: request.range, request };
     const answered = from((query ?? datasource.query.bind(datasource))(request)).pipe(
-      map((packet: any) => ({ state: LoadingState.Done, series: packet.data, annotations: [], timeRange: request.range, request })),
+      map((packet: any) => ({
+        state: LoadingState.Done,
+        series: packet.data,
+        annotations: [],
+        timeRange: request.range,
+        request,
+      })),
       catchError((error: Error) =>
-        of({ ...loading, state: LoadingState.Error, errors: [{ message: error.message }], error: { message: error.message } }),
+        of({
+          ...loading,
+          state: LoadingState.Error,
+          errors: [{ message: error.message }],
+          error: { message: error.message },
+        }),
       ),
     );
     return concat(of(loading), answered);

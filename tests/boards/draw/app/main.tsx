@@ -50,7 +50,8 @@ const UID = 'prometheus';
 function variableOf(model: any): any {
   const asked = parameters.getAll(`var-${model.name}`);
   const current = model.current ?? {};
-  const value = asked.length > 0 ? (model.multi ? asked : asked[0]) : (current.value ?? (model.includeAll ? '$__all' : ''));
+  const value =
+    asked.length > 0 ? (model.multi ? asked : asked[0]) : (current.value ?? (model.includeAll ? '$__all' : ''));
   const common = {
     name: model.name,
     label: model.label,
@@ -60,12 +61,25 @@ function variableOf(model: any): any {
     value,
     text: asked.length > 0 ? value : (current.text ?? ''),
   };
-  const several = { isMulti: model.multi, includeAll: model.includeAll, allValue: model.allValue || undefined, defaultToAll: Boolean(model.includeAll) };
+  const several = {
+    isMulti: model.multi,
+    includeAll: model.includeAll,
+    allValue: model.allValue || undefined,
+    defaultToAll: Boolean(model.includeAll),
+  };
   switch (model.type) {
     case 'datasource':
       return new CustomVariable({ ...common, query: `Prometheus : ${UID}`, value: UID, text: 'Prometheus' });
     case 'query':
-      return new QueryVariable({ ...common, ...several, datasource: { uid: UID }, query: model.query, regex: model.regex, sort: model.sort, refresh: model.refresh });
+      return new QueryVariable({
+        ...common,
+        ...several,
+        datasource: { uid: UID },
+        query: model.query,
+        regex: model.regex,
+        sort: model.sort,
+        refresh: model.refresh,
+      });
     case 'custom':
       return new CustomVariable({ ...common, ...several, query: model.query });
     case 'interval':
@@ -97,7 +111,10 @@ function panelOf(model: any): VizPanel {
     options: model.options ?? {},
     fieldConfig: { defaults: model.fieldConfig?.defaults ?? {}, overrides: model.fieldConfig?.overrides ?? [] },
     displayMode: model.transparent ? 'transparent' : 'default',
-    $data: queries.length === 0 ? undefined : new SceneDataTransformer({ $data: runner, transformations: model.transformations ?? [] }),
+    $data:
+      queries.length === 0
+        ? undefined
+        : new SceneDataTransformer({ $data: runner, transformations: model.transformations ?? [] }),
   });
 }
 
@@ -133,8 +150,11 @@ function gridOf(board: any, valuesOf: (variable: string) => string[]): Array<Sce
       return;
     }
     const { model, panels } = row;
-    const values: Array<string | undefined> = model.repeat ? valuesOf(model.repeat).slice(0, REPETITIONS) : [undefined];
-    const height = 1 + Math.max(0, ...panels.map((panel) => panel.gridPos.y + panel.gridPos.h)) - (model.gridPos.y + 1);
+    const values: Array<string | undefined> = model.repeat
+      ? valuesOf(model.repeat).slice(0, REPETITIONS)
+      : [undefined];
+    const height =
+      1 + Math.max(0, ...panels.map((panel) => panel.gridPos.y + panel.gridPos.h)) - (model.gridPos.y + 1);
     values.forEach((value, index) => {
       const by = shift + index * height;
       children.push(
@@ -142,7 +162,12 @@ function gridOf(board: any, valuesOf: (variable: string) => string[]): Array<Sce
           title: model.title,
           y: model.gridPos.y + by,
           isCollapsed: false,
-          $variables: value === undefined ? undefined : new SceneVariableSet({ variables: [new LocalValueVariable({ name: model.repeat, value, text: value })] }),
+          $variables:
+            value === undefined
+              ? undefined
+              : new SceneVariableSet({
+                  variables: [new LocalValueVariable({ name: model.repeat, value, text: value })],
+                }),
           children: panels.map((panel) => shifted(panel, by, value === undefined ? '' : `-${index}`)),
         }),
       );
@@ -157,7 +182,10 @@ function gridOf(board: any, valuesOf: (variable: string) => string[]): Array<Sce
       if (model.panels.length > 0) {
         const top = model.gridPos.y + 1;
         const first = Math.min(...model.panels.map((panel: any) => panel.gridPos.y));
-        row.panels = model.panels.map((panel: any) => ({ ...panel, gridPos: { ...panel.gridPos, y: panel.gridPos.y - first + top } }));
+        row.panels = model.panels.map((panel: any) => ({
+          ...panel,
+          gridPos: { ...panel.gridPos, y: panel.gridPos.y - first + top },
+        }));
         const height = Math.max(...row.panels.map((panel: any) => panel.gridPos.y + panel.gridPos.h)) - top;
         close();
         shift += height;
@@ -194,14 +222,35 @@ const repeats = (board: any) => board.panels.some((panel: any) => panel.repeat);
 function sceneOf(board: any): EmbeddedScene {
   const layers = (board.annotations?.list ?? [])
     .filter((query: any) => query.enable && query.datasource?.uid !== '-- Grafana --')
-    .map((query: any) => new dataLayers.AnnotationsDataLayer({ name: query.name, isEnabled: true, isHidden: Boolean(query.hide), query: { ...query, datasource: SOURCE, target: query.target && { ...query.target, datasource: SOURCE } } }));
+    .map(
+      (query: any) =>
+        new dataLayers.AnnotationsDataLayer({
+          name: query.name,
+          isEnabled: true,
+          isHidden: Boolean(query.hide),
+          query: { ...query, datasource: SOURCE, target: query.target && { ...query.target, datasource: SOURCE } },
+        }),
+    );
   return new EmbeddedScene({
-    $timeRange: new SceneTimeRange({ from: parameters.get('from') ?? 'now-15m', to: parameters.get('to') ?? 'now', timeZone: 'utc' }),
+    $timeRange: new SceneTimeRange({
+      from: parameters.get('from') ?? 'now-15m',
+      to: parameters.get('to') ?? 'now',
+      timeZone: 'utc',
+    }),
     $variables: new SceneVariableSet({ variables: (board.templating?.list ?? []).map(variableOf) }),
     $data: new SceneDataLayerSet({ layers }),
     $behaviors: [new behaviors.CursorSync({ sync: board.graphTooltip })],
-    controls: [new VariableValueSelectors({}), ...(layers.length > 0 ? [new SceneDataLayerControls()] : []), new SceneControlsSpacer(), new SceneTimePicker({})],
-    body: new SceneGridLayout({ children: repeats(board) ? [] : gridOf(board, () => []), isLazy: false, isDraggable: false }),
+    controls: [
+      new VariableValueSelectors({}),
+      ...(layers.length > 0 ? [new SceneDataLayerControls()] : []),
+      new SceneControlsSpacer(),
+      new SceneTimePicker({}),
+    ],
+    body: new SceneGridLayout({
+      children: repeats(board) ? [] : gridOf(board, () => []),
+      isLazy: false,
+      isDraggable: false,
+    }),
   });
 }
 
@@ -217,7 +266,15 @@ function Links({ board, boards }: { board: any; boards: any[] }) {
   return (
     <div style={{ display: 'flex', gap: 12 }}>
       {links.map((link: any) => (
-        <span key={link.title} style={{ padding: '4px 10px', border: `1px solid ${theme.colors.border.medium}`, borderRadius: 2, fontSize: 12 }}>
+        <span
+          key={link.title}
+          style={{
+            padding: '4px 10px',
+            border: `1px solid ${theme.colors.border.medium}`,
+            borderRadius: 2,
+            fontSize: 12,
+          }}
+        >
           {link.title}
         </span>
       ))}
@@ -230,7 +287,9 @@ function linksOf(panel: VizPanel): string[] {
   const frames = (panel as any)._dataWithFieldConfig?.series ?? [];
   const found = new Set<string>();
   for (const frame of frames) {
-    for (const field of frame.fields.filter((field: any) => field.type !== FieldType.time && field.config.links?.length > 0)) {
+    for (const field of frame.fields.filter(
+      (field: any) => field.type !== FieldType.time && field.config.links?.length > 0,
+    )) {
       for (let row = 0; row < Math.min(3, frame.length); row += 1) {
         field.getLinks?.({ valueRowIndex: row }).forEach((link: any) => found.add(link.href));
       }
@@ -253,7 +312,9 @@ function watch(scene: EmbeddedScene) {
         state: panel.state.$data ? data?.state : LoadingState.Done,
         series: (data?.series ?? []).filter((frame) => frame.length > 0).length,
         rows: (data?.series ?? []).reduce((sum, frame) => sum + frame.length, 0),
-        error: [panel.state._pluginLoadError, ...(data?.errors ?? []).map(({ message }) => message)].filter(Boolean).join('; '),
+        error: [panel.state._pluginLoadError, ...(data?.errors ?? []).map(({ message }) => message)]
+          .filter(Boolean)
+          .join('; '),
         nothing: element?.querySelector('[data-nothing]')?.getAttribute('data-nothing') ?? undefined,
         text: element?.innerText ?? '',
         annotations: (data?.annotations ?? []).reduce((sum, frame) => sum + frame.length, 0),

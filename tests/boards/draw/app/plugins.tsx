@@ -44,7 +44,14 @@ function Nothing({ props }: { props: PanelProps<any> }) {
   return (
     <div
       data-nothing={text}
-      style={{ display: 'flex', alignItems: 'center', justifyContent: 'center', height: '100%', textAlign: 'center', color: theme.colors.text.secondary }}
+      style={{
+        display: 'flex',
+        alignItems: 'center',
+        justifyContent: 'center',
+        height: '100%',
+        textAlign: 'center',
+        color: theme.colors.text.secondary,
+      }}
     >
       {text}
     </div>
@@ -111,12 +118,24 @@ function TimeSeriesPanel(props: PanelProps<any>) {
     return <Nothing props={props} />;
   }
   return (
-    <TimeSeries frames={frames} structureRev={data.structureRev} timeRange={timeRange} timeZone={timeZone} width={width} height={height} legend={options.legend} options={options}>
+    <TimeSeries
+      frames={frames}
+      structureRev={data.structureRev}
+      timeRange={timeRange}
+      timeZone={timeZone}
+      width={width}
+      height={height}
+      legend={options.legend}
+      options={options}
+    >
       {(config) => {
         if (!hooked.current.has(config)) {
           hooked.current.add(config);
           config.addHook('init', (made: any) => (plot.current = made));
-          config.addHook('draw', annotationHook(() => annotations.current, theme));
+          config.addHook(
+            'draw',
+            annotationHook(() => annotations.current, theme),
+          );
         }
         return null;
       }}
@@ -170,7 +189,11 @@ function StatPanel(props: PanelProps<any>) {
             wideLayout={options.wideLayout}
           />
         );
-        return value.hasLinks && value.getLinks ? <DataLinksContextMenu links={value.getLinks}>{draw}</DataLinksContextMenu> : draw();
+        return value.hasLinks && value.getLinks ? (
+          <DataLinksContextMenu links={value.getLinks}>{draw}</DataLinksContextMenu>
+        ) : (
+          draw()
+        );
       }}
       source={data}
       itemSpacing={3}
@@ -212,7 +235,11 @@ function BarGaugePanel(props: PanelProps<any>) {
             namePlacement={options.namePlacement}
           />
         );
-        return value.hasLinks && value.getLinks ? <DataLinksContextMenu links={value.getLinks}>{draw}</DataLinksContextMenu> : draw();
+        return value.hasLinks && value.getLinks ? (
+          <DataLinksContextMenu links={value.getLinks}>{draw}</DataLinksContextMenu>
+        ) : (
+          draw()
+        );
       }}
       source={data}
       renderCounter={renderCounter}
@@ -303,7 +330,10 @@ function StateTimelinePanel(props: PanelProps<any>) {
     const time = frame.fields.find((field) => field.type === FieldType.time)!;
     return frame.fields
       .filter((field) => field !== time)
-      .map((field) => ({ name: getFieldDisplayName(field, frame, data.series), spans: spansOf(time, field, timeRange.to.valueOf()) }));
+      .map((field) => ({
+        name: getFieldDisplayName(field, frame, data.series),
+        spans: spansOf(time, field, timeRange.to.valueOf()),
+      }));
   });
   if (rows.length === 0) {
     return <Nothing props={props} />;
@@ -315,7 +345,11 @@ function StateTimelinePanel(props: PanelProps<any>) {
   const legend =
     options.legend?.showLegend === false ? null : (
       <VizLayout.Legend placement={options.legend?.placement ?? 'bottom'}>
-        <VizLegend placement={options.legend?.placement ?? 'bottom'} items={items} displayMode={options.legend?.displayMode ?? ('list' as any)} />
+        <VizLegend
+          placement={options.legend?.placement ?? 'bottom'}
+          items={items}
+          displayMode={options.legend?.displayMode ?? ('list' as any)}
+        />
       </VizLayout.Legend>
     );
   return (
@@ -342,10 +376,18 @@ function StateTimelinePanel(props: PanelProps<any>) {
                   {spans.map((span) => {
                     const from = x(Math.max(span.from, start));
                     const wide = Math.max(1, x(span.to) - from);
-                    const shown = options.showValue !== VisibilityMode.Never && inner > 13 && span.text.length * 6.6 + 8 < wide;
+                    const shown =
+                      options.showValue !== VisibilityMode.Never && inner > 13 && span.text.length * 6.6 + 8 < wide;
                     return (
                       <g key={span.from}>
-                        <rect x={from} y={top} width={wide} height={Math.max(1, inner)} fill={span.color} fillOpacity={(custom.fillOpacity ?? 70) / 100} />
+                        <rect
+                          x={from}
+                          y={top}
+                          width={wide}
+                          height={Math.max(1, inner)}
+                          fill={span.color}
+                          fillOpacity={(custom.fillOpacity ?? 70) / 100}
+                        />
                         {shown && (
                           <text x={from + 6} y={top + inner / 2 + 4} fill={chartTheme.colors.text.primary}>
                             {span.text}
@@ -358,7 +400,13 @@ function StateTimelinePanel(props: PanelProps<any>) {
               );
             })}
             {ticks.map((time) => (
-              <text key={time} x={x(time)} y={innerHeight - 6} textAnchor="middle" fill={chartTheme.colors.text.secondary}>
+              <text
+                key={time}
+                x={x(time)}
+                y={innerHeight - 6}
+                textAnchor="middle"
+                fill={chartTheme.colors.text.secondary}
+              >
                 {new Date(time).toISOString().slice(11, 16)}
               </text>
             ))}
@@ -402,7 +450,12 @@ const GRAPH_FIELDS = {
 };
 /** Properties that the field of times does not get, as in Grafana: else its axis has the label of the other. */
 const OF_VALUES = ['axisLabel', 'scaleDistribution'];
-const TIMELINE_FIELDS = { lineWidth: 0, fillOpacity: 70, axisPlacement: AxisPlacement.Auto, hideFrom: GRAPH_FIELDS.hideFrom };
+const TIMELINE_FIELDS = {
+  lineWidth: 0,
+  fillOpacity: 70,
+  axisPlacement: AxisPlacement.Auto,
+  hideFrom: GRAPH_FIELDS.hideFrom,
+};
 const TABLE_FIELDS = {
   align: 'auto',
   cellOptions: { type: 'auto' },
@@ -417,7 +470,13 @@ const TABLE_FIELDS = {
   footer: undefined,
 };
 
-function register(id: string, component: React.ComponentType<PanelProps<any>>, defaults: object, fields: object, noPadding = false) {
+function register(
+  id: string,
+  component: React.ComponentType<PanelProps<any>>,
+  defaults: object,
+  fields: object,
+  noPadding = false,
+) {
   const plugin = new PanelPlugin<any, any>(component as any);
   plugin.meta = { id, name: id, type: 'panel', info: { version: '', logos: {} }, module: '', baseUrl: '' } as any;
   plugin.useFieldConfig({
@@ -457,11 +516,36 @@ export function registerPanels(): void {
   register(
     'stat',
     StatPanel,
-    { reduceOptions, orientation: 'auto', colorMode: 'value', graphMode: 'area', justifyMode: 'auto', textMode: 'auto', wideLayout: true },
+    {
+      reduceOptions,
+      orientation: 'auto',
+      colorMode: 'value',
+      graphMode: 'area',
+      justifyMode: 'auto',
+      textMode: 'auto',
+      wideLayout: true,
+    },
     {},
   );
-  register('bargauge', BarGaugePanel, { reduceOptions, orientation: 'auto', displayMode: 'gradient', valueMode: 'color', showUnfilled: true, namePlacement: 'auto' }, {});
+  register(
+    'bargauge',
+    BarGaugePanel,
+    {
+      reduceOptions,
+      orientation: 'auto',
+      displayMode: 'gradient',
+      valueMode: 'color',
+      showUnfilled: true,
+      namePlacement: 'auto',
+    },
+    {},
+  );
   register('table', TablePanel, { frameIndex: 0, showHeader: true, cellHeight: 'sm' }, TABLE_FIELDS, true);
-  register('state-timeline', StateTimelinePanel, { legend, rowHeight: 0.9, showValue: 'auto', mergeValues: true }, TIMELINE_FIELDS);
+  register(
+    'state-timeline',
+    StateTimelinePanel,
+    { legend, rowHeight: 0.9, showValue: 'auto', mergeValues: true },
+    TIMELINE_FIELDS,
+  );
   register('text', TextPanel, { content: '', mode: 'markdown' }, {});
 }

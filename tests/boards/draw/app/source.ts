@@ -73,7 +73,9 @@ export class Prometheus extends RuntimeDataSource {
     (this as any).annotations = {
       prepareAnnotation: (annotation: any) => ({
         ...annotation,
-        target: annotation.target?.expr ? annotation.target : { refId: 'Anno', expr: annotation.expr, range: true, interval: annotation.step },
+        target: annotation.target?.expr
+          ? annotation.target
+          : { refId: 'Anno', expr: annotation.expr, range: true, interval: annotation.step },
       }),
       prepareQuery: (annotation: any) => annotation.target,
       processEvents: (annotation: any, frames: DataFrame[]) => of(this.events(annotation, frames)),
@@ -89,7 +91,9 @@ export class Prometheus extends RuntimeDataSource {
     const targets = request.targets.filter((target) => !target.hide && target.expr);
     const tables = targets.filter((target) => target.format === 'table').length;
     return from(
-      Promise.all(targets.map((target) => this.one(target, request, tables))).then((frames) => ({ data: frames.flat() })),
+      Promise.all(targets.map((target) => this.one(target, request, tables))).then((frames) => ({
+        data: frames.flat(),
+      })),
     );
   }
 
@@ -164,13 +168,17 @@ export class Prometheus extends RuntimeDataSource {
     if (labels) {
       const [, selector, label] = labels;
       const values = await ask('series', { 'match[]': selector ?? `{${label}!=""}`, ...window });
-      const known = new Set<string>(values.map((series: any) => series[label]).filter((value: unknown) => value !== undefined));
+      const known = new Set<string>(
+        values.map((series: any) => series[label]).filter((value: unknown) => value !== undefined),
+      );
       return [...known].sort().map((value) => ({ text: value, value }));
     }
     const result = /^query_result\(([^]+)\)$/.exec(text);
     if (result) {
       const { result: series } = await ask('query', { query: result[1], time: window.end });
-      return (series as Series[]).map(({ metric, value }) => ({ text: `${written(metric)} ${value![1]} ${value![0] * 1000}` }));
+      return (series as Series[]).map(({ metric, value }) => ({
+        text: `${written(metric)} ${value![1]} ${value![0] * 1000}`,
+      }));
     }
     throw new Error(`this query of a variable is not understood: ${text}`);
   }
@@ -188,7 +196,8 @@ export class Prometheus extends RuntimeDataSource {
         if (!value) {
           continue;
         }
-        const time = annotation.useValueForTime === true || annotation.useValueForTime === 'on' ? value : times.values[index];
+        const time =
+          annotation.useValueForTime === true || annotation.useValueForTime === 'on' ? value : times.values[index];
         if (last && time - (last.timeEnd ?? last.time!) <= step) {
           last.timeEnd = time;
           last.isRegion = last.timeEnd !== last.time;
@@ -199,7 +208,10 @@ export class Prometheus extends RuntimeDataSource {
           timeEnd: time,
           title: filled(annotation.titleFormat ?? ''),
           text: filled(annotation.textFormat ?? ''),
-          tags: (annotation.tagKeys ?? '').split(',').map((key: string) => labels[key.trim()]).filter(Boolean),
+          tags: (annotation.tagKeys ?? '')
+            .split(',')
+            .map((key: string) => labels[key.trim()])
+            .filter(Boolean),
           color: annotation.iconColor,
         } as AnnotationEvent;
         events.push(last);
@@ -209,7 +221,12 @@ export class Prometheus extends RuntimeDataSource {
   }
 }
 
-function table(result: Series[], points: (series: Series) => Array<[number, string]>, refId: string, several: boolean): DataFrame {
+function table(
+  result: Series[],
+  points: (series: Series) => Array<[number, string]>,
+  refId: string,
+  several: boolean,
+): DataFrame {
   const rows = result.flatMap((series) => points(series).map((point) => ({ metric: series.metric, point })));
   const labels = [...new Set(result.flatMap(({ metric }) => Object.keys(metric)))].sort();
   const field = (name: string, type: FieldType, values: unknown[], config = {}) => ({ name, type, config, values });
@@ -218,7 +235,11 @@ function table(result: Series[], points: (series: Series) => Array<[number, stri
     length: rows.length,
     meta: { preferredVisualisationType: 'table' },
     fields: [
-      field('Time', FieldType.time, rows.map(({ point }) => point[0] * 1000)),
+      field(
+        'Time',
+        FieldType.time,
+        rows.map(({ point }) => point[0] * 1000),
+      ),
       ...labels.map((label) =>
         field(
           label,
@@ -227,7 +248,11 @@ function table(result: Series[], points: (series: Series) => Array<[number, stri
           { filterable: true },
         ),
       ),
-      field(several ? `Value #${refId}` : 'Value', FieldType.number, rows.map(({ point }) => number(point[1]))),
+      field(
+        several ? `Value #${refId}` : 'Value',
+        FieldType.number,
+        rows.map(({ point }) => number(point[1])),
+      ),
     ],
   } as DataFrame;
 }
