@@ -488,7 +488,8 @@ def check_own():
 NOTHING_TO_SHOW = {
     "exporter.json": {
         "Failed calls by action and result A", "Failures within the time range A", "Turned away A",
-        "Credentials expire in A", "Oddities within the time range A", "Exporter started ", "Configuration loaded ",
+        "Credentials expire in A", "Retries A", "Oddities in answers A", "Oddities within the time range A",
+        "Exporter started ", "Configuration loaded ",
     },
     "fleet.json": {"Region not read ", "Expiring instances A", "Tags of instances A"},
     "group.json": {"Status changes ", "Rebalances "},

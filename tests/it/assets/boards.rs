@@ -239,7 +239,8 @@ fn units_are_those_of_the_catalog() {
                     Unit::Seconds => "s",
                     Unit::Bytes => "bytes",
                     Unit::RequestsPerSecond => "reqps",
-                    Unit::Messages | Unit::MessagesPerSecond => "short",
+                    Unit::Messages => "short",
+                    Unit::MessagesPerSecond => "mps",
                     Unit::Offset | Unit::None => continue,
                 };
                 // How many of something, and the ratio of two of a unit, have none.

@@ -99,7 +99,8 @@ pub(super) fn one_topic() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .interval("5m")
-        .axis("messages/s")
+        .unit("mps")
+        .axis("read")
         .query(
             first(&F.slope(level, Id::GroupOffset), &F.slope_of_range(level, Id::GroupOffset)),
             "{{partition}} / {{group}}",
@@ -119,6 +120,7 @@ pub(super) fn one_topic() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .judged(BAD_FROM_ONE)
+        .mostly_zero()
         .axis("messages")
         .query(F.top(level, Id::GroupLost), "{{partition}} / {{group}}"),
     ]
@@ -158,7 +160,7 @@ pub(super) fn partitions() -> Vec<Panel> {
              the cloud tells it.",
             NEEDS_PARTITIONS,
         )
-        .size(24, 12)
+        .size(24, 10)
         .rows(row(Id::GroupLag.into()))
         .rows(row(Id::GroupLagFloor.into()))
         .rows(row(Id::GroupLagSeconds.into()))
@@ -171,12 +173,12 @@ pub(super) fn partitions() -> Vec<Panel> {
                 label("group", "Group"),
                 label("topic", "Topic"),
                 label("partition", "Partition").links(&links),
-                value('A', "Unread", "short").decimals(1).judged(MESSAGES),
+                value('A', "Unread", "short").judged(MESSAGES),
                 value('B', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
                 value('C', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
                 value('D', "Committed offset", "none").decimals(0),
-                value('E', "Margin", "short").decimals(1),
-                value('F', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
+                value('E', "Margin", "short"),
+                value('F', "Lost", "short").judged(BAD_FROM_ONE),
                 value('G', "Last read", "s").decimals(1),
                 label("instance_id", "Instance id"),
                 label("region", "Region"),

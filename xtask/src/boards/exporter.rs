@@ -102,7 +102,7 @@ fn numbers() -> Vec<Panel> {
             "Exporters that Prometheus scrapes, and how many of them gave no page.",
             "No exporter is scraped under this job",
         )
-        .decimals(0)
+        .unit("none")
         .without_graph()
         .query(format!("count({})", F.up()), "all")
         .query(format!("sum(1 - {})", F.up()), "down")
@@ -113,7 +113,7 @@ fn numbers() -> Vec<Panel> {
              enough. An instance that is stopped or released is not tried.",
             "None was tried yet",
         )
-        .decimals(0)
+        .unit("none")
         .judged(BAD_FROM_ONE)
         .without_graph()
         .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "regions")
@@ -248,30 +248,32 @@ fn calls() -> Vec<Panel> {
         .query(F.quantile("0.99", "action", Id::ApiDuration), "{{action}}"),
         Panel::graph(
             "Retries",
-            "Attempts a second that repeated a failed one, by action.",
+            "Attempts a second that repeated a failed one, by action: those of which one was repeated within the time range.",
             "Nothing was retried",
         )
-        .size(8, 8)
+        .size(8, 9)
         .unit("reqps")
+        .mostly_zero()
         .legend(&["mean", "max"])
         .axis("retries/s")
-        .query(F.rate("action", Id::ApiRetries), "{{action}}"),
+        .query(F.rate_if_any("action", Id::ApiRetries), "{{action}}"),
         Panel::graph(
             "Oddities in answers",
-            "What was odd in answers of the cloud, by kind, a second. What is odd is left out, the rest of the answer is kept.",
+            "What was odd in answers of the cloud, by kind, a second: the kinds seen within the time range. What is odd is left out, the rest of the answer is kept.",
             "No oddity was seen",
         )
-        .size(8, 8)
+        .size(8, 9)
         .unit("cps")
+        .mostly_zero()
         .legend(&["mean", "max"])
         .axis("oddities/s")
-        .query(F.rate("kind", Id::Anomalies), "{{kind}}"),
+        .query(F.rate_if_any("kind", Id::Anomalies), "{{kind}}"),
         Panel::table(
             "Oddities within the time range",
             "What was odd in answers of the cloud, by kind. docs/lag.md says what clamped and contradiction mean for lag.",
             "No oddity was seen",
         )
-        .size(8, 8)
+        .size(8, 9)
         .rows(F.growth("kind", Id::Anomalies) + " > 0")
         .columns(&[label("kind", "Kind"), value('A', "Seen", "short").decimals(0)], "Seen"),
     ]
@@ -295,8 +297,8 @@ fn in_time() -> Vec<Panel> {
         .query(format!("topk($limit, {demand} / {budget})"), "{{action}} {{region}} {{account}}"),
         Panel::graph(
             "Demand and budget",
-            "Calls a second that the fleet needs, and dashed those allowed, by action, over the selected regions. The budget falls \
-             while the cloud throttles.",
+            "Calls a second that the fleet needs, by action, over the selected regions; dashed, and not in the legend, those allowed for \
+             each. The budget falls while the cloud throttles.",
             "No demand is known yet",
         )
         .size(8, 9)
@@ -304,7 +306,8 @@ fn in_time() -> Vec<Panel> {
         .axis("calls/s")
         .query(format!("sum by (action) ({demand})"), "{{action}}: needed")
         .query(format!("sum by (action) ({budget})"), "{{action}}: allowed")
-        .of_query('B', &[("custom.lineStyle", serde_json::json!({ "fill": "dash", "dash": [6, 6] }))]),
+        .of_query('B', &[("custom.lineStyle", serde_json::json!({ "fill": "dash", "dash": [6, 6] }))])
+        .without_legend('B'),
         Panel::graph(
             "Lateness of polls",
             "How long after their due time topics, groups and lists were polled: the middle one, and those of which one in ten and \
@@ -323,7 +326,7 @@ fn in_time() -> Vec<Panel> {
             "The lateness that one poll in a hundred exceeded, by region.",
             "Nothing was polled yet",
         )
-        .size(12, 8)
+        .size(12, 9)
         .unit("s")
         .judged(LATE)
         .axis("late by")
@@ -333,7 +336,7 @@ fn in_time() -> Vec<Panel> {
             "Topics, groups and lists polled a second, by region.",
             "Nothing was polled yet",
         )
-        .size(12, 8)
+        .size(12, 9)
         .unit("ops")
         .legend(&["mean", "max"])
         .axis("polls/s")
@@ -343,30 +346,32 @@ fn in_time() -> Vec<Panel> {
 
 fn age() -> Vec<Panel> {
     let on = Level::Instance.list();
-    let last = F.max_with(Level::Instance, "scope", Id::InstanceLastSuccess);
-    let oldest = format!(
-        "bottomk($limit, max by ({on}, scope) ({}))",
-        F.each(Id::InstanceLastSuccess, |s| format!("last_over_time({s}[$__range] @ end())"))
+    let polled = only(Id::InstanceLastSuccess, "scope", "=~", "topics|groups");
+    let last = F.max_with(Level::Instance, "scope", polled);
+    let last_at_end = format!(
+        "max by ({on}, scope) ({})",
+        F.each(polled, |s| format!("last_over_time({s}[$__range] @ end())"))
     );
+    let oldest = format!("bottomk($limit, min by ({on}) ({last_at_end}))");
     let worst = format!(
         "bottomk($limit, {})",
         F.max_of(Level::Instance, Id::InstanceUp, |s| format!("avg_over_time({s}[$__range] @ end())"))
     );
     vec![
         Panel::graph(
-            "Age of data by instance and scope",
-            "Time since the oldest answer of each scope: the $limit oldest. discovery: the lists, every discovery_interval; topics \
-             and groups: every poll_interval. What could not be refreshed within stale_after leaves the page, and its age goes on \
-             growing here.",
+            "Age of data by instance",
+            "Time since the oldest answer about a topic or a group of the instance, each of which is asked for every poll_interval: the \
+             $limit oldest. What could not be refreshed within stale_after leaves the page, and its age goes on growing here.",
             "No instance was read yet",
         )
         .unit("s")
         .judged(AGE_SECONDS)
         .axis("age")
-        .query(format!("time() - {last}\nand\n{oldest}"), "{{instance_id}} {{scope}}"),
+        .query(format!("time() - min by ({on}) ({last})\nand\n{oldest}"), "{{instance_id}}"),
         Panel::graph(
             "Age of data by region and scope",
-            "Time since the last complete answer of each scope of a region.",
+            "Time since the last complete answer of each scope of a region. discovery: the lists of instances, topics and groups, every \
+             discovery_interval; topics and groups: every poll_interval.",
             "No region was read yet",
         )
         .unit("s")
@@ -403,8 +408,7 @@ fn page() -> Vec<Panel> {
             "Instances, topics and groups that the exporter knows after filters, over the selected regions.",
             "Nothing is known yet",
         )
-        .size(8, 8)
-        .wide_scale()
+        .size(8, 9)
         .axis("objects")
         .query(
             format!("sum by (kind) ({})", F.max_with(Level::Region, "kind", Id::Objects)),
@@ -415,7 +419,7 @@ fn page() -> Vec<Panel> {
             "Series of the fleet on the page of each exporter, without those of its own process.",
             "No page was made yet",
         )
-        .size(8, 8)
+        .size(8, 9)
         .axis("series")
         .query(F.max(Level::Exporter, Id::Series), "{{instance}}"),
         Panel::graph(
@@ -424,8 +428,9 @@ fn page() -> Vec<Panel> {
              coarser metrics.granularity, filter, or raise metrics.max_series.",
             "No series was left out",
         )
-        .size(8, 8)
+        .size(8, 9)
         .unit("cps")
+        .mostly_zero()
         .axis("series/s")
         .legend(&["mean", "max"])
         .query(F.rate("instance, reason", Id::DroppedSeries), "{{instance}}: {{reason}}"),
@@ -439,7 +444,7 @@ fn keys() -> Vec<Panel> {
             "Time until the credentials in use expire. Those of a role are renewed before. Absent for credentials that do not expire.",
             "The credentials do not expire",
         )
-        .size(6, 8)
+        .size(6, 9)
         .unit("s")
         .judged(EXPIRY)
         .signed()
@@ -454,23 +459,28 @@ fn keys() -> Vec<Panel> {
             "Attempts a second to read or renew the credentials that failed.",
             "No renewal is known",
         )
-        .size(6, 8)
+        .size(6, 9)
         .unit("cps")
+        .mostly_zero()
         .axis("failures/s")
         .legend(&["mean", "max"])
         .query(F.rate("instance, account", Id::CredentialsFailures), "{{instance}} {{account}}"),
         Panel::graph(
             "Clock of the cloud ahead by",
             "How far the clock of the cloud is ahead of the exporter's host. Lag is told by the cloud's clock, so a skew shifts \
-             nothing; but from 15 minutes on signatures are refused.",
+             nothing; but from 15 minutes on signatures are refused. A mean over a few scrapes: the cloud tells its time in whole \
+             seconds, so that parts of a second say nothing.",
             "No answer was had yet",
         )
-        .size(6, 8)
+        .size(6, 9)
         .unit("s")
         .signed()
         .axis("ahead")
         .query(
-            format!("max by (instance, account) ({})", F.plain(Id::ClockSkew)),
+            format!(
+                "max by (instance, account) ({})",
+                F.each(Id::ClockSkew, |s| format!("avg_over_time({s}[$__rate_interval])"))
+            ),
             "{{instance}} {{account}}",
         ),
         Panel::timeline(
@@ -479,7 +489,7 @@ fn keys() -> Vec<Panel> {
              force, and a restart would fail.",
             "No exporter is scraped",
         )
-        .size(6, 8)
+        .size(6, 9)
         .words(&LOADED)
         .query(F.max(Level::Exporter, Id::ReloadSuccessful), "{{instance}}"),
     ]

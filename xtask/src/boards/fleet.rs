@@ -4,7 +4,10 @@ use alikafka_exporter::exposition::catalog::Id;
 
 use super::{
     frame::{self, Annotation, Board, From, Name, link},
-    looks::{AGE_SECONDS, BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, PLAIN, SHARE, label, value},
+    looks::{
+        AGE_SECONDS, BAD_FROM_ONE, CATCH_UP, ETA_SECONDS, LAG_SECONDS, LOSS, MESSAGES, PLAIN, SHARE, label,
+        value,
+    },
     parts::{Panel, Row},
     query::{Filters, Level, among, first, only},
     words::{COMPLETE, NEEDS_PARTITIONS, STATUS, STATUS_OR_UNKNOWN, to_group, written},
@@ -34,13 +37,13 @@ pub(super) fn board() -> Board {
         }],
         rows: vec![
             Row::open("Now", numbers()),
-            Row::open("Groups, the worst first", vec![groups()]),
+            Row::open("Groups", vec![groups()]),
             Row::open("Worst groups over time", worst()),
             Row::open("Loss", loss()),
-            Row::open("Instances", instances()),
-            Row::open("Topics that nobody reads", vec![unread()]),
+            Row::open("What instances use", instances()),
+            Row::open("Written for nobody", vec![unread()]),
             Row::open("Complete passes", passes()),
-            Row::closed("Tags of instances", vec![tags()]),
+            Row::closed("What was bought, and tags", vec![bought(), tags()]),
         ],
     }
 }
@@ -58,7 +61,7 @@ fn numbers() -> Vec<Panel> {
             "Regions that the exporter reads, and how many of them were not read completely at the last attempt.",
             "No region was tried yet",
         )
-        .decimals(0)
+        .unit("none")
         .without_graph()
         .query(F.count(Level::Region, Id::RegionUp), "all")
         .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "incomplete")
@@ -69,7 +72,7 @@ fn numbers() -> Vec<Panel> {
              attempt. An instance that is stopped or released is not tried.",
             "No instance is known",
         )
-        .decimals(0)
+        .unit("none")
         .without_graph()
         .query(F.count(Level::Instance, Id::InstanceInfo), "all")
         .query(format!("sum(1 - {})", F.max(Level::Instance, Id::InstanceUp)), "incomplete")
@@ -80,7 +83,7 @@ fn numbers() -> Vec<Panel> {
              messages (status 2 and above).",
             "No group is known",
         )
-        .decimals(0)
+        .unit("none")
         .without_graph()
         .query(F.count(Level::Group, Id::GroupInfo), "all")
         .query(format!("sum({} >= bool 2)", F.max(Level::Group, Id::GroupStatus)), "in trouble")
@@ -91,7 +94,6 @@ fn numbers() -> Vec<Panel> {
              counts once for each.",
             "No group's lag is known",
         )
-        .decimals(1)
         .judged(MESSAGES)
         .query(F.total(Level::Group, Id::GroupTotalLag), "unread"),
         Panel::stat(
@@ -118,7 +120,6 @@ fn numbers() -> Vec<Panel> {
              oldest message held.",
             NEEDS_PARTITIONS,
         )
-        .decimals(0)
         .judged(BAD_FROM_ONE)
         .query(F.total(Level::GroupPartition, Id::GroupLost), "lost"),
         Panel::stat(
@@ -130,12 +131,12 @@ fn numbers() -> Vec<Panel> {
         .judged(ETA_SECONDS)
         .query(F.least(Id::GroupTopicLossEta), "soonest"),
         Panel::stat(
-            "Unread topics",
+            "Topics nobody reads",
             "Topics on which no group of the instance has committed an offset, so nobody reads them; or they are read \
              without a group.",
             "Not known: a group of each instance was not read yet",
         )
-        .decimals(0)
+        .unit("none")
         .query(format!("sum({} == bool 0)", F.max(Level::Topic, Id::TopicGroups)), "unread"),
         Panel::stat(
             "Expiring",
@@ -214,12 +215,12 @@ fn groups() -> Panel {
         &[
             value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
             label("group", "Group").links(&links),
-            value('B', "Unread", "short").decimals(1).judged(MESSAGES),
+            value('B', "Unread", "short").judged(MESSAGES),
             value('C', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
             value('D', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
             value('E', "Catches up in", "s").decimals(1),
             value('F', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
-            value('G', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
+            value('G', "Lost", "short").judged(BAD_FROM_ONE),
             label("name", "Instance"),
             label("instance_id", "Instance id"),
             label("region", "Region"),
@@ -290,12 +291,12 @@ fn worst() -> Vec<Panel> {
         Panel::graph(
             "Time to catch up",
             "Forecast of the time until a group has read all, at its present pace: the $limit with the longest within the \
-             time range. Absent while lag does not shrink.",
-            "No group is catching up",
+             time range. Absent while lag does not shrink; a forecast of a day or longer is left out here, the table has it.",
+            "No group catches up within a day",
         )
         .unit("s")
         .axis("forecast")
-        .query(F.top(Level::Group, Id::GroupCatchUp), "{{group}} @ {{instance_id}}")
+        .query(F.top_below(Level::Group, Id::GroupCatchUp, CATCH_UP), "{{group}} @ {{instance_id}}")
         .links(&links),
     ]
 }
@@ -319,14 +320,15 @@ fn loss() -> Vec<Panel> {
         Panel::graph(
             "Forecast of loss",
             "Time until messages of the topic are deleted before the group has read them: the $limit pairs of group and topic \
-             with the least within the time range. 0 once some are lost.",
-            "No loss is foreseen",
+             with the least within the time range. 0 once some are lost. A forecast of 7 days or longer is left out here, the table has \
+             it.",
+            "No loss is foreseen within 7 days",
         )
         .unit("s")
         .judged(ETA_SECONDS)
         .legend(&["min", "lastNotNull"])
         .axis("forecast")
-        .query(F.bottom(Level::GroupTopic, Id::GroupTopicLossEta), "{{group}} / {{topic}} @ {{instance_id}}")
+        .query(F.bottom_below(Level::GroupTopic, Id::GroupTopicLossEta, LOSS), "{{group}} / {{topic}} @ {{instance_id}}")
         .links(&links),
     ]
 }
@@ -346,16 +348,12 @@ fn instances() -> Vec<Panel> {
     vec![
         Panel::table(
             "Instances",
-            "Every selected instance: what was bought, its state by the cloud, whether the last pass over it was complete, and \
-             what it uses. An empty cell was not told. Click a name for its groups, its topics, or how it is read.",
+            "Every selected instance: its state by the cloud, whether the last pass over it was complete, when it expires, and what \
+             it uses of what it may have. An empty cell was not told. Click a name for its groups, its topics, or how it is read.",
             "No instance is known",
         )
         .size(24, 10)
-        .rows(F.max_with(
-            Level::Instance,
-            "name, series, spec_type, version, deploy_type, paid_type, disk_type",
-            Id::InstanceInfo,
-        ))
+        .rows(F.max_with(Level::Instance, "name", Id::InstanceInfo))
         .rows(format!("{} == 1", F.max_with(Level::Instance, "state", Id::InstanceState)))
         .rows(F.max(Level::Instance, Id::InstanceUp))
         .rows(days.clone())
@@ -364,9 +362,6 @@ fn instances() -> Vec<Panel> {
         .rows(share.clone())
         .rows(F.max(Level::Instance, Id::InstancePartitions))
         .rows(F.max(Level::Instance, Id::InstanceGroups))
-        .rows(F.max(Level::Instance, Id::InstanceDiskSize))
-        .rows(F.max(Level::Instance, Id::InstanceRetention))
-        .rows(format!("{} * 1000", F.max(Level::Instance, Id::InstanceCreation)))
         .columns(
             &[
                 label("name", "Instance").links(&links),
@@ -375,7 +370,7 @@ fn instances() -> Vec<Panel> {
                 label("account", "Account"),
                 label("state", "State"),
                 value('C', "Last pass", "none").words(&COMPLETE).width(110),
-                value('D', "Expires in (days)", "none")
+                value('D', "Days left", "none")
                     .decimals(0)
                     .judged(&[(None, "red"), (Some(7.0), "yellow"), (Some(30.0), "green")]),
                 value('E', "Topics", "none"),
@@ -383,15 +378,6 @@ fn instances() -> Vec<Panel> {
                 value('G', "Quota", "percentunit").decimals(0).bar(SHARE),
                 value('H', "Partitions", "none"),
                 value('I', "Groups", "none"),
-                value('J', "Disk", "bytes"),
-                value('K', "Retention", "s"),
-                label("spec_type", "Spec"),
-                label("version", "Version"),
-                label("series", "Series"),
-                label("deploy_type", "Network"),
-                label("paid_type", "Paid"),
-                label("disk_type", "Disk type"),
-                value('L', "Created", "dateTimeAsIso"),
             ],
             "Quota",
         )
@@ -402,7 +388,7 @@ fn instances() -> Vec<Panel> {
              that the cloud stops them, and later deletes what they hold.",
             "No instance expires within 30 days",
         )
-        .size(12, 8)
+        .size(12, 9)
         .rows(F.named(&format!("bottomk($limit, {days} < 30)")))
         .columns(
             &[
@@ -410,11 +396,11 @@ fn instances() -> Vec<Panel> {
                 label("instance_id", "Instance id"),
                 label("region", "Region"),
                 label("account", "Account"),
-                value('A', "Expires in (days)", "none")
-                    .decimals(1)
+                value('A', "Days left", "none")
+                    .decimals(0)
                     .judged(&[(None, "red"), (Some(7.0), "yellow")]),
             ],
-            "Expires in (days)",
+            "Days left",
         )
         .ascending(),
         Panel::graph(
@@ -423,7 +409,7 @@ fn instances() -> Vec<Panel> {
              At 100 % no topic can be created.",
             "No quota is known",
         )
-        .size(12, 8)
+        .size(12, 9)
         .unit("percentunit")
         .max(1.0)
         .judged(SHARE)
@@ -464,8 +450,8 @@ fn unread() -> Panel {
     .columns(
         &[
             label("topic", "Topic").links(&[link(From::Row, "Open the topic", Name::Topic, Level::Topic)]),
-            value('B', "Messages held", "short").decimals(1),
-            value('C', "Written /s", "short").decimals(1),
+            value('B', "Messages held", "short").width(145),
+            value('C', "Written /s", "short"),
             value('D', "Last write", "s").decimals(1),
             label("name", "Instance"),
             label("instance_id", "Instance id"),
@@ -499,6 +485,42 @@ fn passes() -> Vec<Panel> {
         .words(&COMPLETE)
         .query(F.named(&among(&F.max(Level::Instance, Id::InstanceUp), &worst)), "{{name}} ({{instance_id}})"),
     ]
+}
+
+fn bought() -> Panel {
+    Panel::table(
+        "What was bought",
+        "Every selected instance: what it is by the cloud, how it is paid, its disk, how long messages are kept, and when it was \
+         made. An empty cell was not told.",
+        "No instance is known",
+    )
+    .rows(F.max_with(
+        Level::Instance,
+        "name, series, spec_type, version, deploy_type, paid_type, disk_type",
+        Id::InstanceInfo,
+    ))
+    .rows(F.max(Level::Instance, Id::InstanceDiskSize))
+    .rows(F.max(Level::Instance, Id::InstanceRetention))
+    .rows(format!("{} * 1000", F.max(Level::Instance, Id::InstanceCreation)))
+    .columns(
+        &[
+            label("name", "Instance"),
+            label("instance_id", "Instance id"),
+            label("region", "Region"),
+            label("account", "Account"),
+            label("series", "Series").width(110),
+            label("spec_type", "Spec").width(130),
+            label("version", "Version").width(95),
+            label("deploy_type", "Network").width(105),
+            label("paid_type", "Paid").width(105),
+            label("disk_type", "Disk type").width(120),
+            value('B', "Disk", "bytes").width(95),
+            value('C', "Retention", "s"),
+            value('D', "Created", "dateTimeAsIso"),
+        ],
+        "Created",
+    )
+    .hiding(&["Value #A"])
 }
 
 fn tags() -> Panel {

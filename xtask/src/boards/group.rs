@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     bracket,
     frame::{self, Annotation, Board, From, Name, link},
-    looks::{BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, label, value},
+    looks::{BAD_FROM_ONE, CATCH_UP, ETA_SECONDS, LAG_SECONDS, LOSS, MESSAGES, label, value},
     parts::{Panel, Row},
     query::{Filters, Level, among, first, only},
     words::{GROUP_STATES, NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS, STATUS_OR_UNKNOWN, to_group},
@@ -108,7 +108,6 @@ fn numbers() -> Vec<Panel> {
             "No lag is known",
         )
         .size(3, 4)
-        .decimals(1)
         .judged(MESSAGES)
         .query(F.total(Level::Group, Id::GroupTotalLag), "unread"),
         Panel::stat(
@@ -155,7 +154,6 @@ fn numbers() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .size(3, 4)
-        .decimals(0)
         .judged(BAD_FROM_ONE)
         .query(F.total(Level::GroupPartition, Id::GroupLost), "lost"),
         Panel::stat(
@@ -266,7 +264,7 @@ fn state() -> Vec<Panel> {
              nothing is read.",
             "The cloud does not tell rebalances of these groups",
         )
-        .size(12, 8)
+        .size(12, 9)
         .interval("2m")
         .bars()
         .decimals(0)
@@ -284,7 +282,7 @@ fn state() -> Vec<Panel> {
             "When each selected group was last rebalanced, and how often within the time range.",
             "The cloud does not tell rebalances of these groups",
         )
-        .size(12, 8)
+        .size(12, 9)
         .rows(format!(
             "topk($limit, {} * 1000)",
             F.max(level, Id::GroupLastRebalance)
@@ -294,7 +292,7 @@ fn state() -> Vec<Panel> {
             &[
                 label("group", "Group"),
                 value('A', "Last rebalance", "dateTimeAsIso"),
-                value('B', "In the time range", "short").decimals(0),
+                value('B', "In range", "short").decimals(0),
                 label("instance_id", "Instance id"),
                 label("region", "Region"),
                 label("account", "Account"),
@@ -322,7 +320,8 @@ fn pace() -> Vec<Panel> {
              the time range. An offset that is set forward by hand counts as read.",
             NEEDS_TOPICS,
         )
-        .axis("messages/s")
+        .unit("mps")
+        .axis("read")
         .query(F.top(level, Id::GroupTopicConsumed), "{{topic}} / {{group}}")
         .links(&links),
         Panel::graph(
@@ -331,7 +330,8 @@ fn pace() -> Vec<Panel> {
              $limit pairs with the most within the time range.",
             NEEDS_TOPICS,
         )
-        .axis("messages/s")
+        .unit("mps")
+        .axis("written")
         .query(F.top(level, Id::GroupTopicProduced), "{{topic}} / {{group}}")
         .links(&links),
         Panel::graph(
@@ -341,18 +341,20 @@ fn pace() -> Vec<Panel> {
             NEEDS_TOPICS,
         )
         .signed()
-        .axis("messages/s")
+        .unit("mps")
+        .axis("written less read")
         .query(first(&behind, &rank), "{{topic}} / {{group}}")
         .links(&links),
         Panel::graph(
             "Time to catch up",
             "Forecast of the time until the group has read all of a topic, at the pace of status_window: the $limit pairs with \
-             the longest within the time range. Absent while lag does not shrink, or a partition stands still.",
-            "Nothing catches up, or metrics.granularity is group",
+             the longest within the time range. Absent while lag does not shrink, or a partition stands still. A forecast of a day or longer is \
+             left out here, the table has it.",
+            "Nothing catches up within a day, or metrics.granularity is group",
         )
         .unit("s")
         .axis("forecast")
-        .query(F.top(level, Id::GroupTopicCatchUp), "{{topic}} / {{group}}")
+        .query(F.top_below(level, Id::GroupTopicCatchUp, CATCH_UP), "{{topic}} / {{group}}")
         .links(&links),
     ]
 }
@@ -366,15 +368,16 @@ fn retention() -> Vec<Panel> {
         Panel::graph(
             "Forecast of loss",
             "Time until messages of the topic are deleted before the group has read them: the $limit pairs with the least within \
-             the time range. 0 once some are lost. Absent while retention comes no nearer, and for compacted topics.",
-            "No loss is foreseen",
+             the time range. 0 once some are lost. Absent while retention comes no nearer, and for compacted topics. A forecast \
+             of 7 days or longer is left out here, the table has it.",
+            "No loss is foreseen within 7 days",
         )
         .size(8, 9)
         .unit("s")
         .judged(ETA_SECONDS)
         .axis("forecast")
         .legend(&["min", "lastNotNull"])
-        .query(F.bottom(level, Id::GroupTopicLossEta), "{{topic}} / {{group}}")
+        .query(F.bottom_below(level, Id::GroupTopicLossEta, LOSS), "{{topic}} / {{group}}")
         .links(&links),
         Panel::graph(
             "Retention margin",
@@ -415,12 +418,13 @@ fn topics() -> Panel {
     ];
     Panel::table(
         "Topics of the selected groups, the worst first",
-        "Each topic that a selected group reads, worst status first, then by messages. Certainly and possibly late are the floor \
-         and the ceiling of the age of the oldest unread message. An empty cell is not known; an empty forecast: it does not \
+        "Each topic that a selected group reads, worst status first, then by messages. Still held is what of the unread \
+         messages was not deleted. Certainly and possibly late are the floor and the ceiling of the age of the oldest unread \
+         message. An empty cell is not known; an empty forecast: it does not \
          catch up, or does not lose messages.",
         NEEDS_TOPICS,
     )
-    .size(24, 10)
+    .size(24, 7)
     .rows(among(&unknown, &choice))
     .rows(row(Id::GroupTopicLag))
     .rows(row(Id::GroupTopicConsumable))
@@ -436,15 +440,15 @@ fn topics() -> Panel {
             value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
             label("group", "Group").links(&links),
             label("topic", "Topic").links(&links),
-            value('B', "Unread", "short").decimals(1).judged(MESSAGES),
-            value('C', "Unread and held", "short").decimals(1),
+            value('B', "Unread", "short").judged(MESSAGES),
+            value('C', "Still held", "short"),
             value('D', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
             value('E', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
-            value('F', "Written /s", "short").decimals(1),
-            value('G', "Read /s", "short").decimals(1),
+            value('F', "Written /s", "short"),
+            value('G', "Read /s", "short"),
             value('H', "Catches up in", "s").decimals(1),
             value('I', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
-            value('J', "Lost", "short").decimals(1).judged(BAD_FROM_ONE),
+            value('J', "Lost", "short").judged(BAD_FROM_ONE),
             label("instance_id", "Instance id"),
             label("region", "Region"),
             label("account", "Account"),

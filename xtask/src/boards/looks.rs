@@ -17,6 +17,10 @@ pub(super) const MESSAGES: Steps = &[(None, "green"), (Some(10_000.0), "yellow")
 pub(super) const LAG_SECONDS: Steps = &[(None, "green"), (Some(300.0), "yellow"), (Some(600.0), "red")];
 /// Seconds until messages are lost.
 pub(super) const ETA_SECONDS: Steps = &[(None, "red"), (Some(21_600.0), "yellow"), (Some(86_400.0), "green")];
+/// Seconds until a group has read all, from which on a graph leaves the forecast out: a slope near 0 makes it leap.
+pub(super) const CATCH_UP: &str = "86400";
+/// The same for seconds until messages are lost.
+pub(super) const LOSS: &str = "604800";
 /// Seconds since a value was read.
 pub(super) const AGE_SECONDS: Steps = &[(None, "green"), (Some(180.0), "yellow"), (Some(420.0), "red")];
 /// A share that should stay below the whole.
@@ -95,9 +99,10 @@ pub(super) fn label(field: &str, title: &str) -> Column {
         ],
     };
     match field {
-        "region" => column.width(140),
+        "region" => column.width(125),
         "account" => column.width(120),
         "partition" => column.width(110),
+        "state" | "storage" | "cleanup" => column.width(100),
         "instance_id" => column.width(240),
         _ => column,
     }
@@ -114,7 +119,7 @@ pub(super) fn value(letter: char, title: &str, unit: &str) -> Column {
         "dateTimeAsIso" => column.width(190),
         // Room for the title and the arrow of the sort.
         _ => column
-            .width(u16::try_from(title.len()).unwrap_or(20).saturating_mul(8).saturating_add(40).max(90)),
+            .width(u16::try_from(title.len()).unwrap_or(20).saturating_mul(7).saturating_add(30).max(86)),
     }
 }
 

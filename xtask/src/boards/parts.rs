@@ -265,13 +265,16 @@ impl Panel {
         self
     }
 
-    /// Values that differ by orders of magnitude, 0 among them.
-    pub(super) fn wide_scale(mut self) -> Self {
-        self.custom.insert(
-            "scaleDistribution".to_owned(),
-            json!({ "type": "symlog", "log": 10, "linearThreshold": 1 }),
-        );
+    /// Values that are mostly 0: an axis to 1 at least, where Grafana would take 100.
+    pub(super) fn mostly_zero(mut self) -> Self {
+        self.custom.insert("axisSoftMax".to_owned(), json!(1));
         self
+    }
+
+    /// Lines of a query that are in the tooltip and not in the legend.
+    pub(super) fn without_legend(self, letter: char) -> Self {
+        let hidden = json!({ "legend": true, "tooltip": false, "viz": false });
+        self.of_query(letter, &[("custom.hideFrom", hidden)])
     }
 
     pub(super) fn interval(mut self, interval: &'static str) -> Self {

@@ -20,7 +20,7 @@ pub(super) fn http() -> Vec<Panel> {
             "HTTP requests a second that were answered, by path and status code.",
             "No request was answered yet",
         )
-        .size(6, 8)
+        .size(6, 9)
         .unit("reqps")
         .legend(&["mean", "max"])
         .axis("requests/s")
@@ -30,7 +30,7 @@ pub(super) fn http() -> Vec<Panel> {
             "The time until the answer was ready that one request in a hundred exceeded, by path. A scrape never waits for the cloud.",
             "No request was answered yet",
         )
-        .size(6, 8)
+        .size(6, 9)
         .unit("s")
         .axis("duration")
         .query(F.quantile("0.99", "path", Id::HttpDuration), "{{path}}"),
@@ -39,13 +39,13 @@ pub(super) fn http() -> Vec<Panel> {
             "HTTP connections and requests a second that were turned away, by reason.",
             "None was turned away",
         )
-        .size(6, 8)
+        .size(6, 9)
         .unit("reqps")
         .legend(&["mean", "max"])
         .axis("requests/s")
         .query(F.rate("reason", Id::HttpRejected), "{{reason}}"),
         Panel::graph("Connections", "HTTP connections that are open, by exporter.", "No exporter is scraped")
-            .size(6, 8)
+            .size(6, 9)
             .decimals(0)
             .axis("connections")
             .query(F.max(Level::Exporter, Id::HttpConnections), "{{instance}}"),
@@ -80,14 +80,14 @@ pub(super) fn process() -> Vec<Panel> {
         )
         .hiding(&["Value #A"]),
         Panel::graph("CPU", "Cores that the process uses.", "No exporter is scraped")
-            .size(6, 8)
+            .size(6, 9)
             .unit("none")
             .decimals(3)
             .axis("cores")
             .legend(&["mean", "max"])
             .query(F.rate("job, instance", Id::ProcessCpu), "{{instance}}"),
         Panel::graph("Memory", "Resident memory, and dashed virtual memory.", "No exporter is scraped")
-            .size(6, 8)
+            .size(6, 9)
             .unit("bytes")
             .axis("memory")
             .query(F.max(Level::Exporter, Id::ProcessResident), "{{instance}}: resident")
@@ -95,18 +95,34 @@ pub(super) fn process() -> Vec<Panel> {
             .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))]),
         Panel::graph(
             "File descriptors",
-            "Open file descriptors, and dashed how many may be open.",
+            "Open file descriptors, and dashed, on the right, their share of how many may be open.",
             "No exporter is scraped",
         )
-        .size(6, 8)
+        .size(6, 9)
         .decimals(0)
-        .wide_scale()
         .axis("descriptors")
         .query(F.max(Level::Exporter, Id::ProcessOpenFds), "{{instance}}: open")
-        .query(F.max(Level::Exporter, Id::ProcessMaxFds), "{{instance}}: allowed")
-        .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))]),
+        .query(
+            format!(
+                "{} / {}",
+                F.max(Level::Exporter, Id::ProcessOpenFds),
+                F.max(Level::Exporter, Id::ProcessMaxFds)
+            ),
+            "{{instance}}: share",
+        )
+        .of_query(
+            'B',
+            &[
+                ("unit", json!("percentunit")),
+                ("decimals", json!(1)),
+                ("max", json!(1)),
+                ("custom.axisPlacement", json!("right")),
+                ("custom.axisLabel", json!("share")),
+                ("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] })),
+            ],
+        ),
         Panel::graph("Threads", "Threads of the process.", "No exporter is scraped")
-            .size(6, 8)
+            .size(6, 9)
             .decimals(0)
             .axis("threads")
             .query(F.max(Level::Exporter, Id::ProcessThreads), "{{instance}}"),

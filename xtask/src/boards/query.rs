@@ -220,6 +220,17 @@ impl Filters {
         format!("{}\nand\nbottomk($limit, {})", self.min(level, id), self.trough(level, id))
     }
 
+    /// The same, of what is below a bound: forecasts beyond it say little, and would flatten the graph.
+    pub(super) fn top_below(self, level: Level, id: Id, bound: &str) -> String {
+        let rank = format!("{} and {} < {bound}", self.peak(level, id), self.trough(level, id));
+        first(&format!("{} < {bound}", self.max(level, id)), &rank)
+    }
+
+    /// The lines whose least value is among the first, of what is below a bound.
+    pub(super) fn bottom_below(self, level: Level, id: Id, bound: &str) -> String {
+        format!("{} < {bound}\nand\nbottomk($limit, {})", self.min(level, id), self.trough(level, id))
+    }
+
     /// With the instance's name as a label, where it is known, and without it elsewhere.
     pub(super) fn named(self, expr: &str) -> String {
         let on = Level::Instance.list();
@@ -246,6 +257,12 @@ impl Filters {
             true => format!("sum({growth})"),
             false => format!("sum by ({labels}) ({growth})"),
         }
+    }
+
+    /// The rates of those that grew within the time range at all.
+    pub(super) fn rate_if_any(self, labels: &str, series: impl Into<Series> + Copy) -> String {
+        let growth = self.each(series, |s| format!("increase({s}[$__range] @ end())"));
+        format!("{}\nand\nsum by ({labels}) ({growth}) > 0", self.rate(labels, series))
     }
 
     /// A quantile of a histogram by labels.

@@ -53,12 +53,12 @@ fn numbers() -> Vec<Panel> {
     vec![
         Panel::stat("Topics", "Selected topics that the cloud lists.", "No topic is known")
             .size(3, 4)
-            .decimals(0)
+            .unit("none")
             .without_graph()
             .query(F.count(Level::Topic, Id::TopicInfo), "topics"),
         Panel::stat("Partitions", "Partitions of the selected topics.", NEEDS_TOPICS)
             .size(3, 4)
-            .decimals(0)
+            .unit("none")
             .without_graph()
             .query(F.total(Level::Topic, Id::TopicPartitions), "partitions"),
         Panel::stat(
@@ -68,11 +68,10 @@ fn numbers() -> Vec<Panel> {
         )
         .size(3, 4)
         .interval("5m")
-        .decimals(1)
-        .query(format!("sum({})", F.slope(Level::TopicPartition, Id::TopicEnd)), "messages/s"),
+        .unit("mps")
+        .query(format!("sum({})", F.slope(Level::TopicPartition, Id::TopicEnd)), "written"),
         Panel::stat("Messages held", "Messages that the selected topics hold.", NEEDS_TOPICS)
             .size(3, 4)
-            .decimals(1)
             .query(F.total(Level::Topic, Id::TopicMessages), "held"),
         Panel::stat(
             "Last write",
@@ -88,7 +87,7 @@ fn numbers() -> Vec<Panel> {
             "Not known until every group of the instance was read",
         )
         .size(3, 4)
-        .decimals(0)
+        .unit("none")
         .without_graph()
         .query(F.total(Level::Topic, Id::TopicGroups), "readers"),
         Panel::stat(
@@ -97,7 +96,7 @@ fn numbers() -> Vec<Panel> {
             "Not known until every group of the instance was read",
         )
         .size(3, 4)
-        .decimals(0)
+        .unit("none")
         .without_graph()
         .query(format!("sum({} == bool 0)", F.max(Level::Topic, Id::TopicGroups)), "topics"),
         Panel::stat(
@@ -121,7 +120,8 @@ fn held() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .interval("5m")
-        .axis("messages/s")
+        .unit("mps")
+        .axis("written")
         .query(
             first(&written(F, Level::Topic), &written_in_range(F, Level::Topic)),
             "{{topic}} @ {{instance_id}}",
@@ -176,7 +176,7 @@ fn readers() -> Vec<Panel> {
              not known.",
             "No group reads them, or metrics.granularity is group",
         )
-        .size(16, 10)
+        .size(24, 9)
         .rows(among(&unknown, &choice))
         .rows(row(Id::GroupTopicLag))
         .rows(row(Id::GroupTopicLagFloor))
@@ -189,10 +189,10 @@ fn readers() -> Vec<Panel> {
                 value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
                 label("group", "Group").links(&links),
                 label("topic", "Topic"),
-                value('B', "Unread", "short").decimals(1).judged(MESSAGES),
+                value('B', "Unread", "short").judged(MESSAGES),
                 value('C', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
                 value('D', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
-                value('E', "Read /s", "short").decimals(1),
+                value('E', "Read /s", "short"),
                 value('F', "Catches up in", "s").decimals(1),
                 value('G', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
                 label("instance_id", "Instance id"),
@@ -206,7 +206,7 @@ fn readers() -> Vec<Panel> {
             "Selected topics on which no group of the instance has committed an offset: the $limit that hold the most messages.",
             "Every selected topic is read, or not all groups are known yet",
         )
-        .size(8, 10)
+        .size(24, 6)
         .interval("5m")
         .rows(among(&none, &unread))
         .rows(among(&F.max(Level::Topic, Id::TopicMessages), &unread))
@@ -214,8 +214,8 @@ fn readers() -> Vec<Panel> {
         .columns(
             &[
                 label("topic", "Topic").links(&[link(From::Row, "Only this topic", Name::Topic, Level::Topic)]),
-                value('B', "Held", "short").decimals(1),
-                value('C', "Written /s", "short").decimals(1),
+                value('B', "Held", "short"),
+                value('C', "Written /s", "short"),
                 label("instance_id", "Instance id"),
                 label("region", "Region"),
                 label("account", "Account"),
@@ -254,8 +254,8 @@ fn topics() -> Panel {
         &[
             label("topic", "Topic").links(&links),
             value('B', "Partitions", "none").decimals(0),
-            value('C', "Messages held", "short").decimals(1),
-            value('D', "Written /s", "short").decimals(1),
+            value('C', "Messages held", "short").width(145),
+            value('D', "Written /s", "short"),
             value('E', "Last write", "s").decimals(1),
             value('F', "Groups", "none").decimals(0).judged(&[(None, "yellow"), (Some(1.0), "green")]),
             value('G', "Start offsets", "none").decimals(0),
@@ -333,7 +333,8 @@ fn partitions() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .interval("5m")
-        .axis("messages/s")
+        .unit("mps")
+        .axis("written")
         .query(
             first(&F.slope(level, Id::TopicEnd), &F.slope_of_range(level, Id::TopicEnd)),
             "{{topic}}[{{partition}}] @ {{instance_id}}",
@@ -368,6 +369,7 @@ fn partitions() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .judged(BAD_FROM_ONE)
+        .mostly_zero()
         .axis("messages")
         .query(F.top(level, Id::GroupLost), "{{topic}}[{{partition}}] @ {{instance_id}}"),
         Panel::table(

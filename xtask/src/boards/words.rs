@@ -7,12 +7,15 @@ use super::{
 };
 use alikafka_exporter::exposition::catalog::Id;
 
+/// Rust: warmer than orange, which is stalled, and not the red of what is lost.
+const STOPPED: &str = "#A64B13";
+
 /// What is the matter with a group, as docs/lag.md numbers it.
 pub(super) const STATUS: [(i64, &str, &str); 6] = [
     (0, "ok", "green"),
     (1, "lagging", "yellow"),
     (2, "stalled", "orange"),
-    (3, "stopped", "blue"),
+    (3, "stopped", STOPPED),
     (4, "rewound", "purple"),
     (5, "data loss", "red"),
 ];
