@@ -265,12 +265,12 @@ impl Filters {
         format!("{}\nand\nsum by ({labels}) ({growth}) > 0", self.rate(labels, series))
     }
 
-    /// A quantile of a histogram by labels.
+    /// A quantile of a histogram by labels. Where nothing was observed it is not a number, and left out.
     pub(super) fn quantile(self, quantile: &str, labels: &str, id: Id) -> String {
         let row = family(id);
         let buckets = self.selector(row, &format!("{}_bucket", row.name), row.labels, id.into());
         let by = if labels.is_empty() { "le".to_owned() } else { format!("{labels}, le") };
-        format!("histogram_quantile({quantile}, sum by ({by}) (rate({buckets}[$__rate_interval])))")
+        format!("histogram_quantile({quantile}, sum by ({by}) (rate({buckets}[$__rate_interval]))) >= 0")
     }
 
     /// Observations a second of a histogram by labels.

@@ -238,7 +238,7 @@ fn topics() -> Panel {
     Panel::table(
         "Topics, the largest first",
         "The $limit selected topics that hold the most messages: where their messages lie and how old ones go, partitions, what is \
-         written, and how many groups read. Offsets are those of all partitions together.",
+         written, and how many groups read.",
         "No topic is known",
     )
     .interval("5m")
@@ -248,8 +248,6 @@ fn topics() -> Panel {
     .rows(among(&written(F, level), &choice))
     .rows(format!("time() - {}", among(&F.max(level, Id::TopicLastWrite), &choice)))
     .rows(among(&F.max(level, Id::TopicGroups), &choice))
-    .rows(among(&F.sum(level, Level::TopicPartition, Id::TopicStart), &choice))
-    .rows(among(&F.sum(level, Level::TopicPartition, Id::TopicEnd), &choice))
     .columns(
         &[
             label("topic", "Topic").links(&links),
@@ -258,8 +256,6 @@ fn topics() -> Panel {
             value('D', "Written /s", "short"),
             value('E', "Last write", "s").decimals(1),
             value('F', "Groups", "none").decimals(0).judged(&[(None, "yellow"), (Some(1.0), "green")]),
-            value('G', "Start offsets", "none").decimals(0),
-            value('H', "End offsets", "none").decimals(0),
             label("storage", "Storage"),
             label("cleanup", "Cleanup"),
             label("name", "Instance"),
