@@ -460,9 +460,13 @@ def check_rules(want):
     behind = {k: v for k, v in unnamed(want, "alikafka_group_lag_messages").items() if v > 100_000}
     check(f"AliKafkaGroupLagHigh is pending for the {len(behind)} groups far behind, and no other",
           [*differences(pending("AliKafkaGroupLagHigh"), behind), *([] if behind else ["the world has none"])])
+    expired = {k: v for k, v in unnamed(want, "alikafka_instance_state").items()
+               if v == 1 and dict(k[1])["state"] == "expired"}
+    check(f"AliKafkaInstanceExpired is pending for the {len(expired)} that have expired, and no other",
+          [*differences(pending("AliKafkaInstanceExpired"), expired), *([] if expired else ["the world has none"])])
     quiet = {"AliKafkaInstanceDown", "AliKafkaRegionDown", "AliKafkaDataStale", "AliKafkaApiThrottled",
              "AliKafkaExporterDown", "AliKafkaSeriesDropped", "AliKafkaNoRegion", "AliKafkaRegionSearchFailing",
-             "AliKafkaReloadFailed", "AliKafkaInstanceUnwatched", "AliKafkaInstanceExpired", "AliKafkaBudgetShort",
+             "AliKafkaReloadFailed", "AliKafkaInstanceUnwatched", "AliKafkaBudgetShort",
              "AliKafkaCredentialsExpiring", "AliKafkaCredentialsFailing", "AliKafkaClockSkewed", "AliKafkaAnswersOdd",
              "AliKafkaExporterPanicked", "AliKafkaLogLinesLost", "AliKafkaThresholdUnused"}
     check("no other alert is pending: nothing is down, stale, throttled or dropped",
@@ -516,7 +520,7 @@ def check_boards(want, at):
 
     lags, lost = values("alikafka_group_lag_messages"), sum(values("alikafka_group_partition_lost_messages"))
     for title, value in (
-        ("Unread messages A", sum(lags)), ("Messages lost A", lost), ("Groups A", len(groups)),
+        ("Unread messages A", sum(lags)), ("Messages lost A", lost), ("Groups A", len(values("alikafka_group_info"))),
         ("Instances A", len(ids)), ("Instances B", 0), ("Regions B", 0),
     ):
         last = [float(row["values"][-1][1] if "values" in row else row["value"][1]) for row in shown["fleet.json", title]]
@@ -527,6 +531,9 @@ def check_board(name, board, chosen, groups, ids, everything_is_read, at):
     panels = [p for panel in board["panels"] for p in (panel, *panel.get("panels", []))]
     targets = [(f"{p['title']} {t['refId']}", t) for p in panels for t in p.get("targets", [])]
     targets += [(f"{a['name']} ", a) for a in board["annotations"]["list"]]
+    # A number and a graph may have the same title: each is asked for itself.
+    names = [title for title, _ in targets]
+    targets = [(title + "'" * names[:i].count(title), target) for i, (title, target) in enumerate(targets)]
     everything = {v["name"]: v["allValue"] for v in board["templating"]["list"] if v.get("allValue")}
     print(f"\n      {name + ': panel':<58} {'series':>6}  expression")
     shown = {}

@@ -347,7 +347,7 @@ fn instances() -> Vec<Panel> {
     ];
     vec![
         Panel::table(
-            "Instances",
+            "Instances, the fullest first",
             "Every selected instance: its state by the cloud, whether the last pass over it was complete, when it expires, and what \
              it uses of what it may have. An empty cell was not told. Click a name for its groups, its topics, or how it is read.",
             "No instance is known",
@@ -470,14 +470,14 @@ fn passes() -> Vec<Panel> {
     );
     vec![
         Panel::timeline(
-            "Regions",
+            "Regions: complete passes",
             "Whether the last attempt to read a region was complete, on any exporter that watches it.",
             "No region was tried yet",
         )
         .words(&COMPLETE)
         .query(F.max(Level::Region, Id::RegionUp), "{{account}} {{region}}"),
         Panel::timeline(
-            "Instances",
+            "Instances: complete passes",
             "Whether the last pass over an instance was complete, on any exporter that watches it: the $limit that failed most \
              within the time range. A pass with one failed topic or group is not complete.",
             "No instance was tried yet",
