@@ -430,11 +430,9 @@ fn topics() -> Panel {
     .rows(row(Id::GroupTopicConsumable))
     .rows(row(Id::GroupTopicLagFloor))
     .rows(row(Id::GroupTopicLagSeconds))
-    .rows(row(Id::GroupTopicProduced))
     .rows(row(Id::GroupTopicConsumed))
     .rows(row(Id::GroupTopicCatchUp))
     .rows(among(&F.min(level, Id::GroupTopicLossEta), &choice))
-    .rows(among(&F.sum(level, Level::GroupPartition, Id::GroupLost), &choice))
     .columns(
         &[
             value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
@@ -444,11 +442,9 @@ fn topics() -> Panel {
             value('C', "Still held", "short"),
             value('D', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
             value('E', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
-            value('F', "Written /s", "short"),
-            value('G', "Read /s", "short"),
-            value('H', "Catches up in", "s").decimals(1),
-            value('I', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
-            value('J', "Lost", "short").judged(BAD_FROM_ONE),
+            value('F', "Read /s", "short"),
+            value('G', "Catches up in", "s").decimals(1),
+            value('H', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
             label("instance_id", "Instance id"),
             label("region", "Region"),
             label("account", "Account"),
