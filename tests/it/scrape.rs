@@ -106,7 +106,7 @@ async fn settle(pair: &Pair) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         // The world stands still while this waits, but for the ticks of churn that `advance` makes.
-        let difference = truth::expected(&pair.cloud.truth()).difference(&pair.page().await);
+        let difference = truth::difference(&pair.cloud.truth(), &pair.page().await);
         if difference.is_empty() {
             return;
         }

@@ -194,7 +194,7 @@ fn truth_groups(world: &WorldTruth) -> Vec<(String, String)> {
 async fn settle(sim: &Simulator, rig: &Rig, when: &str) {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
-        let difference = truth::expected(&sim.truth()).difference(&Page::parse(&rig.page().await));
+        let difference = truth::difference(&sim.truth(), &Page::parse(&rig.page().await));
         if difference.is_empty() {
             return;
         }

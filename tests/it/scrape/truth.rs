@@ -1,10 +1,12 @@
 //! What a page must say of a world, by the metric contract and the simulator's truth alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alikafka_simulator::{GroupTruth, InstanceTruth, TopicTruth, WorldTruth};
 
-use super::page::Page;
+use super::page::{Page, Series};
+
+const LAST_CONSUMED: &str = "alikafka_group_partition_last_consumed_timestamp_seconds";
 
 /// The label `state` of `alikafka_instance_state`.
 const STATES: [&str; 15] = [
@@ -64,6 +66,38 @@ pub(crate) fn expected(world: &WorldTruth) -> Page {
         }
     }
     page
+}
+
+/// What differs between the world and a page of a daemon that asks for times where there is lag: of a group that
+/// has read all, it shows them only if it knows them from before.
+pub(crate) fn difference(world: &WorldTruth, page: &Page) -> Vec<String> {
+    expected(world).difference_but_for(page, &unasked(world))
+}
+
+/// The times of what groups without lag have read last.
+fn unasked(world: &WorldTruth) -> BTreeSet<Series> {
+    let instances =
+        world.regions.iter().flat_map(|(r, of)| of.instances.iter().map(move |(id, i)| (r, id, i)));
+    let mut series = BTreeSet::new();
+    for (region, id, instance) in instances {
+        for (name, group) in instance.groups.iter().filter(|(_, group)| group.lag == 0) {
+            let partitions =
+                group.topics.iter().flat_map(|(t, of)| of.partitions.iter().map(move |p| (t, p.partition)));
+            series.extend(partitions.map(|(topic, partition)| {
+                let number = partition.to_string();
+                let labels = [
+                    ("region", region.as_str()),
+                    ("instance_id", id),
+                    ("group", name),
+                    ("topic", topic),
+                    ("partition", &number),
+                ];
+                let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+                (LAST_CONSUMED.to_owned(), BTreeMap::from(labels))
+            }));
+        }
+    }
+    series
 }
 
 fn one() -> String {
@@ -137,7 +171,7 @@ fn retention(
                 ("partition", &number),
             ];
             if let Some(at) = p.last_consumed_ms.filter(|_| p.listed && !progress.times_hidden) {
-                page.put("alikafka_group_partition_last_consumed_timestamp_seconds", &labels, seconds(at));
+                page.put(LAST_CONSUMED, &labels, seconds(at));
             }
             let start =
                 topics.get(topic).and_then(|t| t.partitions.iter().find(|t| t.partition == p.partition));
