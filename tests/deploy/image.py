@@ -17,7 +17,7 @@ from common import EXPORTER, ROOT, SIMULATOR, TARGET, Wrong, check, must, none_o
 from pods import Processes, ask, free_port, page_of, until
 
 DOCKERFILE = ROOT / "Dockerfile"
-AUDITABLE = "0.7.7"
+AUDITABLE = re.search(r"\[cargo-auditable\]=([0-9.]+)", (ROOT / ".ci/tools").read_text())[1]
 # What is compiled on a new machine, once, while others compile.
 INSTALL_SECONDS = 1500
 STATIC = TARGET / "deploy-static"
@@ -129,9 +129,8 @@ def ignored():
 @functools.cache
 def static(binary, listed):
     """A binary as the image has it: static, and with the list of its crates if that is asked for; but not optimized."""
-    if listed and f"v{AUDITABLE}" not in run("cargo", "install", "--list", "--root", ROOT / "target/tools"):
-        run("cargo", "install", "cargo-auditable", "--locked", "--quiet", "--version", AUDITABLE, "--debug",
-            "--root", ROOT / "target/tools", timeout=INSTALL_SECONDS)
+    if listed:
+        run(ROOT / ".ci/tools", "cargo-auditable", timeout=INSTALL_SECONDS)
     # The flag is for the program alone, and what it is made of is taken from the usual build: no crate is compiled anew.
     # The program itself lies elsewhere: other suites run the usual one at the same time.
     run(

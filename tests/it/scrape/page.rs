@@ -34,28 +34,21 @@ impl Page {
         self.0.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Committed offsets and lag of one group: what one answer tells.
-    pub(crate) fn of_group(&self, region: &str, instance: &str, group: &str) -> Self {
+    /// Committed offsets and lag of each group, by region, instance and group: what one answer tells.
+    pub(crate) fn of_groups(&self) -> BTreeMap<(String, String, String), Self> {
         let told = [
             "alikafka_group_partition_offset",
             "alikafka_group_partition_lag_messages",
             "alikafka_group_topic_lag_messages",
             "alikafka_group_lag_messages",
         ];
-        let is = |labels: &BTreeMap<String, String>, key: &str, value: &str| {
-            labels.get(key).is_some_and(|v| v == value)
-        };
-        let of = |(name, labels): &Series| {
-            told.contains(&name.as_str())
-                && is(labels, "region", region)
-                && is(labels, "instance_id", instance)
-                && is(labels, "group", group)
-        };
-        Self(self.0.iter().filter(|(s, _)| of(s)).map(|(s, v)| (s.clone(), v.clone())).collect())
+        let mut groups = BTreeMap::<_, Self>::new();
+        for (series, value) in self.0.iter().filter(|((name, _), _)| told.contains(&name.as_str())) {
+            let label = |key: &str| series.1[key].clone();
+            let key = (label("region"), label("instance_id"), label("group"));
+            groups.entry(key).or_default().0.insert(series.clone(), value.clone());
+        }
+        groups
     }
 
     /// The series that are of a family of some moment and have the value of none of them, but for some
