@@ -66,6 +66,16 @@ class Board:
                 raise RuntimeError(f"{self.file}: too many choices to try, {len(every)}")
         return every
 
+    def one_by_one(self, name, prometheus):
+        """What a reader can choose if of one variable each value is a choice of its own."""
+        query, regex = dict(self.queries())[name], self.variables[name].get("regex")
+        return [
+            # As an expression, in a text.
+            {**chosen, name: json.dumps(re.escape(value), ensure_ascii=False)[1:-1]}
+            for chosen in self.choices(prometheus)
+            for value in asked(prometheus, substituted(query, chosen), regex)
+        ]
+
     def values(self, variable, chosen, prometheus):
         kind = variable["type"]
         if kind == "datasource":

@@ -69,10 +69,10 @@ pub(super) fn one_topic() -> Vec<Panel> {
         bracket(
             "$topic: bracket",
             "Age of the oldest unread message of the topic, of the selected group that is furthest behind. The truth is within the \
-             band.",
+             band. There is no band while the ceiling of one of them is not known.",
             NEEDS_TOPICS,
             F.most(Id::GroupTopicLagFloor),
-            F.most(Id::GroupTopicLagSeconds),
+            F.ceiling(Level::GroupTopic, Id::GroupTopicLag, Id::GroupTopicLagSeconds),
         ),
         Panel::graph(
             "$topic: unread messages by partition",
@@ -140,11 +140,11 @@ pub(super) fn partitions() -> Vec<Panel> {
     vec![
         bracket(
             "Lag in seconds of the selected partitions: bracket",
-            "Age of the oldest unread message of the selected partitions, of the one that is furthest behind. Choose one partition \
-             for its own bracket.",
+            "Age of the oldest unread message of the selected partitions, of the one that is furthest behind. There is no band \
+             while the ceiling of one of them is not known. Choose one partition for its own bracket.",
             NEEDS_PARTITIONS,
             P.most(Id::GroupLagFloor),
-            P.most(Id::GroupLagSeconds),
+            P.ceiling(level, Id::GroupLag, Id::GroupLagSeconds),
         ),
         Panel::graph(
             "Unread messages of the selected partitions",

@@ -91,11 +91,8 @@ fn numbers() -> Vec<Panel> {
         Level::Instance.list(),
         F.plain(Id::InstanceUp)
     );
-    let budget = format!(
-        "max({} / {})",
-        F.max_with(Level::Region, "action", Id::ApiDemand),
-        F.max_with(Level::Region, "action", Id::ApiBudget)
-    );
+    // Both of one exporter: each has a budget of its own.
+    let budget = format!("max({} / {})", F.plain(Id::ApiDemand), F.plain(Id::ApiBudget));
     vec![
         Panel::stat(
             "Exporters",
@@ -210,8 +207,9 @@ fn calls() -> Vec<Panel> {
         .query(F.rate("action, result", failed()), "{{action}}: {{result}}"),
         Panel::table(
             "Failures within the time range",
-            "Failed attempts by account, region, action and result.",
-            "No call failed",
+            "Failed attempts by account, region, action and result. The first of each since the exporter started begins its series \
+             and is not counted here.",
+            "No call failed, or each kind once",
         )
         .size(8, 9)
         .rows(F.growth("account, region, action, result", failed()) + " > 0")
@@ -280,8 +278,7 @@ fn calls() -> Vec<Panel> {
 }
 
 fn in_time() -> Vec<Panel> {
-    let demand = F.max_with(Level::Region, "action", Id::ApiDemand);
-    let budget = F.max_with(Level::Region, "action", Id::ApiBudget);
+    let (demand, budget) = (F.plain(Id::ApiDemand), F.plain(Id::ApiBudget));
     vec![
         Panel::graph(
             "Demand as a share of the budget",
@@ -294,10 +291,13 @@ fn in_time() -> Vec<Panel> {
         .unit("percentunit")
         .judged(SHARE)
         .legend(&["lastNotNull", "max"])
-        .query(format!("topk($limit, {demand} / {budget})"), "{{action}} {{region}} {{account}}"),
+        .query(
+            format!("topk($limit, max by ({}, action) ({demand} / {budget}))", Level::Region.list()),
+            "{{action}} {{region}} {{account}}",
+        ),
         Panel::graph(
             "Demand and budget",
-            "Calls a second that the fleet needs, by action, over the selected regions; dashed, and not in the legend, those allowed for \
+            "Calls a second that the selected exporters need, by action, over the selected regions; dashed, and not in the legend, those allowed for \
              each. The budget falls while the cloud throttles.",
             "No demand is known yet",
         )
@@ -405,7 +405,8 @@ fn page() -> Vec<Panel> {
     vec![
         Panel::graph(
             "Objects known",
-            "Instances, topics and groups that the exporter knows after filters, over the selected regions.",
+            "Instances, topics and groups that an exporter knows after filters, over the selected regions: in each, of the exporter \
+             that knows most.",
             "Nothing is known yet",
         )
         .size(8, 9)

@@ -125,7 +125,7 @@ fn numbers() -> Vec<Panel> {
         Panel::stat(
             "Soonest loss",
             "Forecast of the time until the first group loses messages to retention. 0 once one has lost some.",
-            "No loss is foreseen",
+            "No loss is foreseen, or granularity is group",
         )
         .unit("s")
         .judged(ETA_SECONDS)
@@ -322,7 +322,7 @@ fn loss() -> Vec<Panel> {
             "Time until messages of the topic are deleted before the group has read them: the $limit pairs of group and topic \
              with the least within the time range. 0 once some are lost. A forecast of 7 days or longer is left out here, the table has \
              it.",
-            "No loss is foreseen within 7 days",
+            "No loss is foreseen within 7 days, or metrics.granularity is group",
         )
         .unit("s")
         .judged(ETA_SECONDS)

@@ -121,18 +121,19 @@ fn numbers() -> Vec<Panel> {
         .query(F.most(Id::GroupTotalLagFloor), "floor"),
         Panel::stat(
             "Late, possibly",
-            "Ceiling of the age of the oldest unread message, the largest of the selected groups.",
-            "No ceiling is known",
+            "Ceiling of the age of the oldest unread message, the largest of the selected groups. Absent while that of one of \
+             them is not known.",
+            "The ceiling of a group is not known",
         )
         .unit("s")
         .size(3, 4)
         .judged(LAG_SECONDS)
-        .query(F.most(Id::GroupTotalLagSeconds), "ceiling"),
+        .query(F.ceiling(Level::Group, Id::GroupTotalLag, Id::GroupTotalLagSeconds), "ceiling"),
         Panel::stat(
             "Catches up in",
-            "Forecast of the time until all is read at the present pace, the longest of the selected groups. Absent while lag \
-             does not shrink.",
-            "It does not catch up",
+            "Forecast of the time until all is read at the present pace, the longest of the selected groups that catch up. \
+             Absent while the lag of none shrinks.",
+            "None catches up, or it is not known yet",
         )
         .unit("s")
         .size(3, 4)
@@ -141,7 +142,7 @@ fn numbers() -> Vec<Panel> {
             "Loses in",
             "Forecast of the time until a message is deleted before it is read, the soonest of the selected groups and topics. 0 \
              once some are lost.",
-            "No loss is foreseen",
+            "No loss is foreseen, or granularity is group",
         )
         .unit("s")
         .size(3, 4)
@@ -181,10 +182,11 @@ fn lag() -> Vec<Panel> {
         bracket::bracket(
             "Lag in seconds: bracket",
             "Age of the oldest unread message of the selected groups, of the one that is furthest behind. The truth is within the \
-             band: at least the floor, at most the ceiling. Choose one group for its own bracket.",
+             band: at least the floor, at most the ceiling. There is no band while the ceiling of one of them is not known. \
+             Choose one group for its own bracket.",
             "No lag is known",
             F.most(Id::GroupTotalLagFloor),
-            F.most(Id::GroupTotalLagSeconds),
+            F.ceiling(Level::Group, Id::GroupTotalLag, Id::GroupTotalLagSeconds),
         ),
         Panel::graph(
             "Unread messages by group",
@@ -370,7 +372,7 @@ fn retention() -> Vec<Panel> {
             "Time until messages of the topic are deleted before the group has read them: the $limit pairs with the least within \
              the time range. 0 once some are lost. Absent while retention comes no nearer, and for compacted topics. A forecast \
              of 7 days or longer is left out here, the table has it.",
-            "No loss is foreseen within 7 days",
+            "No loss is foreseen within 7 days, or metrics.granularity is group",
         )
         .size(8, 9)
         .unit("s")

@@ -164,6 +164,17 @@ impl Filters {
         format!("min({})", self.plain(series))
     }
 
+    /// The largest of the ceilings of all of a level, where each that lags has one: else it would be no ceiling.
+    pub(super) fn ceiling(self, level: Level, lag: Id, ceiling: Id) -> String {
+        format!(
+            "{}\nunless on ()\n({} > 0 unless on ({}) {})",
+            self.most(ceiling),
+            self.max(level, lag),
+            level.list(),
+            self.plain(ceiling)
+        )
+    }
+
     /// How many of a level there are.
     pub(super) fn count(self, level: Level, series: impl Into<Series>) -> String {
         format!("count({})", self.max(level, series))
