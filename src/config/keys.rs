@@ -174,8 +174,8 @@ keys! {
     "idle_poll_interval", Text, GLOBAL, "a duration such as 90s", "half of stale_after, at most 150s, at least poll_interval",
         Example("90s"),
         "How often groups and topics are read of which nothing moves, and topics whose end offsets are told by\nthe groups that read them. At least poll_interval; one more poll_interval must pass before stale_after.";
-    "stale_after", Text, GLOBAL, "a duration such as 3m", "3 x poll_interval", Example("3m"),
-        "How long a value that could not be refreshed is kept; at least twice poll_interval. The default\nis three times poll_interval.";
+    "stale_after", Text, GLOBAL, "a duration such as 3m", "3 x poll_interval, of topics 3 x topic_poll_interval", Example("3m"),
+        "How long a value that could not be refreshed is kept; at least twice poll_interval and twice\ntopic_poll_interval. What lists tell is kept for three times discovery_interval, if that is longer.";
     "status_window", Text, GLOBAL, "a duration such as 10m", "10m, or 5 x poll_interval if 10m is too short", Example("10m"),
         "How far back the status, the rates and the forecasts of a group look; at least five polls are needed,\nso at least four times poll_interval.";
     "last_timestamps", Text, GLOBAL, "lagging, always or never", "lagging", Value("lagging"),

@@ -89,27 +89,27 @@ async fn the_same_names_in_two_accounts_are_two_things() {
     let (one, two) = (cloud().await, second_cloud().await);
     two.world(write_more);
     let daemon = both("faults-accounts-names.yml", &one, &two, &[]).await;
+    let series = |p: &Page, account| p.series(&[("account", account)]);
     let page = daemon
-        .until("both are known", |p| {
+        .until("both are known, and the same things in both", |p| {
+            let renamed: std::collections::BTreeSet<String> =
+                series(p, "one").iter().map(|s| s.replace(r#"account="one""#, r#"account="two""#)).collect();
             lags(p) == [Some(BEFORE), Some(AFTER)]
+                && ups(p) == [Some(1.0), Some(1.0)]
                 && ["one", "two"].iter().all(|account| {
                     let of_account = |i| [("account", *account), ("instance_id", i)];
                     [A, B].iter().all(|i| p.value("alikafka_instance_up", &of_account(*i)) == Some(1.0))
                 })
+                && renamed == series(p, "two")
         })
         .await;
-    assert_eq!(ups(&page), [Some(1.0), Some(1.0)]);
-    let series = |account| page.series(&[("account", account)]);
-    let (of_one, of_two) = (series("one"), series("two"));
+    let (of_one, of_two) = (series(&page, "one"), series(&page, "two"));
     assert!(of_one.len() > 50);
     assert_eq!(
         of_one.len() + of_two.len(),
         page.series(&[]).len(),
         "each series of the fleet is of an account"
     );
-    let renamed: std::collections::BTreeSet<String> =
-        of_one.iter().map(|s| s.replace(r#"account="one""#, r#"account="two""#)).collect();
-    assert_eq!(renamed, of_two, "the same things in both");
     for line in page.text().lines().filter(|l| l.starts_with("alikafka_exporter_") && l.contains("region=\""))
     {
         assert!(line.contains("account=\"one\"") || line.contains("account=\"two\""), "{line}");
