@@ -1,7 +1,8 @@
 """Shows Prometheus an exporter whose groups are in trouble, takes down what the receivers of Alertmanager are told, and
 compares. Standard library only.
 
-The page is not an exporter's, but each series of it is in the catalog of metrics. First it is there, then it is gone.
+The page is not an exporter's, but each series of it is in the catalog of metrics. First it is there, then it is gone. Two
+more exporters of the job read no region; the third goes with the first, and the second stays.
 """
 
 import json
@@ -14,10 +15,13 @@ import urllib.request
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-PAGE, RECEIVERS, ALERTMANAGER, PROMETHEUS = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+PAGE, SECOND, THIRD, RECEIVERS = (int(port) for port in sys.argv[1:5])
+ALERTMANAGER, PROMETHEUS = sys.argv[5:7]
+EXPORTERS = {f"127.0.0.1:{port}": name for port, name in ((PAGE, "first"), (SECOND, "second"), (THIRD, "third"))}
 WITHIN_SECONDS = 40
 failed = []
 told = defaultdict(list)
+gone = threading.Event()
 
 
 def page():
@@ -57,6 +61,11 @@ def page():
     return ("\n".join(lines) + "\n").encode()
 
 
+def page_of_second():
+    """It reads an instance that no other does, which fails once the first exporter is gone."""
+    return f'alikafka_instance_up{{region="cn-beijing",instance_id="far"}} {int(not gone.is_set())}\n'.encode()
+
+
 # Who is told what, as receiver, alert, and the thing that it is about.
 PAID, OWN = "paid/late", "own/audit"
 WANT = {
@@ -67,6 +76,8 @@ WANT = {
     ("platform-pager", "AliKafkaMessagesLost", OWN),
     ("platform-pager", "AliKafkaRegionDown", "eu-central-1"),
     ("platform-chat", "AliKafkaInstanceDown", "own"),
+    ("platform-pager", "AliKafkaNoRegion", "second"),
+    ("platform-pager", "AliKafkaNoRegion", "third"),
 }
 # What is muted, and the alert that mutes it.
 MUTED = {
@@ -99,8 +110,10 @@ def server(port, handler):
 
 
 class Page(BaseHTTPRequestHandler):
+    pages = {PAGE: page, SECOND: page_of_second, THIRD: lambda: b""}
+
     def do_GET(self):
-        body = page()
+        body = self.pages[self.server.server_port]()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; version=0.0.4")
         self.send_header("Content-Length", str(len(body)))
@@ -125,7 +138,8 @@ class Receivers(BaseHTTPRequestHandler):
 
 def thing(labels):
     """What an alert is about."""
-    return "/".join(labels[l] for l in ("instance_id", "group") if labels.get(l)) or labels.get("region", "exporter")
+    about = "/".join(labels[l] for l in ("instance_id", "group") if labels.get(l)) or labels.get("region")
+    return about or EXPORTERS.get(labels.get("instance"), "exporter")
 
 
 def firing_told():
@@ -176,7 +190,7 @@ def wait_for(holds):
 def main():
     page()
     server(RECEIVERS, Receivers)
-    exporter = server(PAGE, Page)
+    exporters = {port: server(port, Page) for port in (PAGE, SECOND, THIRD)}
     wait_for(lambda: firing_told() >= WANT and MUTED.keys() <= muted().keys())
     # What would come too much comes with the next message of a group.
     time.sleep(4)
@@ -199,19 +213,24 @@ def main():
         t["title"].startswith("[1 firing] group ") and "paid (cn-hangzhou)" in t["title"] and "*warning* Group " in t["text"]
         and "https://wiki.example.com/alikafka-exporter/docs/runbooks/AliKafka" in t["text"])] + ["none"] * (not texts))
 
-    # The exporter is gone.
-    exporter.shutdown()
-    exporter.server_close()
-    down = ("platform-pager", "AliKafkaExporterDown", "exporter")
-    follows = {("AliKafkaInstanceDown", "own"), ("AliKafkaInstanceDown", "dark"), ("AliKafkaDataStale", "dark")}
+    # Two exporters are gone.
+    for port in (PAGE, THIRD):
+        exporters[port].shutdown()
+        exporters[port].server_close()
+    down = {("platform-pager", "AliKafkaExporterDown", name) for name in ("first", "third")}
+    follows = {("AliKafkaNoRegion", "third")}
     by_down = lambda: {k for k, v in muted().items() if "AliKafkaExporterDown" in v}
-    wait_for(lambda: down in firing_told() and follows <= by_down())
-    check("an exporter that is gone pages the platform", [] if down in firing_told() else ["it did not"])
-    check("and mutes what follows from it", differences(by_down(), follows))
+    wait_for(lambda: down <= firing_told() and follows <= by_down())
+    check("an exporter that is gone pages the platform", down - firing_told())
+    gone.set()
+    far = ("platform-chat", "AliKafkaInstanceDown", "far")
+    wait_for(lambda: far in firing_told())
+    check("what another exporter of the job says then is told", [] if far in firing_told() else ["it was not"])
+    check("only that it has no region is muted, and of itself alone", differences(by_down(), follows))
     time.sleep(4)
     still = {(a["labels"]["alertname"], thing(a["labels"])) for a in alerts() if a["status"]["state"] == "active"}
     pages = {("AliKafkaGroupLate", PAID), ("AliKafkaGroupLate", OWN), ("AliKafkaMessagesLost", OWN)}
-    check("but no page about a group: those stand on the last value", [f"ended or muted: {p}" for p in pages - still])
+    check("pages about groups go on: those stand on the last value", [f"ended or muted: {p}" for p in pages - still])
     ended = [a["labels"] for messages in (told["payments-pager"], told["platform-pager"]) for m in messages
              for a in m["alerts"] if a["status"] == "resolved"]
     check("and no pager was told that one has resolved", ended)
