@@ -45,6 +45,8 @@ REFUSED = [
     ({"prometheusRule": {"thresholds": {"defaultMessages": -1}}}, "defaultMessages"),
     ({"rrsa": {"roleArn": "alikafka-exporter"}}, "roleArn"),
     ({"serviceMonitor": {"interval": "30"}}, "interval"),
+    ({"serviceMonitor": {"scheme": "HTTPS"}}, "scheme"),
+    ({"podMonitor": {"port": ""}}, "port"),
     ({"extraEnv": [{"value": "x"}]}, "name"),
     # What only the templates can see.
     ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "cannot be together"),

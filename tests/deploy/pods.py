@@ -124,6 +124,7 @@ def wiring():
                 problems.append(f"{name}: {what}")
 
         ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+        of_all = {port["name"] for container in pod["spec"]["containers"] for port in container.get("ports", [])}
         selectors = {
             "Deployment": only(of_kind(found, "Deployment"), "Deployments")["spec"]["selector"]["matchLabels"],
         }
@@ -148,7 +149,11 @@ def wiring():
             for monitor in of_kind(found, kind):
                 end = only(monitor["spec"][key], "endpoints")
                 want(end["honorLabels"] is True, f"{kind}: honorLabels")
-                want(end["port"] in ports, f"{kind}: port")
+                want(end["port"] in (ports if kind == "ServiceMonitor" else of_all), f"{kind}: port")
+                asked = values["serviceMonitor" if kind == "ServiceMonitor" else "podMonitor"]
+                want(end["port"] == asked.get("port", "metrics"), f"{kind}: another port")
+                want(end["scheme"] == asked.get("scheme", "http"), f"{kind}: scheme")
+                want(end.get("tlsConfig") == asked.get("tlsConfig"), f"{kind}: tlsConfig")
                 first = end["relabelings"][0]
                 want((first["targetLabel"], first["replacement"]) == ("job", "alikafka-exporter"), f"{kind}: job")
         # The pods of `helm test` are let in while they run, to the same port.
