@@ -372,7 +372,7 @@ catalog! {
         "Messages that were deleted before the group has read them, 0 or more (GetTopicStatus MinOffset - GetConsumerProgress ConsumerOffset). Absent where either is unknown.";
 
     RegionUp, "alikafka_region_up", Gauge, None, REGION, Exporter, Stable,
-        "Whether the last attempt to read the region was complete (GetInstanceList and all below). Stays at 0 after the data is dropped.";
+        "Whether the region could be read: GetInstanceList, and at least one of its instances in service, if any, completely. Stays at 0 after the data is dropped.";
     InstanceUp, "alikafka_instance_up", Gauge, None, INSTANCE, Exporter, Stable,
         "Whether the last attempt to read the instance was complete (GetTopicList, GetTopicStatus, GetConsumerList, GetConsumerProgress). Stays at 0 after the data is dropped.";
     RegionLastSuccess, "alikafka_region_last_success_timestamp_seconds", Gauge, Seconds, &["region", "scope"], Exporter, Stable,

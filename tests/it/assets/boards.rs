@@ -125,8 +125,7 @@ fn no_query_counts_replicas_twice() {
                 f.source == catalog::Source::Exporter || f.source == catalog::Source::Process
             }) && around.iter().any(|w| w == "rate" || w == "increase");
             // And so is what its calls come to.
-            let own_work = own_work
-                || row.is_some_and(|f| matches!(f.id, catalog::Id::ApiDemand | catalog::Id::ApiBudget));
+            let own_work = own_work || row.is_some_and(|f| matches!(f.id, Id::ApiDemand | Id::ApiBudget));
             let aggregations = ["max", "min", "sum", "count", "avg", "topk", "bottomk"];
             let innermost = around.iter().rev().find(|w| aggregations.contains(&w.as_str()));
             let one = innermost.is_some_and(|w| w == "max" || w == "min");
