@@ -282,6 +282,8 @@ impl Row {
         assert!(on.age(&gone) >= stale_after, "{} s", on.age(&gone));
         let results = gone.labels_of_results(on.action());
         assert!(results.iter().all(|r| ["ok", result].contains(r)), "{results:?}");
+        // The page may be here before the line: they come on two ways.
+        daemon.until_logged("the failure", |lines| lines.iter().any(|l| l["result"] == result)).await;
         let line = match daemon.failures().as_slice() {
             [line] => line.clone(),
             lines => panic!("one line when it begins, not {lines:#?}"),
