@@ -212,9 +212,12 @@ def hold(found, table, later, what):
     check(f"{what}: what is listed is there", [f"{key} is no expression" for key in {*table, *later} - found.keys()])
 
 
+NO_CEILING = "alikafka_group_lag_messages > 0 unless on (region, instance_id, group) alikafka_group_lag_seconds"
+
+
 def ask_boards(all_boards, native, kafka, group, began):
     """{(board, panel and target): expression} of what the page of groups alone cannot show."""
-    now, every, found, wrong, coarse = time.time(), (native, kafka, group), {}, [], {}
+    now, every, found, wrong, coarse, unbounded = time.time(), (native, kafka, group), {}, [], {}, {}
     finer = metric_names(native) - metric_names(group)
     for board in all_boards:
         check(f"{board.file}: all variables are there", board.unknown_variables())
@@ -229,7 +232,10 @@ def ask_boards(all_boards, native, kafka, group, began):
             while (board.file, what) in found:
                 what += "'"
             # A ceiling of several groups is there if each has one; here some have none, so groups are chosen one by one.
-            chosen = board.one_by_one("group", native) if "unless on ()" in expr else choices
+            chosen = choices
+            if "unless on ()" in expr:
+                chosen = board.one_by_one("group", native)
+                unbounded[board.file, what] = boards.asks(native, expr, choices, now, 0)
             asks = lambda of: boards.asks(of, expr, chosen, now, LOOK_SECONDS)
             try:
                 with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -249,6 +255,9 @@ def ask_boards(all_boards, native, kafka, group, began):
             if mine != theirs and (differ := settle(native, kafka, expr, chosen, began)):
                 wrong.append(f"{board.file}, {what}: {differ}")
     check("every expression of a board can be asked, and has the same series under both namings", wrong)
+    without = boards.series(native, NO_CEILING, now, 0, 1)
+    check(f"no ceiling of several groups is shown while {len(without)} that lag have none",
+          [key for key, rows in unbounded.items() if rows] if without and unbounded else ["nothing to look at"])
     hold(found, expected.NOTHING_ON_BOARDS, expected.LATER_ON_BOARDS, "boards")
     check(f"with granularity group {len(coarse)} of them are empty, and each asks for series of topics or partitions",
           [f"{key}: {expr}" for key, expr in coarse.items() if not finer & set(re.findall(r"[a-z_]{9,}", expr))])

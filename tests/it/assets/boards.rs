@@ -135,6 +135,32 @@ fn no_query_counts_replicas_twice() {
     }
 }
 
+/// The largest of the ceilings that are known bounds nothing while one is not known. The fleet's says so in words.
+#[test]
+fn a_ceiling_of_several_is_shown_only_where_each_has_one() {
+    let ceiling = Regex::new(r"^max\(alikafka_\w+lag_seconds\b").unwrap();
+    let ceilings: Vec<_> = dashboard_queries().into_iter().filter(|q| ceiling.is_match(&q.expr)).collect();
+    let (held, said): (Vec<_>, Vec<_>) = ceilings.iter().partition(|q| q.expr.contains("\nunless on ()\n"));
+    assert_eq!(held.len(), 4);
+    for Query { place, expr, .. } in said {
+        assert!(place.contains("\"Worst lag, possibly\""), "{place}: {expr}");
+    }
+}
+
+/// Each exporter has a budget of its own, and a demand.
+#[test]
+fn a_demand_is_measured_by_the_budget_of_the_same_exporter() {
+    let [demand, budget] = [Id::ApiDemand, Id::ApiBudget].map(|id| family(id).name);
+    let paired = Regex::new(&format!(r"\({demand}(\{{[^}}]*\}}) / {budget}(\{{[^}}]*\}})\)")).unwrap();
+    let queries = dashboard_queries();
+    let both: Vec<_> =
+        queries.iter().filter(|q| q.expr.contains(demand) && q.expr.contains(budget)).collect();
+    assert_eq!(both.len(), 2);
+    for Query { place, expr, .. } in both {
+        assert!(paired.captures(expr).is_some_and(|found| found[1] == found[2]), "{place}: {expr}");
+    }
+}
+
 #[test]
 fn what_surrounds_a_metric_in_a_query_is_seen() {
     let around = |expr: &str| surroundings(expr).into_iter().map(|(_, a)| a.join(" ")).collect::<Vec<_>>();
