@@ -307,13 +307,17 @@ impl Row {
     }
 }
 
+/// Rows beside each other, each with a daemon of its own: more of them, and on two cores a value is dropped before its
+/// first failure is seen.
+const AT_ONCE: usize = 8;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_costs_its_object_alone_first_its_freshness_and_then_its_value() {
     let elsewhere = cloud().await;
     let mut rows = catalogue(&elsewhere.url()).into_iter();
     let (mut running, mut wrong) = (JoinSet::new(), Vec::new());
     loop {
-        while running.len() < 16
+        while running.len() < AT_ONCE
             && let Some(row) = rows.next()
         {
             let name = format!("{}: {}", row.on.action(), row.fault);
