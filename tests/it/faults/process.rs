@@ -290,7 +290,8 @@ async fn before_the_first_pass_the_page_has_the_exporter_s_own_series_and_it_is_
 async fn a_thousand_scrapers_at_once_all_get_their_page() {
     const SCRAPERS: usize = 1000;
     let sim = cloud().await;
-    let daemon = Daemon::start(&sim, &[]).await;
+    // So many take their time, in which nothing else may be read.
+    let daemon = Daemon::start(&sim, &[("STALE_AFTER", "60s")]).await;
     daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
     let mut scrapers = Vec::new();
     for _ in 0..SCRAPERS {
