@@ -124,8 +124,9 @@ fn numbers() -> Vec<Panel> {
         .query(F.total(Level::GroupPartition, Id::GroupLost), "lost"),
         Panel::stat(
             "Soonest loss",
-            "Forecast of the time until the first group loses messages to retention. 0 once one has lost some.",
-            "No loss is foreseen, or granularity is group",
+            "Forecast of the time until the first group loses messages to retention. 0 once one has lost some. \
+             Needs metrics.granularity topic or partition.",
+            "None foreseen, or known",
         )
         .unit("s")
         .judged(ETA_SECONDS)

@@ -123,7 +123,7 @@ fn numbers() -> Vec<Panel> {
             "Late, possibly",
             "Ceiling of the age of the oldest unread message, the largest of the selected groups. Absent while that of one of \
              them is not known.",
-            "The ceiling of a group is not known",
+            "Not known of each group",
         )
         .unit("s")
         .size(3, 4)
@@ -133,7 +133,7 @@ fn numbers() -> Vec<Panel> {
             "Catches up in",
             "Forecast of the time until all is read at the present pace, the longest of the selected groups that catch up. \
              Absent while the lag of none shrinks.",
-            "None catches up, or it is not known yet",
+            "None does, or not known",
         )
         .unit("s")
         .size(3, 4)
@@ -141,8 +141,8 @@ fn numbers() -> Vec<Panel> {
         Panel::stat(
             "Loses in",
             "Forecast of the time until a message is deleted before it is read, the soonest of the selected groups and topics. 0 \
-             once some are lost.",
-            "No loss is foreseen, or granularity is group",
+             once some are lost. Needs metrics.granularity topic or partition.",
+            "None foreseen, or known",
         )
         .unit("s")
         .size(3, 4)
