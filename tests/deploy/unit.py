@@ -188,7 +188,8 @@ def process_metrics():
             binary = Path(folder) / "alikafka-exporter"
             binary.write_bytes(EXPORTER.read_bytes())
             binary.chmod(0o555)
-            user = "setpriv --reuid=65532 --regid=65532 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs"
+            # A process that becomes another user is no more killed with its parent, unless it asks for that again.
+            user = "setpriv --reuid=65532 --regid=65532 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs --pdeathsig=KILL"
             log = processes.start(
                 ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec",
                  f"mount -t proc -o {option} proc /proc; exec {user} {binary} --web.listen-address=127.0.0.1:{port}"],
