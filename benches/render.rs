@@ -17,7 +17,7 @@ use alikafka_exporter::{
         status::Status,
     },
     model::{GroupId, GroupState, InstanceId, Offset, Partition, RegionId, TopicName, UnixMillis},
-    snapshot::{GroupView, InstanceView, LastSuccess, Objects, Rebalances, RegionView, Snapshot},
+    snapshot::{GroupView, InstanceView, LastSuccess, ObjectCounts, Rebalances, RegionView, Snapshot},
 };
 use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 use tokio::time::Instant;
@@ -224,7 +224,7 @@ impl Noise {
         };
         Ok(GroupView {
             id: GroupId::new(&format!("billing-service-{number:03}"))?,
-            since: u64::from(number),
+            discovery_order: u64::from(number),
             listed: true,
             lag: Some(Arc::new(GroupLag { messages: Some(self.next()), topics: lags })),
             assessment: Some(Arc::new(assessment)),
@@ -241,7 +241,7 @@ fn instance(number: u32, seed: u32) -> Result<InstanceView> {
         account: None,
         region: RegionId::new("cn-hangzhou")?,
         id: InstanceId::new(&format!("alikafka_post-cn-{number:010}"))?,
-        since: u64::from(number),
+        discovery_order: u64::from(number),
         info: None,
         up: Some(true),
         last_success: LastSuccess::default(),
@@ -262,7 +262,7 @@ fn region(instances: Vec<Arc<InstanceView>>) -> Result<RegionView> {
         up: Some(true),
         first_pass_ended: true,
         last_success: LastSuccess::default(),
-        objects: Objects::default(),
+        objects: ObjectCounts::default(),
         instances,
     })
 }

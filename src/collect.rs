@@ -4,8 +4,8 @@
 //! and what an answer or its absence means for the fleet. Refuses: the wire (a [`Cloud`] is handed in),
 //! rendering, and waiting for a scrape.
 //!
-//! The parts are pure but for the loops: [`fleet`] is a state that answers are applied to, [`schedule`] is
-//! a queue of due times, [`failures`] and [`scarcity`] decide which log line a failure or a short budget is
+//! The parts are pure but for the loops: [`state`] is a state that answers are applied to, [`schedule`] is
+//! a queue of due times, [`failure_log`] and [`budget_shortage`] decide which log line a failure or a short budget is
 //! worth.
 
 use std::sync::{
@@ -20,25 +20,25 @@ use crate::{
     clock::WallClock,
     health::Health,
     model::{AccountName, AnomalyKind, Filters, GroupId, InstanceId, RegionId, Times, TopicName},
-    snapshot::Store,
+    snapshot::SnapshotStore,
 };
 
 pub mod account;
+mod auth_breaker;
+pub mod budget_shortage;
 pub mod desk;
-pub mod failures;
-pub mod fleet;
-mod gate;
+pub mod failure_log;
 mod log;
-pub mod region;
-pub mod scarcity;
+pub mod poller;
 pub mod schedule;
+pub mod state;
 
-pub use account::{Collector, Regions};
+pub use account::{AccountSupervisor, Regions};
 pub use desk::Desk;
 
 /// How often each kind of thing is asked for, and how long an answer is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
+pub struct PollTiming {
     /// Between two discoveries: instances, topics, groups.
     pub discovery: Duration,
     /// Between two polls of a group's progress.
@@ -55,7 +55,7 @@ pub struct Timing {
     pub topic_stale_after: Duration,
     /// How long what a list said is kept when it cannot be refreshed.
     pub discovery_stale_after: Duration,
-    /// How long one call may take; no unit is given less time than that.
+    /// How long one call may take; no target is given less time than that.
     pub request_timeout: Duration,
     /// How far back is looked for what is said of a group: status, rates, forecasts.
     pub status_window: Duration,
@@ -74,8 +74,8 @@ pub enum AskTimes {
     Never,
 }
 
-impl Timing {
-    /// Between two calls for the same unit of this action, unless nothing of it moves.
+impl PollTiming {
+    /// Between two calls for the same target of this action, unless nothing of it moves.
     #[must_use]
     pub fn interval(&self, action: Action) -> Duration {
         match action {
@@ -88,12 +88,12 @@ impl Timing {
         }
     }
 
-    /// Between two calls for the same unit of this action that deserves this pace.
+    /// Between two calls for the same target of this action that deserves this pace.
     #[must_use]
-    pub fn interval_at(&self, action: Action, pace: Pace) -> Duration {
+    pub fn interval_at(&self, action: Action, pace: PollPriority) -> Duration {
         match (action, pace) {
-            (Action::GetConsumerProgress, Pace::Idle) => self.idle_poll,
-            (Action::GetTopicStatus, Pace::Idle) => self.idle_topic_poll,
+            (Action::GetConsumerProgress, PollPriority::Idle) => self.idle_poll,
+            (Action::GetTopicStatus, PollPriority::Idle) => self.idle_topic_poll,
             _ => self.interval(action),
         }
     }
@@ -113,7 +113,7 @@ impl Timing {
 }
 
 /// What the loops of one account need to know.
-pub struct Account<C> {
+pub struct AccountPlan<C> {
     /// The name, where accounts are named.
     pub name: Option<AccountName>,
     /// Which regions to look at.
@@ -121,41 +121,41 @@ pub struct Account<C> {
     /// Which objects to look at.
     pub filters: Filters,
     /// Clocks and bounds.
-    pub timing: Timing,
+    pub timing: PollTiming,
     /// Calls a second that an action is configured to be allowed, for sizing and for the plan's log line.
-    pub rate: Rate,
+    pub rate: ConfiguredRate,
     /// Makes the client of a region; a text says why that cannot be.
-    pub connect: Connect<C>,
+    pub connect: CloudFactory<C>,
 }
 
 /// Makes the client of a region.
-pub type Connect<C> = Arc<dyn Fn(&RegionId) -> Result<C, String> + Send + Sync>;
+pub type CloudFactory<C> = Arc<dyn Fn(&RegionId) -> Result<C, String> + Send + Sync>;
 
 /// Calls a second that an action is allowed.
-pub type Rate = Arc<dyn Fn(Action) -> f64 + Send + Sync>;
+pub type ConfiguredRate = Arc<dyn Fn(Action) -> f64 + Send + Sync>;
 
 /// What all loops share.
 #[derive(Clone)]
-pub struct Shared {
+pub struct CollectContext {
     /// Where views are published.
-    pub store: Arc<Store>,
+    pub store: Arc<SnapshotStore>,
     /// Heartbeats and first passes.
     pub health: Health,
     /// Who counts what the loops see.
-    pub reporter: Arc<dyn Reporter>,
+    pub observer: Arc<dyn CollectObserver>,
     /// The wall clock.
     pub clock: WallClock,
     /// Order of first sight.
-    pub sequence: Arc<Sequence>,
+    pub sequence: Arc<DiscoverySequence>,
     /// Where questions are put to the loops.
     pub desk: Desk,
 }
 
 /// Hands out the order in which objects were first seen, over the whole process.
 #[derive(Debug, Default)]
-pub struct Sequence(AtomicU64);
+pub struct DiscoverySequence(AtomicU64);
 
-impl Sequence {
+impl DiscoverySequence {
     /// The next place in the order.
     pub fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
@@ -163,10 +163,10 @@ impl Sequence {
 }
 
 /// Counts what the loops see. The wiring turns this into metrics.
-pub trait Reporter: Send + Sync {
+pub trait CollectObserver: Send + Sync {
     /// An answer was odd.
     fn anomaly(&self, kind: AnomalyKind);
-    /// A unit's call has ended this long after the unit was due.
+    /// A target's call has ended this long after the target was due.
     fn lateness(&self, account: Option<&AccountName>, region: &RegionId, lateness: Duration);
     /// What the fleet needs of an action, in calls a second, and what the budget allows now.
     fn demand(
@@ -181,9 +181,9 @@ pub trait Reporter: Send + Sync {
     fn region_ended(&self, account: Option<&AccountName>, region: &RegionId);
 }
 
-/// How much it matters that what is known of a unit is fresh.
+/// How much it matters that what is known of a target is fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Pace {
+pub enum PollPriority {
     /// A group with lag that moves: it catches up or falls behind.
     Lagging,
     /// What moved lately, is not known well enough, or is stuck with lag.
@@ -192,14 +192,14 @@ pub enum Pace {
     Idle,
 }
 
-impl Pace {
+impl PollPriority {
     /// Every pace, the most urgent one first.
     pub const ALL: [Self; 3] = [Self::Lagging, Self::Active, Self::Idle];
 }
 
-/// One thing that can be asked of a region: the unit of scheduling and of failure.
+/// One thing that can be asked of a region: the target of scheduling and of failure.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Unit {
+pub enum PollTarget {
     /// The region's instances.
     Instances,
     /// An instance's topics.
@@ -212,7 +212,7 @@ pub enum Unit {
     GroupProgress(InstanceId, GroupId),
 }
 
-impl Unit {
+impl PollTarget {
     /// The action that answers it.
     #[must_use]
     pub fn action(&self) -> Action {
@@ -246,25 +246,25 @@ impl Unit {
     }
 }
 
-/// Asks the cloud for a unit. `times` is for the progress of a group.
+/// Asks the cloud for a target. `times` is for the progress of a group.
 async fn ask<C: Cloud>(
     cloud: &C,
-    unit: &Unit,
+    target: &PollTarget,
     times: Times,
     deadline: tokio::time::Instant,
-) -> fleet::Outcome {
-    use fleet::Answer;
-    match unit {
-        Unit::Instances => cloud.instances(deadline).await.map(Answer::Instances),
-        Unit::Topics(i) => cloud.topics(i, deadline).await.map(Answer::Topics),
-        Unit::Groups(i) => cloud.groups(i, deadline).await.map(Answer::Groups),
-        Unit::TopicStatus(i, topic) => {
+) -> state::PollOutcome {
+    use state::PollResponse;
+    match target {
+        PollTarget::Instances => cloud.instances(deadline).await.map(PollResponse::Instances),
+        PollTarget::Topics(i) => cloud.topics(i, deadline).await.map(PollResponse::Topics),
+        PollTarget::Groups(i) => cloud.groups(i, deadline).await.map(PollResponse::Groups),
+        PollTarget::TopicStatus(i, topic) => {
             let answer = cloud.topic_status(i, topic, deadline).await;
-            answer.map(|(seen, origin)| Answer::TopicStatus(seen, origin))
+            answer.map(|(seen, origin)| PollResponse::TopicStatus(seen, origin))
         }
-        Unit::GroupProgress(i, g) => {
+        PollTarget::GroupProgress(i, g) => {
             let answer = cloud.group_progress(i, g, times, deadline).await;
-            answer.map(|(seen, origin)| Answer::GroupProgress(seen, origin))
+            answer.map(|(seen, origin)| PollResponse::GroupProgress(seen, origin))
         }
     }
 }

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{self, Action, Budgets, Client, SignatureVersion},
     clock,
-    collect::{self, Desk, Sequence, Shared, Timing},
+    collect::{self, CollectContext, Desk, DiscoverySequence, PollTiming},
     config::{self, Config},
     exposition::{self, Own, Renderer, own, publisher},
     health::Health,
     model::RegionId,
-    snapshot::Store,
+    snapshot::SnapshotStore,
     web,
 };
 
@@ -97,7 +97,7 @@ pub async fn run(
     let limits = watchdog::Limits::default();
     #[cfg(debug_assertions)]
     let limits = sabotage::limits(limits);
-    let (store, health) = (Arc::new(Store::default()), Health::new(limits.unhealthy));
+    let (store, health) = (Arc::new(SnapshotStore::default()), Health::new(limits.unhealthy));
     let runtime = Handle::current();
     let knock = move || drop(runtime.spawn(async {}));
     let watchdog = Watchdog::start(health.clone(), limits.end, knock, stuck);
@@ -117,12 +117,12 @@ pub async fn run(
         telemetry_path: options.telemetry_path,
         limits: options.limits,
     };
-    let shared = Shared {
+    let shared = CollectContext {
         store: Arc::clone(&store),
         health,
-        reporter: Arc::new(counting.clone()),
+        observer: Arc::new(counting.clone()),
         clock: clock::unix_now,
-        sequence: Arc::new(Sequence::default()),
+        sequence: Arc::new(DiscoverySequence::default()),
         desk,
     };
 
@@ -179,7 +179,7 @@ fn collected(
     counting: &Counting,
     budgets: &Arc<Budgets>,
     keys: Arc<dyn api::ProvideCredentials>,
-) -> Result<collect::Account<Client>, RunError> {
+) -> Result<collect::AccountPlan<Client>, RunError> {
     let setup = |error: &dyn std::fmt::Display| RunError::Setup(error.to_string());
     let home = RegionId::new(HOME_REGION).map_err(|e| setup(&e))?;
     let source = account.clone();
@@ -217,14 +217,14 @@ fn collected(
         discovery_stale_after,
         status_window,
     } = config.intervals;
-    Ok(collect::Account {
+    Ok(collect::AccountPlan {
         name: account.name.clone(),
         regions: match &account.regions {
             config::Regions::Auto => collect::Regions::Found { home },
             config::Regions::List(regions) => collect::Regions::Fixed(regions.clone()),
         },
         filters: account.filters.clone(),
-        timing: Timing {
+        timing: PollTiming {
             discovery,
             poll,
             topic_poll,

@@ -10,25 +10,25 @@ use std::{
 
 use tokio::time::{Duration, Instant};
 
-/// A heart that has not beaten for this long counts as stopped. Loops wake at least once a second.
+/// A heart that has not beaten for this long counts as stopped. PollLoops wake at least once a second.
 pub const STOPPED_AFTER: Duration = Duration::from_secs(30);
 
 /// The state that `/-/healthy` and `/-/ready` are answered from.
 #[derive(Debug, Clone)]
 pub struct Health {
-    loops: Arc<Mutex<Loops>>,
+    loops: Arc<Mutex<PollLoops>>,
     stopped_after: Duration,
 }
 
 #[derive(Debug, Default)]
-struct Loops {
-    known: BTreeMap<String, Loop>,
+struct PollLoops {
+    known: BTreeMap<String, LoopState>,
     /// All first passes had ended once.
     were_ready: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Loop {
+struct LoopState {
     beat: Instant,
     first_pass_ended: bool,
 }
@@ -53,7 +53,7 @@ impl Health {
         let mut loops = self.lock();
         match loops.known.get_mut(name) {
             Some(known) => known.beat = beat,
-            None => _ = loops.known.insert(name.to_owned(), Loop { beat, first_pass_ended: false }),
+            None => _ = loops.known.insert(name.to_owned(), LoopState { beat, first_pass_ended: false }),
         }
     }
 
@@ -98,11 +98,11 @@ impl Health {
         select(&loops, |l| !l.first_pass_ended)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Loops> {
+    fn lock(&self) -> MutexGuard<'_, PollLoops> {
         self.loops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn select(loops: &Loops, pick: impl Fn(&Loop) -> bool) -> Vec<String> {
+fn select(loops: &PollLoops, pick: impl Fn(&LoopState) -> bool) -> Vec<String> {
     loops.known.iter().filter(|(_, l)| pick(l)).map(|(name, _)| name.clone()).collect()
 }

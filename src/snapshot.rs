@@ -41,7 +41,7 @@ pub struct RegionView {
     /// When each scope last succeeded.
     pub last_success: LastSuccess,
     /// Objects known, whether or not they have series.
-    pub objects: Objects,
+    pub objects: ObjectCounts,
     /// Sorted by instance id.
     pub instances: Vec<Arc<InstanceView>>,
 }
@@ -73,7 +73,7 @@ pub struct LastSuccess {
 
 /// How many objects a region is known to have, after filters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Objects {
+pub struct ObjectCounts {
     /// Instances.
     pub instances: usize,
     /// Topics of all instances.
@@ -92,7 +92,7 @@ pub struct InstanceView {
     /// The instance.
     pub id: InstanceId,
     /// Order of first sight over the whole process; a lower one has been known for longer.
-    pub since: u64,
+    pub discovery_order: u64,
     /// What the list said, while that is fresh enough.
     pub info: Option<Arc<Instance>>,
     /// Whether the last attempt was complete; `None` before the first has ended, and for an instance
@@ -112,7 +112,7 @@ pub struct TopicView {
     /// The topic.
     pub name: TopicName,
     /// Order of first sight over the whole process.
-    pub since: u64,
+    pub discovery_order: u64,
     /// What the list said, while that is fresh enough.
     pub info: Option<Arc<Topic>>,
     /// What the topic holds, while that is fresh enough.
@@ -127,7 +127,7 @@ pub struct GroupView {
     /// The group.
     pub id: GroupId,
     /// Order of first sight over the whole process.
-    pub since: u64,
+    pub discovery_order: u64,
     /// Whether the list that named it is fresh enough.
     pub listed: bool,
     /// Its lag, while that is fresh enough.
@@ -153,12 +153,12 @@ type Published = BTreeMap<(Option<AccountName>, RegionId), Arc<RegionView>>;
 
 /// Where the regions publish their views, and the publisher takes them from.
 #[derive(Debug, Default)]
-pub struct Store {
+pub struct SnapshotStore {
     regions: Mutex<Published>,
     changed: Notify,
 }
 
-impl Store {
+impl SnapshotStore {
     /// Puts a region's view in the place of the one before.
     pub fn publish(&self, view: RegionView) {
         let key = (view.account.clone(), view.region.clone());

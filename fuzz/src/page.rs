@@ -16,7 +16,9 @@ use alikafka_exporter::{
         AccountName, GroupId, GroupState, Instance, InstanceId, InstanceState, Offset, Partition, RegionId,
         Topic, TopicName, TopicPartition, TopicStatus, UnixMillis,
     },
-    snapshot::{GroupView, InstanceView, LastSuccess, Objects, Rebalances, RegionView, Snapshot, TopicView},
+    snapshot::{
+        GroupView, InstanceView, LastSuccess, ObjectCounts, Rebalances, RegionView, Snapshot, TopicView,
+    },
 };
 
 /// Name, labels and value of each series.
@@ -132,7 +134,7 @@ fn snapshot(bytes: &mut Bytes<'_>) -> Snapshot {
         up: bytes.maybe(Bytes::flag),
         first_pass_ended: bytes.flag(),
         last_success: LastSuccess::default(),
-        objects: Objects::default(),
+        objects: ObjectCounts::default(),
         instances: instances.into_iter().map(named).collect(),
     };
     Snapshot { regions: vec![Arc::new(view)] }
@@ -168,7 +170,7 @@ fn instance(bytes: &mut Bytes<'_>, account: Option<AccountName>, region: RegionI
         account,
         region,
         id,
-        since: bytes.number(),
+        discovery_order: bytes.number(),
         info,
         up: bytes.maybe(Bytes::flag),
         last_success: LastSuccess::default(),
@@ -208,7 +210,7 @@ fn topic(bytes: &mut Bytes<'_>) -> TopicView {
         });
         Arc::new(TopicStatus { messages, partitions: rows })
     });
-    TopicView { name, since: bytes.number(), info, status, groups: bytes.maybe(Bytes::number) }
+    TopicView { name, discovery_order: bytes.number(), info, status, groups: bytes.maybe(Bytes::number) }
 }
 
 fn age(bytes: &mut Bytes<'_>) -> Age {
@@ -280,12 +282,12 @@ fn group(bytes: &mut Bytes<'_>) -> GroupView {
         Arc::new(GroupLag { messages, topics: topics.collect() })
     });
     let id = GroupId::new("-").expect("a name");
-    let (since, listed) = (bytes.number(), bytes.flag());
+    let (discovery_order, listed) = (bytes.number(), bytes.flag());
     let assessment = lag.as_deref().and_then(|lag| bytes.maybe(|b| Arc::new(group_assessment(b, lag))));
     let state = bytes.maybe(|b| GroupState::ALL[usize::from(b.byte()) % GroupState::ALL.len()]);
     let rebalances =
         bytes.maybe(|b| Some(Rebalances { seen: b.number(), last: UnixMillis::new(b.signed())? }));
-    GroupView { id, since, listed, lag, assessment, state, rebalances: rebalances.flatten() }
+    GroupView { id, discovery_order, listed, lag, assessment, state, rebalances: rebalances.flatten() }
 }
 
 /// Partitions by ascending number.

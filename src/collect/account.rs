@@ -13,15 +13,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Account, Shared,
-    failures::{FailureLog, Key},
-    log::Log,
-    region::{Loop, TICK},
+    AccountPlan, CollectContext,
+    failure_log::{FailureKey, FailureLog},
+    log::CollectLog,
+    poller::{RegionPoller, TICK},
 };
 use crate::{
     api::{Action, Cloud, Kind},
     model::{AccountName, AnomalyKind, Listing, Observed, RegionId},
-    snapshot::{LastSuccess, Objects, RegionView, region_name},
+    snapshot::{LastSuccess, ObjectCounts, RegionView, region_name},
 };
 
 /// Which regions an account is looked at in.
@@ -38,7 +38,7 @@ pub enum Regions {
 
 /// Why the loops of an account ended before the shutdown.
 #[derive(Debug, thiserror::Error)]
-pub enum Ended {
+pub enum SupervisorError {
     /// A loop died: what it knew would be served as if it were new.
     #[error("the loop of {0} has died; refusing to serve data that nobody refreshes, please report this")]
     Dead(String),
@@ -56,23 +56,23 @@ fn down_view(account: Option<AccountName>, region: RegionId) -> RegionView {
         up: Some(false),
         first_pass_ended: true,
         last_success: LastSuccess::default(),
-        objects: Objects::default(),
+        objects: ObjectCounts::default(),
         instances: Vec::new(),
     }
 }
 
 /// The loops of one account: made, run, stopped, and perhaps taken over by those of another configuration.
-pub struct Collector<C> {
-    pub(super) account: Account<C>,
-    pub(super) shared: Shared,
+pub struct AccountSupervisor<C> {
+    pub(super) account: AccountPlan<C>,
+    pub(super) shared: CollectContext,
     /// Those that are not running.
-    loops: BTreeMap<RegionId, Loop<C>>,
+    loops: BTreeMap<RegionId, RegionPoller<C>>,
     /// Looks for regions; `None` where they are given.
-    search: Option<Search<C>>,
+    search: Option<RegionDiscovery<C>>,
 }
 
 /// The search for regions that hold instances.
-struct Search<C> {
+struct RegionDiscovery<C> {
     cloud: C,
     home: RegionId,
     name: String,
@@ -83,13 +83,17 @@ struct Search<C> {
     is_down: bool,
 }
 
-impl<C: Cloud> Collector<C> {
+impl<C: Cloud> AccountSupervisor<C> {
     /// Makes all that is needed to begin. `known` are the regions in which a search that was done before has
     /// found instances.
     ///
     /// # Errors
-    /// [`Ended::Client`] if a client cannot be made. Nothing has been asked of the cloud then.
-    pub fn new(account: Account<C>, shared: Shared, known: &[RegionId]) -> Result<Self, Ended> {
+    /// [`SupervisorError::Client`] if a client cannot be made. Nothing has been asked of the cloud then.
+    pub fn new(
+        account: AccountPlan<C>,
+        shared: CollectContext,
+        known: &[RegionId],
+    ) -> Result<Self, SupervisorError> {
         let mut collector = Self { account, shared, loops: BTreeMap::new(), search: None };
         let regions = match collector.account.regions.clone() {
             Regions::Fixed(regions) => regions,
@@ -97,7 +101,7 @@ impl<C: Cloud> Collector<C> {
                 let name = format!("{} (regions: auto)", collector.name(&home));
                 let (cloud, failures) = (collector.connect(&home)?, FailureLog::default());
                 collector.search =
-                    Some(Search { cloud, home, name, failures, doubted: false, is_down: false });
+                    Some(RegionDiscovery { cloud, home, name, failures, doubted: false, is_down: false });
                 known.to_vec()
             }
         };
@@ -109,13 +113,13 @@ impl<C: Cloud> Collector<C> {
     }
 
     /// Takes in what the loops of another configuration of the same account knew when they were stopped.
-    pub fn take_over(&mut self, before: Self) {
+    pub fn resume_from(&mut self, before: Self) {
         let mut known = before.loops;
         // A region that was only thought to be known is one to be found.
         self.loops.retain(|region, _| self.search.is_none() || known.contains_key(region));
         for (region, looped) in &mut self.loops {
             if let Some(before) = known.remove(region) {
-                looped.take_over(before);
+                looped.resume_from(before);
             }
         }
         if let (Some(search), Some(before)) = (&mut self.search, before.search) {
@@ -135,7 +139,7 @@ impl<C: Cloud> Collector<C> {
     pub fn views(&mut self) -> Vec<RegionView> {
         let down = self.search.as_ref().filter(|search| search.is_down).map(|search| search.home.clone());
         let down = down.map(|home| down_view(self.account.name.clone(), home));
-        self.loops.values_mut().filter_map(Loop::view).chain(down).collect()
+        self.loops.values_mut().filter_map(RegionPoller::view).chain(down).collect()
     }
 
     /// The regions that calls are made to.
@@ -153,16 +157,16 @@ impl<C: Cloud> Collector<C> {
     /// what they need and are allowed to whoever counts.
     pub fn announce(&self) {
         self.names().iter().for_each(|name| self.shared.health.beat(name));
-        self.loops.values().for_each(Loop::tell_demand);
+        self.loops.values().for_each(RegionPoller::tell_demand);
     }
 
     /// Runs until it is stopped, and returns with what it knows then.
     ///
     /// # Errors
-    /// [`Ended`] as soon as a loop ends before that or cannot begin.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<Self, Ended> {
+    /// [`SupervisorError`] as soon as a loop ends before that or cannot begin.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<Self, SupervisorError> {
         self.announce();
-        let mut running = Running { tasks: JoinSet::new(), stops: BTreeMap::new(), stop };
+        let mut running = RunningPollers { tasks: JoinSet::new(), stops: BTreeMap::new(), stop };
         for looped in std::mem::take(&mut self.loops) {
             running.start(looped);
         }
@@ -172,7 +176,7 @@ impl<C: Cloud> Collector<C> {
         }
         // All have heard it; those that had ended for another reason before are not kept.
         while let Some(ended) = running.tasks.join_next().await {
-            let (region, looped) = ended.map_err(|error| Ended::Dead(running.name(error.id())))?;
+            let (region, looped) = ended.map_err(|error| SupervisorError::Dead(running.name(error.id())))?;
             if running.stops.contains_key(&region) {
                 self.loops.insert(region, looped);
             } else {
@@ -186,17 +190,21 @@ impl<C: Cloud> Collector<C> {
         region_name(self.account.name.as_ref(), region)
     }
 
-    fn looped(&self, region: RegionId) -> Result<Loop<C>, Ended> {
+    fn looped(&self, region: RegionId) -> Result<RegionPoller<C>, SupervisorError> {
         let cloud = self.connect(&region)?;
-        Ok(Loop::new(&self.account, region, cloud, self.shared.clone()))
+        Ok(RegionPoller::new(&self.account, region, cloud, self.shared.clone()))
     }
 
-    fn connect(&self, region: &RegionId) -> Result<C, Ended> {
-        (self.account.connect)(region).map_err(|why| Ended::Client(region.to_string(), why))
+    fn connect(&self, region: &RegionId) -> Result<C, SupervisorError> {
+        (self.account.connect)(region).map_err(|why| SupervisorError::Client(region.to_string(), why))
     }
 
     /// Waits until a moment, or for ever; hears the stop, and loops that end.
-    async fn watch(&self, running: &mut Running<C>, until: Option<Instant>) -> Result<(), Ended> {
+    async fn watch(
+        &self,
+        running: &mut RunningPollers<C>,
+        until: Option<Instant>,
+    ) -> Result<(), SupervisorError> {
         loop {
             let moment = async {
                 match until {
@@ -209,8 +217,8 @@ impl<C: Cloud> Collector<C> {
                 () = running.stop.cancelled() => return Ok(()),
                 Some(ended) = running.tasks.join_next() => match ended {
                     Ok((region, _)) if !running.stops.contains_key(&region) => self.forget(&region),
-                    Ok((region, _)) => return Err(Ended::Dead(region.to_string())),
-                    Err(error) => return Err(Ended::Dead(running.name(error.id()))),
+                    Ok((region, _)) => return Err(SupervisorError::Dead(region.to_string())),
+                    Err(error) => return Err(SupervisorError::Dead(running.name(error.id()))),
                 },
                 () = moment => return Ok(()),
             }
@@ -221,15 +229,20 @@ impl<C: Cloud> Collector<C> {
         let account = self.account.name.as_ref();
         self.shared.store.remove(account, region);
         self.shared.health.forget(&region_name(account, region));
-        self.shared.reporter.region_ended(account, region);
+        self.shared.observer.region_ended(account, region);
     }
 
-    async fn find(&self, mut search: Search<C>, running: &mut Running<C>) -> Result<Search<C>, Ended> {
+    async fn find(
+        &self,
+        mut search: RegionDiscovery<C>,
+        running: &mut RunningPollers<C>,
+    ) -> Result<RegionDiscovery<C>, SupervisorError> {
         let timing = self.account.timing;
-        let key = |kind: Kind| Key { kind, action: Some(Action::GetAllInstanceIdList), instance: None };
-        let Search { cloud, home, name, failures, doubted, is_down } = &mut search;
+        let key =
+            |kind: Kind| FailureKey { kind, action: Some(Action::GetAllInstanceIdList), instance: None };
+        let RegionDiscovery { cloud, home, name, failures, doubted, is_down } = &mut search;
         let account = self.account.name.clone();
-        let log = Log { account: account.as_ref(), region: home };
+        let log = CollectLog { account: account.as_ref(), region: home };
         while !running.stop.is_cancelled() {
             let asked = Instant::now();
             let mut answer = pin!(cloud.regions(asked + timing.poll.max(timing.request_timeout)));
@@ -284,17 +297,17 @@ impl<C: Cloud> Collector<C> {
         &self,
         seen: Observed<Listing<RegionId>>,
         doubted: &mut bool,
-        running: &mut Running<C>,
-    ) -> Result<(), Ended> {
+        running: &mut RunningPollers<C>,
+    ) -> Result<(), SupervisorError> {
         for anomaly in &seen.anomalies {
-            self.shared.reporter.anomaly(anomaly.kind);
+            self.shared.observer.anomaly(anomaly.kind);
         }
         let Listing { items, complete } = seen.value;
         let found: BTreeSet<RegionId> =
             items.into_iter().filter(|r| self.account.filters.allow_region(r)).collect();
         *doubted = found.is_empty() && !running.stops.is_empty() && !*doubted;
         if *doubted {
-            self.shared.reporter.anomaly(AnomalyKind::EmptyList);
+            self.shared.observer.anomaly(AnomalyKind::EmptyList);
             tracing::warn!("no region holds instances any more, says one answer; asking again");
             return Ok(());
         }
@@ -320,16 +333,16 @@ impl<C: Cloud> Collector<C> {
 }
 
 /// The loops of an account that run.
-struct Running<C> {
-    tasks: JoinSet<(RegionId, Loop<C>)>,
+struct RunningPollers<C> {
+    tasks: JoinSet<(RegionId, RegionPoller<C>)>,
     /// What stops each of them; one that is not here any more has been stopped.
     stops: BTreeMap<RegionId, (task::Id, CancellationToken)>,
     /// What stops all of them.
     stop: CancellationToken,
 }
 
-impl<C: Cloud> Running<C> {
-    fn start(&mut self, (region, looped): (RegionId, Loop<C>)) {
+impl<C: Cloud> RunningPollers<C> {
+    fn start(&mut self, (region, looped): (RegionId, RegionPoller<C>)) {
         let stop = self.stop.child_token();
         let (heard, of) = (stop.clone(), region.clone());
         let task = self.tasks.spawn(async move { (of, looped.run(heard).await) });

@@ -10,7 +10,7 @@ use tokio::{
     time::{Duration, Instant, timeout_at},
 };
 
-use super::fleet::explain::{Explained, Known};
+use super::state::explain::{Explained, Known};
 use crate::{
     model::{AccountName, GroupId, InstanceId, InvalidName, RegionId, TopicName},
     snapshot::region_name,

@@ -4,31 +4,31 @@ use tokio::time::Duration;
 use tracing::field::display;
 
 use super::{
-    Unit,
-    failures::{Key, Line, Tally},
-    fleet::Event,
-    scarcity,
+    PollTarget,
+    budget_shortage::ShortageChange,
+    failure_log::{FailureKey, FailureLine, FailureTally},
+    state::Event,
 };
 use crate::{
     api::Action,
     model::{AccountName, Anomaly, AnomalyKind, InstanceState, RegionId},
-    snapshot::Objects,
+    snapshot::ObjectCounts,
 };
 
 /// Writes lines about one region of one account.
 #[derive(Clone, Copy)]
-pub(super) struct Log<'a> {
+pub(super) struct CollectLog<'a> {
     pub(super) account: Option<&'a AccountName>,
     pub(super) region: &'a RegionId,
 }
 
-impl Log<'_> {
+impl CollectLog<'_> {
     /// `object` is the topic or group whose attempt the line is about; told where the failure is not one of
     /// the whole region, so that it can be found.
-    pub(super) fn failure(self, line: Line, object: Option<&str>) {
+    pub(super) fn failure(self, line: FailureLine, object: Option<&str>) {
         let (account, region) = (self.account.map(display), self.region.as_str());
         match line {
-            Line::Began(key, error) => tracing::warn!(
+            FailureLine::Began(key, error) => tracing::warn!(
                 account,
                 region,
                 instance_id = key.instance.as_ref().map(display),
@@ -41,7 +41,7 @@ impl Log<'_> {
                 "{}",
                 error.detail
             ),
-            Line::Spread(key, error) => tracing::warn!(
+            FailureLine::Spread(key, error) => tracing::warn!(
                 account,
                 region,
                 action = error.action.name(),
@@ -50,24 +50,24 @@ impl Log<'_> {
                 request_id = error.request_id,
                 "also on other instances or actions, of which no more is told one by one"
             ),
-            Line::GoesOn(key, tally) => tracing::warn!(
+            FailureLine::GoesOn(key, tally) => tracing::warn!(
                 account,
                 region,
                 instance_id = key.instance.as_ref().map(display),
                 action = key.action.map(Action::name),
                 result = key.kind.label(),
                 failed_calls = tally.calls,
-                failing_objects = tally.units,
+                failing_objects = tally.targets,
                 outbreaks = tally.outbreaks,
                 for_seconds = tally.lasted.as_secs(),
                 "still failing"
             ),
-            Line::Over(key, tally) => self.over(&key, tally, "recovered"),
-            Line::Ceased(key, tally) => self.over(&key, tally, "over without a success"),
+            FailureLine::Over(key, tally) => self.over(&key, tally, "recovered"),
+            FailureLine::Ceased(key, tally) => self.over(&key, tally, "over without a success"),
         }
     }
 
-    fn over(self, key: &Key, tally: Tally, how: &str) {
+    fn over(self, key: &FailureKey, tally: FailureTally, how: &str) {
         tracing::info!(
             account = self.account.map(display),
             region = self.region.as_str(),
@@ -83,11 +83,11 @@ impl Log<'_> {
 
     /// A line at warn for one of a kind that an instance has not shown for a while; the counter has the rest.
     /// What every busy fleet shows now and then is no news.
-    pub(super) fn anomaly(self, unit: &Unit, anomaly: &Anomaly, is_news: bool) {
+    pub(super) fn anomaly(self, target: &PollTarget, anomaly: &Anomaly, is_news: bool) {
         let usual = matches!(anomaly.kind, AnomalyKind::Clamped | AnomalyKind::TotalMismatch);
         let (account, region) = (self.account.map(display), self.region.as_str());
-        let (action, kind, detail) = (unit.action().name(), anomaly.kind.label(), &anomaly.detail);
-        let (instance_id, object) = (unit.instance().map(display), unit.object());
+        let (action, kind, detail) = (target.action().name(), anomaly.kind.label(), &anomaly.detail);
+        let (instance_id, object) = (target.instance().map(display), target.object());
         if is_news && !usual {
             tracing::warn!(account, region, instance_id, object, action, kind, "odd answer: {detail}");
         } else {
@@ -109,19 +109,19 @@ impl Log<'_> {
             Event::InstanceState(id, state) => {
                 tracing::info!(account, region, instance_id = %id, state = label(state), "instance state changed");
             }
-            Event::ObjectGone(unit) => tracing::debug!(
+            Event::ObjectGone(target) => tracing::debug!(
                 account,
                 region,
-                instance_id = unit.instance().map(display),
-                object = unit.object(),
-                action = unit.action().name(),
+                instance_id = target.instance().map(display),
+                object = target.object(),
+                action = target.action().name(),
                 "object gone"
             ),
         }
     }
 
     /// What a pass costs, once everything is known.
-    pub(super) fn plan(self, objects: &Objects, calls: usize, seconds: f64, poll: Duration) {
+    pub(super) fn plan(self, objects: &ObjectCounts, calls: usize, seconds: f64, poll: Duration) {
         let (account, region) = (self.account.map(display), self.region.as_str());
         tracing::info!(
             account,
@@ -137,11 +137,11 @@ impl Log<'_> {
     }
 
     /// Whether an action needs more calls than it may make, where that has changed.
-    pub(super) fn scarcity(self, line: scarcity::Line, action: Action, needs: f64, allowed: f64) {
+    pub(super) fn budget_shortage(self, line: ShortageChange, action: Action, needs: f64, allowed: f64) {
         let (account, region, action) = (self.account.map(display), self.region.as_str(), action.name());
         let (needs, allowed) = (format!("{needs:.2}"), format!("{allowed:.2}"));
         match line {
-            scarcity::Line::Short => tracing::warn!(
+            ShortageChange::Short => tracing::warn!(
                 account,
                 region,
                 action,
@@ -151,7 +151,7 @@ impl Log<'_> {
                  requests_per_second or request_rates within the quota of the account, lengthen the intervals, \
                  or filter objects out"
             ),
-            scarcity::Line::Enough => tracing::info!(
+            ShortageChange::Enough => tracing::info!(
                 account,
                 region,
                 action,
@@ -163,13 +163,13 @@ impl Log<'_> {
     }
 
     /// The panic itself has been told with its place; this is what it was about.
-    pub(super) fn panicked(self, unit: &Unit) {
+    pub(super) fn panicked(self, target: &PollTarget) {
         tracing::warn!(
             account = self.account.map(display),
             region = self.region.as_str(),
-            instance_id = unit.instance().map(display),
-            object = unit.object(),
-            action = unit.action().name(),
+            instance_id = target.instance().map(display),
+            object = target.object(),
+            action = target.action().name(),
             "a panic ended the call for this object; what was known of it is kept, please report this"
         );
     }

@@ -8,7 +8,10 @@ use std::{
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Account, AskTimes, Collector, Desk, Regions, Reporter, Sequence, Shared, Timing, Unit};
+use super::{
+    AccountPlan, AccountSupervisor, AskTimes, CollectContext, CollectObserver, Desk, DiscoverySequence,
+    PollTarget, PollTiming, Regions,
+};
 use crate::{
     api::{Action, Cloud, Error, Kind},
     clock::WallClock,
@@ -18,23 +21,23 @@ use crate::{
         Listing, Observed, Offset, Origin, Partition, PartitionProgress, RegionId, Span, Times, Topic,
         TopicName, TopicPartition, TopicProgress, TopicStatus, UnixMillis,
     },
-    snapshot::{InstanceView, RegionView, Store},
+    snapshot::{InstanceView, RegionView, SnapshotStore},
 };
 
+mod auth_breaker;
+mod budget_shortage;
 mod clock;
 mod desk;
 mod explain;
-mod failures;
+mod failure_log;
 mod first_pass;
-mod fleet;
-mod gate;
+mod group;
 mod model;
-mod pace;
 mod polling;
-mod renewed;
-mod said;
-mod scarcity;
+mod priority;
+mod reload;
 mod schedule;
+mod state;
 
 /// A cloud of one region that answers from a script and notes what it was asked.
 #[derive(Clone, Default)]
@@ -55,15 +58,15 @@ struct World {
     torn: bool,
     /// Committed and end offset of the one partition of the topic `t` of each group.
     offset: i64,
-    failing: BTreeMap<Unit, Kind>,
+    failing: BTreeMap<PollTarget, Kind>,
     /// These fail once, after this long.
-    failing_once: BTreeMap<Unit, (Duration, Kind)>,
+    failing_once: BTreeMap<PollTarget, (Duration, Kind)>,
     /// The key is refused, but for calls about this instance.
     refused: bool,
     refused_but: Option<InstanceId>,
-    panicking: BTreeSet<Unit>,
+    panicking: BTreeSet<PollTarget>,
     slow: BTreeMap<InstanceId, Duration>,
-    calls: Vec<(Instant, Unit)>,
+    calls: Vec<(Instant, PollTarget)>,
 }
 
 impl Script {
@@ -71,29 +74,33 @@ impl Script {
         edit(&mut self.0.lock().unwrap())
     }
 
-    /// How often units were asked for that satisfy a predicate.
-    fn calls(&self, of: impl Fn(&Unit) -> bool) -> usize {
-        self.edit(|w| w.calls.iter().filter(|(_, unit)| of(unit)).count())
+    /// How often targets were asked for that satisfy a predicate.
+    fn calls(&self, of: impl Fn(&PollTarget) -> bool) -> usize {
+        self.edit(|w| w.calls.iter().filter(|(_, target)| of(target)).count())
     }
 
-    async fn answer<T>(&self, unit: Unit, value: impl FnOnce(&World) -> T) -> Result<Observed<T>, Error> {
-        let once = self.edit(|w| w.failing_once.remove(&unit));
+    async fn answer<T>(
+        &self,
+        target: PollTarget,
+        value: impl FnOnce(&World) -> T,
+    ) -> Result<Observed<T>, Error> {
+        let once = self.edit(|w| w.failing_once.remove(&target));
         let delay = self.edit(|w| {
-            w.calls.push((Instant::now(), unit.clone()));
-            unit.instance().and_then(|id| w.slow.get(id)).copied()
+            w.calls.push((Instant::now(), target.clone()));
+            target.instance().and_then(|id| w.slow.get(id)).copied()
         });
         let delay = once.map(|(delay, _)| delay).or(delay);
         tokio::time::sleep(delay.unwrap_or(Duration::from_millis(20))).await;
         if let Some((_, kind)) = once {
-            return Err(error(unit.action(), kind));
+            return Err(error(target.action(), kind));
         }
         let world = self.0.lock().unwrap();
-        if world.refused && (unit.instance().is_none() || unit.instance() != world.refused_but.as_ref()) {
-            return Err(error(unit.action(), Kind::Auth { key: true }));
+        if world.refused && (target.instance().is_none() || target.instance() != world.refused_but.as_ref()) {
+            return Err(error(target.action(), Kind::Auth { key: true }));
         }
-        let panicking = world.panicking.contains(&unit);
-        if let Some(kind) = world.failing.get(&unit) {
-            return Err(error(unit.action(), *kind));
+        let panicking = world.panicking.contains(&target);
+        if let Some(kind) = world.failing.get(&target) {
+            return Err(error(target.action(), *kind));
         }
         let value = value(&world);
         drop(world);
@@ -129,12 +136,12 @@ impl Cloud for Script {
     }
 
     async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, Error> {
-        self.answer(Unit::Instances, |w| whole(w.instances.clone())).await
+        self.answer(PollTarget::Instances, |w| whole(w.instances.clone())).await
     }
 
     async fn topics(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<Topic>>, Error> {
-        let unit = Unit::Topics(id.clone());
-        self.answer(unit, |w| Listing {
+        let target = PollTarget::Topics(id.clone());
+        self.answer(target, |w| Listing {
             items: w.topics.get(id).cloned().unwrap_or_default(),
             complete: !w.torn,
         })
@@ -147,12 +154,13 @@ impl Cloud for Script {
         t: &TopicName,
         _: Instant,
     ) -> Result<(Observed<TopicStatus>, Origin), Error> {
-        let seen = self.answer(Unit::TopicStatus(id.clone(), t.clone()), |w| status(w.offset)).await?;
+        let seen = self.answer(PollTarget::TopicStatus(id.clone(), t.clone()), |w| status(w.offset)).await?;
         Ok((seen, origin()))
     }
 
     async fn groups(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<GroupId>>, Error> {
-        self.answer(Unit::Groups(id.clone()), |w| whole(w.groups.get(id).cloned().unwrap_or_default())).await
+        self.answer(PollTarget::Groups(id.clone()), |w| whole(w.groups.get(id).cloned().unwrap_or_default()))
+            .await
     }
 
     async fn group_progress(
@@ -162,7 +170,8 @@ impl Cloud for Script {
         _: Times,
         _: Instant,
     ) -> Result<(Observed<GroupProgress>, Origin), Error> {
-        let seen = self.answer(Unit::GroupProgress(id.clone(), g.clone()), |w| progress(w.offset)).await?;
+        let seen =
+            self.answer(PollTarget::GroupProgress(id.clone(), g.clone()), |w| progress(w.offset)).await?;
         Ok((seen, origin()))
     }
 }
@@ -225,8 +234,8 @@ fn progress(end: i64) -> GroupProgress {
     GroupProgress { topics: vec![topic], ..GroupProgress::default() }
 }
 
-fn timing() -> Timing {
-    Timing {
+fn timing() -> PollTiming {
+    PollTiming {
         discovery: Duration::from_secs(300),
         poll: Duration::from_secs(60),
         topic_poll: Duration::from_secs(60),
@@ -246,7 +255,7 @@ struct Counts {
     anomalies: Mutex<Vec<AnomalyKind>>,
 }
 
-impl Reporter for Counts {
+impl CollectObserver for Counts {
     fn anomaly(&self, kind: AnomalyKind) {
         self.anomalies.lock().unwrap().push(kind);
     }
@@ -257,12 +266,12 @@ impl Reporter for Counts {
 
 /// A running account over a script.
 struct Running<C: Cloud = Script> {
-    store: Arc<Store>,
+    store: Arc<SnapshotStore>,
     health: Health,
     counts: Arc<Counts>,
     desk: Desk,
     shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<Result<Collector<C>, super::account::Ended>>,
+    task: tokio::task::JoinHandle<Result<AccountSupervisor<C>, super::account::SupervisorError>>,
 }
 
 impl Running {
@@ -280,9 +289,9 @@ impl Running {
     }
 }
 
-fn account<C: Cloud + Clone>(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> Account<C> {
+fn account<C: Cloud + Clone>(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> AccountPlan<C> {
     let clouds = cloud.clone();
-    Account {
+    AccountPlan {
         name: None,
         regions,
         filters,
@@ -298,20 +307,20 @@ impl<C: Cloud + Clone> Running<C> {
         Self::with(crate::clock::unix_now, account(cloud, regions, filters, rate))
     }
 
-    fn with(clock: WallClock, account: Account<C>) -> Self {
+    fn with(clock: WallClock, account: AccountPlan<C>) -> Self {
         let (store, health, counts) =
-            (Arc::new(Store::default()), Health::default(), Arc::new(Counts::default()));
+            (Arc::new(SnapshotStore::default()), Health::default(), Arc::new(Counts::default()));
         let shutdown = CancellationToken::new();
-        let shared = Shared {
+        let shared = CollectContext {
             store: Arc::clone(&store),
             health: health.clone(),
-            reporter: Arc::clone(&counts) as Arc<dyn Reporter>,
+            observer: Arc::clone(&counts) as Arc<dyn CollectObserver>,
             clock,
-            sequence: Arc::new(Sequence::default()),
+            sequence: Arc::new(DiscoverySequence::default()),
             desk: Desk::default(),
         };
         let desk = shared.desk.clone();
-        let collector = Collector::new(account, shared, &[]).unwrap();
+        let collector = AccountSupervisor::new(account, shared, &[]).unwrap();
         let task = tokio::spawn(collector.run(shutdown.clone()));
         Self { store, health, counts, desk, shutdown, task }
     }

@@ -36,7 +36,7 @@ impl api::Observer for Counting {
     }
 }
 
-impl collect::Reporter for Counting {
+impl collect::CollectObserver for Counting {
     fn anomaly(&self, kind: AnomalyKind) {
         self.0.anomaly(kind);
     }

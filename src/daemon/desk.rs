@@ -9,7 +9,7 @@ use crate::{
     collect::{
         Desk,
         desk::{Answers, Question},
-        fleet::explain::{Explained, Known},
+        state::explain::{Explained, Known},
     },
     web::{self, Explanation, Verdict},
 };

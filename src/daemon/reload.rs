@@ -23,7 +23,7 @@ use super::{Beside, Counting, RunError, collected, keys, look, page_options, rat
 use crate::{
     api::{self, Budgets, Client, ProvideCredentials},
     clock,
-    collect::{Collector, Shared, account::Ended},
+    collect::{AccountSupervisor, CollectContext, account::SupervisorError},
     config::{self, Config, Problems},
     exposition::{Own, Renderer, publisher::Turn},
     model::{AccountName, RegionId},
@@ -75,7 +75,7 @@ type Keys = BTreeMap<Option<AccountName>, Arc<dyn ProvideCredentials>>;
 /// Runs the loops of the configuration that is in force.
 pub(super) struct Keeper {
     config: Config,
-    shared: Shared,
+    shared: CollectContext,
     counting: Counting,
     /// One for the life of the process, so that two configurations never exceed a rate together.
     budgets: Arc<Budgets>,
@@ -84,7 +84,7 @@ pub(super) struct Keeper {
     turns: mpsc::Sender<Turn<Beside>>,
     source: Source,
     reader: Reader,
-    accounts: JoinSet<Result<Collector<Client>, Ended>>,
+    accounts: JoinSet<Result<AccountSupervisor<Client>, SupervisorError>>,
     /// Stops the loops.
     stop: CancellationToken,
     shutdown: CancellationToken,
@@ -98,7 +98,7 @@ impl Keeper {
     pub(super) fn start(
         config: Config,
         source: Source,
-        shared: Shared,
+        shared: CollectContext,
         counting: Counting,
         turns: mpsc::Sender<Turn<Beside>>,
         shutdown: CancellationToken,
@@ -203,11 +203,11 @@ impl Keeper {
             if is_same_account(name.as_ref(), &before, &self.config)
                 && let Some(collector) = collectors.iter_mut().find(|c| c.account() == name.as_ref())
             {
-                collector.take_over(stopped);
+                collector.resume_from(stopped);
             }
         }
 
-        let regions = collectors.iter_mut().flat_map(Collector::views).collect();
+        let regions = collectors.iter_mut().flat_map(AccountSupervisor::views).collect();
         let (before, now) = (page_options(&before.metrics), page_options(&self.config.metrics));
         let renderer = (before != now).then(|| Renderer::new(now));
         let (shared, own) = (self.shared.clone(), Arc::clone(&self.counting.0));
@@ -219,7 +219,7 @@ impl Keeper {
             other_keys.iter().for_each(|account| own.credentials_expiry(account.as_ref(), None));
             show_accounts(&own, &config);
             rates.iter().for_each(|(account, rates)| budgets.set_rates(account.as_ref(), rates));
-            collectors.iter().for_each(Collector::announce);
+            collectors.iter().for_each(AccountSupervisor::announce);
             own.config_loaded(Some(clock::unix_now()));
             // Nobody waits for them if the process is ending.
             _ = done.send(collectors);
@@ -260,7 +260,7 @@ impl Keeper {
     }
 
     /// All loops that the configuration needs, ready to run.
-    fn collectors(&self, config: &Config, keys: &Keys) -> Result<Vec<Collector<Client>>, RunError> {
+    fn collectors(&self, config: &Config, keys: &Keys) -> Result<Vec<AccountSupervisor<Client>>, RunError> {
         let regions = self.shared.store.current().regions;
         let known = |name: Option<&AccountName>| -> Vec<RegionId> {
             let of = regions.iter().filter(|region| region.account.as_ref() == name);
@@ -271,13 +271,13 @@ impl Keeper {
             let name = account.name.as_ref();
             let known = if is_same_account(name, &self.config, config) { known(name) } else { Vec::new() };
             let account = collected(account, config, &self.counting, &self.budgets, keys)?;
-            Collector::new(account, self.shared.clone(), &known)
+            AccountSupervisor::new(account, self.shared.clone(), &known)
                 .map_err(|error| RunError::Setup(error.to_string()))
         };
         accounts.map(collector).collect()
     }
 
-    fn run_all(&mut self, collectors: Vec<Collector<Client>>) {
+    fn run_all(&mut self, collectors: Vec<AccountSupervisor<Client>>) {
         self.stop = self.shutdown.child_token();
         for collector in collectors {
             self.accounts.spawn(collector.run(self.stop.clone()));
@@ -285,7 +285,9 @@ impl Keeper {
     }
 }
 
-fn died(ended: Result<Result<Collector<Client>, Ended>, tokio::task::JoinError>) -> RunError {
+fn died(
+    ended: Result<Result<AccountSupervisor<Client>, SupervisorError>, tokio::task::JoinError>,
+) -> RunError {
     RunError::Died(match ended {
         Ok(Ok(_)) => "the loops of an account have ended by themselves, please report this".to_owned(),
         Ok(Err(error)) => error.to_string(),
@@ -296,7 +298,7 @@ fn died(ended: Result<Result<Collector<Client>, Ended>, tokio::task::JoinError>)
 
 /// All that a configuration needs, before anything of the one in force is stopped.
 struct Prepared {
-    collectors: Vec<Collector<Client>>,
+    collectors: Vec<AccountSupervisor<Client>>,
     keys: Keys,
     rates: Vec<(Option<AccountName>, api::Rates)>,
 }
@@ -325,18 +327,20 @@ struct Gone {
 }
 
 impl Gone {
-    fn between(before: &[Collector<Client>], now: &[Collector<Client>]) -> Self {
-        let accounts =
-            |of: &[Collector<Client>]| -> BTreeSet<_> { of.iter().map(|c| c.account().cloned()).collect() };
-        let regions = |of: &[Collector<Client>]| -> BTreeSet<_> {
-            let of_one = |c: &Collector<Client>| {
+    fn between(before: &[AccountSupervisor<Client>], now: &[AccountSupervisor<Client>]) -> Self {
+        let accounts = |of: &[AccountSupervisor<Client>]| -> BTreeSet<_> {
+            of.iter().map(|c| c.account().cloned()).collect()
+        };
+        let regions = |of: &[AccountSupervisor<Client>]| -> BTreeSet<_> {
+            let of_one = |c: &AccountSupervisor<Client>| {
                 let account = c.account().cloned();
                 c.regions().into_iter().map(move |region| (account.clone(), region))
             };
             of.iter().flat_map(of_one).collect()
         };
-        let names =
-            |of: &[Collector<Client>]| -> BTreeSet<_> { of.iter().flat_map(Collector::names).collect() };
+        let names = |of: &[AccountSupervisor<Client>]| -> BTreeSet<_> {
+            of.iter().flat_map(AccountSupervisor::names).collect()
+        };
         Self {
             accounts: &accounts(before) - &accounts(now),
             regions: &regions(before) - &regions(now),
@@ -344,7 +348,7 @@ impl Gone {
         }
     }
 
-    fn forget(&self, shared: &Shared, own: &Own) {
+    fn forget(&self, shared: &CollectContext, own: &Own) {
         self.names.iter().for_each(|name| shared.health.forget(name));
         self.regions.iter().for_each(|(account, region)| own.forget_region(account.as_ref(), region));
         self.accounts.iter().for_each(|account| own.forget_account(account.as_ref()));

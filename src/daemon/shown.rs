@@ -117,7 +117,7 @@ mod tests {
     use crate::{
         exposition::{Options, Renderer, own::Build},
         model::{GroupId, InstanceId, RegionId},
-        snapshot::{GroupView, InstanceView, LastSuccess, Objects, RegionView},
+        snapshot::{GroupView, InstanceView, LastSuccess, ObjectCounts, RegionView},
     };
 
     #[derive(Clone, Default)]
@@ -140,7 +140,7 @@ mod tests {
         let group = |n| {
             Arc::new(GroupView {
                 id: GroupId::new(&format!("g{n}")).unwrap(),
-                since: n,
+                discovery_order: n,
                 listed: true,
                 lag: None,
                 assessment: None,
@@ -152,7 +152,7 @@ mod tests {
             account: None,
             region: region.clone(),
             id: InstanceId::new("i").unwrap(),
-            since: 0,
+            discovery_order: 0,
             info: None,
             up: None,
             last_success: LastSuccess::default(),
@@ -165,7 +165,7 @@ mod tests {
             up: None,
             first_pass_ended: true,
             last_success: LastSuccess::default(),
-            objects: Objects::default(),
+            objects: ObjectCounts::default(),
             instances: vec![Arc::new(instance)],
         };
         Arc::new(Snapshot { regions: vec![Arc::new(region)] })

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Page, Renderer};
-use crate::snapshot::{RegionView, Snapshot, Store};
+use crate::snapshot::{RegionView, Snapshot, SnapshotStore};
 
 /// Between two pages, at least.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
@@ -44,7 +44,7 @@ pub struct Turn<T> {
 /// # Errors
 /// [`Died`] if rendering panicked.
 pub async fn run<T: Send>(
-    store: Arc<Store>,
+    store: Arc<SnapshotStore>,
     mut renderer: Renderer,
     mut turns: mpsc::Receiver<Turn<T>>,
     mut show: impl FnMut(Page, Arc<Snapshot>, Option<T>) + Send,

@@ -184,8 +184,10 @@ impl Renderer {
                 draw(&mut count);
                 count.series
             };
-            objects.extend(instance.topics.iter().map(|t| (t.since, count(&|c| draw::topic(t, c)))));
-            objects.extend(instance.groups.iter().map(|g| (g.since, count(&|c| draw::group(g, c)))));
+            objects
+                .extend(instance.topics.iter().map(|t| (t.discovery_order, count(&|c| draw::topic(t, c)))));
+            objects
+                .extend(instance.groups.iter().map(|g| (g.discovery_order, count(&|c| draw::group(g, c)))));
         }
         limit::cut(max, self.fleet.series(), objects, self.kept.cutoff)
     }
@@ -342,10 +344,10 @@ fn draw_objects(view: &InstanceView, cutoff: Option<u64>, out: &mut TextSink) {
     out.enter_region(view.account.as_ref(), &view.region);
     out.enter_instance(&view.id);
     let shown = |since: u64| cutoff.is_none_or(|cutoff| since < cutoff);
-    for topic in view.topics.iter().filter(|t| shown(t.since)) {
+    for topic in view.topics.iter().filter(|t| shown(t.discovery_order)) {
         draw::topic(topic, out);
     }
-    for group in view.groups.iter().filter(|g| shown(g.since)) {
+    for group in view.groups.iter().filter(|g| shown(g.discovery_order)) {
         draw::group(group, out);
     }
 }
@@ -367,11 +369,11 @@ fn changed(
 }
 
 fn kept_topics(view: &InstanceView, cutoff: Option<u64>) -> impl Iterator<Item = &Arc<TopicView>> {
-    view.topics.iter().filter(move |t| cutoff.is_none_or(|cutoff| t.since < cutoff))
+    view.topics.iter().filter(move |t| cutoff.is_none_or(|cutoff| t.discovery_order < cutoff))
 }
 
 fn kept_groups(view: &InstanceView, cutoff: Option<u64>) -> impl Iterator<Item = &Arc<GroupView>> {
-    view.groups.iter().filter(move |g| cutoff.is_none_or(|cutoff| g.since < cutoff))
+    view.groups.iter().filter(move |g| cutoff.is_none_or(|cutoff| g.discovery_order < cutoff))
 }
 
 /// Whether two lists are of the same allocations.

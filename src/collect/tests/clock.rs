@@ -17,7 +17,7 @@ fn stepping() -> UnixMillis {
 }
 
 /// What was asked, and when, since the test began; the clock steps twice if it is told to.
-async fn calls(steps: [i64; 2]) -> Vec<(Duration, Unit)> {
+async fn calls(steps: [i64; 2]) -> Vec<(Duration, PollTarget)> {
     STEPS.store(0, Ordering::SeqCst);
     *BEGAN.lock().unwrap() = None;
     let script = one_instance(20);
@@ -26,7 +26,7 @@ async fn calls(steps: [i64; 2]) -> Vec<(Duration, Unit)> {
     let running = Running::by(stepping, &script, hangzhou, Filters::default());
     seconds(130).await;
     for step in steps {
-        let silent = Unit::GroupProgress(id("i"), group("g3"));
+        let silent = PollTarget::GroupProgress(id("i"), group("g3"));
         script.edit(|w| w.failing.insert(silent.clone(), Kind::Server));
         STEPS.fetch_add(step, Ordering::SeqCst);
         seconds(100).await;
@@ -41,7 +41,7 @@ async fn calls(steps: [i64; 2]) -> Vec<(Duration, Unit)> {
     assert_eq!(running.health.stopped(), [""; 0]);
     running.stop().await;
     let calls = script.edit(|w| std::mem::take(&mut w.calls));
-    calls.into_iter().map(|(at, unit)| (at.duration_since(from), unit)).collect()
+    calls.into_iter().map(|(at, target)| (at.duration_since(from), target)).collect()
 }
 
 #[tokio::test(start_paused = true)]

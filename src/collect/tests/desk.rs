@@ -1,10 +1,10 @@
 //! Questions are answered by the loops that run, in time, whoever comes and goes; nothing waits for one that does
 //! not answer.
 
-use super::{renewed::renewed, *};
+use super::{reload::reloaded, *};
 use crate::collect::{
     desk::{Answer, Answers, Question},
-    fleet::explain::Known,
+    state::explain::Known,
 };
 
 fn about(group: &str) -> Question {
@@ -156,8 +156,8 @@ async fn a_reload_leaves_one_loop_to_answer_with_what_was_known() {
     let script = one_instance(1);
     let running = Running::fixed(&script);
     seconds(5).await;
-    script.edit(|w| w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Server));
-    let running = renewed(running, &script, |_| {}).await;
+    script.edit(|w| w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Server));
+    let running = reloaded(running, &script, |_| {}).await;
     let answers = running.desk.ask(about("g0")).await.unwrap();
     assert_eq!((found(&answers), answers.polled.len()), (vec![("cn-hangzhou", Some(7))], 1));
     running.stop().await;

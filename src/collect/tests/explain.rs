@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    fleet::{Case, clean},
+    state::{Case, clean},
     *,
 };
 use crate::{
     collect::{
         desk::{self, Question},
-        fleet::{Answer, explain::Explained},
+        state::{PollResponse, explain::Explained},
     },
     model::GroupState,
 };
@@ -20,8 +20,8 @@ fn question() -> Question {
     Question::new("i", "g", None, None, None).unwrap()
 }
 
-fn unit() -> Unit {
-    Unit::GroupProgress(id("i"), group("g"))
+fn target() -> PollTarget {
+    PollTarget::GroupProgress(id("i"), group("g"))
 }
 
 fn at(earliest: i64, latest: i64, request_id: &str) -> Origin {
@@ -41,12 +41,12 @@ impl Case {
     }
 
     fn heard(&mut self, progress: GroupProgress, origin: Origin) {
-        self.answer(&unit(), Answer::GroupProgress(clean(progress), origin));
+        self.answer(&target(), PollResponse::GroupProgress(clean(progress), origin));
     }
 
     fn holds(&mut self, status: TopicStatus, origin: Origin) {
-        let unit = Unit::TopicStatus(id("i"), topic("t").name);
-        self.answer(&unit, Answer::TopicStatus(clean(status), origin));
+        let target = PollTarget::TopicStatus(id("i"), topic("t").name);
+        self.answer(&target, PollResponse::TopicStatus(clean(status), origin));
     }
 }
 
@@ -115,7 +115,7 @@ fn a_value_that_is_kept_after_a_failure_is_told_to_be_and_one_that_was_dropped_i
     let ok = case.explained().polling;
     assert_eq!((ok.last_attempt, ok.is_held, ok.kept_for_seconds), ("ok", false, 180.0));
     case.after(60);
-    case.apply(&unit(), Err(error(Action::GetConsumerProgress, Kind::Server)));
+    case.apply(&target(), Err(error(Action::GetConsumerProgress, Kind::Server)));
     let explained = case.explained();
     let Explained { polling, lag_messages, .. } = &explained;
     assert_eq!((polling.last_attempt, polling.is_held, *lag_messages), ("failing", true, Some(60)));

@@ -3,8 +3,8 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{fleet::clean, *};
-use crate::collect::fleet::{Answer, Fleet, Now, Outcome};
+use super::{state::clean, *};
+use crate::collect::state::{Now, PollOutcome, PollResponse, RegionState};
 
 const INSTANCES: [&str; 2] = ["i", "j"];
 const TOPICS: [&str; 2] = ["a", "b"];
@@ -200,7 +200,7 @@ struct Pass {
 
 /// The fleet, the model, and the cloud that both hear of.
 struct Case {
-    fleet: Fleet,
+    fleet: RegionState,
     now: Now,
     model: Model,
     pass: u64,
@@ -213,9 +213,9 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let region = RegionId::new("cn-hangzhou").unwrap();
-        let sequence = Arc::new(Sequence::default());
+        let sequence = Arc::new(DiscoverySequence::default());
         Self {
-            fleet: Fleet::new(None, region, Filters::default(), timing(), sequence),
+            fleet: RegionState::new(None, region, Filters::default(), timing(), sequence),
             now: Now { mono: Instant::now(), wall: wall(1_000_000) },
             model: Model::default(),
             pass: 0,
@@ -226,45 +226,49 @@ impl Case {
         }
     }
 
-    fn apply(&mut self, unit: &Unit, outcome: Outcome) {
-        let effects = self.fleet.apply(unit, outcome, self.now);
+    fn apply(&mut self, target: &PollTarget, outcome: PollOutcome) {
+        let effects = self.fleet.apply(target, outcome, self.now);
         self.rewinds += effects.anomalies.iter().filter(|a| a.kind == AnomalyKind::Rewind).count();
     }
 
-    /// Why a unit is not answered, if it is not.
-    fn refusal(&self, unit: &Unit, fails: Option<Kind>) -> Option<Error> {
-        let denied = (self.denied == Some(unit.action())).then_some(Kind::Auth { key: false });
-        denied.or(fails).map(|kind| error(unit.action(), kind))
+    /// Why a target is not answered, if it is not.
+    fn refusal(&self, target: &PollTarget, fails: Option<Kind>) -> Option<Error> {
+        let denied = (self.denied == Some(target.action())).then_some(Kind::Auth { key: false });
+        denied.or(fails).map(|kind| error(target.action(), kind))
     }
 
-    fn list(&mut self, at: &str, unit: &Unit, list: List, names: [&str; 2], said: [String; 2]) {
+    fn list(&mut self, at: &str, target: &PollTarget, list: List, names: [&str; 2], said: [String; 2]) {
         let items = list.items(names);
-        if let Some(refusal) = self.refusal(unit, items.clone().err()) {
+        if let Some(refusal) = self.refusal(target, items.clone().err()) {
             self.model.list(at, None, self.pass);
-            return self.apply(unit, Err(refusal));
+            return self.apply(target, Err(refusal));
         }
         let (items, complete) = items.unwrap();
         let said = BTreeMap::from_iter(names.into_iter().zip(said));
         let path = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
         let told = items.iter().map(|name| (path(name), said[name].clone())).collect();
         self.model.list(at, Some((told, complete)), self.pass);
-        let answer = match unit {
-            Unit::Instances => {
+        let answer = match target {
+            PollTarget::Instances => {
                 let named = |name: &&str| Instance {
                     name: Some(said[name].clone()),
                     ..instance(name, InstanceState::Running)
                 };
-                Answer::Instances(clean(Listing { items: items.iter().map(named).collect(), complete }))
+                PollResponse::Instances(clean(Listing { items: items.iter().map(named).collect(), complete }))
             }
-            Unit::Topics(_) => {
-                Answer::Topics(clean(Listing { items: items.iter().map(|n| topic(n)).collect(), complete }))
-            }
-            _ => Answer::Groups(clean(Listing { items: items.iter().map(|n| group(n)).collect(), complete })),
+            PollTarget::Topics(_) => PollResponse::Topics(clean(Listing {
+                items: items.iter().map(|n| topic(n)).collect(),
+                complete,
+            })),
+            _ => PollResponse::Groups(clean(Listing {
+                items: items.iter().map(|n| group(n)).collect(),
+                complete,
+            })),
         };
-        self.apply(unit, Ok(answer));
+        self.apply(target, Ok(answer));
     }
 
-    fn poll(&mut self, at: &str, unit: &Unit, poll: Poll) {
+    fn poll(&mut self, at: &str, target: &PollTarget, poll: Poll) {
         let offset = self.offsets.entry(at.to_owned()).or_insert(500);
         let told = match poll {
             Poll::Ok(more) => {
@@ -285,27 +289,29 @@ impl Case {
             Poll::Gone => Some(Kind::Gone { instance: false }),
             _ => None,
         };
-        if let Some(refusal) = self.refusal(unit, fails) {
+        if let Some(refusal) = self.refusal(target, fails) {
             let is_gone = refusal.kind == Kind::Gone { instance: false };
             self.model.poll(at, if is_gone { told } else { Told::Nothing }, self.pass);
-            return self.apply(unit, Err(refusal));
+            return self.apply(target, Err(refusal));
         }
         self.model.poll(at, told, self.pass);
         let is_empty = matches!(poll, Poll::Empty);
-        let answer = match unit {
-            Unit::TopicStatus(..) if is_empty => Answer::TopicStatus(clean(TopicStatus::default()), origin()),
-            Unit::TopicStatus(..) => Answer::TopicStatus(clean(status(offset)), origin()),
-            _ if is_empty => Answer::GroupProgress(clean(GroupProgress::default()), origin()),
+        let answer = match target {
+            PollTarget::TopicStatus(..) if is_empty => {
+                PollResponse::TopicStatus(clean(TopicStatus::default()), origin())
+            }
+            PollTarget::TopicStatus(..) => PollResponse::TopicStatus(clean(status(offset)), origin()),
+            _ if is_empty => PollResponse::GroupProgress(clean(GroupProgress::default()), origin()),
             _ => {
                 let mut read = progress(END);
                 read.topics[0].partitions[0].committed = Offset::new(offset);
-                Answer::GroupProgress(clean(read), origin())
+                PollResponse::GroupProgress(clean(read), origin())
             }
         };
-        self.apply(unit, Ok(answer));
+        self.apply(target, Ok(answer));
     }
 
-    /// Each unit is asked once, as in the loop when all are due.
+    /// Each target is asked once, as in the loop when all are due.
     fn pass(&mut self, pass: &Pass) {
         self.pass += 1;
         self.now.mono += Duration::from_secs(PASS);
@@ -314,16 +320,16 @@ impl Case {
             *name += u32::from(of.is_renamed);
         }
         let names = self.names.map(|n| format!("name {n}"));
-        self.list("", &Unit::Instances, pass.instances, INSTANCES, names);
+        self.list("", &PollTarget::Instances, pass.instances, INSTANCES, names);
         let listed = || ["listed".to_owned(), "listed".to_owned()];
         for (i, of) in INSTANCES.into_iter().zip(&pass.of_instances) {
-            self.list(&format!("{i}/t"), &Unit::Topics(id(i)), of.topics, TOPICS, listed());
-            self.list(&format!("{i}/g"), &Unit::Groups(id(i)), of.groups, GROUPS, listed());
+            self.list(&format!("{i}/t"), &PollTarget::Topics(id(i)), of.topics, TOPICS, listed());
+            self.list(&format!("{i}/g"), &PollTarget::Groups(id(i)), of.groups, GROUPS, listed());
             for (name, poll) in TOPICS.into_iter().zip(&of.polls[..2]) {
-                self.poll(&format!("{i}/t/{name}"), &Unit::TopicStatus(id(i), topic(name).name), *poll);
+                self.poll(&format!("{i}/t/{name}"), &PollTarget::TopicStatus(id(i), topic(name).name), *poll);
             }
             for (name, poll) in GROUPS.into_iter().zip(&of.polls[2..]) {
-                self.poll(&format!("{i}/g/{name}"), &Unit::GroupProgress(id(i), group(name)), *poll);
+                self.poll(&format!("{i}/g/{name}"), &PollTarget::GroupProgress(id(i), group(name)), *poll);
             }
         }
         self.model.grow_old(self.pass);

@@ -5,8 +5,8 @@ use regex::Regex;
 use super::*;
 use crate::model::Filter;
 
-fn is_progress(unit: &Unit) -> bool {
-    matches!(unit, Unit::GroupProgress(..))
+fn is_progress(target: &PollTarget) -> bool {
+    matches!(target, PollTarget::GroupProgress(..))
 }
 
 #[tokio::test(start_paused = true)]
@@ -19,10 +19,10 @@ async fn units_are_spread_over_the_interval_and_each_is_polled_once_in_it() {
     seconds(600).await;
     let calls = script.edit(|w| std::mem::take(&mut w.calls));
     let mut by_second = BTreeMap::<u64, usize>::new();
-    let mut by_unit = BTreeMap::<Unit, usize>::new();
-    for (at, unit) in calls.into_iter().filter(|(_, unit)| is_progress(unit)) {
+    let mut by_unit = BTreeMap::<PollTarget, usize>::new();
+    for (at, target) in calls.into_iter().filter(|(_, target)| is_progress(target)) {
         *by_second.entry(at.duration_since(from).as_secs()).or_default() += 1;
-        *by_unit.entry(unit).or_default() += 1;
+        *by_unit.entry(target).or_default() += 1;
     }
     assert_eq!(by_unit.len(), 300);
     assert!(by_unit.values().all(|n| *n == 10), "ten intervals, ten polls: {by_unit:?}");
@@ -32,13 +32,13 @@ async fn units_are_spread_over_the_interval_and_each_is_polled_once_in_it() {
 }
 
 /// The seconds between two calls for each group and topic.
-fn gaps(calls: Vec<(Instant, Unit)>) -> BTreeMap<Unit, Vec<u64>> {
-    let mut by_unit = BTreeMap::<Unit, Vec<Instant>>::new();
-    for (at, unit) in calls.into_iter().filter(|(_, unit)| unit.object().is_some()) {
-        by_unit.entry(unit).or_default().push(at);
+fn gaps(calls: Vec<(Instant, PollTarget)>) -> BTreeMap<PollTarget, Vec<u64>> {
+    let mut by_unit = BTreeMap::<PollTarget, Vec<Instant>>::new();
+    for (at, target) in calls.into_iter().filter(|(_, target)| target.object().is_some()) {
+        by_unit.entry(target).or_default().push(at);
     }
     let seconds = |w: &[Instant]| w[1].duration_since(w[0]).as_secs_f64().round() as u64;
-    by_unit.into_iter().map(|(unit, at)| (unit, at.windows(2).map(seconds).collect())).collect()
+    by_unit.into_iter().map(|(target, at)| (target, at.windows(2).map(seconds).collect())).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,10 +60,10 @@ async fn what_does_not_move_is_asked_less_often_but_twice_in_five_minutes_and_wa
     script.edit(|w| w.calls.clear());
     seconds(1800).await;
     let awake = gaps(script.edit(|w| std::mem::take(&mut w.calls)));
-    for (unit, gaps) in &awake {
+    for (target, gaps) in &awake {
         // The groups that read the topic tell its end offsets.
-        let interval = if is_progress(unit) { 60 } else { 90 };
-        assert!(gaps.iter().all(|gap| *gap == interval), "{unit:?} {gaps:?}");
+        let interval = if is_progress(target) { 60 } else { 90 };
+        assert!(gaps.iter().all(|gap| *gap == interval), "{target:?} {gaps:?}");
     }
     running.stop().await;
 }
@@ -77,10 +77,10 @@ async fn one_failed_poll_of_what_does_not_move_leaves_no_gap() {
         let running = Running::fixed(&script);
         seconds(1000).await;
         script.edit(|w| {
-            let units = (0..60).map(|n| Unit::GroupProgress(id("i"), group(&format!("g{n}"))));
-            let units = units.chain([Unit::TopicStatus(id("i"), topic("t").name)]);
+            let targets = (0..60).map(|n| PollTarget::GroupProgress(id("i"), group(&format!("g{n}"))));
+            let targets = targets.chain([PollTarget::TopicStatus(id("i"), topic("t").name)]);
             let fails = (Duration::from_secs(delay), Kind::Timeout);
-            w.failing_once = units.map(|unit| (unit, fails)).collect();
+            w.failing_once = targets.map(|target| (target, fails)).collect();
         });
         for second in 0..400 {
             seconds(1).await;
@@ -99,7 +99,7 @@ async fn a_topic_that_was_created_anew_is_asked_as_soon_as_a_group_tells() {
     script.edit(|w| w.offset = 100);
     let running = Running::fixed(&script);
     seconds(700).await;
-    let asked = || script.calls(|u| matches!(u, Unit::TopicStatus(..)));
+    let asked = || script.calls(|u| matches!(u, PollTarget::TopicStatus(..)));
     let before = asked();
     while asked() == before {
         seconds(1).await;
@@ -113,7 +113,7 @@ async fn a_topic_that_was_created_anew_is_asked_as_soon_as_a_group_tells() {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_is_too_small_is_told_once_and_loses_no_unit() {
-    let (_guard, log) = failures::logged();
+    let (_guard, log) = failure_log::logged();
     let script = one_instance(150);
     script.edit(|w| w.rate = Some(1.0));
     let running = Running::over(&script, hangzhou(), Filters::default(), 1.0);
@@ -141,7 +141,7 @@ async fn a_value_that_cannot_be_refreshed_is_kept_until_it_is_too_old_and_then_d
     assert_eq!(running.lag("i", "g0"), Some(7));
     assert_eq!(running.instance("i").unwrap().up, Some(true));
     script.edit(|w| {
-        w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Server);
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Server);
         w.offset = 9;
     });
     seconds(90).await;
@@ -168,7 +168,7 @@ async fn a_group_that_is_told_gone_goes_at_once_and_is_no_failure() {
     let running = Running::fixed(&script);
     seconds(70).await;
     script.edit(|w| {
-        w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: false });
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: false });
     });
     seconds(65).await;
     assert!(running.instance("i").unwrap().groups.iter().all(|g| g.id.as_str() != "g0"));
@@ -190,7 +190,7 @@ async fn an_instance_out_of_service_keeps_its_own_series_and_costs_no_detail_cal
     assert_eq!(running.region().unwrap().up, Some(true));
     script.edit(|w| w.calls.clear());
     seconds(200).await;
-    assert_eq!(script.calls(|unit| unit.instance().is_some()), 0);
+    assert_eq!(script.calls(|target| target.instance().is_some()), 0);
     script.edit(|w| w.instances = vec![instance("i", InstanceState::Running)]);
     seconds(320).await;
     assert_eq!(running.lag("i", "g0"), Some(7));
@@ -203,7 +203,7 @@ async fn an_instance_that_refuses_as_gone_is_discovered_anew_at_once() {
     let running = Running::fixed(&script);
     seconds(70).await;
     script.edit(|w| {
-        w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: true });
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: true });
         w.instances.clear();
         w.instances.push(instance("other", InstanceState::Running));
     });
@@ -227,7 +227,8 @@ async fn what_filters_hide_costs_no_call() {
     let running = Running::start(&script, hangzhou(), filters);
     seconds(200).await;
     assert_eq!(running.lag("i", "g1"), Some(7));
-    let details = |unit: &Unit| matches!(unit, Unit::TopicStatus(..) | Unit::GroupProgress(..));
+    let details =
+        |target: &PollTarget| matches!(target, PollTarget::TopicStatus(..) | PollTarget::GroupProgress(..));
     assert_eq!(script.calls(|u| details(u) && u.object() != Some("g1")), 0);
     assert_eq!(script.calls(|u| u.instance() == Some(&id("hidden"))), 0);
     running.stop().await;
@@ -246,7 +247,7 @@ async fn one_slow_instance_does_not_make_the_others_late() {
         w.offset = 7;
         w.slow.insert(id("i00"), Duration::from_secs(15));
         for n in 0..20 {
-            w.failing.insert(Unit::GroupProgress(id("i00"), group(&format!("g{n}"))), Kind::Timeout);
+            w.failing.insert(PollTarget::GroupProgress(id("i00"), group(&format!("g{n}"))), Kind::Timeout);
         }
     });
     let running = Running::fixed(&script);
@@ -265,7 +266,7 @@ async fn one_slow_instance_does_not_make_the_others_late() {
 async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
     let script = one_instance(3);
     script.edit(|w| {
-        w.failing.insert(Unit::GroupProgress(id("i"), group("g1")), Kind::Auth { key: false });
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g1")), Kind::Auth { key: false });
     });
     let running = Running::fixed(&script);
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -276,7 +277,7 @@ async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
 
     let script = Script::default();
     script.edit(|w| {
-        w.failing.insert(Unit::Instances, Kind::Connect);
+        w.failing.insert(PollTarget::Instances, Kind::Connect);
     });
     let running = Running::fixed(&script);
     seconds(5).await;
@@ -302,7 +303,7 @@ async fn a_task_that_panics_costs_one_attempt_at_one_unit() {
     let running = Running::fixed(&script);
     seconds(70).await;
     script.edit(|w| {
-        w.panicking.insert(Unit::GroupProgress(id("i"), group("g0")));
+        w.panicking.insert(PollTarget::GroupProgress(id("i"), group("g0")));
         w.offset = 9;
     });
     seconds(65).await;
@@ -370,7 +371,7 @@ async fn a_list_that_was_not_whole_is_asked_for_again_on_the_clock_of_the_polls(
     assert_eq!(running.instance("i").unwrap().up, Some(true), "not only after the next discovery");
     script.edit(|w| w.calls.clear());
     seconds(600).await;
-    assert_eq!(script.calls(|u| matches!(u, Unit::Topics(_))), 2);
+    assert_eq!(script.calls(|u| matches!(u, PollTarget::Topics(_))), 2);
     running.stop().await;
 }
 

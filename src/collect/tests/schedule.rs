@@ -1,22 +1,22 @@
 //! Due times without a loop.
 
 use super::*;
-use crate::collect::{Pace, schedule::Schedule};
+use crate::collect::{PollPriority, schedule::Schedule};
 
 fn schedule(rate: f64) -> (Schedule, Instant) {
     let now = Instant::now();
     (Schedule::new(now, timing(), |_| rate), now)
 }
 
-fn unit(instance: &str, name: &str) -> Unit {
-    Unit::GroupProgress(id(instance), group(name))
+fn target(instance: &str, name: &str) -> PollTarget {
+    PollTarget::GroupProgress(id(instance), group(name))
 }
 
 #[test]
 fn no_more_is_under_way_than_the_budget_can_send_soon() {
     let (mut schedule, now) = schedule(1.0);
     for n in 0..100 {
-        schedule.add(unit("i", &n.to_string()), now);
+        schedule.add(target("i", &n.to_string()), now);
     }
     let mut jobs = Vec::new();
     while let Some(job) = schedule.take(now, 1) {
@@ -24,7 +24,7 @@ fn no_more_is_under_way_than_the_budget_can_send_soon() {
     }
     assert_eq!(jobs.len(), 4, "four seconds of the budget");
     assert_eq!(schedule.next_due(now, 1), None, "nothing is due before one of them ends");
-    schedule.done(&jobs[0].unit, false, None, now);
+    schedule.done(&jobs[0].target, false, None, now);
     assert_eq!(schedule.next_due(now, 1), Some(now));
     assert!((schedule.demand(Action::GetConsumerProgress) - 100.0 / 60.0).abs() < 1e-9);
 }
@@ -33,18 +33,18 @@ fn no_more_is_under_way_than_the_budget_can_send_soon() {
 fn less_is_under_way_while_the_rate_is_lowered_and_who_was_due_first_goes_first() {
     let (mut schedule, now) = schedule(20.0);
     for n in 0..100 {
-        schedule.add(unit("i", &n.to_string()), now);
+        schedule.add(target("i", &n.to_string()), now);
     }
     let first: Vec<_> = (0..64).map(|_| schedule.take(now, 1).unwrap()).collect();
     schedule.set_rate(Action::GetConsumerProgress, 0.5);
     for job in &first[..62] {
         assert_eq!(schedule.take(now, 1), None);
-        schedule.done(&job.unit, true, None, now);
+        schedule.done(&job.target, true, None, now);
     }
     assert_eq!(schedule.take(now, 1), None, "two are under way");
-    schedule.done(&first[62].unit, true, None, now);
+    schedule.done(&first[62].target, true, None, now);
     let next = schedule.take(now, 1).unwrap();
-    assert!(first.iter().all(|job| job.unit != next.unit), "one that was not asked yet");
+    assert!(first.iter().all(|job| job.target != next.target), "one that was not asked yet");
     schedule.set_rate(Action::GetConsumerProgress, 20.0);
     assert!(schedule.take(now, 1).is_some());
 }
@@ -53,13 +53,13 @@ fn less_is_under_way_while_the_rate_is_lowered_and_who_was_due_first_goes_first(
 fn one_instance_holds_its_share_of_the_places_and_no_more() {
     let (mut schedule, now) = schedule(100.0);
     for n in 0..100 {
-        schedule.add(unit("big", &n.to_string()), now);
+        schedule.add(target("big", &n.to_string()), now);
     }
-    schedule.add(unit("small", "g"), now + Duration::from_secs(1));
+    schedule.add(target("small", "g"), now + Duration::from_secs(1));
     let later = now + Duration::from_secs(2);
     let taken: Vec<_> = std::iter::from_fn(|| schedule.take(later, 20)).collect();
-    assert_eq!(taken.iter().filter(|job| job.unit.instance() == Some(&id("big"))).count(), 8);
-    assert!(taken.iter().any(|job| job.unit.instance() == Some(&id("small"))), "though it was due last");
+    assert_eq!(taken.iter().filter(|job| job.target.instance() == Some(&id("big"))).count(), 8);
+    assert!(taken.iter().any(|job| job.target.instance() == Some(&id("small"))), "though it was due last");
 }
 
 #[test]
@@ -67,23 +67,23 @@ fn a_small_budget_leaves_places_to_others_too() {
     for (rate, of_big) in [(0.1, 1), (1.0, 2), (2.0, 4)] {
         let (mut schedule, now) = schedule(rate);
         for n in 0..100 {
-            schedule.add(unit("big", &n.to_string()), now);
+            schedule.add(target("big", &n.to_string()), now);
         }
-        schedule.add(unit("small", "g"), now + Duration::from_secs(1));
+        schedule.add(target("small", "g"), now + Duration::from_secs(1));
         let later = now + Duration::from_secs(2);
         let taken: Vec<_> = std::iter::from_fn(|| schedule.take(later, 2)).collect();
         assert_eq!(taken.len(), of_big + 1, "at {rate} a second");
-        assert!(taken.iter().any(|job| job.unit.instance() == Some(&id("small"))));
+        assert!(taken.iter().any(|job| job.target.instance() == Some(&id("small"))));
     }
 }
 
 #[test]
 fn a_unit_that_is_removed_while_under_way_does_not_come_back() {
     let (mut schedule, now) = schedule(20.0);
-    schedule.add(unit("i", "g"), now);
+    schedule.add(target("i", "g"), now);
     let job = schedule.take(now, 1).unwrap();
-    schedule.remove(&job.unit);
-    schedule.done(&job.unit, false, None, now);
+    schedule.remove(&job.target);
+    schedule.done(&job.target, false, None, now);
     assert_eq!(schedule.next_due(now, 1), None);
     assert!(schedule.take(now + Duration::from_secs(600), 1).is_none());
     assert!(schedule.demand(Action::GetConsumerProgress).abs() < f64::EPSILON);
@@ -92,28 +92,28 @@ fn a_unit_that_is_removed_while_under_way_does_not_come_back() {
 #[test]
 fn expediting_makes_due_sooner_and_never_later() {
     let (mut schedule, now) = schedule(20.0);
-    schedule.add(Unit::Instances, now);
+    schedule.add(PollTarget::Instances, now);
     let job = schedule.take(now, 0).unwrap();
-    schedule.done(&job.unit, false, None, now);
+    schedule.done(&job.target, false, None, now);
     let at = schedule.next_due(now, 0).unwrap();
-    schedule.expedite(&Unit::Instances, at + Duration::from_secs(60));
+    schedule.expedite(&PollTarget::Instances, at + Duration::from_secs(60));
     assert_eq!(schedule.next_due(now, 0), Some(at));
-    schedule.expedite(&Unit::Instances, now);
+    schedule.expedite(&PollTarget::Instances, now);
     assert_eq!(schedule.next_due(now, 0), Some(now));
 }
 
 #[test]
 fn a_failure_leaves_the_pace_and_its_demand_as_they_were() {
     let (mut schedule, now) = schedule(20.0);
-    schedule.add(unit("i", "g"), now);
+    schedule.add(target("i", "g"), now);
     let demand = |s: &Schedule| s.demand(Action::GetConsumerProgress);
     assert!((demand(&schedule) - 1.0 / 60.0).abs() < 1e-9);
     schedule.take(now, 1).unwrap();
-    schedule.done(&unit("i", "g"), false, Some(Pace::Idle), now);
+    schedule.done(&target("i", "g"), false, Some(PollPriority::Idle), now);
     assert!((demand(&schedule) - 1.0 / 90.0).abs() < 1e-9);
     let later = now + Duration::from_secs(100);
     schedule.take(later, 1).unwrap();
-    schedule.done(&unit("i", "g"), true, None, later);
+    schedule.done(&target("i", "g"), true, None, later);
     assert!((demand(&schedule) - 1.0 / 90.0).abs() < 1e-9);
 }
 
@@ -124,28 +124,28 @@ proptest::proptest! {
     fn the_next_due_time_lies_within_one_interval(name in "[a-z]{1,8}", took in 0u64..200_000, at in 0u64..10_000_000) {
         let (mut schedule, epoch) = schedule(20.0);
         let (start, end) = (epoch + Duration::from_millis(at), epoch + Duration::from_millis(at + took));
-        let unit = unit("i", &name);
-        schedule.add(unit.clone(), start);
+        let target = target("i", &name);
+        schedule.add(target.clone(), start);
         schedule.take(start, 1).unwrap();
-        schedule.done(&unit, false, None, end);
+        schedule.done(&target, false, None, end);
         let next = schedule.next_due(end, 1).unwrap();
         proptest::prop_assert!(next > end);
         proptest::prop_assert!(next <= end + timing().poll + timing().poll / 20);
     }
 
     /// What failed after a while is asked again one poll interval after that attempt began, or soon, if it
-    /// took longer: an idle unit's value is still good then.
+    /// took longer: an idle target's value is still good then.
     #[test]
     fn a_slow_failure_does_not_cost_two_intervals(name in "[a-z]{1,8}", took in 0u64..80_000, at in 0u64..10_000_000) {
         let (mut schedule, epoch) = schedule(20.0);
-        let unit = unit("i", &name);
-        schedule.add(unit.clone(), epoch);
+        let target = target("i", &name);
+        schedule.add(target.clone(), epoch);
         schedule.take(epoch, 1).unwrap();
-        schedule.done(&unit, false, Some(Pace::Idle), epoch);
+        schedule.done(&target, false, Some(PollPriority::Idle), epoch);
         let start = epoch + Duration::from_millis(90_000 + at);
         let end = start + Duration::from_millis(took);
         schedule.take(start, 1).unwrap();
-        schedule.done(&unit, true, None, end);
+        schedule.done(&target, true, None, end);
         let next = schedule.next_due(end, 1).unwrap();
         proptest::prop_assert!(next > end);
         proptest::prop_assert!(next <= (start + timing().poll).max(end + timing().poll / 20));

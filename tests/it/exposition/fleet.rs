@@ -11,7 +11,7 @@ use alikafka_exporter::model::{
     RegionId, Storage, Topic, TopicName, TopicPartition, TopicStatus, UnixMillis,
 };
 use alikafka_exporter::snapshot::{
-    GroupView, InstanceView, LastSuccess, Objects, Rebalances, RegionView, Snapshot, TopicView,
+    GroupView, InstanceView, LastSuccess, ObjectCounts, Rebalances, RegionView, Snapshot, TopicView,
 };
 
 pub(crate) fn offset(value: i64) -> Option<Offset> {
@@ -22,12 +22,12 @@ pub(crate) fn at(millis: i64) -> Option<UnixMillis> {
     UnixMillis::new(millis)
 }
 
-pub(crate) fn instance_view(id: &str, since: u64) -> InstanceView {
+pub(crate) fn instance_view(id: &str, discovery_order: u64) -> InstanceView {
     InstanceView {
         account: None,
         region: RegionId::new("cn-hangzhou").unwrap(),
         id: InstanceId::new(id).unwrap(),
-        since,
+        discovery_order,
         info: None,
         up: Some(true),
         last_success: LastSuccess::default(),
@@ -44,7 +44,7 @@ pub(crate) fn region_view(account: Option<&str>, region: &str, instances: Vec<In
         up: Some(true),
         first_pass_ended: true,
         last_success: LastSuccess::default(),
-        objects: Objects {
+        objects: ObjectCounts {
             instances: instances.len(),
             topics: instances.iter().map(|i| i.topics.len()).sum(),
             groups: instances.iter().map(|i| i.groups.len()).sum(),
@@ -78,7 +78,7 @@ pub(crate) fn bare_info(id: &str) -> Instance {
     }
 }
 
-pub(crate) fn topic_view(name: &str, since: u64, partitions: Vec<TopicPartition>) -> TopicView {
+pub(crate) fn topic_view(name: &str, discovery_order: u64, partitions: Vec<TopicPartition>) -> TopicView {
     let name = TopicName::new(name).unwrap();
     let info = Topic {
         name: name.clone(),
@@ -88,7 +88,13 @@ pub(crate) fn topic_view(name: &str, since: u64, partitions: Vec<TopicPartition>
         created_at: None,
     };
     let status = TopicStatus { messages: Some(7), partitions };
-    TopicView { name, since, info: Some(Arc::new(info)), status: Some(Arc::new(status)), groups: Some(1) }
+    TopicView {
+        name,
+        discovery_order,
+        info: Some(Arc::new(info)),
+        status: Some(Arc::new(status)),
+        groups: Some(1),
+    }
 }
 
 pub(crate) fn topic_partition(number: u32, start: i64, end: i64, last_write: i64) -> TopicPartition {
@@ -100,11 +106,16 @@ pub(crate) fn topic_partition(number: u32, start: i64, end: i64, last_write: i64
     }
 }
 
-pub(crate) fn group_view(id: &str, since: u64, messages: Option<u64>, topics: Vec<TopicLag>) -> GroupView {
+pub(crate) fn group_view(
+    id: &str,
+    discovery_order: u64,
+    messages: Option<u64>,
+    topics: Vec<TopicLag>,
+) -> GroupView {
     let lag = Some(Arc::new(GroupLag { messages, topics }));
     GroupView {
         id: GroupId::new(id).unwrap(),
-        since,
+        discovery_order,
         listed: true,
         lag,
         assessment: None,

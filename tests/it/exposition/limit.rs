@@ -37,8 +37,8 @@ fn ages(snapshot: &Snapshot) -> BTreeMap<[String; 5], u64> {
         let of = |group: &str, topic: &str| {
             [account.clone(), i.region.to_string(), i.id.to_string(), group.to_owned(), topic.to_owned()]
         };
-        ages.extend(i.topics.iter().map(|t| (of("", t.name.as_str()), t.since)));
-        ages.extend(i.groups.iter().map(|g| (of(g.id.as_str(), ""), g.since)));
+        ages.extend(i.topics.iter().map(|t| (of("", t.name.as_str()), t.discovery_order)));
+        ages.extend(i.groups.iter().map(|g| (of(g.id.as_str(), ""), g.discovery_order)));
     }
     ages
 }
@@ -181,7 +181,7 @@ fn over_many_pages_no_object_is_ever_half_shown() {
         check(&snapshot, &options, &page);
         let shown: BTreeSet<String> =
             by_object(&Parsed::of(&text(&page))).into_keys().flatten().map(|o| o[3].clone()).collect();
-        let is_new = |group: &&GroupView| group.since == since;
+        let is_new = |group: &&GroupView| group.discovery_order == since;
         let back = groups.iter().filter(|g| !is_new(g)).map(|g| g.id.to_string());
         let back = back.filter(|g| shown.contains(g) && !before.contains(g)).count();
         assert!(

@@ -341,10 +341,16 @@ fn aged(mut view: InstanceView, slot: usize) -> InstanceView {
         since += 3;
         since
     };
-    view.groups =
-        view.groups.iter().map(|g| Arc::new(GroupView { since: next(), ..(**g).clone() })).collect();
-    view.topics =
-        view.topics.iter().map(|t| Arc::new(TopicView { since: next(), ..(**t).clone() })).collect();
+    view.groups = view
+        .groups
+        .iter()
+        .map(|g| Arc::new(GroupView { discovery_order: next(), ..(**g).clone() }))
+        .collect();
+    view.topics = view
+        .topics
+        .iter()
+        .map(|t| Arc::new(TopicView { discovery_order: next(), ..(**t).clone() }))
+        .collect();
     view
 }
 

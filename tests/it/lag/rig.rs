@@ -8,8 +8,8 @@ use std::{
 
 use alikafka_exporter::{
     collect::{
-        AskTimes, Sequence, Timing, Unit,
-        fleet::{Answer, Fleet, Now},
+        AskTimes, DiscoverySequence, PollTarget, PollTiming,
+        state::{Now, PollResponse, RegionState},
     },
     model::{
         AnomalyKind, Filters, GroupId, InstanceId, Listing, Observed, Origin, Partition, RegionId, Span,
@@ -100,8 +100,8 @@ impl Habits {
         ask_times: AskTimes::OfLagging,
     };
 
-    pub(super) fn timing(&self) -> Timing {
-        Timing {
+    pub(super) fn timing(&self) -> PollTiming {
+        PollTiming {
             discovery: self.poll * DISCOVERY,
             poll: self.poll,
             topic_poll: self.poll,
@@ -134,8 +134,8 @@ pub(super) struct Seen {
 
 /// What has been answered and not been taken yet.
 struct Answered {
-    unit: Unit,
-    answer: Answer,
+    unit: PollTarget,
+    answer: PollResponse,
     told: Option<Told>,
 }
 
@@ -143,7 +143,7 @@ pub(super) type Place = (InstanceId, TopicName, Partition);
 
 pub(super) struct Rig {
     sim: Simulator,
-    fleet: Fleet,
+    fleet: RegionState,
     pub(super) habits: Habits,
     pub(super) rng: Rng,
     began: Instant,
@@ -162,8 +162,13 @@ impl Rig {
         let world = WorldOptions { epoch_ms: Some(EPOCH_MS), seed, ..world };
         let sim = Simulator::start(Options { world, ..Options::default() }).await.unwrap();
         let region = RegionId::new(REGION).unwrap();
-        let fleet =
-            Fleet::new(None, region, Filters::default(), habits.timing(), Arc::new(Sequence::default()));
+        let fleet = RegionState::new(
+            None,
+            region,
+            Filters::default(),
+            habits.timing(),
+            Arc::new(DiscoverySequence::default()),
+        );
         Self {
             sim,
             fleet,
@@ -229,7 +234,7 @@ impl Rig {
         let region = &truth.regions[REGION];
         let serving = || region.instances.values().filter(|i| i.in_service);
         let instances = serving().map(told::instance).collect();
-        self.apply(&Unit::Instances, Answer::Instances(clean(whole(instances))));
+        self.apply(&PollTarget::Instances, PollResponse::Instances(clean(whole(instances))));
         for i in serving() {
             for (name, topic) in &i.topics {
                 let (id, name) = (told::id(&i.id), told::topic_name(name));
@@ -239,9 +244,9 @@ impl Rig {
                 }
             }
             let topics = i.topics.iter().map(|(name, t)| told::topic(name, t)).collect();
-            self.apply(&Unit::Topics(told::id(&i.id)), Answer::Topics(clean(whole(topics))));
+            self.apply(&PollTarget::Topics(told::id(&i.id)), PollResponse::Topics(clean(whole(topics))));
             let groups = i.groups.keys().map(|g| GroupId::new(g).unwrap()).collect();
-            self.apply(&Unit::Groups(told::id(&i.id)), Answer::Groups(clean(whole(groups))));
+            self.apply(&PollTarget::Groups(told::id(&i.id)), PollResponse::Groups(clean(whole(groups))));
         }
     }
 
@@ -278,7 +283,7 @@ impl Rig {
     }
 
     /// What is asked in this pass, and after how many milliseconds of it.
-    fn plan(&mut self, poll: u64) -> Vec<(u64, Unit)> {
+    fn plan(&mut self, poll: u64) -> Vec<(u64, PollTarget)> {
         let instances = self.sim.world(|w| w.instances_in_service());
         let (every, pass) = (u64::from(self.habits.status_every), u64::from(self.pass));
         let (mut topics, mut groups) = (Vec::new(), Vec::new());
@@ -287,18 +292,19 @@ impl Rig {
             for (i, name) in (0u64..).zip(names.0) {
                 // Not all in the same pass.
                 if every > 0 && (pass + i * u64::from(!self.habits.together)).is_multiple_of(every) {
-                    topics.push(Unit::TopicStatus(told::id(&id), told::topic_name(&name)));
+                    topics.push(PollTarget::TopicStatus(told::id(&id), told::topic_name(&name)));
                 }
             }
-            groups
-                .extend(names.1.iter().map(|g| Unit::GroupProgress(told::id(&id), GroupId::new(g).unwrap())));
+            groups.extend(
+                names.1.iter().map(|g| PollTarget::GroupProgress(told::id(&id), GroupId::new(g).unwrap())),
+            );
         }
         let all = topics.into_iter().chain(groups);
         if self.habits.together {
             let late = self.late(poll);
             return all.map(|unit| (late, unit)).collect();
         }
-        let mut planned: Vec<(u64, Unit)> = Vec::new();
+        let mut planned: Vec<(u64, PollTarget)> = Vec::new();
         for (n, unit) in (0u64..).zip(all) {
             // Each has its own moment, and comes back to it.
             let own = n.wrapping_mul(7_919) * 1_000 % poll;
@@ -312,16 +318,16 @@ impl Rig {
         self.rng.below(poll * self.habits.late_percent / 100 + 1).min(poll - 1)
     }
 
-    fn ask(&mut self, unit: &Unit) -> Option<Answered> {
+    fn ask(&mut self, unit: &PollTarget) -> Option<Answered> {
         let span = self.span();
         let origin = Origin { span, request_id: None };
         let (answer, told) = match unit {
-            Unit::TopicStatus(id, topic) => {
+            PollTarget::TopicStatus(id, topic) => {
                 let truth = self.sim.world(|w| w.topic_truth(id.as_str(), topic.as_str()))?;
                 self.note(id, topic, &truth, span);
-                (Answer::TopicStatus(clean(told::status(&truth)), origin), None)
+                (PollResponse::TopicStatus(clean(told::status(&truth)), origin), None)
             }
-            Unit::GroupProgress(id, group) => {
+            PollTarget::GroupProgress(id, group) => {
                 let truth = self.sim.world(|w| w.group_truth(id.as_str(), group.as_str()))?;
                 let times = self.fleet.times(unit);
                 let torn = self.rng.percent(self.habits.torn_percent);
@@ -339,7 +345,7 @@ impl Rig {
                     }
                 }
                 let told = Told { truth, span, has };
-                (Answer::GroupProgress(clean(progress), origin), Some(told))
+                (PollResponse::GroupProgress(clean(progress), origin), Some(told))
             }
             _ => return None,
         };
@@ -355,12 +361,12 @@ impl Rig {
 
     fn take(&mut self, Answered { unit, answer, told }: Answered) {
         self.apply(&unit, answer);
-        if let (Unit::GroupProgress(id, group), Some(told)) = (unit, told) {
+        if let (PollTarget::GroupProgress(id, group), Some(told)) = (unit, told) {
             self.told.insert((id, group), told);
         }
     }
 
-    fn apply(&mut self, unit: &Unit, answer: Answer) {
+    fn apply(&mut self, unit: &PollTarget, answer: PollResponse) {
         let now = self.now();
         let effects = self.fleet.apply(unit, Ok(answer), now);
         for anomaly in effects.anomalies {

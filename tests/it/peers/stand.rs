@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use alikafka_exporter::{
     collect::{
-        AskTimes, Sequence, Timing, Unit,
-        fleet::{Answer, Fleet, Now},
+        AskTimes, DiscoverySequence, PollTarget, PollTiming,
+        state::{Now, PollResponse, RegionState},
     },
     exposition::{Granularity, Options, Renderer},
     model::{
@@ -49,7 +49,7 @@ impl Row {
 
 /// One instance with the topic `t` and the group `g`, or more.
 pub(super) struct Stand {
-    fleet: Fleet,
+    fleet: RegionState,
     now: Now,
     state: Option<GroupState>,
 }
@@ -59,12 +59,18 @@ impl Stand {
         Self::with(timing(), &["t"], &["g"])
     }
 
-    pub(super) fn with(timing: Timing, topics: &[&str], groups: &[&str]) -> Self {
+    pub(super) fn with(timing: PollTiming, topics: &[&str], groups: &[&str]) -> Self {
         let region = RegionId::new("cn-hangzhou").unwrap();
-        let fleet = Fleet::new(None, region, Filters::default(), timing, Arc::new(Sequence::default()));
+        let fleet = RegionState::new(
+            None,
+            region,
+            Filters::default(),
+            timing,
+            Arc::new(DiscoverySequence::default()),
+        );
         let wall = UnixMillis::new(START).unwrap();
         let mut stand = Self { fleet, now: Now { mono: Instant::now(), wall }, state: None };
-        stand.answer(&Unit::Instances, Answer::Instances(clean(whole(vec![instance()]))));
+        stand.answer(&PollTarget::Instances, PollResponse::Instances(clean(whole(vec![instance()]))));
         stand.list(topics, groups);
         stand
     }
@@ -79,9 +85,9 @@ impl Stand {
             created_at: None,
         };
         let topics = whole(topics.iter().map(topic).collect());
-        self.answer(&Unit::Topics(id()), Answer::Topics(clean(topics)));
+        self.answer(&PollTarget::Topics(id()), PollResponse::Topics(clean(topics)));
         let groups = whole(groups.iter().map(|g| GroupId::new(g).unwrap()).collect());
-        self.answer(&Unit::Groups(id()), Answer::Groups(clean(groups)));
+        self.answer(&PollTarget::Groups(id()), PollResponse::Groups(clean(groups)));
     }
 
     /// The state of the group from now on.
@@ -125,9 +131,9 @@ impl Stand {
         };
         let topics = topics.iter().map(topic).collect();
         let progress = GroupProgress { state: self.state, topics, ..GroupProgress::default() };
-        let unit = Unit::GroupProgress(id(), GroupId::new("g").unwrap());
+        let unit = PollTarget::GroupProgress(id(), GroupId::new("g").unwrap());
         let origin = self.origin();
-        self.answer(&unit, Answer::GroupProgress(clean(progress), origin));
+        self.answer(&unit, PollResponse::GroupProgress(clean(progress), origin));
         self
     }
 
@@ -140,9 +146,12 @@ impl Stand {
             last_write: written.and_then(|seconds| UnixMillis::new(START + seconds * 1000)),
         };
         let partitions = (0..).zip(rows).map(partition).collect();
-        let unit = Unit::TopicStatus(id(), TopicName::new("t").unwrap());
+        let unit = PollTarget::TopicStatus(id(), TopicName::new("t").unwrap());
         let origin = self.origin();
-        self.answer(&unit, Answer::TopicStatus(clean(TopicStatus { messages: None, partitions }), origin));
+        self.answer(
+            &unit,
+            PollResponse::TopicStatus(clean(TopicStatus { messages: None, partitions }), origin),
+        );
         self
     }
 
@@ -154,7 +163,7 @@ impl Stand {
         Page::of(String::from_utf8(page.plain().flatten().collect()).unwrap())
     }
 
-    fn answer(&mut self, unit: &Unit, answer: Answer) {
+    fn answer(&mut self, unit: &PollTarget, answer: PollResponse) {
         self.fleet.apply(unit, Ok(answer), self.now);
     }
 
@@ -163,8 +172,8 @@ impl Stand {
     }
 }
 
-pub(super) fn timing() -> Timing {
-    Timing {
+pub(super) fn timing() -> PollTiming {
+    PollTiming {
         discovery: Duration::from_secs(300),
         poll: Duration::from_secs(POLL),
         topic_poll: Duration::from_secs(POLL),

@@ -1,6 +1,6 @@
 //! Lag in messages: negative, hidden, phantom, left over, or gone when it matters.
 
-use alikafka_exporter::{collect::Timing, model::GroupState};
+use alikafka_exporter::{collect::PollTiming, model::GroupState};
 use tokio::time::Duration;
 
 use super::stand::*;
@@ -123,7 +123,7 @@ fn what_retention_took_is_told_apart_from_what_is_to_be_read() {
 #[test]
 fn the_age_at_which_a_value_is_dropped_follows_the_interval() {
     let minutes = |n: u64| Duration::from_secs(n * 60);
-    let slow = Timing {
+    let slow = PollTiming {
         poll: minutes(10),
         topic_poll: minutes(10),
         idle_poll: minutes(15),

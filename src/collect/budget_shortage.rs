@@ -16,14 +16,14 @@ const ENDS_AT: f64 = 0.9;
 
 /// Which actions need more calls than they may make.
 #[derive(Debug)]
-pub struct Scarcity {
+pub struct BudgetShortage {
     /// So long a state must hold before it is told.
     patience: Duration,
-    short: BTreeMap<Action, State>,
+    short: BTreeMap<Action, ShortageState>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct State {
+struct ShortageState {
     told: bool,
     /// Since when the state is another than the one that was told.
     since: Option<Instant>,
@@ -31,14 +31,14 @@ struct State {
 
 /// What is to be told of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
+pub enum ShortageChange {
     /// It needs more than it may.
     Short,
     /// It does no longer.
     Enough,
 }
 
-impl Scarcity {
+impl BudgetShortage {
     /// Nothing is short yet.
     #[must_use]
     pub fn new(patience: Duration) -> Self {
@@ -46,7 +46,7 @@ impl Scarcity {
     }
 
     /// Takes what an action needs and what it may, in calls a second.
-    pub fn look(&mut self, action: Action, needs: f64, allowed: f64, now: Instant) -> Option<Line> {
+    pub fn look(&mut self, action: Action, needs: f64, allowed: f64, now: Instant) -> Option<ShortageChange> {
         let patience = self.patience;
         let state = self.short.entry(action).or_default();
         let is_short = needs > allowed * if state.told { ENDS_AT } else { BEGINS_AT };
@@ -58,7 +58,7 @@ impl Scarcity {
         if now.duration_since(since) < patience {
             return None;
         }
-        *state = State { told: is_short, since: None };
-        Some(if is_short { Line::Short } else { Line::Enough })
+        *state = ShortageState { told: is_short, since: None };
+        Some(if is_short { ShortageChange::Short } else { ShortageChange::Enough })
     }
 }

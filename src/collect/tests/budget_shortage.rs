@@ -4,36 +4,38 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::collect::{
-    Pace,
-    scarcity::{Line, Scarcity},
+    PollPriority,
+    budget_shortage::{BudgetShortage, ShortageChange},
     schedule::Schedule,
 };
 
-/// A lane whose units keep their paces, and a budget that is all that holds calls back.
-struct Lane {
+/// A lane whose targets keep their paces, and a budget that is all that holds calls back.
+struct ActionQueue {
     schedule: Schedule,
-    paces: BTreeMap<Unit, Pace>,
+    paces: BTreeMap<PollTarget, PollPriority>,
     now: Instant,
     between: Duration,
     /// How long a call takes.
     takes: Duration,
-    under_way: Vec<(Instant, Unit)>,
-    asked: BTreeMap<Unit, Vec<Instant>>,
+    under_way: Vec<(Instant, PollTarget)>,
+    asked: BTreeMap<PollTarget, Vec<Instant>>,
 }
 
 /// Instances of a lane.
 const INSTANCES: usize = 7;
 
-impl Lane {
-    /// So many units of each pace; calls are allowed for a share of the need.
-    fn new(timing: Timing, members: [usize; 3], overload: f64, takes: Duration) -> Self {
+impl ActionQueue {
+    /// So many targets of each pace; calls are allowed for a share of the need.
+    fn new(timing: PollTiming, members: [usize; 3], overload: f64, takes: Duration) -> Self {
         let now = Instant::now();
         let rate = needs(&timing, members, 0.0) / overload;
-        let paces = Pace::ALL.into_iter().zip(members).flat_map(|(pace, n)| vec![pace; n]).enumerate();
-        let unit = |n: usize| Unit::GroupProgress(id(&format!("i{}", n % INSTANCES)), group(&n.to_string()));
-        let paces: BTreeMap<Unit, Pace> = paces.map(|(n, pace)| (unit(n), pace)).collect();
+        let paces =
+            PollPriority::ALL.into_iter().zip(members).flat_map(|(pace, n)| vec![pace; n]).enumerate();
+        let target =
+            |n: usize| PollTarget::GroupProgress(id(&format!("i{}", n % INSTANCES)), group(&n.to_string()));
+        let paces: BTreeMap<PollTarget, PollPriority> = paces.map(|(n, pace)| (target(n), pace)).collect();
         let mut schedule = Schedule::new(now, timing, |_| rate);
-        paces.keys().for_each(|unit| schedule.add(unit.clone(), now));
+        paces.keys().for_each(|target| schedule.add(target.clone(), now));
         let between = Duration::from_secs_f64(1.0 / rate);
         Self { schedule, paces, now, between, takes, under_way: Vec::new(), asked: BTreeMap::new() }
     }
@@ -42,23 +44,23 @@ impl Lane {
     fn run(&mut self, seconds: f64) {
         let until = self.now + Duration::from_secs_f64(seconds);
         while self.now < until {
-            for (at, unit) in self.under_way.extract_if(.., |(at, _)| *at <= self.now) {
-                self.schedule.done(&unit, false, Some(self.paces[&unit]), at);
+            for (at, target) in self.under_way.extract_if(.., |(at, _)| *at <= self.now) {
+                self.schedule.done(&target, false, Some(self.paces[&target]), at);
             }
             if let Some(job) = self.schedule.take(self.now, INSTANCES) {
-                self.asked.entry(job.unit.clone()).or_default().push(self.now);
-                self.under_way.push((self.now + self.takes, job.unit));
+                self.asked.entry(job.target.clone()).or_default().push(self.now);
+                self.under_way.push((self.now + self.takes, job.target));
             }
             self.now += self.between;
         }
     }
 
-    /// The mean and the longest time between two attempts at units of a pace, the time since the last
+    /// The mean and the longest time between two attempts at targets of a pace, the time since the last
     /// attempt among them.
-    fn periods(&self, pace: Pace) -> (f64, f64) {
-        let units = self.paces.iter().filter(|(_, p)| **p == pace).map(|(unit, _)| &self.asked[unit]);
+    fn periods(&self, pace: PollPriority) -> (f64, f64) {
+        let targets = self.paces.iter().filter(|(_, p)| **p == pace).map(|(target, _)| &self.asked[target]);
         let (mut all, mut longest) = (Vec::new(), 0.0f64);
-        for asked in units {
+        for asked in targets {
             let gap = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64();
             all.extend(asked.windows(2).map(|w| gap(w[0], w[1])));
             longest = asked.last().map_or(longest, |last| longest.max(gap(*last, self.now)));
@@ -68,24 +70,24 @@ impl Lane {
     }
 }
 
-/// Seconds that a unit of a pace has between two polls if a unit of weight 1 waits this much longer than its
+/// Seconds that a target of a pace has between two polls if a target of weight 1 waits this much longer than its
 /// interval.
-fn period(timing: &Timing, pace: Pace, wait: f64) -> f64 {
+fn period(timing: &PollTiming, pace: PollPriority, wait: f64) -> f64 {
     let weight = match pace {
-        Pace::Lagging => 1.0,
-        Pace::Active => 2.0,
-        Pace::Idle => 4.0,
+        PollPriority::Lagging => 1.0,
+        PollPriority::Active => 2.0,
+        PollPriority::Idle => 4.0,
     };
     timing.interval_at(Action::GetConsumerProgress, pace).as_secs_f64() + weight * wait
 }
 
-/// Calls a second of a lane whose units of weight 1 wait this much longer than their interval.
-fn needs(timing: &Timing, members: [usize; 3], wait: f64) -> f64 {
-    Pace::ALL.into_iter().zip(members).map(|(pace, n)| n as f64 / period(timing, pace, wait)).sum()
+/// Calls a second of a lane whose targets of weight 1 wait this much longer than their interval.
+fn needs(timing: &PollTiming, members: [usize; 3], wait: f64) -> f64 {
+    PollPriority::ALL.into_iter().zip(members).map(|(pace, n)| n as f64 / period(timing, pace, wait)).sum()
 }
 
-/// By how much longer than its interval a unit of weight 1 waits, so that the calls suffice.
-fn fair_wait(timing: &Timing, members: [usize; 3], overload: f64) -> f64 {
+/// By how much longer than its interval a target of weight 1 waits, so that the calls suffice.
+fn fair_wait(timing: &PollTiming, members: [usize; 3], overload: f64) -> f64 {
     let rate = needs(timing, members, 0.0) / overload;
     let (mut low, mut high) = (0.0, 1e6);
     for _ in 0..100 {
@@ -96,19 +98,19 @@ fn fair_wait(timing: &Timing, members: [usize; 3], overload: f64) -> f64 {
 }
 
 /// The intervals of every day, with values that never grow too old.
-fn patient() -> Timing {
+fn patient() -> PollTiming {
     let hold = Duration::from_secs(86_400);
-    Timing { stale_after: hold, topic_stale_after: hold, ..timing() }
+    PollTiming { stale_after: hold, topic_stale_after: hold, ..timing() }
 }
 
 #[test]
 fn without_scarcity_every_pace_keeps_its_interval() {
     let timing = timing();
-    let mut lane = Lane::new(timing, [100, 300, 300], 0.7, Duration::from_millis(200));
+    let mut lane = ActionQueue::new(timing, [100, 300, 300], 0.7, Duration::from_millis(200));
     lane.run(120.0);
     lane.asked.clear();
     lane.run(1800.0);
-    for pace in Pace::ALL {
+    for pace in PollPriority::ALL {
         let (mean, longest) = lane.periods(pace);
         let interval = period(&timing, pace, 0.0);
         assert!((mean - interval).abs() < interval * 0.01, "{pace:?}: {mean} instead of {interval}");
@@ -120,16 +122,16 @@ fn without_scarcity_every_pace_keeps_its_interval() {
 fn what_is_missing_is_shared_out_by_weight() {
     for overload in [2.0, 5.0] {
         let (timing, members) = (patient(), [40, 80, 80]);
-        let mut lane = Lane::new(timing, members, overload, Duration::from_millis(50));
+        let mut lane = ActionQueue::new(timing, members, overload, Duration::from_millis(50));
         let needed = lane.schedule.demand(Action::GetConsumerProgress);
         assert!((needed - 200.0 / 60.0).abs() < 1e-9, "all count as active until they are known: {needed}");
         let wait = fair_wait(&timing, members, overload);
-        lane.run(5.0 * period(&timing, Pace::Idle, wait));
+        lane.run(5.0 * period(&timing, PollPriority::Idle, wait));
         let needed = lane.schedule.demand(Action::GetConsumerProgress);
         assert!((needed - needs(&timing, members, 0.0)).abs() < 1e-9, "each at its own interval: {needed}");
         lane.asked.clear();
-        lane.run(20.0 * period(&timing, Pace::Idle, wait));
-        for pace in Pace::ALL {
+        lane.run(20.0 * period(&timing, PollPriority::Idle, wait));
+        for pace in PollPriority::ALL {
             let ((mean, longest), fair) = (lane.periods(pace), period(&timing, pace, wait));
             assert!((mean - fair).abs() < fair * 0.05, "{overload} {pace:?}: {mean} instead of {fair}");
             assert!(longest < fair * 1.15, "{overload} {pace:?}: {longest} instead of {fair}");
@@ -141,11 +143,11 @@ fn what_is_missing_is_shared_out_by_weight() {
 fn no_value_grows_too_old_while_an_order_can_save_it() {
     let timing = timing();
     for overload in [1.2, 1.6, 2.0] {
-        let mut lane = Lane::new(timing, [60, 360, 240], overload, Duration::from_millis(50));
+        let mut lane = ActionQueue::new(timing, [60, 360, 240], overload, Duration::from_millis(50));
         lane.run(600.0);
         lane.asked.clear();
         lane.run(3600.0);
-        let periods = Pace::ALL.map(|pace| lane.periods(pace));
+        let periods = PollPriority::ALL.map(|pace| lane.periods(pace));
         let [(lagging, _), (active, _), (idle, _)] = periods;
         assert!(periods.iter().all(|(_, longest)| *longest < 180.0), "{overload}: {periods:?}");
         assert!(lagging < active && active < idle, "{overload}: {periods:?}");
@@ -156,11 +158,11 @@ fn no_value_grows_too_old_while_an_order_can_save_it() {
 fn lists_are_asked_for_whatever_is_missing_for_the_others() {
     let (mut schedule, now) = (Schedule::new(Instant::now(), timing(), |_| 1.0), Instant::now());
     for n in 0..1000 {
-        schedule.add(Unit::GroupProgress(id("i"), group(&n.to_string())), now);
+        schedule.add(PollTarget::GroupProgress(id("i"), group(&n.to_string())), now);
     }
     while schedule.take(now, 1).is_some() {}
-    schedule.add(Unit::Groups(id("i")), now);
-    assert_eq!(schedule.take(now, 1).map(|job| job.unit), Some(Unit::Groups(id("i"))));
+    schedule.add(PollTarget::Groups(id("i")), now);
+    assert_eq!(schedule.take(now, 1).map(|job| job.target), Some(PollTarget::Groups(id("i"))));
 }
 
 proptest! {
@@ -177,14 +179,14 @@ proptest! {
     ) {
         prop_assume!(members.iter().sum::<usize>() > 20);
         let timing = if grows_old { timing() } else { patient() };
-        let mut lane = Lane::new(timing, members, overload, Duration::from_millis(takes));
+        let mut lane = ActionQueue::new(timing, members, overload, Duration::from_millis(takes));
         let wait = fair_wait(&timing, members, overload.max(1.0));
-        lane.run(5.0 * period(&timing, Pace::Idle, wait));
+        lane.run(5.0 * period(&timing, PollPriority::Idle, wait));
         lane.asked.clear();
-        lane.run(8.0 * period(&timing, Pace::Idle, wait));
+        lane.run(8.0 * period(&timing, PollPriority::Idle, wait));
         let bonus = if grows_old { timing.poll.as_secs_f64() } else { 0.0 };
         let slack = 3.0 * lane.between.as_secs_f64() + lane.takes.as_secs_f64();
-        for (pace, _) in Pace::ALL.into_iter().zip(members).filter(|(_, n)| *n > 0) {
+        for (pace, _) in PollPriority::ALL.into_iter().zip(members).filter(|(_, n)| *n > 0) {
             let (_, longest) = lane.periods(pace);
             let bound = 1.2 * period(&timing, pace, wait + bonus) + slack;
             prop_assert!(longest < bound, "{:?}: {} instead of {}", pace, longest, bound);
@@ -195,7 +197,7 @@ proptest! {
 #[test]
 fn a_short_budget_is_told_once_and_so_is_its_end() {
     let (start, action) = (Instant::now(), Action::GetConsumerProgress);
-    let mut scarcity = Scarcity::new(Duration::from_secs(60));
+    let mut scarcity = BudgetShortage::new(Duration::from_secs(60));
     let mut told = Vec::new();
     let mut look = |needs: f64, from: u64, to: u64| {
         for second in from..to {
@@ -211,5 +213,5 @@ fn a_short_budget_is_told_once_and_so_is_its_end() {
     look(18.5, 2050, 2100);
     look(17.0, 2100, 3000);
     look(18.5, 3000, 4000);
-    assert_eq!(told, [(160, Line::Short), (2160, Line::Enough)]);
+    assert_eq!(told, [(160, ShortageChange::Short), (2160, ShortageChange::Enough)]);
 }

@@ -2,7 +2,7 @@
 //! way.
 //!
 //! While the budget suffices, whoever is due is asked at once and the order does not matter. When it does
-//! not, the order decides who waits for how long. The turn is that of the unit with the most *urgency*: the
+//! not, the order decides who waits for how long. The turn is that of the target with the most *urgency*: the
 //! time by which it is past its interval, divided by the weight of its pace. So extra waiting is shared out
 //! as 1 : 2 : 4, and whole intervals come to that proportion the more calls are missing. Waiting is finite
 //! for all: whoever waits gains urgency, and whoever was asked starts again from nothing.
@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use tokio::time::{Duration, Instant};
 
-use super::{Pace, Timing, Unit};
+use super::{PollPriority, PollTarget, PollTiming};
 use crate::{api::Action, model::InstanceId};
 
 /// Calls of one region under way at once, for each action.
@@ -25,33 +25,33 @@ const LEAST_PER_INSTANCE: usize = 8;
 /// Seconds of the budget that may wait for their turn: with more, a call would spend its time queueing.
 const QUEUE_SECONDS: f64 = 4.0;
 
-/// A unit that is in the lane.
+/// A target that is in the lane.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Waiter {
+pub(super) struct QueuedTarget {
     /// When it is due. First, as this is what those are ordered by that are not due yet.
     pub(super) due: Instant,
     /// Mixes the instances of a crowd that is due in one moment.
     pub(super) phase: u64,
     pub(super) asked: Instant,
-    pub(super) pace: Pace,
-    pub(super) unit: Unit,
+    pub(super) pace: PollPriority,
+    pub(super) target: PollTarget,
 }
 
-/// A unit that is due. Who was asked the longest ago comes first.
+/// A target that is due. Who was asked the longest ago comes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+struct DueTarget {
     asked: Instant,
     phase: u64,
-    unit: Unit,
+    target: PollTarget,
     due: Instant,
 }
 
-/// The units of one action.
+/// The targets of one action.
 #[derive(Debug)]
-pub(super) struct Lane {
-    paces: [Queue; Pace::ALL.len()],
+pub(super) struct ActionQueue {
+    paces: [PriorityQueue; PollPriority::ALL.len()],
     /// Those that are not due yet, by due time.
-    waiting: BTreeSet<Waiter>,
+    waiting: BTreeSet<QueuedTarget>,
     /// For the bonus: after this much time a value is about to grow too old.
     nearly_stale: f64,
     bonus: f64,
@@ -60,25 +60,25 @@ pub(super) struct Lane {
     by_instance: HashMap<InstanceId, usize>,
 }
 
-/// The units of one pace.
+/// The targets of one pace.
 #[derive(Debug)]
-struct Queue {
+struct PriorityQueue {
     interval: f64,
     weight: f64,
     /// Units of this pace, whatever they do now.
     members: usize,
     /// Those that are due, by instance: an instance that may not be asked is passed over in one step.
-    due: HashMap<Option<InstanceId>, BTreeSet<Turn>>,
+    due: HashMap<Option<InstanceId>, BTreeSet<DueTarget>>,
     /// The first turn of each instance.
-    heads: BTreeSet<Turn>,
+    heads: BTreeSet<DueTarget>,
 }
 
-impl Lane {
+impl ActionQueue {
     /// An empty lane. `rate` is what the budget allows, in calls a second.
-    pub(super) fn new(action: Action, timing: &Timing, rate: f64) -> Self {
+    pub(super) fn new(action: Action, timing: &PollTiming, rate: f64) -> Self {
         let hold = timing.hold(action);
         Self {
-            paces: Pace::ALL.map(|pace| Queue::new(pace, timing.interval_at(action, pace))),
+            paces: PollPriority::ALL.map(|pace| PriorityQueue::new(pace, timing.interval_at(action, pace))),
             waiting: BTreeSet::new(),
             nearly_stale: (hold - hold / 8).as_secs_f64(),
             bonus: timing.interval(action).as_secs_f64(),
@@ -93,44 +93,44 @@ impl Lane {
         self.limit = most_in_flight(rate);
     }
 
-    pub(super) fn insert(&mut self, waiter: Waiter) {
+    pub(super) fn insert(&mut self, waiter: QueuedTarget) {
         self.waiting.insert(waiter);
     }
 
-    pub(super) fn remove(&mut self, waiter: &Waiter) {
+    pub(super) fn remove(&mut self, waiter: &QueuedTarget) {
         if !self.waiting.remove(waiter) {
-            self.queue(waiter.pace).remove(&Turn::of(waiter.clone()));
+            self.queue(waiter.pace).remove(&DueTarget::of(waiter.clone()));
         }
     }
 
-    /// Takes the unit whose turn it is out of the lane, and counts it as under way.
-    pub(super) fn take(&mut self, now: Instant, serving: usize) -> Option<Waiter> {
+    /// Takes the target whose turn it is out of the lane, and counts it as under way.
+    pub(super) fn take(&mut self, now: Instant, serving: usize) -> Option<QueuedTarget> {
         self.ripen(now);
         let (pace, turn) = self.next(now, serving)?;
         let turn = turn.clone();
         self.queue(pace).remove(&turn);
-        self.began(&turn.unit);
-        let Turn { asked, phase, unit, due } = turn;
-        Some(Waiter { due, phase, asked, pace, unit })
+        self.began(&turn.target);
+        let DueTarget { asked, phase, target, due } = turn;
+        Some(QueuedTarget { due, phase, asked, pace, target })
     }
 
-    /// Takes this unit out of the lane whosever turn it is, and counts it as under way.
-    pub(super) fn take_only(&mut self, waiter: &Waiter) {
+    /// Takes this target out of the lane whosever turn it is, and counts it as under way.
+    pub(super) fn take_only(&mut self, waiter: &QueuedTarget) {
         self.remove(waiter);
-        self.began(&waiter.unit);
+        self.began(&waiter.target);
     }
 
-    fn began(&mut self, unit: &Unit) {
+    fn began(&mut self, target: &PollTarget) {
         self.in_flight += 1;
-        if let Some(id) = unit.instance() {
+        if let Some(id) = target.instance() {
             *self.by_instance.entry(id.clone()).or_default() += 1;
         }
     }
 
-    /// A unit that was taken is under way no more.
-    pub(super) fn ended(&mut self, unit: &Unit) {
+    /// A target that was taken is under way no more.
+    pub(super) fn ended(&mut self, target: &PollTarget) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let Some(id) = unit.instance() else { return };
+        let Some(id) = target.instance() else { return };
         if let Some(count) = self.by_instance.get_mut(id) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -150,15 +150,15 @@ impl Lane {
         if is_due { Some(now) } else { self.waiting.first().map(|w| w.due) }
     }
 
-    /// More or fewer units have this pace.
-    pub(super) fn members(&mut self, pace: Pace, by: isize) {
+    /// More or fewer targets have this pace.
+    pub(super) fn members(&mut self, pace: PollPriority, by: isize) {
         let members = &mut self.queue(pace).members;
         *members = members.saturating_add_signed(by);
     }
 
-    /// What all units need, in calls a second.
+    /// What all targets need, in calls a second.
     pub(super) fn demand(&self) -> f64 {
-        // Thousands of units at most: exact in f64.
+        // Thousands of targets at most: exact in f64.
         self.paces.iter().map(|q| q.members as f64 / q.interval).sum()
     }
 
@@ -166,71 +166,76 @@ impl Lane {
     fn ripen(&mut self, now: Instant) {
         while self.waiting.first().is_some_and(|w| w.due <= now) {
             if let Some(waiter) = self.waiting.pop_first() {
-                self.queue(waiter.pace).insert(Turn::of(waiter));
+                self.queue(waiter.pace).insert(DueTarget::of(waiter));
             }
         }
     }
 
     /// Whose turn it is, among the instances that may be asked.
-    fn next(&self, now: Instant, serving: usize) -> Option<(Pace, &Turn)> {
+    fn next(&self, now: Instant, serving: usize) -> Option<(PollPriority, &DueTarget)> {
         if self.in_flight >= self.limit {
             return None;
         }
         // One slow instance may not hold every place, of which a small budget has few; a single one may.
         let most = if serving > 1 { self.limit / 2 } else { self.limit };
         let fair = LEAST_PER_INSTANCE.max(MOST_IN_FLIGHT / serving.max(1)).min(most.max(1));
-        let open = |unit: &Unit| {
-            unit.instance().and_then(|id| self.by_instance.get(id)).is_none_or(|under_way| *under_way < fair)
+        let open = |target: &PollTarget| {
+            target
+                .instance()
+                .and_then(|id| self.by_instance.get(id))
+                .is_none_or(|under_way| *under_way < fair)
         };
-        let since = |turn: &Turn| now.duration_since(turn.asked).as_secs_f64();
+        let since = |turn: &DueTarget| now.duration_since(turn.asked).as_secs_f64();
         // At most a few instances can be full, as all share the limit, so few heads are passed over.
-        let heads = Pace::ALL.into_iter().zip(&self.paces).filter_map(|(pace, queue)| {
-            let turn = queue.heads.iter().find(|turn| open(&turn.unit))?;
+        let heads = PollPriority::ALL.into_iter().zip(&self.paces).filter_map(|(pace, queue)| {
+            let turn = queue.heads.iter().find(|turn| open(&turn.target))?;
             let since = since(turn);
             let bonus = if since > self.nearly_stale { self.bonus } else { 0.0 };
             Some((queue.lateness(since) + bonus, since < queue.interval / 2.0, (pace, turn)))
         });
         let (_, is_early, next) = heads.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
         // What was asked a moment ago would only stand in the way of what is late and waits for its instance.
-        let late = |queue: &Queue| queue.heads.first().is_some_and(|turn| queue.lateness(since(turn)) >= 0.0);
+        let late = |queue: &PriorityQueue| {
+            queue.heads.first().is_some_and(|turn| queue.lateness(since(turn)) >= 0.0)
+        };
         (!is_early || !self.paces.iter().any(late)).then_some(next)
     }
 
-    fn queue(&mut self, pace: Pace) -> &mut Queue {
+    fn queue(&mut self, pace: PollPriority) -> &mut PriorityQueue {
         let [lagging, active, idle] = &mut self.paces;
         match pace {
-            Pace::Lagging => lagging,
-            Pace::Active => active,
-            Pace::Idle => idle,
+            PollPriority::Lagging => lagging,
+            PollPriority::Active => active,
+            PollPriority::Idle => idle,
         }
     }
 }
 
-impl Turn {
-    fn of(Waiter { due, phase, asked, pace: _, unit }: Waiter) -> Self {
-        Self { asked, phase, unit, due }
+impl DueTarget {
+    fn of(QueuedTarget { due, phase, asked, pace: _, target }: QueuedTarget) -> Self {
+        Self { asked, phase, target, due }
     }
 }
 
-impl Queue {
-    fn new(pace: Pace, interval: Duration) -> Self {
+impl PriorityQueue {
+    fn new(pace: PollPriority, interval: Duration) -> Self {
         let weight = match pace {
-            Pace::Lagging => 1.0,
-            Pace::Active => 2.0,
-            Pace::Idle => 4.0,
+            PollPriority::Lagging => 1.0,
+            PollPriority::Active => 2.0,
+            PollPriority::Idle => 4.0,
         };
         let interval = interval.as_secs_f64();
         Self { interval, weight, members: 0, due: HashMap::new(), heads: BTreeSet::new() }
     }
 
-    /// By how much a unit that was asked so many seconds ago is past its interval, divided by the weight.
-    /// Grows with the time, so that among units of one pace the first turn is the most urgent.
+    /// By how much a target that was asked so many seconds ago is past its interval, divided by the weight.
+    /// Grows with the time, so that among targets of one pace the first turn is the most urgent.
     fn lateness(&self, since: f64) -> f64 {
         (since - self.interval) / self.weight
     }
 
-    fn insert(&mut self, turn: Turn) {
-        let instance = turn.unit.instance().cloned();
+    fn insert(&mut self, turn: DueTarget) {
+        let instance = turn.target.instance().cloned();
         let turns = self.due.entry(instance).or_default();
         let before = turns.first().cloned();
         turns.insert(turn);
@@ -238,8 +243,8 @@ impl Queue {
         self.lead(before, after);
     }
 
-    fn remove(&mut self, turn: &Turn) {
-        let instance = turn.unit.instance().cloned();
+    fn remove(&mut self, turn: &DueTarget) {
+        let instance = turn.target.instance().cloned();
         let Some(turns) = self.due.get_mut(&instance) else { return };
         let before = turns.first().cloned();
         turns.remove(turn);
@@ -251,7 +256,7 @@ impl Queue {
     }
 
     /// An instance's first turn is another.
-    fn lead(&mut self, before: Option<Turn>, after: Option<Turn>) {
+    fn lead(&mut self, before: Option<DueTarget>, after: Option<DueTarget>) {
         if before != after {
             if let Some(before) = before {
                 self.heads.remove(&before);

@@ -106,8 +106,8 @@ pub(super) fn of_group(
     worst.map_or_else(String::new, |(lag, topic)| format!("Topic {}: {}", lag.topic, of_topic(lag, topic)))
 }
 
-fn told(trend: track::Trend, unit: f64) -> Trend {
-    Trend { growth: trend.growth * unit, error: trend.error * unit, seconds: trend.seconds }
+fn told(trend: track::Trend, target: f64) -> Trend {
+    Trend { growth: trend.growth * target, error: trend.error * target, seconds: trend.seconds }
 }
 
 fn sample(point: Point) -> Sample {

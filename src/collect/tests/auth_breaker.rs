@@ -1,6 +1,6 @@
 //! While the key is refused, one call an interval is made, and all is down; one object's refusal is its own.
 
-use super::{failures::logged, *};
+use super::{failure_log::logged, *};
 
 fn failures_of(log: &Mutex<Vec<u8>>) -> Vec<String> {
     let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
@@ -40,7 +40,7 @@ async fn a_refused_key_costs_a_call_an_interval_until_it_is_good_again() {
     assert_eq!(running.lag("i", "g0"), Some(7), "kept until its bound");
     assert_eq!(running.lag("j", "g2"), Some(7));
     seconds(600).await;
-    let calls = script.calls(|unit| *unit == Unit::Instances);
+    let calls = script.calls(|target| *target == PollTarget::Instances);
     assert_eq!(script.calls(|_| true), calls);
     assert!((9..=10).contains(&calls), "one an interval: {calls}");
     assert_eq!((running.lag("i", "g0"), running.lag("j", "g2")), (None, None), "not beyond it");
@@ -109,8 +109,8 @@ async fn a_refusal_of_one_object_alone_costs_that_object_alone() {
     let (_guard, log) = logged();
     let script = two_instances();
     script.edit(|w| {
-        let unit = Unit::GroupProgress(id("i"), group("g1"));
-        w.failing.insert(unit, Kind::Auth { key: true });
+        let target = PollTarget::GroupProgress(id("i"), group("g1"));
+        w.failing.insert(target, Kind::Auth { key: true });
     });
     let running = Running::fixed(&script);
     seconds(250).await;
@@ -122,9 +122,12 @@ async fn a_refusal_of_one_object_alone_costs_that_object_alone() {
     assert_eq!(running.instance("i").unwrap().up, Some(false));
     assert_eq!(running.instance("j").unwrap().up, Some(true));
     assert_eq!((running.lag("i", "g1"), running.lag("i", "g0")), (None, Some(9)));
-    let others = script.calls(|u| matches!(u, Unit::GroupProgress(..)) && u.object() != Some("g1"));
+    let others = script.calls(|u| matches!(u, PollTarget::GroupProgress(..)) && u.object() != Some("g1"));
     assert_eq!(others, 3 * 4, "each of the others, once an interval");
-    assert!(script.calls(|u| *u == Unit::Instances) <= 1, "the list is not asked for its sake each time");
+    assert!(
+        script.calls(|u| *u == PollTarget::Instances) <= 1,
+        "the list is not asked for its sake each time"
+    );
     running.stop().await;
     let lines = failures_of(&log);
     assert_eq!(lines.len(), 1, "{lines:#?}");
@@ -137,18 +140,18 @@ async fn an_instance_that_goes_while_a_call_for_it_fails_leaves_no_failure_behin
     let script = two_instances();
     script.edit(|w| {
         w.slow.insert(id("j"), Duration::from_secs(100));
-        w.failing.insert(Unit::GroupProgress(id("j"), group("g0")), Kind::Timeout);
+        w.failing.insert(PollTarget::GroupProgress(id("j"), group("g0")), Kind::Timeout);
     });
     let running = Running::fixed(&script);
     // Its lists have come, and its groups are being asked for.
     seconds(110).await;
     script.edit(|w| {
         w.instances.truncate(1);
-        w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: true });
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: true });
     });
     seconds(80).await;
     assert!(running.instance("j").is_none());
-    script.edit(|w| _ = w.failing.remove(&Unit::GroupProgress(id("i"), group("g0"))));
+    script.edit(|w| _ = w.failing.remove(&PollTarget::GroupProgress(id("i"), group("g0"))));
     seconds(3600).await;
     running.stop().await;
     let lines = failures_of(&log);

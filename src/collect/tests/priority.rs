@@ -1,20 +1,20 @@
-//! What successive answers make of a unit's pace, and of a topic's end offsets.
+//! What successive answers make of a target's pace, and of a topic's end offsets.
 
 use super::{
-    fleet::{Case, clean},
+    state::{Case, clean},
     *,
 };
 use crate::collect::{
-    Pace,
-    fleet::{Answer, Effects},
+    PollPriority,
+    state::{Effects, PollResponse},
 };
 
-fn of_group(name: &str) -> Unit {
-    Unit::GroupProgress(id("i"), group(name))
+fn of_group(name: &str) -> PollTarget {
+    PollTarget::GroupProgress(id("i"), group(name))
 }
 
-fn of_topic() -> Unit {
-    Unit::TopicStatus(id("i"), topic("t").name)
+fn of_topic() -> PollTarget {
+    PollTarget::TopicStatus(id("i"), topic("t").name)
 }
 
 /// An answer about a group that has committed this much of topic `t`, which ends there.
@@ -26,16 +26,16 @@ fn at(committed: i64, end: i64) -> GroupProgress {
 
 impl Case {
     fn tell(&mut self, name: &str, progress: GroupProgress) -> Effects {
-        self.apply(&of_group(name), Ok(Answer::GroupProgress(clean(progress), origin())))
+        self.apply(&of_group(name), Ok(PollResponse::GroupProgress(clean(progress), origin())))
     }
 
-    fn pace(&mut self, progress: GroupProgress) -> Option<Pace> {
+    fn pace(&mut self, progress: GroupProgress) -> Option<PollPriority> {
         self.after(60);
         self.tell("g", progress).pace
     }
 
     fn status(&mut self, status: TopicStatus) -> Effects {
-        self.apply(&of_topic(), Ok(Answer::TopicStatus(clean(status), origin())))
+        self.apply(&of_topic(), Ok(PollResponse::TopicStatus(clean(status), origin())))
     }
 
     /// The end offsets of topic `t` that are shown.
@@ -51,9 +51,9 @@ impl Case {
     }
 }
 
-const LAGGING: Option<Pace> = Some(Pace::Lagging);
-const ACTIVE: Option<Pace> = Some(Pace::Active);
-const IDLE: Option<Pace> = Some(Pace::Idle);
+const LAGGING: Option<PollPriority> = Some(PollPriority::Lagging);
+const ACTIVE: Option<PollPriority> = Some(PollPriority::Active);
+const IDLE: Option<PollPriority> = Some(PollPriority::Idle);
 
 #[test]
 fn a_group_of_which_nothing_moves_is_idle_after_five_polls_and_active_at_once_when_it_does() {

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Duration, Instant};
 
-use super::{Fleet, Member, Now, topic::TopicMember};
+use super::{InstanceEntry, Now, RegionState, topic::TopicEntry};
 use crate::{
     lag::{
         self,
@@ -23,14 +23,14 @@ const BYTES_PER_PARTITION: usize = 180;
 /// Between two times that an instance's groups are judged anew for what its topics hold, for each partition of each
 /// group: twenty times what that takes.
 const PAUSE_PER_PARTITION: Duration = Duration::from_micros(12);
-/// See [`Member::is_to_be_reassessed`].
+/// See [`InstanceEntry::is_to_be_reassessed`].
 const NO_TIME: Duration = Duration::from_millis(100);
 /// What is left to the points at the least: with fewer there is no bracket.
 const LEAST_POINTS: usize = 2;
 
 /// What is known of the topics of an instance, for whoever judges a group.
 pub(super) fn facts<'a>(
-    topics: &'a BTreeMap<TopicName, TopicMember>,
+    topics: &'a BTreeMap<TopicName, TopicEntry>,
     histories: &'a BTreeMap<TopicName, EndHistory>,
     info: Option<&'a Instance>,
 ) -> impl Fn(&TopicName) -> TopicFacts<'a> + Copy {
@@ -50,7 +50,7 @@ pub(super) fn facts<'a>(
     }
 }
 
-impl Member {
+impl InstanceEntry {
     /// Puts together anew what is said of the groups that read a topic of which something changed.
     pub(super) fn reassess(&mut self, window: Duration, now: Instant) {
         if !self.is_to_be_reassessed(now) {
@@ -90,7 +90,7 @@ impl Member {
         pause < NO_TIME || now.duration_since(last) >= pause
     }
 
-    /// See [`Fleet::history_bytes`].
+    /// See [`RegionState::history_bytes`].
     fn history_bytes(&self) -> (usize, usize) {
         let histories: usize = self.histories.values().map(EndHistory::bytes).sum();
         let starts: usize = self.topics.values().map(|topic| topic.starts.bytes()).sum();
@@ -138,20 +138,20 @@ impl Member {
     }
 }
 
-impl Fleet {
+impl RegionState {
     /// Forgets of the past what is not needed any more; once a poll.
     pub(super) fn prune(&mut self, now: Now) {
         let is_due = self.pruned.is_none_or(|at| now.mono.duration_since(at) >= self.timing.poll);
         if is_due {
             self.pruned = Some(now.mono);
-            self.instances.values_mut().for_each(Member::prune);
+            self.instances.values_mut().for_each(InstanceEntry::prune);
         }
     }
 
     /// Memory that the past takes, in bytes, and the partitions of groups that it is for.
     #[must_use]
     pub fn history_bytes(&self) -> (usize, usize) {
-        let each = self.instances.values().map(Member::history_bytes);
+        let each = self.instances.values().map(InstanceEntry::history_bytes);
         each.fold((0, 0), |(bytes, partitions), (b, p)| (bytes + b, partitions + p))
     }
 }

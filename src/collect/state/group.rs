@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Effects, Fleet, Held, Member, Now, empty_list, movement::Movement, rewind, topic};
+use super::{
+    Cached, Effects, InstanceEntry, Now, RegionState, activity::ActivityTracker, empty_list, topic,
+    topic_identity,
+};
 use crate::{
-    collect::{AskTimes, Pace, Timing, Unit},
+    collect::{AskTimes, PollPriority, PollTarget, PollTiming},
     lag::{self, GroupLag, PartitionLag, age::GroupAges, assess::GroupAssessment, track::Track},
     model::{
         Anomaly, Cleanup, GroupId, GroupProgress, GroupState, InstanceId, Observed, Origin, Rebalance, Times,
@@ -20,24 +23,24 @@ const SILENT: u8 = 2;
 const ASK_AGAIN: u8 = 20;
 
 #[derive(Debug)]
-pub(super) struct GroupMember {
-    pub(super) since: u64,
-    pub(super) listed: Held<()>,
-    pub(super) lag: Held<GroupLag>,
+pub(super) struct GroupEntry {
+    pub(super) discovery_order: u64,
+    pub(super) listed: Cached<()>,
+    pub(super) lag: Cached<GroupLag>,
     /// What came with the lag; outlives it, as it says when and by which answer it was told.
-    pub(super) said: Option<Said>,
+    pub(super) said: Option<LastPoll>,
     pub(super) track: Track,
-    pub(super) movement: Movement,
+    pub(super) movement: ActivityTracker,
     rebalances: Option<(Rebalances, Option<u64>)>,
     /// Whether the last answer was asked for the times of messages.
     pub(super) asked: Times,
-    silence: Silence,
+    silence: TimestampSilence,
     pub(super) view: Option<Arc<GroupView>>,
 }
 
 /// What is said of a group from its last answer.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct LastPoll {
     /// Where the answer comes from.
     pub(super) origin: Origin,
     /// The state that it told.
@@ -52,25 +55,25 @@ pub(super) struct Said {
 
 /// Whether the service tells times of this group's messages at all.
 #[derive(Debug, Clone, Copy, Default)]
-struct Silence {
+struct TimestampSilence {
     /// Answers in a row that should have told times and did not.
     answers: u8,
     /// Polls since times were last asked for.
     since: u8,
 }
 
-impl GroupMember {
-    pub(super) fn new(since: u64) -> Self {
+impl GroupEntry {
+    pub(super) fn new(discovery_order: u64) -> Self {
         Self {
-            since,
-            listed: Held::default(),
-            lag: Held::default(),
+            discovery_order,
+            listed: Cached::default(),
+            lag: Cached::default(),
             said: None,
             track: Track::default(),
-            movement: Movement::default(),
+            movement: ActivityTracker::default(),
             rebalances: None,
             asked: Times::Hidden,
-            silence: Silence::default(),
+            silence: TimestampSilence::default(),
             view: None,
         }
     }
@@ -91,11 +94,11 @@ impl GroupMember {
         self.asked = asked;
         let partitions = || lag.topics.iter().flat_map(|t| &t.partitions);
         if partitions().any(|p| p.last_consumed.is_some()) {
-            self.silence = Silence::default();
+            self.silence = TimestampSilence::default();
         } else if asked == Times::Hidden {
             self.silence.since = self.silence.since.saturating_add(1);
         } else if partitions().any(|p| p.committed.is_some_and(|c| c.get() > 0)) {
-            self.silence = Silence { answers: self.silence.answers.saturating_add(1), since: 0 };
+            self.silence = TimestampSilence { answers: self.silence.answers.saturating_add(1), since: 0 };
         }
     }
 
@@ -129,7 +132,7 @@ impl GroupMember {
         let said = self.said.as_ref().filter(|_| lag.is_some());
         let view = Arc::new(GroupView {
             id: id.clone(),
-            since: self.since,
+            discovery_order: self.discovery_order,
             listed: self.listed.get().is_some(),
             assessment: said.map(|said| Arc::clone(&said.assessment)),
             state: said.and_then(|said| said.state),
@@ -141,11 +144,11 @@ impl GroupMember {
     }
 }
 
-impl Fleet {
-    /// Whether an answer to this unit is to tell the times of messages.
+impl RegionState {
+    /// Whether an answer to this target is to tell the times of messages.
     #[must_use]
-    pub fn times(&self, unit: &Unit) -> Times {
-        let Unit::GroupProgress(id, group) = unit else { return Times::Hidden };
+    pub fn times(&self, target: &PollTarget) -> Times {
+        let PollTarget::GroupProgress(id, group) = target else { return Times::Hidden };
         let known = self.instances.get(id).and_then(|member| member.groups.get(group));
         known.map_or(Times::Told, |known| known.wanted_times(self.timing.ask_times))
     }
@@ -162,7 +165,7 @@ impl Fleet {
         let Some(member) = self.instances.get_mut(id) else { return };
         let Some(known) = member.touch().groups.get_mut(group) else { return };
         effects.anomalies = seen.anomalies;
-        effects.pace = Some(Pace::Active);
+        effects.pace = Some(PollPriority::Active);
         known.view = None;
         let (mut lag, odd) = lag::group(&seen.value);
         effects.anomalies.extend(odd);
@@ -172,7 +175,7 @@ impl Fleet {
                 effects.anomalies.push(empty_list("topics of a group"));
                 return;
             }
-            effects.anomalies.extend(rewind::of_group(group, before, &lag));
+            effects.anomalies.extend(topic_identity::of_group(group, before, &lag));
         }
         let asked = known.wanted_times(timing.ask_times);
         known.hear_times(&lag, asked);
@@ -202,7 +205,7 @@ impl Fleet {
     }
 }
 
-impl Member {
+impl InstanceEntry {
     /// Adds an answer to what is remembered, and puts together what is said of the group from now on.
     fn remember(
         &mut self,
@@ -211,9 +214,9 @@ impl Member {
         lag: &GroupLag,
         state: Option<GroupState>,
         origin: Origin,
-        timing: &Timing,
+        timing: &PollTiming,
     ) -> Vec<Anomaly> {
-        for topic in before.map(|before| rewind::created_anew(before, lag)).unwrap_or_default() {
+        for topic in before.map(|before| topic_identity::created_anew(before, lag)).unwrap_or_default() {
             // Another group's answer may have told already: what has been seen since then is of the new topic.
             let history = self.histories.get(&topic.topic);
             let is_past = |p: &PartitionLag| Some(history?.newest(p.partition)?.end > p.end?);
@@ -249,7 +252,7 @@ impl Member {
         let Some(known) = groups.get_mut(group) else { return odd };
         known.track.record(lag, &ages, origin.span, timing.status_window);
         let assessment = lag::assess::assess(lag, &ages, &known.track, state, timing.status_window, facts);
-        known.said = Some(Said { origin, state, lag: None, ages, assessment: Arc::new(assessment) });
+        known.said = Some(LastPoll { origin, state, lag: None, ages, assessment: Arc::new(assessment) });
         odd
     }
 }

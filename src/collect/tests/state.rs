@@ -3,19 +3,25 @@
 use super::*;
 use crate::collect::{
     desk::{self, Question},
-    fleet::{Answer, Effects, Event, Fleet, Now, Outcome},
+    state::{Effects, Event, Now, PollOutcome, PollResponse, RegionState},
 };
 
 /// A fleet and its clock.
 pub(super) struct Case {
-    fleet: Fleet,
+    fleet: RegionState,
     now: Now,
 }
 
 impl Case {
     fn new() -> Self {
         let region = RegionId::new("cn-hangzhou").unwrap();
-        let fleet = Fleet::new(None, region, Filters::default(), timing(), Arc::new(Sequence::default()));
+        let fleet = RegionState::new(
+            None,
+            region,
+            Filters::default(),
+            timing(),
+            Arc::new(DiscoverySequence::default()),
+        );
         Self { fleet, now: Now { mono: Instant::now(), wall: wall(1_000_000) } }
     }
 
@@ -25,9 +31,9 @@ impl Case {
     }
 
     /// The same in another fleet.
-    pub(super) fn over(fleet: Fleet, topics: &[&str], groups: &[&str]) -> Self {
+    pub(super) fn over(fleet: RegionState, topics: &[&str], groups: &[&str]) -> Self {
         let mut case = Self { fleet, ..Self::new() };
-        case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
+        case.answer(&PollTarget::Instances, instances(&[instance("i", InstanceState::Running)]));
         case.topics(topics);
         case.groups(groups);
         case
@@ -38,28 +44,28 @@ impl Case {
         self.now.wall = wall(self.now.wall.get() + i64::try_from(seconds).unwrap() * 1000);
     }
 
-    pub(super) fn answer(&mut self, unit: &Unit, answer: Answer) -> Effects {
-        self.apply(unit, Ok(answer))
+    pub(super) fn answer(&mut self, target: &PollTarget, answer: PollResponse) -> Effects {
+        self.apply(target, Ok(answer))
     }
 
-    pub(super) fn apply(&mut self, unit: &Unit, outcome: Outcome) -> Effects {
-        self.fleet.apply(unit, outcome, self.now)
+    pub(super) fn apply(&mut self, target: &PollTarget, outcome: PollOutcome) -> Effects {
+        self.fleet.apply(target, outcome, self.now)
     }
 
     fn topics(&mut self, names: &[&str]) -> Effects {
         let items = names.iter().map(|n| topic(n)).collect();
-        self.answer(&Unit::Topics(id("i")), Answer::Topics(clean(whole(items))))
+        self.answer(&PollTarget::Topics(id("i")), PollResponse::Topics(clean(whole(items))))
     }
 
     fn groups(&mut self, names: &[&str]) -> Effects {
         let items = names.iter().map(|n| group(n)).collect();
-        self.answer(&Unit::Groups(id("i")), Answer::Groups(clean(whole(items))))
+        self.answer(&PollTarget::Groups(id("i")), PollResponse::Groups(clean(whole(items))))
     }
 
     fn progress(&mut self, name: &str, progress: GroupProgress) -> Effects {
         self.answer(
-            &Unit::GroupProgress(id("i"), group(name)),
-            Answer::GroupProgress(clean(progress), origin()),
+            &PollTarget::GroupProgress(id("i"), group(name)),
+            PollResponse::GroupProgress(clean(progress), origin()),
         )
     }
 
@@ -67,8 +73,8 @@ impl Case {
         self.now.wall
     }
 
-    pub(super) fn times(&self, unit: &Unit) -> Times {
-        self.fleet.times(unit)
+    pub(super) fn times(&self, target: &PollTarget) -> Times {
+        self.fleet.times(target)
     }
 
     pub(super) fn explain(&self, question: &Question) -> desk::Answer {
@@ -110,8 +116,8 @@ pub(super) fn clean<T>(value: T) -> Observed<T> {
     Observed { value, anomalies: Vec::new() }
 }
 
-fn instances(of: &[Instance]) -> Answer {
-    Answer::Instances(clean(whole(of.to_vec())))
+fn instances(of: &[Instance]) -> PollResponse {
+    PollResponse::Instances(clean(whole(of.to_vec())))
 }
 
 fn kinds(effects: &Effects) -> Vec<AnomalyKind> {
@@ -123,14 +129,14 @@ fn a_whole_list_deletes_what_it_lacks_and_one_that_is_not_whole_does_not() {
     let mut case = Case::with(&["a", "b"], &["g", "h"]);
     assert_eq!(case.shown(), "i[a,b|g,h]");
     let partial = Listing { items: vec![topic("c")], complete: false };
-    let effects = case.answer(&Unit::Topics(id("i")), Answer::Topics(clean(partial)));
-    assert_eq!(effects.added, [Unit::TopicStatus(id("i"), TopicName::new("c").unwrap())]);
+    let effects = case.answer(&PollTarget::Topics(id("i")), PollResponse::Topics(clean(partial)));
+    assert_eq!(effects.added, [PollTarget::TopicStatus(id("i"), TopicName::new("c").unwrap())]);
     assert!(effects.removed.is_empty());
     assert_eq!(case.shown(), "i[a,b,c|g,h]");
     let effects = case.topics(&["b"]);
     assert_eq!(effects.removed.len(), 2);
     let effects = case.groups(&["h", "k"]);
-    assert_eq!(effects.removed, [Unit::GroupProgress(id("i"), group("g"))]);
+    assert_eq!(effects.removed, [PollTarget::GroupProgress(id("i"), group("g"))]);
     assert_eq!(case.shown(), "i[b|h,k]");
 }
 
@@ -148,9 +154,9 @@ fn an_empty_list_after_a_full_one_is_believed_the_second_time() {
         [AnomalyKind::EmptyList],
         "a full list in between takes the doubt away"
     );
-    assert_eq!(kinds(&case.answer(&Unit::Instances, instances(&[]))), [AnomalyKind::EmptyList]);
+    assert_eq!(kinds(&case.answer(&PollTarget::Instances, instances(&[]))), [AnomalyKind::EmptyList]);
     assert_eq!(case.shown(), "i[|g]");
-    let effects = case.answer(&Unit::Instances, instances(&[]));
+    let effects = case.answer(&PollTarget::Instances, instances(&[]));
     assert_eq!(effects.events, [Event::InstanceGone(id("i"))]);
     assert_eq!(case.shown(), "");
 }
@@ -181,7 +187,7 @@ fn details_of_a_region_that_cannot_be_discovered_grow_old_on_their_own_clock() {
     case.progress("g", progress(5));
     for _ in 0..15 {
         case.after(60);
-        case.apply(&Unit::Instances, Err(error(Action::GetInstanceList, Kind::Connect)));
+        case.apply(&PollTarget::Instances, Err(error(Action::GetInstanceList, Kind::Connect)));
         case.progress("g", progress(6));
     }
     let view = case.fleet.view(case.now);
@@ -202,11 +208,11 @@ fn an_answer_for_what_is_known_no_more_changes_nothing() {
     case.groups(&["h"]);
     case.progress("g", progress(5));
     case.apply(
-        &Unit::GroupProgress(id("i"), group("g")),
+        &PollTarget::GroupProgress(id("i"), group("g")),
         Err(error(Action::GetConsumerProgress, Kind::Server)),
     );
     assert_eq!(case.shown(), "i[|h]");
-    case.answer(&Unit::Instances, instances(&[instance("j", InstanceState::Running)]));
+    case.answer(&PollTarget::Instances, instances(&[instance("j", InstanceState::Running)]));
     case.groups(&["g"]);
     assert_eq!(case.shown(), "j[|]");
 }
@@ -216,11 +222,11 @@ fn a_rename_and_a_change_of_state_are_told_once() {
     let mut case = Case::with(&[], &["g"]);
     let mut renamed = instance("i", InstanceState::Upgrading);
     renamed.name = Some("新名字".to_owned());
-    let effects = case.answer(&Unit::Instances, instances(&[renamed.clone()]));
+    let effects = case.answer(&PollTarget::Instances, instances(&[renamed.clone()]));
     let state = Event::InstanceState(id("i"), Some(InstanceState::Upgrading));
     assert_eq!(effects.events, [Event::InstanceRenamed(id("i")), state]);
     assert!(effects.removed.is_empty(), "an instance that is being upgraded is in service");
-    assert!(case.answer(&Unit::Instances, instances(&[renamed])).events.is_empty());
+    assert!(case.answer(&PollTarget::Instances, instances(&[renamed])).events.is_empty());
 }
 
 #[test]
@@ -234,10 +240,12 @@ fn offsets_that_go_backwards_are_taken_at_once_and_counted() {
     case.progress("g", at(90));
     assert_eq!(kinds(&case.progress("g", at(40))), [AnomalyKind::Rewind]);
     assert_eq!(case.shown(), "i[t|g=60]");
-    let unit = Unit::TopicStatus(id("i"), TopicName::new("t").unwrap());
-    assert!(case.answer(&unit, Answer::TopicStatus(clean(status(100)), origin())).anomalies.is_empty());
+    let target = PollTarget::TopicStatus(id("i"), TopicName::new("t").unwrap());
+    assert!(
+        case.answer(&target, PollResponse::TopicStatus(clean(status(100)), origin())).anomalies.is_empty()
+    );
     assert_eq!(
-        kinds(&case.answer(&unit, Answer::TopicStatus(clean(status(3)), origin()))),
+        kinds(&case.answer(&target, PollResponse::TopicStatus(clean(status(3)), origin()))),
         [AnomalyKind::Rewind]
     );
 }
@@ -246,7 +254,7 @@ fn offsets_that_go_backwards_are_taken_at_once_and_counted() {
 fn parts_that_did_not_change_are_shared_between_generations() {
     let mut case = Case::with(&["t"], &["g", "h"]);
     case.answer(
-        &Unit::Instances,
+        &PollTarget::Instances,
         instances(&[instance("i", InstanceState::Running), instance("j", InstanceState::Running)]),
     );
     let before = case.fleet.view(case.now);
@@ -265,8 +273,8 @@ fn a_state_that_was_not_told_is_no_reason_to_go_blind_but_an_unknown_one_is() {
     let mut silent = instance("silent", InstanceState::Running);
     silent.state = None;
     let effects =
-        case.answer(&Unit::Instances, instances(&[silent, instance("odd", InstanceState::Unknown)]));
-    assert_eq!(effects.added, [Unit::Topics(id("silent")), Unit::Groups(id("silent"))]);
+        case.answer(&PollTarget::Instances, instances(&[silent, instance("odd", InstanceState::Unknown)]));
+    assert_eq!(effects.added, [PollTarget::Topics(id("silent")), PollTarget::Groups(id("silent"))]);
 }
 
 #[test]
@@ -275,10 +283,10 @@ fn an_instance_that_is_found_later_is_up_once_it_has_been_polled() {
     let up = |case: &mut Case| case.fleet.view(case.now).instances.iter().map(|i| i.up).collect::<Vec<_>>();
     assert_eq!(up(&mut case), [Some(true)]);
     let both = [instance("i", InstanceState::Running), instance("j", InstanceState::Running)];
-    case.answer(&Unit::Instances, instances(&both));
+    case.answer(&PollTarget::Instances, instances(&both));
     assert_eq!(up(&mut case), [Some(true), None], "nothing is known of it yet");
-    case.answer(&Unit::Topics(id("j")), Answer::Topics(clean(whole(vec![]))));
-    case.answer(&Unit::Groups(id("j")), Answer::Groups(clean(whole(vec![]))));
+    case.answer(&PollTarget::Topics(id("j")), PollResponse::Topics(clean(whole(vec![]))));
+    case.answer(&PollTarget::Groups(id("j")), PollResponse::Groups(clean(whole(vec![]))));
     assert_eq!(up(&mut case), [Some(true), Some(true)]);
 }
 
@@ -286,9 +294,9 @@ fn an_instance_that_is_found_later_is_up_once_it_has_been_polled() {
 fn what_a_pass_takes_is_known_only_once_one_has_listed_and_asked() {
     let mut case = Case::new();
     let ended = |case: &mut Case| (case.fleet.first_pass_ended(), case.fleet.is_explored());
-    case.apply(&Unit::Instances, Err(error(Action::GetInstanceList, Kind::Auth { key: true })));
+    case.apply(&PollTarget::Instances, Err(error(Action::GetInstanceList, Kind::Auth { key: true })));
     assert_eq!(ended(&mut case), (true, false), "a first pass that failed has ended, and has found nothing");
-    case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
+    case.answer(&PollTarget::Instances, instances(&[instance("i", InstanceState::Running)]));
     case.topics(&[]);
     case.groups(&["g"]);
     assert_eq!(ended(&mut case), (true, false));
@@ -304,10 +312,10 @@ fn a_word_about_the_whole_instance_costs_one_group_until_the_list_has_been_heard
     case.progress("h", progress(5));
     let refusal = error(Action::GetConsumerProgress, Kind::Gone { instance: true });
     let refuse =
-        |case: &mut Case| case.apply(&Unit::GroupProgress(id("i"), group("h")), Err(refusal.clone()));
+        |case: &mut Case| case.apply(&PollTarget::GroupProgress(id("i"), group("h")), Err(refusal.clone()));
     let effects = refuse(&mut case);
     assert!(effects.rediscover && effects.removed.is_empty());
-    case.answer(&Unit::Instances, instances(&[instance("i", InstanceState::Running)]));
+    case.answer(&PollTarget::Instances, instances(&[instance("i", InstanceState::Running)]));
     assert_eq!(case.fleet.view(case.now).instances[0].up, Some(false));
     for lag in 6..10 {
         case.after(60);
@@ -315,6 +323,6 @@ fn a_word_about_the_whole_instance_costs_one_group_until_the_list_has_been_heard
         refuse(&mut case);
     }
     assert_eq!(case.shown(), "i[|g=9,h]", "the one grew old, the other is as it was told");
-    case.answer(&Unit::Instances, instances(&[instance("j", InstanceState::Running)]));
+    case.answer(&PollTarget::Instances, instances(&[instance("j", InstanceState::Running)]));
     assert_eq!(case.shown(), "j[|]", "the list decides");
 }

@@ -14,14 +14,14 @@ use crate::model::{GroupId, Offset, Partition, TopicProgress, TopicStatus};
 
 /// What groups' answers have told of one topic.
 #[derive(Debug, Default)]
-pub(super) struct Ends {
-    told: BTreeMap<Partition, Told>,
+pub(super) struct ReportedEnds {
+    told: BTreeMap<Partition, ReportedEnd>,
     /// The topic was created anew since the last status.
     fell: bool,
 }
 
 #[derive(Debug)]
-struct Told {
+struct ReportedEnd {
     end: Offset,
     at: Instant,
     by: GroupId,
@@ -29,7 +29,7 @@ struct Told {
 
 /// What an answer about a group means for a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum EndComparison {
     /// All is in order.
     Good,
     /// The topic ends before where its status says that it does. The status may be of a topic that was
@@ -39,7 +39,7 @@ pub(super) enum Word {
     Fell,
 }
 
-impl Ends {
+impl ReportedEnds {
     /// Takes what an answer about a group tells. `window` is how much older the answer of one source may be
     /// than that of another.
     pub(super) fn hear(
@@ -49,7 +49,7 @@ impl Ends {
         status: Option<&TopicStatus>,
         window: Duration,
         now: Instant,
-    ) -> Word {
+    ) -> EndComparison {
         let ends = || topic.partitions.iter().filter_map(|p| Some((p.partition, p.end?)));
         let fell = |(p, end): (Partition, Offset)| {
             self.told.get(&p).is_some_and(|told| told.by == *group && end < told.end)
@@ -57,17 +57,17 @@ impl Ends {
         if ends().any(fell) {
             self.told.clear();
             self.fell = true;
-            return Word::Fell;
+            return EndComparison::Fell;
         }
         for (partition, end) in ends() {
             let before = self.told.get(&partition);
             if before.is_none_or(|told| end >= told.end || now.duration_since(told.at) > window) {
-                self.told.insert(partition, Told { end, at: now, by: group.clone() });
+                self.told.insert(partition, ReportedEnd { end, at: now, by: group.clone() });
             }
         }
         let behind =
             |(p, end): (Partition, Offset)| status.and_then(|s| own_end(s, p)).is_some_and(|own| end < own);
-        if ends().any(behind) { Word::Behind } else { Word::Good }
+        if ends().any(behind) { EndComparison::Behind } else { EndComparison::Good }
     }
 
     /// A status has come. `fell` is whether its ends fell against those of the one before.

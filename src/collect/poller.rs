@@ -1,7 +1,7 @@
 //! The loop of one region of one account: takes what is due, asks, applies what comes back, publishes.
 //!
 //! Owns: the tasks under way and the pace of publishing. Every wait hears the shutdown. A task that
-//! panics costs one attempt at one unit. While the key is refused, one call an interval asks whether it
+//! panics costs one attempt at one target. While the key is refused, one call an interval asks whether it
 //! still is.
 
 use std::{collections::HashMap, sync::Arc};
@@ -13,13 +13,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Account, Rate, Shared, Unit, ask,
-    failures::{FailureLog, Key, Recent},
-    fleet::{Event, Fleet, Now, Outcome},
-    gate::{Gate, Heard},
-    log::Log,
-    scarcity::Scarcity,
-    schedule::{Job, Schedule},
+    AccountPlan, CollectContext, ConfiguredRate, PollTarget, ask,
+    auth_breaker::{AuthBreaker, AuthSignal},
+    budget_shortage::BudgetShortage,
+    failure_log::{FailureKey, FailureLog, RecentSet},
+    log::CollectLog,
+    schedule::{PollJob, Schedule},
+    state::{Event, Now, PollOutcome, RegionState},
 };
 use crate::{
     api::{Action, Cloud, Error, Kind},
@@ -33,26 +33,26 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// The loop of one region.
-pub(super) struct Loop<C> {
+pub(super) struct RegionPoller<C> {
     name: String,
     account: Option<AccountName>,
     region: RegionId,
     poll: Duration,
     tick: Duration,
-    rate: Rate,
+    rate: ConfiguredRate,
     cloud: Arc<C>,
-    shared: Shared,
-    fleet: Fleet,
+    shared: CollectContext,
+    fleet: RegionState,
     schedule: Schedule,
-    scarcity: Scarcity,
-    failures: FailureLog<Unit>,
-    tasks: JoinSet<Outcome>,
-    under_way: HashMap<Id, Job>,
-    gate: Gate,
+    budget_shortage: BudgetShortage,
+    failures: FailureLog<PollTarget>,
+    tasks: JoinSet<PollOutcome>,
+    under_way: HashMap<Id, PollJob>,
+    auth_breaker: AuthBreaker,
     /// Units whose key was refused although that of the list was not.
-    acquitted: Recent<Unit>,
+    recently_cleared: RecentSet<PollTarget>,
     /// Oddities of answers, and panics, by instance.
-    odd: Recent<(&'static str, Option<InstanceId>)>,
+    odd: RecentSet<(&'static str, Option<InstanceId>)>,
     discovered: Option<Instant>,
     /// What a pass takes has been told to the log.
     is_planned: bool,
@@ -63,13 +63,13 @@ pub(super) struct Loop<C> {
     is_shown: bool,
 }
 
-impl<C: Cloud> Loop<C> {
-    pub(super) fn new(account: &Account<C>, region: RegionId, cloud: C, shared: Shared) -> Self {
+impl<C: Cloud> RegionPoller<C> {
+    pub(super) fn new(account: &AccountPlan<C>, region: RegionId, cloud: C, shared: CollectContext) -> Self {
         let now = Instant::now();
         let timing = account.timing;
         let rate = Arc::clone(&account.rate);
         let mut schedule = Schedule::new(now, timing, |action| rate(action));
-        schedule.add(Unit::Instances, now);
+        schedule.add(PollTarget::Instances, now);
         Self {
             name: region_name(account.name.as_ref(), &region),
             account: account.name.clone(),
@@ -77,7 +77,7 @@ impl<C: Cloud> Loop<C> {
             // Short bounds, as in tests, are looked at more often.
             tick: TICK.min(timing.stale_after / 10).max(Duration::from_millis(10)),
             cloud: Arc::new(cloud),
-            fleet: Fleet::new(
+            fleet: RegionState::new(
                 account.name.clone(),
                 region.clone(),
                 account.filters.clone(),
@@ -85,13 +85,13 @@ impl<C: Cloud> Loop<C> {
                 Arc::clone(&shared.sequence),
             ),
             schedule,
-            scarcity: Scarcity::new(timing.poll),
+            budget_shortage: BudgetShortage::new(timing.poll),
             failures: FailureLog::default(),
             tasks: JoinSet::new(),
             under_way: HashMap::new(),
-            gate: Gate::default(),
-            acquitted: Recent::default(),
-            odd: Recent::default(),
+            auth_breaker: AuthBreaker::default(),
+            recently_cleared: RecentSet::default(),
+            odd: RecentSet::default(),
             discovered: None,
             is_planned: false,
             publish_at: now,
@@ -105,14 +105,14 @@ impl<C: Cloud> Loop<C> {
 
     /// Goes on where another loop of the same region has stopped, under its own configuration. Every list is
     /// asked for at once, as other filters may find what was not looked at.
-    pub(super) fn take_over(&mut self, before: Self) {
+    pub(super) fn resume_from(&mut self, before: Self) {
         let now = self.now().mono;
-        let effects = self.fleet.take_over(before.fleet);
-        self.schedule.take_over(&before.schedule, now);
-        self.scarcity = before.scarcity;
+        let effects = self.fleet.resume_from(before.fleet);
+        self.schedule.resume_from(&before.schedule, now);
+        self.budget_shortage = before.budget_shortage;
         self.failures = before.failures;
         // A key that was refused may be another by now: the list of instances tells.
-        self.gate = before.gate;
+        self.auth_breaker = before.auth_breaker;
         self.odd = before.odd;
         self.is_planned = before.is_planned;
         self.is_shown = before.is_shown;
@@ -176,81 +176,89 @@ impl<C: Cloud> Loop<C> {
     fn start_due(&mut self) {
         let now = Instant::now();
         while let Some(job) = self.take(now) {
-            let (cloud, unit, deadline) = (Arc::clone(&self.cloud), job.unit.clone(), job.deadline);
-            let times = self.fleet.times(&unit);
-            let handle = self.tasks.spawn(async move { ask(cloud.as_ref(), &unit, times, deadline).await });
+            let (cloud, target, deadline) = (Arc::clone(&self.cloud), job.target.clone(), job.deadline);
+            let times = self.fleet.times(&target);
+            let handle = self.tasks.spawn(async move { ask(cloud.as_ref(), &target, times, deadline).await });
             self.under_way.insert(handle.id(), job);
         }
     }
 
-    fn take(&mut self, now: Instant) -> Option<Job> {
-        if self.gate.is_open() {
+    fn take(&mut self, now: Instant) -> Option<PollJob> {
+        if self.auth_breaker.is_closed() {
             self.schedule.take(now, self.fleet.serving())
         } else {
             self.probe_due().filter(|due| *due <= now)?;
-            self.schedule.take_only(&Unit::Instances, now)
+            self.schedule.take_only(&PollTarget::Instances, now)
         }
     }
 
     fn next_due(&mut self, now: Instant) -> Option<Instant> {
-        if self.gate.is_open() { self.schedule.next_due(now, self.fleet.serving()) } else { self.probe_due() }
+        if self.auth_breaker.is_closed() {
+            self.schedule.next_due(now, self.fleet.serving())
+        } else {
+            self.probe_due()
+        }
     }
 
     /// When the list of instances is asked while nothing else is: at once if the key is only suspected, and
     /// not more often than polls if it is known to be refused.
     fn probe_due(&self) -> Option<Instant> {
-        let due = self.schedule.due(&Unit::Instances)?;
-        let asked = self.discovered.filter(|_| self.gate.is_closed());
+        let due = self.schedule.due(&PollTarget::Instances)?;
+        let asked = self.discovered.filter(|_| self.auth_breaker.is_open());
         Some(asked.map_or(due, |asked| due.max(asked + self.poll)))
     }
 
     /// Applies what came of a task; `None` if it panicked.
-    fn ended(&mut self, id: Id, outcome: Option<Outcome>) {
-        let Some(Job { unit, due, .. }) = self.under_way.remove(&id) else { return };
+    fn ended(&mut self, id: Id, outcome: Option<PollOutcome>) {
+        let Some(PollJob { target, due, .. }) = self.under_way.remove(&id) else { return };
         let now = self.now();
         self.dirty = true;
         // Whoever was suspected without reason a short while ago does not hold up the region again.
-        let is_acquitted = self.gate.is_open() && self.acquitted.knows(&unit, now.mono);
-        let heard = if is_acquitted { Heard::Nothing } else { self.gate.hear(&unit, outcome.as_ref()) };
-        if let Heard::Unfounded(of) = &heard {
-            self.acquitted.is_news(of.0.clone(), now.mono);
+        let is_cleared = self.auth_breaker.is_closed() && self.recently_cleared.knows(&target, now.mono);
+        let heard = if is_cleared {
+            AuthSignal::Unrelated
+        } else {
+            self.auth_breaker.hear(&target, outcome.as_ref())
+        };
+        if let AuthSignal::Cleared(of) = &heard {
+            self.recently_cleared.is_news(of.0.clone(), now.mono);
         }
         let Some(outcome) = outcome else {
-            if self.odd.is_news(("panic", unit.instance().cloned()), now.mono) {
-                self.log().panicked(&unit);
+            if self.odd.is_news(("panic", target.instance().cloned()), now.mono) {
+                self.log().panicked(&target);
             }
-            self.fleet.fail(&unit);
-            self.schedule.done(&unit, true, None, now.mono);
+            self.fleet.fail(&target);
+            self.schedule.done(&target, true, None, now.mono);
             return;
         };
         let lateness = now.mono.duration_since(due);
-        self.shared.reporter.lateness(self.account.as_ref(), &self.region, lateness);
-        if unit == Unit::Instances {
+        self.shared.observer.lateness(self.account.as_ref(), &self.region, lateness);
+        if target == PollTarget::Instances {
             self.discovered = Some(now.mono);
         }
         let failed = outcome.is_err();
-        self.tell(&unit, &outcome, &heard, now.mono);
-        let effects = self.fleet.apply(&unit, outcome, now);
-        self.schedule.done(&unit, failed || effects.again, effects.pace, now.mono);
-        if heard == Heard::Suspicion {
-            self.schedule.expedite(&Unit::Instances, now.mono);
+        self.tell(&target, &outcome, &heard, now.mono);
+        let effects = self.fleet.apply(&target, outcome, now);
+        self.schedule.done(&target, failed || effects.again, effects.pace, now.mono);
+        if heard == AuthSignal::Suspected {
+            self.schedule.expedite(&PollTarget::Instances, now.mono);
         }
-        if self.gate.is_closed() {
+        if self.auth_breaker.is_open() {
             self.fleet.fail_all();
         }
         self.settle(effects.removed, effects.added, now.mono);
-        for (unit, at) in effects.expedited {
-            self.schedule.expedite(&unit, at);
+        for (target, at) in effects.expedited {
+            self.schedule.expedite(&target, at);
         }
         if effects.rediscover {
             // Not more often than polls: an instance that is listed but refuses must not cost a storm.
             let at = self.discovered.map_or(now.mono, |at| now.mono.max(at + self.poll));
-            self.schedule.expedite(&Unit::Instances, at);
+            self.schedule.expedite(&PollTarget::Instances, at);
         }
         for anomaly in effects.anomalies {
-            self.shared.reporter.anomaly(anomaly.kind);
-            let is_news = self.odd.is_news((anomaly.kind.label(), unit.instance().cloned()), now.mono);
-            self.log().anomaly(&unit, &anomaly, is_news);
+            self.shared.observer.anomaly(anomaly.kind);
+            let is_news = self.odd.is_news((anomaly.kind.label(), target.instance().cloned()), now.mono);
+            self.log().anomaly(&target, &anomaly, is_news);
         }
         for event in &effects.events {
             self.log().event(event);
@@ -265,47 +273,47 @@ impl<C: Cloud> Loop<C> {
     }
 
     /// Writes the lines that an outcome is worth.
-    fn tell(&mut self, unit: &Unit, outcome: &Outcome, heard: &Heard, now: Instant) {
+    fn tell(&mut self, target: &PollTarget, outcome: &PollOutcome, heard: &AuthSignal, now: Instant) {
         match (heard, outcome) {
             // The list speaks for all that are refused.
-            (Heard::Suspicion | Heard::Known, _) => return,
-            (Heard::Unfounded(of), _) => self.tell_failure(&of.0, &of.1, now),
-            (Heard::Nothing, _) => {}
+            (AuthSignal::Suspected | AuthSignal::Rejected, _) => return,
+            (AuthSignal::Cleared(of), _) => self.tell_failure(&of.0, &of.1, now),
+            (AuthSignal::Unrelated, _) => {}
         }
         let line = match outcome {
-            Ok(_) => self.failures.ended(unit, now),
-            Err(error) if self.is_news(unit, error.kind) => self.failures.ceased(unit, now),
-            Err(error) => return self.tell_failure(unit, error, now),
+            Ok(_) => self.failures.ended(target, now),
+            Err(error) if self.is_news(target, error.kind) => self.failures.ceased(target, now),
+            Err(error) => return self.tell_failure(target, error, now),
         };
-        line.into_iter().for_each(|line| self.log().failure(line, unit.object()));
+        line.into_iter().for_each(|line| self.log().failure(line, target.object()));
     }
 
-    fn tell_failure(&mut self, unit: &Unit, error: &Error, now: Instant) {
+    fn tell_failure(&mut self, target: &PollTarget, error: &Error, now: Instant) {
         // What is asked for no more could never be over.
-        if self.schedule.knows(unit) {
-            let lines = self.failures.failed(unit, Key::of(unit, error.kind), error.clone(), now);
-            lines.into_iter().for_each(|line| self.log().failure(line, unit.object()));
+        if self.schedule.knows(target) {
+            let lines = self.failures.failed(target, FailureKey::of(target, error.kind), error.clone(), now);
+            lines.into_iter().for_each(|line| self.log().failure(line, target.object()));
         }
     }
 
-    fn settle(&mut self, removed: Vec<Unit>, added: Vec<Unit>, now: Instant) {
-        for unit in removed {
-            self.schedule.remove(&unit);
-            if let Some(line) = self.failures.ceased(&unit, now) {
-                self.log().failure(line, unit.object());
+    fn settle(&mut self, removed: Vec<PollTarget>, added: Vec<PollTarget>, now: Instant) {
+        for target in removed {
+            self.schedule.remove(&target);
+            if let Some(line) = self.failures.ceased(&target, now) {
+                self.log().failure(line, target.object());
             }
         }
-        for unit in added {
-            self.schedule.add(unit, now);
+        for target in added {
+            self.schedule.add(target, now);
         }
     }
 
     /// Whether an error is news of the fleet rather than a failure: the object was deleted, or the instance
-    /// is said to be gone, of which the list will tell. Said again, it is a failure: the list still has it.
-    fn is_news(&mut self, unit: &Unit, kind: Kind) -> bool {
+    /// is said to be gone, of which the list will tell. LastPoll again, it is a failure: the list still has it.
+    fn is_news(&mut self, target: &PollTarget, kind: Kind) -> bool {
         match kind {
-            Kind::Gone { instance: false } if unit.object().is_some() => true,
-            Kind::Gone { .. } => unit.instance().is_some() && !self.fleet.is_failing(unit),
+            Kind::Gone { instance: false } if target.object().is_some() => true,
+            Kind::Gone { .. } => target.instance().is_some() && !self.fleet.is_failing(target),
             _ => false,
         }
     }
@@ -316,7 +324,7 @@ impl<C: Cloud> Loop<C> {
             self.log().failure(line, None);
         }
         self.odd.forget(now.mono, |_| false);
-        self.acquitted.forget(now.mono, |_| false);
+        self.recently_cleared.forget(now.mono, |_| false);
         self.dirty |= self.fleet.expire(now);
         self.report_demand();
     }
@@ -329,8 +337,8 @@ impl<C: Cloud> Loop<C> {
             self.schedule.set_rate(action, allowed);
             // A rate that the cloud has lowered is told of as `throttled`: a higher one would not help.
             let configured = (self.rate)(action);
-            if let Some(line) = self.scarcity.look(action, needs, configured, now) {
-                self.log().scarcity(line, action, needs, configured);
+            if let Some(line) = self.budget_shortage.look(action, needs, configured, now) {
+                self.log().budget_shortage(line, action, needs, configured);
             }
         }
         self.tell_demand();
@@ -340,7 +348,7 @@ impl<C: Cloud> Loop<C> {
     pub(super) fn tell_demand(&self) {
         for action in Action::ALL {
             let (needs, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
-            self.shared.reporter.demand(self.account.as_ref(), &self.region, action, needs, allowed);
+            self.shared.observer.demand(self.account.as_ref(), &self.region, action, needs, allowed);
         }
     }
 
@@ -361,8 +369,8 @@ impl<C: Cloud> Loop<C> {
         self.publish_at = now + PUBLISH_EVERY.min(self.poll / 10);
     }
 
-    fn log(&self) -> Log<'_> {
-        Log { account: self.account.as_ref(), region: &self.region }
+    fn log(&self) -> CollectLog<'_> {
+        CollectLog { account: self.account.as_ref(), region: &self.region }
     }
 
     fn now(&self) -> Now {

@@ -3,7 +3,7 @@
 //!
 //! A failure has a key: its kind and where it is. What breaks a whole region (no route, a refused key) is
 //! one failure of the region, not one of each instance. What fails here and there in the same way is told
-//! of the first few places, and then of the region. A key is over when every unit that failed under it has
+//! of the first few places, and then of the region. A key is over when every target that failed under it has
 //! succeeded or is asked for no more. It is remembered for a while then: one that begins again once more is
 //! told of once more, as the last word must not be that all is well. From then on it flaps, and is told of in
 //! summaries only.
@@ -15,7 +15,7 @@ use std::{
 
 use tokio::time::{Duration, Instant};
 
-use super::Unit;
+use super::PollTarget;
 use crate::{
     api::{Action, Error, Kind},
     model::InstanceId,
@@ -34,7 +34,7 @@ const RELAPSES_TOLD: u32 = 1;
 
 /// What a failure is known by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub struct FailureKey {
     /// The kind.
     pub kind: Kind,
     /// The action, for kinds that differ between actions.
@@ -43,10 +43,10 @@ pub struct Key {
     pub instance: Option<InstanceId>,
 }
 
-impl Key {
-    /// The key of a kind of failure of a unit.
+impl FailureKey {
+    /// The key of a kind of failure of a target.
     #[must_use]
-    pub fn of(unit: &Unit, kind: Kind) -> Self {
+    pub fn of(target: &PollTarget, kind: Kind) -> Self {
         let (by_action, by_instance) = match kind {
             Kind::Connect | Kind::Dns | Kind::Tls | Kind::Clock | Kind::Redirect | Kind::Throttled => {
                 (false, false)
@@ -59,8 +59,8 @@ impl Key {
         };
         Self {
             kind,
-            action: by_action.then(|| unit.action()),
-            instance: unit.instance().filter(|_| by_instance).cloned(),
+            action: by_action.then(|| target.action()),
+            instance: target.instance().filter(|_| by_instance).cloned(),
         }
     }
 
@@ -77,41 +77,41 @@ impl Key {
 
 /// A line that is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum FailureLine {
     /// The first failure under a key.
-    Began(Key, Box<Error>),
+    Began(FailureKey, Box<Error>),
     /// More places fail as those that were told of; from here on the region is told of.
-    Spread(Key, Box<Error>),
+    Spread(FailureKey, Box<Error>),
     /// It goes on, or comes and goes.
-    GoesOn(Key, Tally),
-    /// It is over, as its last unit succeeded.
-    Over(Key, Tally),
-    /// It is over without a success: its last unit fails in another way now, or is asked for no more.
-    Ceased(Key, Tally),
+    GoesOn(FailureKey, FailureTally),
+    /// It is over, as its last target succeeded.
+    Over(FailureKey, FailureTally),
+    /// It is over without a success: its last target fails in another way now, or is asked for no more.
+    Ceased(FailureKey, FailureTally),
 }
 
 /// How much has failed under a key since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tally {
+pub struct FailureTally {
     /// Calls that failed.
     pub calls: u64,
     /// Units that fail now.
-    pub units: usize,
+    pub targets: usize,
     /// How often it began.
     pub outbreaks: u64,
     /// Since it began for the first time.
     pub lasted: Duration,
 }
 
-/// The failures of one loop's units that are not over, and those that were a while ago.
+/// The failures of one loop's targets that are not over, and those that were a while ago.
 #[derive(Debug)]
 pub struct FailureLog<U> {
-    entries: BTreeMap<Key, Entry<U>>,
-    by_unit: BTreeMap<U, Key>,
+    entries: BTreeMap<FailureKey, FailureRecord<U>>,
+    by_unit: BTreeMap<U, FailureKey>,
 }
 
 #[derive(Debug)]
-struct Entry<U> {
+struct FailureRecord<U> {
     /// When it began, for the first time since an end was told.
     since: Instant,
     /// When it began for the last time.
@@ -127,13 +127,13 @@ struct Entry<U> {
     /// It began again more often than is told, so its end is no news before the next summary.
     flaps: bool,
     /// Those that fail now; none if it is over.
-    units: BTreeSet<U>,
-    end: End,
+    targets: BTreeSet<U>,
+    end: FailureEnd,
 }
 
 /// How a key that is over came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum FailureEnd {
     Told,
     Untold { by_success: bool },
 }
@@ -145,56 +145,56 @@ impl<U> Default for FailureLog<U> {
 }
 
 impl<U: Ord + Clone> FailureLog<U> {
-    /// A unit's attempt failed.
-    pub fn failed(&mut self, unit: &U, key: Key, error: Error, now: Instant) -> Vec<Line> {
+    /// A target's attempt failed.
+    pub fn failed(&mut self, target: &U, key: FailureKey, error: Error, now: Instant) -> Vec<FailureLine> {
         let key = self.place(key);
         let mut lines = Vec::new();
-        if self.by_unit.get(unit).is_some_and(|before| *before != key) {
-            lines.extend(self.ceased(unit, now));
+        if self.by_unit.get(target).is_some_and(|before| *before != key) {
+            lines.extend(self.ceased(target, now));
         }
-        self.by_unit.insert(unit.clone(), key.clone());
+        self.by_unit.insert(target.clone(), key.clone());
         let spreads = key.instance.is_none() && self.places(&key) >= PLACES_TOLD;
         let is_known = self.entries.contains_key(&key);
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(now));
-        if entry.failed(unit, now) || !is_known {
-            let tell = if spreads && !is_known { Line::Spread } else { Line::Began };
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| FailureRecord::new(now));
+        if entry.failed(target, now) || !is_known {
+            let tell = if spreads && !is_known { FailureLine::Spread } else { FailureLine::Began };
             lines.push(tell(key, Box::new(error)));
         }
         lines
     }
 
-    /// A unit's attempt succeeded.
-    pub fn ended(&mut self, unit: &U, now: Instant) -> Option<Line> {
-        self.close(unit, true, now)
+    /// A target's attempt succeeded.
+    pub fn ended(&mut self, target: &U, now: Instant) -> Option<FailureLine> {
+        self.close(target, true, now)
     }
 
-    /// A unit fails under this key no more, though it did not succeed.
-    pub fn ceased(&mut self, unit: &U, now: Instant) -> Option<Line> {
-        self.close(unit, false, now)
+    /// A target fails under this key no more, though it did not succeed.
+    pub fn ceased(&mut self, target: &U, now: Instant) -> Option<FailureLine> {
+        self.close(target, false, now)
     }
 
     /// The lines that are due. What is over, told and long ago is forgotten.
-    pub fn summaries(&mut self, now: Instant) -> Vec<Line> {
+    pub fn summaries(&mut self, now: Instant) -> Vec<FailureLine> {
         let mut lines = Vec::new();
-        let due: Vec<Key> =
+        let due: Vec<FailureKey> =
             self.entries.iter().filter(|(_, e)| e.is_due(now)).map(|(k, _)| k.clone()).collect();
         for key in due {
             let everywhere = key.everywhere();
             let told_with_the_region =
-                key != everywhere && self.entries.get(&everywhere).is_some_and(Entry::is_open);
+                key != everywhere && self.entries.get(&everywhere).is_some_and(FailureRecord::is_open);
             let tally = self.tally(&key, now);
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             match entry.end {
                 _ if entry.is_open() => {
                     entry.told = now;
                     entry.pause = (entry.pause * 2).min(SUMMARY_AT_MOST);
-                    lines.extend((!told_with_the_region).then_some(Line::GoesOn(key, tally)));
+                    lines.extend((!told_with_the_region).then_some(FailureLine::GoesOn(key, tally)));
                 }
-                End::Untold { by_success } => {
+                FailureEnd::Untold { by_success } => {
                     let end = entry.tell_end(key, tally, by_success, now);
                     lines.extend((!told_with_the_region).then_some(end));
                 }
-                End::Told => _ = self.entries.remove(&key),
+                FailureEnd::Told => _ = self.entries.remove(&key),
             }
         }
         lines
@@ -207,7 +207,7 @@ impl<U: Ord + Clone> FailureLog<U> {
     }
 
     /// Where a failure is told of: under its own key, or, once there are many like it, under the region's.
-    fn place(&self, key: Key) -> Key {
+    fn place(&self, key: FailureKey) -> FailureKey {
         let everywhere = key.everywhere();
         let has_own = key == everywhere || self.entries.contains_key(&key);
         if has_own || !self.entries.contains_key(&everywhere) && self.places(&everywhere) < PLACES_TOLD {
@@ -218,16 +218,16 @@ impl<U: Ord + Clone> FailureLog<U> {
     }
 
     /// How many places have a key of their own beside the one that stands for all.
-    fn places(&self, everywhere: &Key) -> usize {
+    fn places(&self, everywhere: &FailureKey) -> usize {
         self.entries.keys().filter(|key| *key != everywhere && key.everywhere() == *everywhere).count()
     }
 
-    /// Takes a unit out of its key; the line of the key's end if that was the last one.
-    fn close(&mut self, unit: &U, by_success: bool, now: Instant) -> Option<Line> {
-        let key = self.by_unit.remove(unit)?;
+    /// Takes a target out of its key; the line of the key's end if that was the last one.
+    fn close(&mut self, target: &U, by_success: bool, now: Instant) -> Option<FailureLine> {
+        let key = self.by_unit.remove(target)?;
         let tally = self.tally(&key, now);
         let entry = self.entries.get_mut(&key)?;
-        entry.units.remove(unit);
+        entry.targets.remove(target);
         if entry.is_open() {
             return None;
         }
@@ -235,26 +235,26 @@ impl<U: Ord + Clone> FailureLog<U> {
         if is_news {
             return Some(entry.tell_end(key, tally, by_success, now));
         }
-        entry.end = End::Untold { by_success };
+        entry.end = FailureEnd::Untold { by_success };
         None
     }
 
     /// What is told of a key; the one that stands for all counts all.
-    fn tally(&self, key: &Key, now: Instant) -> Tally {
-        let of = |other: &Key| other == key || key.instance.is_none() && other.everywhere() == *key;
+    fn tally(&self, key: &FailureKey, now: Instant) -> FailureTally {
+        let of = |other: &FailureKey| other == key || key.instance.is_none() && other.everywhere() == *key;
         let entries =
             || self.entries.iter().filter(|(other, entry)| *other == key || of(other) && entry.is_open());
         let since = self.entries.get(key).map_or(now, |entry| entry.since);
-        Tally {
+        FailureTally {
             calls: entries().map(|(_, e)| e.calls).sum(),
-            units: entries().map(|(_, e)| e.units.len()).sum(),
+            targets: entries().map(|(_, e)| e.targets.len()).sum(),
             outbreaks: self.entries.get(key).map_or(0, |entry| entry.outbreaks),
             lasted: now.duration_since(since),
         }
     }
 }
 
-impl<U: Ord + Clone> Entry<U> {
+impl<U: Ord + Clone> FailureRecord<U> {
     fn new(now: Instant) -> Self {
         Self {
             since: now,
@@ -265,13 +265,13 @@ impl<U: Ord + Clone> Entry<U> {
             outbreaks: 0,
             relapses: 0,
             flaps: false,
-            units: BTreeSet::new(),
-            end: End::Told,
+            targets: BTreeSet::new(),
+            end: FailureEnd::Told,
         }
     }
 
     fn is_open(&self) -> bool {
-        !self.units.is_empty()
+        !self.targets.is_empty()
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -280,45 +280,51 @@ impl<U: Ord + Clone> Entry<U> {
     }
 
     /// Returns whether it began again and that is to be told, as its end was.
-    fn failed(&mut self, unit: &U, now: Instant) -> bool {
+    fn failed(&mut self, target: &U, now: Instant) -> bool {
         let mut relapsed = false;
         if !self.is_open() {
             let again = self.outbreaks > 0;
-            relapsed = again && self.end == End::Told && self.relapses < RELAPSES_TOLD;
+            relapsed = again && self.end == FailureEnd::Told && self.relapses < RELAPSES_TOLD;
             self.flaps = again && !relapsed;
             if relapsed {
                 self.relapses += 1;
                 (self.told, self.pause) = (now, SUMMARY_EVERY);
             }
-            if self.end == End::Told {
+            if self.end == FailureEnd::Told {
                 (self.since, self.calls, self.outbreaks) = (now, 0, 0);
             }
             self.outbreaks += 1;
             self.broke_out = now;
         }
         self.calls += 1;
-        self.units.insert(unit.clone());
+        self.targets.insert(target.clone());
         relapsed
     }
 
-    fn tell_end(&mut self, key: Key, tally: Tally, by_success: bool, now: Instant) -> Line {
-        (self.end, self.told, self.pause) = (End::Told, now, SUMMARY_EVERY);
-        let tell = if by_success { Line::Over } else { Line::Ceased };
+    fn tell_end(
+        &mut self,
+        key: FailureKey,
+        tally: FailureTally,
+        by_success: bool,
+        now: Instant,
+    ) -> FailureLine {
+        (self.end, self.told, self.pause) = (FailureEnd::Told, now, SUMMARY_EVERY);
+        let tell = if by_success { FailureLine::Over } else { FailureLine::Ceased };
         tell(key, tally)
     }
 }
 
 /// What was seen a short while ago, so that it is not told again as long as it goes on.
 #[derive(Debug)]
-pub struct Recent<K>(HashMap<K, Instant>);
+pub struct RecentSet<K>(HashMap<K, Instant>);
 
-impl<K> Default for Recent<K> {
+impl<K> Default for RecentSet<K> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<K: Eq + Hash> Recent<K> {
+impl<K: Eq + Hash> RecentSet<K> {
     /// Notes that something was seen. Returns whether that is news.
     pub fn is_news(&mut self, what: K, now: Instant) -> bool {
         self.0.insert(what, now).is_none_or(|before| now.duration_since(before) >= SUMMARY_EVERY)

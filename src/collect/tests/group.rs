@@ -1,18 +1,18 @@
 //! What is said of a group beside its lag, and of whom the times of messages are asked.
 
 use super::{
-    fleet::{Case, clean},
+    state::{Case, clean},
     *,
 };
 use crate::{
-    collect::fleet::{Answer, Fleet},
+    collect::state::{PollResponse, RegionState},
     lag::{Retention, status::Status},
     model::{GroupState, Rebalance},
     snapshot::{GroupView, Rebalances},
 };
 
-fn unit() -> Unit {
-    Unit::GroupProgress(id("i"), group("g"))
+fn target() -> PollTarget {
+    PollTarget::GroupProgress(id("i"), group("g"))
 }
 
 /// An answer about a group that has committed this much of topic `t`, which ends there, and the time of the
@@ -27,7 +27,7 @@ fn at(committed: i64, end: i64, time: i64) -> GroupProgress {
 impl Case {
     fn told(&mut self, progress: GroupProgress) {
         self.after(60);
-        self.answer(&unit(), Answer::GroupProgress(clean(progress), origin()));
+        self.answer(&target(), PollResponse::GroupProgress(clean(progress), origin()));
     }
 
     fn group(&mut self) -> Arc<GroupView> {
@@ -41,31 +41,31 @@ impl Case {
 
 fn asking(ask_times: AskTimes) -> Case {
     let region = RegionId::new("cn-hangzhou").unwrap();
-    let timing = Timing { ask_times, ..timing() };
-    Case::over(Fleet::new(None, region, Filters::default(), timing, Arc::default()), &["t"], &["g"])
+    let timing = PollTiming { ask_times, ..timing() };
+    Case::over(RegionState::new(None, region, Filters::default(), timing, Arc::default()), &["t"], &["g"])
 }
 
 #[test]
 fn times_are_asked_of_a_group_at_first_and_while_it_lags() {
     let mut case = asking(AskTimes::OfLagging);
-    assert_eq!(case.times(&unit()), Times::Told, "the first pass is to have a lag in seconds");
+    assert_eq!(case.times(&target()), Times::Told, "the first pass is to have a lag in seconds");
     case.told(at(9, 10, 5_000));
-    assert_eq!(case.times(&unit()), Times::Told);
+    assert_eq!(case.times(&target()), Times::Told);
     case.told(at(10, 10, 6_000));
-    assert_eq!(case.times(&unit()), Times::Hidden);
+    assert_eq!(case.times(&target()), Times::Hidden);
     case.told(at(10, 12, 0));
-    assert_eq!(case.times(&unit()), Times::Told);
+    assert_eq!(case.times(&target()), Times::Told);
     let mut unknown = progress(10);
     unknown.topics[0].partitions[0].committed = None;
     case.told(unknown);
-    assert_eq!(case.times(&unit()), Times::Told, "nobody knows whether it lags");
+    assert_eq!(case.times(&target()), Times::Told, "nobody knows whether it lags");
     for (ask, wanted) in [(AskTimes::Always, Times::Told), (AskTimes::Never, Times::Hidden)] {
         let mut case = asking(ask);
-        assert_eq!(case.times(&unit()), wanted);
+        assert_eq!(case.times(&target()), wanted);
         case.told(at(10, 10, 0));
-        assert_eq!(case.times(&unit()), wanted);
+        assert_eq!(case.times(&target()), wanted);
         case.told(at(10, 12, 0));
-        assert_eq!(case.times(&unit()), wanted);
+        assert_eq!(case.times(&target()), wanted);
     }
 }
 
@@ -74,7 +74,7 @@ fn where_the_cloud_has_no_times_to_tell_they_are_asked_for_now_and_then() {
     let mut case = asking(AskTimes::OfLagging);
     let mut asked = Vec::new();
     for poll in 0..46 {
-        if case.times(&unit()) == Times::Told {
+        if case.times(&target()) == Times::Told {
             asked.push(poll);
         }
         case.told(at(1, 100, 0));
@@ -83,7 +83,7 @@ fn where_the_cloud_has_no_times_to_tell_they_are_asked_for_now_and_then() {
     // As soon as there are some, each poll is asked for them.
     case.told(at(1, 100, 5_000));
     case.told(at(2, 100, 0));
-    assert_eq!(case.times(&unit()), Times::Told);
+    assert_eq!(case.times(&target()), Times::Told);
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn what_is_said_of_a_group_goes_with_its_lag_and_follows_its_topics() {
     let topic_holds = |case: &mut Case, start| {
         let mut status = status(100);
         status.partitions[0].start = Offset::new(start);
-        let unit = Unit::TopicStatus(id("i"), topic("t").name);
-        case.answer(&unit, Answer::TopicStatus(clean(status), origin()));
+        let target = PollTarget::TopicStatus(id("i"), topic("t").name);
+        case.answer(&target, PollResponse::TopicStatus(clean(status), origin()));
         retention(case)
     };
     assert_eq!(topic_holds(&mut case, 30), Some(Retention { margin: Some(10), lost: 0 }));
@@ -166,7 +166,7 @@ fn an_outage_that_outlives_a_value_costs_nothing_of_the_past() {
         case.after(seconds);
         let span = Span::at(wall(case.wall().get()));
         let origin = Origin { span, request_id: None };
-        case.answer(&unit(), Answer::GroupProgress(clean(at(100, end, 0)), origin));
+        case.answer(&target(), PollResponse::GroupProgress(clean(at(100, end, 0)), origin));
         case.group().assessment.clone().unwrap().age
     };
     for minute in 0..30 {
@@ -190,13 +190,13 @@ fn a_busy_group_is_not_past_the_end_by_what_it_commits_while_it_is_asked() {
         case.after(60);
         let origin = Origin { span: Span::at(wall(case.wall().get())), request_id: None };
         let read = at(minute * 60_000 + 30, minute * 60_000, 0);
-        case.answer(&unit(), Answer::GroupProgress(clean(read), origin));
+        case.answer(&target(), PollResponse::GroupProgress(clean(read), origin));
         status = case.group().assessment.clone().unwrap().status;
     }
     assert_eq!(status, Some(Status::Ok));
     case.after(60);
     let origin = Origin { span: Span::at(wall(case.wall().get())), request_id: None };
-    case.answer(&unit(), Answer::GroupProgress(clean(at(900_000, 480_000, 0)), origin));
+    case.answer(&target(), PollResponse::GroupProgress(clean(at(900_000, 480_000, 0)), origin));
     assert_eq!(case.group().assessment.clone().unwrap().status, Some(Status::Rewound));
 }
 
@@ -206,8 +206,8 @@ fn a_group_is_not_judged_by_what_a_topic_held_that_is_gone() {
     let mut held = status(5_000);
     // Not past the new topic's end, so that nothing else gives it away.
     held.partitions[0].start = Offset::new(8);
-    let unit = Unit::TopicStatus(id("i"), topic("t").name);
-    case.answer(&unit, Answer::TopicStatus(clean(held), origin()));
+    let target = PollTarget::TopicStatus(id("i"), topic("t").name);
+    case.answer(&target, PollResponse::TopicStatus(clean(held), origin()));
     case.told(at(4_900, 5_000, 0));
     let said = |case: &mut Case| {
         let said = case.group().assessment.clone().unwrap();
@@ -219,6 +219,6 @@ fn a_group_is_not_judged_by_what_a_topic_held_that_is_gone() {
     assert_eq!((status, retention), (None, None), "nothing is lost of the new topic");
     let mut held = self::status(10);
     held.partitions[0].start = Offset::new(1);
-    case.answer(&unit, Answer::TopicStatus(clean(held), origin()));
+    case.answer(&target, PollResponse::TopicStatus(clean(held), origin()));
     assert_eq!(said(&mut case).1, Some(Retention { margin: Some(2), lost: 0 }));
 }

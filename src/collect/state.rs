@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Pace, Sequence, Timing, Unit};
+use super::{DiscoverySequence, PollPriority, PollTarget, PollTiming};
 use crate::{
     api::{Error, Kind},
     lag::history::EndHistory,
@@ -23,52 +23,52 @@ use crate::{
     snapshot::{InstanceView, LastSuccess},
 };
 
+mod activity;
 mod assess;
-mod ends;
+mod cached;
 pub mod explain;
 mod group;
-mod held;
-mod movement;
 mod renewed;
-mod rewind;
+mod reported_ends;
 mod topic;
+mod topic_identity;
 mod view;
 
-pub use held::Now;
+pub use cached::Now;
 
-use group::GroupMember;
-use held::{Held, Record};
-use topic::TopicMember;
+use cached::{Cached, PollStatus};
+use group::GroupEntry;
+use topic::TopicEntry;
 
-/// What the cloud says to a unit.
+/// What the cloud says to a target.
 #[derive(Debug, Clone)]
-pub enum Answer {
-    /// To [`Unit::Instances`].
+pub enum PollResponse {
+    /// To [`PollTarget::Instances`].
     Instances(Observed<Listing<Instance>>),
-    /// To [`Unit::Topics`].
+    /// To [`PollTarget::Topics`].
     Topics(Observed<Listing<Topic>>),
-    /// To [`Unit::Groups`].
+    /// To [`PollTarget::Groups`].
     Groups(Observed<Listing<GroupId>>),
-    /// To [`Unit::TopicStatus`].
+    /// To [`PollTarget::TopicStatus`].
     TopicStatus(Observed<TopicStatus>, Origin),
-    /// To [`Unit::GroupProgress`].
+    /// To [`PollTarget::GroupProgress`].
     GroupProgress(Observed<GroupProgress>, Origin),
 }
 
 /// An answer, or why there is none.
-pub type Outcome = Result<Answer, Error>;
+pub type PollOutcome = Result<PollResponse, Error>;
 
 /// What applying an outcome asks of the loop.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Units to be asked for from now on.
-    pub added: Vec<Unit>,
+    pub added: Vec<PollTarget>,
     /// Units not to be asked for any more.
-    pub removed: Vec<Unit>,
-    /// The pace that the unit deserves from now on; `None` if its answer says nothing of that.
-    pub pace: Option<Pace>,
+    pub removed: Vec<PollTarget>,
+    /// The pace that the target deserves from now on; `None` if its answer says nothing of that.
+    pub pace: Option<PollPriority>,
     /// Units to be asked for by a moment, if they would be later.
-    pub expedited: Vec<(Unit, Instant)>,
+    pub expedited: Vec<(PollTarget, Instant)>,
     /// The list of instances is wrong: ask for it soon.
     pub rediscover: bool,
     /// The list was not whole: ask for it again on the clock of the polls, not on that of discovery.
@@ -91,19 +91,19 @@ pub enum Event {
     /// An instance has another state.
     InstanceState(InstanceId, Option<InstanceState>),
     /// A topic or group is gone: the cloud said so when it was asked about it.
-    ObjectGone(Unit),
+    ObjectGone(PollTarget),
 }
 
 /// The state of one region of one account.
 #[derive(Debug)]
-pub struct Fleet {
+pub struct RegionState {
     account: Option<AccountName>,
     region: RegionId,
     filters: Filters,
-    timing: Timing,
-    sequence: Arc<Sequence>,
-    list: Record,
-    instances: BTreeMap<InstanceId, Member>,
+    timing: PollTiming,
+    sequence: Arc<DiscoverySequence>,
+    list: PollStatus,
+    instances: BTreeMap<InstanceId, InstanceEntry>,
     first_pass_ended: bool,
     /// When histories were last pruned.
     pruned: Option<Instant>,
@@ -111,18 +111,18 @@ pub struct Fleet {
 
 /// An instance and all below it.
 #[derive(Debug)]
-struct Member {
-    since: u64,
-    info: Held<Instance>,
+struct InstanceEntry {
+    discovery_order: u64,
+    info: Cached<Instance>,
     /// Whether detail calls are worth their price, by its state.
     in_service: bool,
     first_pass_ended: bool,
     /// Successes of before its details were dropped; those since then count first.
     before: LastSuccess,
-    topic_list: Record,
-    group_list: Record,
-    topics: BTreeMap<TopicName, TopicMember>,
-    groups: BTreeMap<GroupId, GroupMember>,
+    topic_list: PollStatus,
+    group_list: PollStatus,
+    topics: BTreeMap<TopicName, TopicEntry>,
+    groups: BTreeMap<GroupId, GroupEntry>,
     /// Where the ends of topics were, also of those that are read and not listed.
     histories: BTreeMap<TopicName, EndHistory>,
     /// Topics of which something changed since what is said of their readers was put together.
@@ -134,15 +134,15 @@ struct Member {
     view: Option<Arc<InstanceView>>,
 }
 
-impl Fleet {
+impl RegionState {
     /// A region of which nothing is known yet.
     #[must_use]
     pub fn new(
         account: Option<AccountName>,
         region: RegionId,
         filters: Filters,
-        timing: Timing,
-        sequence: Arc<Sequence>,
+        timing: PollTiming,
+        sequence: Arc<DiscoverySequence>,
     ) -> Self {
         Self {
             account,
@@ -150,44 +150,50 @@ impl Fleet {
             filters,
             timing,
             sequence,
-            list: Record::default(),
+            list: PollStatus::default(),
             instances: BTreeMap::new(),
             first_pass_ended: false,
             pruned: None,
         }
     }
 
-    /// Takes what came of asking for a unit.
-    pub fn apply(&mut self, unit: &Unit, outcome: Outcome, now: Now) -> Effects {
+    /// Takes what came of asking for a target.
+    pub fn apply(&mut self, target: &PollTarget, outcome: PollOutcome, now: Now) -> Effects {
         let mut effects = Effects::default();
-        match (unit, outcome) {
-            (Unit::Instances, Ok(Answer::Instances(seen))) => self.take_instances(seen, now, &mut effects),
-            (Unit::Topics(id), Ok(Answer::Topics(seen))) => self.take_topics(id, seen, now, &mut effects),
-            (Unit::Groups(id), Ok(Answer::Groups(seen))) => self.take_groups(id, seen, now, &mut effects),
-            (Unit::TopicStatus(id, topic), Ok(Answer::TopicStatus(seen, origin))) => {
+        match (target, outcome) {
+            (PollTarget::Instances, Ok(PollResponse::Instances(seen))) => {
+                self.take_instances(seen, now, &mut effects)
+            }
+            (PollTarget::Topics(id), Ok(PollResponse::Topics(seen))) => {
+                self.take_topics(id, seen, now, &mut effects)
+            }
+            (PollTarget::Groups(id), Ok(PollResponse::Groups(seen))) => {
+                self.take_groups(id, seen, now, &mut effects)
+            }
+            (PollTarget::TopicStatus(id, topic), Ok(PollResponse::TopicStatus(seen, origin))) => {
                 self.take_status(id, topic, (seen, origin), now, &mut effects);
             }
-            (Unit::GroupProgress(id, group), Ok(Answer::GroupProgress(seen, origin))) => {
+            (PollTarget::GroupProgress(id, group), Ok(PollResponse::GroupProgress(seen, origin))) => {
                 self.take_progress(id, group, (seen, origin), now, &mut effects);
             }
-            (unit, Err(error)) => self.take_error(unit, &error, &mut effects),
-            // The loop pairs units and answers by construction; a mismatch is nobody's news.
-            (unit, Ok(_)) => self.fail(unit),
+            (target, Err(error)) => self.take_error(target, &error, &mut effects),
+            // The loop pairs targets and answers by construction; a mismatch is nobody's news.
+            (target, Ok(_)) => self.fail(target),
         }
         effects
     }
 
-    /// Notes that an attempt at a unit ended without an answer; its value is kept.
-    pub fn fail(&mut self, unit: &Unit) {
-        if let Some(record) = self.record(unit) {
+    /// Notes that an attempt at a target ended without an answer; its value is kept.
+    pub fn fail(&mut self, target: &PollTarget) {
+        if let Some(record) = self.record(target) {
             record.failed();
         }
     }
 
-    /// Notes that nothing of the region is answered: as if every unit had been attempted and had failed.
+    /// Notes that nothing of the region is answered: as if every target had been attempted and had failed.
     pub fn fail_all(&mut self) {
         self.list.failed();
-        for member in self.instances.values_mut().filter(|m| m.in_service).map(Member::touch) {
+        for member in self.instances.values_mut().filter(|m| m.in_service).map(InstanceEntry::touch) {
             member.topic_list.failed();
             member.group_list.failed();
             member.topics.values_mut().for_each(|topic| topic.status.record.failed());
@@ -195,22 +201,22 @@ impl Fleet {
         }
     }
 
-    /// Whether the last attempt at a unit failed.
-    pub fn is_failing(&mut self, unit: &Unit) -> bool {
-        self.record(unit).is_some_and(|record| record.failing)
+    /// Whether the last attempt at a target failed.
+    pub fn is_failing(&mut self, target: &PollTarget) -> bool {
+        self.record(target).is_some_and(|record| record.failing)
     }
 
-    /// Whether every unit of the first discovery has been attempted, good or bad. Never un-ends.
+    /// Whether every target of the first discovery has been attempted, good or bad. Never un-ends.
     pub fn first_pass_ended(&mut self) -> bool {
         // Counted to the end, as each instance notes its own first pass, those that are found later too.
-        let pending = |m: &&mut Member| m.in_service && !m.first_pass_ended;
+        let pending = |m: &&mut InstanceEntry| m.in_service && !m.first_pass_ended;
         let first_passes = self.instances.values_mut().filter(pending).map(|m| m.first_pass_ended());
         let under_way = first_passes.filter(|ended| !ended).count();
         self.first_pass_ended |= self.list.attempted && under_way == 0;
         self.first_pass_ended
     }
 
-    /// Whether the instances have been listed and every unit below them attempted: only then can be told
+    /// Whether the instances have been listed and every target below them attempted: only then can be told
     /// what a pass takes.
     pub fn is_explored(&mut self) -> bool {
         self.list.last_success.is_some()
@@ -230,15 +236,15 @@ impl Fleet {
         self.instances.values().filter(|m| m.in_service).count()
     }
 
-    fn record(&mut self, unit: &Unit) -> Option<&mut Record> {
-        match unit {
-            Unit::Instances => Some(&mut self.list),
-            Unit::Topics(id) => self.instances.get_mut(id).map(|m| &mut m.touch().topic_list),
-            Unit::Groups(id) => self.instances.get_mut(id).map(|m| &mut m.touch().group_list),
-            Unit::TopicStatus(id, topic) => {
+    fn record(&mut self, target: &PollTarget) -> Option<&mut PollStatus> {
+        match target {
+            PollTarget::Instances => Some(&mut self.list),
+            PollTarget::Topics(id) => self.instances.get_mut(id).map(|m| &mut m.touch().topic_list),
+            PollTarget::Groups(id) => self.instances.get_mut(id).map(|m| &mut m.touch().group_list),
+            PollTarget::TopicStatus(id, topic) => {
                 self.instances.get_mut(id)?.touch().topics.get_mut(topic).map(|t| &mut t.status.record)
             }
-            Unit::GroupProgress(id, group) => {
+            PollTarget::GroupProgress(id, group) => {
                 self.instances.get_mut(id)?.touch().groups.get_mut(group).map(|g| &mut g.lag.record)
             }
         }
@@ -247,7 +253,7 @@ impl Fleet {
     fn take_instances(&mut self, seen: Observed<Listing<Instance>>, now: Now, effects: &mut Effects) {
         effects.anomalies = seen.anomalies;
         let Listing { items, complete } = seen.value;
-        let heard = Heard { is_empty: items.is_empty(), is_whole: complete, of: "instances" };
+        let heard = ReceivedList { is_empty: items.is_empty(), is_whole: complete, of: "instances" };
         if !heard.is_believed(&mut self.list, !self.instances.is_empty(), now, effects) {
             return;
         }
@@ -259,7 +265,7 @@ impl Fleet {
         }
         if complete {
             for (id, member) in self.instances.extract_if(.., |id, _| !listed.contains_key(id)) {
-                effects.removed.extend(member.units(&id));
+                effects.removed.extend(member.targets(&id));
                 effects.events.push(Event::InstanceGone(id));
             }
         }
@@ -274,7 +280,7 @@ impl Fleet {
         let in_service = state.is_none_or(InstanceState::in_service);
         let member = self.instances.entry(id.clone()).or_insert_with(|| {
             effects.events.push(Event::InstanceFound(id.clone(), state));
-            Member::new(self.sequence.next())
+            InstanceEntry::new(self.sequence.next())
         });
         if let Some(before) = member.info.get() {
             if before.name != instance.name {
@@ -285,11 +291,11 @@ impl Fleet {
             }
         }
         if member.in_service && !in_service {
-            effects.removed.extend(member.units(id));
+            effects.removed.extend(member.targets(id));
             member.drop_details();
         }
         if !member.in_service && in_service {
-            effects.added.extend([Unit::Topics(id.clone()), Unit::Groups(id.clone())]);
+            effects.added.extend([PollTarget::Topics(id.clone()), PollTarget::Groups(id.clone())]);
         }
         member.in_service = in_service;
         member.touch().info.set(instance, now);
@@ -306,7 +312,7 @@ impl Fleet {
         effects.anomalies = seen.anomalies;
         let Listing { items, complete } = seen.value;
         let member = member.touch();
-        let heard = Heard { is_empty: items.is_empty(), is_whole: complete, of: "topics" };
+        let heard = ReceivedList { is_empty: items.is_empty(), is_whole: complete, of: "topics" };
         if !heard.is_believed(&mut member.topic_list, !member.topics.is_empty(), now, effects) {
             return;
         }
@@ -317,13 +323,13 @@ impl Fleet {
             .collect();
         if complete {
             for (name, _) in member.topics.extract_if(.., |name, _| !listed.contains_key(name)) {
-                effects.removed.push(Unit::TopicStatus(id.clone(), name));
+                effects.removed.push(PollTarget::TopicStatus(id.clone(), name));
             }
         }
         for (name, topic) in listed {
             let known = member.topics.entry(name.clone()).or_insert_with(|| {
-                effects.added.push(Unit::TopicStatus(id.clone(), name.clone()));
-                TopicMember::new(self.sequence.next())
+                effects.added.push(PollTarget::TopicStatus(id.clone(), name.clone()));
+                TopicEntry::new(self.sequence.next())
             });
             let created_anew = known.created_anew(&topic);
             known.view = None;
@@ -345,7 +351,7 @@ impl Fleet {
         effects.anomalies = seen.anomalies;
         let Listing { items, complete } = seen.value;
         let member = member.touch();
-        let heard = Heard { is_empty: items.is_empty(), is_whole: complete, of: "groups" };
+        let heard = ReceivedList { is_empty: items.is_empty(), is_whole: complete, of: "groups" };
         if !heard.is_believed(&mut member.group_list, !member.groups.is_empty(), now, effects) {
             return;
         }
@@ -354,53 +360,53 @@ impl Fleet {
             items.into_iter().filter(|g| self.filters.groups.allows(g.as_str())).collect();
         if complete {
             for (group, _) in member.groups.extract_if(.., |group, _| !listed.contains(group)) {
-                effects.removed.push(Unit::GroupProgress(id.clone(), group));
+                effects.removed.push(PollTarget::GroupProgress(id.clone(), group));
             }
         }
         for group in listed {
             let known = member.groups.entry(group.clone()).or_insert_with(|| {
-                effects.added.push(Unit::GroupProgress(id.clone(), group));
-                GroupMember::new(self.sequence.next())
+                effects.added.push(PollTarget::GroupProgress(id.clone(), group));
+                GroupEntry::new(self.sequence.next())
             });
             known.view = None;
             known.listed.set((), now);
         }
     }
 
-    fn take_error(&mut self, unit: &Unit, error: &Error, effects: &mut Effects) {
-        let Kind::Gone { instance } = error.kind else { return self.fail(unit) };
-        let Some(member) = unit.instance().and_then(|id| self.instances.get_mut(id)) else {
-            return self.fail(unit);
+    fn take_error(&mut self, target: &PollTarget, error: &Error, effects: &mut Effects) {
+        let Kind::Gone { instance } = error.kind else { return self.fail(target) };
+        let Some(member) = target.instance().and_then(|id| self.instances.get_mut(id)) else {
+            return self.fail(target);
         };
-        match unit {
-            Unit::TopicStatus(_, topic) if !instance => {
+        match target {
+            PollTarget::TopicStatus(_, topic) if !instance => {
                 member.touch().topics.remove(topic);
             }
-            Unit::GroupProgress(_, group) if !instance => {
+            PollTarget::GroupProgress(_, group) if !instance => {
                 member.touch().groups.remove(group);
             }
             // A word about the whole instance may be about the right to read one group of it. The list of
             // instances decides, and is asked for soon; until then nothing is told of the others.
             _ => {
                 effects.rediscover = true;
-                return self.fail(unit);
+                return self.fail(target);
             }
         }
-        effects.removed.push(unit.clone());
-        effects.events.push(Event::ObjectGone(unit.clone()));
+        effects.removed.push(target.clone());
+        effects.events.push(Event::ObjectGone(target.clone()));
     }
 }
 
-impl Member {
-    fn new(since: u64) -> Self {
+impl InstanceEntry {
+    fn new(discovery_order: u64) -> Self {
         Self {
-            since,
-            info: Held::default(),
+            discovery_order,
+            info: Cached::default(),
             in_service: false,
             first_pass_ended: false,
             before: LastSuccess::default(),
-            topic_list: Record::default(),
-            group_list: Record::default(),
+            topic_list: PollStatus::default(),
+            group_list: PollStatus::default(),
             topics: BTreeMap::new(),
             groups: BTreeMap::new(),
             histories: BTreeMap::new(),
@@ -419,18 +425,18 @@ impl Member {
 
     fn drop_details(&mut self) {
         let before = self.last_success();
-        let fresh = Self { before, ..Self::new(self.since) };
+        let fresh = Self { before, ..Self::new(self.discovery_order) };
         let old = std::mem::replace(self, fresh);
         self.info = old.info;
         self.first_pass_ended = old.first_pass_ended;
     }
 
-    /// Every unit below the instance.
-    fn units(&self, id: &InstanceId) -> Vec<Unit> {
-        let mut units = vec![Unit::Groups(id.clone()), Unit::Topics(id.clone())];
-        units.extend(self.topics.keys().map(|t| Unit::TopicStatus(id.clone(), t.clone())));
-        units.extend(self.groups.keys().map(|g| Unit::GroupProgress(id.clone(), g.clone())));
-        units
+    /// Every target below the instance.
+    fn targets(&self, id: &InstanceId) -> Vec<PollTarget> {
+        let mut targets = vec![PollTarget::Groups(id.clone()), PollTarget::Topics(id.clone())];
+        targets.extend(self.topics.keys().map(|t| PollTarget::TopicStatus(id.clone(), t.clone())));
+        targets.extend(self.groups.keys().map(|g| PollTarget::GroupProgress(id.clone(), g.clone())));
+        targets
     }
 
     /// Whether all that is known of it has been attempted since its details were dropped.
@@ -453,16 +459,22 @@ impl Member {
 }
 
 /// A list as it came back.
-struct Heard {
+struct ReceivedList {
     is_empty: bool,
     is_whole: bool,
     /// What it lists.
     of: &'static str,
 }
 
-impl Heard {
+impl ReceivedList {
     /// Notes the list in its record. An empty one where there are objects is not believed the first time.
-    fn is_believed(&self, record: &mut Record, knows_some: bool, now: Now, effects: &mut Effects) -> bool {
+    fn is_believed(
+        &self,
+        record: &mut PollStatus,
+        knows_some: bool,
+        now: Now,
+        effects: &mut Effects,
+    ) -> bool {
         if self.is_empty && self.is_whole && knows_some && !record.emptied() {
             effects.anomalies.push(empty_list(self.of));
             return false;

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::{Duration, Instant};
 
-use super::{Fleet, Member, Now, Record};
+use super::{InstanceEntry, Now, PollStatus, RegionState};
 use crate::{
     api::Action,
     model::{AccountName, InstanceId, RegionId, TopicName, UnixMillis},
-    snapshot::{InstanceView, LastSuccess, Objects, RegionView},
+    snapshot::{InstanceView, LastSuccess, ObjectCounts, RegionView},
 };
 
-impl Fleet {
+impl RegionState {
     /// Drops what is older than its bound. Returns whether anything was dropped.
     pub fn expire(&mut self, now: Now) -> bool {
         self.prune(now);
@@ -48,7 +48,7 @@ impl Fleet {
     pub fn view(&mut self, now: Now) -> RegionView {
         self.expire(now);
         self.first_pass_ended();
-        let scope = Scope {
+        let scope = ViewContext {
             account: &self.account,
             region: &self.region,
             window: self.timing.request_timeout,
@@ -72,7 +72,7 @@ impl Fleet {
                 topics: oldest(serving().map(|i| i.last_success.topics)),
                 groups: oldest(serving().map(|i| i.last_success.groups)),
             },
-            objects: Objects {
+            objects: ObjectCounts {
                 instances: self.instances.len(),
                 topics: self.instances.values().map(|m| m.topics.len()).sum(),
                 groups: self.instances.values().map(|m| m.groups.len()).sum(),
@@ -83,18 +83,18 @@ impl Fleet {
 }
 
 #[derive(Clone, Copy)]
-struct Scope<'a> {
+struct ViewContext<'a> {
     account: &'a Option<AccountName>,
     region: &'a RegionId,
     /// See [`super::ends`].
     window: Duration,
-    /// See [`crate::collect::Timing::status_window`].
+    /// See [`crate::collect::PollTiming::status_window`].
     status_window: Duration,
     now: Instant,
 }
 
-impl Member {
-    fn view(&mut self, id: &InstanceId, scope: Scope<'_>) -> Arc<InstanceView> {
+impl InstanceEntry {
+    fn view(&mut self, id: &InstanceId, scope: ViewContext<'_>) -> Arc<InstanceView> {
         if let Some(view) = &self.view {
             return Arc::clone(view);
         }
@@ -110,7 +110,7 @@ impl Member {
             account: scope.account.clone(),
             region: scope.region.clone(),
             id: id.clone(),
-            since: self.since,
+            discovery_order: self.discovery_order,
             info: self.info.get().cloned(),
             up,
             last_success: self.last_success(),
@@ -145,8 +145,8 @@ impl Member {
     pub(super) fn last_success(&self) -> LastSuccess {
         let lists = [&self.group_list, &self.topic_list];
         let lists: Vec<Option<UnixMillis>> = lists.into_iter().map(|l| l.last_success).collect();
-        let scope = |list: &Record, units: Vec<Option<UnixMillis>>| {
-            if units.is_empty() { list.last_success } else { oldest(units.into_iter()) }
+        let scope = |list: &PollStatus, targets: Vec<Option<UnixMillis>>| {
+            if targets.is_empty() { list.last_success } else { oldest(targets.into_iter()) }
         };
         LastSuccess {
             discovery: lists

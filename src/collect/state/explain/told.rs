@@ -55,7 +55,7 @@ pub struct Explained {
     pub terms: [Legend; 4],
 }
 
-/// How the attempts at a unit went.
+/// How the attempts at a target went.
 #[derive(Debug, Clone, Serialize)]
 pub struct Polling {
     /// `ok`, `failing`, or `none` before the first has ended.

@@ -1,10 +1,10 @@
 //! A failure is worth one line when it begins, a summary now and then, one when it is over.
 
 use super::*;
-use crate::collect::failures::{FailureLog, Key, Line, Recent, Tally};
+use crate::collect::failure_log::{FailureKey, FailureLine, FailureLog, FailureTally, RecentSet};
 
 struct Case {
-    log: FailureLog<Unit>,
+    log: FailureLog<PollTarget>,
     now: Instant,
 }
 
@@ -15,22 +15,28 @@ impl Case {
 
     /// What is written when a group's poll on an instance fails.
     fn fail(&mut self, instance: &str, name: &str, kind: Kind) -> Vec<String> {
-        let unit = Unit::GroupProgress(id(instance), group(name));
-        let lines = self.log.failed(&unit, Key::of(&unit, kind), error(unit.action(), kind), self.now);
+        let target = PollTarget::GroupProgress(id(instance), group(name));
+        let lines =
+            self.log.failed(&target, FailureKey::of(&target, kind), error(target.action(), kind), self.now);
         lines.iter().map(text).collect()
     }
 
     fn succeed(&mut self, instance: &str, name: &str) -> Vec<String> {
-        let unit = Unit::GroupProgress(id(instance), group(name));
-        self.log.ended(&unit, self.now).iter().map(text).collect()
+        let target = PollTarget::GroupProgress(id(instance), group(name));
+        self.log.ended(&target, self.now).iter().map(text).collect()
     }
 
-    /// What is written of any unit's attempt.
-    fn attempt(&mut self, unit: &Unit, outcome: Result<(), Kind>) -> Vec<String> {
+    /// What is written of any target's attempt.
+    fn attempt(&mut self, target: &PollTarget, outcome: Result<(), Kind>) -> Vec<String> {
         match outcome {
-            Ok(()) => self.log.ended(unit, self.now).iter().map(text).collect(),
+            Ok(()) => self.log.ended(target, self.now).iter().map(text).collect(),
             Err(kind) => {
-                let lines = self.log.failed(unit, Key::of(unit, kind), error(unit.action(), kind), self.now);
+                let lines = self.log.failed(
+                    target,
+                    FailureKey::of(target, kind),
+                    error(target.action(), kind),
+                    self.now,
+                );
                 lines.iter().map(text).collect()
             }
         }
@@ -43,21 +49,21 @@ impl Case {
     }
 }
 
-fn text(line: &Line) -> String {
-    let key = |k: &Key| {
+fn text(line: &FailureLine) -> String {
+    let key = |k: &FailureKey| {
         let place = k.instance.as_ref().map_or("region", InstanceId::as_str);
         format!("{} {place}", k.kind.label())
     };
-    let tally = |t: &Tally| {
+    let tally = |t: &FailureTally| {
         let again = if t.outbreaks > 1 { format!(" in {} outbreaks", t.outbreaks) } else { String::new() };
         format!("{} calls {}s{again}", t.calls, t.lasted.as_secs())
     };
     match line {
-        Line::Began(k, _) => format!("began {}", key(k)),
-        Line::Spread(k, _) => format!("spread {}", key(k)),
-        Line::GoesOn(k, t) => format!("{} goes on: {} units {}", key(k), t.units, tally(t)),
-        Line::Over(k, t) => format!("{} over: {}", key(k), tally(t)),
-        Line::Ceased(k, t) => format!("{} ceased: {}", key(k), tally(t)),
+        FailureLine::Began(k, _) => format!("began {}", key(k)),
+        FailureLine::Spread(k, _) => format!("spread {}", key(k)),
+        FailureLine::GoesOn(k, t) => format!("{} goes on: {} targets {}", key(k), t.targets, tally(t)),
+        FailureLine::Over(k, t) => format!("{} over: {}", key(k), tally(t)),
+        FailureLine::Ceased(k, t) => format!("{} ceased: {}", key(k), tally(t)),
     }
 }
 
@@ -76,8 +82,8 @@ fn a_failure_that_lasts_a_day_writes_a_dozen_lines() {
         lines[..3],
         [
             "began server i",
-            "server i goes on: 3 units 30 calls 600s",
-            "server i goes on: 3 units 90 calls 1800s"
+            "server i goes on: 3 targets 30 calls 600s",
+            "server i goes on: 3 targets 90 calls 1800s"
         ]
     );
     assert_eq!(case.succeed("i", "a").len() + case.succeed("i", "b").len(), 0);
@@ -89,7 +95,7 @@ fn a_key_is_over_when_the_last_of_its_units_has_succeeded() {
     let mut case = Case::new();
     assert_eq!(case.fail("i", "a", Kind::Decode), ["began decode i"]);
     assert!(case.fail("i", "b", Kind::Decode).is_empty());
-    assert!(case.succeed("i", "c").is_empty(), "a unit that never failed says nothing about one that does");
+    assert!(case.succeed("i", "c").is_empty(), "a target that never failed says nothing about one that does");
     assert!(case.succeed("i", "a").is_empty());
     assert!(case.fail("i", "b", Kind::Decode).is_empty(), "no second beginning");
     case.now += Duration::from_secs(30);
@@ -128,7 +134,7 @@ fn a_failure_that_comes_and_goes_is_told_of_twice_and_then_once_in_ten_minutes()
             "server i over: 1 calls 60s",
             "began server i",
             "server i over: 1 calls 60s",
-            "server i goes on: 1 units 5 calls 540s in 5 outbreaks",
+            "server i goes on: 1 targets 5 calls 540s in 5 outbreaks",
         ]
     );
     assert!(lines.len() <= 4 + 1440 / 10, "{}: {lines:#?}", lines.len());
@@ -170,15 +176,15 @@ fn kinds_that_alternate_on_a_unit_write_no_line_an_attempt() {
     assert!(lines.len() <= kinds * (4 + 1440 / 10), "{}", lines.len());
 }
 
-/// Every unit of a region of 20 instances. More topics and groups would make no more keys.
-fn all_units() -> Vec<Unit> {
-    let mut units = vec![Unit::Instances];
+/// Every target of a region of 20 instances. More topics and groups would make no more keys.
+fn all_units() -> Vec<PollTarget> {
+    let mut targets = vec![PollTarget::Instances];
     for i in (0..20).map(|n| id(&format!("i{n:02}"))) {
-        units.extend([Unit::Topics(i.clone()), Unit::Groups(i.clone())]);
-        units.extend((0..2).map(|n| Unit::TopicStatus(i.clone(), topic(&format!("t{n}")).name)));
-        units.extend((0..2).map(|n| Unit::GroupProgress(i.clone(), group(&format!("g{n}")))));
+        targets.extend([PollTarget::Topics(i.clone()), PollTarget::Groups(i.clone())]);
+        targets.extend((0..2).map(|n| PollTarget::TopicStatus(i.clone(), topic(&format!("t{n}")).name)));
+        targets.extend((0..2).map(|n| PollTarget::GroupProgress(i.clone(), group(&format!("g{n}")))));
     }
-    units
+    targets
 }
 
 /// So many lines may a soak of 1440 passes write, those of the start apart.
@@ -196,11 +202,11 @@ fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
     ];
     for kinds in kinds {
         let (mut case, mut lines) = (Case::new(), Vec::new());
-        let units = all_units();
+        let targets = all_units();
         for pass in 0..1440 {
-            // What alternates does so in each unit's own time.
-            for (n, unit) in units.iter().enumerate() {
-                lines.extend(case.attempt(unit, Err(kinds[(pass + n) % 2])));
+            // What alternates does so in each target's own time.
+            for (n, target) in targets.iter().enumerate() {
+                lines.extend(case.attempt(target, Err(kinds[(pass + n) % 2])));
             }
             lines.extend(case.minute());
         }
@@ -211,8 +217,8 @@ fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
         };
         assert!(lines.len() <= most, "{kinds:?}: {} lines: {lines:#?}", lines.len());
         let mut ends = Vec::new();
-        for unit in &units {
-            ends.extend(case.attempt(unit, Ok(())));
+        for target in &targets {
+            ends.extend(case.attempt(target, Ok(())));
         }
         assert!((1..=8).contains(&ends.len()), "{kinds:?}: {ends:#?}");
         assert!(case.log.is_bounded_by(8));
@@ -226,12 +232,12 @@ fn what_fails_in_many_places_is_told_of_the_first_few_and_then_of_the_region() {
     let lines: Vec<String> = instances.iter().flat_map(|i| case.fail(i, "a", Kind::Decode)).collect();
     assert_eq!(lines, ["began decode i", "began decode j", "began decode k", "spread decode region"]);
     let summaries: Vec<String> = (0..10).flat_map(|_| case.minute()).collect();
-    assert_eq!(summaries, ["decode region goes on: 5 units 5 calls 600s"], "one for all");
+    assert_eq!(summaries, ["decode region goes on: 5 targets 5 calls 600s"], "one for all");
     let lines: Vec<String> = instances.iter().flat_map(|i| case.succeed(i, "a")).collect();
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert_eq!(lines[3], "decode region over: 2 calls 600s");
     assert_eq!(case.fail("n", "a", Kind::Decode), ["began decode region"], "the region is remembered");
-    let other = Unit::TopicStatus(id("i"), topic("t").name);
+    let other = PollTarget::TopicStatus(id("i"), topic("t").name);
     assert_eq!(
         case.attempt(&other, Err(Kind::Decode)),
         ["began decode i"],
@@ -241,7 +247,7 @@ fn what_fails_in_many_places_is_told_of_the_first_few_and_then_of_the_region() {
 
 #[test]
 fn what_is_odd_is_told_again_only_after_it_was_not_seen_for_a_while() {
-    let (mut odd, mut now) = (Recent::default(), Instant::now());
+    let (mut odd, mut now) = (RecentSet::default(), Instant::now());
     assert!(odd.is_news("a", now));
     for _ in 0..30 {
         now += Duration::from_secs(60);
@@ -280,8 +286,8 @@ async fn the_line_of_a_failure_names_the_group_that_fails() {
     let (_guard, log) = logged();
     let script = one_instance(3);
     script.edit(|w| {
-        w.failing.insert(Unit::GroupProgress(id("i"), group("g1")), Kind::Business);
-        w.failing.insert(Unit::TopicStatus(id("i"), topic("t").name), Kind::Throttled);
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g1")), Kind::Business);
+        w.failing.insert(PollTarget::TopicStatus(id("i"), topic("t").name), Kind::Throttled);
     });
     let running = Running::fixed(&script);
     seconds(5).await;

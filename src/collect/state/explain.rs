@@ -6,7 +6,7 @@
 
 use tokio::time::Duration;
 
-use super::{Fleet, GroupMember, Member, Now, Record, assess, group::Said};
+use super::{GroupEntry, InstanceEntry, Now, PollStatus, RegionState, assess, group::LastPoll};
 use crate::{
     api::Action,
     collect::desk::{Answer, Question},
@@ -37,7 +37,7 @@ const MAX_POINTS: usize = 64;
 /// Points that are told in all, each partition its part.
 const MAX_POINTS_IN_ALL: usize = 16_000;
 
-impl Fleet {
+impl RegionState {
     /// All about a group, or what is known instead.
     #[must_use]
     pub fn explain(&self, question: &Question, now: Now) -> Answer {
@@ -102,8 +102,8 @@ impl Fleet {
     /// The rule that made the status of a topic.
     fn rule(
         &self,
-        member: &Member,
-        group: &GroupMember,
+        member: &InstanceEntry,
+        group: &GroupEntry,
         topic: &TopicLag,
         assessed: &TopicAssessment,
     ) -> String {
@@ -117,7 +117,7 @@ impl Fleet {
     /// `None` once there is no room left.
     fn topic(
         &self,
-        (member, group, said): (&Member, &GroupMember, &Said),
+        (member, group, said): (&InstanceEntry, &GroupEntry, &LastPoll),
         (topic, assessed): (&TopicLag, &TopicAssessment),
         room: &mut Room,
         now: Now,
@@ -208,7 +208,7 @@ fn history(lag: &PartitionLag, sight: Sight<'_>, room: &mut Room) -> History {
     }
 }
 
-fn polling(record: Record, at: Option<tokio::time::Instant>, hold: Duration, now: Now) -> Polling {
+fn polling(record: PollStatus, at: Option<tokio::time::Instant>, hold: Duration, now: Now) -> Polling {
     Polling {
         last_attempt: match (record.attempted, record.failing) {
             (false, _) => "none",

@@ -15,9 +15,9 @@ pub struct Now {
     pub wall: UnixMillis,
 }
 
-/// How the attempts at one unit went.
+/// How the attempts at one target went.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Record {
+pub(super) struct PollStatus {
     /// An attempt has ended, good or bad.
     pub(super) attempted: bool,
     /// The last attempt was not complete.
@@ -28,7 +28,7 @@ pub(super) struct Record {
     pub(super) last_success: Option<UnixMillis>,
 }
 
-impl Record {
+impl PollStatus {
     pub(super) fn succeeded(&mut self, now: Now) {
         *self = Self { attempted: true, failing: false, doubted: false, last_success: Some(now.wall) };
     }
@@ -53,20 +53,20 @@ impl Record {
     }
 }
 
-/// The last value of a unit, kept for a bounded time when it cannot be refreshed.
+/// The last value of a target, kept for a bounded time when it cannot be refreshed.
 #[derive(Debug, Clone)]
-pub(super) struct Held<T> {
+pub(super) struct Cached<T> {
     value: Option<(Arc<T>, Instant)>,
-    pub(super) record: Record,
+    pub(super) record: PollStatus,
 }
 
-impl<T> Default for Held<T> {
+impl<T> Default for Cached<T> {
     fn default() -> Self {
-        Self { value: None, record: Record::default() }
+        Self { value: None, record: PollStatus::default() }
     }
 }
 
-impl<T> Held<T> {
+impl<T> Cached<T> {
     pub(super) fn set(&mut self, value: T, now: Now) {
         self.value = Some((Arc::new(value), now.mono));
         self.record.succeeded(now);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tokio::time::Duration;
 
 use super::{
-    Effects, Fleet, Held, Member, Now, empty_list,
-    ends::{Ends, Word},
-    movement::Movement,
-    rewind,
+    Cached, Effects, InstanceEntry, Now, RegionState,
+    activity::ActivityTracker,
+    empty_list,
+    reported_ends::{EndComparison, ReportedEnds},
+    topic_identity,
 };
 use crate::{
-    collect::{Pace, Timing, Unit},
+    collect::{PollPriority, PollTarget, PollTiming},
     lag::forecast::StartHistory,
     model::{
         Anomaly, AnomalyKind, GroupId, InstanceId, Observed, Origin, Topic, TopicName, TopicProgress,
@@ -21,30 +22,30 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct TopicMember {
-    pub(super) since: u64,
-    pub(super) info: Held<Topic>,
-    pub(super) status: Held<TopicStatus>,
+pub(super) struct TopicEntry {
+    pub(super) discovery_order: u64,
+    pub(super) info: Cached<Topic>,
+    pub(super) status: Cached<TopicStatus>,
     /// Where the status comes from.
     pub(super) origin: Option<Origin>,
     /// The status is of another topic of the same name, which is gone: no group is judged by it.
     pub(super) is_past: bool,
-    pub(super) movement: Movement,
-    pub(super) ends: Ends,
+    pub(super) movement: ActivityTracker,
+    pub(super) ends: ReportedEnds,
     pub(super) starts: StartHistory,
     pub(super) view: Option<Arc<TopicView>>,
 }
 
-impl TopicMember {
-    pub(super) fn new(since: u64) -> Self {
+impl TopicEntry {
+    pub(super) fn new(discovery_order: u64) -> Self {
         Self {
-            since,
-            info: Held::default(),
-            status: Held::default(),
+            discovery_order,
+            info: Cached::default(),
+            status: Cached::default(),
             origin: None,
             is_past: false,
-            movement: Movement::default(),
-            ends: Ends::default(),
+            movement: ActivityTracker::default(),
+            ends: ReportedEnds::default(),
             starts: StartHistory::default(),
             view: None,
         }
@@ -62,7 +63,7 @@ impl TopicMember {
         }
         let view = Arc::new(TopicView {
             name: name.clone(),
-            since: self.since,
+            discovery_order: self.discovery_order,
             info: self.info.get().cloned(),
             status: self.status.with_time().map(|status| self.ends.shown(status, window)),
             groups,
@@ -72,7 +73,7 @@ impl TopicMember {
     }
 }
 
-impl Fleet {
+impl RegionState {
     pub(super) fn take_status(
         &mut self,
         id: &InstanceId,
@@ -84,7 +85,7 @@ impl Fleet {
         let Some(member) = self.instances.get_mut(id) else { return };
         let Some(known) = member.touch().topics.get_mut(topic) else { return };
         effects.anomalies = seen.anomalies;
-        effects.pace = Some(Pace::Active);
+        effects.pace = Some(PollPriority::Active);
         known.view = None;
         let before = known.status.get().cloned();
         if let Some(before) = &before {
@@ -94,10 +95,12 @@ impl Fleet {
                 return;
             }
         }
-        let rewound = before.as_ref().and_then(|before| rewind::of_topic(topic, before, &seen.value));
+        let rewound = before.as_ref().and_then(|before| topic_identity::of_topic(topic, before, &seen.value));
         let is_anew = rewound.is_some();
         known.ends.heard_status(is_anew);
-        known.movement.heard(before.map(|before| rewind::ends(&before) != rewind::ends(&seen.value)));
+        known
+            .movement
+            .heard(before.map(|before| topic_identity::ends(&before) != topic_identity::ends(&seen.value)));
         let told = known.ends.tell_all_of(&seen.value, self.timing.idle_topic_poll, now.mono);
         effects.pace = Some(known.movement.of_topic(told));
         effects.anomalies.extend(rewound);
@@ -114,7 +117,7 @@ impl Fleet {
     }
 }
 
-impl Member {
+impl InstanceEntry {
     /// Forgets where the ends and starts of a topic were: it was deleted, and created again.
     pub(super) fn created_anew(&mut self, topic: &TopicName) {
         self.histories.remove(topic);
@@ -170,9 +173,9 @@ impl Member {
         id: &InstanceId,
         group: &GroupId,
         topic: &TopicProgress,
-        timing: &Timing,
+        timing: &PollTiming,
         now: Now,
-    ) -> Option<(Unit, tokio::time::Instant)> {
+    ) -> Option<(PollTarget, tokio::time::Instant)> {
         let known = self.topics.get_mut(&topic.topic)?;
         let (status, window) = (known.status.with_time(), timing.idle_topic_poll);
         let word = known.ends.hear(group, topic, status.map(|(s, _)| s.as_ref()), window, now.mono);
@@ -180,11 +183,11 @@ impl Member {
         let shown = status.map(|status| known.ends.shown(status, timing.request_timeout));
         known.view.take_if(|view| view.status.as_deref() != shown.as_deref());
         let at = match word {
-            Word::Good => return None,
-            Word::Behind => status?.1 + timing.topic_poll,
-            Word::Fell => now.mono,
+            EndComparison::Good => return None,
+            EndComparison::Behind => status?.1 + timing.topic_poll,
+            EndComparison::Fell => now.mono,
         };
-        Some((Unit::TopicStatus(id.clone(), topic.topic.clone()), at))
+        Some((PollTarget::TopicStatus(id.clone(), topic.topic.clone()), at))
     }
 }
 

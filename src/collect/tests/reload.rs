@@ -6,10 +6,10 @@ use super::*;
 use crate::model::Filter;
 
 /// Stops an account and runs it under another configuration, as a reload does.
-pub(super) async fn renewed(
+pub(super) async fn reloaded(
     running: Running,
     script: &Script,
-    edit: impl FnOnce(&mut Account<Script>),
+    edit: impl FnOnce(&mut AccountPlan<Script>),
 ) -> Running {
     let Running { store, health, counts, desk, shutdown, task } = running;
     shutdown.cancel();
@@ -18,8 +18,8 @@ pub(super) async fn renewed(
     let mut account = account(script, before.account.regions.clone(), Filters::default(), 20.0);
     edit(&mut account);
     let known: Vec<_> = store.current().regions.iter().map(|r| r.region.clone()).collect();
-    let mut collector = Collector::new(account, shared, &known).unwrap();
-    collector.take_over(before);
+    let mut collector = AccountSupervisor::new(account, shared, &known).unwrap();
+    collector.resume_from(before);
     store.replace(collector.views());
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(collector.run(shutdown.clone()));
@@ -36,11 +36,11 @@ async fn a_value_keeps_its_age() {
     let running = Running::fixed(&script);
     seconds(5).await;
     script.edit(|w| {
-        w.failing.insert(Unit::GroupProgress(id("i"), group("g0")), Kind::Server);
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Server);
     });
     seconds(115).await;
     let at_first = running.instance("i").unwrap().last_success.groups;
-    let running = renewed(running, &script, |_| {}).await;
+    let running = reloaded(running, &script, |_| {}).await;
     assert_eq!(running.lag("i", "g0"), Some(7), "before anything was asked again");
     assert_eq!(running.instance("i").unwrap().up, Some(false), "a failure goes on");
     assert_eq!(running.instance("i").unwrap().last_success.groups, at_first);
@@ -58,7 +58,7 @@ async fn other_bounds_hold_for_what_is_known_already() {
     let running = Running::fixed(&script);
     seconds(50).await;
     let short = Duration::from_secs(30);
-    let running = renewed(running, &script, |a| a.timing.stale_after = short).await;
+    let running = reloaded(running, &script, |a| a.timing.stale_after = short).await;
     assert_eq!(running.lag("i", "g0"), None, "older than it may be now");
     running.stop().await;
 }
@@ -73,13 +73,13 @@ async fn lists_are_asked_for_at_once_and_what_waits_keeps_its_time() {
         w.calls.clear();
         w.groups.get_mut(&id("i")).unwrap().push(group("new"));
     });
-    let running = renewed(running, &script, |_| {}).await;
+    let running = reloaded(running, &script, |_| {}).await;
     seconds(1).await;
-    for list in [Unit::Instances, Unit::Topics(id("i")), Unit::Groups(id("i"))] {
+    for list in [PollTarget::Instances, PollTarget::Topics(id("i")), PollTarget::Groups(id("i"))] {
         assert_eq!(script.calls(|u| *u == list), 1, "{list:?}");
     }
     assert_eq!(running.lag("i", "new"), Some(7), "found at once");
-    let is_progress = |u: &Unit| matches!(u, Unit::GroupProgress(..));
+    let is_progress = |u: &PollTarget| matches!(u, PollTarget::GroupProgress(..));
     assert!(script.calls(is_progress) < 10, "not all anew: {}", script.calls(is_progress));
     seconds(59).await;
     assert!((41..45).contains(&script.calls(is_progress)), "each once: {}", script.calls(is_progress));
@@ -92,9 +92,13 @@ async fn a_shorter_interval_counts_from_now_on() {
     let running = Running::fixed(&script);
     seconds(200).await;
     script.edit(|w| w.calls.clear());
-    let running = renewed(running, &script, |a| a.timing.poll = Duration::from_secs(10)).await;
+    let running = reloaded(running, &script, |a| a.timing.poll = Duration::from_secs(10)).await;
     seconds(11).await;
-    assert_eq!(script.calls(|u| matches!(u, Unit::GroupProgress(..))).min(5), 5, "each was due within it");
+    assert_eq!(
+        script.calls(|u| matches!(u, PollTarget::GroupProgress(..))).min(5),
+        5,
+        "each was due within it"
+    );
     running.stop().await;
 }
 
@@ -111,7 +115,7 @@ async fn calls_that_are_dropped_are_made_again_at_once() {
         w.slow.clear();
         w.calls.clear();
     });
-    let running = renewed(running, &script, |_| {}).await;
+    let running = reloaded(running, &script, |_| {}).await;
     seconds(1).await;
     assert_eq!(running.lag("i", "g0"), Some(7));
     running.stop().await;
@@ -133,7 +137,7 @@ async fn what_is_filtered_out_goes_at_once_and_the_rest_stays() {
         groups: excluding("g1"),
         ..Filters::default()
     };
-    let running = renewed(running, &script, |a| a.filters = filters).await;
+    let running = reloaded(running, &script, |a| a.filters = filters).await;
     let view = running.instance("i").unwrap();
     assert!(running.instance("j").is_none());
     assert_eq!(view.groups.iter().map(|g| g.id.as_str()).collect::<Vec<_>>(), ["g0", "g2"]);
@@ -141,7 +145,7 @@ async fn what_is_filtered_out_goes_at_once_and_the_rest_stays() {
     assert_eq!(view.topics[0].groups, None, "a group that is hidden may read it");
     assert_eq!((running.lag("i", "g0"), view.up), (Some(7), Some(true)));
     seconds(300).await;
-    let hidden = |u: &Unit| u.instance() == Some(&id("j")) || matches!(u.object(), Some("g1" | "u"));
+    let hidden = |u: &PollTarget| u.instance() == Some(&id("j")) || matches!(u.object(), Some("g1" | "u"));
     assert_eq!(script.calls(hidden), 0);
     running.stop().await;
 }
@@ -157,12 +161,12 @@ async fn a_region_is_not_shown_before_its_first_answer_and_the_search_goes_on() 
     seconds(10).await;
     assert_eq!(shown(&running), [east.clone(), west.clone()]);
     script.edit(|w| w.regions_fail = true);
-    let running = renewed(running, &script, |a| a.filters.regions = excluding("west-1")).await;
+    let running = reloaded(running, &script, |a| a.filters.regions = excluding("west-1")).await;
     assert_eq!(shown(&running), std::slice::from_ref(&east));
     seconds(400).await;
     assert_eq!(shown(&running), std::slice::from_ref(&east), "a search that fails takes nothing away");
     let fixed = vec![east.clone(), west.clone()];
-    let running = renewed(running, &script, |a| a.regions = Regions::Fixed(fixed)).await;
+    let running = reloaded(running, &script, |a| a.regions = Regions::Fixed(fixed)).await;
     assert_eq!(shown(&running), std::slice::from_ref(&east));
     seconds(5).await;
     assert_eq!(shown(&running), [east, west]);
@@ -177,7 +181,7 @@ async fn a_search_that_never_succeeded_stays_on_the_page() {
     let running = Running::start(&script, Regions::Found { home }, Filters::default());
     seconds(5).await;
     script.edit(|w| w.regions_take = Duration::from_secs(50));
-    let running = renewed(running, &script, |_| {}).await;
+    let running = reloaded(running, &script, |_| {}).await;
     let down = running.region().unwrap();
     assert_eq!((down.region.as_str(), down.up), ("cn-hangzhou", Some(false)), "before it was tried again");
     running.stop().await;
