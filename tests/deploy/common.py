@@ -19,7 +19,11 @@ CHECKS = []
 
 
 class Wrong(Exception):
-    """A check that does not hold, with what is wrong."""
+    """A failed check, with the reason."""
+
+
+class NeedsRoot(Exception):
+    """A check that this user cannot run."""
 
 
 def check(sentence):
@@ -30,6 +34,11 @@ def check(sentence):
         return function
 
     return declare
+
+
+def require_root():
+    if os.geteuid() != 0:
+        raise NeedsRoot
 
 
 def must(holds, wrong):

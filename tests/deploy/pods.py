@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from common import EXPORTER, ROOT, SIMULATOR, Wrong, check, must, none_of, objects, of_kind, only, run, setups
+from common import EXPORTER, ROOT, SIMULATOR, Wrong, check, must, none_of, objects, of_kind, only, require_root, run, setups
 
 # Words that a secret would have, and what may have them all the same.
 CANARY = re.compile(r"LTAI\w+|BEGIN [A-Z ]*PRIVATE KEY")
@@ -326,7 +326,7 @@ def connection_test(found, base):
 
 @check("the container's own command line runs under its user and reads the Secret as it is mounted")
 def runs():
-    must(os.geteuid() == 0, "only root can become user 65532: run this as root")
+    require_root()
     found = objects(setups()["existing-secret"])
     pod = only(of_kind(found, "Deployment"), "Deployments")["spec"]["template"]["spec"]
     config = dict(configurations())["existing-secret"]

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from common import EXPORTER, ROOT, Wrong, check, must, none_of, run
+from common import EXPORTER, ROOT, Wrong, check, must, none_of, require_root, run
 from pods import Processes, ask, free_port, page_of, until
 
 HERE = ROOT / "deploy/systemd"
@@ -178,6 +178,7 @@ def system_calls():
 
 @check("what the exporter tells of its process holds under ProtectProc, and would not under ProcSubset=pid")
 def process_metrics():
+    require_root()
     own = settings()
     must(own["ProtectProc"] == ["invisible"] and "ProcSubset" not in own, "the unit's view of /proc")
     seen = {}
