@@ -1,7 +1,7 @@
 //! When and what to ask: discovery and polling of every region of every account.
 //!
 //! Owns: the loops (one a region, one an account whose regions are found by asking), what is due when,
-//! and what an answer or its absence means for the fleet. Refuses: the wire (a [`Cloud`] is handed in),
+//! and what an answer or its absence means for the fleet. Refuses: the wire (a [`CloudApi`] is handed in),
 //! rendering, and waiting for a scrape.
 //!
 //! The parts are pure but for the loops: [`state`] is a state that answers are applied to, [`schedule`] is
@@ -16,7 +16,7 @@ use std::sync::{
 use tokio::time::Duration;
 
 use crate::{
-    api::{Action, Cloud},
+    api::{Action, CloudApi},
     clock::WallClock,
     health::Health,
     model::{AccountName, AnomalyKind, Filters, GroupId, InstanceId, RegionId, Times, TopicName},
@@ -247,7 +247,7 @@ impl PollTarget {
 }
 
 /// Asks the cloud for a target. `times` is for the progress of a group.
-async fn ask<C: Cloud>(
+async fn ask<C: CloudApi>(
     cloud: &C,
     target: &PollTarget,
     times: Times,

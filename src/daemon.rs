@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, task::JoinSet, time::
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, Action, Budgets, Client, SignatureVersion},
+    api::{self, Action, ApiClient, RequestBudgets, SignatureVersion},
     clock,
     collect::{self, CollectContext, Desk, DiscoverySequence, PollTiming},
     config::{self, Config},
@@ -177,18 +177,18 @@ fn collected(
     account: &config::Account,
     config: &Config,
     counting: &Counting,
-    budgets: &Arc<Budgets>,
+    budgets: &Arc<RequestBudgets>,
     keys: Arc<dyn api::ProvideCredentials>,
-) -> Result<collect::AccountPlan<Client>, RunError> {
+) -> Result<collect::AccountPlan<ApiClient>, RunError> {
     let setup = |error: &dyn std::fmt::Display| RunError::Setup(error.to_string());
     let home = RegionId::new(HOME_REGION).map_err(|e| setup(&e))?;
     let source = account.clone();
     let rates = rates(&account.rates)?;
-    let observer: Arc<dyn api::Observer> = Arc::new(counting.clone());
+    let observer: Arc<dyn api::ApiObserver> = Arc::new(counting.clone());
     let request_timeout = config.request_timeout;
     let (client_rates, budgets) = (rates.clone(), Arc::clone(budgets));
     let connect = move |region: &RegionId| {
-        let settings = api::Settings {
+        let settings = api::ClientSettings {
             account: source.name.clone(),
             region: region.clone(),
             endpoint: source.endpoint.url(region),
@@ -201,7 +201,7 @@ fn collected(
             budget: budgets.of(source.name.as_ref(), region, &client_rates),
             proxy: proxy(&source.proxy),
         };
-        Client::new(settings, Arc::clone(&keys), Arc::clone(&observer), clock::unix_now, api::os_entropy)
+        ApiClient::new(settings, Arc::clone(&keys), Arc::clone(&observer), clock::unix_now, api::os_entropy)
             .map_err(|error| error.to_string())
     };
     // What no client can be made of is found out now, not when the first region is found.
@@ -250,17 +250,17 @@ fn proxy(proxy: &config::Proxy) -> api::Proxy {
     }
 }
 
-fn rates(rates: &config::RequestRates) -> Result<api::Rates, RunError> {
+fn rates(rates: &config::RequestRates) -> Result<api::ActionRates, RunError> {
     let rate = |action: Action| {
         let per_second = rates.of(action.name());
         let refused =
             || RunError::Setup(format!("{per_second} calls a second of {} cannot be kept", action.name()));
-        Ok((action, api::Rate::new(per_second).ok_or_else(refused)?))
+        Ok((action, api::RequestRate::new(per_second).ok_or_else(refused)?))
     };
-    let overrides: BTreeMap<Action, api::Rate> =
+    let overrides: BTreeMap<Action, api::RequestRate> =
         Action::ALL.into_iter().map(rate).collect::<Result<_, _>>()?;
     let (_, default) = rate(Action::GetInstanceList)?;
-    Ok(api::Rates { default, overrides })
+    Ok(api::ActionRates { default, overrides })
 }
 
 fn ask_times(last_timestamps: config::LastTimestamps) -> collect::AskTimes {

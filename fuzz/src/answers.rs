@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use alikafka_exporter::{
     api::{
-        Error,
-        decode::{self, Answer},
+        ApiError,
+        decode::{self, RecordedResponse},
     },
     lag,
     model::{GroupId, InstanceId, Observed, Rebalance, RegionId, TopicName},
@@ -24,38 +24,39 @@ const TOPIC: &str = "orders";
 const GROUP: &str = "billing";
 
 pub fn regions(body: &[u8]) {
-    if let Some(list) = read(Answer::good(body), decode::regions) {
+    if let Some(list) = read(RecordedResponse::good(body), decode::regions) {
         assert_each_once(list.items.iter().map(RegionId::as_str), list.items.len());
     }
 }
 
 pub fn instances(body: &[u8]) {
     let region = RegionId::new(REGION).unwrap();
-    if let Some(list) = read(Answer::good(body), |answer| decode::instances(answer, &region)) {
+    if let Some(list) = read(RecordedResponse::good(body), |answer| decode::instances(answer, &region)) {
         assert_each_once(list.items.iter().map(|i| i.id.as_str()), list.items.len());
     }
 }
 
 pub fn topics(body: &[u8]) {
     let instance = InstanceId::new(INSTANCE).unwrap();
-    read(Answer::good(body), |answer| decode::topics(answer, &instance));
+    read(RecordedResponse::good(body), |answer| decode::topics(answer, &instance));
 }
 
 pub fn topic_status(body: &[u8]) {
     let topic = TopicName::new(TOPIC).unwrap();
-    if let Some(status) = read(Answer::good(body), |answer| decode::topic_status(answer, &topic)) {
+    if let Some(status) = read(RecordedResponse::good(body), |answer| decode::topic_status(answer, &topic)) {
         assert!(status.partitions.is_sorted_by(|a, b| a.partition < b.partition), "sorted, each once");
     }
 }
 
 pub fn groups(body: &[u8]) {
     let instance = InstanceId::new(INSTANCE).unwrap();
-    read(Answer::good(body), |answer| decode::groups(answer, &instance));
+    read(RecordedResponse::good(body), |answer| decode::groups(answer, &instance));
 }
 
 pub fn group_progress(body: &[u8]) {
     let group = GroupId::new(GROUP).unwrap();
-    let Some(progress) = read(Answer::good(body), |answer| decode::group_progress(answer, &group)) else {
+    let Some(progress) = read(RecordedResponse::good(body), |answer| decode::group_progress(answer, &group))
+    else {
         return;
     };
     assert!(progress.topics.is_sorted_by(|a, b| a.topic < b.topic), "sorted, each once");
@@ -83,7 +84,7 @@ pub fn envelope(data: &[u8]) {
     let (status, content_type) = head.split_once(' ').unwrap_or((&head, ""));
     let status = status.parse().unwrap_or(200);
     let content_type = (!content_type.is_empty()).then_some(content_type);
-    let answer = Answer { status, content_type, body };
+    let answer = RecordedResponse { status, content_type, body };
     let (region, instance) = (RegionId::new(REGION).unwrap(), InstanceId::new(INSTANCE).unwrap());
     let (topic, group) = (TopicName::new(TOPIC).unwrap(), GroupId::new(GROUP).unwrap());
     let errors = [
@@ -103,16 +104,16 @@ pub fn envelope(data: &[u8]) {
 }
 
 fn error<T: PartialEq + Debug>(
-    answer: Answer<'_>,
-    decode: impl Fn(Answer<'_>) -> Result<Observed<T>, Error>,
-) -> Option<Error> {
+    answer: RecordedResponse<'_>,
+    decode: impl Fn(RecordedResponse<'_>) -> Result<Observed<T>, ApiError>,
+) -> Option<ApiError> {
     decode(answer).err()
 }
 
 /// Reads an answer twice, and holds it to what a plain reader of JSON says of the body.
 fn read<T: PartialEq + Debug>(
-    answer: Answer<'_>,
-    decode: impl Fn(Answer<'_>) -> Result<Observed<T>, Error>,
+    answer: RecordedResponse<'_>,
+    decode: impl Fn(RecordedResponse<'_>) -> Result<Observed<T>, ApiError>,
 ) -> Option<T> {
     let first = decode(answer);
     assert_eq!(first.as_ref().ok(), decode(answer).as_ref().ok(), "the same answer, the same reading");

@@ -5,7 +5,7 @@
 //! after idleness or a stall, so that no window of one second ever shows the server more calls than the rate.
 //!
 //! A budget outlives its clients: one that takes the place of another, as after a reload of the
-//! configuration, is handed the same budget by [`Budgets`], so that both together keep to the rate.
+//! configuration, is handed the same budget by [`RequestBudgets`], so that both together keep to the rate.
 
 use std::{
     collections::BTreeMap,
@@ -17,18 +17,16 @@ use tokio::{
     time::{Duration, Instant, sleep_until},
 };
 
-use super::{Action, Kind, retry::RetryBudget};
+use super::{Action, ErrorKind, retry::RetryBudget};
 use crate::model::{AccountName, RegionId};
 
-mod lane;
-
-use lane::Lane;
+use super::rate_limiter::RateLimiter;
 
 /// Requests per second: above 0, at most 10,000.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct Rate(f64);
+pub struct RequestRate(f64);
 
-impl Rate {
+impl RequestRate {
     /// Takes a rate; `None` for 0, negative, infinite or absurd ones.
     #[must_use]
     pub fn new(per_second: f64) -> Option<Self> {
@@ -44,46 +42,52 @@ impl Rate {
 
 /// The configured rates: `requests_per_second` and `request_rates`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rates {
+pub struct ActionRates {
     /// For actions that are not named below.
-    pub default: Rate,
+    pub default: RequestRate,
     /// For single actions.
-    pub overrides: BTreeMap<Action, Rate>,
+    pub overrides: BTreeMap<Action, RequestRate>,
 }
 
-impl Rates {
+impl ActionRates {
     /// The same rate for every action.
     #[must_use]
-    pub fn all(default: Rate) -> Self {
+    pub fn all(default: RequestRate) -> Self {
         Self { default, overrides: BTreeMap::new() }
     }
 
     /// What an action is allowed.
     #[must_use]
-    pub fn of(&self, action: Action) -> Rate {
+    pub fn of(&self, action: Action) -> RequestRate {
         self.overrides.get(&action).copied().unwrap_or(self.default)
     }
 }
 
 /// The budgets of every region of every account, for the life of the process.
 #[derive(Debug, Default)]
-pub struct Budgets(Mutex<BTreeMap<Owner, Arc<Budget>>>);
+pub struct RequestBudgets(Mutex<BTreeMap<BudgetKey, Arc<RequestBudget>>>);
 
 /// Whose budget it is: the account, if accounts are named, and the region.
-type Owner = (Option<AccountName>, RegionId);
+type BudgetKey = (Option<AccountName>, RegionId);
 
-impl Budgets {
+impl RequestBudgets {
     /// The budget of a region of an account, the same one each time, with these rates the first time.
     #[must_use]
-    pub fn of(&self, account: Option<&AccountName>, region: &RegionId, rates: &Rates) -> Arc<Budget> {
+    pub fn of(
+        &self,
+        account: Option<&AccountName>,
+        region: &RegionId,
+        rates: &ActionRates,
+    ) -> Arc<RequestBudget> {
         let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget =
-            budgets.entry((account.cloned(), region.clone())).or_insert_with(|| Arc::new(Budget::new(rates)));
+        let budget = budgets
+            .entry((account.cloned(), region.clone()))
+            .or_insert_with(|| Arc::new(RequestBudget::new(rates)));
         Arc::clone(budget)
     }
 
     /// Changes the configured rates of every region of an account.
-    pub fn set_rates(&self, account: Option<&AccountName>, rates: &Rates) {
+    pub fn set_rates(&self, account: Option<&AccountName>, rates: &ActionRates) {
         let budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_account = budgets.iter().filter(|((owner, _), _)| owner.as_ref() == account);
         of_account.for_each(|(_, budget)| budget.set_rates(rates));
@@ -92,23 +96,23 @@ impl Budgets {
 
 /// What one (account, region) may spend: the slots of every action, and retries.
 #[derive(Debug)]
-pub struct Budget {
-    pacers: [Pacer; Action::ALL.len()],
+pub struct RequestBudget {
+    pacers: [ActionPacer; Action::ALL.len()],
     retries: RetryBudget,
 }
 
-impl Budget {
+impl RequestBudget {
     /// A budget of which nothing is spent.
     #[must_use]
-    pub fn new(rates: &Rates) -> Self {
+    pub fn new(rates: &ActionRates) -> Self {
         Self {
-            pacers: Action::ALL.map(|action| Pacer::new(rates.of(action))),
+            pacers: Action::ALL.map(|action| ActionPacer::new(rates.of(action))),
             retries: RetryBudget::default(),
         }
     }
 
     /// Changes the configured rates. What the cloud has made slower goes on from where it is.
-    pub fn set_rates(&self, rates: &Rates) {
+    pub fn set_rates(&self, rates: &ActionRates) {
         for (pacer, action) in self.pacers.iter().zip(Action::ALL) {
             pacer.set_rate(rates.of(action));
         }
@@ -135,17 +139,19 @@ impl Budget {
         &self,
         action: Action,
         sent: Instant,
-        result: Result<(), Kind>,
+        result: Result<(), ErrorKind>,
         wish: Option<Duration>,
     ) {
         let (mut lane, now) = (self.pacer(action).lane(), Instant::now());
         match result {
             // A cloud that refuses for another reason has taken the call.
-            Ok(()) | Err(Kind::Gone { .. } | Kind::Business | Kind::Auth { .. }) => lane.answered(now),
-            Err(Kind::Throttled) => lane.throttled(sent, now),
+            Ok(()) | Err(ErrorKind::Gone { .. } | ErrorKind::Business | ErrorKind::Auth { .. }) => {
+                lane.answered(now)
+            }
+            Err(ErrorKind::Throttled) => lane.throttled(sent, now),
             Err(_) => {}
         }
-        if let Some(wish) = wish.filter(|_| result.is_err_and(Kind::is_retryable)) {
+        if let Some(wish) = wish.filter(|_| result.is_err_and(ErrorKind::is_retryable)) {
             lane.hold(wish, now);
         }
     }
@@ -155,7 +161,7 @@ impl Budget {
         &self.retries
     }
 
-    fn pacer(&self, action: Action) -> &Pacer {
+    fn pacer(&self, action: Action) -> &ActionPacer {
         // `Action::ALL` names every action in the order of the enumeration, so the index is in range.
         let [first, ..] = &self.pacers;
         self.pacers.get(action as usize).unwrap_or(first)
@@ -164,19 +170,19 @@ impl Budget {
 
 /// Lets the callers of one action through, one after the other.
 #[derive(Debug)]
-struct Pacer {
+struct ActionPacer {
     /// Whose turn it is. The lock is fair, and held while its owner waits for the slot.
     turn: tokio::sync::Mutex<()>,
-    lane: Mutex<Lane>,
+    lane: Mutex<RateLimiter>,
     /// The slot that is waited for may be sooner now.
     changed: Notify,
 }
 
-impl Pacer {
-    fn new(rate: Rate) -> Self {
+impl ActionPacer {
+    fn new(rate: RequestRate) -> Self {
         Self {
             turn: tokio::sync::Mutex::default(),
-            lane: Mutex::new(Lane::new(rate)),
+            lane: Mutex::new(RateLimiter::new(rate)),
             changed: Notify::new(),
         }
     }
@@ -194,12 +200,12 @@ impl Pacer {
         }
     }
 
-    fn set_rate(&self, rate: Rate) {
+    fn set_rate(&self, rate: RequestRate) {
         self.lane().set_rate(rate);
         self.changed.notify_one();
     }
 
-    fn lane(&self) -> MutexGuard<'_, Lane> {
+    fn lane(&self) -> MutexGuard<'_, RateLimiter> {
         self.lane.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,18 +12,18 @@ use std::sync::{
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::{
-    Action, Attempt, Cloud, Credentials, Error, Kind, Observer, ProvideCredentials,
-    budget::Budget,
-    envelope::{self, Answer, Failure, Reply},
-    paging::{PAGE_SIZE, Step, Walk},
-    quote::Quote,
+    Action, ApiError, ApiObserver, Attempt, CloudApi, Credentials, ErrorKind, ProvideCredentials,
+    budget::RequestBudget,
+    envelope::{self, ApiResponse, CallFailure, RawResponse},
+    paginator::{NextStep, PAGE_SIZE, Paginator},
+    redact::Redactor,
     retry,
-    server_clock::{Exchange, ServerClock},
-    sign::{self, Moment, SignatureVersion},
-    transport::{BuildError, Limits, Proxy, Signed, Transport, in_millis},
+    server_clock::{ServerClock, TimedExchange},
+    sign::{self, SignatureVersion, SigningContext},
+    transport::{ClientBuildError, HttpTransport, Proxy, SignedRequest, TransportOptions, in_millis},
     wire::{
-        Anomalies, GroupListAnswer, InstanceIdsAnswer, InstanceListAnswer, Page, ProgressAnswer,
-        TopicListAnswer, TopicStatusAnswer,
+        Anomalies, GroupListResponse, InstanceIdsResponse, InstanceListResponse, ListPage, ProgressResponse,
+        TopicListResponse, TopicStatusResponse,
     },
 };
 use crate::clock::WallClock;
@@ -33,7 +33,7 @@ use crate::model::{
 };
 
 /// A source of 128 random bits; `None` if the system has none to give.
-pub type Entropy = fn() -> Option<u128>;
+pub type EntropySource = fn() -> Option<u128>;
 
 /// Random bits of the operating system.
 #[must_use]
@@ -51,7 +51,7 @@ const MIDDLE_OF_SECOND_MILLIS: i64 = 500;
 
 /// What a client needs to know.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ClientSettings {
     /// The configured account, if accounts are named.
     pub account: Option<AccountName>,
     /// The region that is asked.
@@ -66,23 +66,23 @@ pub struct Settings {
     /// Longest time of connecting, TLS included.
     pub connect_timeout: Duration,
     /// What may be spent. Clients of the same region of the same account share it.
-    pub budget: Arc<Budget>,
+    pub budget: Arc<RequestBudget>,
     /// The proxy to go through.
     pub proxy: Proxy,
 }
 
 /// The signed client of one region of one account.
-pub struct Client {
+pub struct ApiClient {
     account: Option<AccountName>,
     region: RegionId,
     signature: SignatureVersion,
     request_timeout: Duration,
-    budget: Arc<Budget>,
-    transport: Transport,
+    budget: Arc<RequestBudget>,
+    transport: HttpTransport,
     credentials: Arc<dyn ProvideCredentials>,
-    observer: Arc<dyn Observer>,
+    observer: Arc<dyn ApiObserver>,
     clock: WallClock,
-    entropy: Entropy,
+    entropy: EntropySource,
     /// What is added to the local clock when signing: 0 until the server refuses our time.
     correction_millis: AtomicI64,
     /// Held while credentials that were refused are renewed: calls that were refused together renew once.
@@ -95,29 +95,29 @@ pub struct Client {
 }
 
 /// What is asked.
-struct Question {
+struct ApiRequest {
     action: Action,
     parameters: Vec<(&'static str, String)>,
     /// A parameter that not every cloud knows, and without which the answer serves too.
     optional: Option<(&'static str, String)>,
 }
 
-impl Client {
+impl ApiClient {
     /// A client that has sent nothing yet. `clock` and `entropy` are [`crate::clock::unix_now`] and
     /// [`os_entropy`] outside of tests.
     ///
     /// # Errors
-    /// [`BuildError`] for an endpoint, proxy or CA file that cannot be used.
+    /// [`ClientBuildError`] for an endpoint, proxy or CA file that cannot be used.
     pub fn new(
-        settings: Settings,
+        settings: ClientSettings,
         credentials: Arc<dyn ProvideCredentials>,
-        observer: Arc<dyn Observer>,
+        observer: Arc<dyn ApiObserver>,
         clock: WallClock,
-        entropy: Entropy,
-    ) -> Result<Self, BuildError> {
-        let limits = Limits { connect_timeout: settings.connect_timeout, proxy: &settings.proxy };
+        entropy: EntropySource,
+    ) -> Result<Self, ClientBuildError> {
+        let limits = TransportOptions { connect_timeout: settings.connect_timeout, proxy: &settings.proxy };
         Ok(Self {
-            transport: Transport::new(&settings.endpoint, &limits)?,
+            transport: HttpTransport::new(&settings.endpoint, &limits)?,
             budget: settings.budget,
             account: settings.account,
             region: settings.region,
@@ -141,11 +141,11 @@ impl Client {
     /// fails all the same has failed for what was refused first.
     async fn call<T>(
         &self,
-        question: Question,
+        question: ApiRequest,
         deadline: Instant,
-        read: impl Fn(&Reply<'_>) -> Result<Answer<T>, Failure> + Sync,
-    ) -> Result<(T, Origin), Error> {
-        let Question { action, mut parameters, optional } = question;
+        read: impl Fn(&RawResponse<'_>) -> Result<ApiResponse<T>, CallFailure> + Sync,
+    ) -> Result<(T, Origin), ApiError> {
+        let ApiRequest { action, mut parameters, optional } = question;
         let mut optional = optional.filter(|_| !self.leaves_out_optional.load(Ordering::Relaxed));
         let needed = parameters.len();
         parameters.extend(optional.clone());
@@ -175,7 +175,7 @@ impl Client {
                 Err(failed) => failed,
             };
             attempts += 1;
-            let may_mend = if failure.kind == Kind::Clock {
+            let may_mend = if failure.kind == ErrorKind::Clock {
                 let may_help = self.correct(&mut failure, skew);
                 may_help && !std::mem::replace(&mut is_resigned, true)
             } else if failure.is_expired_token() && !is_renewed {
@@ -195,7 +195,7 @@ impl Client {
             }
             // A question that is mended is sent at once; nothing else tells when the cloud will be.
             let pause = match failure.kind {
-                Kind::Clock | Kind::Auth { .. } | Kind::Business => Some(Duration::ZERO),
+                ErrorKind::Clock | ErrorKind::Auth { .. } | ErrorKind::Business => Some(Duration::ZERO),
                 _ => {
                     let remaining = deadline.saturating_duration_since(Instant::now());
                     retry::pause(attempts, self.jitter(), failure.retry_after, remaining)
@@ -225,7 +225,7 @@ impl Client {
 
     /// Takes the cloud's word for the time, as it refuses ours, and says in the failure by how much both
     /// differ. Whether signing anew may help.
-    fn correct(&self, failure: &mut Failure, skew: Option<i64>) -> bool {
+    fn correct(&self, failure: &mut CallFailure, skew: Option<i64>) -> bool {
         if failure.is_used_nonce() {
             return true;
         }
@@ -243,14 +243,16 @@ impl Client {
         is_believed
     }
 
-    async fn credentials(&self, force: bool, deadline: Instant) -> Result<Arc<Credentials>, Failure> {
+    async fn credentials(&self, force: bool, deadline: Instant) -> Result<Arc<Credentials>, CallFailure> {
         // The deadline of a list is minutes away; a source that hangs is to be told of before.
         let end = deadline.min(Instant::now() + self.request_timeout);
         match timeout_at(end, self.credentials.credentials(force)).await {
             Ok(Ok(credentials)) => Ok(credentials),
-            Ok(Err(error)) => Err(Failure::new(Kind::Auth { key: true }, format!("not sent: {error}"))),
-            Err(_) => Err(Failure::new(
-                Kind::Auth { key: true },
+            Ok(Err(error)) => {
+                Err(CallFailure::new(ErrorKind::Auth { key: true }, format!("not sent: {error}")))
+            }
+            Err(_) => Err(CallFailure::new(
+                ErrorKind::Auth { key: true },
                 "not sent: the source of the credentials does not answer",
             )),
         }
@@ -277,7 +279,7 @@ impl Client {
         action: Action,
         renewed: Option<Arc<Credentials>>,
         deadline: Instant,
-    ) -> Result<Arc<Credentials>, Failure> {
+    ) -> Result<Arc<Credentials>, CallFailure> {
         if let Some(renewed) = renewed {
             return self.slot(action, deadline).await.map(|()| renewed);
         }
@@ -286,16 +288,16 @@ impl Client {
         self.credentials(false, deadline).await
     }
 
-    async fn slot(&self, action: Action, deadline: Instant) -> Result<(), Failure> {
+    async fn slot(&self, action: Action, deadline: Instant) -> Result<(), CallFailure> {
         let remaining = deadline.saturating_duration_since(Instant::now());
         let last = deadline - remaining.min(self.request_timeout) / 10;
         let got = timeout_at(last, self.budget.take(action)).await;
         if got.is_ok() && Instant::now() < deadline {
             return Ok(());
         }
-        let kind = if self.budget.is_slowed(action) { Kind::Throttled } else { Kind::Timeout };
+        let kind = if self.budget.is_slowed(action) { ErrorKind::Throttled } else { ErrorKind::Timeout };
         let rate = (self.budget.rate(action) * 1000.0).round() / 1000.0;
-        Err(Failure::new(
+        Err(CallFailure::new(
             kind,
             format!("not sent: the budget of {rate} requests per second had no slot before the deadline"),
         ))
@@ -309,13 +311,16 @@ impl Client {
         credentials: &Credentials,
         deadline: Instant,
         is_retry: bool,
-        read: &(impl Fn(&Reply<'_>) -> Result<Answer<T>, Failure> + Sync),
-    ) -> Result<(T, Origin), (Failure, Option<i64>)> {
+        read: &(impl Fn(&RawResponse<'_>) -> Result<ApiResponse<T>, CallFailure> + Sync),
+    ) -> Result<(T, Origin), (CallFailure, Option<i64>)> {
         let signed = self.sign(action, parameters, credentials).map_err(|failure| (failure, None))?;
         let began = Instant::now();
         let end = deadline.min(began + self.request_timeout);
         let exchange = timeout_at(end, self.transport.exchange(&signed)).await.unwrap_or_else(|_| {
-            Err(Failure::new(Kind::Timeout, format!("no whole answer within {:?}", in_millis(end - began))))
+            Err(CallFailure::new(
+                ErrorKind::Timeout,
+                format!("no whole answer within {:?}", in_millis(end - began)),
+            ))
         });
         let duration = began.elapsed();
         let middle = i64::try_from(duration.as_millis() / 2).unwrap_or(i64::MAX);
@@ -337,12 +342,12 @@ impl Client {
             is_retry,
             clock_skew_millis: skew,
         });
-        let quote = Quote::without(credentials.key(), &signed.signature());
+        let quote = Redactor::without(credentials.key(), &signed.signature());
         let answer = result.map_err(|failure| {
             if let Some(anomaly) = &failure.discarded {
                 self.observer.discarded(action, anomaly);
             }
-            let failure = Failure {
+            let failure = CallFailure {
                 code: failure.code.map(|code| quote.text(&code)),
                 request_id: failure.request_id.map(|id| quote.text(&id)),
                 detail: quote.text(&failure.detail),
@@ -352,7 +357,7 @@ impl Client {
         })?;
         // Only what is an answer of the cloud tells of its clock: a proxy has one of its own.
         let sent = began - self.started;
-        let exchange = Exchange { sent, received: sent + duration, date_millis: date, wall };
+        let exchange = TimedExchange { sent, received: sent + duration, date_millis: date, wall };
         let span = self.server_clock.lock().unwrap_or_else(PoisonError::into_inner).place(exchange);
         let request_id = answer.request_id.and_then(|id| quote.request_id(&id));
         Ok((answer.payload, Origin { span, request_id }))
@@ -364,19 +369,20 @@ impl Client {
         action: Action,
         parameters: &[(&'static str, String)],
         credentials: &Credentials,
-    ) -> Result<Signed, Failure> {
-        let no_nonce = || Failure::new(Kind::Business, "not sent: the system has no random bits for a nonce");
+    ) -> Result<SignedRequest, CallFailure> {
+        let no_nonce =
+            || CallFailure::new(ErrorKind::Business, "not sent: the system has no random bits for a nonce");
         let nonce = format!("{:032x}", (self.entropy)().ok_or_else(no_nonce)?);
         let millis = (self.clock)().get().saturating_add(self.correction_millis.load(Ordering::Relaxed));
         let timestamp = jiff::Timestamp::from_second(millis / 1000)
-            .map_err(|_| Failure::new(Kind::Clock, "not sent: the clock is beyond the calendar"))?
+            .map_err(|_| CallFailure::new(ErrorKind::Clock, "not sent: the clock is beyond the calendar"))?
             .to_string();
-        let moment = Moment { timestamp: &timestamp, nonce: &nonce };
+        let moment = SigningContext { timestamp: &timestamp, nonce: &nonce };
         Ok(match self.signature {
             SignatureVersion::V1 => {
-                Signed::Form(sign::v1_form(action.name(), parameters, credentials.key(), moment))
+                SignedRequest::Form(sign::v1_form(action.name(), parameters, credentials.key(), moment))
             }
-            SignatureVersion::Acs3 => Signed::Headers(sign::acs3(
+            SignatureVersion::Acs3 => SignedRequest::Headers(sign::acs3(
                 action.name(),
                 self.transport.host(),
                 parameters,
@@ -392,10 +398,10 @@ impl Client {
     }
 
     /// A question about this region.
-    fn question(&self, action: Action, more: &[(&'static str, &str)]) -> Question {
+    fn question(&self, action: Action, more: &[(&'static str, &str)]) -> ApiRequest {
         let mut parameters = vec![("RegionId", self.region.to_string())];
         parameters.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        Question { action, parameters, optional: None }
+        ApiRequest { action, parameters, optional: None }
     }
 
     /// Asks for every page of a list.
@@ -404,10 +410,10 @@ impl Client {
         action: Action,
         instance: &InstanceId,
         deadline: Instant,
-        mut walk: Walk<T>,
-        read: impl Fn(&Reply<'_>, &mut Anomalies) -> Result<Answer<Page<T>>, Failure> + Sync,
-    ) -> Result<Observed<Listing<T>>, Error> {
-        let mut odd = Anomalies::default();
+        mut walk: Paginator<T>,
+        read: impl Fn(&RawResponse<'_>, &mut Anomalies) -> Result<ApiResponse<ListPage<T>>, CallFailure> + Sync,
+    ) -> Result<Observed<Listing<T>>, ApiError> {
+        let mut anomalies = Anomalies::default();
         let mut number = 1;
         loop {
             let parameters = [
@@ -422,32 +428,32 @@ impl Client {
                     Ok(read(reply, &mut of_page)?.map(|page| (page, of_page)))
                 })
                 .await?;
-            odd.append(of_page);
-            match walk.take(page, &mut odd) {
-                Step::Ask(next) => number = next,
-                Step::End(value) => return Ok(Observed { value, anomalies: odd.into_vec() }),
+            anomalies.append(of_page);
+            match walk.take(page, &mut anomalies) {
+                NextStep::Fetch(next) => number = next,
+                NextStep::Done(value) => return Ok(Observed { value, anomalies: anomalies.into_vec() }),
             }
         }
     }
 }
 
-impl Cloud for Client {
+impl CloudApi for ApiClient {
     fn rate(&self, action: Action) -> f64 {
         self.budget.rate(action)
     }
 
-    async fn regions(&self, deadline: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
+    async fn regions(&self, deadline: Instant) -> Result<Observed<Listing<RegionId>>, ApiError> {
         let question = self.question(Action::GetAllInstanceIdList, &[]);
         let answer = self.call(question, deadline, |reply| {
-            Ok(envelope::answer::<InstanceIdsAnswer<'_>>(reply)?.map(InstanceIdsAnswer::into_regions))
+            Ok(envelope::answer::<InstanceIdsResponse<'_>>(reply)?.map(InstanceIdsResponse::into_regions))
         });
         answer.await.map(|(regions, _)| regions)
     }
 
-    async fn instances(&self, deadline: Instant) -> Result<Observed<Listing<Instance>>, Error> {
+    async fn instances(&self, deadline: Instant) -> Result<Observed<Listing<Instance>>, ApiError> {
         let question = self.question(Action::GetInstanceList, &[]);
         let answer = self.call(question, deadline, |reply| {
-            let answer = envelope::answer::<InstanceListAnswer<'_>>(reply)?;
+            let answer = envelope::answer::<InstanceListResponse<'_>>(reply)?;
             Ok(answer.map(|list| list.into_instances(&self.region)))
         });
         answer.await.map(|(instances, _)| instances)
@@ -457,11 +463,11 @@ impl Cloud for Client {
         &self,
         instance: &InstanceId,
         deadline: Instant,
-    ) -> Result<Observed<Listing<Topic>>, Error> {
-        let walk = Walk::new(|topic: &Topic| topic.name.as_str(), false);
-        self.pages(Action::GetTopicList, instance, deadline, walk, |reply, odd| {
-            let answer = envelope::answer::<TopicListAnswer<'_>>(reply)?;
-            Ok(answer.map(|list| list.into_page(instance, odd)))
+    ) -> Result<Observed<Listing<Topic>>, ApiError> {
+        let walk = Paginator::new(|topic: &Topic| topic.name.as_str(), false);
+        self.pages(Action::GetTopicList, instance, deadline, walk, |reply, anomalies| {
+            let answer = envelope::answer::<TopicListResponse<'_>>(reply)?;
+            Ok(answer.map(|list| list.into_page(instance, anomalies)))
         })
         .await
     }
@@ -471,11 +477,11 @@ impl Cloud for Client {
         instance: &InstanceId,
         topic: &TopicName,
         deadline: Instant,
-    ) -> Result<(Observed<TopicStatus>, Origin), Error> {
+    ) -> Result<(Observed<TopicStatus>, Origin), ApiError> {
         let parameters = [("InstanceId", instance.as_str()), ("Topic", topic.as_str())];
         let question = self.question(Action::GetTopicStatus, &parameters);
         self.call(question, deadline, |reply| {
-            envelope::answer::<TopicStatusAnswer<'_>>(reply)?.try_map(|status| status.into_status(topic))
+            envelope::answer::<TopicStatusResponse<'_>>(reply)?.try_map(|status| status.into_status(topic))
         })
         .await
     }
@@ -484,11 +490,11 @@ impl Cloud for Client {
         &self,
         instance: &InstanceId,
         deadline: Instant,
-    ) -> Result<Observed<Listing<GroupId>>, Error> {
-        let walk = Walk::new(GroupId::as_str, true);
-        self.pages(Action::GetConsumerList, instance, deadline, walk, |reply, odd| {
-            let answer = envelope::answer::<GroupListAnswer<'_>>(reply)?;
-            Ok(answer.map(|list| list.into_page(instance, odd)))
+    ) -> Result<Observed<Listing<GroupId>>, ApiError> {
+        let walk = Paginator::new(GroupId::as_str, true);
+        self.pages(Action::GetConsumerList, instance, deadline, walk, |reply, anomalies| {
+            let answer = envelope::answer::<GroupListResponse<'_>>(reply)?;
+            Ok(answer.map(|list| list.into_page(instance, anomalies)))
         })
         .await
     }
@@ -499,15 +505,15 @@ impl Cloud for Client {
         group: &GroupId,
         times: Times,
         deadline: Instant,
-    ) -> Result<(Observed<GroupProgress>, Origin), Error> {
+    ) -> Result<(Observed<GroupProgress>, Origin), ApiError> {
         let parameters = [("InstanceId", instance.as_str()), ("ConsumerId", group.as_str())];
         let is_hidden = (times == Times::Hidden).to_string();
-        let question = Question {
+        let question = ApiRequest {
             optional: Some(("HideLastTimestamp", is_hidden)),
             ..self.question(Action::GetConsumerProgress, &parameters)
         };
         self.call(question, deadline, |reply| {
-            envelope::answer::<ProgressAnswer<'_>>(reply)?.try_map(|progress| progress.into_progress(group))
+            envelope::answer::<ProgressResponse<'_>>(reply)?.try_map(|progress| progress.into_progress(group))
         })
         .await
     }

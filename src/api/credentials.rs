@@ -4,7 +4,7 @@
 //! it: fixed keys, variables, files, profiles, and services that hand out keys for a while. Refuses:
 //! guessing: without a whole key nothing is signed and nothing is sent.
 //!
-//! A `Source` knows one way to come by a key, and asks anew each time. `Renewing` stands before it, so
+//! A `CredentialSource` knows one way to come by a key, and asks anew each time. `RefreshingProvider` stands before it, so
 //! that callers are answered from memory.
 
 use std::{fmt, pin::Pin, sync::Arc};
@@ -12,13 +12,12 @@ use std::{fmt, pin::Pin, sync::Arc};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Duration;
 
-use super::sign::Key;
+use super::sign::SigningKey;
 use crate::model::UnixMillis;
 
-mod answer;
 mod chain;
 mod cli_profile;
-mod disk;
+mod context;
 mod ecs;
 mod environment;
 mod files;
@@ -27,23 +26,24 @@ mod ini_profile;
 mod oidc;
 mod profile;
 mod provider;
-mod renewing;
-mod services;
+mod refreshing;
+mod secret_file;
+mod service_response;
 mod sts;
 mod uri;
 
-pub use files::Paths;
+pub use context::{SourceSettings, VariableLookup};
+pub use files::KeyFilePaths;
 pub use oidc::OidcSettings;
 pub use profile::ProfileSettings;
-pub use provider::{Choice, provider};
-pub use services::{Setup, Variables};
-pub use sts::Role;
+pub use provider::{SourceSelection, provider};
+pub use sts::AssumedRole;
 
 /// What the default profile in the text of a file of the vendor's tools says, without its secrets, or why it
 /// cannot be used.
 pub(super) fn profile_in(text: &str, is_ini: bool) -> Result<String, String> {
-    let language = if is_ini { profile::Language::Ini } else { profile::Language::Cli };
-    language.parse(text, None).map(|profile| format!("{profile:?}"))
+    let format = if is_ini { profile::ProfileFormat::Ini } else { profile::ProfileFormat::Cli };
+    format.parse(text, None).map(|profile| format!("{profile:?}"))
 }
 
 /// A future that can be sent between threads, as trait objects need it.
@@ -84,8 +84,8 @@ impl Credentials {
 
     /// The key as the signer takes it.
     #[must_use]
-    pub fn key(&self) -> Key<'_> {
-        Key {
+    pub fn key(&self) -> SigningKey<'_> {
+        SigningKey {
             id: &self.access_key_id,
             secret: self.access_key_secret.expose_secret(),
             token: self.security_token.as_ref().map(ExposeSecret::expose_secret),
@@ -151,7 +151,7 @@ pub trait ProvideCredentials: Send + Sync {
 }
 
 /// Told of what becomes of an account's credentials. Called on the path of a renewal, so it must not block.
-pub trait Watch: Send + Sync {
+pub trait CredentialsObserver: Send + Sync {
     /// Other credentials are in use, which expire then; `None` for those that do not.
     fn expires(&self, at: Option<UnixMillis>);
 
@@ -160,14 +160,14 @@ pub trait Watch: Send + Sync {
 }
 
 /// One way to come by credentials. It holds nothing: each fetch reads or asks anew.
-trait Source: Send + Sync {
+trait CredentialSource: Send + Sync {
     /// Credentials as they are now.
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>>;
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>>;
 }
 
 /// Credentials as a source gave them.
 #[derive(Debug)]
-struct Fetched {
+struct FetchedCredentials {
     credentials: Credentials,
     /// How long they last from now on, by the clock of whoever gave them where that is told; `None` for
     /// lasting ones and where it is not told.
@@ -176,7 +176,7 @@ struct Fetched {
     source: String,
 }
 
-impl Fetched {
+impl FetchedCredentials {
     /// Credentials that last.
     fn lasting(credentials: Credentials, source: &str) -> Self {
         Self { credentials, remaining: None, source: source.to_owned() }
@@ -185,9 +185,9 @@ impl Fetched {
 
 /// Credentials given in the configuration.
 #[derive(Debug, Clone)]
-pub struct Inline(Arc<Credentials>);
+pub struct InlineCredentials(Arc<Credentials>);
 
-impl Inline {
+impl InlineCredentials {
     /// Always these.
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
@@ -195,15 +195,15 @@ impl Inline {
     }
 }
 
-impl ProvideCredentials for Inline {
+impl ProvideCredentials for InlineCredentials {
     fn credentials(&self, _: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
         Box::pin(std::future::ready(Ok(Arc::clone(&self.0))))
     }
 }
 
-impl Source for Inline {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
-        Box::pin(std::future::ready(Ok(Fetched::lasting((*self.0).clone(), "inline"))))
+impl CredentialSource for InlineCredentials {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
+        Box::pin(std::future::ready(Ok(FetchedCredentials::lasting((*self.0).clone(), "inline"))))
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
     fn debug_shows_no_more_than_four_characters_of_the_id() {
         let credentials =
             Credentials::new("LTAI5tCanaryId1234", "CanarySecret", Some("CanaryToken")).unwrap();
-        let shown = format!("{credentials:?} {:?}", Inline::new(credentials.clone()));
+        let shown = format!("{credentials:?} {:?}", InlineCredentials::new(credentials.clone()));
         assert!(shown.contains("...1234"), "{shown}");
         assert!(!shown.contains("Canary"), "{shown}");
         let short = Credentials::new("abcd", "s", None).unwrap();

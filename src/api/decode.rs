@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 
 use super::{
-    Action, Error, credentials,
-    envelope::{self, Failure, Reply},
+    Action, ApiError, credentials,
+    envelope::{self, CallFailure, RawResponse},
     transport,
     wire::{
-        Anomalies, GroupListAnswer, InstanceIdsAnswer, InstanceListAnswer, Page, ProgressAnswer,
-        TopicListAnswer, TopicStatusAnswer,
+        Anomalies, GroupListResponse, InstanceIdsResponse, InstanceListResponse, ListPage, ProgressResponse,
+        TopicListResponse, TopicStatusResponse,
     },
 };
 use crate::model::{
@@ -18,7 +18,7 @@ use crate::model::{
 
 /// An answer as it came over HTTP.
 #[derive(Debug, Clone, Copy)]
-pub struct Answer<'b> {
+pub struct RecordedResponse<'b> {
     /// HTTP status.
     pub status: u16,
     /// `Content-Type`.
@@ -27,15 +27,19 @@ pub struct Answer<'b> {
     pub body: &'b [u8],
 }
 
-impl<'b> Answer<'b> {
+impl<'b> RecordedResponse<'b> {
     /// A body that came with HTTP 200.
     #[must_use]
     pub fn good(body: &'b [u8]) -> Self {
         Self { status: 200, content_type: None, body }
     }
 
-    fn read<T>(self, action: Action, read: impl Fn(&Reply<'_>) -> Result<T, Failure>) -> Result<T, Error> {
-        read(&Reply {
+    fn read<T>(
+        self,
+        action: Action,
+        read: impl Fn(&RawResponse<'_>) -> Result<T, CallFailure>,
+    ) -> Result<T, ApiError> {
+        read(&RawResponse {
             status: self.status,
             content_type: self.content_type.map(str::to_owned),
             retry_after: None,
@@ -50,9 +54,9 @@ impl<'b> Answer<'b> {
 ///
 /// # Errors
 /// What the answer says is wrong, or that it cannot be read. Texts of it are not quoted yet.
-pub fn regions(answer: Answer<'_>) -> Result<Observed<Listing<RegionId>>, Error> {
+pub fn regions(answer: RecordedResponse<'_>) -> Result<Observed<Listing<RegionId>>, ApiError> {
     answer.read(Action::GetAllInstanceIdList, |reply| {
-        Ok(envelope::read::<InstanceIdsAnswer<'_>>(reply)?.into_regions())
+        Ok(envelope::read::<InstanceIdsResponse<'_>>(reply)?.into_regions())
     })
 }
 
@@ -60,9 +64,12 @@ pub fn regions(answer: Answer<'_>) -> Result<Observed<Listing<RegionId>>, Error>
 ///
 /// # Errors
 /// As [`regions`].
-pub fn instances(answer: Answer<'_>, region: &RegionId) -> Result<Observed<Listing<Instance>>, Error> {
+pub fn instances(
+    answer: RecordedResponse<'_>,
+    region: &RegionId,
+) -> Result<Observed<Listing<Instance>>, ApiError> {
     answer.read(Action::GetInstanceList, |reply| {
-        Ok(envelope::read::<InstanceListAnswer<'_>>(reply)?.into_instances(region))
+        Ok(envelope::read::<InstanceListResponse<'_>>(reply)?.into_instances(region))
     })
 }
 
@@ -71,9 +78,12 @@ pub fn instances(answer: Answer<'_>, region: &RegionId) -> Result<Observed<Listi
 ///
 /// # Errors
 /// As [`regions`].
-pub fn topics(answer: Answer<'_>, instance: &InstanceId) -> Result<Observed<Listing<Topic>>, Error> {
+pub fn topics(
+    answer: RecordedResponse<'_>,
+    instance: &InstanceId,
+) -> Result<Observed<Listing<Topic>>, ApiError> {
     answer.read(Action::GetTopicList, |reply| {
-        page(|odd| Ok(envelope::read::<TopicListAnswer<'_>>(reply)?.into_page(instance, odd)))
+        page(|anomalies| Ok(envelope::read::<TopicListResponse<'_>>(reply)?.into_page(instance, anomalies)))
     })
 }
 
@@ -81,9 +91,12 @@ pub fn topics(answer: Answer<'_>, instance: &InstanceId) -> Result<Observed<List
 ///
 /// # Errors
 /// As [`regions`].
-pub fn topic_status(answer: Answer<'_>, topic: &TopicName) -> Result<Observed<TopicStatus>, Error> {
+pub fn topic_status(
+    answer: RecordedResponse<'_>,
+    topic: &TopicName,
+) -> Result<Observed<TopicStatus>, ApiError> {
     answer.read(Action::GetTopicStatus, |reply| {
-        Ok(envelope::read::<TopicStatusAnswer<'_>>(reply)?.into_status(topic)?)
+        Ok(envelope::read::<TopicStatusResponse<'_>>(reply)?.into_status(topic)?)
     })
 }
 
@@ -91,9 +104,12 @@ pub fn topic_status(answer: Answer<'_>, topic: &TopicName) -> Result<Observed<To
 ///
 /// # Errors
 /// As [`regions`].
-pub fn groups(answer: Answer<'_>, instance: &InstanceId) -> Result<Observed<Listing<GroupId>>, Error> {
+pub fn groups(
+    answer: RecordedResponse<'_>,
+    instance: &InstanceId,
+) -> Result<Observed<Listing<GroupId>>, ApiError> {
     answer.read(Action::GetConsumerList, |reply| {
-        page(|odd| Ok(envelope::read::<GroupListAnswer<'_>>(reply)?.into_page(instance, odd)))
+        page(|anomalies| Ok(envelope::read::<GroupListResponse<'_>>(reply)?.into_page(instance, anomalies)))
     })
 }
 
@@ -101,9 +117,12 @@ pub fn groups(answer: Answer<'_>, instance: &InstanceId) -> Result<Observed<List
 ///
 /// # Errors
 /// As [`regions`].
-pub fn group_progress(answer: Answer<'_>, group: &GroupId) -> Result<Observed<GroupProgress>, Error> {
+pub fn group_progress(
+    answer: RecordedResponse<'_>,
+    group: &GroupId,
+) -> Result<Observed<GroupProgress>, ApiError> {
     answer.read(Action::GetConsumerProgress, |reply| {
-        Ok(envelope::read::<ProgressAnswer<'_>>(reply)?.into_progress(group)?)
+        Ok(envelope::read::<ProgressResponse<'_>>(reply)?.into_progress(group)?)
     })
 }
 
@@ -130,10 +149,10 @@ pub fn ini_profile(text: &str) -> Result<String, String> {
 }
 
 fn page<T>(
-    read: impl Fn(&mut Anomalies) -> Result<Page<T>, Failure>,
-) -> Result<Observed<Listing<T>>, Failure> {
-    let mut odd = Anomalies::default();
-    let page = read(&mut odd)?;
-    let value = Listing { items: page.items, complete: page.is_whole };
-    Ok(Observed { value, anomalies: odd.into_vec() })
+    read: impl Fn(&mut Anomalies) -> Result<ListPage<T>, CallFailure>,
+) -> Result<Observed<Listing<T>>, CallFailure> {
+    let mut anomalies = Anomalies::default();
+    let page = read(&mut anomalies)?;
+    let value = Listing { items: page.items, complete: page.is_complete };
+    Ok(Observed { value, anomalies: anomalies.into_vec() })
 }

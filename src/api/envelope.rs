@@ -10,8 +10,8 @@ use serde::de::MapAccess;
 use tokio::time::Duration;
 
 use super::{
-    Action, Error, Kind,
-    wire::{Bool, Discarded, Fields, Payload, Scalar, Text},
+    Action, ApiError, ErrorKind,
+    wire::{BoolField, DiscardedResponse, ObjectFields, ResponsePayload, ScalarField, TextField},
 };
 use crate::model::{Anomaly, AnomalyKind};
 
@@ -28,7 +28,7 @@ const OF_PARAMETERS: [&str; 6] = [
 
 /// An answer as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Reply<'b> {
+pub(super) struct RawResponse<'b> {
     /// HTTP status.
     pub(super) status: u16,
     /// `Content-Type`.
@@ -43,35 +43,35 @@ pub(super) struct Reply<'b> {
 
 /// What a good answer holds.
 #[derive(Debug)]
-pub(super) struct Answer<T> {
+pub(super) struct ApiResponse<T> {
     /// What was asked for.
     pub(super) payload: T,
     /// `RequestId`, as it came.
     pub(super) request_id: Option<String>,
 }
 
-impl<T> Answer<T> {
+impl<T> ApiResponse<T> {
     /// The same answer, with what follows from its payload.
-    pub(super) fn map<U>(self, convert: impl FnOnce(T) -> U) -> Answer<U> {
-        Answer { payload: convert(self.payload), request_id: self.request_id }
+    pub(super) fn map<U>(self, convert: impl FnOnce(T) -> U) -> ApiResponse<U> {
+        ApiResponse { payload: convert(self.payload), request_id: self.request_id }
     }
 
     /// The same, where nothing may follow from it.
     pub(super) fn try_map<U>(
         self,
-        convert: impl FnOnce(T) -> Result<U, Discarded>,
-    ) -> Result<Answer<U>, Failure> {
+        convert: impl FnOnce(T) -> Result<U, DiscardedResponse>,
+    ) -> Result<ApiResponse<U>, CallFailure> {
         match convert(self.payload) {
-            Ok(payload) => Ok(Answer { payload, request_id: self.request_id }),
-            Err(discarded) => Err(Failure { request_id: self.request_id, ..discarded.into() }),
+            Ok(payload) => Ok(ApiResponse { payload, request_id: self.request_id }),
+            Err(discarded) => Err(CallFailure { request_id: self.request_id, ..discarded.into() }),
         }
     }
 }
 
 /// Why an attempt failed. Texts of the server are as they came, and are quoted before they leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) kind: Kind,
+pub(super) struct CallFailure {
+    pub(super) kind: ErrorKind,
     pub(super) code: Option<String>,
     pub(super) request_id: Option<String>,
     pub(super) detail: String,
@@ -81,14 +81,20 @@ pub(super) struct Failure {
     pub(super) discarded: Option<Box<Anomaly>>,
 }
 
-impl Failure {
-    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+impl CallFailure {
+    pub(super) fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, code: None, request_id: None, detail: detail.into(), retry_after: None, discarded: None }
     }
 
     /// The failure as the caller sees it.
-    pub(super) fn into_error(self, action: Action) -> Error {
-        Error { action, kind: self.kind, code: self.code, request_id: self.request_id, detail: self.detail }
+    pub(super) fn into_error(self, action: Action) -> ApiError {
+        ApiError {
+            action,
+            kind: self.kind,
+            code: self.code,
+            request_id: self.request_id,
+            detail: self.detail,
+        }
     }
 
     /// Whether the cloud took the nonce for one that it has seen.
@@ -101,7 +107,7 @@ impl Failure {
         let names = |text: &str| text.to_ascii_lowercase().contains(&name.to_ascii_lowercase());
         let code = self.code.as_deref().unwrap_or_default();
         let kind = code.to_ascii_uppercase().replace(['.', '_'], "");
-        self.kind == Kind::Business
+        self.kind == ErrorKind::Business
             && (names(code)
                 || names(&self.detail)
                 || OF_PARAMETERS.iter().any(|refusal| kind.starts_with(refusal)))
@@ -116,23 +122,23 @@ impl Failure {
     }
 }
 
-impl From<Discarded> for Failure {
-    fn from(Discarded(anomaly): Discarded) -> Self {
+impl From<DiscardedResponse> for CallFailure {
+    fn from(DiscardedResponse(anomaly): DiscardedResponse) -> Self {
         let detail = anomaly.detail.clone();
-        Self { discarded: Some(Box::new(anomaly)), ..Self::new(Kind::Decode, detail) }
+        Self { discarded: Some(Box::new(anomaly)), ..Self::new(ErrorKind::Decode, detail) }
     }
 }
 
 #[derive(Debug, Default)]
 struct Envelope<'de, P> {
-    code: Text<'de>,
-    success: Bool,
-    message: Text<'de>,
-    request_id: Text<'de>,
+    code: TextField<'de>,
+    success: BoolField,
+    message: TextField<'de>,
+    request_id: TextField<'de>,
     payload: P,
 }
 
-impl<'de, P: Fields<'de>> Fields<'de> for Envelope<'de, P> {
+impl<'de, P: ObjectFields<'de>> ObjectFields<'de> for Envelope<'de, P> {
     fn take<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         match key {
             "Code" | "code" => self.code = map.next_value()?,
@@ -147,21 +153,23 @@ impl<'de, P: Fields<'de>> Fields<'de> for Envelope<'de, P> {
 
 /// The payload of an answer that has failed anyhow.
 #[derive(Debug, Default)]
-struct Nothing;
+struct NoPayload;
 
-impl<'de> Fields<'de> for Nothing {
+impl<'de> ObjectFields<'de> for NoPayload {
     fn take<A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
         Ok(false)
     }
 }
 
 /// Reads the payload of an answer.
-pub(super) fn read<'de, P: Payload<'de>>(reply: &'de Reply<'_>) -> Result<P, Failure> {
+pub(super) fn read<'de, P: ResponsePayload<'de>>(reply: &'de RawResponse<'_>) -> Result<P, CallFailure> {
     answer(reply).map(|answer| answer.payload)
 }
 
 /// Reads an answer.
-pub(super) fn answer<'de, P: Payload<'de>>(reply: &'de Reply<'_>) -> Result<Answer<P>, Failure> {
+pub(super) fn answer<'de, P: ResponsePayload<'de>>(
+    reply: &'de RawResponse<'_>,
+) -> Result<ApiResponse<P>, CallFailure> {
     if !(200..300).contains(&reply.status) {
         return Err(failed(reply));
     }
@@ -171,49 +179,49 @@ pub(super) fn answer<'de, P: Payload<'de>>(reply: &'de Reply<'_>) -> Result<Answ
         Err(problem) => return Err(xml_failure(reply, text).unwrap_or_else(|| not_json(reply, &problem))),
     };
     let code_is_good = match &envelope.code {
-        Scalar::Missing | Scalar::Null => true,
-        Scalar::Value(code) => code.trim() == "200",
-        Scalar::WrongType | Scalar::OutOfRange => false,
+        ScalarField::Missing | ScalarField::Null => true,
+        ScalarField::Value(code) => code.trim() == "200",
+        ScalarField::WrongType | ScalarField::OutOfRange => false,
     };
     let success_is_good = match envelope.success {
-        Scalar::Missing | Scalar::Null => true,
-        Scalar::Value(success) => success,
-        Scalar::WrongType | Scalar::OutOfRange => {
-            return Err(Failure::new(Kind::Decode, "Success is neither true nor false"));
+        ScalarField::Missing | ScalarField::Null => true,
+        ScalarField::Value(success) => success,
+        ScalarField::WrongType | ScalarField::OutOfRange => {
+            return Err(CallFailure::new(ErrorKind::Decode, "Success is neither true nor false"));
         }
     };
     if !(code_is_good && success_is_good) {
         return Err(refused(reply, envelope.code, envelope.message, envelope.request_id));
     }
-    let is_confirmed = matches!(envelope.success, Scalar::Value(true))
-        || matches!(envelope.code, Scalar::Value(_))
-        || matches!(envelope.request_id, Scalar::Value(_));
+    let is_confirmed = matches!(envelope.success, ScalarField::Value(true))
+        || matches!(envelope.code, ScalarField::Value(_))
+        || matches!(envelope.request_id, ScalarField::Value(_));
     let request_id = envelope.request_id.value().map(Cow::into_owned);
-    if envelope.payload.is_told() {
-        return Ok(Answer { payload: envelope.payload, request_id });
+    if envelope.payload.is_present() {
+        return Ok(ApiResponse { payload: envelope.payload, request_id });
     }
     if !is_confirmed {
-        return Err(Failure::new(Kind::Decode, "the body has nothing of an answer of this API"));
+        return Err(CallFailure::new(ErrorKind::Decode, "the body has nothing of an answer of this API"));
     }
-    let lost = Discarded::new(AnomalyKind::Type, format_args!("the answer has no {}", P::KEY));
-    Err(Failure { request_id, ..lost.into() })
+    let lost = DiscardedResponse::new(AnomalyKind::Type, format_args!("the answer has no {}", P::KEY));
+    Err(CallFailure { request_id, ..lost.into() })
 }
 
 /// The body as text, without the byte order mark.
-fn text<'r>(reply: &'r Reply<'_>) -> Result<&'r str, Failure> {
+fn text<'r>(reply: &'r RawResponse<'_>) -> Result<&'r str, CallFailure> {
     let body = reply.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.body);
     match std::str::from_utf8(body) {
-        Ok(text) if text.trim().is_empty() => Err(Failure::new(Kind::Decode, "the body is empty")),
+        Ok(text) if text.trim().is_empty() => Err(CallFailure::new(ErrorKind::Decode, "the body is empty")),
         Ok(text) => Ok(text),
         Err(error) => {
             let place = error.valid_up_to();
-            Err(Failure::new(Kind::Decode, format!("the body is not UTF-8 from byte {place} on")))
+            Err(CallFailure::new(ErrorKind::Decode, format!("the body is not UTF-8 from byte {place} on")))
         }
     }
 }
 
 /// What is wrong with a body: only the place, nothing of the content.
-fn parse<'de, T: Fields<'de>>(text: &'de str) -> Result<T, String> {
+fn parse<'de, T: ObjectFields<'de>>(text: &'de str) -> Result<T, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let place = |error: &serde_json::Error| {
         let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
@@ -227,48 +235,54 @@ fn parse<'de, T: Fields<'de>>(text: &'de str) -> Result<T, String> {
     })
 }
 
-fn not_json(reply: &Reply<'_>, problem: &str) -> Failure {
+fn not_json(reply: &RawResponse<'_>, problem: &str) -> CallFailure {
     let detail = match reply.content_type.as_deref() {
         Some(other) if !other.to_ascii_lowercase().contains("json") => {
             format!("{problem}; the content type is {other}")
         }
         _ => problem.to_owned(),
     };
-    Failure::new(Kind::Decode, detail)
+    CallFailure::new(ErrorKind::Decode, detail)
 }
 
 /// A failure of an answer with a status other than 2xx.
-fn failed(reply: &Reply<'_>) -> Failure {
+fn failed(reply: &RawResponse<'_>) -> CallFailure {
     let text = text(reply).unwrap_or_default();
-    if let Ok(envelope) = parse::<Envelope<'_, Nothing>>(text) {
+    if let Ok(envelope) = parse::<Envelope<'_, NoPayload>>(text) {
         return refused(reply, envelope.code, envelope.message, envelope.request_id);
     }
-    xml_failure(reply, text).unwrap_or_else(|| refused(reply, Scalar::Null, Scalar::Null, Scalar::Null))
+    xml_failure(reply, text)
+        .unwrap_or_else(|| refused(reply, ScalarField::Null, ScalarField::Null, ScalarField::Null))
 }
 
 /// The gateway answers some errors in XML whatever it was asked for.
-fn xml_failure(reply: &Reply<'_>, text: &str) -> Option<Failure> {
+fn xml_failure(reply: &RawResponse<'_>, text: &str) -> Option<CallFailure> {
     let element = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         let (content, _) = rest.split_once(&format!("</{name}>"))?;
-        (!content.contains('<')).then(|| Scalar::Value(content.into()))
+        (!content.contains('<')).then(|| ScalarField::Value(content.into()))
     };
     let code = text.trim_start().starts_with('<').then(|| element("Code"))??;
-    if matches!(&code, Scalar::Value(code) if code == "200") {
+    if matches!(&code, ScalarField::Value(code) if code == "200") {
         return None;
     }
-    let or_null = |name| element(name).unwrap_or(Scalar::Null);
+    let or_null = |name| element(name).unwrap_or(ScalarField::Null);
     Some(refused(reply, code, or_null("Message"), or_null("RequestId")))
 }
 
-fn refused(reply: &Reply<'_>, code: Text<'_>, message: Text<'_>, request_id: Text<'_>) -> Failure {
+fn refused(
+    reply: &RawResponse<'_>,
+    code: TextField<'_>,
+    message: TextField<'_>,
+    request_id: TextField<'_>,
+) -> CallFailure {
     let code = code.value().map(|code| code.trim().to_owned());
     let detail = match message.value() {
         Some(message) => message.into_owned(),
         None if code.is_some() => format!("HTTP {} without a message", reply.status),
         None => format!("HTTP {} without a code", reply.status),
     };
-    Failure {
+    CallFailure {
         kind: classify(reply.status, code.as_deref()),
         request_id: request_id.value().map(Cow::into_owned),
         code,
@@ -280,27 +294,27 @@ fn refused(reply: &Reply<'_>, code: Text<'_>, message: Text<'_>, request_id: Tex
 
 /// The kind of a refusal: by its code where that says something, else by the HTTP status.
 ///
-/// `BIZ_REGION_NOT_FOUND` is [`Kind::Business`]: regions are configured, so nothing is deleted on its word.
-fn classify(status: u16, code: Option<&str>) -> Kind {
+/// `BIZ_REGION_NOT_FOUND` is [`ErrorKind::Business`]: regions are configured, so nothing is deleted on its word.
+fn classify(status: u16, code: Option<&str>) -> ErrorKind {
     let code = code.unwrap_or_default().to_ascii_uppercase().replace('.', "_");
     let has = |part: &str| code.contains(part);
     let begins = |prefix: &str| code.starts_with(prefix);
 
     if has("THROTTL") || has("FLOW_CONTROL") || has("FLOWCONTROL") {
-        return Kind::Throttled;
+        return ErrorKind::Throttled;
     }
     if begins("INVALIDTIMESTAMP") || begins("ILLEGALTIMESTAMP") || begins("SIGNATURENONCEUSED") {
-        return Kind::Clock;
+        return ErrorKind::Clock;
     }
     if has("INSTANCE_STATUS_ERROR") || begins("AUTH_RESOURCE_OWNER_ERROR") || has("INSTANCE_NOT_FOUND") {
-        return Kind::Gone { instance: true };
+        return ErrorKind::Gone { instance: true };
     }
     if has("TOPIC_NOT_FOUND")
         || has("SUBSCRIPTION_NOT_FOUND")
         || has("CONSUMER_NOT_FOUND")
         || has("GROUP_NOT_FOUND")
     {
-        return Kind::Gone { instance: false };
+        return ErrorKind::Gone { instance: false };
     }
     let of_the_key = [
         "INVALIDACCESSKEY",
@@ -311,25 +325,25 @@ fn classify(status: u16, code: Option<&str>) -> Kind {
         "MISSINGSECURITYTOKEN",
     ];
     if of_the_key.iter().any(|refusal| begins(refusal)) {
-        return Kind::Auth { key: true };
+        return ErrorKind::Auth { key: true };
     }
     let of_the_policy = ["NOPERMISSION", "FORBIDDEN", "UNAUTHORIZED", "ACCESSDENIED", "AUTH_"];
     if of_the_policy.iter().any(|refusal| begins(refusal)) {
-        return Kind::Auth { key: false };
+        return ErrorKind::Auth { key: false };
     }
     let faults =
         ["INTERNALERROR", "SERVICEUNAVAILABLE", "ONS_SYSTEM_ERROR", "ONS_INVOKE_ERROR", "SYSTEMERROR"];
     if faults.iter().any(|fault| begins(fault)) {
-        return Kind::Server;
+        return ErrorKind::Server;
     }
     // A code that is a number is a status of its own: some answers fail with HTTP 200.
     let status = code.parse().ok().filter(|own| (400..600).contains(own)).unwrap_or(status);
     match status {
-        429 => Kind::Throttled,
-        401 | 403 => Kind::Auth { key: false },
-        408 => Kind::Timeout,
-        500..600 => Kind::Server,
-        _ => Kind::Business,
+        429 => ErrorKind::Throttled,
+        401 | 403 => ErrorKind::Auth { key: false },
+        408 => ErrorKind::Timeout,
+        500..600 => ErrorKind::Server,
+        _ => ErrorKind::Business,
     }
 }
 

@@ -6,7 +6,7 @@ use super::Action;
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum ErrorKind {
     /// The cloud refused the call because too many are made.
     Throttled,
     /// No whole answer within the time allowed.
@@ -41,7 +41,7 @@ pub enum Kind {
     Redirect,
 }
 
-impl Kind {
+impl ErrorKind {
     /// The value of the label `result`.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -112,11 +112,11 @@ impl Kind {
 
 /// A failed call, made of parts: never of a URL, a header or a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct ApiError {
     /// What was asked.
     pub action: Action,
     /// Why it failed.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// The cloud's `Code`, cut and escaped.
     pub code: Option<String>,
     /// The cloud's `RequestId`, to hand to its support.
@@ -125,12 +125,12 @@ pub struct Error {
     pub detail: String,
 }
 
-impl Error {
+impl ApiError {
     /// What an operator can do about it, in one sentence.
     #[must_use]
     pub fn advice(&self) -> String {
         match self.kind {
-            Kind::Auth { key: false } => format!(
+            ErrorKind::Auth { key: false } => format!(
                 "check that a RAM policy allows {} for {}",
                 self.action.permission(),
                 self.action.name()
@@ -140,7 +140,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed ({})", self.action.name(), self.kind.label())?;
         if let Some(code) = &self.code {
@@ -154,28 +154,28 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for ApiError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 15] = [
-        Kind::Throttled,
-        Kind::Timeout,
-        Kind::Connect,
-        Kind::Dns,
-        Kind::Tls,
-        Kind::Server,
-        Kind::Auth { key: true },
-        Kind::Auth { key: false },
-        Kind::Clock,
-        Kind::Gone { instance: true },
-        Kind::Gone { instance: false },
-        Kind::Business,
-        Kind::Decode,
-        Kind::TooLarge,
-        Kind::Redirect,
+    const KINDS: [ErrorKind; 15] = [
+        ErrorKind::Throttled,
+        ErrorKind::Timeout,
+        ErrorKind::Connect,
+        ErrorKind::Dns,
+        ErrorKind::Tls,
+        ErrorKind::Server,
+        ErrorKind::Auth { key: true },
+        ErrorKind::Auth { key: false },
+        ErrorKind::Clock,
+        ErrorKind::Gone { instance: true },
+        ErrorKind::Gone { instance: false },
+        ErrorKind::Business,
+        ErrorKind::Decode,
+        ErrorKind::TooLarge,
+        ErrorKind::Redirect,
     ];
 
     /// The values of the label `result` in the metric contract, but `ok`.
@@ -206,15 +206,15 @@ mod tests {
 
     #[test]
     fn what_the_caller_must_change_is_not_retried() {
-        let retried: Vec<_> = KINDS.into_iter().filter(|k| k.is_retryable()).map(Kind::label).collect();
+        let retried: Vec<_> = KINDS.into_iter().filter(|k| k.is_retryable()).map(ErrorKind::label).collect();
         assert_eq!(retried, ["throttled", "timeout", "connect", "server", "clock"]);
     }
 
     #[test]
     fn a_denied_action_names_the_permission_that_it_needs() {
-        let error = Error {
+        let error = ApiError {
             action: Action::GetConsumerProgress,
-            kind: Kind::Auth { key: false },
+            kind: ErrorKind::Auth { key: false },
             code: Some("NoPermission".to_owned()),
             request_id: Some("R-1".to_owned()),
             detail: "denied".to_owned(),

@@ -2,11 +2,11 @@
 
 use tokio::time::Duration;
 
-use super::{Action, Kind};
+use super::{Action, ErrorKind};
 use crate::model::{AccountName, Anomaly, RegionId};
 
 /// Told of what the client does. Called on the path of every call, so it must not block.
-pub trait Observer: Send + Sync {
+pub trait ApiObserver: Send + Sync {
     /// An HTTP attempt has ended. Calls that were never sent (no credentials, no slot before the
     /// deadline) are not attempts.
     fn attempt(&self, attempt: &Attempt<'_>);
@@ -27,7 +27,7 @@ pub struct Attempt<'a> {
     /// What was asked.
     pub action: Action,
     /// How it ended.
-    pub result: Result<(), Kind>,
+    pub result: Result<(), ErrorKind>,
     /// From sending to the end of the body, or to giving up.
     pub duration: Duration,
     /// Whether the same question had been sent before within this call.

@@ -30,7 +30,7 @@ const SECOND_END: i64 = 999_999;
 
 /// One question and its answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Exchange {
+pub(super) struct TimedExchange {
     /// When the question was sent, by the steady clock.
     pub(super) sent: Duration,
     /// When the whole answer was there, by the steady clock.
@@ -43,12 +43,12 @@ pub(super) struct Exchange {
 
 /// What is known of the cloud's clock.
 #[derive(Debug, Default)]
-pub(super) struct ServerClock(Option<Known>);
+pub(super) struct ServerClock(Option<ClockEstimate>);
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct ClockEstimate {
     /// How far the cloud's clock is ahead of the steady clock at `at`.
-    offset: Stretch,
+    offset: MicrosRange,
     /// By the steady clock, in microseconds.
     at: i64,
     /// Since when no answer has contradicted another.
@@ -57,9 +57,9 @@ struct Known {
 
 /// From and to, in microseconds.
 #[derive(Debug, Clone, Copy)]
-struct Stretch(i64, i64);
+struct MicrosRange(i64, i64);
 
-impl Stretch {
+impl MicrosRange {
     /// What it is a while later or earlier, given drift.
     fn after(self, micros: i64) -> Self {
         let drift = micros.saturating_abs() / DRIFT_ONE_IN + 1;
@@ -75,7 +75,7 @@ impl Stretch {
 impl ServerClock {
     /// Learns from an answer, and tells when its numbers were read. Without a `Date` it is placed by what other
     /// answers told of the cloud's clock, and, if none did, by the wall clock of this host.
-    pub(super) fn place(&mut self, exchange: Exchange) -> Span {
+    pub(super) fn place(&mut self, exchange: TimedExchange) -> Span {
         let (sent, received) = (micros(exchange.sent), micros(exchange.received));
         let took = received.saturating_sub(sent).max(0);
         let Some(date) = exchange.date_millis.map(|date| date.saturating_mul(1_000)) else {
@@ -91,15 +91,15 @@ impl ServerClock {
         // Answers do not end in the order in which they were asked for.
         let now = self.0.map_or(received, |known| known.at.max(received));
         let away = now.saturating_sub(sent);
-        let newest = Stretch(date.saturating_sub(received), second_end.saturating_sub(sent)).after(away);
+        let newest = MicrosRange(date.saturating_sub(received), second_end.saturating_sub(sent)).after(away);
         let agreed = self.0.and_then(|known| {
             let offset = known.offset.after(now.saturating_sub(known.at)).and(newest)?;
-            Some(Known { offset, at: now, since: known.since })
+            Some(ClockEstimate { offset, at: now, since: known.since })
         });
-        let known = agreed.unwrap_or(Known { offset: newest, at: now, since: now });
+        let known = agreed.unwrap_or(ClockEstimate { offset: newest, at: now, since: now });
         self.0 = Some(known);
         let is_steady = now.saturating_sub(known.since) >= micros(STEADY);
-        let Stretch(least, most) = if is_steady { known.offset.after(away) } else { newest };
+        let MicrosRange(least, most) = if is_steady { known.offset.after(away) } else { newest };
         // It was made between the question and the end of the answer, and so were its numbers.
         let (earliest, latest) = (date.saturating_sub(took), second_end.saturating_add(took));
         span(

@@ -33,7 +33,7 @@ pub enum SignatureVersion {
 
 /// The key that signs.
 #[derive(Clone, Copy)]
-pub struct Key<'a> {
+pub struct SigningKey<'a> {
     /// `AccessKeyId`.
     pub id: &'a str,
     /// The secret of the key id.
@@ -44,7 +44,7 @@ pub struct Key<'a> {
 
 /// What makes two signatures of the same question differ.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment<'a> {
+pub struct SigningContext<'a> {
     /// UTC, seconds, as `2024-01-02T03:04:05Z`.
     pub timestamp: &'a str,
     /// Used once.
@@ -52,7 +52,7 @@ pub struct Moment<'a> {
 }
 
 /// The headers and the query of a call signed with ACS3.
-pub struct Acs3 {
+pub struct Acs3Request {
     /// The query, encoded and sorted as it was signed; without the question mark.
     pub query: String,
     /// The headers that were signed, and `authorization` last. Names in lower case.
@@ -105,7 +105,12 @@ fn v1_signature(method: &str, canonical: &str, secret: &str) -> String {
 
 /// The form body of a call signed with v1: all parameters and the signature.
 #[must_use]
-pub fn v1_form(action: &str, parameters: &[(&str, String)], key: Key<'_>, moment: Moment<'_>) -> String {
+pub fn v1_form(
+    action: &str,
+    parameters: &[(&str, String)],
+    key: SigningKey<'_>,
+    moment: SigningContext<'_>,
+) -> String {
     v1_form_of(API_VERSION, action, parameters, key, moment)
 }
 
@@ -114,8 +119,8 @@ pub(super) fn v1_form_of(
     version: &str,
     action: &str,
     parameters: &[(&str, String)],
-    key: Key<'_>,
-    moment: Moment<'_>,
+    key: SigningKey<'_>,
+    moment: SigningContext<'_>,
 ) -> String {
     let common = [
         ("AccessKeyId", key.id),
@@ -149,9 +154,9 @@ pub fn acs3(
     action: &str,
     host: &str,
     parameters: &[(&str, String)],
-    key: Key<'_>,
-    moment: Moment<'_>,
-) -> Acs3 {
+    key: SigningKey<'_>,
+    moment: SigningContext<'_>,
+) -> Acs3Request {
     let query = canonical_query(parameters.iter().map(|(name, value)| (*name, value.as_str())));
     let mut headers = vec![
         ("host", host.to_owned()),
@@ -178,7 +183,7 @@ pub fn acs3(
         "authorization",
         format!("ACS3-HMAC-SHA256 Credential={},SignedHeaders={names},Signature={signature}", key.id),
     ));
-    Acs3 { query, headers }
+    Acs3Request { query, headers }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -193,7 +198,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const KEY: Key<'static> = Key { id: "testid", secret: "testsecret", token: None };
+    const KEY: SigningKey<'static> = SigningKey { id: "testid", secret: "testsecret", token: None };
 
     /// The signature of a query that holds everything but itself.
     fn v1(method: &str, parameters: &[(&str, &str)]) -> String {
@@ -300,7 +305,7 @@ mod tests {
             ("ConsumerId", "a b*c~d/e+f=g&h%i".to_owned()),
             ("HideLastTimestamp", "true".to_owned()),
         ];
-        let moment = Moment { timestamp: "2024-01-02T03:04:05Z", nonce: "nonce-0002" };
+        let moment = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "nonce-0002" };
         let form = v1_form("GetConsumerProgress", &parameters, KEY, moment);
         assert_eq!(
             form,
@@ -311,7 +316,7 @@ mod tests {
         );
         assert_eq!(signature_in(&form), "IfZk3l63a5TGzizMg8sH8hVAXaw=", "as a server has it, to be masked");
         let with_token =
-            v1_form("GetConsumerProgress", &parameters, Key { token: Some("t/k"), ..KEY }, moment);
+            v1_form("GetConsumerProgress", &parameters, SigningKey { token: Some("t/k"), ..KEY }, moment);
         assert!(with_token.contains("&SecurityToken=t%2Fk&"), "{with_token}");
     }
 
@@ -322,7 +327,7 @@ mod tests {
             ("RegionId", "cn-hangzhou".to_owned()),
             ("ConsumerId", "生产 a*b~c/d+e".to_owned()),
         ];
-        let moment = Moment { timestamp: "2024-01-02T03:04:05Z", nonce: "nonce-0004" };
+        let moment = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "nonce-0004" };
         let signed =
             acs3("GetConsumerProgress", "alikafka.cn-hangzhou.aliyuncs.com", &parameters, KEY, moment);
         assert_eq!(
@@ -344,9 +349,14 @@ mod tests {
 
     #[test]
     fn acs3_signs_the_token() {
-        let moment = Moment { timestamp: "2024-01-02T03:04:05Z", nonce: "n" };
+        let moment = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "n" };
         let signature = |token| {
-            acs3("GetInstanceList", "h", &[], Key { token, ..KEY }, moment).headers.last().unwrap().1.clone()
+            acs3("GetInstanceList", "h", &[], SigningKey { token, ..KEY }, moment)
+                .headers
+                .last()
+                .unwrap()
+                .1
+                .clone()
         };
         assert!(signature(Some("one")).contains(";x-acs-security-token;"));
         assert_ne!(signature(Some("one")), signature(Some("two")));

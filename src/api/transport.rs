@@ -13,10 +13,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Duration;
 
 use super::{
-    Kind,
-    envelope::{Failure, Reply},
-    resolve::BoundedResolver,
-    sign::{self, Acs3},
+    ErrorKind,
+    envelope::{CallFailure, RawResponse},
+    resolver::BoundedResolver,
+    sign::{self, Acs3Request},
 };
 
 /// Largest body that is read.
@@ -42,7 +42,7 @@ pub enum Proxy {
 
 /// Why a client cannot be built. Texts name the configuration key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BuildError {
+pub enum ClientBuildError {
     /// `endpoint` is not one that may be called.
     #[error("endpoint: {0}")]
     Endpoint(&'static str),
@@ -62,20 +62,20 @@ pub fn install_crypto_provider() {
     }
 }
 
-pub(super) struct Limits<'a> {
+pub(super) struct TransportOptions<'a> {
     pub(super) connect_timeout: Duration,
     pub(super) proxy: &'a Proxy,
 }
 
 /// A signed request.
-pub(super) enum Signed {
+pub(super) enum SignedRequest {
     /// All in the form body.
     Form(String),
     /// Parameters in the query, the signature in headers.
-    Headers(Acs3),
+    Headers(Acs3Request),
 }
 
-impl Signed {
+impl SignedRequest {
     /// The signature, to be masked where the server echoes it.
     pub(super) fn signature(&self) -> String {
         let text = match self {
@@ -88,20 +88,20 @@ impl Signed {
     }
 }
 
-pub(super) struct Transport {
+pub(super) struct HttpTransport {
     http: reqwest::Client,
     base: Url,
     host: String,
     connect_timeout: Duration,
 }
 
-impl Transport {
-    pub(super) fn new(endpoint: &str, limits: &Limits<'_>) -> Result<Self, BuildError> {
+impl HttpTransport {
+    pub(super) fn new(endpoint: &str, limits: &TransportOptions<'_>) -> Result<Self, ClientBuildError> {
         let base = checked_endpoint(endpoint)?;
         let host = match (base.host_str(), base.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (Some(host), None) => host.to_owned(),
-            (None, _) => return Err(BuildError::Endpoint("it has no host")),
+            (None, _) => return Err(ClientBuildError::Endpoint("it has no host")),
         };
         let http = http_client(base.scheme() == "https", IDLE_CONNECTIONS, limits)?;
         Ok(Self { http, base, host, connect_timeout: limits.connect_timeout })
@@ -113,14 +113,14 @@ impl Transport {
     }
 
     /// Sends a request and reads the whole answer. Without a time limit of its own.
-    pub(super) async fn exchange(&self, signed: &Signed) -> Result<Reply<'static>, Failure> {
+    pub(super) async fn exchange(&self, signed: &SignedRequest) -> Result<RawResponse<'static>, CallFailure> {
         let request = self.request(signed)?;
         let mut response = self.http.execute(request).await.map_err(|error| self.network_failure(error))?;
         let status = response.status();
         if status.is_redirection() {
             return Err(self.redirect(status, response.headers()));
         }
-        let too_large = || Failure::new(Kind::TooLarge, "the answer is larger than 16 MiB");
+        let too_large = || CallFailure::new(ErrorKind::TooLarge, "the answer is larger than 16 MiB");
         // Returning drops the response, and with its unread body the connection.
         if response.content_length().is_some_and(|declared| declared > MAX_BODY_BYTES as u64) {
             return Err(too_large());
@@ -136,7 +136,7 @@ impl Transport {
         }
         let headers = response.headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        Ok(Reply {
+        Ok(RawResponse {
             status: status.as_u16(),
             content_type: text(CONTENT_TYPE.as_str()).map(str::to_owned),
             retry_after: text("x-acs-retry-after")
@@ -147,10 +147,13 @@ impl Transport {
         })
     }
 
-    fn request(&self, signed: &Signed) -> Result<reqwest::Request, Failure> {
+    fn request(&self, signed: &SignedRequest) -> Result<reqwest::Request, CallFailure> {
         // What the cloud's clients send is visible ASCII; anything else in a key was refused when it was read.
         let bad = |_| {
-            Failure::new(Kind::Auth { key: true }, "the credentials hold a character that no header may hold")
+            CallFailure::new(
+                ErrorKind::Auth { key: true },
+                "the credentials hold a character that no header may hold",
+            )
         };
         let header = |value: &str| HeaderValue::from_str(value).map_err(bad);
         let mut url = self.base.clone();
@@ -159,11 +162,11 @@ impl Transport {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let mut body = None;
         match signed {
-            Signed::Form(form) => {
+            SignedRequest::Form(form) => {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
                 body = Some(form.clone());
             }
-            Signed::Headers(Acs3 { query, headers: signed }) => {
+            SignedRequest::Headers(Acs3Request { query, headers: signed }) => {
                 url.set_query(Some(query));
                 for (name, value) in signed {
                     let mut value = header(value)?;
@@ -179,23 +182,23 @@ impl Transport {
         request.build().map_err(|error| self.network_failure(error))
     }
 
-    fn network_failure(&self, error: reqwest::Error) -> Failure {
+    fn network_failure(&self, error: reqwest::Error) -> CallFailure {
         // The cause of a connection that never came to be is a timer, which says nothing.
         let is_late = error.is_timeout() && error.is_connect();
         let failure = network_failure(&self.host, error);
         if is_late {
             let detail = format!("{}: no connection within {:?}", self.host, in_millis(self.connect_timeout));
-            return Failure { detail, ..failure };
+            return CallFailure { detail, ..failure };
         }
         failure
     }
 
     /// Names the target's host and nothing else of it.
-    fn redirect(&self, status: StatusCode, headers: &HeaderMap) -> Failure {
+    fn redirect(&self, status: StatusCode, headers: &HeaderMap) -> CallFailure {
         let target = headers.get(LOCATION).and_then(|to| to.to_str().ok());
         let target = target.and_then(|to| self.base.join(to).ok());
         let host = target.as_ref().and_then(Url::host_str).unwrap_or("nowhere");
-        Failure::new(Kind::Redirect, format!("HTTP {} redirects to host {host}", status.as_u16()))
+        CallFailure::new(ErrorKind::Redirect, format!("HTTP {} redirects to host {host}", status.as_u16()))
     }
 }
 
@@ -203,8 +206,8 @@ impl Transport {
 pub(super) fn http_client(
     is_https: bool,
     idle_connections: usize,
-    limits: &Limits<'_>,
-) -> Result<reqwest::Client, BuildError> {
+    limits: &TransportOptions<'_>,
+) -> Result<reqwest::Client, ClientBuildError> {
     install_crypto_provider();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("alikafka-exporter/", env!("CARGO_PKG_VERSION")))
@@ -221,7 +224,7 @@ pub(super) fn http_client(
         Proxy::None => builder = builder.no_proxy(),
         Proxy::Environment => {}
         Proxy::Url(url) => {
-            let proxy = reqwest::Proxy::all(url.expose_secret()).map_err(|_| BuildError::Proxy)?;
+            let proxy = reqwest::Proxy::all(url.expose_secret()).map_err(|_| ClientBuildError::Proxy)?;
             builder = builder.no_proxy().proxy(proxy);
         }
     }
@@ -229,27 +232,27 @@ pub(super) fn http_client(
         // Plain HTTP must also work where there are no CA certificates at all.
         builder = builder.tls_certs_only([]);
     }
-    builder.build().map_err(|error| BuildError::Http(root_cause(&error.without_url())))
+    builder.build().map_err(|error| ClientBuildError::Http(root_cause(&error.without_url())))
 }
 
 /// The one point at which errors of the HTTP client become ours: their URL is taken off first.
-pub(super) fn network_failure(host: &str, error: reqwest::Error) -> Failure {
+pub(super) fn network_failure(host: &str, error: reqwest::Error) -> CallFailure {
     let error = error.without_url();
     let mut causes = std::iter::successors(error.source(), |&cause| next_cause(cause));
     let kind = if error.is_timeout() {
-        Kind::Timeout
+        ErrorKind::Timeout
     } else if error.is_dns() {
-        Kind::Dns
+        ErrorKind::Dns
     } else if causes.any(|cause| cause.is::<rustls::Error>()) {
-        Kind::Tls
+        ErrorKind::Tls
     } else {
-        Kind::Connect
+        ErrorKind::Connect
     };
-    Failure::new(kind, format!("{}: {}", host, root_cause(&error)))
+    CallFailure::new(kind, format!("{}: {}", host, root_cause(&error)))
 }
 
-pub(super) fn checked_endpoint(endpoint: &str) -> Result<Url, BuildError> {
-    let fail = |why| Err(BuildError::Endpoint(why));
+pub(super) fn checked_endpoint(endpoint: &str) -> Result<Url, ClientBuildError> {
+    let fail = |why| Err(ClientBuildError::Endpoint(why));
     let Ok(url) = Url::parse(endpoint) else { return fail("it is not a URL") };
     if !url.username().is_empty() || url.password().is_some() {
         return fail("it holds a user or a password");
@@ -332,10 +335,10 @@ mod tests {
         door.listen(0).unwrap();
         let address = door.local_addr().unwrap().as_socket().unwrap();
         let _first = std::net::TcpStream::connect(address).unwrap();
-        let limits = Limits { connect_timeout: Duration::from_millis(50), proxy: &Proxy::None };
-        let transport = Transport::new(&format!("http://{address}"), &limits).unwrap();
-        let failure = transport.exchange(&Signed::Form(String::new())).await.unwrap_err();
-        assert_eq!(failure.kind, Kind::Timeout);
+        let limits = TransportOptions { connect_timeout: Duration::from_millis(50), proxy: &Proxy::None };
+        let transport = HttpTransport::new(&format!("http://{address}"), &limits).unwrap();
+        let failure = transport.exchange(&SignedRequest::Form(String::new())).await.unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::Timeout);
         assert_eq!(failure.detail, format!("{address}: no connection within 50ms"));
     }
 

@@ -1,8 +1,8 @@
 //! The wire's structs, spelled as the API spells them, and their conversion into the model.
 //!
 //! Owns: which field becomes which value, sentinels (-1, 0) becoming `None`, units becoming base units, and
-//! an anomaly for everything odd. Refuses: failing an answer for one item of it. An answer that is wholly
-//! about something else than was asked, or that lacks its payload, is discarded ([`Discarded`]): an empty
+//! an anomaly for everything malformed. Refuses: failing an answer for one item of it. An answer that is wholly
+//! about something else than was asked, or that lacks its payload, is discarded ([`DiscardedResponse`]): an empty
 //! payload must have been told.
 
 use std::{collections::BTreeSet, fmt};
@@ -15,13 +15,13 @@ mod progress;
 mod scalar;
 mod topics;
 
-pub(crate) use instances::{InstanceIdsAnswer, InstanceListAnswer};
-pub(crate) use list::{Fields, Object};
-pub(crate) use progress::{GroupListAnswer, ProgressAnswer};
-pub(crate) use scalar::{Bool, Int, Scalar, Text};
-pub(crate) use topics::{TopicListAnswer, TopicStatusAnswer};
+pub(crate) use instances::{InstanceIdsResponse, InstanceListResponse};
+pub(crate) use list::{Object, ObjectFields};
+pub(crate) use progress::{GroupListResponse, ProgressResponse};
+pub(crate) use scalar::{BoolField, IntField, ScalarField, TextField};
+pub(crate) use topics::{TopicListResponse, TopicStatusResponse};
 
-use list::Told;
+use list::Presence;
 
 /// Most anomalies that are kept of one answer. A body can hold millions of odd items; a thousand are
 /// enough to be seen.
@@ -34,20 +34,20 @@ const MAX_TEXT_CHARS: usize = 256;
 const LATEST: i64 = 253_402_300_799_999;
 
 /// The payload of an answer.
-pub(crate) trait Payload<'de>: Fields<'de> {
+pub(crate) trait ResponsePayload<'de>: ObjectFields<'de> {
     /// The payload's own key in the answer.
     const KEY: &'static str;
 
     /// Whether that key was in the answer.
-    fn is_told(&self) -> bool;
+    fn is_present(&self) -> bool;
 }
 
 /// The whole answer is lost: it speaks of something else than was asked, or lacks what it should tell, so
 /// that nothing follows from it, least of all that there is nothing.
 #[derive(Debug)]
-pub(crate) struct Discarded(pub(crate) Anomaly);
+pub(crate) struct DiscardedResponse(pub(crate) Anomaly);
 
-impl Discarded {
+impl DiscardedResponse {
     pub(crate) fn new(kind: AnomalyKind, detail: impl fmt::Display) -> Self {
         Self(Anomaly { kind, detail: detail.to_string() })
     }
@@ -55,13 +55,13 @@ impl Discarded {
 
 /// One page of a list, or the whole of one that has no pages.
 #[derive(Debug)]
-pub(crate) struct Page<T> {
+pub(crate) struct ListPage<T> {
     /// What could be read, in the order of the answer; names may repeat.
     pub(crate) items: Vec<T>,
     /// How many entries the page had, readable or not.
     pub(crate) entries: usize,
     /// Whether each entry of the page is among the items.
-    pub(crate) is_whole: bool,
+    pub(crate) is_complete: bool,
     /// `Total`.
     pub(crate) total: Option<usize>,
     /// `CurrentPage`.
@@ -91,14 +91,14 @@ impl Anomalies {
     }
 
     /// The value of a field; its absence is normal.
-    fn value<T>(&mut self, field: &str, scalar: Scalar<T>, of: impl fmt::Display) -> Option<T> {
+    fn value<T>(&mut self, field: &str, scalar: ScalarField<T>, of: impl fmt::Display) -> Option<T> {
         match scalar {
-            Scalar::Value(value) => return Some(value),
-            Scalar::Missing | Scalar::Null => {}
-            Scalar::WrongType => {
+            ScalarField::Value(value) => return Some(value),
+            ScalarField::Missing | ScalarField::Null => {}
+            ScalarField::WrongType => {
                 self.note(AnomalyKind::Type, format_args!("{field} of {of} has another type"))
             }
-            Scalar::OutOfRange => {
+            ScalarField::OutOfRange => {
                 self.note(AnomalyKind::Range, format_args!("{field} of {of} is out of range"))
             }
         }
@@ -106,15 +106,15 @@ impl Anomalies {
     }
 
     /// The value of a field that each answer of this kind must have.
-    fn required<T>(&mut self, field: &str, scalar: Scalar<T>, of: impl fmt::Display) -> Option<T> {
-        if matches!(scalar, Scalar::Missing) {
+    fn required<T>(&mut self, field: &str, scalar: ScalarField<T>, of: impl fmt::Display) -> Option<T> {
+        if matches!(scalar, ScalarField::Missing) {
             self.note(AnomalyKind::Type, format_args!("{field} of {of} is missing"));
         }
         self.value(field, scalar, of)
     }
 
     /// A position; -1 is none.
-    fn offset(&mut self, field: &str, scalar: Int, of: impl fmt::Display) -> Option<Offset> {
+    fn offset(&mut self, field: &str, scalar: IntField, of: impl fmt::Display) -> Option<Offset> {
         let value = self.required(field, scalar, &of)?;
         if value < -1 {
             self.note(AnomalyKind::Negative, format_args!("{field} of {of} is below -1"));
@@ -123,7 +123,7 @@ impl Anomalies {
     }
 
     /// A time in milliseconds; 0 and -1 are none.
-    fn time(&mut self, field: &str, scalar: Int, of: impl fmt::Display) -> Option<UnixMillis> {
+    fn time(&mut self, field: &str, scalar: IntField, of: impl fmt::Display) -> Option<UnixMillis> {
         let value = self.value(field, scalar, &of)?;
         if !(-1..=LATEST).contains(&value) {
             self.note(AnomalyKind::Range, format_args!("{field} of {of} is no time"));
@@ -133,7 +133,7 @@ impl Anomalies {
     }
 
     /// A count, times `unit`; -1 is none.
-    fn count(&mut self, field: &str, scalar: Int, unit: u64, of: impl fmt::Display) -> Option<u64> {
+    fn count(&mut self, field: &str, scalar: IntField, unit: u64, of: impl fmt::Display) -> Option<u64> {
         let value = self.value(field, scalar, &of)?;
         let count = u64::try_from(value).ok().and_then(|value| value.checked_mul(unit));
         if count.is_none() && value != -1 {
@@ -143,17 +143,20 @@ impl Anomalies {
     }
 
     /// The number of a partition, without which its record is of no use.
-    fn partition(&mut self, scalar: Int, of: impl fmt::Display) -> Option<Partition> {
+    fn partition(&mut self, scalar: IntField, of: impl fmt::Display) -> Option<Partition> {
         match scalar {
             // Kafka counts partitions in 31 bits.
-            Scalar::Value(number) => match u32::try_from(number).ok().filter(|n| i32::try_from(*n).is_ok()) {
+            ScalarField::Value(number) => match u32::try_from(number)
+                .ok()
+                .filter(|n| i32::try_from(*n).is_ok())
+            {
                 Some(number) => return Some(Partition(number)),
                 None => self.note(AnomalyKind::Range, format_args!("a Partition of {of} is out of range")),
             },
-            Scalar::OutOfRange => {
+            ScalarField::OutOfRange => {
                 self.note(AnomalyKind::Range, format_args!("a Partition of {of} is out of range"));
             }
-            Scalar::Missing | Scalar::Null | Scalar::WrongType => {
+            ScalarField::Missing | ScalarField::Null | ScalarField::WrongType => {
                 self.note(AnomalyKind::Type, format_args!("a Partition of {of} is no number"));
             }
         }
@@ -161,7 +164,7 @@ impl Anomalies {
     }
 
     /// Free text, cut to a bearable length.
-    fn text(&mut self, field: &str, scalar: Text<'_>, of: impl fmt::Display) -> Option<String> {
+    fn text(&mut self, field: &str, scalar: TextField<'_>, of: impl fmt::Display) -> Option<String> {
         self.value(field, scalar, of).map(|text| text.chars().take(MAX_TEXT_CHARS).collect())
     }
 
@@ -169,7 +172,7 @@ impl Anomalies {
     fn name<T>(
         &mut self,
         field: &str,
-        scalar: &Text<'_>,
+        scalar: &TextField<'_>,
         of: impl fmt::Display,
         parse: impl FnOnce(&str) -> Result<T, crate::model::InvalidName>,
     ) -> Option<T> {
@@ -182,16 +185,16 @@ impl Anomalies {
     }
 
     /// Tells of a list that is not one, of entries that are no records, and whether the list is whole.
-    fn list(&mut self, field: &str, told: Told, strangers: usize, of: impl fmt::Display) -> bool {
+    fn list(&mut self, field: &str, told: Presence, malformed: usize, of: impl fmt::Display) -> bool {
         match told {
-            Told::Missing => self.note(AnomalyKind::Type, format_args!("{field} of {of} is missing")),
-            Told::WrongType => self.note(AnomalyKind::Type, format_args!("{field} of {of} is no list")),
-            Told::Null | Told::List => {}
+            Presence::Missing => self.note(AnomalyKind::Type, format_args!("{field} of {of} is missing")),
+            Presence::WrongType => self.note(AnomalyKind::Type, format_args!("{field} of {of} is no list")),
+            Presence::Null | Presence::List => {}
         }
-        for _ in 0..strangers.min(MAX_ANOMALIES) {
+        for _ in 0..malformed.min(MAX_ANOMALIES) {
             self.note(AnomalyKind::Type, format_args!("an entry of {field} of {of} is no record"));
         }
-        strangers == 0 && matches!(told, Told::Null | Told::List)
+        malformed == 0 && matches!(told, Presence::Null | Presence::List)
     }
 
     /// The same for the list that is the substance of an answer; without it nothing was told, unless
@@ -199,22 +202,23 @@ impl Anomalies {
     fn substance(
         &mut self,
         field: &str,
-        told: Told,
-        strangers: usize,
-        total: Int,
+        told: Presence,
+        malformed: usize,
+        total: IntField,
         of: impl fmt::Display,
-    ) -> Result<(), Discarded> {
-        let is_told = matches!(told, Told::Null | Told::List) || matches!(total, Scalar::Value(0));
-        if !is_told {
+    ) -> Result<(), DiscardedResponse> {
+        let is_present =
+            matches!(told, Presence::Null | Presence::List) || matches!(total, ScalarField::Value(0));
+        if !is_present {
             let what = format_args!("the answer for {of} has no {field}");
-            return Err(Discarded::new(AnomalyKind::Type, what));
+            return Err(DiscardedResponse::new(AnomalyKind::Type, what));
         }
-        self.list(field, told, strangers, of);
+        self.list(field, told, malformed, of);
         Ok(())
     }
 
     /// Whether a record's `InstanceId` is the one that was asked for, or untold.
-    fn is_of(&mut self, instance: &InstanceId, told: &Text<'_>, of: impl fmt::Display) -> bool {
+    fn is_of(&mut self, instance: &InstanceId, told: &TextField<'_>, of: impl fmt::Display) -> bool {
         let same = told.as_value().is_none_or(|id| id == instance.as_str());
         if !same {
             self.note(
@@ -255,7 +259,7 @@ impl Anomalies {
 }
 
 /// A count that a page tells about its list.
-fn told_count(scalar: Int) -> Option<usize> {
+fn told_count(scalar: IntField) -> Option<usize> {
     scalar.value().and_then(|count| usize::try_from(count).ok())
 }
 

@@ -19,7 +19,7 @@ use super::{
     poller::{RegionPoller, TICK},
 };
 use crate::{
-    api::{Action, Cloud, Kind},
+    api::{Action, CloudApi, ErrorKind},
     model::{AccountName, AnomalyKind, Listing, Observed, RegionId},
     snapshot::{LastSuccess, ObjectCounts, RegionView, region_name},
 };
@@ -83,7 +83,7 @@ struct RegionDiscovery<C> {
     is_down: bool,
 }
 
-impl<C: Cloud> AccountSupervisor<C> {
+impl<C: CloudApi> AccountSupervisor<C> {
     /// Makes all that is needed to begin. `known` are the regions in which a search that was done before has
     /// found instances.
     ///
@@ -239,7 +239,7 @@ impl<C: Cloud> AccountSupervisor<C> {
     ) -> Result<RegionDiscovery<C>, SupervisorError> {
         let timing = self.account.timing;
         let key =
-            |kind: Kind| FailureKey { kind, action: Some(Action::GetAllInstanceIdList), instance: None };
+            |kind: ErrorKind| FailureKey { kind, action: Some(Action::GetAllInstanceIdList), instance: None };
         let RegionDiscovery { cloud, home, name, failures, doubted, is_down } = &mut search;
         let account = self.account.name.clone();
         let log = CollectLog { account: account.as_ref(), region: home };
@@ -341,7 +341,7 @@ struct RunningPollers<C> {
     stop: CancellationToken,
 }
 
-impl<C: Cloud> RunningPollers<C> {
+impl<C: CloudApi> RunningPollers<C> {
     fn start(&mut self, (region, looped): (RegionId, RegionPoller<C>)) {
         let stop = self.stop.child_token();
         let (heard, of) = (stop.clone(), region.clone());

@@ -5,7 +5,7 @@
 //! The list of instances is asked, and decides.
 
 use super::{PollTarget, state::PollOutcome};
-use crate::api::{Error, Kind};
+use crate::api::{ApiError, ErrorKind};
 
 /// Opened by any answer to the list of instances but a refusal of the key.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(super) enum AuthBreaker {
     #[default]
     Closed,
     /// This target was told that the key is refused; the list is asked.
-    Suspected(Box<(PollTarget, Error)>),
+    Suspected(Box<(PollTarget, ApiError)>),
     /// The list was refused too.
     Open,
 }
@@ -29,7 +29,7 @@ pub(super) enum AuthSignal {
     /// One more refusal of which is known.
     Rejected,
     /// The list is answered: the refusal was about this target alone.
-    Cleared(Box<(PollTarget, Error)>),
+    Cleared(Box<(PollTarget, ApiError)>),
 }
 
 impl AuthBreaker {
@@ -44,7 +44,7 @@ impl AuthBreaker {
     /// Takes what came of an attempt; `None` if it panicked.
     pub(super) fn hear(&mut self, target: &PollTarget, outcome: Option<&PollOutcome>) -> AuthSignal {
         let refusal = match outcome {
-            Some(Err(error)) if error.kind == (Kind::Auth { key: true }) => Some(error),
+            Some(Err(error)) if error.kind == (ErrorKind::Auth { key: true }) => Some(error),
             _ => None,
         };
         match (target, refusal) {

@@ -17,7 +17,7 @@ use tokio::time::{Duration, Instant};
 
 use super::PollTarget;
 use crate::{
-    api::{Action, Error, Kind},
+    api::{Action, ApiError, ErrorKind},
     model::InstanceId,
 };
 
@@ -36,7 +36,7 @@ const RELAPSES_TOLD: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FailureKey {
     /// The kind.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// The action, for kinds that differ between actions.
     pub action: Option<Action>,
     /// The instance, for kinds that differ between instances.
@@ -46,16 +46,19 @@ pub struct FailureKey {
 impl FailureKey {
     /// The key of a kind of failure of a target.
     #[must_use]
-    pub fn of(target: &PollTarget, kind: Kind) -> Self {
+    pub fn of(target: &PollTarget, kind: ErrorKind) -> Self {
         let (by_action, by_instance) = match kind {
-            Kind::Connect | Kind::Dns | Kind::Tls | Kind::Clock | Kind::Redirect | Kind::Throttled => {
-                (false, false)
-            }
-            Kind::Auth { key: false } => (true, false),
+            ErrorKind::Connect
+            | ErrorKind::Dns
+            | ErrorKind::Tls
+            | ErrorKind::Clock
+            | ErrorKind::Redirect
+            | ErrorKind::Throttled => (false, false),
+            ErrorKind::Auth { key: false } => (true, false),
             // A key that is refused for one object only: the list of instances has no instance.
-            Kind::Auth { key: true } => (false, true),
-            Kind::Timeout | Kind::Server | Kind::Gone { .. } => (true, true),
-            Kind::Business | Kind::Decode | Kind::TooLarge => (true, true),
+            ErrorKind::Auth { key: true } => (false, true),
+            ErrorKind::Timeout | ErrorKind::Server | ErrorKind::Gone { .. } => (true, true),
+            ErrorKind::Business | ErrorKind::Decode | ErrorKind::TooLarge => (true, true),
         };
         Self {
             kind,
@@ -68,7 +71,7 @@ impl FailureKey {
     /// actions.
     fn everywhere(&self) -> Self {
         let action = match self.kind {
-            Kind::Timeout | Kind::Server => None,
+            ErrorKind::Timeout | ErrorKind::Server => None,
             _ => self.action,
         };
         Self { kind: self.kind, action, instance: None }
@@ -79,9 +82,9 @@ impl FailureKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureLine {
     /// The first failure under a key.
-    Began(FailureKey, Box<Error>),
+    Began(FailureKey, Box<ApiError>),
     /// More places fail as those that were told of; from here on the region is told of.
-    Spread(FailureKey, Box<Error>),
+    Spread(FailureKey, Box<ApiError>),
     /// It goes on, or comes and goes.
     GoesOn(FailureKey, FailureTally),
     /// It is over, as its last target succeeded.
@@ -146,7 +149,7 @@ impl<U> Default for FailureLog<U> {
 
 impl<U: Ord + Clone> FailureLog<U> {
     /// A target's attempt failed.
-    pub fn failed(&mut self, target: &U, key: FailureKey, error: Error, now: Instant) -> Vec<FailureLine> {
+    pub fn failed(&mut self, target: &U, key: FailureKey, error: ApiError, now: Instant) -> Vec<FailureLine> {
         let key = self.place(key);
         let mut lines = Vec::new();
         if self.by_unit.get(target).is_some_and(|before| *before != key) {

@@ -22,7 +22,7 @@ use super::{
     state::{Event, Now, PollOutcome, RegionState},
 };
 use crate::{
-    api::{Action, Cloud, Error, Kind},
+    api::{Action, ApiError, CloudApi, ErrorKind},
     model::{AccountName, InstanceId, RegionId},
     snapshot::{RegionView, region_name},
 };
@@ -63,7 +63,7 @@ pub(super) struct RegionPoller<C> {
     is_shown: bool,
 }
 
-impl<C: Cloud> RegionPoller<C> {
+impl<C: CloudApi> RegionPoller<C> {
     pub(super) fn new(account: &AccountPlan<C>, region: RegionId, cloud: C, shared: CollectContext) -> Self {
         let now = Instant::now();
         let timing = account.timing;
@@ -288,7 +288,7 @@ impl<C: Cloud> RegionPoller<C> {
         line.into_iter().for_each(|line| self.log().failure(line, target.object()));
     }
 
-    fn tell_failure(&mut self, target: &PollTarget, error: &Error, now: Instant) {
+    fn tell_failure(&mut self, target: &PollTarget, error: &ApiError, now: Instant) {
         // What is asked for no more could never be over.
         if self.schedule.knows(target) {
             let lines = self.failures.failed(target, FailureKey::of(target, error.kind), error.clone(), now);
@@ -310,10 +310,10 @@ impl<C: Cloud> RegionPoller<C> {
 
     /// Whether an error is news of the fleet rather than a failure: the object was deleted, or the instance
     /// is said to be gone, of which the list will tell. LastPoll again, it is a failure: the list still has it.
-    fn is_news(&mut self, target: &PollTarget, kind: Kind) -> bool {
+    fn is_news(&mut self, target: &PollTarget, kind: ErrorKind) -> bool {
         match kind {
-            Kind::Gone { instance: false } if target.object().is_some() => true,
-            Kind::Gone { .. } => target.instance().is_some() && !self.fleet.is_failing(target),
+            ErrorKind::Gone { instance: false } if target.object().is_some() => true,
+            ErrorKind::Gone { .. } => target.instance().is_some() && !self.fleet.is_failing(target),
             _ => false,
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{DiscoverySequence, PollPriority, PollTarget, PollTiming};
 use crate::{
-    api::{Error, Kind},
+    api::{ApiError, ErrorKind},
     lag::history::EndHistory,
     model::{
         AccountName, Anomaly, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId,
@@ -56,7 +56,7 @@ pub enum PollResponse {
 }
 
 /// An answer, or why there is none.
-pub type PollOutcome = Result<PollResponse, Error>;
+pub type PollOutcome = Result<PollResponse, ApiError>;
 
 /// What applying an outcome asks of the loop.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -373,8 +373,8 @@ impl RegionState {
         }
     }
 
-    fn take_error(&mut self, target: &PollTarget, error: &Error, effects: &mut Effects) {
-        let Kind::Gone { instance } = error.kind else { return self.fail(target) };
+    fn take_error(&mut self, target: &PollTarget, error: &ApiError, effects: &mut Effects) {
+        let ErrorKind::Gone { instance } = error.kind else { return self.fail(target) };
         let Some(member) = target.instance().and_then(|id| self.instances.get_mut(id)) else {
             return self.fail(target);
         };

@@ -13,7 +13,7 @@ use super::{
     PollTarget, PollTiming, Regions,
 };
 use crate::{
-    api::{Action, Cloud, Error, Kind},
+    api::{Action, ApiError, CloudApi, ErrorKind},
     clock::WallClock,
     health::Health,
     model::{
@@ -58,9 +58,9 @@ struct World {
     torn: bool,
     /// Committed and end offset of the one partition of the topic `t` of each group.
     offset: i64,
-    failing: BTreeMap<PollTarget, Kind>,
+    failing: BTreeMap<PollTarget, ErrorKind>,
     /// These fail once, after this long.
-    failing_once: BTreeMap<PollTarget, (Duration, Kind)>,
+    failing_once: BTreeMap<PollTarget, (Duration, ErrorKind)>,
     /// The key is refused, but for calls about this instance.
     refused: bool,
     refused_but: Option<InstanceId>,
@@ -83,7 +83,7 @@ impl Script {
         &self,
         target: PollTarget,
         value: impl FnOnce(&World) -> T,
-    ) -> Result<Observed<T>, Error> {
+    ) -> Result<Observed<T>, ApiError> {
         let once = self.edit(|w| w.failing_once.remove(&target));
         let delay = self.edit(|w| {
             w.calls.push((Instant::now(), target.clone()));
@@ -96,7 +96,7 @@ impl Script {
         }
         let world = self.0.lock().unwrap();
         if world.refused && (target.instance().is_none() || target.instance() != world.refused_but.as_ref()) {
-            return Err(error(target.action(), Kind::Auth { key: true }));
+            return Err(error(target.action(), ErrorKind::Auth { key: true }));
         }
         let panicking = world.panicking.contains(&target);
         if let Some(kind) = world.failing.get(&target) {
@@ -114,32 +114,32 @@ fn origin() -> Origin {
     Origin { span: Span::at(UnixMillis::new(1_790_000_000_000).unwrap()), request_id: None }
 }
 
-fn error(action: Action, kind: Kind) -> Error {
-    Error { action, kind, code: None, request_id: None, detail: "scripted".to_owned() }
+fn error(action: Action, kind: ErrorKind) -> ApiError {
+    ApiError { action, kind, code: None, request_id: None, detail: "scripted".to_owned() }
 }
 
 fn whole<T>(items: Vec<T>) -> Listing<T> {
     Listing { items, complete: true }
 }
 
-impl Cloud for Script {
+impl CloudApi for Script {
     fn rate(&self, _: Action) -> f64 {
         self.edit(|w| w.rate.unwrap_or(20.0))
     }
 
-    async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
+    async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, ApiError> {
         tokio::time::sleep(self.edit(|w| w.regions_take)).await;
         self.edit(|w| match w.regions_fail {
-            true => Err(error(Action::GetAllInstanceIdList, Kind::Auth { key: true })),
+            true => Err(error(Action::GetAllInstanceIdList, ErrorKind::Auth { key: true })),
             false => Ok(Observed { value: whole(w.regions.clone()), anomalies: Vec::new() }),
         })
     }
 
-    async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, Error> {
+    async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, ApiError> {
         self.answer(PollTarget::Instances, |w| whole(w.instances.clone())).await
     }
 
-    async fn topics(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<Topic>>, Error> {
+    async fn topics(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<Topic>>, ApiError> {
         let target = PollTarget::Topics(id.clone());
         self.answer(target, |w| Listing {
             items: w.topics.get(id).cloned().unwrap_or_default(),
@@ -153,12 +153,12 @@ impl Cloud for Script {
         id: &InstanceId,
         t: &TopicName,
         _: Instant,
-    ) -> Result<(Observed<TopicStatus>, Origin), Error> {
+    ) -> Result<(Observed<TopicStatus>, Origin), ApiError> {
         let seen = self.answer(PollTarget::TopicStatus(id.clone(), t.clone()), |w| status(w.offset)).await?;
         Ok((seen, origin()))
     }
 
-    async fn groups(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<GroupId>>, Error> {
+    async fn groups(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<GroupId>>, ApiError> {
         self.answer(PollTarget::Groups(id.clone()), |w| whole(w.groups.get(id).cloned().unwrap_or_default()))
             .await
     }
@@ -169,7 +169,7 @@ impl Cloud for Script {
         g: &GroupId,
         _: Times,
         _: Instant,
-    ) -> Result<(Observed<GroupProgress>, Origin), Error> {
+    ) -> Result<(Observed<GroupProgress>, Origin), ApiError> {
         let seen =
             self.answer(PollTarget::GroupProgress(id.clone(), g.clone()), |w| progress(w.offset)).await?;
         Ok((seen, origin()))
@@ -265,7 +265,7 @@ impl CollectObserver for Counts {
 }
 
 /// A running account over a script.
-struct Running<C: Cloud = Script> {
+struct Running<C: CloudApi = Script> {
     store: Arc<SnapshotStore>,
     health: Health,
     counts: Arc<Counts>,
@@ -289,7 +289,7 @@ impl Running {
     }
 }
 
-fn account<C: Cloud + Clone>(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> AccountPlan<C> {
+fn account<C: CloudApi + Clone>(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> AccountPlan<C> {
     let clouds = cloud.clone();
     AccountPlan {
         name: None,
@@ -301,7 +301,7 @@ fn account<C: Cloud + Clone>(cloud: &C, regions: Regions, filters: Filters, rate
     }
 }
 
-impl<C: Cloud + Clone> Running<C> {
+impl<C: CloudApi + Clone> Running<C> {
     /// Over any cloud, with so many calls a second allowed.
     fn over(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> Self {
         Self::with(crate::clock::unix_now, account(cloud, regions, filters, rate))

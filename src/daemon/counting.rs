@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Duration;
 
 use crate::{
-    api::{self, Action, Attempt, Kind},
+    api::{self, Action, Attempt, ErrorKind},
     collect,
     exposition::Own,
     model::{AccountName, Anomaly, AnomalyKind, RegionId},
@@ -16,12 +16,12 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Counting(pub(super) Arc<Own>);
 
-impl api::Observer for Counting {
+impl api::ApiObserver for Counting {
     fn attempt(&self, attempt: &Attempt<'_>) {
         let Attempt { account, region, action, .. } = *attempt;
         #[cfg(debug_assertions)]
         super::sabotage::attempt(action);
-        let result = attempt.result.map_or_else(Kind::label, |()| "ok");
+        let result = attempt.result.map_or_else(ErrorKind::label, |()| "ok");
         self.0.api_request(account, region, action.name(), result, attempt.duration);
         if attempt.is_retry {
             self.0.api_retry(account, region, action.name());

@@ -23,7 +23,7 @@ pub(super) fn provider(
 ) -> Result<Arc<dyn ProvideCredentials>, credentials::CredentialsError> {
     let configured = &account.credentials;
     let watch = Watched { own: Arc::clone(own), account: account.name.clone() };
-    let setup = credentials::Setup {
+    let setup = credentials::SourceSettings {
         account: account.name.clone(),
         sts_endpoint: configured.sts_endpoint.clone(),
         metadata_endpoint: configured.metadata_endpoint.clone(),
@@ -32,7 +32,7 @@ pub(super) fn provider(
         clock: clock::unix_now,
         entropy: api::os_entropy,
     };
-    let role = configured.assume_role.as_ref().map(|role| credentials::Role {
+    let role = configured.assume_role.as_ref().map(|role| credentials::AssumedRole {
         arn: role.role_arn.clone(),
         session_name: role.session_name.clone(),
         external_id: role.external_id.clone(),
@@ -42,30 +42,32 @@ pub(super) fn provider(
     credentials::provider(choice(&configured.source)?, role, setup, Arc::new(watch))
 }
 
-fn choice(source: &CredentialsSource) -> Result<credentials::Choice, credentials::CredentialsError> {
+fn choice(source: &CredentialsSource) -> Result<credentials::SourceSelection, credentials::CredentialsError> {
     let profile = |profile: &config::Profile| credentials::ProfileSettings {
         name: profile.name.clone(),
         file: profile.file.clone(),
     };
     Ok(match source {
-        CredentialsSource::Chain => credentials::Choice::Chain,
-        CredentialsSource::Environment => credentials::Choice::Environment,
-        CredentialsSource::Oidc(oidc) => credentials::Choice::Oidc(credentials::OidcSettings {
+        CredentialsSource::Chain => credentials::SourceSelection::Chain,
+        CredentialsSource::Environment => credentials::SourceSelection::Environment,
+        CredentialsSource::Oidc(oidc) => credentials::SourceSelection::Oidc(credentials::OidcSettings {
             role_arn: oidc.role_arn.clone(),
             provider_arn: oidc.provider_arn.clone(),
             token_file: oidc.token_file.clone(),
             session_name: oidc.session_name.clone(),
         }),
-        CredentialsSource::CliProfile(of) => credentials::Choice::CliProfile(profile(of)),
-        CredentialsSource::IniProfile(of) => credentials::Choice::IniProfile(profile(of)),
-        CredentialsSource::EcsRamRole { role_name } => credentials::Choice::EcsRamRole(role_name.clone()),
-        CredentialsSource::Uri { uri } => credentials::Choice::Uri(uri.clone()),
+        CredentialsSource::CliProfile(of) => credentials::SourceSelection::CliProfile(profile(of)),
+        CredentialsSource::IniProfile(of) => credentials::SourceSelection::IniProfile(profile(of)),
+        CredentialsSource::EcsRamRole { role_name } => {
+            credentials::SourceSelection::EcsRamRole(role_name.clone())
+        }
+        CredentialsSource::Uri { uri } => credentials::SourceSelection::Uri(uri.clone()),
         CredentialsSource::Inline(key) => {
             let token = key.security_token.as_ref().map(ExposeSecret::expose_secret);
             let (id, secret) = (key.id.expose_secret(), key.secret.expose_secret());
-            credentials::Choice::Inline(credentials::Credentials::new(id, secret, token)?)
+            credentials::SourceSelection::Inline(credentials::Credentials::new(id, secret, token)?)
         }
-        CredentialsSource::Files(files) => credentials::Choice::Files(credentials::Paths {
+        CredentialsSource::Files(files) => credentials::SourceSelection::Files(credentials::KeyFilePaths {
             access_key_id: files.id.clone(),
             access_key_secret: files.secret.clone(),
             security_token: files.security_token.clone(),
@@ -79,7 +81,7 @@ struct Watched {
     account: Option<AccountName>,
 }
 
-impl credentials::Watch for Watched {
+impl credentials::CredentialsObserver for Watched {
     fn expires(&self, at: Option<UnixMillis>) {
         self.own.credentials_expiry(self.account.as_ref(), at);
     }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Beside, Counting, RunError, collected, keys, look, page_options, rates};
 use crate::{
-    api::{self, Budgets, Client, ProvideCredentials},
+    api::{self, ApiClient, ProvideCredentials, RequestBudgets},
     clock,
     collect::{AccountSupervisor, CollectContext, account::SupervisorError},
     config::{self, Config, Problems},
@@ -78,13 +78,13 @@ pub(super) struct Keeper {
     shared: CollectContext,
     counting: Counting,
     /// One for the life of the process, so that two configurations never exceed a rate together.
-    budgets: Arc<Budgets>,
+    budgets: Arc<RequestBudgets>,
     /// Where each account's key comes from. One that does not change goes on with the key that it has.
     keys: Keys,
     turns: mpsc::Sender<Turn<Beside>>,
     source: Source,
     reader: Reader,
-    accounts: JoinSet<Result<AccountSupervisor<Client>, SupervisorError>>,
+    accounts: JoinSet<Result<AccountSupervisor<ApiClient>, SupervisorError>>,
     /// Stops the loops.
     stop: CancellationToken,
     shutdown: CancellationToken,
@@ -104,7 +104,7 @@ impl Keeper {
         shutdown: CancellationToken,
     ) -> Result<Self, RunError> {
         let (stop, accounts, reader) = (shutdown.child_token(), JoinSet::new(), Reader::default());
-        let (budgets, keys) = (Arc::new(Budgets::default()), Keys::new());
+        let (budgets, keys) = (Arc::new(RequestBudgets::default()), Keys::new());
         let mut keeper =
             Self { config, shared, counting, budgets, keys, turns, source, reader, accounts, stop, shutdown };
         keeper.keys = keeper.keys(&keeper.config)?;
@@ -260,7 +260,11 @@ impl Keeper {
     }
 
     /// All loops that the configuration needs, ready to run.
-    fn collectors(&self, config: &Config, keys: &Keys) -> Result<Vec<AccountSupervisor<Client>>, RunError> {
+    fn collectors(
+        &self,
+        config: &Config,
+        keys: &Keys,
+    ) -> Result<Vec<AccountSupervisor<ApiClient>>, RunError> {
         let regions = self.shared.store.current().regions;
         let known = |name: Option<&AccountName>| -> Vec<RegionId> {
             let of = regions.iter().filter(|region| region.account.as_ref() == name);
@@ -277,7 +281,7 @@ impl Keeper {
         accounts.map(collector).collect()
     }
 
-    fn run_all(&mut self, collectors: Vec<AccountSupervisor<Client>>) {
+    fn run_all(&mut self, collectors: Vec<AccountSupervisor<ApiClient>>) {
         self.stop = self.shutdown.child_token();
         for collector in collectors {
             self.accounts.spawn(collector.run(self.stop.clone()));
@@ -286,7 +290,7 @@ impl Keeper {
 }
 
 fn died(
-    ended: Result<Result<AccountSupervisor<Client>, SupervisorError>, tokio::task::JoinError>,
+    ended: Result<Result<AccountSupervisor<ApiClient>, SupervisorError>, tokio::task::JoinError>,
 ) -> RunError {
     RunError::Died(match ended {
         Ok(Ok(_)) => "the loops of an account have ended by themselves, please report this".to_owned(),
@@ -298,9 +302,9 @@ fn died(
 
 /// All that a configuration needs, before anything of the one in force is stopped.
 struct Prepared {
-    collectors: Vec<AccountSupervisor<Client>>,
+    collectors: Vec<AccountSupervisor<ApiClient>>,
     keys: Keys,
-    rates: Vec<(Option<AccountName>, api::Rates)>,
+    rates: Vec<(Option<AccountName>, api::ActionRates)>,
 }
 
 /// What is 0 is there from the start, so that a first increase is seen as one.
@@ -327,18 +331,18 @@ struct Gone {
 }
 
 impl Gone {
-    fn between(before: &[AccountSupervisor<Client>], now: &[AccountSupervisor<Client>]) -> Self {
-        let accounts = |of: &[AccountSupervisor<Client>]| -> BTreeSet<_> {
+    fn between(before: &[AccountSupervisor<ApiClient>], now: &[AccountSupervisor<ApiClient>]) -> Self {
+        let accounts = |of: &[AccountSupervisor<ApiClient>]| -> BTreeSet<_> {
             of.iter().map(|c| c.account().cloned()).collect()
         };
-        let regions = |of: &[AccountSupervisor<Client>]| -> BTreeSet<_> {
-            let of_one = |c: &AccountSupervisor<Client>| {
+        let regions = |of: &[AccountSupervisor<ApiClient>]| -> BTreeSet<_> {
+            let of_one = |c: &AccountSupervisor<ApiClient>| {
                 let account = c.account().cloned();
                 c.regions().into_iter().map(move |region| (account.clone(), region))
             };
             of.iter().flat_map(of_one).collect()
         };
-        let names = |of: &[AccountSupervisor<Client>]| -> BTreeSet<_> {
+        let names = |of: &[AccountSupervisor<ApiClient>]| -> BTreeSet<_> {
             of.iter().flat_map(AccountSupervisor::names).collect()
         };
         Self {

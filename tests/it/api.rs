@@ -12,9 +12,10 @@ use std::{
 
 use alikafka_exporter::{
     api::{
-        Action, Attempt, Budget, Client, Cloud as _, Credentials, CredentialsError, Error, Kind, Observer,
-        ProvideCredentials, Proxy, Rate, Rates, Settings, SignatureVersion,
-        credentials::{BoxFuture, Choice, Inline},
+        Action, ActionRates, ApiClient, ApiError, ApiObserver, Attempt, ClientSettings, CloudApi as _,
+        Credentials, CredentialsError, ErrorKind, ProvideCredentials, Proxy, RequestBudget, RequestRate,
+        SignatureVersion,
+        credentials::{BoxFuture, InlineCredentials, SourceSelection},
         os_entropy,
     },
     clock::unix_now,
@@ -38,7 +39,7 @@ const TOKEN: &str = "CanaryToken/+=0003";
 /// What is remembered of an attempt.
 struct Ended {
     action: Action,
-    result: Result<(), Kind>,
+    result: Result<(), ErrorKind>,
     is_retry: bool,
     clock_skew_millis: Option<i64>,
 }
@@ -50,7 +51,7 @@ struct Recorder {
     discarded: Mutex<Vec<AnomalyKind>>,
 }
 
-impl Observer for Recorder {
+impl ApiObserver for Recorder {
     fn attempt(&self, attempt: &Attempt<'_>) {
         assert_eq!(attempt.region.as_str(), "cn-hangzhou");
         self.attempts.lock().unwrap().push(Ended {
@@ -68,22 +69,22 @@ impl Observer for Recorder {
 
 impl Recorder {
     fn results(&self) -> Vec<&'static str> {
-        let label = |ended: &Ended| ended.result.map_or_else(Kind::label, |()| "ok");
+        let label = |ended: &Ended| ended.result.map_or_else(ErrorKind::label, |()| "ok");
         self.attempts.lock().unwrap().iter().map(label).collect()
     }
 }
 
 struct Setup {
-    client: Client,
+    client: ApiClient,
     recorder: Arc<Recorder>,
 }
 
-fn budget(per_second: f64) -> Arc<Budget> {
-    Arc::new(Budget::new(&Rates::all(Rate::new(per_second).unwrap())))
+fn budget(per_second: f64) -> Arc<RequestBudget> {
+    Arc::new(RequestBudget::new(&ActionRates::all(RequestRate::new(per_second).unwrap())))
 }
 
-fn settings(endpoint: &str, signature: SignatureVersion) -> Settings {
-    Settings {
+fn settings(endpoint: &str, signature: SignatureVersion) -> ClientSettings {
+    ClientSettings {
         account: None,
         region: RegionId::new("cn-hangzhou").unwrap(),
         endpoint: endpoint.to_owned(),
@@ -95,15 +96,16 @@ fn settings(endpoint: &str, signature: SignatureVersion) -> Settings {
     }
 }
 
-fn setup_with(settings: Settings, credentials: Arc<dyn ProvideCredentials>) -> Setup {
+fn setup_with(settings: ClientSettings, credentials: Arc<dyn ProvideCredentials>) -> Setup {
     let recorder = Arc::new(Recorder::default());
     let client =
-        Client::new(settings, credentials, Arc::<Recorder>::clone(&recorder), unix_now, os_entropy).unwrap();
+        ApiClient::new(settings, credentials, Arc::<Recorder>::clone(&recorder), unix_now, os_entropy)
+            .unwrap();
     Setup { client, recorder }
 }
 
 fn inline() -> Arc<dyn ProvideCredentials> {
-    Arc::new(Inline::new(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap()))
+    Arc::new(InlineCredentials::new(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap()))
 }
 
 fn setup(server: &Server) -> Setup {
@@ -115,7 +117,7 @@ fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(2)
 }
 
-async fn instances(setup: &Setup) -> Result<usize, Error> {
+async fn instances(setup: &Setup) -> Result<usize, ApiError> {
     setup.client.instances(deadline()).await.map(|observed| observed.value.items.len())
 }
 
@@ -195,11 +197,11 @@ async fn each_attempt_is_signed_anew_and_a_passing_fault_is_not_seen() {
 async fn a_lasting_fault_costs_three_attempts_and_a_tenth_in_the_long_run() {
     let server = Server::start(vec![Answer::status(500, r#"{"Code":"InternalError","Message":"m"}"#)]).await;
     let setup = setup(&server);
-    assert_eq!(instances(&setup).await.unwrap_err().kind, Kind::Server);
+    assert_eq!(instances(&setup).await.unwrap_err().kind, ErrorKind::Server);
     assert_eq!(server.requests().len(), 3);
     for _ in 0..39 {
         let soon = Instant::now() + Duration::from_millis(300);
-        assert_eq!(setup.client.instances(soon).await.unwrap_err().kind, Kind::Server);
+        assert_eq!(setup.client.instances(soon).await.unwrap_err().kind, ErrorKind::Server);
     }
     let retries = server.requests().len() - 40;
     assert!(retries <= 9, "{retries} retries of 40 calls");
@@ -208,11 +210,11 @@ async fn a_lasting_fault_costs_three_attempts_and_a_tenth_in_the_long_run() {
 #[tokio::test]
 async fn what_no_retry_can_mend_is_asked_once() {
     for (status, body, kind) in [
-        (403, r#"{"Code":"NoPermission","Message":"no","RequestId":"R-1"}"#, Kind::Auth { key: false }),
-        (400, r#"{"Code":"BIZ_TOPIC_NOT_FOUND"}"#, Kind::Gone { instance: false }),
-        (400, r#"{"Code":"BIZ_FIELD_CHECK_INVALID"}"#, Kind::Business),
-        (200, r#"{"Success":false,"Code":200}"#, Kind::Business),
-        (200, "<html></html>", Kind::Decode),
+        (403, r#"{"Code":"NoPermission","Message":"no","RequestId":"R-1"}"#, ErrorKind::Auth { key: false }),
+        (400, r#"{"Code":"BIZ_TOPIC_NOT_FOUND"}"#, ErrorKind::Gone { instance: false }),
+        (400, r#"{"Code":"BIZ_FIELD_CHECK_INVALID"}"#, ErrorKind::Business),
+        (200, r#"{"Success":false,"Code":200}"#, ErrorKind::Business),
+        (200, "<html></html>", ErrorKind::Decode),
     ] {
         let server = Server::start(vec![Answer::status(status, body)]).await;
         let setup = setup(&server);
@@ -229,7 +231,7 @@ async fn a_redirect_is_not_followed_and_names_the_host_alone() {
         let to = format!("{}/path?x=CanaryQuery", other.url());
         let server = Server::start(vec![Answer::with_header(status, "Location", &to)]).await;
         let error = instances(&setup(&server)).await.unwrap_err();
-        assert_eq!(error.kind, Kind::Redirect);
+        assert_eq!(error.kind, ErrorKind::Redirect);
         assert!(error.detail.ends_with("redirects to host 127.0.0.1"), "{error}");
     }
     assert_eq!(other.requests().len(), 0);
@@ -242,7 +244,7 @@ async fn silence_and_dripping_end_at_the_request_timeout() {
         let setup = setup(&server);
         // Too little time for a second attempt.
         let error = setup.client.instances(Instant::now() + Duration::from_millis(401)).await.unwrap_err();
-        assert_eq!(error.kind, Kind::Timeout, "{error}");
+        assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
         assert_eq!(setup.recorder.results()[0], "timeout");
     }
 }
@@ -257,11 +259,11 @@ async fn a_call_ends_by_its_deadline_and_sends_nothing_after_it() {
     let began = Instant::now();
     let soon = began + Duration::from_millis(150);
     let (first, second) = tokio::join!(setup.client.instances(soon), setup.client.instances(soon));
-    assert_eq!(first.unwrap_err().kind, Kind::Timeout);
+    assert_eq!(first.unwrap_err().kind, ErrorKind::Timeout);
     let second = second.unwrap_err();
-    assert_eq!(second.kind, Kind::Timeout);
+    assert_eq!(second.kind, ErrorKind::Timeout);
     assert!(second.detail.contains("budget"), "{second}");
-    assert_eq!(setup.client.instances(began).await.unwrap_err().kind, Kind::Timeout);
+    assert_eq!(setup.client.instances(began).await.unwrap_err().kind, ErrorKind::Timeout);
     assert_eq!(setup.recorder.results(), ["timeout"], "calls that were not sent are no attempts");
     assert!(began.elapsed() < Duration::from_secs(5));
     assert!(server.requests().len() <= 1);
@@ -278,7 +280,7 @@ async fn a_slot_of_the_last_moment_is_not_used() {
     let soon = Instant::now() + Duration::from_millis(1_600);
     setup.client.instances(soon).await.unwrap();
     let error = setup.client.instances(soon).await.unwrap_err();
-    assert!(error.kind == Kind::Timeout && error.detail.contains("not sent"), "{error}");
+    assert!(error.kind == ErrorKind::Timeout && error.detail.contains("not sent"), "{error}");
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -290,7 +292,7 @@ async fn an_answer_too_large_is_dropped_whether_declared_or_not() {
         patient.request_timeout = Duration::from_secs(30);
         let setup = setup_with(patient, inline());
         let error = setup.client.instances(Instant::now() + Duration::from_secs(30)).await.unwrap_err();
-        assert_eq!(error.kind, Kind::TooLarge, "{error}");
+        assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
         server.until_closed().await;
         assert!(server.sent() < 64 * 1024 * 1024, "the connection was read on");
     }
@@ -304,7 +306,7 @@ async fn a_refused_connection_failed_tls_and_an_unknown_host_are_told_apart() {
     };
     let setup = setup_with(settings(&closed, SignatureVersion::Acs3), inline());
     let error = setup.client.instances(deadline()).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Connect, "{error}");
+    assert_eq!(error.kind, ErrorKind::Connect, "{error}");
     assert!(error.detail.contains("refused"), "{error}");
 
     // A server that does not speak TLS.
@@ -317,13 +319,13 @@ async fn a_refused_connection_failed_tls_and_an_unknown_host_are_told_apart() {
     });
     let setup = setup_with(settings(&https, SignatureVersion::Acs3), inline());
     let error = setup.client.instances(deadline()).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Tls, "{error}");
+    assert_eq!(error.kind, ErrorKind::Tls, "{error}");
 
     let setup = setup_with(settings("https://nowhere.invalid", SignatureVersion::Acs3), inline());
     let error = setup.client.instances(deadline()).await.unwrap_err();
     // A resolver that cannot be reached is silent; one that can be says that there is no such name.
-    assert!(matches!(error.kind, Kind::Dns | Kind::Timeout), "{error}");
-    assert!(error.kind == Kind::Timeout || error.detail.starts_with("nowhere.invalid: "), "{error}");
+    assert!(matches!(error.kind, ErrorKind::Dns | ErrorKind::Timeout), "{error}");
+    assert!(error.kind == ErrorKind::Timeout || error.detail.starts_with("nowhere.invalid: "), "{error}");
 }
 
 #[tokio::test]
@@ -347,9 +349,9 @@ async fn a_wish_to_wait_holds_the_calls_that_come_after_too() {
     let server = Server::start(vec![throttled, Answer::json(NO_INSTANCES)]).await;
     let setup = setup(&server);
     let soon = Instant::now() + Duration::from_secs(2);
-    assert_eq!(setup.client.instances(soon).await.unwrap_err().kind, Kind::Throttled, "no time to wait");
+    assert_eq!(setup.client.instances(soon).await.unwrap_err().kind, ErrorKind::Throttled, "no time to wait");
     let error = setup.client.instances(soon).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Throttled, "not sent, for the same reason: {error}");
+    assert_eq!(error.kind, ErrorKind::Throttled, "not sent, for the same reason: {error}");
     assert!(error.detail.contains("not sent"), "{error}");
     assert_eq!(setup.client.rate(Action::GetInstanceList), 700.0);
     assert_eq!(setup.client.rate(Action::GetTopicList), 1_000.0);
@@ -395,7 +397,7 @@ async fn clients_that_share_a_budget_share_its_slots_and_its_retries() {
 
 /// A client whose clock shows what the test sets.
 struct Clocked {
-    client: Client,
+    client: ApiClient,
     recorder: Arc<Recorder>,
 }
 
@@ -410,7 +412,7 @@ macro_rules! clocked {
         let recorder = Arc::new(Recorder::default());
         let observer = Arc::<Recorder>::clone(&recorder);
         let settings = settings(&$server.url(), $signature);
-        let client = Client::new(settings, inline(), observer, shown, os_entropy).unwrap();
+        let client = ApiClient::new(settings, inline(), observer, shown, os_entropy).unwrap();
         (Clocked { client, recorder }, &MILLIS)
     }};
 }
@@ -485,7 +487,7 @@ async fn a_time_that_is_refused_for_good_is_told_in_seconds() {
         let server = Server::start(vec![answer]).await;
         let (Clocked { client, .. }, _) = clocked!(server, SignatureVersion::Acs3, NOVEMBER);
         let error = client.instances(deadline()).await.unwrap_err();
-        assert_eq!(error.kind, Kind::Clock, "{error}");
+        assert_eq!(error.kind, ErrorKind::Clock, "{error}");
         assert!(error.detail.contains(said), "{error}");
         assert_eq!(server.requests().len(), calls, "{said}");
     }
@@ -550,12 +552,12 @@ async fn an_expired_token_is_renewed_once_and_the_call_made_again() {
 
     let server = Server::start(vec![expired()]).await;
     let renewing = setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(Renewing::default()));
-    assert_eq!(instances(&renewing).await.unwrap_err().kind, Kind::Auth { key: true });
+    assert_eq!(instances(&renewing).await.unwrap_err().kind, ErrorKind::Auth { key: true });
     assert_eq!(server.requests().len(), 2, "one renewal, one more attempt");
 
     let server = Server::start(vec![expired()]).await;
     let lasting = self::setup(&server);
-    assert_eq!(instances(&lasting).await.unwrap_err().kind, Kind::Auth { key: true });
+    assert_eq!(instances(&lasting).await.unwrap_err().kind, ErrorKind::Auth { key: true });
     assert_eq!(server.requests().len(), 1, "the same key would be refused again");
 }
 
@@ -578,10 +580,10 @@ async fn calls_that_are_refused_together_renew_the_credentials_once() {
 #[tokio::test]
 async fn without_credentials_nothing_is_sent_and_the_variables_are_named() {
     let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
-    let nothing = credentials::Sources::default().provider(Choice::Environment);
+    let nothing = credentials::Sources::default().provider(SourceSelection::Environment);
     let setup = setup_with(settings(&server.url(), SignatureVersion::Acs3), nothing);
     let error = instances(&setup).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Auth { key: true });
+    assert_eq!(error.kind, ErrorKind::Auth { key: true });
     assert!(error.detail.contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{error}");
     assert!(error.advice().contains("check the access key"));
     assert_eq!((server.requests().len(), setup.recorder.results().len()), (0, 0));
@@ -624,7 +626,7 @@ async fn credentials_that_do_not_come_are_told_of_long_before_the_deadline() {
     let far = Instant::now() + Duration::from_secs(300);
     let error = tokio::time::timeout(Duration::from_secs(20), setup.client.instances(far)).await.unwrap();
     let error = error.unwrap_err();
-    assert_eq!(error.kind, Kind::Auth { key: true });
+    assert_eq!(error.kind, ErrorKind::Auth { key: true });
     assert!(error.detail.contains("the source of the credentials does not answer"), "{error}");
     assert_eq!(server.requests().len(), 0);
 }
@@ -650,7 +652,7 @@ async fn pages_are_walked_and_a_failed_one_fails_the_list() {
 
     let server = Server::start(vec![page(1, 100, 130), Answer::status(400, r#"{"Code":"Other"}"#)]).await;
     let error = setup(&server).client.topics(&instance, deadline()).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Business);
+    assert_eq!(error.kind, ErrorKind::Business);
 }
 
 #[tokio::test]
@@ -662,7 +664,7 @@ async fn an_answer_about_something_else_is_discarded_and_seen() {
     let setup = setup(&server);
     let (instance, topic) = (InstanceId::new("i").unwrap(), TopicName::new("ours").unwrap());
     let error = setup.client.topic_status(&instance, &topic, deadline()).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Decode);
+    assert_eq!(error.kind, ErrorKind::Decode);
     assert_eq!(setup.recorder.results(), ["decode"]);
     assert_eq!(*setup.recorder.discarded.lock().unwrap(), [AnomalyKind::Contradiction]);
 }
@@ -739,11 +741,13 @@ async fn the_declared_rate_holds_for_calls_and_retries_alike() {
 
 #[test]
 fn settings_that_cannot_work_are_refused_by_the_name_of_their_key() {
-    let refusal = |change: fn(&mut Settings)| {
+    let refusal = |change: fn(&mut ClientSettings)| {
         let mut settings = settings("https://alikafka.cn-hangzhou.aliyuncs.com", SignatureVersion::Acs3);
         change(&mut settings);
         let recorder = Arc::new(Recorder::default());
-        Client::new(settings, inline(), recorder, unix_now, os_entropy).err().map(|error| error.to_string())
+        ApiClient::new(settings, inline(), recorder, unix_now, os_entropy)
+            .err()
+            .map(|error| error.to_string())
     };
     let text = refusal(|s| s.proxy = Proxy::Url("http://user:Canary@ bad".into())).unwrap();
     assert_eq!(text, "proxy: it is not a URL of a proxy");

@@ -5,8 +5,8 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn rate(per_second: f64) -> Rate {
-    Rate::new(per_second).unwrap()
+fn rate(per_second: f64) -> RequestRate {
+    RequestRate::new(per_second).unwrap()
 }
 
 /// Runs under a clock that moves when all wait.
@@ -42,7 +42,7 @@ enum Event {
     /// The cloud wishes not to be asked.
     Hold(u64),
     /// The configuration is loaded anew.
-    Rate(u32),
+    RequestRate(u32),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -54,7 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => Just(Event::Answer),
         1 => (0u64..2_000).prop_map(Event::Throttle),
         1 => (0u64..3_000).prop_map(Event::Hold),
-        1 => (1u32..60).prop_map(Event::Rate),
+        1 => (1u32..60).prop_map(Event::RequestRate),
     ]
 }
 
@@ -66,7 +66,7 @@ proptest! {
         events in prop::collection::vec(event(), 1..250),
     ) {
         let (sends, rates, holds) = paused(async {
-            let pacer = Arc::new(Pacer::new(rate(f64::from(first))));
+            let pacer = Arc::new(ActionPacer::new(rate(f64::from(first))));
             let (mut rates, mut holds) = (vec![(Instant::now(), first)], Vec::new());
             let mut calls = Vec::new();
             for event in events {
@@ -87,7 +87,7 @@ proptest! {
                         pacer.lane().hold(wish, now);
                         holds.push((now, now + wish));
                     }
-                    Event::Rate(new) => {
+                    Event::RequestRate(new) => {
                         pacer.set_rate(rate(f64::from(new)));
                         rates.push((now, new));
                     }
@@ -114,7 +114,7 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_caller_gets_nearly_the_whole_rate() {
-    let pacer = Pacer::new(rate(20.0));
+    let pacer = ActionPacer::new(rate(20.0));
     let start = Instant::now();
     for _ in 0..=200 {
         pacer.take().await;
@@ -125,10 +125,12 @@ async fn a_busy_caller_gets_nearly_the_whole_rate() {
 
 #[tokio::test(start_paused = true)]
 async fn one_action_does_not_wait_for_another() {
-    let slow =
-        Rates { default: rate(1000.0), overrides: BTreeMap::from([(Action::GetTopicStatus, rate(0.1))]) };
+    let slow = ActionRates {
+        default: rate(1000.0),
+        overrides: BTreeMap::from([(Action::GetTopicStatus, rate(0.1))]),
+    };
     assert!((slow.of(Action::GetTopicStatus).per_second() - 0.1).abs() < 1e-9);
-    let budget = Budget::new(&slow);
+    let budget = RequestBudget::new(&slow);
     let start = Instant::now();
     budget.take(Action::GetTopicStatus).await;
     budget.take(Action::GetConsumerProgress).await;
@@ -141,26 +143,26 @@ async fn one_action_does_not_wait_for_another() {
 #[test]
 fn a_rate_that_would_stop_or_flood_is_refused() {
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
-        assert_eq!(Rate::new(bad), None, "{bad}");
+        assert_eq!(RequestRate::new(bad), None, "{bad}");
     }
 }
 
 const ACTION: Action = Action::GetConsumerProgress;
 
-fn of_twenty() -> Budget {
-    Budget::new(&Rates::all(rate(20.0)))
+fn of_twenty() -> RequestBudget {
+    RequestBudget::new(&ActionRates::all(rate(20.0)))
 }
 
-fn assert_rate(budget: &Budget, expected: f64) {
+fn assert_rate(budget: &RequestBudget, expected: f64) {
     let rate = budget.rate(ACTION);
     assert!((rate - expected).abs() < 1e-9, "{rate} in place of {expected}");
 }
 
-fn refuse(budget: &Budget, sent: Instant) {
-    budget.learn(ACTION, sent, Err(Kind::Throttled), None);
+fn refuse(budget: &RequestBudget, sent: Instant) {
+    budget.learn(ACTION, sent, Err(ErrorKind::Throttled), None);
 }
 
-fn answer(budget: &Budget) {
+fn answer(budget: &RequestBudget) {
     budget.learn(ACTION, Instant::now(), Ok(()), None);
 }
 
@@ -186,7 +188,7 @@ async fn refusals_of_calls_that_were_under_way_together_count_as_one() {
 #[tokio::test(start_paused = true)]
 async fn refusals_without_end_leave_a_call_every_other_second_or_what_is_configured() {
     for (configured, floor) in [(20.0, 0.5), (0.6, 0.5), (0.2, 0.2)] {
-        let budget = Budget::new(&Rates::all(rate(configured)));
+        let budget = RequestBudget::new(&ActionRates::all(rate(configured)));
         for _ in 0..100 {
             sleep(SECOND).await;
             refuse(&budget, Instant::now());
@@ -221,12 +223,12 @@ async fn only_answers_bring_the_rate_back() {
     refuse(&budget, Instant::now());
     for _ in 0..300 {
         sleep(SECOND).await;
-        for kind in [Kind::Connect, Kind::Server, Kind::Timeout, Kind::Decode] {
+        for kind in [ErrorKind::Connect, ErrorKind::Server, ErrorKind::Timeout, ErrorKind::Decode] {
             budget.learn(ACTION, Instant::now(), Err(kind), None);
         }
     }
     assert_rate(&budget, 14.0);
-    budget.learn(ACTION, Instant::now(), Err(Kind::Auth { key: false }), None);
+    budget.learn(ACTION, Instant::now(), Err(ErrorKind::Auth { key: false }), None);
     assert_rate(&budget, 20.0);
 }
 
@@ -235,7 +237,7 @@ async fn a_wish_to_wait_holds_every_call_of_the_action_and_no_longer_than_twenty
     for (wish, held) in [(Duration::from_millis(2_500), 2_500), (Duration::MAX, 20_000)] {
         let budget = Arc::new(of_twenty());
         budget.take(ACTION).await;
-        budget.learn(ACTION, Instant::now(), Err(Kind::Throttled), Some(wish));
+        budget.learn(ACTION, Instant::now(), Err(ErrorKind::Throttled), Some(wish));
         assert!(budget.is_slowed(ACTION));
         let start = Instant::now();
         let waiting: Vec<_> = (0..3)
@@ -257,7 +259,7 @@ async fn a_wish_to_wait_holds_every_call_of_the_action_and_no_longer_than_twenty
 #[tokio::test(start_paused = true)]
 async fn the_wish_of_an_answer_that_is_final_holds_nothing() {
     let budget = of_twenty();
-    budget.learn(ACTION, Instant::now(), Err(Kind::Gone { instance: false }), Some(SECOND));
+    budget.learn(ACTION, Instant::now(), Err(ErrorKind::Gone { instance: false }), Some(SECOND));
     let start = Instant::now();
     budget.take(ACTION).await;
     assert_eq!(start.elapsed(), Duration::ZERO);
@@ -265,10 +267,10 @@ async fn the_wish_of_an_answer_that_is_final_holds_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_region_of_an_account_has_one_budget_for_good_and_new_rates_are_heeded_at_once() {
-    let budgets = Budgets::default();
+    let budgets = RequestBudgets::default();
     let (one, two) = (AccountName::new("one").unwrap(), AccountName::new("two").unwrap());
     let (east, west) = (RegionId::new("east-1").unwrap(), RegionId::new("west-1").unwrap());
-    let (slow, fast) = (Rates::all(rate(0.01)), Rates::all(rate(10.0)));
+    let (slow, fast) = (ActionRates::all(rate(0.01)), ActionRates::all(rate(10.0)));
     let old = budgets.of(Some(&one), &east, &slow);
     for (account, region) in [(None, &east), (Some(&two), &east), (Some(&one), &west)] {
         assert!(!Arc::ptr_eq(&old, &budgets.of(account, region, &slow)), "{account:?} {region}");
@@ -297,12 +299,12 @@ async fn a_region_of_an_account_has_one_budget_for_good_and_new_rates_are_heeded
 async fn a_rate_that_the_cloud_has_lowered_survives_a_change_of_the_configured_one() {
     let budget = of_twenty();
     refuse(&budget, Instant::now());
-    budget.set_rates(&Rates::all(rate(100.0)));
+    budget.set_rates(&ActionRates::all(rate(100.0)));
     assert_rate(&budget, 14.0);
-    budget.set_rates(&Rates::all(rate(5.0)));
+    budget.set_rates(&ActionRates::all(rate(5.0)));
     assert_rate(&budget, 5.0);
     sleep(SECOND * 130).await;
     answer(&budget);
-    budget.set_rates(&Rates::all(rate(100.0)));
+    budget.set_rates(&ActionRates::all(rate(100.0)));
     assert_rate(&budget, 100.0);
 }

@@ -8,43 +8,43 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::{Duration, Instant};
 
-use super::{BoxFuture, CredentialsError, Fetched, Source};
+use super::{BoxFuture, CredentialSource, CredentialsError, FetchedCredentials};
 
 /// How long a source that is asked without a sign of it rests after it gave no key.
 const REST: Duration = Duration::from_secs(60);
 
 /// One source of the chain.
-pub(super) struct Link {
+pub(super) struct ChainedSource {
     pub(super) name: &'static str,
-    pub(super) source: Box<dyn Source>,
+    pub(super) source: Box<dyn CredentialSource>,
     /// It is asked without a sign that it is there, so it rests when it was not.
     pub(super) is_guess: bool,
 }
 
 /// Sources in order.
-pub(super) struct Chain {
-    links: Vec<Link>,
-    state: Mutex<State>,
+pub(super) struct SourceChain {
+    links: Vec<ChainedSource>,
+    state: Mutex<ChainState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ChainState {
     /// Which link gave the first key.
     taken: Option<usize>,
     /// Until when the guess rests, and why.
     rest: Option<(Instant, CredentialsError)>,
 }
 
-impl Chain {
-    pub(super) fn new(links: Vec<Link>) -> Self {
+impl SourceChain {
+    pub(super) fn new(links: Vec<ChainedSource>) -> Self {
         Self { links, state: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ChainState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn key(&self) -> Result<Fetched, CredentialsError> {
+    async fn key(&self) -> Result<FetchedCredentials, CredentialsError> {
         let taken = self.lock().taken;
         match taken.and_then(|index| self.links.get(index)) {
             Some(link) => {
@@ -54,7 +54,7 @@ impl Chain {
         }
     }
 
-    async fn first(&self) -> Result<Fetched, CredentialsError> {
+    async fn first(&self) -> Result<FetchedCredentials, CredentialsError> {
         let (mut absent, mut broken, mut guessed) = (None, Vec::new(), None);
         for (index, link) in self.links.iter().enumerate() {
             match self.ask(link).await {
@@ -81,7 +81,7 @@ impl Chain {
         })
     }
 
-    async fn ask(&self, link: &Link) -> Result<Fetched, CredentialsError> {
+    async fn ask(&self, link: &ChainedSource) -> Result<FetchedCredentials, CredentialsError> {
         if !link.is_guess {
             return link.source.fetch().await;
         }
@@ -102,13 +102,13 @@ fn tell(broken: &str) {
     }
 }
 
-impl Source for Chain {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+impl CredentialSource for SourceChain {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
         Box::pin(self.key())
     }
 }
 
-fn why(link: &Link, error: &CredentialsError) -> String {
+fn why(link: &ChainedSource, error: &CredentialsError) -> String {
     match error {
         CredentialsError::Missing(what) => format!("{}: set {what}", link.name),
         CredentialsError::Unusable(why) => format!("{}: {why}", link.name),

@@ -8,30 +8,30 @@ use tokio::time::Duration;
 
 use super::{
     Credentials,
-    answer::Secret,
-    profile::Profile,
-    sts::{Place, Role},
+    profile::CredentialProfile,
+    service_response::SecretField,
+    sts::{AssumedRole, StsLocation},
 };
 
 #[derive(Deserialize)]
-struct File {
+struct CliConfigFile {
     current: Option<String>,
     #[serde(default)]
-    profiles: Vec<Entry>,
+    profiles: Vec<CliProfileEntry>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Entry {
+struct CliProfileEntry {
     name: Option<String>,
     mode: Option<String>,
     access_key_id: Option<String>,
-    access_key_secret: Option<Secret>,
-    sts_token: Option<Secret>,
+    access_key_secret: Option<SecretField>,
+    sts_token: Option<SecretField>,
     ram_role_name: Option<String>,
     ram_role_arn: Option<String>,
     ram_session_name: Option<String>,
-    external_id: Option<Secret>,
+    external_id: Option<SecretField>,
     policy: Option<String>,
     expired_seconds: Option<u64>,
     source_profile: Option<String>,
@@ -42,16 +42,20 @@ struct Entry {
 }
 
 /// The profile of a name, else the current one.
-pub(super) fn parse(text: &str, name: Option<&str>) -> Result<Profile, String> {
+pub(super) fn parse(text: &str, name: Option<&str>) -> Result<CredentialProfile, String> {
     // The reader's own words may quote a value.
-    let file: File = serde_json::from_str(text).map_err(|error| {
+    let file: CliConfigFile = serde_json::from_str(text).map_err(|error| {
         format!("it is not such a file, at line {} column {}", error.line(), error.column())
     })?;
     let name = name.or(file.current.as_deref()).unwrap_or("default");
     profile(&file, name, &mut Vec::new())
 }
 
-fn profile<'f>(file: &'f File, name: &'f str, seen: &mut Vec<&'f str>) -> Result<Profile, String> {
+fn profile<'f>(
+    file: &'f CliConfigFile,
+    name: &'f str,
+    seen: &mut Vec<&'f str>,
+) -> Result<CredentialProfile, String> {
     if seen.contains(&name) {
         return Err(format!("profile {name:?} is its own source_profile"));
     }
@@ -67,9 +71,9 @@ fn profile<'f>(file: &'f File, name: &'f str, seen: &mut Vec<&'f str>) -> Result
             let source = needed(&entry.source_profile, "source_profile").map_err(in_profile)?;
             return profile(file, source, seen).and_then(|base| entry.role(base).map_err(in_profile));
         }
-        "EcsRamRole" => {
-            Ok(Profile::Machine { role: entry.ram_role_name.clone().filter(|name| !name.is_empty()) })
-        }
+        "EcsRamRole" => Ok(CredentialProfile::Machine {
+            role: entry.ram_role_name.clone().filter(|name| !name.is_empty()),
+        }),
         "OIDC" => entry.oidc(),
         mode
         @ ("CloudSSO" | "OAuth" | "External" | "RsaKeyPair" | "RamRoleArnWithEcs" | "CredentialsURI") => {
@@ -81,20 +85,20 @@ fn profile<'f>(file: &'f File, name: &'f str, seen: &mut Vec<&'f str>) -> Result
     .map_err(in_profile)
 }
 
-impl Entry {
-    fn key(&self, token: Option<&str>) -> Result<Profile, String> {
+impl CliProfileEntry {
+    fn key(&self, token: Option<&str>) -> Result<CredentialProfile, String> {
         let id = needed(&self.access_key_id, "access_key_id")?;
         let secret = written(self.access_key_secret.as_ref()).ok_or("access_key_secret is missing")?;
-        Credentials::new(id, secret, token).map(Profile::Key).map_err(|error| error.to_string())
+        Credentials::new(id, secret, token).map(CredentialProfile::Key).map_err(|error| error.to_string())
     }
 
     fn token(&self) -> Result<&str, String> {
         written(self.sts_token.as_ref()).ok_or_else(|| "sts_token is missing".to_owned())
     }
 
-    fn assumed(&self) -> Result<Role, String> {
+    fn assumed(&self) -> Result<AssumedRole, String> {
         let arn = needed(&self.ram_role_arn, "ram_role_arn")?.to_owned();
-        let mut role = Role::new(arn, self.ram_session_name.clone().filter(|name| !name.is_empty()));
+        let mut role = AssumedRole::new(arn, self.ram_session_name.clone().filter(|name| !name.is_empty()));
         role.external_id = written(self.external_id.as_ref()).map(Into::into);
         role.policy = self.policy.clone().filter(|policy| !policy.is_empty());
         if let Some(seconds) = self.expired_seconds.filter(|seconds| *seconds > 0) {
@@ -103,17 +107,17 @@ impl Entry {
         Ok(role)
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> StsLocation {
         let region = self.sts_region.clone().filter(|region| !region.is_empty());
-        Place { region, in_vpc: self.enable_vpc.unwrap_or_default() }
+        StsLocation { region, in_vpc: self.enable_vpc.unwrap_or_default() }
     }
 
-    fn role(&self, base: Profile) -> Result<Profile, String> {
-        Ok(Profile::Role { base: Box::new(base), role: self.assumed()?, place: self.place() })
+    fn role(&self, base: CredentialProfile) -> Result<CredentialProfile, String> {
+        Ok(CredentialProfile::Role { base: Box::new(base), role: self.assumed()?, place: self.place() })
     }
 
-    fn oidc(&self) -> Result<Profile, String> {
-        Ok(Profile::Oidc {
+    fn oidc(&self) -> Result<CredentialProfile, String> {
+        Ok(CredentialProfile::Oidc {
             provider_arn: needed(&self.oidc_provider_arn, "oidc_provider_arn")?.to_owned(),
             token_file: needed(&self.oidc_token_file, "oidc_token_file")?.into(),
             role: self.assumed()?,
@@ -126,7 +130,7 @@ fn needed<'v>(value: &'v Option<String>, name: &str) -> Result<&'v str, String> 
     value.as_deref().filter(|value| !value.is_empty()).ok_or_else(|| format!("{name} is missing"))
 }
 
-fn written(secret: Option<&Secret>) -> Option<&str> {
+fn written(secret: Option<&SecretField>) -> Option<&str> {
     secret.map(|secret| secret.0.expose_secret()).filter(|secret| !secret.is_empty())
 }
 
@@ -164,33 +168,39 @@ mod tests {
 
     #[test]
     fn each_mode_is_read() {
-        let Ok(Profile::Key(current)) = parse(FILE, None) else { panic!("no key") };
+        let Ok(CredentialProfile::Key(current)) = parse(FILE, None) else { panic!("no key") };
         assert_eq!((current.key().id, current.key().token), ("id", None));
-        let Ok(Profile::Key(key)) = parse(FILE, Some("temporary")) else { panic!("no key") };
+        let Ok(CredentialProfile::Key(key)) = parse(FILE, Some("temporary")) else { panic!("no key") };
         assert_eq!((key.key().secret, key.key().token), ("secret", Some("token")));
 
-        let Ok(Profile::Role { base, role, place }) = parse(FILE, Some("role")) else { panic!("no role") };
-        assert!(matches!(*base, Profile::Key(_)));
+        let Ok(CredentialProfile::Role { base, role, place }) = parse(FILE, Some("role")) else {
+            panic!("no role")
+        };
+        assert!(matches!(*base, CredentialProfile::Key(_)));
         assert_eq!((role.arn.as_str(), role.session_name.as_str()), ("acs:ram::1:role/a", "me"));
         assert_eq!(role.duration, Duration::from_secs(900));
         assert_eq!(role.external_id.unwrap().expose_secret(), "ext");
-        assert_eq!(place, Place { region: Some("cn-beijing".to_owned()), in_vpc: true });
+        assert_eq!(place, StsLocation { region: Some("cn-beijing".to_owned()), in_vpc: true });
 
         assert!(
-            matches!(parse(FILE, Some("machine")), Ok(Profile::Machine { role: Some(name) }) if name == "exporter")
+            matches!(parse(FILE, Some("machine")), Ok(CredentialProfile::Machine { role: Some(name) }) if name == "exporter")
         );
-        assert!(matches!(parse(FILE, Some("any-machine")), Ok(Profile::Machine { role: None })));
+        assert!(matches!(parse(FILE, Some("any-machine")), Ok(CredentialProfile::Machine { role: None })));
 
-        let Ok(Profile::Oidc { token_file, role, .. }) = parse(FILE, Some("pod")) else { panic!("no token") };
+        let Ok(CredentialProfile::Oidc { token_file, role, .. }) = parse(FILE, Some("pod")) else {
+            panic!("no token")
+        };
         assert_eq!(token_file.to_str(), Some("/token"));
         assert_eq!(
             (role.session_name.as_str(), role.duration),
             ("alikafka-exporter", Duration::from_secs(3600))
         );
 
-        let Ok(Profile::Role { base, role, .. }) = parse(FILE, Some("chained")) else { panic!("no role") };
+        let Ok(CredentialProfile::Role { base, role, .. }) = parse(FILE, Some("chained")) else {
+            panic!("no role")
+        };
         assert_eq!(role.arn, "acs:ram::2:role/c");
-        assert!(matches!(*base, Profile::Role { role, .. } if role.arn == "acs:ram::1:role/a"));
+        assert!(matches!(*base, CredentialProfile::Role { role, .. } if role.arn == "acs:ram::1:role/a"));
     }
 
     #[test]

@@ -9,11 +9,12 @@ use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    BoxFuture, CredentialsError, Fetched, Source, answer,
-    http::{Answer, Question},
-    services::Services,
+    BoxFuture, CredentialSource, CredentialsError, FetchedCredentials,
+    context::SourceContext,
+    http::{ServiceRequest, ServiceResponse},
+    service_response,
 };
-use crate::api::{quote::Quote, sign::Key};
+use crate::api::{redact::Redactor, sign::SigningKey};
 
 const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
 /// Rules out the metadata service, but where it is chosen by its type.
@@ -32,22 +33,25 @@ const WHOSE: &str = "the metadata service";
 pub(super) const NAME: &str = "ecs_ram_role";
 
 /// The role of the machine.
-pub(super) struct EcsRamRole {
-    pub(super) services: Arc<Services>,
+pub(super) struct EcsRoleSource {
+    pub(super) services: Arc<SourceContext>,
     /// Its name; that of the variable, else asked for, where it is not told.
     pub(super) role: Option<String>,
 }
 
-impl Source for EcsRamRole {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+impl CredentialSource for EcsRoleSource {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
         Box::pin(fetch(&self.services, self.role.as_deref()))
     }
 }
 
 /// Its key. No role is a reason to look for one.
-pub(super) async fn fetch(services: &Services, role: Option<&str>) -> Result<Fetched, CredentialsError> {
+pub(super) async fn fetch(
+    services: &SourceContext,
+    role: Option<&str>,
+) -> Result<FetchedCredentials, CredentialsError> {
     let may_go_without = !services.flag(WITHOUT_TOKEN_DISABLED);
-    let mut machine = Machine { services, token: None };
+    let mut machine = MetadataClient { services, token: None };
     match machine.take_token().await {
         Ok(()) => {}
         Err(refused) if refused.is_final || !may_go_without => return Err(refused.error),
@@ -65,33 +69,33 @@ pub(super) async fn fetch(services: &Services, role: Option<&str>) -> Result<Fet
 }
 
 /// Why the machine gave no key, and whether asking in another mode is in vain.
-struct Refused {
+struct MetadataError {
     is_final: bool,
     error: CredentialsError,
 }
 
-impl Refused {
+impl MetadataError {
     fn last(what: &str) -> Self {
         Self { is_final: true, error: CredentialsError::Unusable(what.to_owned()) }
     }
 }
 
-struct Machine<'a> {
-    services: &'a Services,
+struct MetadataClient<'a> {
+    services: &'a SourceContext,
     token: Option<SecretString>,
 }
 
-impl Machine<'_> {
-    async fn take_token(&mut self) -> Result<(), Refused> {
+impl MetadataClient<'_> {
+    async fn take_token(&mut self) -> Result<(), MetadataError> {
         let url = self.url(TOKEN_PATH, "")?;
         let answer =
-            self.ask(Question { method: Method::PUT, url, headers: &[LIFETIME], form: None }).await?;
+            self.ask(ServiceRequest { method: Method::PUT, url, headers: &[LIFETIME], form: None }).await?;
         let token = text_of(&answer)?;
         self.token = Some(token);
         Ok(())
     }
 
-    async fn key(&self, role: Option<&str>) -> Result<Fetched, Refused> {
+    async fn key(&self, role: Option<&str>) -> Result<FetchedCredentials, MetadataError> {
         let role = match role.map(str::to_owned).or_else(|| self.services.plain_variable(ROLE)) {
             Some(role) => role,
             None => {
@@ -101,55 +105,55 @@ impl Machine<'_> {
         };
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if role.is_empty() || role.len() > 64 || !role.chars().all(is_name) || role.starts_with('.') {
-            return Err(Refused::last("the name of the machine's role is not one"));
+            return Err(MetadataError::last("the name of the machine's role is not one"));
         }
         let answer = self.get(&role).await?;
         let token = self.token.as_ref().map(ExposeSecret::expose_secret);
-        let quote = Quote::without(Key { id: "", secret: "", token }, "");
-        answer::of_address(self.services, &answer, WHOSE, NAME, &quote)
-            .map_err(|error| Refused { is_final: false, error })
+        let quote = Redactor::without(SigningKey { id: "", secret: "", token }, "");
+        service_response::read_key_response(self.services, &answer, WHOSE, NAME, &quote)
+            .map_err(|error| MetadataError { is_final: false, error })
     }
 
-    async fn get(&self, role: &str) -> Result<Answer, Refused> {
+    async fn get(&self, role: &str) -> Result<ServiceResponse, MetadataError> {
         let url = self.url(ROLE_PATH, role)?;
         let token = self.token.as_ref().map(|token| (TOKEN_HEADER, token.expose_secret()));
-        self.ask(Question { headers: token.as_slice(), ..Question::get(url) }).await
+        self.ask(ServiceRequest { headers: token.as_slice(), ..ServiceRequest::get(url) }).await
     }
 
-    async fn ask(&self, question: Question<'_>) -> Result<Answer, Refused> {
-        let answer = self.services.metadata.ask(question).await.map_err(|trouble| Refused {
+    async fn ask(&self, question: ServiceRequest<'_>) -> Result<ServiceResponse, MetadataError> {
+        let answer = self.services.metadata.ask(question).await.map_err(|trouble| MetadataError {
             is_final: trouble.is_nobody_there,
             error: CredentialsError::Unusable(trouble.text),
         })?;
         match answer.status {
             200 => Ok(answer),
-            404 => Err(Refused {
+            404 => Err(MetadataError {
                 is_final: false,
                 error: CredentialsError::Unusable(
                     "the machine has no such role, or none at all (HTTP 404)".to_owned(),
                 ),
             }),
-            status => Err(Refused {
+            status => Err(MetadataError {
                 is_final: false,
                 error: CredentialsError::Unusable(format!("{WHOSE} refuses (HTTP {status})")),
             }),
         }
     }
 
-    fn url(&self, path: &str, role: &str) -> Result<Url, Refused> {
+    fn url(&self, path: &str, role: &str) -> Result<Url, MetadataError> {
         self.services
             .metadata_base
             .join(&format!("{path}{role}"))
-            .map_err(|_| Refused::last("the metadata service has no such address"))
+            .map_err(|_| MetadataError::last("the metadata service has no such address"))
     }
 }
 
 /// An answer that is one word.
-fn text_of(answer: &Answer) -> Result<SecretString, Refused> {
+fn text_of(answer: &ServiceResponse) -> Result<SecretString, MetadataError> {
     let text = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
     if text.is_empty() {
         let error = CredentialsError::Unusable(format!("{WHOSE} answers with nothing"));
-        return Err(Refused { is_final: false, error });
+        return Err(MetadataError { is_final: false, error });
     }
     Ok(SecretString::from(text.to_owned()))
 }

@@ -1,8 +1,8 @@
 //! Credentials from environment variables, under the names that the vendor's own tools read.
 
 use super::{
-    BoxFuture, Credentials, CredentialsError, Fetched, Source,
-    services::{Variables, variable},
+    BoxFuture, CredentialSource, Credentials, CredentialsError, FetchedCredentials,
+    context::{VariableLookup, variable},
 };
 
 const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
@@ -10,9 +10,9 @@ const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
 const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
 
 /// Credentials from variables that are looked up at every fetch.
-pub(super) struct Environment(pub(super) Variables);
+pub(super) struct EnvironmentSource(pub(super) VariableLookup);
 
-impl Environment {
+impl EnvironmentSource {
     fn read(&self) -> Result<Credentials, CredentialsError> {
         let value = |name| variable(&self.0, name);
         match (value(ID), value(SECRET)) {
@@ -29,9 +29,9 @@ impl Environment {
     }
 }
 
-impl Source for Environment {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
-        let read = self.read().map(|credentials| Fetched::lasting(credentials, "environment"));
+impl CredentialSource for EnvironmentSource {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
+        let read = self.read().map(|credentials| FetchedCredentials::lasting(credentials, "environment"));
         Box::pin(std::future::ready(read))
     }
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     fn from(variables: &'static [(&str, &str)]) -> Result<Credentials, CredentialsError> {
-        Environment(Arc::new(move |name: &str| {
+        EnvironmentSource(Arc::new(move |name: &str| {
             variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
         }))
         .read()

@@ -6,7 +6,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{BoxFuture, Credentials, CredentialsError, Fetched, Source, disk::Reader, services::Services};
+use super::{
+    BoxFuture, CredentialSource, Credentials, CredentialsError, FetchedCredentials, context::SourceContext,
+    secret_file::SecretFileReader,
+};
 
 /// How often files are read before they are said to be changing.
 const READS: usize = 3;
@@ -16,7 +19,7 @@ const NAME: &str = "files";
 
 /// Where the parts of the key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paths {
+pub struct KeyFilePaths {
     /// `access_key_id_file`.
     pub access_key_id: PathBuf,
     /// `access_key_secret_file`.
@@ -26,24 +29,24 @@ pub struct Paths {
 }
 
 /// Credentials from files.
-pub(super) struct Files {
-    pub(super) services: Arc<Services>,
-    pub(super) paths: Paths,
+pub(super) struct FileSource {
+    pub(super) services: Arc<SourceContext>,
+    pub(super) paths: KeyFilePaths,
 }
 
-impl Source for Files {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+impl CredentialSource for FileSource {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
         Box::pin(async {
             let paths = self.paths.clone();
             let read = self.services.disk.read(move |disk| read_generation(disk, &paths)).await?;
-            Ok(Fetched::lasting(read, NAME))
+            Ok(FetchedCredentials::lasting(read, NAME))
         })
     }
 }
 
 /// The parts of one key: read, read again, and taken only if nothing changed in between. A swap of the
 /// directory between two reads shows in the second reading.
-fn read_generation(disk: &Reader, paths: &Paths) -> Result<Credentials, CredentialsError> {
+fn read_generation(disk: &SecretFileReader, paths: &KeyFilePaths) -> Result<Credentials, CredentialsError> {
     let mut last = read_parts(disk, paths)?;
     for _ in 0..READS {
         let again = read_parts(disk, paths)?;
@@ -62,7 +65,10 @@ fn expose(part: &Option<SecretString>) -> Option<&str> {
     part.as_ref().map(|part| part.expose_secret())
 }
 
-fn read_parts(disk: &Reader, paths: &Paths) -> Result<[Option<SecretString>; 3], CredentialsError> {
+fn read_parts(
+    disk: &SecretFileReader,
+    paths: &KeyFilePaths,
+) -> Result<[Option<SecretString>; 3], CredentialsError> {
     Ok([
         Some(disk.issued(&paths.access_key_id)?),
         Some(disk.secret(&paths.access_key_secret)?),
@@ -83,17 +89,20 @@ mod tests {
 
     use super::{
         super::{
-            Choice, ProvideCredentials, provider,
-            renewing::tests::{Told, log},
-            services::tests::setup,
+            ProvideCredentials, SourceSelection,
+            context::tests::setup,
+            provider,
+            refreshing::tests::{RecordingObserver, log},
         },
         *,
     };
 
     /// As the daemon has it, with how often reading failed.
-    fn held(paths: Paths) -> (Arc<dyn ProvideCredentials>, Arc<Told>) {
-        let told = Arc::<Told>::default();
-        let held = provider(Choice::Files(paths), None, setup(&[]), Arc::<Told>::clone(&told)).unwrap();
+    fn held(paths: KeyFilePaths) -> (Arc<dyn ProvideCredentials>, Arc<RecordingObserver>) {
+        let told = Arc::<RecordingObserver>::default();
+        let held =
+            provider(SourceSelection::Files(paths), None, setup(&[]), Arc::<RecordingObserver>::clone(&told))
+                .unwrap();
         (held, told)
     }
 
@@ -137,8 +146,8 @@ mod tests {
             }
         }
 
-        fn paths(&self) -> Paths {
-            Paths {
+        fn paths(&self) -> KeyFilePaths {
+            KeyFilePaths {
                 access_key_id: self.0.join("id"),
                 access_key_secret: self.0.join("secret"),
                 security_token: None,
@@ -163,7 +172,7 @@ mod tests {
                 let mut good = 0;
                 while !done.load(Ordering::Relaxed) {
                     // A read may fail while the files move; it must not succeed with a mixed pair.
-                    if let Ok(read) = read_generation(&Reader::default(), &paths) {
+                    if let Ok(read) = read_generation(&SecretFileReader::default(), &paths) {
                         let key = read.key();
                         assert_eq!(key.id.strip_prefix("id-"), key.secret.strip_prefix("secret-"));
                         good += 1;
@@ -178,7 +187,7 @@ mod tests {
             reader.join().unwrap()
         });
         assert!(good > 0);
-        assert_eq!(read_generation(&Reader::default(), &paths).unwrap().access_key_id, "id-1000");
+        assert_eq!(read_generation(&SecretFileReader::default(), &paths).unwrap().access_key_id, "id-1000");
     }
 
     #[tokio::test(start_paused = true)]
@@ -223,7 +232,7 @@ mod tests {
             |mode| fs::set_permissions(mount.0.join("secret"), fs::Permissions::from_mode(mode)).unwrap();
         let warnings = |mode_of_file| {
             mode(mode_of_file);
-            let reader = Reader::default();
+            let reader = SecretFileReader::default();
             let (subscriber, log) = log();
             tracing::subscriber::with_default(subscriber, || {
                 for _ in 0..3 {

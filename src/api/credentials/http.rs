@@ -12,13 +12,15 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::CredentialsError;
-use crate::api::transport::{Limits, Proxy, http_client, http_date_millis, is_loopback, network_failure};
+use crate::api::transport::{
+    Proxy, TransportOptions, http_client, http_date_millis, is_loopback, network_failure,
+};
 
 /// Larger answers hold no keys.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Clients, made when they are needed: a host without CA certificates can still ask its metadata service.
-pub(super) struct Http {
+pub(super) struct ServiceClient {
     proxy: Proxy,
     /// For connecting, and for the whole of an exchange.
     timeouts: (Duration, Duration),
@@ -29,7 +31,7 @@ pub(super) struct Http {
 }
 
 /// A question to a service.
-pub(super) struct Question<'a> {
+pub(super) struct ServiceRequest<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: &'a [(&'static str, &'a str)],
@@ -37,7 +39,7 @@ pub(super) struct Question<'a> {
 }
 
 /// What a service said.
-pub(super) struct Answer {
+pub(super) struct ServiceResponse {
     pub(super) status: u16,
     /// `Date`, in milliseconds since 1970.
     pub(super) date_millis: Option<i64>,
@@ -46,25 +48,25 @@ pub(super) struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct ServiceCallError {
     /// Nobody is there, so that another question to the same place is in vain.
     pub(super) is_nobody_there: bool,
     pub(super) text: String,
 }
 
-impl From<Trouble> for CredentialsError {
-    fn from(trouble: Trouble) -> Self {
+impl From<ServiceCallError> for CredentialsError {
+    fn from(trouble: ServiceCallError) -> Self {
         Self::Unusable(trouble.text)
     }
 }
 
-impl Question<'_> {
+impl ServiceRequest<'_> {
     pub(super) fn get(url: Url) -> Self {
         Self { method: Method::GET, url, headers: &[], form: None }
     }
 }
 
-impl Http {
+impl ServiceClient {
     /// To the token service, and to addresses that hand out keys.
     pub(super) fn to_services(proxy: Proxy) -> Self {
         Self::new(proxy, (Duration::from_secs(5), Duration::from_secs(10)))
@@ -81,7 +83,10 @@ impl Http {
     }
 
     /// Asks as the proxy setting says.
-    pub(super) async fn ask(&self, question: Question<'_>) -> Result<Answer, Trouble> {
+    pub(super) async fn ask(
+        &self,
+        question: ServiceRequest<'_>,
+    ) -> Result<ServiceResponse, ServiceCallError> {
         let is_https = question.url.scheme() == "https";
         let cell = if is_https { &self.tls } else { &self.plain };
         let client = self.client(cell, is_https, &self.proxy).await?;
@@ -89,7 +94,10 @@ impl Http {
     }
 
     /// The same, but past the proxy where the service is on this host: no proxy can reach it there.
-    pub(super) async fn ask_near(&self, question: Question<'_>) -> Result<Answer, Trouble> {
+    pub(super) async fn ask_near(
+        &self,
+        question: ServiceRequest<'_>,
+    ) -> Result<ServiceResponse, ServiceCallError> {
         if !is_loopback(&question.url) {
             return self.ask(question).await;
         }
@@ -103,28 +111,40 @@ impl Http {
         cell: &'c OnceCell<reqwest::Client>,
         is_https: bool,
         proxy: &Proxy,
-    ) -> Result<&'c reqwest::Client, Trouble> {
+    ) -> Result<&'c reqwest::Client, ServiceCallError> {
         // Renewals are minutes apart: no connection is kept.
-        let make = async || http_client(is_https, 0, &Limits { connect_timeout: self.timeouts.0, proxy });
+        let make =
+            async || http_client(is_https, 0, &TransportOptions { connect_timeout: self.timeouts.0, proxy });
         cell.get_or_try_init(make)
             .await
-            .map_err(|error| Trouble { is_nobody_there: false, text: error.to_string() })
+            .map_err(|error| ServiceCallError { is_nobody_there: false, text: error.to_string() })
     }
 
-    async fn exchange(&self, client: &reqwest::Client, question: Question<'_>) -> Result<Answer, Trouble> {
+    async fn exchange(
+        &self,
+        client: &reqwest::Client,
+        question: ServiceRequest<'_>,
+    ) -> Result<ServiceResponse, ServiceCallError> {
         let host = host_of(&question.url);
         let (_, whole) = self.timeouts;
         timeout(whole, send(client, &host, question)).await.unwrap_or_else(|_| {
-            Err(Trouble { is_nobody_there: false, text: format!("{host}: no whole answer within {whole:?}") })
+            Err(ServiceCallError {
+                is_nobody_there: false,
+                text: format!("{host}: no whole answer within {whole:?}"),
+            })
         })
     }
 }
 
-async fn send(client: &reqwest::Client, host: &str, question: Question<'_>) -> Result<Answer, Trouble> {
-    let trouble = |text: String| Trouble { is_nobody_there: false, text };
+async fn send(
+    client: &reqwest::Client,
+    host: &str,
+    question: ServiceRequest<'_>,
+) -> Result<ServiceResponse, ServiceCallError> {
+    let trouble = |text: String| ServiceCallError { is_nobody_there: false, text };
     let failure = |error: reqwest::Error| {
         let is_nobody_there = error.is_connect();
-        Trouble { is_nobody_there, text: network_failure(host, error).detail }
+        ServiceCallError { is_nobody_there, text: network_failure(host, error).detail }
     };
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -157,7 +177,7 @@ async fn send(client: &reqwest::Client, host: &str, question: Question<'_>) -> R
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, date_millis, body })
+    Ok(ServiceResponse { status, date_millis, body })
 }
 
 /// Host and port, which is all of a URL that may be shown.
@@ -176,12 +196,12 @@ mod tests {
     async fn a_place_where_nobody_is_is_told_from_one_that_answers_badly() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let question = || Question::get(Url::parse(&format!("http://{address}/CanaryPath")).unwrap());
+        let question = || ServiceRequest::get(Url::parse(&format!("http://{address}/CanaryPath")).unwrap());
         let closing = tokio::spawn(async move {
             drop(listener.accept().await);
             listener
         });
-        let http = Http::to_metadata();
+        let http = ServiceClient::to_metadata();
         let trouble = http.ask(question()).await.map(|_| ()).unwrap_err();
         assert!(!trouble.is_nobody_there, "{}", trouble.text);
         drop(closing.await.unwrap());

@@ -1,6 +1,6 @@
 //! The vendor's credentials file, `~/.alibabacloud/credentials`: text in, a profile out.
 //!
-//! Owns: its language. A line that begins with `#` or `;` is a comment, and so is what follows a `#` with white
+//! Owns: its format. A line that begins with `#` or `;` is a comment, and so is what follows a `#` with white
 //! space before it: a `#` within a word is a part of the value, as keys may hold one. Refuses: key pairs, by
 //! their name.
 
@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 
 use super::{
     Credentials,
-    profile::Profile,
-    sts::{Place, Role},
+    profile::CredentialProfile,
+    sts::{AssumedRole, StsLocation},
 };
 
 /// The section of a name, else `default`.
-pub(super) fn parse(text: &str, name: Option<&str>) -> Result<Profile, String> {
+pub(super) fn parse(text: &str, name: Option<&str>) -> Result<CredentialProfile, String> {
     let name = name.unwrap_or("default");
     let section = section(text, name).ok_or_else(|| format!("it has no section {name:?}"))?;
     let value = |key: &str| section.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
@@ -21,27 +21,29 @@ pub(super) fn parse(text: &str, name: Option<&str>) -> Result<Profile, String> {
     let needed = |key: &str| value(key).ok_or_else(|| format!("section {name:?}: {key} is missing"));
     let role = || {
         let mut role =
-            Role::new(needed("role_arn")?.to_owned(), value("role_session_name").map(str::to_owned));
+            AssumedRole::new(needed("role_arn")?.to_owned(), value("role_session_name").map(str::to_owned));
         role.policy = value("policy").map(str::to_owned);
         Ok::<_, String>(role)
     };
     let key = || {
         Credentials::new(needed("access_key_id")?, needed("access_key_secret")?, None)
-            .map(Profile::Key)
+            .map(CredentialProfile::Key)
             .map_err(|error| format!("section {name:?}: {error}"))
     };
     match needed("type")? {
         "access_key" => key(),
-        "ram_role_arn" => {
-            Ok(Profile::Role { base: Box::new(key()?), role: role()?, place: Place::default() })
-        }
-        "oidc_role_arn" => Ok(Profile::Oidc {
+        "ram_role_arn" => Ok(CredentialProfile::Role {
+            base: Box::new(key()?),
+            role: role()?,
+            place: StsLocation::default(),
+        }),
+        "oidc_role_arn" => Ok(CredentialProfile::Oidc {
             provider_arn: needed("oidc_provider_arn")?.to_owned(),
             token_file: needed("oidc_token_file_path")?.into(),
             role: role()?,
-            place: Place::default(),
+            place: StsLocation::default(),
         }),
-        "ecs_ram_role" => Ok(Profile::Machine { role: value("role_name").map(str::to_owned) }),
+        "ecs_ram_role" => Ok(CredentialProfile::Machine { role: value("role_name").map(str::to_owned) }),
         other @ ("rsa_key_pair" | "bearer" | "credentials_uri" | "sts") => {
             Err(format!("section {name:?}: type {other:?} cannot be used here"))
         }
@@ -125,19 +127,23 @@ access_key_id = Canary
 
     #[test]
     fn each_type_is_read() {
-        let Ok(Profile::Key(key)) = parse(FILE, None) else { panic!("no key") };
+        let Ok(CredentialProfile::Key(key)) = parse(FILE, None) else { panic!("no key") };
         assert_eq!((key.key().id, key.key().secret), ("id", "se#cr;et="));
-        let Ok(Profile::Role { base, role, .. }) = parse(FILE, Some("role")) else { panic!("no role") };
-        assert!(matches!(*base, Profile::Key(_)));
+        let Ok(CredentialProfile::Role { base, role, .. }) = parse(FILE, Some("role")) else {
+            panic!("no role")
+        };
+        assert!(matches!(*base, CredentialProfile::Key(_)));
         assert_eq!(
             (role.arn.as_str(), role.session_name.as_str()),
             ("acs:ram::1:role/a", "alikafka-exporter")
         );
         assert_eq!(role.policy.as_deref(), Some("{\"Version\": \"1\"}"));
-        let Ok(Profile::Oidc { token_file, role, .. }) = parse(FILE, Some("pod")) else { panic!("no token") };
+        let Ok(CredentialProfile::Oidc { token_file, role, .. }) = parse(FILE, Some("pod")) else {
+            panic!("no token")
+        };
         assert_eq!((token_file.to_str(), role.session_name.as_str()), (Some("/token"), "me"));
         assert!(
-            matches!(parse(FILE, Some("machine")), Ok(Profile::Machine { role: Some(name) }) if name == "exporter")
+            matches!(parse(FILE, Some("machine")), Ok(CredentialProfile::Machine { role: Some(name) }) if name == "exporter")
         );
     }
 

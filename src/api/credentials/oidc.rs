@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 use secrecy::ExposeSecret as _;
 
 use super::{
-    BoxFuture, CredentialsError, Fetched, Source,
-    services::Services,
-    sts::{self, Place, Role},
+    BoxFuture, CredentialSource, CredentialsError, FetchedCredentials,
+    context::SourceContext,
+    sts::{self, AssumedRole, StsLocation},
 };
 
 const ROLE_ARN: &str = "ALIBABA_CLOUD_ROLE_ARN";
@@ -32,13 +32,13 @@ pub struct OidcSettings {
 }
 
 /// A token exchanged for the key of a role.
-pub(super) struct Oidc {
-    pub(super) services: Arc<Services>,
+pub(super) struct OidcSource {
+    pub(super) services: Arc<SourceContext>,
     pub(super) settings: OidcSettings,
 }
 
-impl Oidc {
-    async fn key(&self) -> Result<Fetched, CredentialsError> {
+impl OidcSource {
+    async fn key(&self) -> Result<FetchedCredentials, CredentialsError> {
         let of = |written: Option<String>, name: &str, key: &str| {
             written.or_else(|| self.services.plain_variable(name)).ok_or_else(|| {
                 CredentialsError::Missing(format!("the variable {name} or the key credentials.{key}"))
@@ -52,26 +52,26 @@ impl Oidc {
             None => of(None, TOKEN_FILE, "oidc_token_file")?.into(),
         };
         let session_name = settings.session_name.or_else(|| self.services.plain_variable(SESSION_NAME));
-        let role = Role::new(arn, session_name);
-        exchange(&self.services, &provider_arn, token_file, &role, &Place::default(), NAME).await
+        let role = AssumedRole::new(arn, session_name);
+        exchange(&self.services, &provider_arn, token_file, &role, &StsLocation::default(), NAME).await
     }
 }
 
-impl Source for Oidc {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+impl CredentialSource for OidcSource {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
         Box::pin(self.key())
     }
 }
 
 /// Exchanges the token that the file holds now: whoever issues it writes it anew before it ends.
 pub(super) async fn exchange(
-    services: &Services,
+    services: &SourceContext,
     provider_arn: &str,
     token_file: PathBuf,
-    role: &Role,
-    place: &Place,
+    role: &AssumedRole,
+    place: &StsLocation,
     source: &str,
-) -> Result<Fetched, CredentialsError> {
+) -> Result<FetchedCredentials, CredentialsError> {
     let read = services.disk.read(move |disk| {
         let token = disk.issued(&token_file)?;
         if token.expose_secret().trim().bytes().all(|b| b.is_ascii_graphic()) {

@@ -8,9 +8,10 @@ use std::{path::PathBuf, sync::Arc};
 use secrecy::ExposeSecret as _;
 
 use super::{
-    BoxFuture, Credentials, CredentialsError, Fetched, Source, cli_profile, ecs, ini_profile, oidc,
-    services::Services,
-    sts::{self, Place, Role},
+    BoxFuture, CredentialSource, Credentials, CredentialsError, FetchedCredentials, cli_profile,
+    context::SourceContext,
+    ecs, ini_profile, oidc,
+    sts::{self, AssumedRole, StsLocation},
 };
 
 const NAME: &str = "ALIBABA_CLOUD_PROFILE";
@@ -27,27 +28,27 @@ pub struct ProfileSettings {
 
 /// What a profile says.
 #[derive(Debug)]
-pub(super) enum Profile {
+pub(super) enum CredentialProfile {
     /// A key.
     Key(Credentials),
     /// A role that the key of another profile assumes.
-    Role { base: Box<Self>, role: Role, place: Place },
+    Role { base: Box<Self>, role: AssumedRole, place: StsLocation },
     /// The role of the machine.
     Machine { role: Option<String> },
     /// A role that a token stands for.
-    Oidc { provider_arn: String, token_file: PathBuf, role: Role, place: Place },
+    Oidc { provider_arn: String, token_file: PathBuf, role: AssumedRole, place: StsLocation },
 }
 
 /// Whose file a profile is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
+pub(super) enum ProfileFormat {
     /// `~/.aliyun/config.json`.
     Cli,
     /// `~/.alibabacloud/credentials`.
     Ini,
 }
 
-impl Language {
+impl ProfileFormat {
     /// The name of the source.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -56,7 +57,7 @@ impl Language {
         }
     }
 
-    pub(super) fn parse(self, text: &str, name: Option<&str>) -> Result<Profile, String> {
+    pub(super) fn parse(self, text: &str, name: Option<&str>) -> Result<CredentialProfile, String> {
         match self {
             Self::Cli => cli_profile::parse(text, name),
             Self::Ini => ini_profile::parse(text, name),
@@ -65,26 +66,26 @@ impl Language {
 }
 
 /// The key of a profile.
-pub(super) struct InProfile {
-    pub(super) services: Arc<Services>,
-    pub(super) language: Language,
+pub(super) struct ProfileSource {
+    pub(super) services: Arc<SourceContext>,
+    pub(super) format: ProfileFormat,
     pub(super) settings: ProfileSettings,
 }
 
-impl InProfile {
-    async fn key(&self) -> Result<Fetched, CredentialsError> {
+impl ProfileSource {
+    async fn key(&self) -> Result<FetchedCredentials, CredentialsError> {
         let name = self.settings.name.clone().or_else(|| self.services.plain_variable(NAME));
         let mut absent = CredentialsError::Missing("the variable HOME, or the file of profiles".to_owned());
         for path in self.paths() {
-            let (language, name) = (self.language, name.clone());
+            let (format, name) = (self.format, name.clone());
             let profile = self.services.disk.read(move |disk| {
                 let text = disk.secret(&path)?;
-                language
+                format
                     .parse(text.expose_secret(), name.as_deref())
                     .map_err(|why| CredentialsError::Unusable(format!("{}: {why}", path.display())))
             });
             match profile.await {
-                Ok(profile) => return follow(&self.services, &profile, self.language.name()).await,
+                Ok(profile) => return follow(&self.services, &profile, self.format.name()).await,
                 Err(error @ CredentialsError::Missing(_)) => absent = error,
                 Err(error) => return Err(error),
             }
@@ -97,51 +98,51 @@ impl InProfile {
         if let Some(path) = &self.settings.file {
             return vec![path.clone()];
         }
-        if self.language == Language::Ini
+        if self.format == ProfileFormat::Ini
             && let Some(path) = self.services.plain_variable(INI_FILE)
         {
             return vec![path.into()];
         }
-        let below_home: &[&str] = match self.language {
-            Language::Cli => &[".aliyun/config.json"],
+        let below_home: &[&str] = match self.format {
+            ProfileFormat::Cli => &[".aliyun/config.json"],
             // The vendor's tools spell it in two ways.
-            Language::Ini => &[".alibabacloud/credentials", ".alibabacloud/credentials.ini"],
+            ProfileFormat::Ini => &[".alibabacloud/credentials", ".alibabacloud/credentials.ini"],
         };
         let home = self.services.plain_variable("HOME").map(PathBuf::from);
         home.map(|home| below_home.iter().map(|path| home.join(path)).collect()).unwrap_or_default()
     }
 }
 
-impl Source for InProfile {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+impl CredentialSource for ProfileSource {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
         Box::pin(self.key())
     }
 }
 
 /// The key that a profile leads to.
 fn follow<'a>(
-    services: &'a Services,
-    profile: &'a Profile,
+    services: &'a SourceContext,
+    profile: &'a CredentialProfile,
     source: &'a str,
-) -> BoxFuture<'a, Result<Fetched, CredentialsError>> {
+) -> BoxFuture<'a, Result<FetchedCredentials, CredentialsError>> {
     Box::pin(async move {
         let fetched = match profile {
-            Profile::Key(credentials) => Fetched::lasting(credentials.clone(), source),
-            Profile::Role { base, role, place } => {
+            CredentialProfile::Key(credentials) => FetchedCredentials::lasting(credentials.clone(), source),
+            CredentialProfile::Role { base, role, place } => {
                 let base = follow(services, base, source).await?;
                 sts::assume(services, &base.credentials, role, place, source).await?
             }
-            Profile::Machine { .. } if services.flag(ecs::DISABLED) => {
+            CredentialProfile::Machine { .. } if services.flag(ecs::DISABLED) => {
                 return Err(CredentialsError::Unusable(format!(
                     "{} rules out the machine's role",
                     ecs::DISABLED
                 )));
             }
-            Profile::Machine { role } => ecs::fetch(services, role.as_deref()).await?,
-            Profile::Oidc { provider_arn, token_file, role, place } => {
+            CredentialProfile::Machine { role } => ecs::fetch(services, role.as_deref()).await?,
+            CredentialProfile::Oidc { provider_arn, token_file, role, place } => {
                 oidc::exchange(services, provider_arn, token_file.clone(), role, place, source).await?
             }
         };
-        Ok(Fetched { source: source.to_owned(), ..fetched })
+        Ok(FetchedCredentials { source: source.to_owned(), ..fetched })
     })
 }

@@ -6,17 +6,18 @@ use secrecy::SecretString;
 use tokio::time::Duration;
 
 use super::{
-    Credentials, CredentialsError, Inline, ProvideCredentials, Source, Watch,
-    chain::{Chain, Link},
-    ecs::{self, EcsRamRole},
-    environment::Environment,
-    files::{Files, Paths},
-    oidc::{self, Oidc, OidcSettings},
-    profile::{InProfile, Language, ProfileSettings},
-    renewing::{Pace, Renewing},
-    services::{Services, Setup},
-    sts::{AssumeRole, Role},
-    uri::{self, Uri},
+    CredentialSource, Credentials, CredentialsError, CredentialsObserver, InlineCredentials,
+    ProvideCredentials,
+    chain::{ChainedSource, SourceChain},
+    context::{SourceContext, SourceSettings},
+    ecs::{self, EcsRoleSource},
+    environment::EnvironmentSource,
+    files::{FileSource, KeyFilePaths},
+    oidc::{self, OidcSettings, OidcSource},
+    profile::{ProfileFormat, ProfileSettings, ProfileSource},
+    refreshing::{RefreshTiming, RefreshingProvider},
+    sts::{AssumeRoleSource, AssumedRole},
+    uri::{self, UriSource},
 };
 
 use crate::api::retry;
@@ -24,17 +25,19 @@ use crate::api::retry;
 const CLI_DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 
 /// Files are looked at so often, whether they are good or bad: what replaces them is there at once.
-const FILES: Pace = Pace { look_again: Duration::from_secs(3), longest_pause: Duration::from_secs(3) };
+const FILES: RefreshTiming =
+    RefreshTiming { look_again: Duration::from_secs(3), longest_pause: Duration::from_secs(3) };
 
 /// Anything else.
-const OTHERS: Pace = Pace { look_again: Duration::from_secs(60), longest_pause: Duration::from_secs(60) };
+const OTHERS: RefreshTiming =
+    RefreshTiming { look_again: Duration::from_secs(60), longest_pause: Duration::from_secs(60) };
 
 /// Where a key comes from.
 #[derive(Debug, Clone)]
-pub enum Choice {
+pub enum SourceSelection {
     /// Every source of the vendor's own tools, in their order.
     Chain,
-    /// Variables.
+    /// Environment variables.
     Environment,
     /// A token that is exchanged.
     Oidc(OidcSettings),
@@ -49,7 +52,7 @@ pub enum Choice {
     /// The configuration itself.
     Inline(Credentials),
     /// Files.
-    Files(Paths),
+    Files(KeyFilePaths),
 }
 
 /// What answers all calls of an account: keys of a source or, if there is one, of a role that is assumed with
@@ -58,54 +61,68 @@ pub enum Choice {
 /// # Errors
 /// For endpoints that may not be called.
 pub fn provider(
-    choice: Choice,
-    role: Option<Role>,
-    setup: Setup,
-    watch: Arc<dyn Watch>,
+    choice: SourceSelection,
+    role: Option<AssumedRole>,
+    setup: SourceSettings,
+    watch: Arc<dyn CredentialsObserver>,
 ) -> Result<Arc<dyn ProvideCredentials>, CredentialsError> {
-    let services = Services::new(&setup)?;
+    let services = SourceContext::new(&setup)?;
     // A role is asked for at the token service, whatever its key comes from.
-    let pace = if role.is_none() && matches!(choice, Choice::Files(_)) { FILES } else { OTHERS };
+    let pace = if role.is_none() && matches!(choice, SourceSelection::Files(_)) { FILES } else { OTHERS };
     let base = match (choice, &role) {
-        (Choice::Inline(credentials), None) => return Ok(Arc::new(Inline::new(credentials))),
+        (SourceSelection::Inline(credentials), None) => {
+            return Ok(Arc::new(InlineCredentials::new(credentials)));
+        }
         (choice, _) => source(choice, &services),
     };
     let source = match role {
-        Some(role) => Box::new(AssumeRole { services: Arc::clone(&services), base, role }),
+        Some(role) => Box::new(AssumeRoleSource { services: Arc::clone(&services), base, role }),
         None => base,
     };
     let jitter = Box::new(move || retry::uniform((setup.entropy)()));
-    Ok(Arc::new(Renewing::new(source, pace, jitter, setup.account, watch)))
+    Ok(Arc::new(RefreshingProvider::new(source, pace, jitter, setup.account, watch)))
 }
 
-fn source(choice: Choice, services: &Arc<Services>) -> Box<dyn Source> {
+fn source(choice: SourceSelection, services: &Arc<SourceContext>) -> Box<dyn CredentialSource> {
     let services = Arc::clone(services);
     match choice {
-        Choice::Chain => Box::new(chain(&services)),
-        Choice::Environment => Box::new(Environment(Arc::clone(&services.variables))),
-        Choice::Oidc(settings) => Box::new(Oidc { services, settings }),
-        Choice::CliProfile(settings) => Box::new(InProfile { services, language: Language::Cli, settings }),
-        Choice::IniProfile(settings) => Box::new(InProfile { services, language: Language::Ini, settings }),
-        Choice::EcsRamRole(role) => Box::new(EcsRamRole { services, role }),
-        Choice::Uri(uri) => Box::new(Uri { services, uri }),
-        Choice::Inline(credentials) => Box::new(Inline::new(credentials)),
-        Choice::Files(paths) => Box::new(Files { services, paths }),
+        SourceSelection::Chain => Box::new(chain(&services)),
+        SourceSelection::Environment => Box::new(EnvironmentSource(Arc::clone(&services.variables))),
+        SourceSelection::Oidc(settings) => Box::new(OidcSource { services, settings }),
+        SourceSelection::CliProfile(settings) => {
+            Box::new(ProfileSource { services, format: ProfileFormat::Cli, settings })
+        }
+        SourceSelection::IniProfile(settings) => {
+            Box::new(ProfileSource { services, format: ProfileFormat::Ini, settings })
+        }
+        SourceSelection::EcsRamRole(role) => Box::new(EcsRoleSource { services, role }),
+        SourceSelection::Uri(uri) => Box::new(UriSource { services, uri }),
+        SourceSelection::Inline(credentials) => Box::new(InlineCredentials::new(credentials)),
+        SourceSelection::Files(paths) => Box::new(FileSource { services, paths }),
     }
 }
 
-fn chain(services: &Arc<Services>) -> Chain {
-    let link = |name, choice, is_guess| Link { name, source: source(choice, services), is_guess };
+fn chain(services: &Arc<SourceContext>) -> SourceChain {
+    let link = |name, choice, is_guess| ChainedSource { name, source: source(choice, services), is_guess };
     let mut links = vec![
-        link("environment", Choice::Environment, false),
-        link(oidc::NAME, Choice::Oidc(OidcSettings::default()), false),
+        link("environment", SourceSelection::Environment, false),
+        link(oidc::NAME, SourceSelection::Oidc(OidcSettings::default()), false),
     ];
     if !services.flag(CLI_DISABLED) {
-        links.push(link(Language::Cli.name(), Choice::CliProfile(ProfileSettings::default()), false));
+        links.push(link(
+            ProfileFormat::Cli.name(),
+            SourceSelection::CliProfile(ProfileSettings::default()),
+            false,
+        ));
     }
-    links.push(link(Language::Ini.name(), Choice::IniProfile(ProfileSettings::default()), false));
+    links.push(link(
+        ProfileFormat::Ini.name(),
+        SourceSelection::IniProfile(ProfileSettings::default()),
+        false,
+    ));
     if !services.flag(ecs::DISABLED) {
-        links.push(link(ecs::NAME, Choice::EcsRamRole(None), true));
+        links.push(link(ecs::NAME, SourceSelection::EcsRamRole(None), true));
     }
-    links.push(link(uri::NAME, Choice::Uri(None), false));
-    Chain::new(links)
+    links.push(link(uri::NAME, SourceSelection::Uri(None), false));
+    SourceChain::new(links)
 }

@@ -7,11 +7,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Duration;
 
 use super::{
-    BoxFuture, Credentials, CredentialsError, Fetched, Source, answer, http::Question, services::Services,
+    BoxFuture, CredentialSource, Credentials, CredentialsError, FetchedCredentials, context::SourceContext,
+    http::ServiceRequest, service_response,
 };
 use crate::api::{
-    quote::Quote,
-    sign::{self, Key, Moment},
+    redact::Redactor,
+    sign::{self, SigningContext, SigningKey},
 };
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ pub(super) const DURATION: Duration = Duration::from_secs(3600);
 
 /// A role that is assumed.
 #[derive(Debug, Clone)]
-pub struct Role {
+pub struct AssumedRole {
     /// Its ARN.
     pub arn: String,
     /// What the session is called in the cloud's audit log.
@@ -40,7 +41,7 @@ pub struct Role {
     pub duration: Duration,
 }
 
-impl Role {
+impl AssumedRole {
     /// A role of which only the ARN is known.
     pub(super) fn new(arn: String, session_name: Option<String>) -> Self {
         Self {
@@ -66,54 +67,54 @@ impl Role {
 
 /// Which token service is asked, where the configuration does not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct StsLocation {
     pub(super) region: Option<String>,
     pub(super) in_vpc: bool,
 }
 
 /// The key of a role, for the key of another source.
-pub(super) struct AssumeRole {
-    pub(super) services: Arc<Services>,
-    pub(super) base: Box<dyn Source>,
-    pub(super) role: Role,
+pub(super) struct AssumeRoleSource {
+    pub(super) services: Arc<SourceContext>,
+    pub(super) base: Box<dyn CredentialSource>,
+    pub(super) role: AssumedRole,
 }
 
-impl Source for AssumeRole {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+impl CredentialSource for AssumeRoleSource {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
         Box::pin(async {
             // Asked anew: a key that was held would sooner or later be refused.
             let base = self.base.fetch().await?;
             let source = format!("{}+assume_role", base.source);
-            assume(&self.services, &base.credentials, &self.role, &Place::default(), &source).await
+            assume(&self.services, &base.credentials, &self.role, &StsLocation::default(), &source).await
         })
     }
 }
 
 /// Assumes a role with a key.
 pub(super) async fn assume(
-    services: &Services,
+    services: &SourceContext,
     key: &Credentials,
-    role: &Role,
-    place: &Place,
+    role: &AssumedRole,
+    place: &StsLocation,
     source: &str,
-) -> Result<Fetched, CredentialsError> {
+) -> Result<FetchedCredentials, CredentialsError> {
     let (timestamp, nonce) = moment(services)?;
-    let moment = Moment { timestamp: &timestamp, nonce: &nonce };
+    let moment = SigningContext { timestamp: &timestamp, nonce: &nonce };
     let form = sign::v1_form_of(VERSION, ASSUME, &role.parameters(), key.key(), moment);
     let external_id = role.external_id.as_ref().map_or("", ExposeSecret::expose_secret);
-    let quote = Quote::without(key.key(), &sign::signature_in(&form)).and(external_id);
+    let quote = Redactor::without(key.key(), &sign::signature_in(&form)).and(external_id);
     ask(services, form, place, source, &quote, role).await
 }
 
 /// Assumes a role with a token that tells who this is. Nothing is signed: the token is all there is.
 pub(super) async fn assume_with_oidc(
-    services: &Services,
+    services: &SourceContext,
     provider_arn: &str,
     token: &SecretString,
-    role: &Role,
-    place: &Place,
+    role: &AssumedRole,
+    place: &StsLocation,
     source: &str,
-) -> Result<Fetched, CredentialsError> {
+) -> Result<FetchedCredentials, CredentialsError> {
     let (timestamp, nonce) = moment(services)?;
     let token = token.expose_secret().trim();
     let parameters = role.parameters();
@@ -128,11 +129,11 @@ pub(super) async fn assume_with_oidc(
     ];
     let of_role = parameters.iter().map(|(name, value)| (*name, value.as_str()));
     let form = sign::canonical_query(common.into_iter().chain(of_role));
-    let quote = Quote::without(Key { id: "", secret: token, token: None }, "");
+    let quote = Redactor::without(SigningKey { id: "", secret: token, token: None }, "");
     ask(services, form, place, source, &quote, role).await
 }
 
-fn moment(services: &Services) -> Result<(String, String), CredentialsError> {
+fn moment(services: &SourceContext) -> Result<(String, String), CredentialsError> {
     let unusable = |what: &str| CredentialsError::Unusable(what.to_owned());
     let bits = (services.entropy)().ok_or_else(|| unusable("the system has no random bits for a nonce"))?;
     let time = jiff::Timestamp::from_second(services.signing_millis() / 1000)
@@ -141,18 +142,18 @@ fn moment(services: &Services) -> Result<(String, String), CredentialsError> {
 }
 
 async fn ask(
-    services: &Services,
+    services: &SourceContext,
     form: String,
-    place: &Place,
+    place: &StsLocation,
     source: &str,
-    quote: &Quote,
-    role: &Role,
-) -> Result<Fetched, CredentialsError> {
+    quote: &Redactor,
+    role: &AssumedRole,
+) -> Result<FetchedCredentials, CredentialsError> {
     let url = services.sts(place.region.as_deref(), place.in_vpc)?;
-    let question = Question { method: Method::POST, url, headers: &[], form: Some(form) };
+    let question = ServiceRequest { method: Method::POST, url, headers: &[], form: Some(form) };
     let answer = services.web.ask(question).await?;
     services.note_clock(&answer);
-    answer::of_sts(services, &answer, source, quote).map_err(|error| match error {
+    service_response::read_sts_response(services, &answer, source, quote).map_err(|error| match error {
         CredentialsError::Unusable(why) => {
             CredentialsError::Unusable(format!("{why}, for the role {}", role.arn))
         }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Position, Url};
 
-use super::{BoxFuture, CredentialsError, Fetched, Source, answer, http::Question, services::Services};
-use crate::api::{quote::Quote, sign::Key, transport::is_loopback};
+use super::{
+    BoxFuture, CredentialSource, CredentialsError, FetchedCredentials, context::SourceContext,
+    http::ServiceRequest, service_response,
+};
+use crate::api::{redact::Redactor, sign::SigningKey, transport::is_loopback};
 
 pub(super) const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
@@ -17,14 +20,14 @@ const LONG: usize = 12;
 pub(super) const NAME: &str = "uri";
 
 /// An address that hands out keys.
-pub(super) struct Uri {
-    pub(super) services: Arc<Services>,
+pub(super) struct UriSource {
+    pub(super) services: Arc<SourceContext>,
     /// The address, which may hold a secret; that of the variable where it is not told.
     pub(super) uri: Option<SecretString>,
 }
 
-impl Uri {
-    async fn key(&self) -> Result<Fetched, CredentialsError> {
+impl UriSource {
+    async fn key(&self) -> Result<FetchedCredentials, CredentialsError> {
         let by_variable =
             || self.services.variable(VARIABLE).map(|uri| SecretString::from(uri.trim().to_owned()));
         let uri = self.uri.clone().or_else(by_variable);
@@ -32,18 +35,25 @@ impl Uri {
         let url = checked(uri.expose_secret())
             .map_err(|why| CredentialsError::Unusable(format!("the address of credentials {why}")))?;
         let path = url[Position::BeforePath..].to_owned();
-        let whole = Quote::without(Key { id: uri.expose_secret(), secret: &path, token: url.query() }, "");
+        let whole =
+            Redactor::without(SigningKey { id: uri.expose_secret(), secret: &path, token: url.query() }, "");
         // Whoever is asked may quote a part of it: what it was asked for, or with which ticket.
         let values = url.query_pairs().map(|(_, value)| value.into_owned());
         let segments = url.path_segments().into_iter().flatten().filter(|part| part.len() >= LONG);
         let quote = values.chain(segments.map(str::to_owned)).fold(whole, |quote, part| quote.and(&part));
-        let answer = self.services.web.ask_near(Question::get(url.clone())).await?;
-        answer::of_address(&self.services, &answer, "the address of credentials", NAME, &quote)
+        let answer = self.services.web.ask_near(ServiceRequest::get(url.clone())).await?;
+        service_response::read_key_response(
+            &self.services,
+            &answer,
+            "the address of credentials",
+            NAME,
+            &quote,
+        )
     }
 }
 
-impl Source for Uri {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+impl CredentialSource for UriSource {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
         Box::pin(self.key())
     }
 }

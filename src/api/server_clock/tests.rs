@@ -7,10 +7,10 @@ const NOVEMBER: i64 = 1_700_000_000_000;
 
 const WALL: i64 = 1_000_000_000_000;
 
-fn exchange(sent: i64, received: i64, date_millis: Option<i64>) -> Exchange {
+fn exchange(sent: i64, received: i64, date_millis: Option<i64>) -> TimedExchange {
     let at = |micros: i64| Duration::from_micros(micros.try_into().unwrap());
     let wall = UnixMillis::new(WALL).unwrap();
-    Exchange { sent: at(sent), received: at(received), date_millis, wall }
+    TimedExchange { sent: at(sent), received: at(received), date_millis, wall }
 }
 
 /// `(earliest, latest)`, in milliseconds.

@@ -8,8 +8,8 @@ use serde::{
 };
 
 use super::{
-    Anomalies, Int, Payload, Text,
-    list::{Item, Key, List, Record, Told, fields, wrong_type},
+    Anomalies, IntField, ResponsePayload, TextField,
+    list::{Key, ListField, ListItem, ObjectField, Presence, fields, wrong_type},
 };
 use crate::model::{AnomalyKind, Instance, InstanceId, InstanceState, Listing, Observed, RegionId};
 
@@ -18,33 +18,33 @@ const GIBIBYTE: u64 = 1 << 30;
 
 /// `GetInstanceList`.
 #[derive(Debug, Default)]
-pub(crate) struct InstanceListAnswer<'de> {
-    instances: List<InstanceVo<'de>>,
+pub(crate) struct InstanceListResponse<'de> {
+    instances: ListField<InstanceVo<'de>>,
 }
-fields!(InstanceListAnswer<'de> { "InstanceList" => instances });
+fields!(InstanceListResponse<'de> { "InstanceList" => instances });
 
 #[derive(Debug, Default)]
 struct InstanceVo<'de> {
-    instance_id: Text<'de>,
-    name: Text<'de>,
-    region_id: Text<'de>,
-    view_instance_status_code: Int,
-    service_status: Int,
-    series: Text<'de>,
-    spec_type: Text<'de>,
-    upgrade: Record<UpgradeServiceDetailInfo<'de>>,
-    deploy_type: Text<'de>,
-    paid_type: Text<'de>,
-    disk_type: Text<'de>,
-    create_time: Int,
-    expired_time: Int,
-    used_topic_count: Int,
-    topic_num_limit: Int,
-    used_partition_count: Int,
-    used_group_count: Int,
-    disk_size: Int,
-    msg_retain: Int,
-    tags: List<TagVo<'de>>,
+    instance_id: TextField<'de>,
+    name: TextField<'de>,
+    region_id: TextField<'de>,
+    view_instance_status_code: IntField,
+    service_status: IntField,
+    series: TextField<'de>,
+    spec_type: TextField<'de>,
+    upgrade: ObjectField<UpgradeServiceDetailInfo<'de>>,
+    deploy_type: TextField<'de>,
+    paid_type: TextField<'de>,
+    disk_type: TextField<'de>,
+    create_time: IntField,
+    expired_time: IntField,
+    used_topic_count: IntField,
+    topic_num_limit: IntField,
+    used_partition_count: IntField,
+    used_group_count: IntField,
+    disk_size: IntField,
+    msg_retain: IntField,
+    tags: ListField<TagVo<'de>>,
 }
 fields!(InstanceVo<'de> {
     "InstanceId" => instance_id,
@@ -68,100 +68,106 @@ fields!(InstanceVo<'de> {
     "MsgRetain" => msg_retain,
     "Tags" => tags,
 });
-impl<'de> Item<'de> for InstanceVo<'de> {
+impl<'de> ListItem<'de> for InstanceVo<'de> {
     const WRAPPER: &'static str = "InstanceVO";
 }
 
 #[derive(Debug, Default)]
 struct UpgradeServiceDetailInfo<'de> {
-    version: Text<'de>,
+    version: TextField<'de>,
 }
 fields!(UpgradeServiceDetailInfo<'de> { "Current2OpenSourceVersion" => version });
 
 #[derive(Debug, Default)]
 struct TagVo<'de> {
-    key: Text<'de>,
-    value: Text<'de>,
+    key: TextField<'de>,
+    value: TextField<'de>,
 }
 fields!(TagVo<'de> { "Key" => key, "Value" => value });
-impl<'de> Item<'de> for TagVo<'de> {
+impl<'de> ListItem<'de> for TagVo<'de> {
     const WRAPPER: &'static str = "TagVO";
 }
 
-impl<'de> Payload<'de> for InstanceListAnswer<'de> {
+impl<'de> ResponsePayload<'de> for InstanceListResponse<'de> {
     const KEY: &'static str = "InstanceList";
 
-    fn is_told(&self) -> bool {
-        self.instances.told != Told::Missing
+    fn is_present(&self) -> bool {
+        self.instances.told != Presence::Missing
     }
 }
 
-impl InstanceListAnswer<'_> {
+impl InstanceListResponse<'_> {
     pub(crate) fn into_instances(self, asked: &RegionId) -> Observed<Listing<Instance>> {
-        let mut odd = Anomalies::default();
+        let mut anomalies = Anomalies::default();
         let mut complete =
-            odd.list("InstanceList", self.instances.told, self.instances.strangers, "the answer");
+            anomalies.list("InstanceList", self.instances.told, self.instances.malformed, "the answer");
         let entries = self.instances.items.len();
-        let mut items: Vec<_> =
-            self.instances.items.into_iter().filter_map(|vo| vo.into_instance(asked, &mut odd)).collect();
+        let mut items: Vec<_> = self
+            .instances
+            .items
+            .into_iter()
+            .filter_map(|vo| vo.into_instance(asked, &mut anomalies))
+            .collect();
         complete &= items.len() == entries;
-        odd.unique(&mut items, "an instance", |instance| instance.id.clone());
-        Observed { value: Listing { items, complete }, anomalies: odd.into_vec() }
+        anomalies.unique(&mut items, "an instance", |instance| instance.id.clone());
+        Observed { value: Listing { items, complete }, anomalies: anomalies.into_vec() }
     }
 }
 
 impl InstanceVo<'_> {
-    fn into_instance(self, asked: &RegionId, odd: &mut Anomalies) -> Option<Instance> {
-        let id = odd.name("InstanceId", &self.instance_id, "an instance", InstanceId::new)?;
+    fn into_instance(self, asked: &RegionId, anomalies: &mut Anomalies) -> Option<Instance> {
+        let id = anomalies.name("InstanceId", &self.instance_id, "an instance", InstanceId::new)?;
         let of = format!("instance {id:?}");
         if self.region_id.as_value().is_some_and(|region| region != asked.as_str()) {
-            odd.note(AnomalyKind::Contradiction, format_args!("{of} belongs to another region than asked"));
+            anomalies
+                .note(AnomalyKind::Contradiction, format_args!("{of} belongs to another region than asked"));
             return None;
         }
-        let view = odd.value("ViewInstanceStatusCode", self.view_instance_status_code, &of);
-        let service = odd.value("ServiceStatus", self.service_status, &of);
+        let view = anomalies.value("ViewInstanceStatusCode", self.view_instance_status_code, &of);
+        let service = anomalies.value("ServiceStatus", self.service_status, &of);
         let version = match self.upgrade {
-            Record::Value(detail) => odd.text("Current2OpenSourceVersion", detail.version, &of),
-            Record::Missing | Record::Null => None,
-            Record::WrongType => {
-                odd.note(AnomalyKind::Type, format_args!("UpgradeServiceDetailInfo of {of} is no object"));
+            ObjectField::Value(detail) => anomalies.text("Current2OpenSourceVersion", detail.version, &of),
+            ObjectField::Missing | ObjectField::Null => None,
+            ObjectField::WrongType => {
+                anomalies
+                    .note(AnomalyKind::Type, format_args!("UpgradeServiceDetailInfo of {of} is no object"));
                 None
             }
         };
         // Instances without tags come without the key, so its absence is no oddity.
-        if self.tags.told != Told::Missing {
-            odd.list("Tags", self.tags.told, self.tags.strangers, &of);
+        if self.tags.told != Presence::Missing {
+            anomalies.list("Tags", self.tags.told, self.tags.malformed, &of);
         }
         let tags = self.tags.items.into_iter().filter_map(|tag| {
-            let key = odd.text("Key", tag.key, &of)?;
-            Some((key, odd.text("Value", tag.value, &of).unwrap_or_default()))
+            let key = anomalies.text("Key", tag.key, &of)?;
+            Some((key, anomalies.text("Value", tag.value, &of).unwrap_or_default()))
         });
         let tags = tags.collect();
         Some(Instance {
-            name: odd.text("Name", self.name, &of),
+            name: anomalies.text("Name", self.name, &of),
             state: view
                 .map(InstanceState::from_view_code)
                 .or_else(|| service.map(InstanceState::from_service_status)),
-            series: odd.text("Series", self.series, &of),
-            spec_type: odd.text("SpecType", self.spec_type, &of),
+            series: anomalies.text("Series", self.series, &of),
+            spec_type: anomalies.text("SpecType", self.spec_type, &of),
             version,
-            deploy_type: odd
+            deploy_type: anomalies
                 .text("DeployType", self.deploy_type, &of)
                 .map(|code| word(code, &[("4", "public"), ("5", "vpc")])),
-            paid_type: odd.text("PaidType", self.paid_type, &of).map(|code| {
+            paid_type: anomalies.text("PaidType", self.paid_type, &of).map(|code| {
                 word(code, &[("0", "prepaid"), ("1", "postpaid"), ("3", "serverless"), ("4", "confluent")])
             }),
-            disk_type: odd
+            disk_type: anomalies
                 .text("DiskType", self.disk_type, &of)
                 .map(|code| word(code, &[("0", "efficiency"), ("1", "ssd")])),
-            created_at: odd.time("CreateTime", self.create_time, &of),
-            expires_at: odd.time("ExpiredTime", self.expired_time, &of),
-            topics: odd.count("UsedTopicCount", self.used_topic_count, 1, &of),
-            topic_limit: odd.count("TopicNumLimit", self.topic_num_limit, 1, &of),
-            partitions: odd.count("UsedPartitionCount", self.used_partition_count, 1, &of),
-            groups: odd.count("UsedGroupCount", self.used_group_count, 1, &of),
-            disk_size_bytes: odd.count("DiskSize", self.disk_size, GIBIBYTE, &of),
-            message_retention_seconds: odd.count("MsgRetain", self.msg_retain, HOUR, &of),
+            created_at: anomalies.time("CreateTime", self.create_time, &of),
+            expires_at: anomalies.time("ExpiredTime", self.expired_time, &of),
+            topics: anomalies.count("UsedTopicCount", self.used_topic_count, 1, &of),
+            topic_limit: anomalies.count("TopicNumLimit", self.topic_num_limit, 1, &of),
+            partitions: anomalies.count("UsedPartitionCount", self.used_partition_count, 1, &of),
+            groups: anomalies.count("UsedGroupCount", self.used_group_count, 1, &of),
+            disk_size_bytes: anomalies.count("DiskSize", self.disk_size, GIBIBYTE, &of),
+            message_retention_seconds: anomalies.count("MsgRetain", self.msg_retain, HOUR, &of),
             tags,
             id,
         })
@@ -175,31 +181,31 @@ fn word(code: String, words: &[(&str, &str)]) -> String {
 
 /// `GetAllInstanceIdList`: `InstanceIds` is a map, or a list of maps, from region id to instance ids.
 #[derive(Debug, Default)]
-pub(crate) struct InstanceIdsAnswer<'de> {
+pub(crate) struct InstanceIdsResponse<'de> {
     ids: InstanceIds<'de>,
 }
-fields!(InstanceIdsAnswer<'de> { "InstanceIds" => ids });
+fields!(InstanceIdsResponse<'de> { "InstanceIds" => ids });
 
 #[derive(Debug, Default)]
 struct InstanceIds<'de> {
-    told: Told,
-    strangers: usize,
+    told: Presence,
+    malformed: usize,
     /// How many ids a region has; `None` where that is no list.
     regions: BTreeMap<std::borrow::Cow<'de, str>, Option<usize>>,
 }
 
-impl<'de> Payload<'de> for InstanceIdsAnswer<'de> {
+impl<'de> ResponsePayload<'de> for InstanceIdsResponse<'de> {
     const KEY: &'static str = "InstanceIds";
 
-    fn is_told(&self) -> bool {
-        self.ids.told != Told::Missing
+    fn is_present(&self) -> bool {
+        self.ids.told != Presence::Missing
     }
 }
 
-impl InstanceIdsAnswer<'_> {
+impl InstanceIdsResponse<'_> {
     pub(crate) fn into_regions(self) -> Observed<Listing<RegionId>> {
-        let mut odd = Anomalies::default();
-        let mut complete = odd.list("InstanceIds", self.ids.told, self.ids.strangers, "the answer");
+        let mut anomalies = Anomalies::default();
+        let mut complete = anomalies.list("InstanceIds", self.ids.told, self.ids.malformed, "the answer");
         let mut items = Vec::new();
         for (name, instances) in self.ids.regions {
             match (RegionId::new(&name), instances) {
@@ -207,15 +213,16 @@ impl InstanceIdsAnswer<'_> {
                 (Ok(_), Some(0)) => {}
                 (Ok(region), None) => {
                     complete = false;
-                    odd.note(AnomalyKind::Type, format_args!("InstanceIds of region {region} is no list"));
+                    anomalies
+                        .note(AnomalyKind::Type, format_args!("InstanceIds of region {region} is no list"));
                 }
                 (Err(error), _) => {
                     complete = false;
-                    odd.note(AnomalyKind::Type, format_args!("a key of InstanceIds: {error}"));
+                    anomalies.note(AnomalyKind::Type, format_args!("a key of InstanceIds: {error}"));
                 }
             }
         }
-        Observed { value: Listing { items, complete }, anomalies: odd.into_vec() }
+        Observed { value: Listing { items, complete }, anomalies: anomalies.into_vec() }
     }
 }
 
@@ -230,12 +237,12 @@ impl<'de> Deserialize<'de> for InstanceIds<'de> {
             }
 
             wrong_type!(
-                InstanceIds { told: Told::Null, ..InstanceIds::default() },
-                InstanceIds { told: Told::WrongType, ..InstanceIds::default() }
+                InstanceIds { told: Presence::Null, ..InstanceIds::default() },
+                InstanceIds { told: Presence::WrongType, ..InstanceIds::default() }
             );
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut all = InstanceIds { told: Told::List, ..InstanceIds::default() };
+                let mut all = InstanceIds { told: Presence::List, ..InstanceIds::default() };
                 while let Some((Key(region), Count(count))) = map.next_entry()? {
                     all.add(region, count);
                 }
@@ -243,9 +250,9 @@ impl<'de> Deserialize<'de> for InstanceIds<'de> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut all = InstanceIds { told: Told::List, ..InstanceIds::default() };
+                let mut all = InstanceIds { told: Presence::List, ..InstanceIds::default() };
                 while let Some(part) = seq.next_element::<InstanceIds<'de>>()? {
-                    all.strangers += part.strangers + usize::from(part.told != Told::List);
+                    all.malformed += part.malformed + usize::from(part.told != Presence::List);
                     for (region, count) in part.regions {
                         all.add(region, count);
                     }

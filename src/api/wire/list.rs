@@ -11,25 +11,25 @@ use serde::{
 };
 
 /// The fields of a JSON object, filled one by one.
-pub(crate) trait Fields<'de>: Default {
+pub(crate) trait ObjectFields<'de>: Default {
     /// Takes the value of a key that it knows and tells true; leaves all others and tells false.
     fn take<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
 /// A record that comes in lists, wrapped in an object under this key: `TopicList: {TopicVO: [...]}`.
-pub(crate) trait Item<'de>: Fields<'de> {
+pub(crate) trait ListItem<'de>: ObjectFields<'de> {
     const WRAPPER: &'static str;
 }
 
-/// Implements [`Fields`]: each key as the cloud spells it, and the field that takes it.
+/// Implements [`ObjectFields`]: each key as the cloud spells it, and the field that takes it.
 macro_rules! fields {
     ($name:ident { $($keys:tt)+ }) => {
-        impl<'de> $crate::api::wire::list::Fields<'de> for $name {
+        impl<'de> $crate::api::wire::list::ObjectFields<'de> for $name {
             $crate::api::wire::list::fields!(@take $($keys)+);
         }
     };
     ($name:ident<'de> { $($keys:tt)+ }) => {
-        impl<'de> $crate::api::wire::list::Fields<'de> for $name<'de> {
+        impl<'de> $crate::api::wire::list::ObjectFields<'de> for $name<'de> {
             $crate::api::wire::list::fields!(@take $($keys)+);
         }
     };
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
 }
 
 /// Fills a record with all entries of an object.
-pub(crate) fn fill<'de, T: Fields<'de>, A: MapAccess<'de>>(mut map: A) -> Result<T, A::Error> {
+pub(crate) fn fill<'de, T: ObjectFields<'de>, A: MapAccess<'de>>(mut map: A) -> Result<T, A::Error> {
     let mut record = T::default();
     while let Some(Key(key)) = map.next_key()? {
         if !record.take(&key, &mut map)? {
@@ -81,10 +81,10 @@ pub(crate) fn fill<'de, T: Fields<'de>, A: MapAccess<'de>>(mut map: A) -> Result
 /// An object that must be one: the top of a body.
 pub(crate) struct Object<T>(pub(crate) T);
 
-impl<'de, T: Fields<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: ObjectFields<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AnyObject<T>(PhantomData<T>);
-        impl<'de, T: Fields<'de>> Visitor<'de> for AnyObject<T> {
+        impl<'de, T: ObjectFields<'de>> Visitor<'de> for AnyObject<T> {
             type Value = Object<T>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -99,7 +99,7 @@ impl<'de, T: Fields<'de>> Deserialize<'de> for Object<T> {
 
 /// Where there should be an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum Record<T> {
+pub(crate) enum ObjectField<T> {
     /// The key was not there.
     #[default]
     Missing,
@@ -138,26 +138,26 @@ macro_rules! wrong_type {
 }
 pub(crate) use wrong_type;
 
-impl<'de, T: Fields<'de>> Visitor<'de> for AnyRecord<T> {
-    type Value = Record<T>;
+impl<'de, T: ObjectFields<'de>> Visitor<'de> for AnyRecord<T> {
+    type Value = ObjectField<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    wrong_type!(Record::Null, Record::WrongType);
+    wrong_type!(ObjectField::Null, ObjectField::WrongType);
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        fill(map).map(Record::Value)
+        fill(map).map(ObjectField::Value)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Record::WrongType)
+        Ok(ObjectField::WrongType)
     }
 }
 
-impl<'de, T: Fields<'de>> Deserialize<'de> for Record<T> {
+impl<'de, T: ObjectFields<'de>> Deserialize<'de> for ObjectField<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyRecord(PhantomData))
     }
@@ -165,7 +165,7 @@ impl<'de, T: Fields<'de>> Deserialize<'de> for Record<T> {
 
 /// Whether and how a list was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Told {
+pub(crate) enum Presence {
     /// The key was not there.
     #[default]
     Missing,
@@ -179,50 +179,50 @@ pub(crate) enum Told {
 
 /// A list of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct List<T> {
-    pub(crate) told: Told,
+pub(crate) struct ListField<T> {
+    pub(crate) told: Presence,
     /// The records, in the order of the answer.
     pub(crate) items: Vec<T>,
     /// How many entries were no records.
-    pub(crate) strangers: usize,
+    pub(crate) malformed: usize,
 }
 
-impl<T> Default for List<T> {
+impl<T> Default for ListField<T> {
     fn default() -> Self {
-        Self { told: Told::Missing, items: Vec::new(), strangers: 0 }
+        Self { told: Presence::Missing, items: Vec::new(), malformed: 0 }
     }
 }
 
-impl<T> List<T> {
-    fn told(told: Told) -> Self {
+impl<T> ListField<T> {
+    fn told(told: Presence) -> Self {
         Self { told, ..Self::default() }
     }
 }
 
 struct AnyList<T>(PhantomData<T>);
 
-impl<'de, T: Item<'de>> Visitor<'de> for AnyList<T> {
-    type Value = List<T>;
+impl<'de, T: ListItem<'de>> Visitor<'de> for AnyList<T> {
+    type Value = ListField<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    wrong_type!(List::told(Told::Null), List::told(Told::WrongType));
+    wrong_type!(ListField::told(Presence::Null), ListField::told(Presence::WrongType));
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut list = List::told(Told::List);
+        let mut list = ListField::told(Presence::List);
         while let Some(entry) = seq.next_element()? {
             match entry {
-                Record::Value(item) => list.items.push(item),
-                Record::Missing | Record::Null | Record::WrongType => list.strangers += 1,
+                ObjectField::Value(item) => list.items.push(item),
+                ObjectField::Missing | ObjectField::Null | ObjectField::WrongType => list.malformed += 1,
             }
         }
         Ok(list)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut wrapped: Option<List<T>> = None;
+        let mut wrapped: Option<ListField<T>> = None;
         let mut bare = T::default();
         let (mut entries, mut known) = (0, 0);
         while let Some(Key(key)) = map.next_key()? {
@@ -237,14 +237,14 @@ impl<'de, T: Item<'de>> Visitor<'de> for AnyList<T> {
         }
         Ok(match wrapped {
             Some(list) => list,
-            None if known > 0 => List { told: Told::List, items: vec![bare], strangers: 0 },
-            None if entries == 0 => List::told(Told::List),
-            None => List::told(Told::WrongType),
+            None if known > 0 => ListField { told: Presence::List, items: vec![bare], malformed: 0 },
+            None if entries == 0 => ListField::told(Presence::List),
+            None => ListField::told(Presence::WrongType),
         })
     }
 }
 
-impl<'de, T: Item<'de>> Deserialize<'de> for List<T> {
+impl<'de, T: ListItem<'de>> Deserialize<'de> for ListField<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyList(PhantomData))
     }
@@ -253,22 +253,22 @@ impl<'de, T: Item<'de>> Deserialize<'de> for List<T> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::scalar::{Int, Scalar},
+        super::scalar::{IntField, ScalarField},
         *,
     };
 
     #[derive(Debug, Default, PartialEq)]
     struct Partition {
-        number: Int,
+        number: IntField,
     }
     fields!(Partition { "Partition" => number });
-    impl Item<'_> for Partition {
+    impl ListItem<'_> for Partition {
         const WRAPPER: &'static str = "OffsetTable";
     }
 
-    fn list(json: &str) -> (Told, Vec<Option<i64>>, usize) {
-        let list: List<Partition> = serde_json::from_str(json).unwrap();
-        (list.told, list.items.into_iter().map(|p| p.number.value()).collect(), list.strangers)
+    fn list(json: &str) -> (Presence, Vec<Option<i64>>, usize) {
+        let list: ListField<Partition> = serde_json::from_str(json).unwrap();
+        (list.told, list.items.into_iter().map(|p| p.number.value()).collect(), list.malformed)
     }
 
     #[test]
@@ -279,32 +279,32 @@ mod tests {
             r#"{"OffsetTable":{"Partition":"7"}}"#,
             r#"{"Partition":7,"Other":[1]}"#,
         ] {
-            assert_eq!(list(json), (Told::List, vec![Some(7)], 0), "{json}");
+            assert_eq!(list(json), (Presence::List, vec![Some(7)], 0), "{json}");
         }
         for json in ["null", r#""""#, r#"{"OffsetTable":null}"#] {
-            assert_eq!(list(json), (Told::Null, vec![], 0), "{json}");
+            assert_eq!(list(json), (Presence::Null, vec![], 0), "{json}");
         }
         for json in ["[]", "{}", r#"{"OffsetTable":[]}"#] {
-            assert_eq!(list(json), (Told::List, vec![], 0), "{json}");
+            assert_eq!(list(json), (Presence::List, vec![], 0), "{json}");
         }
         for json in ["5", "true", r#""x""#, r#"{"Other":[]}"#, r#"{"OffsetTable":1.5}"#] {
-            assert_eq!(list(json), (Told::WrongType, vec![], 0), "{json}");
+            assert_eq!(list(json), (Presence::WrongType, vec![], 0), "{json}");
         }
     }
 
     #[test]
     fn an_entry_that_is_no_record_costs_itself() {
         let json = r#"[{"Partition":0},5,null,"x",[1],true,-1,1.5,{"Partition":{"a":[]}},{"Partition":1}]"#;
-        assert_eq!(list(json), (Told::List, vec![Some(0), None, Some(1)], 7));
+        assert_eq!(list(json), (Presence::List, vec![Some(0), None, Some(1)], 7));
     }
 
     #[test]
     fn a_repeated_key_overwrites() {
-        assert_eq!(list(r#"[{"Partition":0,"Partition":1}]"#), (Told::List, vec![Some(1)], 0));
+        assert_eq!(list(r#"[{"Partition":0,"Partition":1}]"#), (Presence::List, vec![Some(1)], 0));
         let json = r#"{"Partition":0,"Partition":1}"#;
         assert_eq!(
-            serde_json::from_str::<Record<Partition>>(json).unwrap(),
-            Record::Value(Partition { number: Scalar::Value(1) })
+            serde_json::from_str::<ObjectField<Partition>>(json).unwrap(),
+            ObjectField::Value(Partition { number: ScalarField::Value(1) })
         );
     }
 }

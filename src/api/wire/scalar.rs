@@ -16,7 +16,7 @@ const EXACT_FLOATS: f64 = 9_007_199_254_740_992.0;
 
 /// What a field held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Scalar<T> {
+pub(crate) enum ScalarField<T> {
     /// The key was not there.
     #[default]
     Missing,
@@ -31,13 +31,13 @@ pub(crate) enum Scalar<T> {
 }
 
 /// A whole number.
-pub(crate) type Int = Scalar<i64>;
+pub(crate) type IntField = ScalarField<i64>;
 /// Yes or no.
-pub(crate) type Bool = Scalar<bool>;
+pub(crate) type BoolField = ScalarField<bool>;
 /// Text, borrowed from the body where it holds no escapes.
-pub(crate) type Text<'de> = Scalar<Cow<'de, str>>;
+pub(crate) type TextField<'de> = ScalarField<Cow<'de, str>>;
 
-impl<T> Scalar<T> {
+impl<T> ScalarField<T> {
     /// The value, if there is one.
     pub(crate) fn value(self) -> Option<T> {
         match self {
@@ -57,97 +57,97 @@ impl<T> Scalar<T> {
 
 /// A type that JSON scalars can be read as. Each method says what it makes of one kind of scalar.
 pub(crate) trait FromScalar<'de>: Sized {
-    fn int(value: i64) -> Scalar<Self>;
-    fn float(value: f64) -> Scalar<Self>;
-    fn bool(value: bool) -> Scalar<Self>;
+    fn int(value: i64) -> ScalarField<Self>;
+    fn float(value: f64) -> ScalarField<Self>;
+    fn bool(value: bool) -> ScalarField<Self>;
     /// Of a string that is not blank.
-    fn text(value: Cow<'de, str>) -> Scalar<Self>;
+    fn text(value: Cow<'de, str>) -> ScalarField<Self>;
 }
 
 impl FromScalar<'_> for i64 {
-    fn int(value: i64) -> Scalar<Self> {
-        Scalar::Value(value)
+    fn int(value: i64) -> ScalarField<Self> {
+        ScalarField::Value(value)
     }
 
-    fn float(value: f64) -> Scalar<Self> {
+    fn float(value: f64) -> ScalarField<Self> {
         if value.abs() >= EXACT_FLOATS {
-            Scalar::OutOfRange
+            ScalarField::OutOfRange
         } else if value.fract() == 0.0 {
             #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53 fits")]
-            Scalar::Value(value as Self)
+            ScalarField::Value(value as Self)
         } else {
-            Scalar::WrongType
+            ScalarField::WrongType
         }
     }
 
-    fn bool(_: bool) -> Scalar<Self> {
-        Scalar::WrongType
+    fn bool(_: bool) -> ScalarField<Self> {
+        ScalarField::WrongType
     }
 
-    fn text(value: Cow<'_, str>) -> Scalar<Self> {
+    fn text(value: Cow<'_, str>) -> ScalarField<Self> {
         let text = value.trim();
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
         let is_digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
         if !is_digits(digits) || fraction.is_empty() || fraction.bytes().any(|b| b != b'0') {
-            return Scalar::WrongType;
+            return ScalarField::WrongType;
         }
         // Only digits are left, so the one way to fail is to be too large.
-        whole.parse().map_or(Scalar::OutOfRange, Scalar::Value)
+        whole.parse().map_or(ScalarField::OutOfRange, ScalarField::Value)
     }
 }
 
 impl FromScalar<'_> for bool {
-    fn int(value: i64) -> Scalar<Self> {
+    fn int(value: i64) -> ScalarField<Self> {
         match value {
-            0 => Scalar::Value(false),
-            1 => Scalar::Value(true),
-            _ => Scalar::WrongType,
+            0 => ScalarField::Value(false),
+            1 => ScalarField::Value(true),
+            _ => ScalarField::WrongType,
         }
     }
 
-    fn float(_: f64) -> Scalar<Self> {
-        Scalar::WrongType
+    fn float(_: f64) -> ScalarField<Self> {
+        ScalarField::WrongType
     }
 
-    fn bool(value: bool) -> Scalar<Self> {
-        Scalar::Value(value)
+    fn bool(value: bool) -> ScalarField<Self> {
+        ScalarField::Value(value)
     }
 
-    fn text(value: Cow<'_, str>) -> Scalar<Self> {
+    fn text(value: Cow<'_, str>) -> ScalarField<Self> {
         let text = value.trim();
         if text.eq_ignore_ascii_case("true") || text == "1" {
-            Scalar::Value(true)
+            ScalarField::Value(true)
         } else if text.eq_ignore_ascii_case("false") || text == "0" {
-            Scalar::Value(false)
+            ScalarField::Value(false)
         } else {
-            Scalar::WrongType
+            ScalarField::WrongType
         }
     }
 }
 
 impl<'de> FromScalar<'de> for Cow<'de, str> {
-    fn int(value: i64) -> Scalar<Self> {
-        Scalar::Value(Cow::Owned(value.to_string()))
+    fn int(value: i64) -> ScalarField<Self> {
+        ScalarField::Value(Cow::Owned(value.to_string()))
     }
 
-    fn float(value: f64) -> Scalar<Self> {
-        Scalar::Value(Cow::Owned(value.to_string()))
+    fn float(value: f64) -> ScalarField<Self> {
+        ScalarField::Value(Cow::Owned(value.to_string()))
     }
 
-    fn bool(value: bool) -> Scalar<Self> {
-        Scalar::Value(Cow::Owned(value.to_string()))
+    fn bool(value: bool) -> ScalarField<Self> {
+        ScalarField::Value(Cow::Owned(value.to_string()))
     }
 
-    fn text(value: Cow<'de, str>) -> Scalar<Self> {
-        Scalar::Value(value)
+    fn text(value: Cow<'de, str>) -> ScalarField<Self> {
+        ScalarField::Value(value)
     }
 }
 
 struct AnyScalar<T>(PhantomData<T>);
 
 impl<'de, T: FromScalar<'de>> Visitor<'de> for AnyScalar<T> {
-    type Value = Scalar<T>;
+    type Value = ScalarField<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a scalar")
@@ -158,7 +158,7 @@ impl<'de, T: FromScalar<'de>> Visitor<'de> for AnyScalar<T> {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(value).map_or(Scalar::OutOfRange, T::int))
+        Ok(i64::try_from(value).map_or(ScalarField::OutOfRange, T::int))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
@@ -170,29 +170,33 @@ impl<'de, T: FromScalar<'de>> Visitor<'de> for AnyScalar<T> {
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Scalar::Null)
+        Ok(ScalarField::Null)
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-        if value.trim().is_empty() { Ok(Scalar::Null) } else { Ok(T::text(Cow::Owned(value.to_owned()))) }
+        if value.trim().is_empty() {
+            Ok(ScalarField::Null)
+        } else {
+            Ok(T::text(Cow::Owned(value.to_owned())))
+        }
     }
 
     fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<Self::Value, E> {
-        if value.trim().is_empty() { Ok(Scalar::Null) } else { Ok(T::text(Cow::Borrowed(value))) }
+        if value.trim().is_empty() { Ok(ScalarField::Null) } else { Ok(T::text(Cow::Borrowed(value))) }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::WrongType)
+        Ok(ScalarField::WrongType)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::WrongType)
+        Ok(ScalarField::WrongType)
     }
 }
 
-impl<'de, T: FromScalar<'de>> Deserialize<'de> for Scalar<T> {
+impl<'de, T: FromScalar<'de>> Deserialize<'de> for ScalarField<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyScalar(PhantomData))
     }
@@ -204,7 +208,7 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_read_in_every_form_and_never_lose_a_digit() {
-        let int = |json| serde_json::from_str::<Int>(json).unwrap();
+        let int = |json| serde_json::from_str::<IntField>(json).unwrap();
         for (json, value) in [
             ("76", 76),
             (r#""76""#, 76),
@@ -220,24 +224,24 @@ mod tests {
             ("-9223372036854775808", i64::MIN),
             (r#""9223372036854775807""#, i64::MAX),
         ] {
-            assert_eq!(int(json), Scalar::Value(value), "{json}");
+            assert_eq!(int(json), ScalarField::Value(value), "{json}");
         }
         for json in ["null", r#""""#, r#"" ""#] {
-            assert_eq!(int(json), Scalar::Null, "{json}");
+            assert_eq!(int(json), ScalarField::Null, "{json}");
         }
         for json in
             ["1.5", r#""1.5""#, r#""x""#, r#""1e3""#, r#""5.""#, r#""-""#, "true", "[1,[2]]", r#"{"a":{}}"#]
         {
-            assert_eq!(int(json), Scalar::WrongType, "{json}");
+            assert_eq!(int(json), ScalarField::WrongType, "{json}");
         }
         for json in ["9223372036854775808", "1e300", r#""99999999999999999999""#, "9007199254740993.0"] {
-            assert_eq!(int(json), Scalar::OutOfRange, "{json}");
+            assert_eq!(int(json), ScalarField::OutOfRange, "{json}");
         }
     }
 
     #[test]
     fn booleans_are_read_in_every_form() {
-        let bool = |json| serde_json::from_str::<Bool>(json).unwrap();
+        let bool = |json| serde_json::from_str::<BoolField>(json).unwrap();
         for (json, value) in [
             ("true", true),
             (r#""True""#, true),
@@ -247,19 +251,19 @@ mod tests {
             (r#""false""#, false),
             ("0", false),
         ] {
-            assert_eq!(bool(json), Scalar::Value(value), "{json}");
+            assert_eq!(bool(json), ScalarField::Value(value), "{json}");
         }
-        assert_eq!(bool("null"), Scalar::Null);
-        assert_eq!(bool("2"), Scalar::WrongType);
-        assert_eq!(bool(r#""yes""#), Scalar::WrongType);
+        assert_eq!(bool("null"), ScalarField::Null);
+        assert_eq!(bool("2"), ScalarField::WrongType);
+        assert_eq!(bool(r#""yes""#), ScalarField::WrongType);
     }
 
     #[test]
     fn text_is_borrowed_and_numbers_become_their_digits() {
-        let text = |json| serde_json::from_str::<Text<'_>>(json).unwrap();
-        assert!(matches!(text(r#""a b""#), Scalar::Value(Cow::Borrowed("a b"))));
+        let text = |json| serde_json::from_str::<TextField<'_>>(json).unwrap();
+        assert!(matches!(text(r#""a b""#), ScalarField::Value(Cow::Borrowed("a b"))));
         assert_eq!(text(r#""a\nb""#).value().as_deref(), Some("a\nb"));
         assert_eq!(text("5").value().as_deref(), Some("5"));
-        assert_eq!(text("[]"), Scalar::WrongType);
+        assert_eq!(text("[]"), ScalarField::WrongType);
     }
 }

@@ -3,8 +3,8 @@ use serde_json::Value;
 
 use super::{
     super::{
-        Kind,
-        envelope::{self, Failure, Reply},
+        ErrorKind,
+        envelope::{self, CallFailure, RawResponse},
     },
     *,
 };
@@ -20,51 +20,51 @@ macro_rules! fixture {
     };
 }
 
-fn reply(body: &str) -> Reply<'_> {
+fn reply(body: &str) -> RawResponse<'_> {
     let body = body.as_bytes().into();
-    Reply { status: 200, content_type: None, retry_after: None, date_millis: None, body }
+    RawResponse { status: 200, content_type: None, retry_after: None, date_millis: None, body }
 }
 
-fn instances(body: &str) -> Result<Observed<Listing<Instance>>, Failure> {
+fn instances(body: &str) -> Result<Observed<Listing<Instance>>, CallFailure> {
     let region = RegionId::new("cn-hangzhou").unwrap();
-    envelope::read::<InstanceListAnswer<'_>>(&reply(body)).map(|answer| answer.into_instances(&region))
+    envelope::read::<InstanceListResponse<'_>>(&reply(body)).map(|answer| answer.into_instances(&region))
 }
 
-fn regions(body: &str) -> Result<Observed<Listing<RegionId>>, Failure> {
-    envelope::read::<InstanceIdsAnswer<'_>>(&reply(body)).map(InstanceIdsAnswer::into_regions)
+fn regions(body: &str) -> Result<Observed<Listing<RegionId>>, CallFailure> {
+    envelope::read::<InstanceIdsResponse<'_>>(&reply(body)).map(InstanceIdsResponse::into_regions)
 }
 
-fn topics(body: &str, instance: &str) -> Result<(Page<Topic>, Vec<Anomaly>), Failure> {
+fn topics(body: &str, instance: &str) -> Result<(ListPage<Topic>, Vec<Anomaly>), CallFailure> {
     let instance = InstanceId::new(instance).unwrap();
-    let mut odd = Anomalies::default();
+    let mut anomalies = Anomalies::default();
     let reply = reply(body);
-    let page = envelope::read::<TopicListAnswer<'_>>(&reply)?.into_page(&instance, &mut odd);
-    Ok((page, odd.into_vec()))
+    let page = envelope::read::<TopicListResponse<'_>>(&reply)?.into_page(&instance, &mut anomalies);
+    Ok((page, anomalies.into_vec()))
 }
 
-fn status(body: &str, topic: &str) -> Result<Observed<TopicStatus>, Failure> {
+fn status(body: &str, topic: &str) -> Result<Observed<TopicStatus>, CallFailure> {
     let topic = TopicName::new(topic).unwrap();
     let reply = reply(body);
-    Ok(envelope::read::<TopicStatusAnswer<'_>>(&reply)?.into_status(&topic)?)
+    Ok(envelope::read::<TopicStatusResponse<'_>>(&reply)?.into_status(&topic)?)
 }
 
-fn groups(body: &str, instance: &str) -> Result<(Page<GroupId>, Vec<Anomaly>), Failure> {
+fn groups(body: &str, instance: &str) -> Result<(ListPage<GroupId>, Vec<Anomaly>), CallFailure> {
     let instance = InstanceId::new(instance).unwrap();
-    let mut odd = Anomalies::default();
+    let mut anomalies = Anomalies::default();
     let reply = reply(body);
-    let page = envelope::read::<GroupListAnswer<'_>>(&reply)?.into_page(&instance, &mut odd);
-    Ok((page, odd.into_vec()))
+    let page = envelope::read::<GroupListResponse<'_>>(&reply)?.into_page(&instance, &mut anomalies);
+    Ok((page, anomalies.into_vec()))
 }
 
-fn progress(body: &str) -> Result<Observed<GroupProgress>, Failure> {
+fn progress(body: &str) -> Result<Observed<GroupProgress>, CallFailure> {
     let group = GroupId::new("billing").unwrap();
-    Ok(envelope::read::<ProgressAnswer<'_>>(&reply(body))?.into_progress(&group)?)
+    Ok(envelope::read::<ProgressResponse<'_>>(&reply(body))?.into_progress(&group)?)
 }
 
 /// The anomaly for which a whole answer was discarded.
-fn discarded<T>(read: Result<T, Failure>) -> Option<AnomalyKind> {
+fn discarded<T>(read: Result<T, CallFailure>) -> Option<AnomalyKind> {
     let failure = read.err()?;
-    assert_eq!(failure.kind, Kind::Decode, "{failure:?}");
+    assert_eq!(failure.kind, ErrorKind::Decode, "{failure:?}");
     Some(failure.discarded.expect("an anomaly tells why").kind)
 }
 
@@ -189,7 +189,8 @@ fn regions_are_read_from_a_map_and_from_a_list_of_maps() {
 
 #[test]
 fn topics_are_read_as_printed_and_as_served() {
-    let (page, odd) = topics(fixture!("GetTopicList", "printed"), "alikaafka_pre-cn-0pp1954n****").unwrap();
+    let (page, anomalies) =
+        topics(fixture!("GetTopicList", "printed"), "alikaafka_pre-cn-0pp1954n****").unwrap();
     let printed = Topic {
         name: TopicName::new("topic_name").unwrap(),
         partitions: Some(6),
@@ -197,13 +198,13 @@ fn topics_are_read_as_printed_and_as_served() {
         cleanup: Some(Cleanup::Delete),
         created_at: UnixMillis::new(1_576_563_109_000),
     };
-    assert_eq!((page.items, odd), (vec![printed], vec![]));
+    assert_eq!((page.items, anomalies), (vec![printed], vec![]));
     assert_eq!(
-        (page.total, page.current_page, page.page_size, page.is_whole),
+        (page.total, page.current_page, page.page_size, page.is_complete),
         (Some(1), Some(1), Some(10), true)
     );
 
-    let (page, odd) = topics(fixture!("GetTopicList", "served"), "alikafka_pre-cn-def").unwrap();
+    let (page, anomalies) = topics(fixture!("GetTopicList", "served"), "alikafka_pre-cn-def").unwrap();
     let read: Vec<_> =
         page.items.iter().map(|t| (t.name.as_str(), t.partitions, t.storage, t.cleanup)).collect();
     assert_eq!(
@@ -214,7 +215,7 @@ fn topics_are_read_as_printed_and_as_served() {
             ("fresh", None, None, None),
         ]
     );
-    assert_eq!(kinds(&odd), [Type], "{odd:?}");
+    assert_eq!(kinds(&anomalies), [Type], "{anomalies:?}");
     let created: Vec<_> = page.items.iter().map(|t| t.created_at.map(UnixMillis::get)).collect();
     assert_eq!(created, [Some(1_766_000_000_000), None, None], "untold is not odd");
 }
@@ -223,8 +224,8 @@ fn topics_are_read_as_printed_and_as_served() {
 fn when_a_topic_was_created_may_be_untold_but_not_nonsense() {
     let created = |told: &str| {
         let body = format!(r#"{{"TopicList":[{{"Topic":"t"{told}}}]}}"#);
-        let (page, odd) = topics(&body, "i").unwrap();
-        (page.items[0].created_at.map(UnixMillis::get), kinds(&odd))
+        let (page, anomalies) = topics(&body, "i").unwrap();
+        (page.items[0].created_at.map(UnixMillis::get), kinds(&anomalies))
     };
     for untold in
         ["", r#","CreateTime":null"#, r#","CreateTime":"""#, r#","CreateTime":0"#, r#","CreateTime":-1"#]
@@ -238,9 +239,10 @@ fn when_a_topic_was_created_may_be_untold_but_not_nonsense() {
 
 #[test]
 fn a_topic_of_another_instance_is_left_out_and_the_list_deletes_nothing() {
-    let (page, odd) = topics(fixture!("GetTopicList", "another_instance"), "alikafka_pre-cn-def").unwrap();
+    let (page, anomalies) =
+        topics(fixture!("GetTopicList", "another_instance"), "alikafka_pre-cn-def").unwrap();
     assert_eq!(page.items.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["ours"]);
-    assert_eq!((page.is_whole, kinds(&odd)), (false, vec![Contradiction]));
+    assert_eq!((page.is_complete, kinds(&anomalies)), (false, vec![Contradiction]));
 }
 
 #[test]
@@ -292,19 +294,19 @@ fn rows_of_another_topic_are_left_out_and_an_answer_of_nothing_else_is_discarded
     assert_eq!(rows(&read.value), [(0, Some(1), Some(2), None)]);
     assert_eq!((read.value.messages, kinds(&read.anomalies)), (None, vec![Contradiction]));
     let failure = status(fixture!("GetTopicStatus", "another_topic"), "orders").unwrap_err();
-    assert_eq!(failure.kind, Kind::Decode);
+    assert_eq!(failure.kind, ErrorKind::Decode);
     assert_eq!(failure.discarded.map(|a| a.kind), Some(Contradiction));
 }
 
 #[test]
 fn groups_are_read_as_printed_and_as_served() {
-    let (page, odd) =
+    let (page, anomalies) =
         groups(fixture!("GetConsumerList", "printed"), "alikafka_post-cn-v0h18sav****").unwrap();
-    assert_eq!((page.items, odd), (vec![GroupId::new("kafka-test").unwrap()], vec![]));
-    assert_eq!((page.total, page.current_page, page.is_whole), (None, None, true));
-    let (page, odd) = groups(fixture!("GetConsumerList", "served"), "alikafka_pre-cn-def").unwrap();
+    assert_eq!((page.items, anomalies), (vec![GroupId::new("kafka-test").unwrap()], vec![]));
+    assert_eq!((page.total, page.current_page, page.is_complete), (None, None, true));
+    let (page, anomalies) = groups(fixture!("GetConsumerList", "served"), "alikafka_pre-cn-def").unwrap();
     assert_eq!(page.items.iter().map(GroupId::as_str).collect::<Vec<_>>(), ["billing", "审计"]);
-    assert_eq!((page.total, odd), (Some(2), vec![]));
+    assert_eq!((page.total, anomalies), (Some(2), vec![]));
 }
 
 #[test]
@@ -434,7 +436,7 @@ fn a_flood_of_odd_items_does_not_become_a_flood_of_anomalies() {
 }
 
 /// Reads an answer for what is wrong with it.
-type Reader = fn(&str) -> Result<(), Failure>;
+type Reader = fn(&str) -> Result<(), CallFailure>;
 
 /// The paths to every key of a document.
 fn keys(value: &Value, at: &str, found: &mut Vec<(String, String)>) {
@@ -536,7 +538,7 @@ fn a_missing_key_of_a_list_costs_no_more_than_its_item_and_never_goes_unnoticed(
         let (page, _) = topics(&body, "alikafka_pre-cn-def").unwrap();
         let is_list = key.ends_with("/TopicVO");
         assert!(is_list || page.items.len() >= 3 - usize::from(key.ends_with("/Topic")), "{key}");
-        assert!(page.is_whole != key.ends_with("/Topic"), "{key}");
+        assert!(page.is_complete != key.ends_with("/Topic"), "{key}");
     }
 }
 
@@ -573,14 +575,14 @@ proptest! {
     ) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a short text")]
         let at = (golden.trim_end().len() as f64 * share) as usize;
-        let cut = Reply { body: golden.as_bytes()[..at].into(), ..reply("") };
+        let cut = RawResponse { body: golden.as_bytes()[..at].into(), ..reply("") };
         let kinds = [
-            envelope::read::<InstanceListAnswer<'_>>(&cut).map(|_| ()),
-            envelope::read::<InstanceIdsAnswer<'_>>(&cut).map(|_| ()),
-            envelope::read::<TopicListAnswer<'_>>(&cut).map(|_| ()),
-            envelope::read::<TopicStatusAnswer<'_>>(&cut).map(|_| ()),
-            envelope::read::<GroupListAnswer<'_>>(&cut).map(|_| ()),
+            envelope::read::<InstanceListResponse<'_>>(&cut).map(|_| ()),
+            envelope::read::<InstanceIdsResponse<'_>>(&cut).map(|_| ()),
+            envelope::read::<TopicListResponse<'_>>(&cut).map(|_| ()),
+            envelope::read::<TopicStatusResponse<'_>>(&cut).map(|_| ()),
+            envelope::read::<GroupListResponse<'_>>(&cut).map(|_| ()),
         ].map(|read| read.unwrap_err().kind);
-        prop_assert_eq!(kinds, [Kind::Decode; 5]);
+        prop_assert_eq!(kinds, [ErrorKind::Decode; 5]);
     }
 }

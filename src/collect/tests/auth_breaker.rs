@@ -110,7 +110,7 @@ async fn a_refusal_of_one_object_alone_costs_that_object_alone() {
     let script = two_instances();
     script.edit(|w| {
         let target = PollTarget::GroupProgress(id("i"), group("g1"));
-        w.failing.insert(target, Kind::Auth { key: true });
+        w.failing.insert(target, ErrorKind::Auth { key: true });
     });
     let running = Running::fixed(&script);
     seconds(250).await;
@@ -140,14 +140,14 @@ async fn an_instance_that_goes_while_a_call_for_it_fails_leaves_no_failure_behin
     let script = two_instances();
     script.edit(|w| {
         w.slow.insert(id("j"), Duration::from_secs(100));
-        w.failing.insert(PollTarget::GroupProgress(id("j"), group("g0")), Kind::Timeout);
+        w.failing.insert(PollTarget::GroupProgress(id("j"), group("g0")), ErrorKind::Timeout);
     });
     let running = Running::fixed(&script);
     // Its lists have come, and its groups are being asked for.
     seconds(110).await;
     script.edit(|w| {
         w.instances.truncate(1);
-        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: true });
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), ErrorKind::Gone { instance: true });
     });
     seconds(80).await;
     assert!(running.instance("j").is_none());

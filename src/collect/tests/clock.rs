@@ -27,7 +27,7 @@ async fn calls(steps: [i64; 2]) -> Vec<(Duration, PollTarget)> {
     seconds(130).await;
     for step in steps {
         let silent = PollTarget::GroupProgress(id("i"), group("g3"));
-        script.edit(|w| w.failing.insert(silent.clone(), Kind::Server));
+        script.edit(|w| w.failing.insert(silent.clone(), ErrorKind::Server));
         STEPS.fetch_add(step, Ordering::SeqCst);
         seconds(100).await;
         assert_eq!(running.lag("i", "g3"), Some(7), "younger than stale_after, whatever the wall says");

@@ -156,7 +156,7 @@ async fn a_reload_leaves_one_loop_to_answer_with_what_was_known() {
     let script = one_instance(1);
     let running = Running::fixed(&script);
     seconds(5).await;
-    script.edit(|w| w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Server));
+    script.edit(|w| w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), ErrorKind::Server));
     let running = reloaded(running, &script, |_| {}).await;
     let answers = running.desk.ask(about("g0")).await.unwrap();
     assert_eq!((found(&answers), answers.polled.len()), (vec![("cn-hangzhou", Some(7))], 1));

@@ -115,7 +115,7 @@ fn a_value_that_is_kept_after_a_failure_is_told_to_be_and_one_that_was_dropped_i
     let ok = case.explained().polling;
     assert_eq!((ok.last_attempt, ok.is_held, ok.kept_for_seconds), ("ok", false, 180.0));
     case.after(60);
-    case.apply(&target(), Err(error(Action::GetConsumerProgress, Kind::Server)));
+    case.apply(&target(), Err(error(Action::GetConsumerProgress, ErrorKind::Server)));
     let explained = case.explained();
     let Explained { polling, lag_messages, .. } = &explained;
     assert_eq!((polling.last_attempt, polling.is_held, *lag_messages), ("failing", true, Some(60)));

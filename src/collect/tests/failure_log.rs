@@ -14,7 +14,7 @@ impl Case {
     }
 
     /// What is written when a group's poll on an instance fails.
-    fn fail(&mut self, instance: &str, name: &str, kind: Kind) -> Vec<String> {
+    fn fail(&mut self, instance: &str, name: &str, kind: ErrorKind) -> Vec<String> {
         let target = PollTarget::GroupProgress(id(instance), group(name));
         let lines =
             self.log.failed(&target, FailureKey::of(&target, kind), error(target.action(), kind), self.now);
@@ -27,7 +27,7 @@ impl Case {
     }
 
     /// What is written of any target's attempt.
-    fn attempt(&mut self, target: &PollTarget, outcome: Result<(), Kind>) -> Vec<String> {
+    fn attempt(&mut self, target: &PollTarget, outcome: Result<(), ErrorKind>) -> Vec<String> {
         match outcome {
             Ok(()) => self.log.ended(target, self.now).iter().map(text).collect(),
             Err(kind) => {
@@ -73,7 +73,7 @@ fn a_failure_that_lasts_a_day_writes_a_dozen_lines() {
     let mut lines = Vec::new();
     for _ in 0..1440 {
         for g in ["a", "b", "c"] {
-            lines.extend(case.fail("i", g, Kind::Server));
+            lines.extend(case.fail("i", g, ErrorKind::Server));
         }
         lines.extend(case.minute());
     }
@@ -93,11 +93,11 @@ fn a_failure_that_lasts_a_day_writes_a_dozen_lines() {
 #[test]
 fn a_key_is_over_when_the_last_of_its_units_has_succeeded() {
     let mut case = Case::new();
-    assert_eq!(case.fail("i", "a", Kind::Decode), ["began decode i"]);
-    assert!(case.fail("i", "b", Kind::Decode).is_empty());
+    assert_eq!(case.fail("i", "a", ErrorKind::Decode), ["began decode i"]);
+    assert!(case.fail("i", "b", ErrorKind::Decode).is_empty());
     assert!(case.succeed("i", "c").is_empty(), "a target that never failed says nothing about one that does");
     assert!(case.succeed("i", "a").is_empty());
-    assert!(case.fail("i", "b", Kind::Decode).is_empty(), "no second beginning");
+    assert!(case.fail("i", "b", ErrorKind::Decode).is_empty(), "no second beginning");
     case.now += Duration::from_secs(30);
     assert_eq!(case.succeed("i", "b"), ["decode i over: 3 calls 30s"]);
 }
@@ -105,12 +105,16 @@ fn a_key_is_over_when_the_last_of_its_units_has_succeeded() {
 #[test]
 fn what_breaks_a_whole_region_is_one_failure() {
     let mut case = Case::new();
-    assert_eq!(case.fail("i", "a", Kind::Connect), ["began connect region"]);
-    assert!(case.fail("j", "a", Kind::Connect).is_empty());
-    assert_eq!(case.fail("j", "a", Kind::Timeout), ["began timeout j"], "another kind is another failure");
+    assert_eq!(case.fail("i", "a", ErrorKind::Connect), ["began connect region"]);
+    assert!(case.fail("j", "a", ErrorKind::Connect).is_empty());
+    assert_eq!(
+        case.fail("j", "a", ErrorKind::Timeout),
+        ["began timeout j"],
+        "another kind is another failure"
+    );
     assert_eq!(case.succeed("i", "a"), ["connect region over: 2 calls 0s"]);
     assert_eq!(
-        case.fail("j", "a", Kind::Server),
+        case.fail("j", "a", ErrorKind::Server),
         ["timeout j ceased: 1 calls 0s", "began server j"],
         "what fails in another way has not recovered"
     );
@@ -122,7 +126,7 @@ fn a_failure_that_comes_and_goes_is_told_of_twice_and_then_once_in_ten_minutes()
     let mut lines = Vec::new();
     for pass in 0..1440 {
         lines.extend(match pass % 2 {
-            0 => case.fail("i", "a", Kind::Server),
+            0 => case.fail("i", "a", ErrorKind::Server),
             _ => case.succeed("i", "a"),
         });
         lines.extend(case.minute());
@@ -143,20 +147,24 @@ fn a_failure_that_comes_and_goes_is_told_of_twice_and_then_once_in_ten_minutes()
         lines = case.minute();
     }
     assert!(lines.is_empty() && case.log.is_bounded_by(0), "forgotten in the end");
-    assert_eq!(case.fail("i", "a", Kind::Server), ["began server i"]);
+    assert_eq!(case.fail("i", "a", ErrorKind::Server), ["began server i"]);
 }
 
 #[test]
 fn the_end_of_a_long_failure_is_told_at_once_though_it_began_by_flapping() {
     let mut case = Case::new();
     for _ in 0..2 {
-        assert_eq!(case.fail("i", "a", Kind::Server).len(), 1, "the last word must not be that all is well");
+        assert_eq!(
+            case.fail("i", "a", ErrorKind::Server).len(),
+            1,
+            "the last word must not be that all is well"
+        );
         assert_eq!(case.succeed("i", "a").len(), 1);
         case.minute();
     }
-    assert!(case.fail("i", "a", Kind::Server).is_empty(), "it flaps");
+    assert!(case.fail("i", "a", ErrorKind::Server).is_empty(), "it flaps");
     for _ in 0..60 {
-        case.fail("i", "a", Kind::Server);
+        case.fail("i", "a", ErrorKind::Server);
         case.minute();
     }
     assert_eq!(case.succeed("i", "a"), ["server i over: 61 calls 3600s"]);
@@ -167,7 +175,7 @@ fn kinds_that_alternate_on_a_unit_write_no_line_an_attempt() {
     let mut case = Case::new();
     let mut lines = Vec::new();
     for pass in 0..1440 {
-        let kind = [Kind::Timeout, Kind::Connect, Kind::Server][pass % 3];
+        let kind = [ErrorKind::Timeout, ErrorKind::Connect, ErrorKind::Server][pass % 3];
         lines.extend(case.fail("i", "a", kind));
         lines.extend(case.minute());
     }
@@ -193,12 +201,12 @@ const SOAK: usize = 30 - 5;
 #[test]
 fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
     let kinds = [
-        [Kind::Timeout; 2],
-        [Kind::Server; 2],
-        [Kind::Tls; 2],
-        [Kind::Connect; 2],
-        [Kind::Auth { key: false }; 2],
-        [Kind::Timeout, Kind::Connect],
+        [ErrorKind::Timeout; 2],
+        [ErrorKind::Server; 2],
+        [ErrorKind::Tls; 2],
+        [ErrorKind::Connect; 2],
+        [ErrorKind::Auth { key: false }; 2],
+        [ErrorKind::Timeout, ErrorKind::Connect],
     ];
     for kinds in kinds {
         let (mut case, mut lines) = (Case::new(), Vec::new());
@@ -211,7 +219,7 @@ fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
             lines.extend(case.minute());
         }
         let most = match kinds {
-            [Kind::Auth { .. }, _] => 5 * 12,
+            [ErrorKind::Auth { .. }, _] => 5 * 12,
             [one, other] if one != other => 2 * SOAK,
             _ => SOAK,
         };
@@ -229,17 +237,17 @@ fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
 fn what_fails_in_many_places_is_told_of_the_first_few_and_then_of_the_region() {
     let mut case = Case::new();
     let instances = ["i", "j", "k", "l", "m"];
-    let lines: Vec<String> = instances.iter().flat_map(|i| case.fail(i, "a", Kind::Decode)).collect();
+    let lines: Vec<String> = instances.iter().flat_map(|i| case.fail(i, "a", ErrorKind::Decode)).collect();
     assert_eq!(lines, ["began decode i", "began decode j", "began decode k", "spread decode region"]);
     let summaries: Vec<String> = (0..10).flat_map(|_| case.minute()).collect();
     assert_eq!(summaries, ["decode region goes on: 5 targets 5 calls 600s"], "one for all");
     let lines: Vec<String> = instances.iter().flat_map(|i| case.succeed(i, "a")).collect();
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert_eq!(lines[3], "decode region over: 2 calls 600s");
-    assert_eq!(case.fail("n", "a", Kind::Decode), ["began decode region"], "the region is remembered");
+    assert_eq!(case.fail("n", "a", ErrorKind::Decode), ["began decode region"], "the region is remembered");
     let other = PollTarget::TopicStatus(id("i"), topic("t").name);
     assert_eq!(
-        case.attempt(&other, Err(Kind::Decode)),
+        case.attempt(&other, Err(ErrorKind::Decode)),
         ["began decode i"],
         "of another action nothing was told"
     );
@@ -286,8 +294,8 @@ async fn the_line_of_a_failure_names_the_group_that_fails() {
     let (_guard, log) = logged();
     let script = one_instance(3);
     script.edit(|w| {
-        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g1")), Kind::Business);
-        w.failing.insert(PollTarget::TopicStatus(id("i"), topic("t").name), Kind::Throttled);
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g1")), ErrorKind::Business);
+        w.failing.insert(PollTarget::TopicStatus(id("i"), topic("t").name), ErrorKind::Throttled);
     });
     let running = Running::fixed(&script);
     seconds(5).await;

@@ -39,7 +39,7 @@ impl Paced {
         action: Action,
         of: usize,
         item: impl Fn(&str) -> T,
-    ) -> Result<Observed<Listing<T>>, Error> {
+    ) -> Result<Observed<Listing<T>>, ApiError> {
         for _ in 0..of.div_ceil(PAGE) {
             self.call(action).await;
         }
@@ -48,25 +48,25 @@ impl Paced {
     }
 }
 
-impl Cloud for Paced {
+impl CloudApi for Paced {
     fn rate(&self, _: Action) -> f64 {
         QUOTA
     }
 
-    async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, Error> {
-        Err(error(Action::GetAllInstanceIdList, Kind::Auth { key: true }))
+    async fn regions(&self, _: Instant) -> Result<Observed<Listing<RegionId>>, ApiError> {
+        Err(error(Action::GetAllInstanceIdList, ErrorKind::Auth { key: true }))
     }
 
-    async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, Error> {
+    async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, ApiError> {
         let running = |name: &str| instance(name, InstanceState::Running);
         self.list(Action::GetInstanceList, self.instances, running).await
     }
 
-    async fn topics(&self, _: &InstanceId, _: Instant) -> Result<Observed<Listing<Topic>>, Error> {
+    async fn topics(&self, _: &InstanceId, _: Instant) -> Result<Observed<Listing<Topic>>, ApiError> {
         self.list(Action::GetTopicList, self.objects, topic).await
     }
 
-    async fn groups(&self, _: &InstanceId, _: Instant) -> Result<Observed<Listing<GroupId>>, Error> {
+    async fn groups(&self, _: &InstanceId, _: Instant) -> Result<Observed<Listing<GroupId>>, ApiError> {
         self.list(Action::GetConsumerList, self.objects, group).await
     }
 
@@ -75,7 +75,7 @@ impl Cloud for Paced {
         _: &InstanceId,
         _: &TopicName,
         _: Instant,
-    ) -> Result<(Observed<TopicStatus>, Origin), Error> {
+    ) -> Result<(Observed<TopicStatus>, Origin), ApiError> {
         self.call(Action::GetTopicStatus).await;
         Ok((Observed { value: status(7), anomalies: Vec::new() }, origin()))
     }
@@ -86,7 +86,7 @@ impl Cloud for Paced {
         _: &GroupId,
         _: Times,
         _: Instant,
-    ) -> Result<(Observed<GroupProgress>, Origin), Error> {
+    ) -> Result<(Observed<GroupProgress>, Origin), ApiError> {
         self.call(Action::GetConsumerProgress).await;
         Ok((Observed { value: progress(7), anomalies: Vec::new() }, origin()))
     }

@@ -153,12 +153,12 @@ enum List {
     Whole([bool; 2]),
     Partial([bool; 2]),
     Empty,
-    Fail(Kind),
+    Fail(ErrorKind),
 }
 
 impl List {
     /// The items that come, and whether that is all; or why nothing comes.
-    fn items(self, names: [&str; 2]) -> Result<(Vec<&str>, bool), Kind> {
+    fn items(self, names: [&str; 2]) -> Result<(Vec<&str>, bool), ErrorKind> {
         let named =
             |of: [bool; 2]| names.into_iter().zip(of).filter(|(_, is)| *is).map(|(name, _)| name).collect();
         match self {
@@ -176,7 +176,7 @@ enum Poll {
     Ok(i64),
     Reset(i64),
     Empty,
-    Fail(Kind),
+    Fail(ErrorKind),
     Gone,
 }
 
@@ -232,8 +232,8 @@ impl Case {
     }
 
     /// Why a target is not answered, if it is not.
-    fn refusal(&self, target: &PollTarget, fails: Option<Kind>) -> Option<Error> {
-        let denied = (self.denied == Some(target.action())).then_some(Kind::Auth { key: false });
+    fn refusal(&self, target: &PollTarget, fails: Option<ErrorKind>) -> Option<ApiError> {
+        let denied = (self.denied == Some(target.action())).then_some(ErrorKind::Auth { key: false });
         denied.or(fails).map(|kind| error(target.action(), kind))
     }
 
@@ -286,11 +286,11 @@ impl Case {
         let offset = *offset;
         let fails = match poll {
             Poll::Fail(kind) => Some(kind),
-            Poll::Gone => Some(Kind::Gone { instance: false }),
+            Poll::Gone => Some(ErrorKind::Gone { instance: false }),
             _ => None,
         };
         if let Some(refusal) = self.refusal(target, fails) {
-            let is_gone = refusal.kind == Kind::Gone { instance: false };
+            let is_gone = refusal.kind == ErrorKind::Gone { instance: false };
             self.model.poll(at, if is_gone { told } else { Told::Nothing }, self.pass);
             return self.apply(target, Err(refusal));
         }
@@ -337,8 +337,13 @@ impl Case {
 }
 
 fn passes() -> impl Strategy<Value = Vec<Pass>> {
-    let kinds =
-        [Kind::Timeout, Kind::Server, Kind::Connect, Kind::Auth { key: true }, Kind::Gone { instance: true }];
+    let kinds = [
+        ErrorKind::Timeout,
+        ErrorKind::Server,
+        ErrorKind::Connect,
+        ErrorKind::Auth { key: true },
+        ErrorKind::Gone { instance: true },
+    ];
     let kind = prop::sample::select(kinds.to_vec());
     let some = any::<[bool; 2]>();
     let list = prop_oneof![

@@ -79,7 +79,7 @@ async fn one_failed_poll_of_what_does_not_move_leaves_no_gap() {
         script.edit(|w| {
             let targets = (0..60).map(|n| PollTarget::GroupProgress(id("i"), group(&format!("g{n}"))));
             let targets = targets.chain([PollTarget::TopicStatus(id("i"), topic("t").name)]);
-            let fails = (Duration::from_secs(delay), Kind::Timeout);
+            let fails = (Duration::from_secs(delay), ErrorKind::Timeout);
             w.failing_once = targets.map(|target| (target, fails)).collect();
         });
         for second in 0..400 {
@@ -141,7 +141,7 @@ async fn a_value_that_cannot_be_refreshed_is_kept_until_it_is_too_old_and_then_d
     assert_eq!(running.lag("i", "g0"), Some(7));
     assert_eq!(running.instance("i").unwrap().up, Some(true));
     script.edit(|w| {
-        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Server);
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), ErrorKind::Server);
         w.offset = 9;
     });
     seconds(90).await;
@@ -168,7 +168,8 @@ async fn a_group_that_is_told_gone_goes_at_once_and_is_no_failure() {
     let running = Running::fixed(&script);
     seconds(70).await;
     script.edit(|w| {
-        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: false });
+        w.failing
+            .insert(PollTarget::GroupProgress(id("i"), group("g0")), ErrorKind::Gone { instance: false });
     });
     seconds(65).await;
     assert!(running.instance("i").unwrap().groups.iter().all(|g| g.id.as_str() != "g0"));
@@ -203,7 +204,7 @@ async fn an_instance_that_refuses_as_gone_is_discovered_anew_at_once() {
     let running = Running::fixed(&script);
     seconds(70).await;
     script.edit(|w| {
-        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Gone { instance: true });
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), ErrorKind::Gone { instance: true });
         w.instances.clear();
         w.instances.push(instance("other", InstanceState::Running));
     });
@@ -247,7 +248,8 @@ async fn one_slow_instance_does_not_make_the_others_late() {
         w.offset = 7;
         w.slow.insert(id("i00"), Duration::from_secs(15));
         for n in 0..20 {
-            w.failing.insert(PollTarget::GroupProgress(id("i00"), group(&format!("g{n}"))), Kind::Timeout);
+            w.failing
+                .insert(PollTarget::GroupProgress(id("i00"), group(&format!("g{n}"))), ErrorKind::Timeout);
         }
     });
     let running = Running::fixed(&script);
@@ -266,7 +268,7 @@ async fn one_slow_instance_does_not_make_the_others_late() {
 async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
     let script = one_instance(3);
     script.edit(|w| {
-        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g1")), Kind::Auth { key: false });
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g1")), ErrorKind::Auth { key: false });
     });
     let running = Running::fixed(&script);
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -277,7 +279,7 @@ async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
 
     let script = Script::default();
     script.edit(|w| {
-        w.failing.insert(PollTarget::Instances, Kind::Connect);
+        w.failing.insert(PollTarget::Instances, ErrorKind::Connect);
     });
     let running = Running::fixed(&script);
     seconds(5).await;

@@ -99,7 +99,7 @@ fn a_group_without_topics_is_idle_and_one_of_unknown_lag_is_not() {
 fn failures_and_doubts_say_nothing_of_the_pace() {
     let mut case = Case::with(&[], &["g"]);
     (0..6).for_each(|_| _ = case.pace(at(7, 7)));
-    let failure = Err(error(Action::GetConsumerProgress, Kind::Server));
+    let failure = Err(error(Action::GetConsumerProgress, ErrorKind::Server));
     assert_eq!(case.apply(&of_group("g"), failure).pace, None, "it stays as it was");
     assert_eq!(case.pace(GroupProgress::default()), ACTIVE, "an empty answer is asked again soon");
     assert_eq!(case.pace(at(7, 7)), IDLE);

@@ -36,7 +36,7 @@ async fn a_value_keeps_its_age() {
     let running = Running::fixed(&script);
     seconds(5).await;
     script.edit(|w| {
-        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), Kind::Server);
+        w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), ErrorKind::Server);
     });
     seconds(115).await;
     let at_first = running.instance("i").unwrap().last_success.groups;

@@ -187,7 +187,7 @@ fn details_of_a_region_that_cannot_be_discovered_grow_old_on_their_own_clock() {
     case.progress("g", progress(5));
     for _ in 0..15 {
         case.after(60);
-        case.apply(&PollTarget::Instances, Err(error(Action::GetInstanceList, Kind::Connect)));
+        case.apply(&PollTarget::Instances, Err(error(Action::GetInstanceList, ErrorKind::Connect)));
         case.progress("g", progress(6));
     }
     let view = case.fleet.view(case.now);
@@ -209,7 +209,7 @@ fn an_answer_for_what_is_known_no_more_changes_nothing() {
     case.progress("g", progress(5));
     case.apply(
         &PollTarget::GroupProgress(id("i"), group("g")),
-        Err(error(Action::GetConsumerProgress, Kind::Server)),
+        Err(error(Action::GetConsumerProgress, ErrorKind::Server)),
     );
     assert_eq!(case.shown(), "i[|h]");
     case.answer(&PollTarget::Instances, instances(&[instance("j", InstanceState::Running)]));
@@ -294,7 +294,7 @@ fn an_instance_that_is_found_later_is_up_once_it_has_been_polled() {
 fn what_a_pass_takes_is_known_only_once_one_has_listed_and_asked() {
     let mut case = Case::new();
     let ended = |case: &mut Case| (case.fleet.first_pass_ended(), case.fleet.is_explored());
-    case.apply(&PollTarget::Instances, Err(error(Action::GetInstanceList, Kind::Auth { key: true })));
+    case.apply(&PollTarget::Instances, Err(error(Action::GetInstanceList, ErrorKind::Auth { key: true })));
     assert_eq!(ended(&mut case), (true, false), "a first pass that failed has ended, and has found nothing");
     case.answer(&PollTarget::Instances, instances(&[instance("i", InstanceState::Running)]));
     case.topics(&[]);
@@ -310,7 +310,7 @@ fn a_word_about_the_whole_instance_costs_one_group_until_the_list_has_been_heard
     let mut case = Case::with(&[], &["g", "h"]);
     case.progress("g", progress(5));
     case.progress("h", progress(5));
-    let refusal = error(Action::GetConsumerProgress, Kind::Gone { instance: true });
+    let refusal = error(Action::GetConsumerProgress, ErrorKind::Gone { instance: true });
     let refuse =
         |case: &mut Case| case.apply(&PollTarget::GroupProgress(id("i"), group("h")), Err(refusal.clone()));
     let effects = refuse(&mut case);

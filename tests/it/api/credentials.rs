@@ -14,7 +14,9 @@ use std::{
 use alikafka_exporter::{
     api::{
         Credentials, ProvideCredentials, Proxy,
-        credentials::{self, Choice, OidcSettings, ProfileSettings, Role, Watch},
+        credentials::{
+            self, AssumedRole, CredentialsObserver, OidcSettings, ProfileSettings, SourceSelection,
+        },
     },
     model::UnixMillis,
 };
@@ -41,14 +43,14 @@ pub(super) struct Sources {
     sts: Option<String>,
     metadata: Option<String>,
     proxy: Proxy,
-    role: Option<Role>,
+    role: Option<AssumedRole>,
     failures: Arc<Failures>,
 }
 
 #[derive(Default)]
 struct Failures(AtomicUsize);
 
-impl Watch for Failures {
+impl CredentialsObserver for Failures {
     fn expires(&self, _: Option<UnixMillis>) {}
 
     fn failed(&self) {
@@ -62,9 +64,9 @@ impl Sources {
         Self { variables, ..Self::default() }
     }
 
-    pub(super) fn provider(&self, choice: Choice) -> Arc<dyn ProvideCredentials> {
+    pub(super) fn provider(&self, choice: SourceSelection) -> Arc<dyn ProvideCredentials> {
         let variables = self.variables.clone();
-        let setup = credentials::Setup {
+        let setup = credentials::SourceSettings {
             account: None,
             sts_endpoint: self.sts.clone(),
             metadata_endpoint: self.metadata.clone(),
@@ -78,7 +80,7 @@ impl Sources {
     }
 
     /// The id of the key that is given.
-    async fn id(&self, choice: Choice) -> Result<String, String> {
+    async fn id(&self, choice: SourceSelection) -> Result<String, String> {
         let credentials = self.provider(choice).credentials(false).await;
         credentials.map(|c| c.access_key_id.clone()).map_err(|error| error.to_string())
     }
@@ -98,8 +100,8 @@ fn of_address(id: &str) -> Answer {
     Answer::json(&format!(r#"{{"Code":"Success","LastUpdated":"2024-01-02T03:04:05Z",{}}}"#, key(id)))
 }
 
-fn assumed() -> Role {
-    Role {
+fn assumed() -> AssumedRole {
+    AssumedRole {
         arn: ROLE.to_owned(),
         session_name: "exporter".to_owned(),
         external_id: Some(EXTERNAL.into()),
@@ -108,8 +110,8 @@ fn assumed() -> Role {
     }
 }
 
-fn inline() -> Choice {
-    Choice::Inline(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap())
+fn inline() -> SourceSelection {
+    SourceSelection::Inline(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap())
 }
 
 /// A directory of its own, removed in the end.
@@ -167,7 +169,7 @@ async fn a_token_is_exchanged_unsigned_and_read_again_for_every_renewal() {
     let token = folder.file("token", "CanaryJwt.one\n");
     let sts = Server::start(vec![of_sts("pod1"), of_sts("pod2")]).await;
     let sources = Sources { sts: Some(sts.url()), ..Sources::default() };
-    let provider = sources.provider(Choice::Oidc(OidcSettings {
+    let provider = sources.provider(SourceSelection::Oidc(OidcSettings {
         role_arn: Some(ROLE.to_owned()),
         provider_arn: Some(PROVIDER.to_owned()),
         token_file: Some(token.clone()),
@@ -197,7 +199,7 @@ async fn the_machine_is_asked_with_a_token_first() {
     ])
     .await;
     let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
-    assert_eq!(sources.id(Choice::EcsRamRole(None)).await.unwrap(), "STS.machine");
+    assert_eq!(sources.id(SourceSelection::EcsRamRole(None)).await.unwrap(), "STS.machine");
     let requests = metadata.requests();
     let lines: Vec<_> = requests.iter().map(|r| r.line.as_str()).collect();
     assert_eq!(
@@ -219,21 +221,27 @@ async fn a_machine_without_tokens_is_asked_without_unless_that_is_ruled_out() {
     let old = || vec![Answer::status(404, ""), of_address("machine")];
     let metadata = Server::start(old()).await;
     let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
-    assert_eq!(sources.id(Choice::EcsRamRole(Some("exporter".to_owned()))).await.unwrap(), "STS.machine");
+    assert_eq!(
+        sources.id(SourceSelection::EcsRamRole(Some("exporter".to_owned()))).await.unwrap(),
+        "STS.machine"
+    );
     assert_eq!(metadata.requests()[1].header("x-aliyun-ecs-metadata-token"), None);
 
     let metadata = Server::start(old()).await;
     let strict =
         Sources::with(&[("ALIBABA_CLOUD_IMDSV1_DISABLED", "true"), ("ALIBABA_CLOUD_ECS_METADATA", "x")]);
     let strict = Sources { metadata: Some(metadata.url()), ..strict };
-    assert!(strict.id(Choice::EcsRamRole(None)).await.unwrap_err().contains("HTTP 404"));
+    assert!(strict.id(SourceSelection::EcsRamRole(None)).await.unwrap_err().contains("HTTP 404"));
     assert_eq!(metadata.requests().len(), 1);
 
     // It gives tokens and does not take them.
     let script = vec![Answer::json("token"), Answer::status(401, ""), of_address("machine")];
     let metadata = Server::start(script).await;
     let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
-    assert_eq!(sources.id(Choice::EcsRamRole(Some("exporter".to_owned()))).await.unwrap(), "STS.machine");
+    assert_eq!(
+        sources.id(SourceSelection::EcsRamRole(Some("exporter".to_owned()))).await.unwrap(),
+        "STS.machine"
+    );
     assert_eq!(metadata.requests()[2].header("x-aliyun-ecs-metadata-token"), None);
 }
 
@@ -242,7 +250,7 @@ async fn a_role_whose_name_leads_elsewhere_is_not_asked_for() {
     for name in ["../../user-data", "a/b", "..", "a?b", &"a".repeat(65)] {
         let metadata = Server::start(vec![Answer::json("token"), Answer::json(name), of_address("x")]).await;
         let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
-        let error = sources.id(Choice::EcsRamRole(None)).await.unwrap_err();
+        let error = sources.id(SourceSelection::EcsRamRole(None)).await.unwrap_err();
         assert!(error.contains("the name of the machine's role is not one"), "{name}: {error}");
         assert_eq!(metadata.requests().len(), 2, "{name}");
     }
@@ -279,9 +287,9 @@ async fn what_no_service_says_is_followed_or_shown() {
         let assume = Sources { role: Some(assumed()), sts: base.sts.clone(), ..Sources::default() };
         for (sources, choice) in [
             (&assume, inline()),
-            (&base, Choice::Oidc(oidc)),
-            (&base, Choice::EcsRamRole(None)),
-            (&base, Choice::Uri(Some(format!("{url}/CanaryPath?x=CanaryPath").into()))),
+            (&base, SourceSelection::Oidc(oidc)),
+            (&base, SourceSelection::EcsRamRole(None)),
+            (&base, SourceSelection::Uri(Some(format!("{url}/CanaryPath?x=CanaryPath").into()))),
         ] {
             let error = sources.id(choice.clone()).await.expect_err(&format!("{answer:?} gives a key"));
             let shown = secrets.iter().find(|secret| error.to_lowercase().contains(&secret.to_lowercase()));
@@ -297,7 +305,7 @@ async fn what_no_service_says_is_followed_or_shown() {
 async fn a_service_that_hangs_is_given_up() {
     let metadata = Server::start(vec![Answer::Hang]).await;
     let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
-    let error = sources.id(Choice::EcsRamRole(Some("x".to_owned()))).await.unwrap_err();
+    let error = sources.id(SourceSelection::EcsRamRole(Some("x".to_owned()))).await.unwrap_err();
     assert!(error.contains("no whole answer within 2s"), "{error}");
     // A source of credentials that hangs does not end with the caller, and is not asked anew by the next.
     let sts = Server::start(vec![Answer::Hang]).await;
@@ -319,8 +327,8 @@ async fn only_the_address_on_this_host_and_the_machine_pass_by_the_proxy() {
         proxy: Proxy::Url(proxy.url().into()),
         ..Sources::default()
     };
-    assert_eq!(sources.id(Choice::Uri(Some(near.url().into()))).await.unwrap(), "STS.near");
-    assert_eq!(sources.id(Choice::EcsRamRole(Some("x".to_owned()))).await.unwrap(), "STS.near");
+    assert_eq!(sources.id(SourceSelection::Uri(Some(near.url().into()))).await.unwrap(), "STS.near");
+    assert_eq!(sources.id(SourceSelection::EcsRamRole(Some("x".to_owned()))).await.unwrap(), "STS.near");
     assert_eq!(proxy.requests().len(), 0);
     let sources = Sources { role: Some(assumed()), ..sources };
     assert_eq!(sources.id(inline()).await.unwrap(), "STS.proxied");
@@ -351,33 +359,33 @@ async fn the_chain_has_the_vendor_s_order() {
         ("ALIBABA_CLOUD_CREDENTIALS_URI", &uri),
     ]);
     (sources.sts, sources.metadata) = (Some(sts.url()), Some(metadata.url()));
-    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "environment");
+    assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "environment");
     sources.variables.remove("ALIBABA_CLOUD_ACCESS_KEY_ID");
-    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "STS.oidc", "half a key is passed over");
+    assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "STS.oidc", "half a key is passed over");
     sources.variables.remove("ALIBABA_CLOUD_ROLE_ARN");
-    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "cli");
+    assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "cli");
     sources.variables.insert("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true".to_owned());
-    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "ini");
+    assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "ini");
     assert_eq!(
-        sources.id(Choice::CliProfile(ProfileSettings::default())).await.unwrap(),
+        sources.id(SourceSelection::CliProfile(ProfileSettings::default())).await.unwrap(),
         "cli",
         "asked for by name"
     );
     fs::remove_file(first).unwrap();
-    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "ini2");
+    assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "ini2");
     fs::remove_file(second).unwrap();
-    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "STS.machine");
+    assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "STS.machine");
     sources.variables.insert("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true".to_owned());
-    assert_eq!(sources.id(Choice::Chain).await.unwrap(), "STS.uri");
+    assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "STS.uri");
     sources.variables.remove("ALIBABA_CLOUD_CREDENTIALS_URI");
-    let error = sources.id(Choice::Chain).await.unwrap_err();
+    let error = sources.id(SourceSelection::Chain).await.unwrap_err();
     assert_eq!(
         error,
         "unusable credentials: no source gives a key: environment: ALIBABA_CLOUD_ACCESS_KEY_ID is missing beside \
          ALIBABA_CLOUD_ACCESS_KEY_SECRET"
     );
     sources.variables.remove("ALIBABA_CLOUD_ACCESS_KEY_SECRET");
-    let error = sources.id(Choice::Chain).await.unwrap_err();
+    let error = sources.id(SourceSelection::Chain).await.unwrap_err();
     assert!(
         error.starts_with("no credentials: set the variables ALIBABA_CLOUD_ACCESS_KEY_ID and "),
         "{error}"
@@ -405,7 +413,7 @@ async fn a_role_of_a_profile_is_assumed_where_the_profile_says() {
         ..Sources::default()
     };
     let settings = ProfileSettings { name: None, file: Some(file) };
-    assert_eq!(sources.id(Choice::CliProfile(settings)).await.unwrap(), "STS.top");
+    assert_eq!(sources.id(SourceSelection::CliProfile(settings)).await.unwrap(), "STS.top");
     assert!(sts.requests()[0].body.contains("AccessKeyId=STS.machine&"));
     assert!(sts.requests()[0].body.contains("SecurityToken=CanaryGiven0005&"));
 }

@@ -10,7 +10,7 @@ const PROGRESS: &str = r#"{"Code":200,"RequestId":"252820E1-A2E6","ConsumerProgr
 const DATE: &str = "Tue, 14 Nov 2023 22:33:20 GMT";
 const DATE_MILLIS: i64 = 1_700_001_200_000;
 
-async fn progress(client: &Client, times: Times) -> Result<Origin, Error> {
+async fn progress(client: &ApiClient, times: Times) -> Result<Origin, ApiError> {
     let (instance, group) = (InstanceId::new("i").unwrap(), GroupId::new("g").unwrap());
     client.group_progress(&instance, &group, times, deadline()).await.map(|(_, origin)| origin)
 }
@@ -151,7 +151,7 @@ async fn what_is_refused_without_the_parameter_too_is_told_as_first_refused_and_
         .await;
         let setup = setup(&server);
         let error = progress(&setup.client, Times::Hidden).await.unwrap_err();
-        assert_eq!((error.kind, error.detail.as_str()), (Kind::Business, "first"));
+        assert_eq!((error.kind, error.detail.as_str()), (ErrorKind::Business, "first"));
         assert_eq!(error.request_id.as_deref(), Some("R-1"));
         progress(&setup.client, Times::Hidden).await.unwrap();
         assert_eq!(hidden(&server), [Some(true), None, Some(true)], "{second}");
@@ -188,7 +188,7 @@ async fn asking_without_a_parameter_is_a_retry_among_the_others() {
 
     let server = Server::start(vec![refused(), busy()]).await;
     let error = progress(&setup(&server).client, Times::Hidden).await.unwrap_err();
-    assert_eq!((error.kind, error.detail.as_str()), (Kind::Business, "first"));
+    assert_eq!((error.kind, error.detail.as_str()), (ErrorKind::Business, "first"));
     assert_eq!(hidden(&server), [Some(true), None, None], "three attempts, as of every call");
 
     let server = Server::start(vec![refused()]).await;

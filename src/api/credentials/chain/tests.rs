@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::time::advance;
 
 use super::*;
-use crate::api::credentials::{Credentials, renewing::tests::log};
+use crate::api::credentials::{Credentials, refreshing::tests::log};
 
 /// A source that can be switched.
 #[derive(Clone)]
@@ -35,28 +35,38 @@ impl Switched {
     }
 }
 
-impl Source for Switched {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+impl CredentialSource for Switched {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
         self.1.fetch_add(1, Ordering::Relaxed);
         let does = *self.0.lock().unwrap();
         Box::pin(std::future::ready(match does {
             Does::Nothing => Err(CredentialsError::Missing("something".to_owned())),
             Does::Fails => Err(CredentialsError::Unusable("it is down".to_owned())),
-            Does::Gives(seconds) => Credentials::new("id", "secret", None).map(|credentials| Fetched {
-                credentials,
-                remaining: Some(Duration::from_secs(seconds)),
-                source: "given".to_owned(),
-            }),
+            Does::Gives(seconds) => {
+                Credentials::new("id", "secret", None).map(|credentials| FetchedCredentials {
+                    credentials,
+                    remaining: Some(Duration::from_secs(seconds)),
+                    source: "given".to_owned(),
+                })
+            }
         }))
     }
 }
 
-fn chain(first: &Switched, second: &Switched, guess: &Switched) -> Chain {
-    let link = |name, source: &Switched, is_guess| Link { name, source: Box::new(source.clone()), is_guess };
-    Chain::new(vec![link("first", first, false), link("guess", guess, true), link("second", second, false)])
+fn chain(first: &Switched, second: &Switched, guess: &Switched) -> SourceChain {
+    let link = |name, source: &Switched, is_guess| ChainedSource {
+        name,
+        source: Box::new(source.clone()),
+        is_guess,
+    };
+    SourceChain::new(vec![
+        link("first", first, false),
+        link("guess", guess, true),
+        link("second", second, false),
+    ])
 }
 
-async fn error(chain: &Chain) -> String {
+async fn error(chain: &SourceChain) -> String {
     chain.fetch().await.map(|_| ()).unwrap_err().to_string()
 }
 

@@ -32,28 +32,28 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TOO_WIDE: u32 = 0o037;
 
 /// The files of one account.
-pub(super) struct Disk {
+pub(super) struct BlockingReads {
     free: Arc<Semaphore>,
-    reader: Reader,
+    reader: SecretFileReader,
 }
 
 /// Reads single files; runs on a thread that may block.
 #[derive(Clone, Default)]
-pub(super) struct Reader {
+pub(super) struct SecretFileReader {
     has_warned: Arc<AtomicBool>,
 }
 
-impl Default for Disk {
+impl Default for BlockingReads {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(1)), reader: Reader::default() }
+        Self { free: Arc::new(Semaphore::new(1)), reader: SecretFileReader::default() }
     }
 }
 
-impl Disk {
+impl BlockingReads {
     /// Runs a read, unless the last one has not ended yet.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Reader) -> Result<T, CredentialsError> + Send + 'static,
+        read: impl FnOnce(&SecretFileReader) -> Result<T, CredentialsError> + Send + 'static,
     ) -> Result<T, CredentialsError> {
         let hangs =
             || CredentialsError::Unusable("reading their files hangs, check the disk they are on".to_owned());
@@ -70,7 +70,7 @@ impl Disk {
     }
 }
 
-impl Reader {
+impl SecretFileReader {
     /// The text of a file that holds a secret of the user's.
     pub(super) fn secret(&self, path: &Path) -> Result<SecretString, CredentialsError> {
         let file = open(path)?;
@@ -128,7 +128,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_read_that_hangs_costs_one_thread_and_is_told_of() {
-        let disk = Arc::new(Disk::default());
+        let disk = Arc::new(BlockingReads::default());
         let started = Arc::<AtomicUsize>::default();
         let (release, released) = mpsc::channel::<()>();
         let count = Arc::clone(&started);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_file_without_end_is_not_read_to_its_end() {
-        let error = Reader::default().issued(Path::new("/dev/zero")).unwrap_err();
+        let error = SecretFileReader::default().issued(Path::new("/dev/zero")).unwrap_err();
         assert!(error.to_string().ends_with("larger than 64 KiB"), "{error}");
     }
 }

@@ -13,20 +13,20 @@ use zeroize::Zeroizing;
 
 use super::{
     CredentialsError,
-    disk::Disk,
-    http::{Answer, Http},
+    http::{ServiceClient, ServiceResponse},
+    secret_file::BlockingReads,
 };
 use crate::{
     api::{
-        client::Entropy,
-        transport::{BuildError, Proxy, checked_endpoint, is_loopback},
+        client::EntropySource,
+        transport::{ClientBuildError, Proxy, checked_endpoint, is_loopback},
     },
     clock::WallClock,
     model::{AccountName, RegionId},
 };
 
 /// Looks up an environment variable.
-pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+pub type VariableLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 const STS_REGION: &str = "ALIBABA_CLOUD_STS_REGION";
 const STS_VPC: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
@@ -41,7 +41,7 @@ const MAX_SKEW_MILLIS: i64 = 24 * 3600 * 1000;
 
 /// What the sources of one account need to know.
 #[derive(Clone)]
-pub struct Setup {
+pub struct SourceSettings {
     /// The configured account, if accounts are named.
     pub account: Option<AccountName>,
     /// Scheme, host and perhaps port of the token service; `None` for the cloud's own.
@@ -51,30 +51,30 @@ pub struct Setup {
     /// The proxy on the way to the token service and to an address of keys.
     pub proxy: Proxy,
     /// The environment.
-    pub variables: Variables,
+    pub variables: VariableLookup,
     /// [`crate::clock::unix_now`] outside of tests.
     pub clock: WallClock,
     /// [`super::super::os_entropy`] outside of tests.
-    pub entropy: Entropy,
+    pub entropy: EntropySource,
 }
 
 /// The same, ready for use.
-pub(super) struct Services {
-    pub(super) variables: Variables,
-    pub(super) disk: Disk,
-    pub(super) web: Http,
-    pub(super) metadata: Http,
+pub(super) struct SourceContext {
+    pub(super) variables: VariableLookup,
+    pub(super) disk: BlockingReads,
+    pub(super) web: ServiceClient,
+    pub(super) metadata: ServiceClient,
     pub(super) metadata_base: Url,
-    pub(super) entropy: Entropy,
+    pub(super) entropy: EntropySource,
     sts_base: Option<Url>,
     clock: WallClock,
     /// What is added to the local clock when signing, as the token service told.
     correction_millis: AtomicI64,
 }
 
-impl Services {
-    pub(super) fn new(setup: &Setup) -> Result<Arc<Self>, CredentialsError> {
-        let bad = |key: &str, why: &BuildError| {
+impl SourceContext {
+    pub(super) fn new(setup: &SourceSettings) -> Result<Arc<Self>, CredentialsError> {
+        let bad = |key: &str, why: &ClientBuildError| {
             let why = why.to_string();
             let why = why.strip_prefix("endpoint: ").unwrap_or(&why);
             CredentialsError::Unusable(format!("credentials.{key}: {why}"))
@@ -83,11 +83,11 @@ impl Services {
         let metadata = setup.metadata_endpoint.as_deref().unwrap_or(METADATA);
         let metadata_base = if metadata == METADATA {
             Url::parse(METADATA)
-                .map_err(|_| bad("metadata_endpoint", &BuildError::Endpoint("it is not a URL")))?
+                .map_err(|_| bad("metadata_endpoint", &ClientBuildError::Endpoint("it is not a URL")))?
         } else {
             let url = checked("metadata_endpoint", metadata)?;
             if !is_loopback(&url) {
-                let why = BuildError::Endpoint("it is neither the metadata service nor loopback");
+                let why = ClientBuildError::Endpoint("it is neither the metadata service nor loopback");
                 return Err(bad("metadata_endpoint", &why));
             }
             url
@@ -95,9 +95,9 @@ impl Services {
         let sts_base = setup.sts_endpoint.as_deref().map(|url| checked("sts_endpoint", url)).transpose()?;
         Ok(Arc::new(Self {
             variables: Arc::clone(&setup.variables),
-            disk: Disk::default(),
-            web: Http::to_services(setup.proxy.clone()),
-            metadata: Http::to_metadata(),
+            disk: BlockingReads::default(),
+            web: ServiceClient::to_services(setup.proxy.clone()),
+            metadata: ServiceClient::to_metadata(),
             metadata_base,
             entropy: setup.entropy,
             sts_base,
@@ -150,12 +150,12 @@ impl Services {
 
     /// The time by the clock of whoever answered, where it told it; rather late than early, as it tells whole
     /// seconds only and a key is not to be used after its end.
-    pub(super) fn millis_of(&self, answer: &Answer) -> i64 {
+    pub(super) fn millis_of(&self, answer: &ServiceResponse) -> i64 {
         answer.date_millis.map_or_else(|| (self.clock)().get(), |date| date.saturating_add(1_000))
     }
 
     /// Takes note of how far the clock of the token service is from this host's.
-    pub(super) fn note_clock(&self, answer: &Answer) {
+    pub(super) fn note_clock(&self, answer: &ServiceResponse) {
         let Some(date) = answer.date_millis else { return };
         let skew = date - (self.clock)().get();
         let is_worth_it = (TOLERATED_SKEW_MILLIS..=MAX_SKEW_MILLIS).contains(&skew.abs());
@@ -164,7 +164,7 @@ impl Services {
 }
 
 /// A variable that is set to something.
-pub(super) fn variable(variables: &Variables, name: &str) -> Option<Zeroizing<String>> {
+pub(super) fn variable(variables: &VariableLookup, name: &str) -> Option<Zeroizing<String>> {
     variables(name).map(Zeroizing::new).filter(|value| !value.trim().is_empty())
 }
 
@@ -176,8 +176,8 @@ pub(super) mod tests {
     /// 2024-01-02T03:04:05Z.
     pub(in super::super) const NOW: i64 = 1_704_164_645_000;
 
-    pub(in super::super) fn setup(variables: &'static [(&'static str, &'static str)]) -> Setup {
-        Setup {
+    pub(in super::super) fn setup(variables: &'static [(&'static str, &'static str)]) -> SourceSettings {
+        SourceSettings {
             account: None,
             sts_endpoint: None,
             metadata_endpoint: None,
@@ -191,7 +191,7 @@ pub(super) mod tests {
     }
 
     fn sts(variables: &'static [(&'static str, &'static str)], region: Option<&str>, in_vpc: bool) -> String {
-        Services::new(&setup(variables))
+        SourceContext::new(&setup(variables))
             .unwrap()
             .sts(region, in_vpc)
             .map_or_else(|e| e.to_string(), String::from)
@@ -213,7 +213,7 @@ pub(super) mod tests {
     fn services_in_the_wrong_place_are_refused() {
         let with = |sts: Option<&str>, metadata: Option<&str>| {
             let (sts_endpoint, metadata_endpoint) = (sts.map(str::to_owned), metadata.map(str::to_owned));
-            Services::new(&Setup { sts_endpoint, metadata_endpoint, ..setup(&[]) }).map(|_| ())
+            SourceContext::new(&SourceSettings { sts_endpoint, metadata_endpoint, ..setup(&[]) }).map(|_| ())
         };
         for good in ["http://100.100.100.200", "http://127.0.0.1:1", "http://[::1]:1"] {
             assert_eq!(with(None, Some(good)), Ok(()), "{good}");

@@ -11,7 +11,10 @@ use tokio::{
     time::{Duration, Instant, timeout},
 };
 
-use super::{BoxFuture, Credentials, CredentialsError, Fetched, ProvideCredentials, Source, Watch};
+use super::{
+    BoxFuture, CredentialSource, Credentials, CredentialsError, CredentialsObserver, FetchedCredentials,
+    ProvideCredentials,
+};
 use crate::model::AccountName;
 
 /// A key is renewed when less than this is left of it, or less than a third of its lifetime.
@@ -36,7 +39,7 @@ const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a source is asked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct RefreshTiming {
     /// After which time a key that does not expire is looked at again.
     pub(super) look_again: Duration,
     /// The longest pause after failures.
@@ -44,23 +47,23 @@ pub(super) struct Pace {
 }
 
 /// Uniform in 0..1.
-pub(super) type Jitter = Box<dyn Fn() -> f64 + Send + Sync>;
+pub(super) type JitterFn = Box<dyn Fn() -> f64 + Send + Sync>;
 
 /// A source behind memory.
-pub(super) struct Renewing(Arc<Inner>);
+pub(super) struct RefreshingProvider(Arc<RefreshShared>);
 
-struct Inner {
-    source: Box<dyn Source>,
-    pace: Pace,
-    jitter: Jitter,
+struct RefreshShared {
+    source: Box<dyn CredentialSource>,
+    pace: RefreshTiming,
+    jitter: JitterFn,
     account: Option<AccountName>,
-    watch: Arc<dyn Watch>,
-    state: Mutex<State>,
+    watch: Arc<dyn CredentialsObserver>,
+    state: Mutex<RefreshState>,
 }
 
 #[derive(Default)]
-struct State {
-    held: Option<Held>,
+struct RefreshState {
+    held: Option<CachedCredentials>,
     /// Closed when the renewal under way has ended.
     flight: Option<watch::Receiver<()>>,
     /// Failures since the last success.
@@ -73,16 +76,16 @@ struct State {
     is_retired: bool,
 }
 
-struct Held {
+struct CachedCredentials {
     credentials: Arc<Credentials>,
     source: String,
     ends: Option<Instant>,
     due: Instant,
 }
 
-impl State {
+impl RefreshState {
     /// The key in use, while it is good.
-    fn good(&self, now: Instant) -> Option<&Held> {
+    fn good(&self, now: Instant) -> Option<&CachedCredentials> {
         self.held.as_ref().filter(|held| held.ends.is_none_or(|ends| now < ends))
     }
 
@@ -103,16 +106,16 @@ impl State {
     }
 }
 
-impl Renewing {
+impl RefreshingProvider {
     /// Has asked nothing yet.
     pub(super) fn new(
-        source: Box<dyn Source>,
-        pace: Pace,
-        jitter: Jitter,
+        source: Box<dyn CredentialSource>,
+        pace: RefreshTiming,
+        jitter: JitterFn,
         account: Option<AccountName>,
-        watch: Arc<dyn Watch>,
+        watch: Arc<dyn CredentialsObserver>,
     ) -> Self {
-        Self(Arc::new(Inner { source, pace, jitter, account, watch, state: Mutex::default() }))
+        Self(Arc::new(RefreshShared { source, pace, jitter, account, watch, state: Mutex::default() }))
     }
 
     async fn current(&self, force: bool) -> Result<Arc<Credentials>, CredentialsError> {
@@ -123,7 +126,7 @@ impl Renewing {
                 if force {
                     state.forced_at = Some(now);
                 }
-                state.flight = Some(Flight::start(&self.0));
+                state.flight = Some(RefreshTask::start(&self.0));
             }
             match &state.flight {
                 Some(flight) if force || state.good(now).is_none() => {
@@ -139,28 +142,28 @@ impl Renewing {
     }
 }
 
-impl ProvideCredentials for Renewing {
+impl ProvideCredentials for RefreshingProvider {
     fn credentials(&self, force_refresh: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
         Box::pin(self.current(force_refresh))
     }
 }
 
-impl Drop for Renewing {
+impl Drop for RefreshingProvider {
     fn drop(&mut self) {
         self.0.lock().is_retired = true;
     }
 }
 
 /// A renewal under way. It goes on when whoever started it has gone.
-struct Flight {
-    inner: Arc<Inner>,
+struct RefreshTask {
+    inner: Arc<RefreshShared>,
     has_landed: bool,
     /// Dropped last.
     _ended: watch::Sender<()>,
 }
 
-impl Flight {
-    fn start(inner: &Arc<Inner>) -> watch::Receiver<()> {
+impl RefreshTask {
+    fn start(inner: &Arc<RefreshShared>) -> watch::Receiver<()> {
         let (ended, flight) = watch::channel(());
         let mut this = Self { inner: Arc::clone(inner), has_landed: false, _ended: ended };
         tokio::spawn(async move {
@@ -174,7 +177,7 @@ impl Flight {
         flight
     }
 
-    fn land(&mut self, fetched: Result<Fetched, CredentialsError>) {
+    fn land(&mut self, fetched: Result<FetchedCredentials, CredentialsError>) {
         self.has_landed = true;
         let mut state = self.inner.lock();
         state.flight = None;
@@ -199,7 +202,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for RefreshTask {
     fn drop(&mut self) {
         if !self.has_landed {
             self.land(Err(CredentialsError::Unusable("their renewal was interrupted".to_owned())));
@@ -207,8 +210,8 @@ impl Drop for Flight {
     }
 }
 
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl RefreshShared {
+    fn lock(&self) -> MutexGuard<'_, RefreshState> {
         // What is held stays whole whoever panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,8 +220,8 @@ impl Inner {
         self.account.as_ref().map(AccountName::as_str)
     }
 
-    fn take(&self, state: &mut State, fetched: Fetched, now: Instant) {
-        let Fetched { credentials, remaining, source } = fetched;
+    fn take(&self, state: &mut RefreshState, fetched: FetchedCredentials, now: Instant) {
+        let FetchedCredentials { credentials, remaining, source } = fetched;
         if state.failures > 0 {
             tracing::info!(
                 account = self.account(),
@@ -248,7 +251,7 @@ impl Inner {
             Some(remaining) => remaining.saturating_sub(RENEW_BEFORE.min(remaining / 3)).max(LEAST_PAUSE),
             None => self.pace.look_again,
         };
-        state.held = Some(Held {
+        state.held = Some(CachedCredentials {
             credentials: Arc::new(credentials),
             source,
             ends: remaining.map(|remaining| now + remaining),
@@ -257,7 +260,7 @@ impl Inner {
         (state.failures, state.failure, state.not_before) = (0, None, None);
     }
 
-    fn fail(&self, state: &mut State, failure: CredentialsError, now: Instant) {
+    fn fail(&self, state: &mut RefreshState, failure: CredentialsError, now: Instant) {
         self.watch.failed();
         if state.failures == 0 {
             let error = &failure;

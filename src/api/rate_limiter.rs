@@ -5,7 +5,7 @@
 
 use tokio::time::{Duration, Instant};
 
-use super::Rate;
+use super::budget::RequestRate;
 
 /// Spacing is this much wider than the rate asks for, so that calls which the network pushes together
 /// (by up to about 45 ms) still do not exceed the rate in any second.
@@ -32,10 +32,10 @@ const LONGEST_HOLD: Duration = Duration::from_secs(20);
 
 /// The calls of one action.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct RateLimiter {
     configured: f64,
     allowed: f64,
-    cut: Option<Cut>,
+    cut: Option<RateCut>,
     /// The slot that was taken last.
     last: Option<Instant>,
     held_until: Option<Instant>,
@@ -43,7 +43,7 @@ pub(super) struct Lane {
 
 /// The rate was lowered.
 #[derive(Debug, Clone, Copy)]
-struct Cut {
+struct RateCut {
     at: Instant,
     /// The rate that was refused.
     refused: f64,
@@ -51,8 +51,8 @@ struct Cut {
     to: f64,
 }
 
-impl Lane {
-    pub(super) fn new(rate: Rate) -> Self {
+impl RateLimiter {
+    pub(super) fn new(rate: RequestRate) -> Self {
         let rate = rate.per_second();
         Self { configured: rate, allowed: rate, cut: None, last: None, held_until: None }
     }
@@ -80,7 +80,7 @@ impl Lane {
         self.cut.is_some() || self.held_until.is_some_and(|until| until > now)
     }
 
-    pub(super) fn set_rate(&mut self, rate: Rate) {
+    pub(super) fn set_rate(&mut self, rate: RequestRate) {
         self.configured = rate.per_second();
         if let Some(cut) = &mut self.cut {
             cut.refused = cut.refused.min(self.configured);
@@ -96,7 +96,7 @@ impl Lane {
     pub(super) fn throttled(&mut self, sent: Instant, now: Instant) {
         if self.cut.is_none_or(|cut| sent >= cut.at + COUNTED_TOGETHER) {
             let to = (self.allowed * BETA).max(FLOOR.min(self.configured)).min(self.allowed);
-            self.cut = Some(Cut { at: now, refused: self.allowed, to });
+            self.cut = Some(RateCut { at: now, refused: self.allowed, to });
             self.allowed = to;
         }
     }
@@ -104,7 +104,7 @@ impl Lane {
     /// The cloud answered a call: the rate rises with the time since it was lowered. It comes near what was
     /// refused ever more slowly, and leaves it slowly: a cubic, flat where the refusal was.
     pub(super) fn answered(&mut self, now: Instant) {
-        let Some(Cut { at, refused, to }) = self.cut else { return };
+        let Some(RateCut { at, refused, to }) = self.cut else { return };
         let since = now.saturating_duration_since(at).as_secs_f64() / RECOVERY.as_secs_f64() - 1.0;
         if since >= 1.0 {
             self.cut = None;

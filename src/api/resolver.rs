@@ -14,12 +14,12 @@ use tokio::sync::Semaphore;
 const AT_A_TIME: usize = 2;
 
 /// Looks a name up, however long that blocks.
-type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
+type LookupFn = fn(&str) -> io::Result<Vec<SocketAddr>>;
 
 /// The system's resolver, bounded.
 pub(super) struct BoundedResolver {
     slots: Arc<Semaphore>,
-    look_up: LookUp,
+    look_up: LookupFn,
 }
 
 impl Default for BoundedResolver {
@@ -29,7 +29,7 @@ impl Default for BoundedResolver {
 }
 
 impl BoundedResolver {
-    fn over(look_up: LookUp) -> Self {
+    fn over(look_up: LookupFn) -> Self {
         Self { slots: Arc::new(Semaphore::new(AT_A_TIME)), look_up }
     }
 }

@@ -7,13 +7,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 use tokio::time::Duration;
 
-use super::{Credentials, CredentialsError, Fetched, http::Answer, services::Services};
-use crate::{api::quote::Quote, model::UnixMillis};
+use super::{
+    Credentials, CredentialsError, FetchedCredentials, context::SourceContext, http::ServiceResponse,
+};
+use crate::{api::redact::Redactor, model::UnixMillis};
 
 /// A text that is wiped when it has been used.
-pub(super) struct Secret(pub(super) SecretString);
+pub(super) struct SecretField(pub(super) SecretString);
 
-impl<'de> Deserialize<'de> for Secret {
+impl<'de> Deserialize<'de> for SecretField {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|text| Self(text.into()))
     }
@@ -21,62 +23,62 @@ impl<'de> Deserialize<'de> for Secret {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Key {
+struct KeyFields {
     access_key_id: String,
-    access_key_secret: Secret,
-    security_token: Secret,
+    access_key_secret: SecretField,
+    security_token: SecretField,
     expiration: String,
 }
 
 /// What the token service says.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct OfSts {
-    credentials: Key,
+struct StsResponse {
+    credentials: KeyFields,
 }
 
 /// What the metadata service and other addresses say; the key's fields stand beside it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Verdict {
+struct ResponseCode {
     code: Option<String>,
 }
 
 /// A refusal of the token service.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-struct Refusal {
+struct ServiceError {
     code: Option<String>,
     message: Option<String>,
     request_id: Option<String>,
 }
 
 /// A key of the token service.
-pub(super) fn of_sts(
-    services: &Services,
-    answer: &Answer,
+pub(super) fn read_sts_response(
+    services: &SourceContext,
+    answer: &ServiceResponse,
     source: &str,
-    quote: &Quote,
-) -> Result<Fetched, CredentialsError> {
+    quote: &Redactor,
+) -> Result<FetchedCredentials, CredentialsError> {
     if answer.status != 200 {
         return Err(refused(answer, "the token service", quote));
     }
-    let read: OfSts = read(answer, "the token service")?;
+    let read: StsResponse = read(answer, "the token service")?;
     fetched(services, answer, &read.credentials, source)
 }
 
 /// A key that an address gives to whoever asks there.
-pub(super) fn of_address(
-    services: &Services,
-    answer: &Answer,
+pub(super) fn read_key_response(
+    services: &SourceContext,
+    answer: &ServiceResponse,
     whose: &str,
     source: &str,
-    quote: &Quote,
-) -> Result<Fetched, CredentialsError> {
+    quote: &Redactor,
+) -> Result<FetchedCredentials, CredentialsError> {
     if answer.status != 200 {
         return Err(refused(answer, whose, quote));
     }
-    let verdict: Verdict = read(answer, whose)?;
+    let verdict: ResponseCode = read(answer, whose)?;
     if let Some(code) = verdict.code.filter(|code| code != "Success") {
         let code = quote.text(&code);
         return Err(CredentialsError::Unusable(format!("{whose} has no key: {code}")));
@@ -84,7 +86,7 @@ pub(super) fn of_address(
     fetched(services, answer, &read(answer, whose)?, source)
 }
 
-fn read<'a, T: Deserialize<'a>>(answer: &'a Answer, whose: &str) -> Result<T, CredentialsError> {
+fn read<'a, T: Deserialize<'a>>(answer: &'a ServiceResponse, whose: &str) -> Result<T, CredentialsError> {
     serde_json::from_slice(&answer.body).map_err(|error| {
         // Its own words may quote a value, so only the place is told.
         let what = match error.classify() {
@@ -96,13 +98,13 @@ fn read<'a, T: Deserialize<'a>>(answer: &'a Answer, whose: &str) -> Result<T, Cr
 }
 
 fn fetched(
-    services: &Services,
-    answer: &Answer,
-    key: &Key,
+    services: &SourceContext,
+    answer: &ServiceResponse,
+    key: &KeyFields,
     source: &str,
-) -> Result<Fetched, CredentialsError> {
-    let Secret(secret) = &key.access_key_secret;
-    let Secret(token) = &key.security_token;
+) -> Result<FetchedCredentials, CredentialsError> {
+    let SecretField(secret) = &key.access_key_secret;
+    let SecretField(token) = &key.security_token;
     let mut credentials =
         Credentials::new(&key.access_key_id, secret.expose_secret(), Some(token.expose_secret()))?;
     let ends = key.expiration.trim().parse::<jiff::Timestamp>().map_err(|_| {
@@ -112,12 +114,12 @@ fn fetched(
     credentials.expires_at = UnixMillis::new(ends);
     let remaining = ends.saturating_sub(services.millis_of(answer));
     let remaining = Duration::from_millis(u64::try_from(remaining).unwrap_or_default());
-    Ok(Fetched { credentials, remaining: Some(remaining), source: source.to_owned() })
+    Ok(FetchedCredentials { credentials, remaining: Some(remaining), source: source.to_owned() })
 }
 
 /// Why a service gave no key, in its own words where it has some.
-fn refused(answer: &Answer, whose: &str, quote: &Quote) -> CredentialsError {
-    let said: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
+fn refused(answer: &ServiceResponse, whose: &str, quote: &Redactor) -> CredentialsError {
+    let said: ServiceError = serde_json::from_slice(&answer.body).unwrap_or_default();
     let mut text = format!("{whose} refuses (HTTP {})", answer.status);
     for part in [said.code, said.message].into_iter().flatten() {
         text.push_str(": ");
@@ -134,19 +136,25 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::{
-        super::services::tests::{NOW, setup},
+        super::context::tests::{NOW, setup},
         *,
     };
-    use crate::api::sign::Key as Signing;
+    use crate::api::sign::SigningKey;
 
-    fn answer(status: u16, date_millis: Option<i64>, body: &str) -> Answer {
-        Answer { status, date_millis, body: Zeroizing::new(body.as_bytes().to_vec()) }
+    fn answer(status: u16, date_millis: Option<i64>, body: &str) -> ServiceResponse {
+        ServiceResponse { status, date_millis, body: Zeroizing::new(body.as_bytes().to_vec()) }
     }
 
     const KEY: &str = r#""AccessKeyId":"STS.CanaryId1234","AccessKeySecret":"Canary\/Secret","SecurityToken":"CanaryToken""#;
 
-    fn address(answer: &Answer) -> Result<Fetched, CredentialsError> {
-        of_address(&Services::new(&setup(&[])).unwrap(), answer, "the service", "x", &Quote::default())
+    fn address(answer: &ServiceResponse) -> Result<FetchedCredentials, CredentialsError> {
+        read_key_response(
+            &SourceContext::new(&setup(&[])).unwrap(),
+            answer,
+            "the service",
+            "x",
+            &Redactor::default(),
+        )
     }
 
     #[test]
@@ -166,8 +174,9 @@ mod tests {
     fn the_token_service_wraps_its_key() {
         let body =
             format!(r#"{{"RequestId":"R","Credentials":{{{KEY},"Expiration":"2024-01-02T04:04:05Z"}}}}"#);
-        let services = Services::new(&setup(&[])).unwrap();
-        let fetched = of_sts(&services, &answer(200, None, &body), "x", &Quote::default()).unwrap();
+        let services = SourceContext::new(&setup(&[])).unwrap();
+        let fetched =
+            read_sts_response(&services, &answer(200, None, &body), "x", &Redactor::default()).unwrap();
         assert_eq!(fetched.credentials.access_key_id, "STS.CanaryId1234");
     }
 
@@ -196,10 +205,11 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_without_what_it_echoes() {
-        let key = Signing { id: "LTAICanary", secret: "CanarySecret", token: None };
+        let key = SigningKey { id: "LTAICanary", secret: "CanarySecret", token: None };
         let body = r#"{"Code":"NoPermission","Message":"LTAICanary may not\nassume it","RequestId":"R-1"}"#;
-        let services = Services::new(&setup(&[])).unwrap();
-        let error = of_sts(&services, &answer(403, None, body), "x", &Quote::without(key, "s")).map(|_| ());
+        let services = SourceContext::new(&setup(&[])).unwrap();
+        let error = read_sts_response(&services, &answer(403, None, body), "x", &Redactor::without(key, "s"))
+            .map(|_| ());
         assert_eq!(
             error.unwrap_err().to_string(),
             "unusable credentials: the token service refuses (HTTP 403): NoPermission: *** may not\\nassume it \

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::wire::{Anomalies, Page};
+use super::wire::{Anomalies, ListPage};
 use crate::model::{AnomalyKind, Listing};
 
 /// How many entries are asked for per page.
@@ -16,7 +16,7 @@ pub(super) const PAGE_SIZE: usize = 100;
 const MAX_PAGES: u32 = 200;
 
 /// A walk over the pages of one list.
-pub(super) struct Walk<T> {
+pub(super) struct Paginator<T> {
     identity: fn(&T) -> &str,
     /// An answer that tells neither `Total` nor `CurrentPage` is the full list.
     may_be_unpaged: bool,
@@ -26,18 +26,18 @@ pub(super) struct Walk<T> {
     entries: usize,
     total: Option<usize>,
     /// Nothing doubtful was seen.
-    is_whole: bool,
+    is_complete: bool,
 }
 
 /// What comes after a page.
-pub(super) enum Step<T> {
+pub(super) enum NextStep<T> {
     /// Ask for this page.
-    Ask(u32),
+    Fetch(u32),
     /// The walk has ended.
-    End(Listing<T>),
+    Done(Listing<T>),
 }
 
-impl<T> Walk<T> {
+impl<T> Paginator<T> {
     /// Begins a walk; the first page to ask for is 1.
     pub(super) fn new(identity: fn(&T) -> &str, may_be_unpaged: bool) -> Self {
         Self {
@@ -48,54 +48,54 @@ impl<T> Walk<T> {
             items: Vec::new(),
             entries: 0,
             total: None,
-            is_whole: true,
+            is_complete: true,
         }
     }
 
     /// Takes the page that was asked for.
-    pub(super) fn take(&mut self, page: Page<T>, odd: &mut Anomalies) -> Step<T> {
+    pub(super) fn take(&mut self, page: ListPage<T>, anomalies: &mut Anomalies) -> NextStep<T> {
         let is_unpaged =
             self.may_be_unpaged && self.page == 1 && page.total.is_none() && page.current_page.is_none();
-        self.is_whole &= page.is_whole;
+        self.is_complete &= page.is_complete;
         if page.current_page.is_some_and(|told| told != i64::from(self.page)) {
-            odd.note(AnomalyKind::Paging, format_args!("page {} calls itself another", self.page));
-            self.is_whole = false;
+            anomalies.note(AnomalyKind::Paging, format_args!("page {} calls itself another", self.page));
+            self.is_complete = false;
         }
-        self.note_total(page.total, odd);
+        self.note_total(page.total, anomalies);
         self.entries += page.entries;
-        let fresh = self.add(page.items, odd);
+        let fresh = self.add(page.items, anomalies);
 
         if is_unpaged {
-            return self.end(odd);
+            return self.end(anomalies);
         }
         // A server may hand out smaller pages than asked for, and then says so.
         let size = page.page_size.filter(|size| (1..=PAGE_SIZE).contains(size)).unwrap_or(PAGE_SIZE);
         let is_short = page.entries < size;
         let more_told = self.total.map(|total| self.entries < total);
         if page.entries == 0 || (fresh == 0 && self.page > 1) {
-            return self.end(odd);
+            return self.end(anomalies);
         }
         if more_told == Some(false) && (is_short || self.total == Some(self.entries)) {
-            return self.end(odd);
+            return self.end(anomalies);
         }
         if more_told.is_none() && is_short {
-            return self.end(odd);
+            return self.end(anomalies);
         }
         if self.page == MAX_PAGES {
-            odd.note(AnomalyKind::Paging, format_args!("the list has more than {MAX_PAGES} pages"));
-            self.is_whole = false;
-            return self.end(odd);
+            anomalies.note(AnomalyKind::Paging, format_args!("the list has more than {MAX_PAGES} pages"));
+            self.is_complete = false;
+            return self.end(anomalies);
         }
         self.page += 1;
-        Step::Ask(self.page)
+        NextStep::Fetch(self.page)
     }
 
-    fn note_total(&mut self, told: Option<usize>, odd: &mut Anomalies) {
+    fn note_total(&mut self, told: Option<usize>, anomalies: &mut Anomalies) {
         match (self.total, told) {
             (Some(before), Some(now)) if before != now => {
                 // Pages have moved against each other, so a name may have slipped between two.
-                odd.note(AnomalyKind::Paging, "Total changed between two pages");
-                self.is_whole = false;
+                anomalies.note(AnomalyKind::Paging, "Total changed between two pages");
+                self.is_complete = false;
                 self.total = told;
             }
             (None, Some(_)) => self.total = told,
@@ -104,14 +104,14 @@ impl<T> Walk<T> {
     }
 
     /// Adds the names that are new, and tells how many that were.
-    fn add(&mut self, items: Vec<T>, odd: &mut Anomalies) -> usize {
+    fn add(&mut self, items: Vec<T>, anomalies: &mut Anomalies) -> usize {
         let mut of_page = BTreeSet::new();
         let mut repeats = false;
         let before = self.items.len();
         for item in items {
             let name = (self.identity)(&item).to_owned();
             if !of_page.insert(name.clone()) {
-                odd.note(AnomalyKind::Duplicate, "a name twice on one page");
+                anomalies.note(AnomalyKind::Duplicate, "a name twice on one page");
             } else if self.names.insert(name) {
                 self.items.push(item);
             } else {
@@ -119,19 +119,23 @@ impl<T> Walk<T> {
             }
         }
         if repeats {
-            odd.note(AnomalyKind::Paging, format_args!("page {} repeats names of earlier ones", self.page));
-            self.is_whole = false;
+            anomalies
+                .note(AnomalyKind::Paging, format_args!("page {} repeats names of earlier ones", self.page));
+            self.is_complete = false;
         }
         self.items.len() - before
     }
 
-    fn end(&mut self, odd: &mut Anomalies) -> Step<T> {
+    fn end(&mut self, anomalies: &mut Anomalies) -> NextStep<T> {
         let told = self.total.unwrap_or(self.entries);
         if told != self.entries {
-            odd.note(AnomalyKind::Paging, "Total is not the number of entries");
+            anomalies.note(AnomalyKind::Paging, "Total is not the number of entries");
         }
         let items = std::mem::take(&mut self.items);
-        Step::End(Listing { complete: self.is_whole && items.len() >= self.total.unwrap_or(0), items })
+        NextStep::Done(Listing {
+            complete: self.is_complete && items.len() >= self.total.unwrap_or(0),
+            items,
+        })
     }
 }
 
@@ -144,18 +148,18 @@ mod tests {
     /// Asks a server, given as a function from page number to page, until the walk ends.
     fn walk(
         may_be_unpaged: bool,
-        server: impl Fn(u32) -> Page<String>,
+        server: impl Fn(u32) -> ListPage<String>,
     ) -> (Vec<String>, bool, u32, Vec<AnomalyKind>) {
-        let mut odd = Anomalies::default();
-        let mut walk = Walk::new(String::as_str, may_be_unpaged);
+        let mut anomalies = Anomalies::default();
+        let mut walk = Paginator::new(String::as_str, may_be_unpaged);
         let mut asked = 1;
         let list = loop {
-            match walk.take(server(asked), &mut odd) {
-                Step::Ask(page) => asked = page,
-                Step::End(list) => break list,
+            match walk.take(server(asked), &mut anomalies) {
+                NextStep::Fetch(page) => asked = page,
+                NextStep::Done(list) => break list,
             }
         };
-        let kinds = odd.into_vec().into_iter().map(|a| a.kind).collect();
+        let kinds = anomalies.into_vec().into_iter().map(|a| a.kind).collect();
         (list.items, list.complete, asked, kinds)
     }
 
@@ -167,11 +171,11 @@ mod tests {
         items: Vec<String>,
         total: impl Into<Option<usize>>,
         current: impl Into<Option<i64>>,
-    ) -> Page<String> {
-        Page {
+    ) -> ListPage<String> {
+        ListPage {
             entries: items.len(),
             items,
-            is_whole: true,
+            is_complete: true,
             total: total.into(),
             current_page: current.into(),
             page_size: None,
@@ -179,7 +183,7 @@ mod tests {
     }
 
     /// What an honest server of `have` names says of page `n` of `size`.
-    fn honest(have: usize, size: usize, total: Option<usize>) -> impl Fn(u32) -> Page<String> {
+    fn honest(have: usize, size: usize, total: Option<usize>) -> impl Fn(u32) -> ListPage<String> {
         move |n| {
             let from = ((n as usize - 1) * size).min(have);
             let mut page = page(names(from..(from + size).min(have)), total, i64::from(n));
@@ -191,11 +195,11 @@ mod tests {
     proptest! {
         #[test]
         fn an_honest_list_is_whole_in_as_few_calls_as_can_be(have in 0usize..700, size in 5usize..=100) {
-            let (items, complete, calls, odd) = walk(false, honest(have, size, Some(have)));
+            let (items, complete, calls, anomalies) = walk(false, honest(have, size, Some(have)));
             prop_assert_eq!(items, names(0..have));
             prop_assert!(complete);
             prop_assert_eq!(calls as usize, have.div_ceil(size).max(1));
-            prop_assert_eq!(odd, vec![]);
+            prop_assert_eq!(anomalies, vec![]);
         }
 
         #[test]
@@ -217,8 +221,8 @@ mod tests {
 
     #[test]
     fn without_a_total_a_short_page_ends_the_list() {
-        let (items, complete, calls, odd) = walk(false, honest(250, 100, None));
-        assert_eq!((items.len(), complete, calls, odd), (250, true, 3, vec![]));
+        let (items, complete, calls, anomalies) = walk(false, honest(250, 100, None));
+        assert_eq!((items.len(), complete, calls, anomalies), (250, true, 3, vec![]));
         let (items, complete, calls, _) = walk(false, honest(200, 100, None));
         assert_eq!((items.len(), complete, calls), (200, true, 3));
     }
@@ -232,45 +236,45 @@ mod tests {
 
     #[test]
     fn a_server_that_ignores_the_page_number_is_found_out() {
-        let (items, complete, calls, odd) = walk(false, |_| page(names(0..100), 250, 1));
+        let (items, complete, calls, anomalies) = walk(false, |_| page(names(0..100), 250, 1));
         assert_eq!((items.len(), complete, calls), (100, false, 2));
-        assert!(odd.iter().all(|kind| *kind == AnomalyKind::Paging) && !odd.is_empty());
+        assert!(anomalies.iter().all(|kind| *kind == AnomalyKind::Paging) && !anomalies.is_empty());
         let (items, complete, calls, _) = walk(false, |_| page(names(0..250), 250, 1));
         assert_eq!((items.len(), complete, calls), (250, true, 1));
     }
 
     #[test]
     fn a_total_that_lies_upwards_ends_at_the_empty_page_and_deletes_nothing() {
-        let (items, complete, calls, odd) = walk(false, honest(150, 100, Some(1_000_000_000)));
-        assert_eq!((items.len(), complete, calls, odd), (150, false, 3, vec![AnomalyKind::Paging]));
+        let (items, complete, calls, anomalies) = walk(false, honest(150, 100, Some(1_000_000_000)));
+        assert_eq!((items.len(), complete, calls, anomalies), (150, false, 3, vec![AnomalyKind::Paging]));
     }
 
     #[test]
     fn a_total_that_lies_downwards_does_not_cut_the_list() {
-        let (items, complete, calls, odd) = walk(false, honest(150, 100, Some(5)));
-        assert_eq!((items.len(), complete, calls, odd), (150, true, 2, vec![AnomalyKind::Paging]));
+        let (items, complete, calls, anomalies) = walk(false, honest(150, 100, Some(5)));
+        assert_eq!((items.len(), complete, calls, anomalies), (150, true, 2, vec![AnomalyKind::Paging]));
     }
 
     #[test]
     fn pages_that_move_under_the_walk_delete_nothing() {
         // One name was deleted between the pages: the last name of page 2 slipped onto page 1.
-        let (items, complete, _, odd) = walk(false, |n| match n {
+        let (items, complete, _, anomalies) = walk(false, |n| match n {
             1 => page(names(0..100), 150, 1),
             _ => page(names(101..150), 149, 2),
         });
-        assert_eq!((items.len(), complete, odd), (149, false, vec![AnomalyKind::Paging]));
+        assert_eq!((items.len(), complete, anomalies), (149, false, vec![AnomalyKind::Paging]));
         // One name was created: the last name of page 1 comes again.
-        let (items, complete, _, odd) = walk(false, |n| match n {
+        let (items, complete, _, anomalies) = walk(false, |n| match n {
             1 => page(names(0..100), 150, 1),
             _ => page(names(99..149), 150, 2),
         });
         assert_eq!((items.len(), complete), (149, false));
-        assert!(odd.contains(&AnomalyKind::Paging));
+        assert!(anomalies.contains(&AnomalyKind::Paging));
     }
 
     #[test]
     fn a_lost_entry_makes_the_list_incomplete() {
-        let (_, complete, ..) = walk(false, |_| Page { is_whole: false, ..page(names(0..3), 3, 1) });
+        let (_, complete, ..) = walk(false, |_| ListPage { is_complete: false, ..page(names(0..3), 3, 1) });
         assert!(!complete);
     }
 
@@ -278,17 +282,17 @@ mod tests {
     fn a_name_twice_on_one_page_is_one_item() {
         let mut twice = names(0..3);
         twice.push("n00001".to_owned());
-        let (items, complete, calls, odd) = walk(false, |_| page(twice.clone(), 3, 1));
+        let (items, complete, calls, anomalies) = walk(false, |_| page(twice.clone(), 3, 1));
         assert_eq!((items, complete, calls), (names(0..3), true, 1));
-        assert_eq!(odd, [AnomalyKind::Duplicate, AnomalyKind::Paging]);
+        assert_eq!(anomalies, [AnomalyKind::Duplicate, AnomalyKind::Paging]);
     }
 
     #[test]
     fn pages_without_end_are_cut_at_the_cap() {
-        let (items, complete, calls, odd) =
+        let (items, complete, calls, anomalies) =
             walk(false, |n| page(names(n as usize * 100..(n as usize + 1) * 100), None, i64::from(n)));
         assert_eq!((items.len(), complete, calls), (20_000, false, 200));
-        assert_eq!(odd, [AnomalyKind::Paging]);
+        assert_eq!(anomalies, [AnomalyKind::Paging]);
     }
 
     #[test]

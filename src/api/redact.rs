@@ -10,7 +10,7 @@ use base64::{
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
 
-use super::sign::{self, Key};
+use super::sign::{self, SigningKey};
 
 /// Longest quotation, in characters.
 const MAX_CHARS: usize = 200;
@@ -27,14 +27,14 @@ const ECHOES: [&str; 5] =
 
 /// Quotes the server without what one call must keep secret.
 #[derive(Default)]
-pub(super) struct Quote {
+pub(super) struct Redactor {
     /// In lower case: host names come back so, and so may hex.
     secrets: Vec<String>,
 }
 
-impl Quote {
+impl Redactor {
     /// Masks the key, and the signature that was sent with it.
-    pub(super) fn without(key: Key<'_>, signature: &str) -> Self {
+    pub(super) fn without(key: SigningKey<'_>, signature: &str) -> Self {
         let secrets = [Some(key.id), Some(key.secret), key.token, Some(signature)];
         secrets.into_iter().flatten().fold(Self::default(), Self::and)
     }
@@ -108,12 +108,12 @@ fn is_invisible(c: char) -> bool {
 mod tests {
     use super::*;
 
-    const KEY: Key<'static> =
-        Key { id: "LTAICanaryId", secret: "CanarySecret", token: Some("Canary/Token+=") };
+    const KEY: SigningKey<'static> =
+        SigningKey { id: "LTAICanaryId", secret: "CanarySecret", token: Some("Canary/Token+=") };
 
     #[test]
     fn secrets_are_masked_in_every_form_in_which_they_may_come_back() {
-        let quote = Quote::without(KEY, "CanarySignature=");
+        let quote = Redactor::without(KEY, "CanarySignature=");
         let text = quote.text(
             "id LTAICanaryId host ltaicanaryid secret CanarySecret token Canary/Token+= Canary%2FToken%2B%3D signature \
              CanarySignature= hex 43616e617279536563726574 base64 Q2FuYXJ5U2VjcmV0 end",
@@ -123,30 +123,30 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_without_padding_and_encoded_as_a_string_to_sign_encodes_them() {
-        let text = Quote::without(KEY, "s")
+        let text = Redactor::without(KEY, "s")
             .text("Q2FuYXJ5L1Rva2VuKz0 Q2FuYXJ5L1Rva2VuKz0= Canary%252FToken%252B%253D");
         assert_eq!(text, "*** *** ***");
-        let key = Key { id: "LTAICanaryId", secret: "Canary~~?>Secret", token: None };
-        assert_eq!(Quote::without(key, "s").text("Q2FuYXJ5fn4_PlNlY3JldA"), "***");
+        let key = SigningKey { id: "LTAICanaryId", secret: "Canary~~?>Secret", token: None };
+        assert_eq!(Redactor::without(key, "s").text("Q2FuYXJ5fn4_PlNlY3JldA"), "***");
     }
 
     #[test]
     fn what_the_server_says_it_signed_is_left_out() {
         let said = "Specified signature is not matched. server string to sign is:POST&%2F&AccessKeyId%3DX";
-        assert_eq!(Quote::default().text(said), "Specified signature is not matched. server");
-        assert_eq!(Quote::default().text("no match, StringToSign: POST"), "no match,");
+        assert_eq!(Redactor::default().text(said), "Specified signature is not matched. server");
+        assert_eq!(Redactor::default().text("no match, StringToSign: POST"), "no match,");
     }
 
     #[test]
     fn the_quotation_is_one_line_of_bearable_length() {
-        assert_eq!(Quote::default().text("a\nb\u{1b}[31m\u{202e}"), "a\\nb\\u{1b}[31m\\u{202e}");
-        let long = Quote::default().text(&"é".repeat(500));
+        assert_eq!(Redactor::default().text("a\nb\u{1b}[31m\u{202e}"), "a\\nb\\u{1b}[31m\\u{202e}");
+        let long = Redactor::default().text(&"é".repeat(500));
         assert_eq!(long.chars().count(), MAX_CHARS + 3);
     }
 
     #[test]
     fn a_request_id_is_short_and_of_letters_digits_and_dashes() {
-        let quote = Quote::without(KEY, "CanarySignature=");
+        let quote = Redactor::without(KEY, "CanarySignature=");
         let id = "252820E1-A2E6-45F2-B4C9-1056B8CE0001";
         assert_eq!(quote.request_id(id).as_deref(), Some(id));
         assert_eq!(quote.request_id(&format!(" {id}\n")).as_deref(), Some(id));
@@ -162,6 +162,6 @@ mod tests {
     #[test]
     fn a_secret_at_the_cut_is_not_shown_in_part() {
         let text = format!("{}CanarySecret", "x".repeat(MAX_CHARS - 4));
-        assert!(!Quote::without(KEY, "s").text(&text).contains("Can"));
+        assert!(!Redactor::without(KEY, "s").text(&text).contains("Can"));
     }
 }

@@ -15,18 +15,18 @@ use crate::{api::budget::tests::paused, model::UnixMillis};
 
 /// What a source's owner was told.
 #[derive(Default)]
-pub(in crate::api::credentials) struct Told {
+pub(in crate::api::credentials) struct RecordingObserver {
     failures: AtomicUsize,
     ends: Mutex<Vec<Option<UnixMillis>>>,
 }
 
-impl Told {
+impl RecordingObserver {
     pub(in crate::api::credentials) fn failures(&self) -> usize {
         self.failures.load(Ordering::Relaxed)
     }
 }
 
-impl Watch for Told {
+impl CredentialsObserver for RecordingObserver {
     fn expires(&self, at: Option<UnixMillis>) {
         self.ends.lock().unwrap().push(at);
     }
@@ -38,16 +38,16 @@ impl Watch for Told {
 
 /// What was logged.
 #[derive(Clone, Default)]
-pub(in crate::api::credentials) struct Log(Arc<Mutex<Vec<u8>>>);
+pub(in crate::api::credentials) struct LogCapture(Arc<Mutex<Vec<u8>>>);
 
-impl Log {
+impl LogCapture {
     pub(in crate::api::credentials) fn lines(&self) -> Vec<String> {
         let text = self.0.lock().unwrap().clone();
         String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
     }
 }
 
-impl io::Write for Log {
+impl io::Write for LogCapture {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend(bytes);
         Ok(bytes.len())
@@ -59,8 +59,8 @@ impl io::Write for Log {
 }
 
 /// A subscriber for lines from `info` on, and what it has written.
-pub(in crate::api::credentials) fn log() -> (impl tracing::Subscriber + Send + Sync, Log) {
-    let log = Log::default();
+pub(in crate::api::credentials) fn log() -> (impl tracing::Subscriber + Send + Sync, LogCapture) {
+    let log = LogCapture::default();
     let kept = log.clone();
     let layer =
         tracing_subscriber::fmt::layer().with_ansi(false).without_time().with_writer(move || kept.clone());
@@ -70,34 +70,34 @@ pub(in crate::api::credentials) fn log() -> (impl tracing::Subscriber + Send + S
 
 /// Answers that are left to give, the last one again and again; each takes so long.
 #[derive(Clone)]
-struct Script(Arc<Mutex<Scripted>>);
+struct ScriptedSource(Arc<Mutex<ScriptState>>);
 
-struct Scripted {
-    answers: VecDeque<Answer>,
+struct ScriptState {
+    answers: VecDeque<ScriptedResult>,
     takes: Duration,
     asked: Vec<Instant>,
     at_a_time: (usize, usize),
 }
 
 #[derive(Clone, Copy)]
-enum Answer {
+enum ScriptedResult {
     Key(Option<Duration>),
     Fails,
     Panics,
 }
 
-fn lives(seconds: u64) -> Answer {
-    Answer::Key(Some(Duration::from_secs(seconds)))
+fn lives(seconds: u64) -> ScriptedResult {
+    ScriptedResult::Key(Some(Duration::from_secs(seconds)))
 }
 
-impl Script {
-    fn new(answers: &[Answer]) -> Self {
+impl ScriptedSource {
+    fn new(answers: &[ScriptedResult]) -> Self {
         let answers = answers.iter().copied().collect();
         let takes = Duration::from_millis(100);
-        Self(Arc::new(Mutex::new(Scripted { answers, takes, asked: Vec::new(), at_a_time: (0, 0) })))
+        Self(Arc::new(Mutex::new(ScriptState { answers, takes, asked: Vec::new(), at_a_time: (0, 0) })))
     }
 
-    fn now(&self, answer: Answer) {
+    fn now(&self, answer: ScriptedResult) {
         self.0.lock().unwrap().answers = VecDeque::from([answer]);
     }
 
@@ -110,8 +110,8 @@ impl Script {
     }
 }
 
-impl Source for Script {
-    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, CredentialsError>> {
+impl CredentialSource for ScriptedSource {
+    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
         Box::pin(async {
             let (answer, number, takes) = {
                 let mut script = self.0.lock().unwrap();
@@ -128,34 +128,34 @@ impl Source for Script {
             sleep(takes).await;
             self.0.lock().unwrap().at_a_time.0 -= 1;
             match answer {
-                Answer::Key(remaining) => {
+                ScriptedResult::Key(remaining) => {
                     let mut credentials =
                         Credentials::new(&format!("STS.key{number}"), "secret", Some("token"))?;
                     credentials.expires_at = remaining.and_then(|r| UnixMillis::new(r.as_millis() as i64));
-                    Ok(Fetched { credentials, remaining, source: "script".to_owned() })
+                    Ok(FetchedCredentials { credentials, remaining, source: "script".to_owned() })
                 }
-                Answer::Fails => Err(CredentialsError::Unusable("it is down".to_owned())),
-                Answer::Panics => panic!("a fault of the source"),
+                ScriptedResult::Fails => Err(CredentialsError::Unusable("it is down".to_owned())),
+                ScriptedResult::Panics => panic!("a fault of the source"),
             }
         })
     }
 }
 
-fn renewing(script: &Script) -> (Arc<Renewing>, Arc<Told>) {
-    let told = Arc::<Told>::default();
+fn renewing(script: &ScriptedSource) -> (Arc<RefreshingProvider>, Arc<RecordingObserver>) {
+    let told = Arc::<RecordingObserver>::default();
     let minute = Duration::from_secs(60);
-    let pace = Pace { look_again: minute, longest_pause: minute };
-    let watch = Arc::<Told>::clone(&told);
-    (Arc::new(Renewing::new(Box::new(script.clone()), pace, Box::new(|| 0.999), None, watch)), told)
+    let pace = RefreshTiming { look_again: minute, longest_pause: minute };
+    let watch = Arc::<RecordingObserver>::clone(&told);
+    (Arc::new(RefreshingProvider::new(Box::new(script.clone()), pace, Box::new(|| 0.999), None, watch)), told)
 }
 
-async fn id(renewing: &Renewing, force: bool) -> Result<String, CredentialsError> {
+async fn id(renewing: &RefreshingProvider, force: bool) -> Result<String, CredentialsError> {
     renewing.credentials(force).await.map(|credentials| credentials.access_key_id.clone())
 }
 
 /// Twenty callers for so long, each so often that it calls a hundred times at least. Longest wait of any, and
 /// how many got an error.
-async fn twenty_callers(renewing: &Arc<Renewing>, length: Duration) -> (Duration, usize) {
+async fn twenty_callers(renewing: &Arc<RefreshingProvider>, length: Duration) -> (Duration, usize) {
     let until = Instant::now() + length;
     let every = (length / 2_000).max(Duration::from_millis(100));
     let callers: Vec<_> = (0..20)
@@ -183,7 +183,7 @@ async fn twenty_callers(renewing: &Arc<Renewing>, length: Duration) -> (Duration
 
 #[tokio::test(start_paused = true)]
 async fn all_callers_share_one_renewal_and_wait_only_for_the_first_key() {
-    let script = Script::new(&[lives(30)]);
+    let script = ScriptedSource::new(&[lives(30)]);
     let (renewing, told) = renewing(&script);
     let (waited, errors) = twenty_callers(&renewing, Duration::from_secs(10)).await;
     assert_eq!((script.asked(), errors), (1, 0));
@@ -202,7 +202,7 @@ async fn all_callers_share_one_renewal_and_wait_only_for_the_first_key() {
 #[tokio::test(start_paused = true)]
 async fn a_key_is_renewed_a_quarter_of_an_hour_or_a_third_of_its_life_before_its_end() {
     for (lifetime, at) in [(900, 600), (3600, 2700), (43_200, 42_300), (60, 40)] {
-        let script = Script::new(&[lives(lifetime)]);
+        let script = ScriptedSource::new(&[lives(lifetime)]);
         let (renewing, _) = renewing(&script);
         id(&renewing, false).await.unwrap();
         sleep(Duration::from_secs(at - 1)).await;
@@ -219,7 +219,7 @@ async fn a_key_is_renewed_a_quarter_of_an_hour_or_a_third_of_its_life_before_its
 /// Peers that renew a fixed quarter of an hour before the end ask at every call when keys live no longer.
 #[tokio::test(start_paused = true)]
 async fn keys_of_a_quarter_of_an_hour_do_not_hammer_their_source() {
-    let script = Script::new(&[lives(900)]);
+    let script = ScriptedSource::new(&[lives(900)]);
     let (renewing, _) = renewing(&script);
     let (_, errors) = twenty_callers(&renewing, Duration::from_secs(6 * 3600)).await;
     assert_eq!(errors, 0);
@@ -230,10 +230,10 @@ async fn keys_of_a_quarter_of_an_hour_do_not_hammer_their_source() {
 async fn a_source_that_is_down_is_not_noticed_until_the_key_ends_and_then_at_once() {
     let (subscriber, log) = log();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let script = Script::new(&[lives(900)]);
+    let script = ScriptedSource::new(&[lives(900)]);
     let (renewing, told) = renewing(&script);
     id(&renewing, false).await.unwrap();
-    script.now(Answer::Fails);
+    script.now(ScriptedResult::Fails);
     let (waited, errors) = twenty_callers(&renewing, Duration::from_secs(898)).await;
     assert_eq!((errors, waited), (0, Duration::ZERO));
     // 1, 2, 4 ... 60 s within the last five minutes.
@@ -257,7 +257,7 @@ async fn a_source_that_is_down_is_not_noticed_until_the_key_ends_and_then_at_onc
 
 #[tokio::test(start_paused = true)]
 async fn without_any_key_the_source_is_asked_ever_more_rarely() {
-    let script = Script::new(&[Answer::Fails]);
+    let script = ScriptedSource::new(&[ScriptedResult::Fails]);
     let (renewing, told) = renewing(&script);
     let (waited, errors) = twenty_callers(&renewing, Duration::from_secs(3600)).await;
     assert!(errors > 0 && waited <= Duration::from_millis(100), "{waited:?}");
@@ -267,7 +267,7 @@ async fn without_any_key_the_source_is_asked_ever_more_rarely() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_hangs_holds_nobody_up_for_long() {
-    let script = Script::new(&[lives(3600)]);
+    let script = ScriptedSource::new(&[lives(3600)]);
     script.takes(Duration::from_secs(3600));
     let (renewing, told) = renewing(&script);
     let (waited, errors) = twenty_callers(&renewing, Duration::from_secs(120)).await;
@@ -277,7 +277,7 @@ async fn a_source_that_hangs_holds_nobody_up_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_source_costs_one_attempt() {
-    let script = Script::new(&[Answer::Panics, lives(900)]);
+    let script = ScriptedSource::new(&[ScriptedResult::Panics, lives(900)]);
     let (renewing, told) = renewing(&script);
     let error = id(&renewing, false).await.unwrap_err().to_string();
     assert!(error.ends_with("their renewal was interrupted"), "{error}");
@@ -288,7 +288,7 @@ async fn a_panic_of_the_source_costs_one_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_key_is_renewed_at_once_but_not_by_each_caller() {
-    let script = Script::new(&[lives(3600)]);
+    let script = ScriptedSource::new(&[lives(3600)]);
     let (renewing, _) = renewing(&script);
     id(&renewing, false).await.unwrap();
     let forced: Vec<_> = (0..20)
@@ -310,7 +310,7 @@ async fn a_refused_key_is_renewed_at_once_but_not_by_each_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_does_not_end_the_renewal() {
-    let script = Script::new(&[lives(3600)]);
+    let script = ScriptedSource::new(&[lives(3600)]);
     let (renewing, _) = renewing(&script);
     assert!(timeout(Duration::from_millis(10), renewing.credentials(false)).await.is_err());
     sleep(Duration::from_millis(100)).await;
@@ -322,7 +322,7 @@ async fn a_caller_that_goes_away_does_not_end_the_renewal() {
 async fn a_renewal_that_lands_after_its_account_was_dropped_tells_nothing() {
     let (subscriber, log) = log();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let script = Script::new(&[Answer::Fails]);
+    let script = ScriptedSource::new(&[ScriptedResult::Fails]);
     let (renewing, told) = renewing(&script);
     assert!(timeout(Duration::from_millis(10), renewing.credentials(false)).await.is_err());
     drop(renewing);
@@ -332,7 +332,7 @@ async fn a_renewal_that_lands_after_its_account_was_dropped_tells_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_has_expired_already_is_a_failure() {
-    let script = Script::new(&[lives(0)]);
+    let script = ScriptedSource::new(&[lives(0)]);
     let (renewing, told) = renewing(&script);
     let error = id(&renewing, false).await.unwrap_err().to_string();
     assert!(error.contains("expired already") && error.contains("clock"), "{error}");
@@ -341,7 +341,7 @@ async fn a_key_that_has_expired_already_is_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lasting_key_is_looked_at_again_and_never_dropped() {
-    let script = Script::new(&[Answer::Key(None), Answer::Fails]);
+    let script = ScriptedSource::new(&[ScriptedResult::Key(None), ScriptedResult::Fails]);
     let (renewing, told) = renewing(&script);
     let (_, errors) = twenty_callers(&renewing, Duration::from_secs(6 * 3600)).await;
     assert_eq!(errors, 0);
@@ -359,8 +359,8 @@ proptest! {
         forces in prop::bool::ANY,
     ) {
         paused(async {
-            let answers: Vec<_> = answers.iter().map(|a| a.map_or(Answer::Fails, lives)).collect();
-            let script = Script::new(&answers);
+            let answers: Vec<_> = answers.iter().map(|a| a.map_or(ScriptedResult::Fails, lives)).collect();
+            let script = ScriptedSource::new(&answers);
             script.takes(Duration::from_millis(takes));
             let (renewing, told) = renewing(&script);
             let mut ends: Option<(String, Instant)> = None;
