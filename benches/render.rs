@@ -9,7 +9,7 @@ use std::{
 };
 
 use alikafka_exporter::{
-    exposition::{Options, Page, Renderer},
+    exposition::{Exposition, RenderOptions, Renderer},
     lag::{
         GroupLag, PartitionLag, Retention, TopicLag,
         age::Age,
@@ -43,32 +43,32 @@ fn main() -> Result<ExitCode> {
     let first = fleet(0)?;
     let second = one_changed(&first)?;
     let rebuilt = fleet(0)?;
-    let registry = gauges(&Renderer::new(Options::default()).render_plain(&first))?;
+    let registry = gauges(&Renderer::new(RenderOptions::default()).render_uncompressed(&first))?;
     for _ in 0..ROUNDS {
         times.encoder.push(time(|| TextEncoder::new().encode_to_string(&registry.gather())));
-        times.plain.push(time(|| Renderer::new(Options::default()).render_plain(&first)));
-        times.packed.push(time(|| Renderer::new(Options::default()).render(&first)));
-        let mut renderer = Renderer::new(Options::default());
+        times.plain.push(time(|| Renderer::new(RenderOptions::default()).render_uncompressed(&first)));
+        times.packed.push(time(|| Renderer::new(RenderOptions::default()).render(&first)));
+        let mut renderer = Renderer::new(RenderOptions::default());
         let page = renderer.render(&first);
         times.one_changed.push(time(|| renderer.render(&second)));
         black_box(renderer.render(&first));
         times.unchanged.push(time(|| renderer.render(&first)));
         times.rebuilt.push(time(|| renderer.render(&rebuilt)));
-        times.scrape.push(time(|| page.with_tail("own 1\n").plain().collect::<Vec<_>>()));
-        times.scrape_gzip.push(time(|| page.with_tail("own 1\n").gzip().collect::<Vec<_>>()));
-        let whole: Vec<u8> = page.plain().flatten().collect();
+        times.scrape.push(time(|| page.with_appended_text("own 1\n").plain_chunks().collect::<Vec<_>>()));
+        times.scrape_gzip.push(time(|| page.with_appended_text("own 1\n").gzip_chunks().collect::<Vec<_>>()));
+        let whole: Vec<u8> = page.plain_chunks().flatten().collect();
         times.copy.push(time(|| whole.clone()));
-        let gzip: usize = page.gzip().map(|b| b.len()).sum();
+        let gzip: usize = page.gzip_chunks().map(|b| b.len()).sum();
         if times.copy.len() == 1 {
             println!(
                 "{} series, {} bytes plain, {gzip} bytes gzip, {} pieces",
-                page.series(),
+                page.series_count(),
                 page.plain_len(),
-                page.plain().count()
+                page.plain_chunks().count()
             );
         }
     }
-    let whole_page = Renderer::new(Options::default()).render(&first);
+    let whole_page = Renderer::new(RenderOptions::default()).render(&first);
     println!("one-shot gzip level 1 of the same text: {} bytes", one_shot(&whole_page)?);
     let rss = held_memory()?;
     Ok(times.report(rss))
@@ -276,9 +276,9 @@ fn one_changed(before: &Snapshot) -> Result<Snapshot> {
 }
 
 /// The same series in the `prometheus` crate.
-fn gauges(page: &Page) -> Result<Registry> {
+fn gauges(page: &Exposition) -> Result<Registry> {
     let registry = Registry::new();
-    let text = String::from_utf8(page.plain().flatten().collect())?;
+    let text = String::from_utf8(page.plain_chunks().flatten().collect())?;
     let mut family: Option<(&str, GaugeVec)> = None;
     for line in text.lines().filter(|l| !l.starts_with('#')) {
         let (name, rest) = line.split_once('{').ok_or("a series without labels")?;
@@ -302,10 +302,10 @@ fn gauges(page: &Page) -> Result<Registry> {
     Ok(registry)
 }
 
-fn one_shot(page: &Page) -> Result<usize> {
+fn one_shot(page: &Exposition) -> Result<usize> {
     use std::io::Write as _;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
-    for piece in page.plain() {
+    for piece in page.plain_chunks() {
         gzip.write_all(&piece)?;
     }
     Ok(gzip.finish()?.len())
@@ -318,13 +318,13 @@ fn held_memory() -> Result<u64> {
 }
 
 fn hold() -> Result<ExitCode> {
-    let mut renderer = Renderer::new(Options::default());
+    let mut renderer = Renderer::new(RenderOptions::default());
     let mut page = renderer.render(&fleet(0)?);
     // A second and third generation, as in life: the old page goes when the new one is there.
     for generation in 1..3 {
         page = renderer.render(&fleet(generation)?);
     }
-    let gzip: usize = page.gzip().map(|b| b.len()).sum();
+    let gzip: usize = page.gzip_chunks().map(|b| b.len()).sum();
     let status = fs::read_to_string("/proc/self/status")?;
     let rss = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     println!("{}", rss.trim().trim_end_matches(" kB"));

@@ -17,8 +17,8 @@ use std::{
 use alikafka_exporter::{
     Source, WebOptions, clock,
     config::{self, Config},
-    logging::{self, Format},
-    web::Limits,
+    logging::{self, LineFormat},
+    web::HttpLimits,
 };
 use alikafka_simulator::{
     AccessKey, Behaviour, ClockMode, Consumer, Flow, GroupSpec, InstanceSpec, Latency, Options, Simulator,
@@ -100,11 +100,11 @@ async fn demo(args: Args) -> Result<(), Ended> {
     let text = configuration(&simulator.url());
     let config = configured(&text)?;
 
-    logging::init(Level::INFO, Format::Logfmt, clock::unix_now);
+    logging::init(Level::INFO, LineFormat::Logfmt, clock::unix_now);
     say(&greeting(exporter, &simulator, &text, args.act))?;
     let web = WebOptions {
         telemetry_path: "/metrics".to_owned(),
-        limits: Limits::default(),
+        limits: HttpLimits::default(),
         lifecycle: false,
         explain: false,
     };

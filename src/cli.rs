@@ -13,7 +13,7 @@ use std::{
 
 use alikafka_exporter::{
     config::{Account, Config, Intervals},
-    logging::Format,
+    logging::LineFormat,
     model::AccountName,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
@@ -96,7 +96,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-impl From<LogFormat> for Format {
+impl From<LogFormat> for LineFormat {
     fn from(format: LogFormat) -> Self {
         match format {
             LogFormat::Logfmt => Self::Logfmt,

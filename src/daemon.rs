@@ -14,7 +14,7 @@ use crate::{
     clock,
     collect::{self, CollectContext, Desk, DiscoverySequence, PollTiming},
     config::{self, Config},
-    exposition::{self, Own, Renderer, own, publisher},
+    exposition::{self, Renderer, SelfMetrics, publisher, self_metrics},
     health::Health,
     model::RegionId,
     snapshot::SnapshotStore,
@@ -45,7 +45,7 @@ const HOME_REGION: &str = "cn-hangzhou";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What this binary was built from.
-const BUILD: own::Build = own::Build {
+const BUILD: self_metrics::BuildInfo = self_metrics::BuildInfo {
     version: env!("CARGO_PKG_VERSION"),
     revision: match option_env!("ALIKAFKA_EXPORTER_REVISION") {
         Some(revision) => revision,
@@ -60,7 +60,7 @@ pub struct WebOptions {
     /// The path of the metrics page.
     pub telemetry_path: String,
     /// What one client may ask of the server.
-    pub limits: web::Limits,
+    pub limits: web::HttpLimits,
     /// Whether a client may have the configuration loaded anew.
     pub lifecycle: bool,
     /// Whether a client may ask why a number is what it is.
@@ -92,8 +92,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     api::install_crypto_provider();
-    let own = Arc::new(Own::new(BUILD).map_err(|e| RunError::Setup(e.to_string()))?);
-    own.config_loaded(Some(clock::unix_now()));
+    let own = Arc::new(SelfMetrics::new(BUILD).map_err(|e| RunError::Setup(e.to_string()))?);
+    own.record_config_load(Some(clock::unix_now()));
     let limits = watchdog::Limits::default();
     #[cfg(debug_assertions)]
     let limits = sabotage::limits(limits);
@@ -108,11 +108,11 @@ pub async fn run(
     let (ask, asked) = mpsc::channel(1);
     let desk = Desk::default();
     let reception = Reception(desk.clone());
-    let app = web::App {
-        pages: Arc::clone(&shown) as Arc<dyn web::Pages>,
+    let app = web::WebApp {
+        content: Arc::clone(&shown) as Arc<dyn web::ContentSource>,
         observer: Arc::new(counting.clone()),
-        lifecycle: options.lifecycle.then(|| Arc::new(Door(ask)) as Arc<dyn web::Lifecycle>),
-        explain: options.explain.then(|| Arc::new(reception) as Arc<dyn web::Explain>),
+        lifecycle: options.lifecycle.then(|| Arc::new(Door(ask)) as Arc<dyn web::ReloadHandler>),
+        explain: options.explain.then(|| Arc::new(reception) as Arc<dyn web::Explainer>),
         health: health.clone(),
         telemetry_path: options.telemetry_path,
         limits: options.limits,
@@ -278,16 +278,16 @@ fn naming(naming: config::Naming) -> exposition::Naming {
     }
 }
 
-fn look(config: &Config) -> own::Look {
-    own::Look {
+fn look(config: &Config) -> self_metrics::SelfMetricsOptions {
+    self_metrics::SelfMetricsOptions {
         naming: naming(config.metrics.naming),
         constant_labels: config.metrics.labels.clone(),
         accounts_are_named: config.accounts.iter().any(|a| a.name.is_some()),
     }
 }
 
-fn page_options(metrics: &config::Metrics) -> exposition::Options {
-    exposition::Options {
+fn page_options(metrics: &config::Metrics) -> exposition::RenderOptions {
+    exposition::RenderOptions {
         granularity: match metrics.granularity {
             config::Granularity::Partition => exposition::Granularity::Partition,
             config::Granularity::Topic => exposition::Granularity::Topic,

@@ -31,7 +31,7 @@ use crate::clock::WallClock;
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum LineFormat {
     /// `ts=… level=info msg="…" key=value`.
     Logfmt,
     /// One flat object with `ts`, `level`, `msg` and the fields.
@@ -40,11 +40,11 @@ pub enum Format {
 
 /// Sends the program's logs of at least `level` to stderr, and those of dependencies from `warn` on.
 /// Without effect if logs are already sent somewhere.
-pub fn init(level: Level, format: Format, clock: WallClock) {
-    _ = tracing_subscriber::registry().with(layer(level, format, clock, Stderr)).try_init();
+pub fn init(level: Level, format: LineFormat, clock: WallClock) {
+    _ = tracing_subscriber::registry().with(layer(level, format, clock, StderrWriter)).try_init();
 }
 
-fn layer<S, W>(level: Level, format: Format, clock: WallClock, writer: W) -> impl Layer<S>
+fn layer<S, W>(level: Level, format: LineFormat, clock: WallClock, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -55,7 +55,7 @@ where
         .with_target(env!("CARGO_CRATE_NAME"), level);
     tracing_subscriber::fmt::layer()
         .fmt_fields(DefaultFields::new())
-        .event_format(Lines { format, clock })
+        .event_format(LineFormatter { format, clock })
         .with_writer(writer)
         .with_filter(targets)
 }
@@ -66,24 +66,24 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 /// How many lines could not be written since this was last asked. A log that cannot be written cannot say so
 /// itself.
 #[must_use]
-pub fn take_lost() -> u64 {
+pub fn take_lost_line_count() -> u64 {
     LOST.swap(0, Ordering::Relaxed)
 }
 
-/// Stderr, whose failures are counted.
-struct Stderr;
+/// StderrWriter, whose failures are counted.
+struct StderrWriter;
 
-impl<'a> MakeWriter<'a> for Stderr {
-    type Writer = Swallow<io::Stderr>;
+impl<'a> MakeWriter<'a> for StderrWriter {
+    type Writer = LossyWriter<io::Stderr>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Swallow(io::stderr())
+        LossyWriter(io::stderr())
     }
 }
 
-struct Swallow<W>(W);
+struct LossyWriter<W>(W);
 
-impl<W: io::Write> io::Write for Swallow<W> {
+impl<W: io::Write> io::Write for LossyWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A closed or full stderr loses the line; nothing else may come of it.
         if self.0.write_all(bytes).is_err() {
@@ -98,12 +98,12 @@ impl<W: io::Write> io::Write for Swallow<W> {
     }
 }
 
-struct Lines {
-    format: Format,
+struct LineFormatter {
+    format: LineFormat,
     clock: WallClock,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for LineFormatter
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -114,13 +114,13 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields::default();
+        let mut fields = EventFields::default();
         event.record(&mut fields);
         let now = jiff::Timestamp::from_millisecond((self.clock)().get()).unwrap_or_default();
-        let mut line = Line { format: self.format, text: String::with_capacity(160) };
-        line.field("ts", &Value::Text(now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()));
-        line.field("level", &Value::Text(event.metadata().level().as_str().to_lowercase()));
-        line.field("msg", &Value::Text(fields.message));
+        let mut line = LineBuilder { format: self.format, text: String::with_capacity(160) };
+        line.field("ts", &FieldValue::Text(now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()));
+        line.field("level", &FieldValue::Text(event.metadata().level().as_str().to_lowercase()));
+        line.field("msg", &FieldValue::Text(fields.message));
         for (name, value) in &fields.others {
             // These three are the line's own.
             match *name {
@@ -132,34 +132,34 @@ where
     }
 }
 
-enum Value {
+enum FieldValue {
     Text(String),
     /// A number or a truth value, as JSON spells it.
     Plain(String),
 }
 
 #[derive(Default)]
-struct Fields {
+struct EventFields {
     message: String,
-    others: Vec<(&'static str, Value)>,
+    others: Vec<(&'static str, FieldValue)>,
 }
 
-impl Fields {
-    fn add(&mut self, field: &Field, value: Value) {
+impl EventFields {
+    fn add(&mut self, field: &Field, value: FieldValue) {
         match (field.name(), value) {
-            ("message", Value::Text(text) | Value::Plain(text)) => self.message = text,
+            ("message", FieldValue::Text(text) | FieldValue::Plain(text)) => self.message = text,
             (name, value) => self.others.push((name, value)),
         }
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, Value::Text(format!("{value:?}")));
+        self.add(field, FieldValue::Text(format!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, Value::Text(value.to_owned()));
+        self.add(field, FieldValue::Text(value.to_owned()));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
@@ -169,61 +169,61 @@ impl Visit for Fields {
             _ = write!(text, ": {error}");
             cause = error.source();
         }
-        self.add(field, Value::Text(text));
+        self.add(field, FieldValue::Text(text));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, Value::Plain(value.to_string()));
+        self.add(field, FieldValue::Plain(value.to_string()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, Value::Plain(value.to_string()));
+        self.add(field, FieldValue::Plain(value.to_string()));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        let plain = if value.is_finite() { Value::Plain } else { Value::Text };
+        let plain = if value.is_finite() { FieldValue::Plain } else { FieldValue::Text };
         self.add(field, plain(value.to_string()));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, Value::Plain(value.to_string()));
+        self.add(field, FieldValue::Plain(value.to_string()));
     }
 }
 
-struct Line {
-    format: Format,
+struct LineBuilder {
+    format: LineFormat,
     text: String,
 }
 
-impl Line {
-    fn field(&mut self, name: &str, value: &Value) {
+impl LineBuilder {
+    fn field(&mut self, name: &str, value: &FieldValue) {
         match self.format {
-            Format::Logfmt => {
+            LineFormat::Logfmt => {
                 if !self.text.is_empty() {
                     self.text.push(' ');
                 }
                 self.text.push_str(name);
                 self.text.push('=');
                 match value {
-                    Value::Plain(text) => self.text.push_str(text),
-                    Value::Text(text) if is_bare(text) => self.text.push_str(text),
-                    Value::Text(text) => self.quoted(text),
+                    FieldValue::Plain(text) => self.text.push_str(text),
+                    FieldValue::Text(text) if is_bare(text) => self.text.push_str(text),
+                    FieldValue::Text(text) => self.quoted(text),
                 }
             }
-            Format::Json => {
+            LineFormat::Json => {
                 self.text.push(if self.text.is_empty() { '{' } else { ',' });
                 self.quoted(name);
                 self.text.push(':');
                 match value {
-                    Value::Plain(text) => self.text.push_str(text),
-                    Value::Text(text) => self.quoted(text),
+                    FieldValue::Plain(text) => self.text.push_str(text),
+                    FieldValue::Text(text) => self.quoted(text),
                 }
             }
         }
     }
 
     fn end(mut self) -> String {
-        if self.format == Format::Json {
+        if self.format == LineFormat::Json {
             self.text.push('}');
         }
         self.text
@@ -292,7 +292,7 @@ mod tests {
         UnixMillis::new(1_700_000_000_007).unwrap()
     }
 
-    fn written(level: Level, format: Format, log: impl FnOnce()) -> String {
+    fn written(level: Level, format: LineFormat, log: impl FnOnce()) -> String {
         let memory = Memory::default();
         let subscriber = tracing_subscriber::registry().with(layer(level, format, clock, memory.clone()));
         tracing::subscriber::with_default(subscriber, log);
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn logfmt_quotes_what_needs_it_and_escapes_controls() {
         assert_eq!(
-            written(Level::INFO, Format::Logfmt, log_everything),
+            written(Level::INFO, LineFormat::Logfmt, log_everything),
             "ts=2023-11-14T22:13:20.007Z level=info msg=\"read \\\"all\\\"\\nof it\\u001b[31m\\u202e\" \
              region=cn-hangzhou empty=\"\" spaced=\"a b\" equals=\"a=b\" count=3 delta=-1 ratio=0.5 nan=NaN \
              on=true field_ts=mine error=\"no route\"\n"
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn json_is_one_flat_object_a_line() {
-        let line = written(Level::INFO, Format::Json, log_everything);
+        let line = written(Level::INFO, LineFormat::Json, log_everything);
         assert_eq!(line.lines().count(), 1);
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
         let expected = serde_json::json!({
@@ -350,7 +350,7 @@ mod tests {
             tracing::warn!(target: "hyper", "theirs at warn");
         };
         let messages = |level| {
-            let text = written(level, Format::Logfmt, log);
+            let text = written(level, LineFormat::Logfmt, log);
             text.lines().map(|l| l.split(" msg=").nth(1).unwrap().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(messages(Level::TRACE), ["ours", "\"theirs at warn\""]);
@@ -369,9 +369,9 @@ mod tests {
                 Err(io::ErrorKind::BrokenPipe.into())
             }
         }
-        let mut writer = Swallow(Broken);
+        let mut writer = LossyWriter(Broken);
         assert!(io::Write::write_all(&mut writer, b"line\n").is_ok());
         assert!(io::Write::flush(&mut writer).is_ok());
-        assert_eq!((take_lost(), take_lost()), (1, 0));
+        assert_eq!((take_lost_line_count(), take_lost_line_count()), (1, 0));
     }
 }

@@ -15,7 +15,7 @@ use alikafka_exporter::{
     config::{self, Config, keys::VARIABLE_PREFIX},
     daemon::panics,
     logging,
-    web::Limits,
+    web::HttpLimits,
 };
 use cli::{Args, Command, Ended};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -86,7 +86,7 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
     }
     let web = WebOptions {
         telemetry_path: args.telemetry_path,
-        limits: Limits::within(getrlimit(Resource::Nofile).current),
+        limits: HttpLimits::within(getrlimit(Resource::Nofile).current),
         lifecycle: args.enable_lifecycle,
         explain: args.enable_debug,
     };

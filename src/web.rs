@@ -2,11 +2,11 @@
 //! a status page at `/`.
 //!
 //! Owns: the accept loop with its limits, the deadlines of each connection, routes, content encoding,
-//! and the landing page. Refuses: rendering metrics (they come through [`Pages`] as ready bytes), calls to
+//! and the status page. Refuses: rendering metrics (they come through [`ContentSource`] as ready bytes), calls to
 //! the cloud, locks that a scrape could wait on, and words of the client as label values or in logs.
 //!
 //! hyper parses and writes HTTP/1; time is kept here, because hyper's one header timer also ends idle
-//! connections and it has none for writing. See [`Limits`].
+//! connections and it has none for writing. See [`HttpLimits`].
 
 use std::{pin::Pin, sync::Arc};
 
@@ -17,30 +17,30 @@ use tokio_util::sync::CancellationToken;
 use crate::health::Health;
 
 mod accept;
-mod answer;
 mod connection;
+mod deadline_stream;
 mod debug;
 mod encoding;
 mod framing;
-pub mod landing;
-mod paced;
 mod progress;
 mod registry;
+mod response_body;
 mod routes;
+pub mod status_page;
 
-pub use landing::Landing;
+pub use status_page::StatusPage;
 
 /// What one client may ask of the server, in time and space. The defaults are for production; tests scale
 /// them down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct HttpLimits {
     /// From the accept, or from the first byte of a later request on the same connection, until the whole
     /// request has arrived, its body included. More bytes do not extend it.
     pub header_timeout: Duration,
     /// How long a connection that has been answered may rest until its next request begins. Longer than
     /// the usual scrape intervals, so that a Prometheus keeps its connection.
     pub idle_timeout: Duration,
-    /// From the first byte of an answer until its last has been handed to the kernel. Progress does not
+    /// From the first byte of an answer until its last has been handed to the kernel. ConnectionProgress does not
     /// extend it: a slow reader pins the page that it reads.
     pub write_timeout: Duration,
     /// Connections at one time. At the limit, a newcomer takes the place of the one that has waited
@@ -56,7 +56,7 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
-impl Limits {
+impl HttpLimits {
     /// The defaults for a process that may have so many files open; `None` is without a limit. Clients get
     /// half of them at most: those who read slowly would else leave none for calls to the cloud.
     #[must_use]
@@ -67,7 +67,7 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
@@ -86,13 +86,13 @@ impl Default for Limits {
 /// The bytes of one answer of `/metrics`: segments that many answers may share, sent one after the other
 /// without being copied.
 #[derive(Debug, Clone, Default)]
-pub struct Page {
+pub struct ResponseContent {
     segments: Arc<[Bytes]>,
     len: u64,
     gzip: bool,
 }
 
-impl Page {
+impl ResponseContent {
     /// A page of these segments, in this order, as they are.
     #[must_use]
     pub fn plain(segments: impl Into<Arc<[Bytes]>>) -> Self {
@@ -108,24 +108,24 @@ impl Page {
     }
 }
 
-impl From<String> for Page {
+impl From<String> for ResponseContent {
     fn from(text: String) -> Self {
         Self::plain([Bytes::from(text)])
     }
 }
 
 /// What is shown. Both are memory reads: neither blocks, waits nor calls the cloud.
-pub trait Pages: Send + Sync + 'static {
-    /// The exposition in text format 0.0.4. It may be [`Page::gzip`] only if `gzip`, which says that the
+pub trait ContentSource: Send + Sync + 'static {
+    /// The exposition in text format 0.0.4. It may be [`ResponseContent::gzip`] only if `gzip`, which says that the
     /// client takes it.
-    fn metrics(&self, gzip: bool) -> Page;
+    fn metrics(&self, gzip: bool) -> ResponseContent;
 
-    /// What the landing page says of the fleet.
-    fn landing(&self) -> Landing;
+    /// What the status page says of the fleet.
+    fn status_page(&self) -> StatusPage;
 }
 
 /// What a client may do to the process.
-pub trait Lifecycle: Send + Sync + 'static {
+pub trait ReloadHandler: Send + Sync + 'static {
     /// Loads the configuration anew and answers when it runs, or with what is wrong with it, a line a problem.
     /// It goes on though nobody waits for the answer any more.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
@@ -133,7 +133,7 @@ pub trait Lifecycle: Send + Sync + 'static {
 
 /// What a client wants to have explained.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct ExplainQuery {
     /// An instance id.
     pub instance: String,
     /// A consumer group of it.
@@ -146,18 +146,18 @@ pub struct Question {
     pub account: Option<String>,
 }
 
-/// What is said to a [`Question`].
+/// What is said to a [`ExplainQuery`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explanation {
+pub struct ExplainResponse {
     /// Of which kind the answer is.
-    pub verdict: Verdict,
+    pub verdict: ExplainOutcome,
     /// The answer.
     pub json: Vec<u8>,
 }
 
-/// Of which kind an [`Explanation`] is.
+/// Of which kind an [`ExplainResponse`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ExplainOutcome {
     /// It is known.
     Found,
     /// Nothing can have such a name.
@@ -169,9 +169,9 @@ pub enum Verdict {
 }
 
 /// Says why a number is what it is.
-pub trait Explain: Send + Sync + 'static {
+pub trait Explainer: Send + Sync + 'static {
     /// Answers within seconds, and never holds up whoever serves or polls.
-    fn explain(&self, question: Question) -> Pin<Box<dyn Future<Output = Explanation> + Send + '_>>;
+    fn explain(&self, question: ExplainQuery) -> Pin<Box<dyn Future<Output = ExplainResponse> + Send + '_>>;
 }
 
 /// Is told what the server does. Values of `path` and `reason` come from the closed sets [`path::ALL`] and
@@ -179,13 +179,13 @@ pub trait Explain: Send + Sync + 'static {
 pub trait HttpObserver: Send + Sync + 'static {
     /// A request was answered with status `code`; `took` runs from its complete head until the last byte
     /// of the answer was handed to the kernel, or the connection ended before that.
-    fn request(&self, path: &'static str, code: u16, took: Duration);
+    fn request_completed(&self, path: &'static str, code: u16, took: Duration);
 
     /// Something was refused or cut, other than by a route's own answer.
     fn rejected(&self, reason: &'static str);
 
     /// How many connections are open now.
-    fn connections(&self, open: usize);
+    fn open_connections(&self, open: usize);
 }
 
 /// The closed set of values of the label `path`.
@@ -201,11 +201,11 @@ pub mod path {
     /// `/debug/state`.
     pub const DEBUG: &str = "debug";
     /// `/`.
-    pub const LANDING: &str = "landing";
+    pub const STATUS_PAGE: &str = "landing";
     /// Whatever the server does not have.
     pub const OTHER: &str = "other";
     /// All of them.
-    pub const ALL: [&str; 7] = [METRICS, HEALTHY, READY, RELOAD, DEBUG, LANDING, OTHER];
+    pub const ALL: [&str; 7] = [METRICS, HEALTHY, READY, RELOAD, DEBUG, STATUS_PAGE, OTHER];
 }
 
 /// The closed set of values of the label `reason`.
@@ -244,27 +244,27 @@ pub mod reason {
 
 /// What the server serves, and how.
 #[derive(Clone)]
-pub struct App {
+pub struct WebApp {
     /// The content.
-    pub pages: Arc<dyn Pages>,
+    pub content: Arc<dyn ContentSource>,
     /// Who counts.
     pub observer: Arc<dyn HttpObserver>,
     /// Who reloads; `None` for nobody, and no such path.
-    pub lifecycle: Option<Arc<dyn Lifecycle>>,
+    pub lifecycle: Option<Arc<dyn ReloadHandler>>,
     /// Who explains; `None` for nobody, and no such path.
-    pub explain: Option<Arc<dyn Explain>>,
+    pub explain: Option<Arc<dyn Explainer>>,
     /// What `/-/healthy` and `/-/ready` are answered from.
     pub health: Health,
-    /// Where the metrics are; [`check_telemetry_path`] says what is allowed. At `/`, the landing page is
+    /// Where the metrics are; [`check_telemetry_path`] says what is allowed. At `/`, the status page is
     /// off.
     pub telemetry_path: String,
     /// The limits.
-    pub limits: Limits,
+    pub limits: HttpLimits,
 }
 
 /// Why the server could not start, or ended by itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum WebError {
     /// The telemetry path cannot be one.
     #[error("web.telemetry-path {path:?} {why}")]
     TelemetryPath {
@@ -284,10 +284,10 @@ pub enum Error {
 /// Whether metrics can be served at this path.
 ///
 /// # Errors
-/// [`Error::TelemetryPath`] unless it begins with `/`, is made of printable ASCII that needs no escaping in a
+/// [`WebError::TelemetryPath`] unless it begins with `/`, is made of printable ASCII that needs no escaping in a
 /// request line, and is not one of `/-/` or `/debug/state`.
-pub fn check_telemetry_path(path: &str) -> Result<(), Error> {
-    let refuse = |why| Err(Error::TelemetryPath { path: path.to_owned(), why });
+pub fn check_telemetry_path(path: &str) -> Result<(), WebError> {
+    let refuse = |why| Err(WebError::TelemetryPath { path: path.to_owned(), why });
     if !path.starts_with('/') {
         return refuse("must begin with '/'");
     }
@@ -304,15 +304,19 @@ pub fn check_telemetry_path(path: &str) -> Result<(), Error> {
 }
 
 /// Serves until `shutdown`, then stops accepting at once, closes idle connections, lets answers in flight
-/// complete, and cuts what is left when [`Limits::drain_timeout`] has passed. Dropping the future cuts at
+/// complete, and cuts what is left when [`HttpLimits::drain_timeout`] has passed. Dropping the future cuts at
 /// once.
 ///
 /// # Errors
-/// [`Error`] where nothing can be served; troubles of single connections are counted, never returned.
-pub async fn serve(listeners: Vec<TcpListener>, app: App, shutdown: CancellationToken) -> Result<(), Error> {
+/// [`WebError`] where nothing can be served; troubles of single connections are counted, never returned.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    app: WebApp,
+    shutdown: CancellationToken,
+) -> Result<(), WebError> {
     check_telemetry_path(&app.telemetry_path)?;
     if listeners.is_empty() {
-        return Err(Error::NoListener);
+        return Err(WebError::NoListener);
     }
     accept::serve(listeners, app, &shutdown).await
 }

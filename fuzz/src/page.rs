@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use alikafka_exporter::{
-    exposition::{Options, Renderer},
+    exposition::{RenderOptions, Renderer},
     lag::{
         GroupLag, PartitionLag, Retention, TopicLag,
         age::Age,
@@ -29,14 +29,14 @@ const MOST: u8 = 5;
 
 pub fn page(data: &[u8]) {
     let mut bytes = Bytes(data);
-    let mut renderer = Renderer::new(Options::default());
+    let mut renderer = Renderer::new(RenderOptions::default());
     // The second page is made of what is left of the first one.
     for _ in 0..2 {
         let snapshot = snapshot(&mut bytes);
-        let page = renderer.render_plain(&snapshot);
-        let text: Vec<u8> = page.plain().flatten().collect();
+        let page = renderer.render_uncompressed(&snapshot);
+        let text: Vec<u8> = page.plain_chunks().flatten().collect();
         let shown = read(std::str::from_utf8(&text).expect("a page is UTF-8"));
-        assert_eq!(shown.len() as u64, page.series(), "as many series as are counted");
+        assert_eq!(shown.len() as u64, page.series_count(), "as many series as are counted");
         let expected = expected(&snapshot);
         for (series, value) in &expected {
             let shown =

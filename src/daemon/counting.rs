@@ -7,14 +7,14 @@ use tokio::time::Duration;
 use crate::{
     api::{self, Action, Attempt, ErrorKind},
     collect,
-    exposition::Own,
+    exposition::SelfMetrics,
     model::{AccountName, Anomaly, AnomalyKind, RegionId},
     web,
 };
 
 /// Counts in the exporter's own metrics.
 #[derive(Clone)]
-pub(super) struct Counting(pub(super) Arc<Own>);
+pub(super) struct Counting(pub(super) Arc<SelfMetrics>);
 
 impl api::ApiObserver for Counting {
     fn attempt(&self, attempt: &Attempt<'_>) {
@@ -22,27 +22,27 @@ impl api::ApiObserver for Counting {
         #[cfg(debug_assertions)]
         super::sabotage::attempt(action);
         let result = attempt.result.map_or_else(ErrorKind::label, |()| "ok");
-        self.0.api_request(account, region, action.name(), result, attempt.duration);
+        self.0.observe_api_request(account, region, action.name(), result, attempt.duration);
         if attempt.is_retry {
-            self.0.api_retry(account, region, action.name());
+            self.0.count_api_retry(account, region, action.name());
         }
         if let Some(skew) = attempt.clock_skew_millis {
-            self.0.clock_skew(account, skew as f64 / 1000.0);
+            self.0.set_clock_skew(account, skew as f64 / 1000.0);
         }
     }
 
     fn discarded(&self, _: Action, anomaly: &Anomaly) {
-        self.0.anomaly(anomaly.kind);
+        self.0.count_anomaly(anomaly.kind);
     }
 }
 
 impl collect::CollectObserver for Counting {
     fn anomaly(&self, kind: AnomalyKind) {
-        self.0.anomaly(kind);
+        self.0.count_anomaly(kind);
     }
 
     fn lateness(&self, account: Option<&AccountName>, region: &RegionId, lateness: Duration) {
-        self.0.poll_lateness(account, region, lateness);
+        self.0.observe_poll_lateness(account, region, lateness);
     }
 
     fn demand(
@@ -57,25 +57,25 @@ impl collect::CollectObserver for Counting {
         if action == Action::GetInstanceList {
             super::sabotage::look();
         }
-        self.0.api_demand(account, region, action.name(), needs);
-        self.0.api_budget(account, region, action.name(), allowed);
+        self.0.set_api_demand(account, region, action.name(), needs);
+        self.0.set_api_budget(account, region, action.name(), allowed);
     }
 
     fn region_ended(&self, account: Option<&AccountName>, region: &RegionId) {
-        self.0.forget_region(account, region);
+        self.0.remove_region(account, region);
     }
 }
 
 impl web::HttpObserver for Counting {
-    fn request(&self, path: &'static str, code: u16, took: Duration) {
-        self.0.http_request(path, code, took);
+    fn request_completed(&self, path: &'static str, code: u16, took: Duration) {
+        self.0.observe_http_request(path, code, took);
     }
 
     fn rejected(&self, reason: &'static str) {
-        self.0.http_rejected(reason);
+        self.0.count_http_rejection(reason);
     }
 
-    fn connections(&self, open: usize) {
-        self.0.http_connections(open);
+    fn open_connections(&self, open: usize) {
+        self.0.set_http_connections(open);
     }
 }

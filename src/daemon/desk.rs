@@ -11,25 +11,28 @@ use crate::{
         desk::{Answers, Question},
         state::explain::{Explained, Known},
     },
-    web::{self, Explanation, Verdict},
+    web::{self, ExplainOutcome, ExplainResponse},
 };
 
 /// Asks on behalf of clients.
 pub(super) struct Reception(pub(super) Desk);
 
-impl web::Explain for Reception {
-    fn explain(&self, question: web::Question) -> Pin<Box<dyn Future<Output = Explanation> + Send + '_>> {
+impl web::Explainer for Reception {
+    fn explain(
+        &self,
+        question: web::ExplainQuery,
+    ) -> Pin<Box<dyn Future<Output = ExplainResponse> + Send + '_>> {
         Box::pin(async move {
-            let web::Question { instance, group, topic, region, account } = &question;
+            let web::ExplainQuery { instance, group, topic, region, account } = &question;
             let named =
                 Question::new(instance, group, topic.as_deref(), region.as_deref(), account.as_deref());
             let said = match named {
                 Ok(question) => said(self.0.ask(question).await),
-                Err(error) => Said::of(Verdict::Invalid, error.to_string()),
+                Err(error) => Said::of(ExplainOutcome::Invalid, error.to_string()),
             };
             // Megabytes, at the most: not on a thread that others are served by.
-            spawn_blocking(move || said.written()).await.unwrap_or_else(|_| Explanation {
-                verdict: Verdict::Busy,
+            spawn_blocking(move || said.written()).await.unwrap_or_else(|_| ExplainResponse {
+                verdict: ExplainOutcome::Busy,
                 json: b"{\"error\": \"the answer could not be written, please report this\"}\n".to_vec(),
             })
         })
@@ -40,7 +43,7 @@ impl web::Explain for Reception {
 #[derive(Serialize)]
 struct Said {
     #[serde(skip)]
-    verdict: Verdict,
+    verdict: ExplainOutcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     /// One for each account and region that has an instance and a group of these names.
@@ -63,7 +66,7 @@ struct Region {
 }
 
 impl Said {
-    fn of(verdict: Verdict, error: impl Into<String>) -> Self {
+    fn of(verdict: ExplainOutcome, error: impl Into<String>) -> Self {
         Self {
             verdict,
             error: Some(error.into()),
@@ -74,28 +77,28 @@ impl Said {
         }
     }
 
-    fn written(self) -> Explanation {
+    fn written(self) -> ExplainResponse {
         let mut json = serde_json::to_vec_pretty(&self).unwrap_or_default();
         json.push(b'\n');
-        Explanation { verdict: self.verdict, json }
+        ExplainResponse { verdict: self.verdict, json }
     }
 }
 
 fn said(answers: Option<Answers>) -> Said {
     let Some(Answers { polled, found, unknown, silent }) = answers else {
-        return Said::of(Verdict::Busy, "no region is being polled now, ask again");
+        return Said::of(ExplainOutcome::Busy, "no region is being polled now, ask again");
     };
     if !found.is_empty() {
-        let found = Said { error: None, found, ..Said::of(Verdict::Found, "") };
+        let found = Said { error: None, found, ..Said::of(ExplainOutcome::Found, "") };
         return Said { regions_without_answer: silent, ..found };
     }
     if !silent.is_empty() {
-        let busy = Said::of(Verdict::Busy, "not every region has answered in time, ask again");
+        let busy = Said::of(ExplainOutcome::Busy, "not every region has answered in time, ask again");
         return Said { regions_without_answer: silent, ..busy };
     }
     let error = why_unknown(&unknown.iter().map(|(_, known)| *known).collect::<Vec<_>>());
     let known = unknown.into_iter().map(|(region, known)| Region { region, known }).collect();
-    Said { regions_polled: polled, known, ..Said::of(Verdict::Unknown, error) }
+    Said { regions_polled: polled, known, ..Said::of(ExplainOutcome::Unknown, error) }
 }
 
 fn why_unknown(known: &[Known]) -> &'static str {

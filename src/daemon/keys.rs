@@ -9,7 +9,7 @@ use crate::{
     api::{self, ProvideCredentials, credentials},
     clock,
     config::{self, CredentialsSource},
-    exposition::Own,
+    exposition::SelfMetrics,
     model::{AccountName, UnixMillis},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 /// For a key that cannot be one.
 pub(super) fn provider(
     account: &config::Account,
-    own: &Arc<Own>,
+    own: &Arc<SelfMetrics>,
 ) -> Result<Arc<dyn ProvideCredentials>, credentials::CredentialsError> {
     let configured = &account.credentials;
     let watch = Watched { own: Arc::clone(own), account: account.name.clone() };
@@ -77,16 +77,16 @@ fn choice(source: &CredentialsSource) -> Result<credentials::SourceSelection, cr
 
 /// Tells the metrics of an account what becomes of its credentials.
 struct Watched {
-    own: Arc<Own>,
+    own: Arc<SelfMetrics>,
     account: Option<AccountName>,
 }
 
 impl credentials::CredentialsObserver for Watched {
     fn expires(&self, at: Option<UnixMillis>) {
-        self.own.credentials_expiry(self.account.as_ref(), at);
+        self.own.set_credentials_expiry(self.account.as_ref(), at);
     }
 
     fn failed(&self) {
-        self.own.credentials_failures(self.account.as_ref(), 1);
+        self.own.add_credentials_failures(self.account.as_ref(), 1);
     }
 }

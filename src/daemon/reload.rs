@@ -25,7 +25,7 @@ use crate::{
     clock,
     collect::{AccountSupervisor, CollectContext, account::SupervisorError},
     config::{self, Config, Problems},
-    exposition::{Own, Renderer, publisher::Turn},
+    exposition::{Renderer, SelfMetrics, publisher::Reconfiguration},
     model::{AccountName, RegionId},
     web,
 };
@@ -59,7 +59,7 @@ type Answer = Result<(), String>;
 /// Asks for a reload on behalf of a client.
 pub(super) struct Door(pub(super) mpsc::Sender<oneshot::Sender<Answer>>);
 
-impl web::Lifecycle for Door {
+impl web::ReloadHandler for Door {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(async {
             let (answer, answered) = oneshot::channel();
@@ -81,7 +81,7 @@ pub(super) struct Keeper {
     budgets: Arc<RequestBudgets>,
     /// Where each account's key comes from. One that does not change goes on with the key that it has.
     keys: Keys,
-    turns: mpsc::Sender<Turn<Beside>>,
+    turns: mpsc::Sender<Reconfiguration<Beside>>,
     source: Source,
     reader: Reader,
     accounts: JoinSet<Result<AccountSupervisor<ApiClient>, SupervisorError>>,
@@ -100,7 +100,7 @@ impl Keeper {
         source: Source,
         shared: CollectContext,
         counting: Counting,
-        turns: mpsc::Sender<Turn<Beside>>,
+        turns: mpsc::Sender<Reconfiguration<Beside>>,
         shutdown: CancellationToken,
     ) -> Result<Self, RunError> {
         let (stop, accounts, reader) = (shutdown.child_token(), JoinSet::new(), Reader::default());
@@ -161,7 +161,7 @@ impl Keeper {
                 tracing::info!(file, accounts = self.config.accounts.len(), "configuration reloaded");
             }
             Err(problems) => {
-                self.counting.0.config_loaded(None);
+                self.counting.0.record_config_load(None);
                 tracing::error!(
                     file,
                     problems = problems.len(),
@@ -216,16 +216,16 @@ impl Keeper {
         let adjust = move || {
             gone.forget(&shared, &own);
             // Of another source nothing is known until it tells.
-            other_keys.iter().for_each(|account| own.credentials_expiry(account.as_ref(), None));
+            other_keys.iter().for_each(|account| own.set_credentials_expiry(account.as_ref(), None));
             show_accounts(&own, &config);
             rates.iter().for_each(|(account, rates)| budgets.set_rates(account.as_ref(), rates));
             collectors.iter().for_each(AccountSupervisor::announce);
-            own.config_loaded(Some(clock::unix_now()));
+            own.record_config_load(Some(clock::unix_now()));
             // Nobody waits for them if the process is ending.
             _ = done.send(collectors);
         };
-        let with = Beside { look: look(&self.config), adjust: Box::new(adjust) };
-        if self.turns.send(Turn { regions, renderer, with }).await.is_ok()
+        let attachment = Beside { look: look(&self.config), adjust: Box::new(adjust) };
+        if self.turns.send(Reconfiguration { regions, renderer, attachment }).await.is_ok()
             && let Ok(collectors) = turned.await
         {
             self.run_all(collectors);
@@ -308,8 +308,8 @@ struct Prepared {
 }
 
 /// What is 0 is there from the start, so that a first increase is seen as one.
-fn show_accounts(own: &Own, config: &Config) {
-    config.accounts.iter().for_each(|account| own.credentials_failures(account.name.as_ref(), 0));
+fn show_accounts(own: &SelfMetrics, config: &Config) {
+    config.accounts.iter().for_each(|account| own.add_credentials_failures(account.name.as_ref(), 0));
 }
 
 fn account<'a>(config: &'a Config, name: Option<&AccountName>) -> Option<&'a config::Account> {
@@ -352,10 +352,10 @@ impl Gone {
         }
     }
 
-    fn forget(&self, shared: &CollectContext, own: &Own) {
+    fn forget(&self, shared: &CollectContext, own: &SelfMetrics) {
         self.names.iter().for_each(|name| shared.health.forget(name));
-        self.regions.iter().for_each(|(account, region)| own.forget_region(account.as_ref(), region));
-        self.accounts.iter().for_each(|account| own.forget_account(account.as_ref()));
+        self.regions.iter().for_each(|(account, region)| own.remove_region(account.as_ref(), region));
+        self.accounts.iter().for_each(|account| own.remove_account(account.as_ref()));
     }
 }
 

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::panics;
 use crate::{
-    exposition::{Own, Page, own::Look},
+    exposition::{Exposition, SelfMetrics, self_metrics::SelfMetricsOptions},
     health::Health,
     logging,
     snapshot::Snapshot,
@@ -16,7 +16,7 @@ use crate::{
 
 /// The present page. A reader takes a pointer; it never waits for whoever renews it.
 pub(super) struct Shown {
-    own: Arc<Own>,
+    own: Arc<SelfMetrics>,
     health: Health,
     present: ArcSwap<Present>,
     /// Held for writing while another configuration comes into force: for as long as it takes to forget some
@@ -26,36 +26,38 @@ pub(super) struct Shown {
 
 #[derive(Default)]
 struct Present {
-    page: Page,
+    page: Exposition,
     snapshot: Arc<Snapshot>,
-    look: Arc<Look>,
+    look: Arc<SelfMetricsOptions>,
 }
 
 /// What changes together with the page when another configuration comes into force.
 pub(super) struct Beside {
     /// How the exporter's own metrics are written from now on.
-    pub(super) look: Look,
+    pub(super) look: SelfMetricsOptions,
     /// Puts right what they tell.
     pub(super) adjust: Box<dyn FnOnce() + Send>,
 }
 
 impl Shown {
-    pub(super) fn new(own: Arc<Own>, health: Health, look: Look) -> Self {
+    pub(super) fn new(own: Arc<SelfMetrics>, health: Health, look: SelfMetricsOptions) -> Self {
         let present = Present { look: Arc::new(look), ..Present::default() };
         Self { own, health, present: ArcSwap::from_pointee(present), turning: RwLock::default() }
     }
 
-    pub(super) fn show(&self, page: Page, snapshot: Arc<Snapshot>, turn: Option<Beside>) {
+    pub(super) fn show(&self, page: Exposition, snapshot: Arc<Snapshot>, turn: Option<Beside>) {
         let before = self.present.load();
-        match (before.page.cut(), page.cut()) {
+        match (before.page.dropped_series(), page.dropped_series()) {
             (0, 0) => {}
             (0, cut) => tracing::warn!(
-                series = page.series(),
+                series = page.series_count(),
                 cut,
                 "metrics.max_series cuts series off, the newest topics and groups first: choose a coarser \
                  metrics.granularity, filter, or raise it"
             ),
-            (_, 0) => tracing::info!(series = page.series(), "metrics.max_series cuts nothing off any more"),
+            (_, 0) => {
+                tracing::info!(series = page.series_count(), "metrics.max_series cuts nothing off any more")
+            }
             (_, _) => {}
         }
         let (look, adjust) = match turn {
@@ -67,7 +69,7 @@ impl Shown {
             adjust();
             turning
         });
-        self.own.rendered(&page);
+        self.own.record_exposition(&page);
         let present = Arc::new(Present { page, snapshot, look });
         self.present.store(Arc::clone(&present));
         drop(turning);
@@ -78,10 +80,10 @@ impl Shown {
     }
 }
 
-impl web::Pages for Shown {
-    fn metrics(&self, gzip: bool) -> web::Page {
-        self.own.log_lines_lost(logging::take_lost());
-        self.own.panicked(panics::take());
+impl web::ContentSource for Shown {
+    fn metrics(&self, gzip: bool) -> web::ResponseContent {
+        self.own.add_lost_log_lines(logging::take_lost_line_count());
+        self.own.add_panics(panics::take());
         let (present, own) = {
             let _turning = self.turning.read().unwrap_or_else(PoisonError::into_inner);
             let present = self.present.load_full();
@@ -92,16 +94,16 @@ impl web::Pages for Shown {
             tracing::error!(%error, "the exporter's own metrics cannot be written, please report this");
             String::new()
         });
-        let page = present.page.with_tail(own);
+        let page = present.page.with_appended_text(own);
         if gzip {
-            web::Page::gzip(page.gzip().collect::<Vec<_>>())
+            web::ResponseContent::gzip(page.gzip_chunks().collect::<Vec<_>>())
         } else {
-            web::Page::plain(page.plain().collect::<Vec<_>>())
+            web::ResponseContent::plain(page.plain_chunks().collect::<Vec<_>>())
         }
     }
 
-    fn landing(&self) -> web::Landing {
-        web::Landing::of(env!("CARGO_PKG_VERSION"), &self.present.load().snapshot)
+    fn status_page(&self) -> web::StatusPage {
+        web::StatusPage::of(env!("CARGO_PKG_VERSION"), &self.present.load().snapshot)
     }
 }
 
@@ -115,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        exposition::{Options, Renderer, own::Build},
+        exposition::{RenderOptions, Renderer, self_metrics::BuildInfo},
         model::{GroupId, InstanceId, RegionId},
         snapshot::{GroupView, InstanceView, LastSuccess, ObjectCounts, RegionView},
     };
@@ -172,7 +174,11 @@ mod tests {
     }
 
     fn shown(health: &Health) -> Shown {
-        Shown::new(Arc::new(Own::new(Build::default()).unwrap()), health.clone(), Look::default())
+        Shown::new(
+            Arc::new(SelfMetrics::new(BuildInfo::default()).unwrap()),
+            health.clone(),
+            SelfMetricsOptions::default(),
+        )
     }
 
     #[test]
@@ -183,7 +189,7 @@ mod tests {
         let name = snapshot.regions[0].name();
         health.beat(&name);
         assert_eq!(health.pending().len(), 1);
-        shown.show(Page::default(), Arc::clone(&snapshot), None);
+        shown.show(Exposition::default(), Arc::clone(&snapshot), None);
         assert_eq!(health.pending(), [""; 0]);
         health.beat("later");
         assert_eq!(health.pending(), [""; 0], "a region that comes later does not un-ready the process");
@@ -195,23 +201,28 @@ mod tests {
         let snapshot = groups(1);
         health.beat(&snapshot.regions[0].name());
         health.forget(&snapshot.regions[0].name());
-        shown(&health).show(Page::default(), snapshot, None);
+        shown(&health).show(Exposition::default(), snapshot, None);
         assert_eq!(health.pending(), ["start"]);
     }
 
     #[test]
     fn a_scrape_during_a_turn_waits_for_the_new_configuration() {
         let shown = Arc::new(shown(&Health::default()));
-        let look = Look { constant_labels: vec![("a".to_owned(), "turned".to_owned())], ..Look::default() };
+        let look = SelfMetricsOptions {
+            constant_labels: vec![("a".to_owned(), "turned".to_owned())],
+            ..SelfMetricsOptions::default()
+        };
         let (scraper, (sender, scraped)) = (Arc::clone(&shown), mpsc::channel());
         let (page, later) = mpsc::channel();
         let adjust = Box::new(move || {
-            std::thread::spawn(move || sender.send(format!("{:?}", web::Pages::metrics(&*scraper, false))));
+            std::thread::spawn(move || {
+                sender.send(format!("{:?}", web::ContentSource::metrics(&*scraper, false)))
+            });
             let soon = scraped.recv_timeout(Duration::from_millis(200));
             assert!(soon.is_err(), "half of the old configuration: {soon:?}");
             page.send(scraped).unwrap();
         });
-        shown.show(Page::default(), groups(1), Some(Beside { look, adjust }));
+        shown.show(Exposition::default(), groups(1), Some(Beside { look, adjust }));
         let page = later.recv().unwrap().recv().unwrap();
         assert!(page.contains("turned"), "{page}");
     }
@@ -228,7 +239,8 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let shown = shown(&Health::default());
             // Three series tell of the objects of the region.
-            let mut renderer = Renderer::new(Options { max_series: Some(5), ..Options::default() });
+            let mut renderer =
+                Renderer::new(RenderOptions { max_series: Some(5), ..RenderOptions::default() });
             for number in [2, 3, 4, 4, 1, 1] {
                 let snapshot = groups(number);
                 shown.show(renderer.render(&snapshot), snapshot, None);

@@ -4,8 +4,8 @@
 //! Owns: names, types, units, help, labels, stability, and the names that kafka_exporter has for the same
 //! thing. Refuses: values.
 
-use Kind::{Counter, Gauge, Histogram};
-use Source::{Exporter, Groups, Instances, Lists, Process, Topics};
+use MetricSource::{Exporter, Groups, Instances, Lists, Process, Topics};
+use MetricType::{Counter, Gauge, Histogram};
 use Stability::{Evolving, Stable};
 
 /// Under which names the page shows what kafka_exporter shows too.
@@ -20,7 +20,7 @@ pub enum Naming {
 
 /// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricType {
     /// A value that goes up and down.
     Gauge,
     /// A value that only grows while the process lives.
@@ -29,7 +29,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricType {
     /// The word of the TYPE line.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -43,7 +43,7 @@ impl Kind {
 
 /// The unit of a family's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum MetricUnit {
     /// A constant, a state, or a number of the things that the name ends with.
     None,
     /// A position in a partition.
@@ -60,7 +60,7 @@ pub enum Unit {
     RequestsPerSecond,
 }
 
-impl Unit {
+impl MetricUnit {
     /// What the name of a family of this unit ends with, before `_total`.
     #[must_use]
     pub fn suffix(self) -> Option<&'static str> {
@@ -98,7 +98,7 @@ impl Stability {
 
 /// Where values come from, and so how often they are asked for and where their age is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum MetricSource {
     /// `GetInstanceList` of the region.
     Instances,
     /// `GetTopicList` and `GetConsumerList` of the instance.
@@ -113,7 +113,7 @@ pub enum Source {
     Process,
 }
 
-impl Source {
+impl MetricSource {
     /// The sentence that ends the help of a family, with a blank before it; empty where nothing is polled.
     #[must_use]
     pub fn note(self) -> &'static str {
@@ -141,7 +141,7 @@ impl Source {
 
 /// The name and the labels that kafka_exporter has for a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KafkaExporter {
+pub struct KafkaExporterName {
     /// The name.
     pub name: &'static str,
     /// The labels, with `region` and `instance_id` before kafka_exporter's own.
@@ -150,29 +150,29 @@ pub struct KafkaExporter {
 
 /// One metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Family {
+pub struct MetricFamily {
     /// Which row this is.
-    pub id: Id,
+    pub id: MetricId,
     /// The name on the page.
     pub name: &'static str,
     /// The type.
-    pub kind: Kind,
+    pub kind: MetricType,
     /// The unit of the values.
-    pub unit: Unit,
+    pub unit: MetricUnit,
     /// The labels, without constant ones and without `account`, which comes first where accounts are
     /// named and a series belongs to one.
     pub labels: &'static [&'static str],
     /// Where the values come from.
-    pub source: Source,
+    pub source: MetricSource,
     /// How far users may rely on it.
     pub stability: Stability,
     /// kafka_exporter's name, if it has the same thing.
-    pub kafka_exporter: Option<KafkaExporter>,
+    pub kafka_exporter: Option<KafkaExporterName>,
     /// What the value is, naming the field of the API.
     pub help: &'static str,
 }
 
-impl Family {
+impl MetricFamily {
     /// The name under a naming.
     #[must_use]
     pub fn name_in(&self, naming: Naming) -> &'static str {
@@ -212,7 +212,7 @@ impl Family {
 
 /// The row of a family.
 #[must_use]
-pub fn family(id: Id) -> &'static Family {
+pub fn family(id: MetricId) -> &'static MetricFamily {
     &FAMILIES[id as usize]
 }
 
@@ -250,16 +250,16 @@ macro_rules! catalog {
        $(= $theirs:literal $their_labels:expr,)? $help:literal;)*) => {
         /// The rows of the catalog, by what they are.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Id {
+        pub enum MetricId {
             $(#[doc = concat!("`", $name, "`")] $id,)*
         }
 
         /// Every metric, in the order of the page.
-        pub const FAMILIES: [Family; [$(Id::$id),*].len()] = [$(Family {
-            id: Id::$id,
+        pub const FAMILIES: [MetricFamily; [$(MetricId::$id),*].len()] = [$(MetricFamily {
+            id: MetricId::$id,
             name: $name,
             kind: $kind,
-            unit: Unit::$unit,
+            unit: MetricUnit::$unit,
             labels: $labels,
             source: $source,
             stability: $stability,
@@ -268,7 +268,7 @@ macro_rules! catalog {
         },)*];
     };
     (@theirs) => { None };
-    (@theirs $name:literal $labels:expr) => { Some(KafkaExporter { name: $name, labels: $labels }) };
+    (@theirs $name:literal $labels:expr) => { Some(KafkaExporterName { name: $name, labels: $labels }) };
 }
 
 catalog! {

@@ -12,7 +12,7 @@ const SPARE: u64 = 20;
 
 /// What a limit leaves out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Cut {
+pub(super) struct SeriesCut {
     /// Objects first seen at this or later are left out.
     pub(super) cutoff: Option<u64>,
     /// How many series that is.
@@ -21,7 +21,7 @@ pub(super) struct Cut {
 
 /// Decides what is left out of a page. `objects` are the order of first sight and the number of series of each,
 /// `fixed` is the number of series that always stay, and `before` is where the page before was cut.
-pub(super) fn cut(max: u64, fixed: u64, mut objects: Vec<(u64, u64)>, before: Option<u64>) -> Cut {
+pub(super) fn cut(max: u64, fixed: u64, mut objects: Vec<(u64, u64)>, before: Option<u64>) -> SeriesCut {
     objects.sort_unstable();
     let fits = |max: u64| first_beyond(max.saturating_sub(fixed), &objects);
     let cutoff = match (fits(max), before) {
@@ -32,7 +32,7 @@ pub(super) fn cut(max: u64, fixed: u64, mut objects: Vec<(u64, u64)>, before: Op
     };
     let left_out = objects.iter().filter(|(since, _)| cutoff.is_some_and(|cutoff| *since >= cutoff));
     let series = left_out.map(|(_, series)| series).sum();
-    if series == 0 { Cut::default() } else { Cut { cutoff, series } }
+    if series == 0 { SeriesCut::default() } else { SeriesCut { cutoff, series } }
 }
 
 /// The first sight of what no longer fits; `None` if all does.
@@ -75,9 +75,13 @@ mod tests {
 
     #[test]
     fn nothing_is_remembered_of_what_is_gone() {
-        assert_eq!(cut(100, 0, vec![(1, 99)], Some(2)), Cut::default());
-        assert_eq!(cut(100, 0, vec![(1, 99), (2, 0)], Some(2)), Cut::default(), "an object without series");
-        assert_eq!(cut(100, 200, Vec::new(), Some(2)), Cut::default());
+        assert_eq!(cut(100, 0, vec![(1, 99)], Some(2)), SeriesCut::default());
+        assert_eq!(
+            cut(100, 0, vec![(1, 99), (2, 0)], Some(2)),
+            SeriesCut::default(),
+            "an object without series"
+        );
+        assert_eq!(cut(100, 200, Vec::new(), Some(2)), SeriesCut::default());
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Turns what is published into pages, off the path of any scrape.
 //!
 //! Owns: the pace of pages, and that a page is made by one renderer of one generation: regions and renderer of
-//! another configuration come in together, as a [`Turn`], and so does what is shown beside the page.
+//! another configuration come in together, as a [`Reconfiguration`], and so does what is shown beside the page.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Page, Renderer};
+use super::{Exposition, Renderer};
 use crate::snapshot::{RegionView, Snapshot, SnapshotStore};
 
 /// Between two pages, at least.
@@ -25,16 +25,16 @@ const MOST_PAUSE: Duration = Duration::from_secs(2);
 /// The renderer has died. A page that nobody renews must not be served.
 #[derive(Debug, thiserror::Error)]
 #[error("the renderer has died; refusing to serve a page that nobody renews, please report this")]
-pub struct Died;
+pub struct RendererPanicked;
 
 /// Another configuration, of which the next page is.
-pub struct Turn<T> {
+pub struct Reconfiguration<T> {
     /// What is known of its regions; it takes the place of all that is published.
     pub regions: Vec<RegionView>,
     /// What makes its pages; `None` if that did not change.
     pub renderer: Option<Renderer>,
     /// For whoever shows the page.
-    pub with: T,
+    pub attachment: T,
 }
 
 /// Renders a page for each change and each turn, and hands it to `show` with the snapshot that it was made from
@@ -42,14 +42,14 @@ pub struct Turn<T> {
 /// has been shown.
 ///
 /// # Errors
-/// [`Died`] if rendering panicked.
+/// [`RendererPanicked`] if rendering panicked.
 pub async fn run<T: Send>(
     store: Arc<SnapshotStore>,
     mut renderer: Renderer,
-    mut turns: mpsc::Receiver<Turn<T>>,
-    mut show: impl FnMut(Page, Arc<Snapshot>, Option<T>) + Send,
+    mut turns: mpsc::Receiver<Reconfiguration<T>>,
+    mut show: impl FnMut(Exposition, Arc<Snapshot>, Option<T>) + Send,
     shutdown: CancellationToken,
-) -> Result<(), Died> {
+) -> Result<(), RendererPanicked> {
     let mut not_before = Instant::now();
     loop {
         let changed = async {
@@ -63,12 +63,12 @@ pub async fn run<T: Send>(
             () = changed => None,
         };
         let begun = Instant::now();
-        let with = turn.map(|turn| {
+        let attachment = turn.map(|turn| {
             store.replace(turn.regions);
             if let Some(other) = turn.renderer {
                 renderer = other;
             }
-            turn.with
+            turn.attachment
         });
         let snapshot = Arc::new(store.current());
         let source = Arc::clone(&snapshot);
@@ -77,9 +77,9 @@ pub async fn run<T: Send>(
             let page = renderer.render(&source);
             (renderer, page)
         });
-        let (back, page) = rendering.await.map_err(|_| Died)?;
+        let (back, page) = rendering.await.map_err(|_| RendererPanicked)?;
         renderer = back;
-        show(page, snapshot, with);
+        show(page, snapshot, attachment);
         not_before = Instant::now() + (begun.elapsed() * PAUSE_TO_COST).clamp(LEAST_PAUSE, MOST_PAUSE);
     }
 }

@@ -15,11 +15,11 @@ use std::{collections::HashMap, mem, sync::Arc};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    catalog::{self, FAMILIES, Family, Id, Naming},
-    draw::{self, Count, Families},
-    limit::{self, Cut},
-    page::{Packer, Page, Segment},
-    text::{Sheet, TextSink, push_header},
+    catalog::{self, FAMILIES, MetricFamily, MetricId, Naming},
+    chunk::{Chunk, ChunkCompressor, Exposition},
+    limit::{self, SeriesCut},
+    series::{self, FamilySet, SeriesCounter},
+    text::{FamilyText, TextWriter, push_header},
 };
 use crate::{
     model::{AccountName, InstanceId, RegionId},
@@ -29,7 +29,7 @@ use crate::{
 /// A piece below this many bytes is joined with its neighbours.
 const SMALL: usize = 8 * 1024;
 
-/// Joined pieces are closed at this many bytes.
+/// Merged chunks are closed at this many bytes.
 const JOINED: usize = 64 * 1024;
 
 /// The finest level that gets series.
@@ -46,7 +46,7 @@ pub enum Granularity {
 
 /// What a page shows, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Options {
+pub struct RenderOptions {
     /// The finest level that gets series.
     pub granularity: Granularity,
     /// Under which names.
@@ -67,23 +67,23 @@ pub struct Options {
 pub struct Renderer {
     max_series: Option<u64>,
     tags: Vec<(String, String)>,
-    shown: Families,
+    shown: FamilySet,
     /// HELP and TYPE of each family of topics and groups.
-    headers: Vec<Segment>,
+    headers: Vec<Chunk>,
     /// Writes the families of regions and instances.
-    fleet: TextSink,
+    fleet: TextWriter,
     /// Writes the families of topics and groups.
-    objects: TextSink,
-    packer: Option<Packer>,
-    kept: Kept,
+    objects: TextWriter,
+    packer: Option<ChunkCompressor>,
+    kept: RenderCache,
 }
 
 /// What is kept of the page before.
 #[derive(Debug, Default)]
-struct Kept {
-    fleet: HashMap<Id, Segment>,
-    instances: HashMap<Key, Instance>,
-    joined: HashMap<Id, Vec<Joined>>,
+struct RenderCache {
+    fleet: HashMap<MetricId, Chunk>,
+    instances: HashMap<Key, RenderedInstance>,
+    joined: HashMap<MetricId, Vec<MergedChunk>>,
     cutoff: Option<u64>,
 }
 
@@ -91,35 +91,35 @@ type Key = (Option<AccountName>, RegionId, InstanceId);
 
 /// The drawn topics and groups of one instance.
 #[derive(Debug)]
-struct Instance {
+struct RenderedInstance {
     view: Arc<InstanceView>,
     cutoff: Option<u64>,
-    pieces: Vec<(Id, Segment)>,
+    pieces: Vec<(MetricId, Chunk)>,
 }
 
 /// Several pieces of one family as one.
 #[derive(Debug)]
-struct Joined {
-    members: Vec<Segment>,
-    segment: Segment,
+struct MergedChunk {
+    members: Vec<Chunk>,
+    segment: Chunk,
 }
 
 /// The families of topics and groups.
-fn is_object_family(family: &Family) -> bool {
+fn is_object_family(family: &MetricFamily) -> bool {
     family.labels.contains(&"topic") || family.labels.contains(&"group")
 }
 
 /// Whether the renderer draws a family; the others come from the process itself.
-fn is_drawn(family: &Family) -> bool {
-    family.id <= Id::Objects
+fn is_drawn(family: &MetricFamily) -> bool {
+    family.id <= MetricId::Objects
 }
 
 impl Renderer {
     /// A renderer that has no page yet.
     #[must_use]
-    pub fn new(options: Options) -> Self {
-        let Options { granularity, naming, max_series, constant_labels, instance_tags } = options;
-        let shown = |f: &&Family| match granularity {
+    pub fn new(options: RenderOptions) -> Self {
+        let RenderOptions { granularity, naming, max_series, constant_labels, instance_tags } = options;
+        let shown = |f: &&MetricFamily| match granularity {
             Granularity::Partition => true,
             Granularity::Topic => !f.is_per_partition(),
             Granularity::Group => !f.is_per_topic(),
@@ -128,36 +128,36 @@ impl Renderer {
         let headers = FAMILIES.iter().map(|f| {
             let mut text = Vec::new();
             push_header(&mut text, f.id, naming);
-            Segment::new(text.into(), 0)
+            Chunk::new(text.into(), 0)
         });
         Self {
             max_series,
             tags: tag_labels(instance_tags),
-            shown: Families::of(FAMILIES.iter().filter(|f| is_drawn(f)).filter(shown).map(|f| f.id)),
+            shown: FamilySet::of(FAMILIES.iter().filter(|f| is_drawn(f)).filter(shown).map(|f| f.id)),
             headers: headers.collect(),
-            fleet: TextSink::new(naming, &constant, true),
-            objects: TextSink::new(naming, &constant, false),
+            fleet: TextWriter::new(naming, &constant, true),
+            objects: TextWriter::new(naming, &constant, false),
             packer: None,
-            kept: Kept::default(),
+            kept: RenderCache::default(),
         }
     }
 
     /// The page of a snapshot, compressed as well: a reader copies and nothing else.
     #[must_use]
-    pub fn render(&mut self, snapshot: &Snapshot) -> Page {
-        let page = self.render_plain(snapshot);
+    pub fn render(&mut self, snapshot: &Snapshot) -> Exposition {
+        let page = self.render_uncompressed(snapshot);
         page.pack(&mut self.packer);
         page
     }
 
     /// The page of a snapshot. What is not compressed yet is so when a reader first asks for it.
     #[must_use]
-    pub fn render_plain(&mut self, snapshot: &Snapshot) -> Page {
+    pub fn render_uncompressed(&mut self, snapshot: &Snapshot) -> Exposition {
         self.fleet.want(self.shown);
         for region in &snapshot.regions {
-            draw::region(region, &mut self.fleet);
+            series::region(region, &mut self.fleet);
             for instance in &region.instances {
-                draw::instance(instance, &self.tags, &mut self.fleet);
+                series::instance(instance, &self.tags, &mut self.fleet);
             }
         }
         let cut = self.cut(snapshot);
@@ -171,23 +171,23 @@ impl Renderer {
         }
         let segments = self.assemble(&mut instances);
         self.kept.instances = instances.into_iter().collect();
-        Page::new(segments, cut.series)
+        Exposition::new(segments, cut.series)
     }
 
     /// Decides what is left out of the page.
-    fn cut(&self, snapshot: &Snapshot) -> Cut {
-        let Some(max) = self.max_series else { return Cut::default() };
+    fn cut(&self, snapshot: &Snapshot) -> SeriesCut {
+        let Some(max) = self.max_series else { return SeriesCut::default() };
         let mut objects = Vec::new();
         for instance in snapshot.regions.iter().flat_map(|r| &r.instances) {
-            let count = |draw: &dyn Fn(&mut Count)| {
-                let mut count = Count { wanted: self.shown, series: 0 };
+            let count = |draw: &dyn Fn(&mut SeriesCounter)| {
+                let mut count = SeriesCounter { wanted: self.shown, series: 0 };
                 draw(&mut count);
                 count.series
             };
             objects
-                .extend(instance.topics.iter().map(|t| (t.discovery_order, count(&|c| draw::topic(t, c)))));
+                .extend(instance.topics.iter().map(|t| (t.discovery_order, count(&|c| series::topic(t, c)))));
             objects
-                .extend(instance.groups.iter().map(|g| (g.discovery_order, count(&|c| draw::group(g, c)))));
+                .extend(instance.groups.iter().map(|g| (g.discovery_order, count(&|c| series::group(g, c)))));
         }
         limit::cut(max, self.fleet.series(), objects, self.kept.cutoff)
     }
@@ -197,17 +197,17 @@ impl Renderer {
         &mut self,
         view: &Arc<InstanceView>,
         cutoff: Option<u64>,
-        before: Option<Instance>,
-    ) -> Instance {
+        before: Option<RenderedInstance>,
+    ) -> RenderedInstance {
         let dirty = match &before {
             Some(b) => changed(&b.view, b.cutoff, view, cutoff).and(self.shown),
             None => {
-                Families::of(FAMILIES.iter().filter(|f| is_object_family(f)).map(|f| f.id)).and(self.shown)
+                FamilySet::of(FAMILIES.iter().filter(|f| is_object_family(f)).map(|f| f.id)).and(self.shown)
             }
         };
         let mut old = before.map(|b| b.pieces).unwrap_or_default();
         if dirty.is_empty() {
-            return Instance { view: Arc::clone(view), cutoff, pieces: old };
+            return RenderedInstance { view: Arc::clone(view), cutoff, pieces: old };
         }
         let out = &mut self.objects;
         for (id, piece) in &old {
@@ -225,19 +225,25 @@ impl Renderer {
             let piece = if dirty.has(id) { keep_if_equal(out.take(id), piece) } else { piece };
             pieces.extend(piece.map(|p| (id, p)));
         }
-        Instance { view: Arc::clone(view), cutoff, pieces }
+        RenderedInstance { view: Arc::clone(view), cutoff, pieces }
     }
 
     /// Puts the pieces into the order of the page.
-    fn assemble(&mut self, instances: &mut [(Key, Instance)]) -> Vec<Segment> {
+    fn assemble(&mut self, instances: &mut [(Key, RenderedInstance)]) -> Vec<Chunk> {
         let mut page = Vec::new();
         let mut before = mem::take(&mut self.kept.joined);
         for family in FAMILIES.iter().filter(|f| self.shown.has(f.id)) {
             let id = family.id;
             if is_object_family(family) {
                 let before = before.remove(&id).unwrap_or_default();
-                let mut row =
-                    Row { id, before, joined: Vec::new(), small: Vec::new(), waiting: 0, out: Vec::new() };
+                let mut row = ChunkMerger {
+                    id,
+                    before,
+                    joined: Vec::new(),
+                    small: Vec::new(),
+                    waiting: 0,
+                    out: Vec::new(),
+                };
                 for at in 0..instances.len() {
                     row.add(at, instances);
                 }
@@ -260,19 +266,19 @@ impl Renderer {
 }
 
 /// The pieces of one family, in order, small ones joined.
-struct Row {
-    id: Id,
-    before: Vec<Joined>,
-    joined: Vec<Joined>,
+struct ChunkMerger {
+    id: MetricId,
+    before: Vec<MergedChunk>,
+    joined: Vec<MergedChunk>,
     /// Which instances' pieces are to be joined next.
     small: Vec<usize>,
     /// How long those are together, in bytes.
     waiting: usize,
-    out: Vec<Segment>,
+    out: Vec<Chunk>,
 }
 
-impl Row {
-    fn add(&mut self, at: usize, instances: &mut [(Key, Instance)]) {
+impl ChunkMerger {
+    fn add(&mut self, at: usize, instances: &mut [(Key, RenderedInstance)]) {
         let Some(piece) = instances.get(at).and_then(|(_, i)| i.piece(self.id)) else { return };
         if piece.plain().len() >= SMALL {
             let piece = piece.clone();
@@ -287,16 +293,16 @@ impl Row {
         }
     }
 
-    fn close(&mut self, instances: &mut [(Key, Instance)]) {
+    fn close(&mut self, instances: &mut [(Key, RenderedInstance)]) {
         let small = mem::take(&mut self.small);
         self.waiting = 0;
-        let pieces: Vec<Segment> =
+        let pieces: Vec<Chunk> =
             small.iter().filter_map(|at| instances.get(*at)?.1.piece(self.id).cloned()).collect();
         if pieces.len() < 2 {
             self.out.extend(pieces);
             return;
         }
-        let same = |j: &Joined| {
+        let same = |j: &MergedChunk| {
             j.members.len() == pieces.len() && j.members.iter().zip(&pieces).all(|(a, b)| a.is(b))
         };
         if let Some(at) = self.before.iter().position(same) {
@@ -309,13 +315,13 @@ impl Row {
         for piece in &pieces {
             text.extend_from_slice(piece.plain());
         }
-        let segment = Segment::new(text.freeze(), pieces.iter().map(Segment::series).sum());
+        let segment = Chunk::new(text.freeze(), pieces.iter().map(Chunk::series).sum());
         // The pieces become views into what they were joined to, so that their text is held once.
         let mut members = Vec::with_capacity(pieces.len());
         let mut from = 0;
         for (at, piece) in small.iter().zip(&pieces) {
             let to = from + piece.plain().len();
-            let member = Segment::new(segment.plain().slice(from..to), piece.series());
+            let member = Chunk::new(segment.plain().slice(from..to), piece.series());
             if let Some((_, instance)) = instances.get_mut(*at) {
                 instance.replace(self.id, member.clone());
             }
@@ -323,32 +329,32 @@ impl Row {
             from = to;
         }
         self.out.push(segment.clone());
-        self.joined.push(Joined { members, segment });
+        self.joined.push(MergedChunk { members, segment });
     }
 }
 
-impl Instance {
-    fn piece(&self, id: Id) -> Option<&Segment> {
+impl RenderedInstance {
+    fn piece(&self, id: MetricId) -> Option<&Chunk> {
         self.pieces.iter().find(|(i, _)| *i == id).map(|(_, piece)| piece)
     }
 
-    fn replace(&mut self, id: Id, piece: Segment) {
+    fn replace(&mut self, id: MetricId, piece: Chunk) {
         if let Some((_, old)) = self.pieces.iter_mut().find(|(i, _)| *i == id) {
             *old = piece;
         }
     }
 }
 
-fn draw_objects(view: &InstanceView, cutoff: Option<u64>, out: &mut TextSink) {
-    use draw::Sink as _;
+fn draw_objects(view: &InstanceView, cutoff: Option<u64>, out: &mut TextWriter) {
+    use series::SeriesSink as _;
     out.enter_region(view.account.as_ref(), &view.region);
     out.enter_instance(&view.id);
     let shown = |since: u64| cutoff.is_none_or(|cutoff| since < cutoff);
     for topic in view.topics.iter().filter(|t| shown(t.discovery_order)) {
-        draw::topic(topic, out);
+        series::topic(topic, out);
     }
     for group in view.groups.iter().filter(|g| shown(g.discovery_order)) {
-        draw::group(group, out);
+        series::group(group, out);
     }
 }
 
@@ -358,14 +364,14 @@ fn changed(
     old_cutoff: Option<u64>,
     new: &Arc<InstanceView>,
     cutoff: Option<u64>,
-) -> Families {
+) -> FamilySet {
     if Arc::ptr_eq(old, new) && old_cutoff == cutoff {
-        return Families::default();
+        return FamilySet::default();
     }
     let topics = same(kept_topics(old, old_cutoff), kept_topics(new, cutoff));
     let groups = same(kept_groups(old, old_cutoff), kept_groups(new, cutoff));
-    let is_same = |f: &&Family| if f.labels.contains(&"group") { groups } else { topics };
-    Families::of(FAMILIES.iter().filter(|f| is_object_family(f) && !is_same(f)).map(|f| f.id))
+    let is_same = |f: &&MetricFamily| if f.labels.contains(&"group") { groups } else { topics };
+    FamilySet::of(FAMILIES.iter().filter(|f| is_object_family(f) && !is_same(f)).map(|f| f.id))
 }
 
 fn kept_topics(view: &InstanceView, cutoff: Option<u64>) -> impl Iterator<Item = &Arc<TopicView>> {
@@ -382,13 +388,13 @@ fn same<'a, T: 'a>(a: impl Iterator<Item = &'a Arc<T>>, mut b: impl Iterator<Ite
 }
 
 /// The piece before if it says the same, so that its compressed form is kept; `None` if there is nothing.
-fn keep_if_equal(sheet: Sheet, before: Option<Segment>) -> Option<Segment> {
+fn keep_if_equal(sheet: FamilyText, before: Option<Chunk>) -> Option<Chunk> {
     if sheet.text.is_empty() {
         return None;
     }
     Some(before.filter(|b| *b.plain() == sheet.text).unwrap_or_else(|| {
         // Pages live long: give back what was reserved in vain.
-        Segment::new(Bytes::from(sheet.text.into_boxed_slice()), sheet.series)
+        Chunk::new(Bytes::from(sheet.text.into_boxed_slice()), sheet.series)
     }))
 }
 

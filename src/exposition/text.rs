@@ -6,14 +6,14 @@
 use std::{io::Write as _, mem};
 
 use super::{
-    catalog::{self, FAMILIES, Id, Naming},
-    draw::{Families, Sink, Value},
+    catalog::{self, FAMILIES, MetricId, Naming},
+    series::{FamilySet, SampleValue, SeriesSink},
 };
 use crate::model::{AccountName, GroupId, InstanceId, RegionId, TopicName};
 
 /// What one family has so far.
 #[derive(Debug, Default)]
-pub(super) struct Sheet {
+pub(super) struct FamilyText {
     /// Whole lines.
     pub(super) text: Vec<u8>,
     /// How many of the lines are samples.
@@ -22,7 +22,7 @@ pub(super) struct Sheet {
 
 /// Labels that several series share, as they stand on the page: `{a="x",b="y"`, without the end.
 #[derive(Debug, Default)]
-struct Prefix {
+struct LabelPrefix {
     bytes: Vec<u8>,
     /// Where the labels of the region, the instance and the group end.
     region: usize,
@@ -32,49 +32,49 @@ struct Prefix {
 
 /// Writes series as text, each family into its own sheet.
 #[derive(Debug)]
-pub(super) struct TextSink {
-    sheets: [Sheet; FAMILIES.len()],
-    wanted: Families,
+pub(super) struct TextWriter {
+    sheets: [FamilyText; FAMILIES.len()],
+    wanted: FamilySet,
     naming: Naming,
     /// Whether a sheet begins with the HELP and TYPE lines of its family.
     headed: bool,
     constant: Vec<u8>,
-    native: Prefix,
+    native: LabelPrefix,
     /// The same labels as kafka_exporter spells them; kept only under that naming.
-    theirs: Prefix,
+    theirs: LabelPrefix,
     head: Vec<u8>,
 }
 
-impl TextSink {
+impl TextWriter {
     pub(super) fn new(naming: Naming, constant_labels: &[(String, String)], headed: bool) -> Self {
         let mut constant = Vec::new();
         for (name, value) in constant_labels {
             push_label(&mut constant, name, value);
         }
         Self {
-            sheets: std::array::from_fn(|_| Sheet::default()),
-            wanted: Families::default(),
+            sheets: std::array::from_fn(|_| FamilyText::default()),
+            wanted: FamilySet::default(),
             naming,
             headed,
             constant,
-            native: Prefix::default(),
-            theirs: Prefix::default(),
+            native: LabelPrefix::default(),
+            theirs: LabelPrefix::default(),
             head: Vec::new(),
         }
     }
 
     /// From now on writes only these families.
-    pub(super) fn want(&mut self, wanted: Families) {
+    pub(super) fn want(&mut self, wanted: FamilySet) {
         self.wanted = wanted;
     }
 
     /// Makes room in a sheet, so that it need not grow step by step.
-    pub(super) fn reserve(&mut self, id: Id, bytes: usize) {
+    pub(super) fn reserve(&mut self, id: MetricId, bytes: usize) {
         self.sheets[id as usize].text.reserve(bytes);
     }
 
     /// Takes what a family has so far.
-    pub(super) fn take(&mut self, id: Id) -> Sheet {
+    pub(super) fn take(&mut self, id: MetricId) -> FamilyText {
         mem::take(&mut self.sheets[id as usize])
     }
 
@@ -83,7 +83,7 @@ impl TextSink {
         self.sheets.iter().map(|s| s.series).sum()
     }
 
-    fn each_prefix(&mut self, mut change: impl FnMut(&mut Prefix, &'static str)) {
+    fn each_prefix(&mut self, mut change: impl FnMut(&mut LabelPrefix, &'static str)) {
         change(&mut self.native, "group");
         if self.naming == Naming::KafkaExporter {
             change(&mut self.theirs, "consumergroup");
@@ -91,7 +91,7 @@ impl TextSink {
     }
 
     /// Puts the name and the labels of the object into `head`.
-    fn begin(&mut self, id: Id) {
+    fn begin(&mut self, id: MetricId) {
         let row = catalog::family(id);
         let foreign = self.naming == Naming::KafkaExporter && row.kafka_exporter.is_some();
         let prefix = if foreign { &self.theirs } else { &self.native };
@@ -105,7 +105,7 @@ impl TextSink {
     }
 }
 
-impl Sink for TextSink {
+impl SeriesSink for TextWriter {
     fn enter_region(&mut self, account: Option<&AccountName>, region: &RegionId) {
         let constant = mem::take(&mut self.constant);
         self.each_prefix(|p, _| {
@@ -153,11 +153,11 @@ impl Sink for TextSink {
         });
     }
 
-    fn value(&mut self, id: Id, value: impl Value) {
+    fn value(&mut self, id: MetricId, value: impl SampleValue) {
         self.labelled(id, &[], value);
     }
 
-    fn labelled(&mut self, id: Id, labels: &[(&str, &str)], value: impl Value) {
+    fn labelled(&mut self, id: MetricId, labels: &[(&str, &str)], value: impl SampleValue) {
         if !self.wanted.has(id) {
             return;
         }
@@ -173,7 +173,7 @@ impl Sink for TextSink {
         sheet.series += 1;
     }
 
-    fn partitions<V: Value>(&mut self, id: Id, rows: impl Iterator<Item = (u32, V)>) {
+    fn partitions<V: SampleValue>(&mut self, id: MetricId, rows: impl Iterator<Item = (u32, V)>) {
         if !self.wanted.has(id) {
             return;
         }
@@ -196,7 +196,7 @@ impl Sink for TextSink {
 }
 
 /// The HELP and TYPE lines of a family.
-pub(super) fn push_header(out: &mut Vec<u8>, id: Id, naming: Naming) {
+pub(super) fn push_header(out: &mut Vec<u8>, id: MetricId, naming: Naming) {
     let row = catalog::family(id);
     let name = row.name_in(naming).as_bytes();
     out.extend_from_slice(b"# HELP ");

@@ -13,8 +13,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    App, Error, HttpObserver, Limits, connection, progress::Progress, reason, registry::Registry,
-    routes::Routes,
+    HttpLimits, HttpObserver, WebApp, WebError, connection, progress::ConnectionProgress, reason,
+    registry::ConnectionRegistry, routes::Routes,
 };
 
 /// After a failed accept, how long until the next: time for descriptors to come free.
@@ -32,11 +32,11 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
 
-struct Server {
+struct HttpServer {
     routes: Arc<Routes>,
     observer: Arc<dyn HttpObserver>,
-    limits: Limits,
-    registry: Arc<Registry>,
+    limits: HttpLimits,
+    registry: Arc<ConnectionRegistry>,
     connections: TaskTracker,
     refusals: Arc<Semaphore>,
     /// Ends the taking in.
@@ -48,14 +48,14 @@ struct Server {
 /// See [`super::serve`].
 pub(super) async fn serve(
     listeners: Vec<TcpListener>,
-    app: App,
+    app: WebApp,
     shutdown: &CancellationToken,
-) -> Result<(), Error> {
-    let App { pages, observer, lifecycle, explain, health, telemetry_path, limits } = app;
-    let routes = Routes::new(pages, Arc::clone(&observer), lifecycle, explain, health, telemetry_path);
-    let server = Arc::new(Server {
+) -> Result<(), WebError> {
+    let WebApp { content, observer, lifecycle, explain, health, telemetry_path, limits } = app;
+    let routes = Routes::new(content, Arc::clone(&observer), lifecycle, explain, health, telemetry_path);
+    let server = Arc::new(HttpServer {
         routes: Arc::new(routes),
-        registry: Arc::new(Registry::new(limits.max_connections, Arc::clone(&observer))),
+        registry: Arc::new(ConnectionRegistry::new(limits.max_connections, Arc::clone(&observer))),
         observer,
         limits,
         connections: TaskTracker::new(),
@@ -72,7 +72,7 @@ pub(super) async fn serve(
     let mut outcome = Ok(());
     while let Some(ended) = accepting.join_next().await {
         if ended.is_err() {
-            outcome = Err(Error::AcceptLoopEnded);
+            outcome = Err(WebError::AcceptLoopEnded);
             server.shutdown.cancel();
         }
     }
@@ -89,7 +89,7 @@ pub(super) async fn serve(
     outcome
 }
 
-impl Server {
+impl HttpServer {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut last_logged = None;
         let mut failures = 0_u64;
@@ -138,8 +138,11 @@ impl Server {
         // Answers are written whole; waiting for more to send only delays them. Where it cannot be set,
         // the connection is broken, and its task will see that.
         _ = stream.set_nodelay(true);
-        let progress =
-            Arc::new(Progress::new(self.limits, Arc::clone(&self.observer), self.cut.child_token()));
+        let progress = Arc::new(ConnectionProgress::new(
+            self.limits,
+            Arc::clone(&self.observer),
+            self.cut.child_token(),
+        ));
         let Some(place) = self.registry.admit(Arc::clone(&progress)) else {
             self.observer.rejected(reason::LIMIT);
             if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {

@@ -20,11 +20,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HttpObserver, Limits,
-    answer::Answer,
-    paced::Paced,
-    progress::Progress,
+    HttpLimits, HttpObserver,
+    deadline_stream::DeadlineStream,
+    progress::ConnectionProgress,
     reason,
+    response_body::ResponseBody,
     routes::{self, Routes},
 };
 
@@ -38,15 +38,15 @@ const NEWCOMER: Duration = Duration::from_millis(100);
 /// Serves one connection until it ends, is cut, or the server shuts down.
 pub(super) async fn run<IO>(
     io: IO,
-    progress: Arc<Progress>,
+    progress: Arc<ConnectionProgress>,
     routes: Arc<Routes>,
     observer: Arc<dyn HttpObserver>,
-    limits: Limits,
+    limits: HttpLimits,
     shutdown: CancellationToken,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let io = TokioIo::new(Paced::new(io, Arc::clone(&progress), Arc::clone(&observer), limits));
+    let io = TokioIo::new(DeadlineStream::new(io, Arc::clone(&progress), Arc::clone(&observer), limits));
     let service =
         service_fn(|request| answer(request, Arc::clone(&progress), &routes, limits.max_body_bytes));
     let http = http1::Builder::new()
@@ -95,19 +95,19 @@ pub(super) async fn run<IO>(
 /// The client was gone, or too slow, before its request was complete.
 async fn answer(
     request: Request<Incoming>,
-    progress: Arc<Progress>,
+    progress: Arc<ConnectionProgress>,
     routes: &Routes,
     max_body: u64,
-) -> Result<Response<Answer>, hyper::Error> {
+) -> Result<Response<ResponseBody>, hyper::Error> {
     let begun = Instant::now();
     let unambiguous = progress.take_head();
     let (head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
 
     let reply = if !unambiguous {
-        routes.refuse(routes::Refusal::BadRequest)
+        routes.refuse(routes::RequestRejection::BadRequest)
     } else if has_body && is_larger(body, max_body).await? {
-        routes.refuse(routes::Refusal::BodyTooLarge)
+        routes.refuse(routes::RequestRejection::BodyTooLarge)
     } else {
         routes.reply(&head).await
     };
@@ -115,7 +115,7 @@ async fn answer(
         progress.refuse_bytes();
     }
     progress.begin_answer(reply.path, reply.response.status().as_u16(), begun);
-    let mut response = reply.response.map(|page| Answer::new(page, Arc::clone(&progress)));
+    let mut response = reply.response.map(|page| ResponseBody::new(page, Arc::clone(&progress)));
     if has_body || !unambiguous {
         // Where a body ends is the one thing that two readers of the same bytes may see differently.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -152,27 +152,27 @@ mod tests {
     use super::*;
     use crate::{
         health::Health,
-        web::{Landing, Lifecycle, Page, Pages},
+        web::{ContentSource, ReloadHandler, ResponseContent, StatusPage},
     };
 
     const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n";
 
     struct Mebibyte;
 
-    impl Pages for Mebibyte {
-        fn metrics(&self, _: bool) -> Page {
-            Page::plain([Bytes::from_static(&[b'x'; 1024 * 1024])])
+    impl ContentSource for Mebibyte {
+        fn metrics(&self, _: bool) -> ResponseContent {
+            ResponseContent::plain([Bytes::from_static(&[b'x'; 1024 * 1024])])
         }
 
-        fn landing(&self) -> Landing {
-            Landing::default()
+        fn status_page(&self) -> StatusPage {
+            StatusPage::default()
         }
     }
 
     /// A reload that takes a minute.
     struct Slow;
 
-    impl Lifecycle for Slow {
+    impl ReloadHandler for Slow {
         fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
             Box::pin(async {
                 sleep(Duration::from_secs(60)).await;
@@ -185,13 +185,13 @@ mod tests {
     struct Rejected(Mutex<Vec<&'static str>>);
 
     impl HttpObserver for Rejected {
-        fn request(&self, _: &'static str, _: u16, _: Duration) {}
+        fn request_completed(&self, _: &'static str, _: u16, _: Duration) {}
 
         fn rejected(&self, reason: &'static str) {
             self.0.lock().unwrap().push(reason);
         }
 
-        fn connections(&self, _: usize) {}
+        fn open_connections(&self, _: usize) {}
     }
 
     /// A connection with the default limits, over a pipe of 4 KiB.
@@ -205,8 +205,9 @@ mod tests {
         let (client, server) = duplex(4096);
         let rejected = Arc::new(Rejected::default());
         let observer = Arc::clone(&rejected) as Arc<dyn HttpObserver>;
-        let limits = Limits::default();
-        let progress = Arc::new(Progress::new(limits, Arc::clone(&observer), CancellationToken::new()));
+        let limits = HttpLimits::default();
+        let progress =
+            Arc::new(ConnectionProgress::new(limits, Arc::clone(&observer), CancellationToken::new()));
         let (pages, slow, path) = (Arc::new(Mebibyte), Arc::new(Slow), "/metrics".to_owned());
         let routes = Routes::new(pages, Arc::clone(&observer), Some(slow), None, Health::default(), path);
         let (routes, shutdown) = (Arc::new(routes), CancellationToken::new());

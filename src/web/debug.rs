@@ -1,4 +1,4 @@
-//! `/debug/state`: a question from the query, and the answer of [`Explain`] as JSON.
+//! `/debug/state`: a question from the query, and the answer of [`Explainer`] as JSON.
 //!
 //! Owns: what a query may hold, and how many answers there may be at one time. An answer keeps its place until
 //! it has been sent, so that slow readers cannot pile them up.
@@ -9,7 +9,7 @@ use hyper::{StatusCode, body::Bytes};
 use percent_encoding::percent_decode_str;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Explain, Explanation, Page, Question, Verdict};
+use super::{ExplainOutcome, ExplainQuery, ExplainResponse, Explainer, ResponseContent};
 
 /// Where it is.
 pub(super) const PATH: &str = "/debug/state";
@@ -22,7 +22,7 @@ const PARAMETERS: [&str; 5] = ["instance", "group", "topic", "region", "account"
 
 /// Answers questions, few at a time.
 pub(super) struct Debug {
-    explain: Arc<dyn Explain>,
+    explain: Arc<dyn Explainer>,
     places: Arc<Semaphore>,
 }
 
@@ -39,12 +39,12 @@ impl AsRef<[u8]> for Told {
 }
 
 impl Debug {
-    pub(super) fn new(explain: Arc<dyn Explain>) -> Self {
+    pub(super) fn new(explain: Arc<dyn Explainer>) -> Self {
         Self { explain, places: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// The status and the JSON that a query gets.
-    pub(super) async fn answer(&self, query: Option<&str>) -> (StatusCode, Page) {
+    pub(super) async fn answer(&self, query: Option<&str>) -> (StatusCode, ResponseContent) {
         let question = match question(query.unwrap_or_default()) {
             Ok(question) => question,
             Err(why) => return (StatusCode::BAD_REQUEST, refusal(why)),
@@ -52,24 +52,24 @@ impl Debug {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return (StatusCode::TOO_MANY_REQUESTS, refusal("others are being answered, ask again"));
         };
-        let Explanation { verdict, json } = self.explain.explain(question).await;
+        let ExplainResponse { verdict, json } = self.explain.explain(question).await;
         let status = match verdict {
-            Verdict::Found => StatusCode::OK,
-            Verdict::Invalid => StatusCode::BAD_REQUEST,
-            Verdict::Unknown => StatusCode::NOT_FOUND,
-            Verdict::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            ExplainOutcome::Found => StatusCode::OK,
+            ExplainOutcome::Invalid => StatusCode::BAD_REQUEST,
+            ExplainOutcome::Unknown => StatusCode::NOT_FOUND,
+            ExplainOutcome::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
-        (status, Page::plain([Bytes::from_owner(Told { json, _place: place })]))
+        (status, ResponseContent::plain([Bytes::from_owner(Told { json, _place: place })]))
     }
 }
 
 /// `why` needs no escaping.
-fn refusal(why: &str) -> Page {
+fn refusal(why: &str) -> ResponseContent {
     format!("{{\"error\": \"{why}\"}}\n").into()
 }
 
 /// Reads a query as forms write it. What is empty was not given.
-fn question(query: &str) -> Result<Question, &'static str> {
+fn question(query: &str) -> Result<ExplainQuery, &'static str> {
     let mut given = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -87,7 +87,13 @@ fn question(query: &str) -> Result<Question, &'static str> {
     let (Some(instance), Some(group)) = (take("instance"), take("group")) else {
         return Err("name both, as in /debug/state?instance=ID&group=NAME, percent-encoded");
     };
-    Ok(Question { instance, group, topic: take("topic"), region: take("region"), account: take("account") })
+    Ok(ExplainQuery {
+        instance,
+        group,
+        topic: take("topic"),
+        region: take("region"),
+        account: take("account"),
+    })
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -99,8 +105,8 @@ fn decoded(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn of(instance: &str, group: &str) -> Question {
-        Question { instance: instance.to_owned(), group: group.to_owned(), ..Question::default() }
+    fn of(instance: &str, group: &str) -> ExplainQuery {
+        ExplainQuery { instance: instance.to_owned(), group: group.to_owned(), ..ExplainQuery::default() }
     }
 
     #[test]
@@ -123,7 +129,7 @@ mod tests {
         }
         let narrowed = question("instance=i&group=g&topic=t&region=r&account=a").unwrap();
         let (topic, region, account) = (Some("t".to_owned()), Some("r".to_owned()), Some("a".to_owned()));
-        assert_eq!(narrowed, Question { topic, region, account, ..of("i", "g") });
+        assert_eq!(narrowed, ExplainQuery { topic, region, account, ..of("i", "g") });
     }
 
     #[test]

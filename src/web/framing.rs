@@ -9,7 +9,7 @@ const NAME: usize = "transfer-encoding".len();
 /// Follows the bytes of a connection, line by line. Counts heads as hyper does. Bytes of a body are taken
 /// for a further head; that is harmless, because a connection whose request has a body is closed after it.
 #[derive(Debug, Default)]
-pub(super) struct Framing {
+pub(super) struct HeadScanner {
     /// Beginning of the current line, in lower case.
     name: [u8; NAME],
     /// Length of the current line so far.
@@ -24,7 +24,7 @@ pub(super) struct Framing {
     ambiguous: Option<u64>,
 }
 
-impl Framing {
+impl HeadScanner {
     /// Takes the next bytes of the connection.
     pub(super) fn scan(&mut self, bytes: &[u8]) {
         for &byte in bytes {
@@ -79,8 +79,8 @@ impl Framing {
 mod tests {
     use super::*;
 
-    fn after(bytes: &str) -> Framing {
-        let mut framing = Framing::default();
+    fn after(bytes: &str) -> HeadScanner {
+        let mut framing = HeadScanner::default();
         framing.scan(bytes.as_bytes());
         framing
     }
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_head_is_open_until_its_empty_line_however_it_is_cut() {
         let head = "GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
-        let mut framing = Framing::default();
+        let mut framing = HeadScanner::default();
         for byte in head.as_bytes() {
             assert_eq!(framing.ended, 0);
             framing.scan(&[*byte]);

@@ -8,39 +8,39 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{HttpObserver, Limits, framing::Framing};
+use super::{HttpLimits, HttpObserver, framing::HeadScanner};
 
 /// The progress of one connection.
-pub(super) struct Progress {
-    state: Mutex<State>,
+pub(super) struct ConnectionProgress {
+    state: Mutex<ProgressState>,
     /// Cuts the connection at once.
     pub(super) cut: CancellationToken,
-    limits: Limits,
+    limits: HttpLimits,
     observer: Arc<dyn HttpObserver>,
 }
 
-struct State {
-    phase: Phase,
-    framing: Framing,
+struct ProgressState {
+    phase: ConnectionPhase,
+    framing: HeadScanner,
     /// Requests whose heads have been taken.
     heads: u64,
     /// Whether bytes will come that nobody wants: the rest of a refused request.
     refuses_bytes: bool,
-    answering: Option<Answering>,
+    answering: Option<InFlightResponse>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum ConnectionPhase {
     /// No complete request since then.
     Requesting { since: Instant },
     /// A request is being answered.
-    Answering,
+    Responding,
     /// Answered, and no byte of a further request since then.
     Resting { since: Instant },
 }
 
 /// The answer that is being sent.
-struct Answering {
+struct InFlightResponse {
     path: &'static str,
     code: u16,
     begun: Instant,
@@ -50,7 +50,7 @@ struct Answering {
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waiting {
+pub(super) enum ReadWait {
     /// For the rest of a request, or for its first byte on a new connection.
     Request,
     /// For the first byte of a further request.
@@ -59,7 +59,7 @@ pub(super) enum Waiting {
 
 /// How readily a connection is given up for a new one; the least is given up first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Claim {
+pub(super) struct EvictionPriority {
     has_been_served: bool,
     waits_since: Instant,
 }
@@ -67,11 +67,11 @@ pub(super) struct Claim {
 /// A connection younger than this may have its request in the air.
 const NEWCOMER: Duration = Duration::from_millis(100);
 
-impl Progress {
-    pub(super) fn new(limits: Limits, observer: Arc<dyn HttpObserver>, cut: CancellationToken) -> Self {
-        let state = State {
-            phase: Phase::Requesting { since: Instant::now() },
-            framing: Framing::default(),
+impl ConnectionProgress {
+    pub(super) fn new(limits: HttpLimits, observer: Arc<dyn HttpObserver>, cut: CancellationToken) -> Self {
+        let state = ProgressState {
+            phase: ConnectionPhase::Requesting { since: Instant::now() },
+            framing: HeadScanner::default(),
             heads: 0,
             refuses_bytes: false,
             answering: None,
@@ -79,7 +79,7 @@ impl Progress {
         Self { state: Mutex::new(state), cut, limits, observer }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -87,8 +87,8 @@ impl Progress {
     pub(super) fn received(&self, bytes: &[u8]) {
         let mut state = self.state();
         state.framing.scan(bytes);
-        if matches!(state.phase, Phase::Resting { .. }) && !bytes.is_empty() {
-            state.phase = Phase::Requesting { since: Instant::now() };
+        if matches!(state.phase, ConnectionPhase::Resting { .. }) && !bytes.is_empty() {
+            state.phase = ConnectionPhase::Requesting { since: Instant::now() };
         }
     }
 
@@ -114,8 +114,8 @@ impl Progress {
     pub(super) fn begin_answer(&self, path: &'static str, code: u16, begun: Instant) {
         let mut state = self.state();
         // hyper takes no further request before the answer to this one has been handed over.
-        state.answering = Some(Answering { path, code, begun, body_ended: false });
-        state.phase = Phase::Answering;
+        state.answering = Some(InFlightResponse { path, code, begun, body_ended: false });
+        state.phase = ConnectionPhase::Responding;
     }
 
     /// hyper has the whole answer.
@@ -135,7 +135,11 @@ impl Progress {
         if ended.is_some() {
             let since = Instant::now();
             let next_begun = state.framing.inside_head();
-            state.phase = if next_begun { Phase::Requesting { since } } else { Phase::Resting { since } };
+            state.phase = if next_begun {
+                ConnectionPhase::Requesting { since }
+            } else {
+                ConnectionPhase::Resting { since }
+            };
         }
         drop(state);
         self.report(ended.as_ref());
@@ -143,11 +147,15 @@ impl Progress {
     }
 
     /// What is waited for; `None` while an answer is being sent.
-    pub(super) fn waiting(&self) -> Option<(Waiting, Instant)> {
+    pub(super) fn waiting(&self) -> Option<(ReadWait, Instant)> {
         match self.state().phase {
-            Phase::Requesting { since } => Some((Waiting::Request, since + self.limits.header_timeout)),
-            Phase::Answering => None,
-            Phase::Resting { since } => Some((Waiting::NextRequest, since + self.limits.idle_timeout)),
+            ConnectionPhase::Requesting { since } => {
+                Some((ReadWait::Request, since + self.limits.header_timeout))
+            }
+            ConnectionPhase::Responding => None,
+            ConnectionPhase::Resting { since } => {
+                Some((ReadWait::NextRequest, since + self.limits.idle_timeout))
+            }
         }
     }
 
@@ -159,25 +167,27 @@ impl Progress {
 
     /// The claim to its place, or `None` for a connection that must not be given up: it is being answered,
     /// is too young, or is a client's that was served and will soon ask again.
-    pub(super) fn claim(&self, now: Instant) -> Option<Claim> {
+    pub(super) fn claim(&self, now: Instant) -> Option<EvictionPriority> {
         let state = self.state();
         let has_been_served = state.heads > 0;
-        let (Phase::Requesting { since: waits_since } | Phase::Resting { since: waits_since }) = state.phase
+        let (ConnectionPhase::Requesting { since: waits_since }
+        | ConnectionPhase::Resting { since: waits_since }) = state.phase
         else {
             return None;
         };
         let kept_for = if has_been_served { self.limits.header_timeout } else { NEWCOMER };
-        (now.duration_since(waits_since) >= kept_for).then_some(Claim { has_been_served, waits_since })
+        (now.duration_since(waits_since) >= kept_for)
+            .then_some(EvictionPriority { has_been_served, waits_since })
     }
 
-    fn report(&self, ended: Option<&Answering>) {
-        if let Some(Answering { path, code, begun, .. }) = ended {
-            self.observer.request(path, *code, begun.elapsed());
+    fn report(&self, ended: Option<&InFlightResponse>) {
+        if let Some(InFlightResponse { path, code, begun, .. }) = ended {
+            self.observer.request_completed(path, *code, begun.elapsed());
         }
     }
 }
 
-impl Drop for Progress {
+impl Drop for ConnectionProgress {
     /// An answer that could not be sent to its end is reported too.
     fn drop(&mut self) {
         let unsent = self.state().answering.take();

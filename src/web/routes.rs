@@ -13,9 +13,9 @@ use hyper::{
 use tokio::time::{Duration, Instant};
 
 use super::{
-    Explain, HttpObserver, Lifecycle, Page, Pages,
+    ContentSource, Explainer, HttpObserver, ReloadHandler, ResponseContent,
     debug::{self, Debug},
-    encoding, landing, path, reason,
+    encoding, path, reason, status_page,
 };
 use crate::health::Health;
 
@@ -37,26 +37,26 @@ const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is served where.
 pub(super) struct Routes {
-    pages: Arc<dyn Pages>,
+    content: Arc<dyn ContentSource>,
     observer: Arc<dyn HttpObserver>,
-    lifecycle: Option<Arc<dyn Lifecycle>>,
+    lifecycle: Option<Arc<dyn ReloadHandler>>,
     debug: Option<Debug>,
     /// When a client's reload last began.
     reloaded: Mutex<Option<Instant>>,
     health: Health,
     telemetry_path: String,
-    landing_policy: HeaderValue,
+    status_page_policy: HeaderValue,
 }
 
 /// An answer, and the label of the path that it is counted under.
-pub(super) struct Reply {
+pub(super) struct RoutedResponse {
     pub(super) path: &'static str,
-    pub(super) response: Response<Page>,
+    pub(super) response: Response<ResponseContent>,
 }
 
 /// A request that gets no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum RequestRejection {
     /// 400: its end is ambiguous.
     BadRequest,
     /// 413.
@@ -70,27 +70,30 @@ enum Route {
     Ready,
     Reload,
     Debug,
-    Landing,
+    StatusPage,
 }
 
 impl Routes {
     pub(super) fn new(
-        pages: Arc<dyn Pages>,
+        content: Arc<dyn ContentSource>,
         observer: Arc<dyn HttpObserver>,
-        lifecycle: Option<Arc<dyn Lifecycle>>,
-        explain: Option<Arc<dyn Explain>>,
+        lifecycle: Option<Arc<dyn ReloadHandler>>,
+        explain: Option<Arc<dyn Explainer>>,
         health: Health,
         telemetry_path: String,
     ) -> Self {
-        let (reloaded, landing_policy) = (Mutex::default(), landing::policy(explain.is_some()));
+        let (reloaded, status_page_policy) = (Mutex::default(), status_page::policy(explain.is_some()));
         let debug = explain.map(Debug::new);
-        Self { pages, observer, lifecycle, debug, reloaded, health, telemetry_path, landing_policy }
+        Self { content, observer, lifecycle, debug, reloaded, health, telemetry_path, status_page_policy }
     }
 
     /// Answers a request. Its query is ignored where it asks nothing, as is the host of an absolute target.
-    pub(super) async fn reply(&self, head: &Parts) -> Reply {
+    pub(super) async fn reply(&self, head: &Parts) -> RoutedResponse {
         let Some(route) = self.route(head.uri.path()) else {
-            return Reply { path: path::OTHER, response: text(StatusCode::NOT_FOUND, "not found\n") };
+            return RoutedResponse {
+                path: path::OTHER,
+                response: text(StatusCode::NOT_FOUND, "not found\n"),
+            };
         };
         let (is_allowed, allowed, words) = match route {
             Route::Reload => (head.method == Method::POST, "POST", "only POST\n"),
@@ -100,7 +103,7 @@ impl Routes {
             self.observer.rejected(reason::METHOD);
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            return Reply { path: route.label(), response };
+            return RoutedResponse { path: route.label(), response };
         }
         let response = match route {
             Route::Metrics => self.metrics(&head.headers),
@@ -108,21 +111,23 @@ impl Routes {
             Route::Ready => check("waiting for the first pass of", &self.health.pending()),
             Route::Reload => self.reload().await,
             Route::Debug => self.debug(head.uri.query()).await,
-            Route::Landing => self.landing(),
+            Route::StatusPage => self.status_page(),
         };
-        Reply { path: route.label(), response }
+        RoutedResponse { path: route.label(), response }
     }
 
     /// Answers a request that gets no route.
-    pub(super) fn refuse(&self, refusal: Refusal) -> Reply {
+    pub(super) fn refuse(&self, refusal: RequestRejection) -> RoutedResponse {
         let (reason, status, words) = match refusal {
-            Refusal::BadRequest => (reason::BAD_REQUEST, StatusCode::BAD_REQUEST, "ambiguous request\n"),
-            Refusal::BodyTooLarge => {
+            RequestRejection::BadRequest => {
+                (reason::BAD_REQUEST, StatusCode::BAD_REQUEST, "ambiguous request\n")
+            }
+            RequestRejection::BodyTooLarge => {
                 (reason::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE, "send no body\n")
             }
         };
         self.observer.rejected(reason);
-        Reply { path: path::OTHER, response: text(status, words) }
+        RoutedResponse { path: path::OTHER, response: text(status, words) }
     }
 
     fn route(&self, path: &str) -> Option<Route> {
@@ -132,13 +137,13 @@ impl Routes {
             "/-/ready" => Some(Route::Ready),
             "/-/reload" => self.lifecycle.is_some().then_some(Route::Reload),
             debug::PATH => self.debug.is_some().then_some(Route::Debug),
-            "/" => Some(Route::Landing),
+            "/" => Some(Route::StatusPage),
             _ => None,
         }
     }
 
-    fn metrics(&self, headers: &HeaderMap) -> Response<Page> {
-        let page = self.pages.metrics(encoding::wants_gzip(headers));
+    fn metrics(&self, headers: &HeaderMap) -> Response<ResponseContent> {
+        let page = self.content.metrics(encoding::wants_gzip(headers));
         let gzip = page.gzip;
         let mut response = answer(StatusCode::OK, EXPOSITION, page);
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -148,7 +153,7 @@ impl Routes {
         response
     }
 
-    async fn reload(&self) -> Response<Page> {
+    async fn reload(&self) -> Response<ResponseContent> {
         let Some(lifecycle) = &self.lifecycle else { return text(StatusCode::NOT_FOUND, "not found\n") };
         let may = {
             let mut last = self.reloaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +172,7 @@ impl Routes {
         }
     }
 
-    async fn debug(&self, query: Option<&str>) -> Response<Page> {
+    async fn debug(&self, query: Option<&str>) -> Response<ResponseContent> {
         let Some(debug) = &self.debug else { return text(StatusCode::NOT_FOUND, "not found\n") };
         let (status, page) = debug.answer(query).await;
         let response = answer(status, JSON, page);
@@ -177,11 +182,11 @@ impl Routes {
         }
     }
 
-    fn landing(&self) -> Response<Page> {
+    fn status_page(&self) -> Response<ResponseContent> {
         let form = self.debug.is_some().then_some(debug::PATH);
-        let html = landing::html(&self.pages.landing(), &self.telemetry_path, form, &self.health);
+        let html = status_page::html(&self.content.status_page(), &self.telemetry_path, form, &self.health);
         let mut response = answer(StatusCode::OK, HTML, html.into());
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, self.landing_policy.clone());
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, self.status_page_policy.clone());
         response
     }
 }
@@ -194,13 +199,13 @@ impl Route {
             Self::Ready => path::READY,
             Self::Reload => path::RELOAD,
             Self::Debug => path::DEBUG,
-            Self::Landing => path::LANDING,
+            Self::StatusPage => path::STATUS_PAGE,
         }
     }
 }
 
 /// 200 while nothing is the matter, else 503 with the names of what is.
-fn check(matter: &str, names: &[String]) -> Response<Page> {
+fn check(matter: &str, names: &[String]) -> Response<ResponseContent> {
     if names.is_empty() {
         return text(StatusCode::OK, "ok\n");
     }
@@ -209,16 +214,16 @@ fn check(matter: &str, names: &[String]) -> Response<Page> {
 }
 
 /// An answer that another attempt may better.
-fn soon(mut response: Response<Page>) -> Response<Page> {
+fn soon(mut response: Response<ResponseContent>) -> Response<ResponseContent> {
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-fn text(status: StatusCode, words: &str) -> Response<Page> {
+fn text(status: StatusCode, words: &str) -> Response<ResponseContent> {
     answer(status, TEXT, words.to_owned().into())
 }
 
-fn answer(status: StatusCode, content_type: HeaderValue, page: Page) -> Response<Page> {
+fn answer(status: StatusCode, content_type: HeaderValue, page: ResponseContent) -> Response<ResponseContent> {
     let mut response = Response::new(page);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);

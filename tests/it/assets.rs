@@ -32,14 +32,14 @@ struct Metric {
 
 /// The metric contract, under both namings.
 fn catalog_names() -> Vec<Metric> {
-    let rows = |f: &catalog::Family| {
+    let rows = |f: &catalog::MetricFamily| {
         let row = |name: &str, labels: &[&str]| Metric {
             name: name.to_owned(),
-            histogram: f.kind == catalog::Kind::Histogram,
+            histogram: f.kind == catalog::MetricType::Histogram,
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
         };
         // `kafka_cluster` is put on by the example scrape.
-        let theirs = |k: catalog::KafkaExporter| row(k.name, &[k.labels, &["kafka_cluster"]].concat());
+        let theirs = |k: catalog::KafkaExporterName| row(k.name, &[k.labels, &["kafka_cluster"]].concat());
         std::iter::once(row(f.name, f.labels)).chain(f.kafka_exporter.map(theirs)).collect::<Vec<_>>()
     };
     let mut metrics: Vec<Metric> = catalog::FAMILIES.iter().flat_map(rows).collect();

@@ -7,31 +7,31 @@ mod fleet;
 mod incremental;
 mod levels;
 mod limit;
-mod own;
 pub(crate) mod parse;
 mod properties;
+mod self_metrics;
 
 use std::{env, fs, io::Read as _, path::Path, sync::Arc};
 
 use alikafka_exporter::exposition::catalog::FAMILIES;
-use alikafka_exporter::exposition::{Granularity, Naming, Options, Page, Renderer};
+use alikafka_exporter::exposition::{Exposition, Granularity, Naming, RenderOptions, Renderer};
 use alikafka_exporter::snapshot::Snapshot;
 
 use parse::Parsed;
 
-fn render(options: Options, snapshot: &Snapshot) -> String {
+fn render(options: RenderOptions, snapshot: &Snapshot) -> String {
     text(&Renderer::new(options).render(snapshot))
 }
 
-fn text(page: &Page) -> String {
-    let plain = String::from_utf8(page.plain().flatten().collect()).unwrap();
+fn text(page: &Exposition) -> String {
+    let plain = String::from_utf8(page.plain_chunks().flatten().collect()).unwrap();
     assert_eq!(plain.len(), page.plain_len());
     plain
 }
 
 /// Decodes one gzip member; more than one, or anything after it, is an error.
-fn gunzip(page: &Page) -> String {
-    let packed: Vec<u8> = page.gzip().flatten().collect();
+fn gunzip(page: &Exposition) -> String {
+    let packed: Vec<u8> = page.gzip_chunks().flatten().collect();
     let mut decoder = flate2::bufread::GzDecoder::new(&packed[..]);
     let mut plain = String::new();
     decoder.read_to_string(&mut plain).unwrap();
@@ -52,11 +52,11 @@ fn golden(name: &str, page: &str) {
     );
 }
 
-fn everything() -> Options {
-    Options {
+fn everything() -> RenderOptions {
+    RenderOptions {
         constant_labels: vec![("team".to_owned(), "plat\"form".to_owned())],
         instance_tags: ["env", "成本", "中心", "owner name"].map(str::to_owned).to_vec(),
-        ..Options::default()
+        ..RenderOptions::default()
     }
 }
 
@@ -67,7 +67,7 @@ fn the_whole_page_is_as_agreed() {
 
 #[test]
 fn the_page_under_kafka_exporter_names_is_as_agreed() {
-    let options = Options { naming: Naming::KafkaExporter, ..everything() };
+    let options = RenderOptions { naming: Naming::KafkaExporter, ..everything() };
     golden("fleet-kafka_exporter.prom", &render(options, &fleet::fleet()));
 }
 
@@ -75,7 +75,7 @@ fn the_page_under_kafka_exporter_names_is_as_agreed() {
 #[test]
 fn kafka_exporter_names_show_nothing_twice_nothing_made_up_and_no_sentinel() {
     for granularity in [Granularity::Partition, Granularity::Topic, Granularity::Group] {
-        let options = Options { naming: Naming::KafkaExporter, granularity, ..everything() };
+        let options = RenderOptions { naming: Naming::KafkaExporter, granularity, ..everything() };
         let page = render(options, &fleet::fleet());
         let names: Vec<_> = page.lines().map(parse::name_of).collect();
         for f in FAMILIES.iter().filter(|f| f.kafka_exporter.is_some()) {
@@ -95,8 +95,8 @@ fn kafka_exporter_names_show_nothing_twice_nothing_made_up_and_no_sentinel() {
 
 #[test]
 fn an_empty_fleet_is_an_empty_page() {
-    let page = Renderer::new(Options::default()).render(&Snapshot::default());
-    assert_eq!((text(&page).as_str(), gunzip(&page).as_str(), page.series()), ("", "", 0));
+    let page = Renderer::new(RenderOptions::default()).render(&Snapshot::default());
+    assert_eq!((text(&page).as_str(), gunzip(&page).as_str(), page.series_count()), ("", "", 0));
 }
 
 #[test]
@@ -105,9 +105,9 @@ fn a_coarser_page_is_the_finest_one_without_the_finer_families() {
     let without = |out: &dyn Fn(&str) -> bool| -> String {
         finest.lines().filter(|line| !out(parse::name_of(line))).map(|l| format!("{l}\n")).collect()
     };
-    let topic = render(Options { granularity: Granularity::Topic, ..everything() }, &fleet::fleet());
+    let topic = render(RenderOptions { granularity: Granularity::Topic, ..everything() }, &fleet::fleet());
     assert_eq!(topic, without(&|name| name.contains("_partition_")));
-    let group = render(Options { granularity: Granularity::Group, ..everything() }, &fleet::fleet());
+    let group = render(RenderOptions { granularity: Granularity::Group, ..everything() }, &fleet::fleet());
     let finer = |name: &str| {
         name.contains("_partition_") || name.starts_with("alikafka_topic_") || name.contains("_group_topic_")
     };
@@ -117,7 +117,7 @@ fn a_coarser_page_is_the_finest_one_without_the_finer_families() {
 
 #[test]
 fn offsets_past_two_to_the_53_are_printed_to_the_last_digit() {
-    let page = Parsed::of(&render(Options::default(), &fleet::fleet()));
+    let page = Parsed::of(&render(RenderOptions::default(), &fleet::fleet()));
     let value =
         |name: &str| page.values(name, &[("topic", "orders"), ("partition", "1"), ("region", "cn-hangzhou")]);
     assert_eq!(value("alikafka_topic_partition_end_offset"), ["9223372036854775807"]);
@@ -127,7 +127,7 @@ fn offsets_past_two_to_the_53_are_printed_to_the_last_digit() {
 
 #[test]
 fn what_is_unknown_is_absent() {
-    let page = Parsed::of(&render(Options::default(), &fleet::fleet()));
+    let page = Parsed::of(&render(RenderOptions::default(), &fleet::fleet()));
     for (name, labels) in [
         ("alikafka_instance_up", [("instance_id", "alikafka-new")].as_slice()),
         ("alikafka_instance_info", &[("instance_id", "alikafka-new")]),
@@ -150,7 +150,7 @@ fn what_is_unknown_is_absent() {
 
 #[test]
 fn lost_messages_and_margin_come_from_the_oldest_offset_held() {
-    let page = Parsed::of(&render(Options::default(), &fleet::fleet()));
+    let page = Parsed::of(&render(RenderOptions::default(), &fleet::fleet()));
     let value = |name: &str, partition| {
         page.values(name, &[("topic", "orders"), ("partition", partition), ("region", "cn-hangzhou")])
     };
@@ -161,12 +161,12 @@ fn lost_messages_and_margin_come_from_the_oldest_offset_held() {
 
 #[test]
 fn a_tail_belongs_to_the_page_plain_and_packed() {
-    let page = Renderer::new(Options::default()).render(&fleet::fleet());
-    let with = page.with_tail("# TYPE own gauge\nown 1\n");
+    let page = Renderer::new(RenderOptions::default()).render(&fleet::fleet());
+    let with = page.with_appended_text("# TYPE own gauge\nown 1\n");
     assert_eq!(text(&with), format!("{}# TYPE own gauge\nown 1\n", text(&page)));
     assert_eq!(gunzip(&with), text(&with));
     assert_eq!(gunzip(&page), text(&page), "the page itself is as it was");
-    assert_eq!(with.series(), page.series());
+    assert_eq!(with.series_count(), page.series_count());
 }
 
 /// Each key of the list makes a label out of what a label can hold; of two that make the same one the first stands.
@@ -181,7 +181,8 @@ fn tags_make_labels_by_one_rule_and_the_first_of_the_list_wins() {
     info.tags.push(("secret".to_owned(), "not asked for".to_owned()));
     instance.info = Some(Arc::new(info));
     let snapshot = Snapshot { regions: vec![Arc::new(fleet::region_view(None, "r", vec![instance]))] };
-    let options = Options { instance_tags: keys.map(str::to_owned).to_vec(), ..Options::default() };
+    let options =
+        RenderOptions { instance_tags: keys.map(str::to_owned).to_vec(), ..RenderOptions::default() };
     let page = Parsed::of(&render(options, &snapshot));
     let tags = page.samples.iter().find(|s| s.name == "alikafka_instance_tags").unwrap();
     let mut labels = tags.labels.clone();
@@ -202,9 +203,9 @@ fn tags_make_labels_by_one_rule_and_the_first_of_the_list_wins() {
 #[test]
 fn a_constant_label_that_would_spoil_the_page_is_left_out() {
     let labels = ["region", "account", "consumergroup", "le", "0day", "__name__", "tag_env", "team", "team"];
-    let options = Options {
+    let options = RenderOptions {
         constant_labels: labels.iter().map(|l| ((*l).to_owned(), "x".to_owned())).collect(),
-        ..Options::default()
+        ..RenderOptions::default()
     };
     let page = Parsed::of(&render(options, &fleet::fleet()));
     for sample in &page.samples {
@@ -216,7 +217,7 @@ fn a_constant_label_that_would_spoil_the_page_is_left_out() {
 
 #[test]
 fn free_text_is_cut_at_a_character_and_names_are_not() {
-    let page = Parsed::of(&render(Options::default(), &fleet::long_names()));
+    let page = Parsed::of(&render(RenderOptions::default(), &fleet::long_names()));
     let info = page.samples.iter().find(|s| s.name == "alikafka_instance_info").unwrap();
     assert_eq!(info.labels["name"], "名".repeat(256));
     let topic = page.samples.iter().find(|s| s.name == "alikafka_topic_info").unwrap();
@@ -226,5 +227,5 @@ fn free_text_is_cut_at_a_character_and_names_are_not() {
 #[test]
 fn the_number_of_series_is_what_the_page_holds() {
     let page = Renderer::new(everything()).render(&fleet::fleet());
-    assert_eq!(page.series(), Parsed::of(&text(&page)).samples.len() as u64);
+    assert_eq!(page.series_count(), Parsed::of(&text(&page)).samples.len() as u64);
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use alikafka_exporter::{Source, WebOptions, config, run, web::Limits};
+use alikafka_exporter::{Source, WebOptions, config, run, web::HttpLimits};
 use alikafka_simulator::{
     AccessKey, Behaviour, Churn, ClockMode, GroupTruth, Last, ObjectKey, Options, Simulator, WorldOptions,
 };
@@ -46,7 +46,7 @@ impl Pair {
         let shutdown = CancellationToken::new();
         let web = WebOptions {
             telemetry_path: "/metrics".to_owned(),
-            limits: Limits::default(),
+            limits: HttpLimits::default(),
             lifecycle: false,
             explain: false,
         };

@@ -15,7 +15,7 @@ use std::{
 
 use alikafka_exporter::{
     health::Health,
-    web::{self, App, HttpObserver, Landing, Limits, Page, Pages},
+    web::{self, ContentSource, HttpLimits, HttpObserver, ResponseContent, StatusPage, WebApp},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -37,20 +37,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Serves one text, repeated.
 struct Fixed {
     segments: Arc<[hyper::body::Bytes]>,
-    landing: Landing,
+    status_page: StatusPage,
 }
 
-impl Pages for Fixed {
-    fn metrics(&self, gzip: bool) -> Page {
+impl ContentSource for Fixed {
+    fn metrics(&self, gzip: bool) -> ResponseContent {
         if gzip {
-            Page::gzip([hyper::body::Bytes::from_static(b"\x1f\x8bpacked")])
+            ResponseContent::gzip([hyper::body::Bytes::from_static(b"\x1f\x8bpacked")])
         } else {
-            Page::plain(Arc::clone(&self.segments))
+            ResponseContent::plain(Arc::clone(&self.segments))
         }
     }
 
-    fn landing(&self) -> Landing {
-        self.landing.clone()
+    fn status_page(&self) -> StatusPage {
+        self.status_page.clone()
     }
 }
 
@@ -62,7 +62,7 @@ struct Counts {
 }
 
 impl HttpObserver for Counts {
-    fn request(&self, path: &'static str, code: u16, _: Duration) {
+    fn request_completed(&self, path: &'static str, code: u16, _: Duration) {
         assert!(web::path::ALL.contains(&path));
         *self.requests.lock().unwrap().entry((path, code)).or_default() += 1;
     }
@@ -72,7 +72,7 @@ impl HttpObserver for Counts {
         *self.rejected.lock().unwrap().entry(reason).or_default() += 1;
     }
 
-    fn connections(&self, open: usize) {
+    fn open_connections(&self, open: usize) {
         *self.open.lock().unwrap() = open;
     }
 }
@@ -83,56 +83,56 @@ struct Server {
     counts: Arc<Counts>,
     health: Health,
     shutdown: CancellationToken,
-    serving: JoinHandle<Result<(), web::Error>>,
+    serving: JoinHandle<Result<(), web::WebError>>,
 }
 
 /// Deadlines short enough to wait for, and far enough apart to tell which one it was.
-fn short() -> Limits {
-    Limits {
+fn short() -> HttpLimits {
+    HttpLimits {
         header_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_millis(1200),
         write_timeout: Duration::from_millis(500),
         drain_timeout: Duration::from_millis(800),
-        ..Limits::default()
+        ..HttpLimits::default()
     }
 }
 
 impl Server {
-    async fn start(limits: Limits) -> Self {
-        Self::with(limits, "alikafka_region_up 1\n", 1, Landing::default(), "/metrics").await
+    async fn start(limits: HttpLimits) -> Self {
+        Self::with(limits, "alikafka_region_up 1\n", 1, StatusPage::default(), "/metrics").await
     }
 
-    async fn with_lifecycle(lifecycle: impl web::Lifecycle) -> Self {
+    async fn with_lifecycle(lifecycle: impl web::ReloadHandler) -> Self {
         Self::serving(
-            |app| App { lifecycle: Some(Arc::new(lifecycle)), ..app },
-            Fixed { segments: Arc::default(), landing: Landing::default() },
+            |app| WebApp { lifecycle: Some(Arc::new(lifecycle)), ..app },
+            Fixed { segments: Arc::default(), status_page: StatusPage::default() },
         )
         .await
     }
 
     /// A page of `times` segments of 64 KiB.
-    async fn with_large_page(limits: Limits, times: usize) -> Self {
-        Self::with(limits, &"0123456789abcde\n".repeat(4096), times, Landing::default(), "/metrics").await
+    async fn with_large_page(limits: HttpLimits, times: usize) -> Self {
+        Self::with(limits, &"0123456789abcde\n".repeat(4096), times, StatusPage::default(), "/metrics").await
     }
 
-    async fn with(limits: Limits, text: &str, times: usize, landing: Landing, path: &str) -> Self {
+    async fn with(limits: HttpLimits, text: &str, times: usize, status_page: StatusPage, path: &str) -> Self {
         let segment = hyper::body::Bytes::copy_from_slice(text.as_bytes());
-        let pages = Fixed { segments: vec![segment; times].into(), landing };
-        Self::serving(|app| App { limits, telemetry_path: path.to_owned(), ..app }, pages).await
+        let content = Fixed { segments: vec![segment; times].into(), status_page };
+        Self::serving(|app| WebApp { limits, telemetry_path: path.to_owned(), ..app }, content).await
     }
 
-    async fn serving(edit: impl FnOnce(App) -> App, pages: Fixed) -> Self {
+    async fn serving(edit: impl FnOnce(WebApp) -> WebApp, content: Fixed) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (counts, health, shutdown) = (Arc::default(), Health::default(), CancellationToken::new());
-        let app = App {
-            pages: Arc::new(pages),
+        let app = WebApp {
+            content: Arc::new(content),
             observer: Arc::clone(&counts) as Arc<dyn HttpObserver>,
             lifecycle: None,
             explain: None,
             health: health.clone(),
             telemetry_path: "/metrics".to_owned(),
-            limits: Limits::default(),
+            limits: HttpLimits::default(),
         };
         let serving = tokio::spawn(web::serve(vec![listener], edit(app), shutdown.clone()));
         Self { address, counts, health, shutdown, serving }
@@ -144,13 +144,13 @@ impl Server {
     }
 
     /// The answer to one request on its own connection.
-    async fn ask(&self, request: &str) -> Answer {
+    async fn ask(&self, request: &str) -> ResponseBody {
         let mut client = self.connect().await;
         client.send(request).await;
         client.answer().await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> ResponseBody {
         self.ask(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await
     }
 
@@ -193,13 +193,13 @@ struct Client {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct ResponseBody {
     status: u16,
     head: String,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl ResponseBody {
     fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
@@ -222,17 +222,17 @@ impl Client {
     }
 
     /// One whole answer with a body.
-    async fn answer(&mut self) -> Answer {
+    async fn answer(&mut self) -> ResponseBody {
         let answer = self.head_only().await;
         let length: usize = answer.header("content-length").expect("a length").parse().unwrap();
         while self.left.len() < length {
             assert!(self.more().await, "closed within a body: {} of {length} bytes", self.left.len());
         }
-        Answer { body: self.left.drain(..length).collect(), ..answer }
+        ResponseBody { body: self.left.drain(..length).collect(), ..answer }
     }
 
     /// One answer without a body, as to HEAD.
-    async fn head_only(&mut self) -> Answer {
+    async fn head_only(&mut self) -> ResponseBody {
         let end = loop {
             if let Some(end) = self.left.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end;
@@ -241,10 +241,10 @@ impl Client {
         };
         let head = String::from_utf8(self.left.drain(..end + 4).collect()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head, body: Vec::new() }
+        ResponseBody { status, head, body: Vec::new() }
     }
 
-    async fn get(&mut self, path: &str) -> Answer {
+    async fn get(&mut self, path: &str) -> ResponseBody {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         self.answer().await
     }

@@ -9,7 +9,7 @@ use std::{
     sync::LazyLock,
 };
 
-use alikafka_exporter::exposition::catalog::{self, Id, Kind, Unit, family};
+use alikafka_exporter::exposition::catalog::{self, MetricId, MetricType, MetricUnit, family};
 use regex::Regex;
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ fn every_metric_and_label_of_dashboards_is_in_the_contract() {
 #[test]
 fn every_metric_of_the_contract_is_on_a_board() {
     /// Families that are on no board, with the reason.
-    const ABSENT: [(Id, &str); 0] = [];
+    const ABSENT: [(MetricId, &str); 0] = [];
     let shown: BTreeSet<String> = dashboard_queries()
         .iter()
         .filter(|q| !q.variable)
@@ -61,7 +61,7 @@ fn every_metric_of_the_contract_is_on_a_board() {
     for f in &catalog::FAMILIES {
         let excused = ABSENT.iter().any(|(id, _)| *id == f.id);
         let names = match f.kind {
-            Kind::Histogram => vec![format!("{}_bucket", f.name)],
+            MetricType::Histogram => vec![format!("{}_bucket", f.name)],
             _ => vec![f.name.to_owned()],
         };
         let on_a_board = names.iter().any(|n| shown.contains(n));
@@ -122,10 +122,11 @@ fn no_query_counts_replicas_twice() {
                 .find(|f| f.name == base || f.kafka_exporter.is_some_and(|k| k.name == base));
             // Counters and histograms of the exporter are work that each replica does.
             let own_work = row.is_some_and(|f| {
-                f.source == catalog::Source::Exporter || f.source == catalog::Source::Process
+                f.source == catalog::MetricSource::Exporter || f.source == catalog::MetricSource::Process
             }) && around.iter().any(|w| w == "rate" || w == "increase");
             // And so is what its calls come to.
-            let own_work = own_work || row.is_some_and(|f| matches!(f.id, Id::ApiDemand | Id::ApiBudget));
+            let own_work =
+                own_work || row.is_some_and(|f| matches!(f.id, MetricId::ApiDemand | MetricId::ApiBudget));
             let aggregations = ["max", "min", "sum", "count", "avg", "topk", "bottomk"];
             let innermost = around.iter().rev().find(|w| aggregations.contains(&w.as_str()));
             let one = innermost.is_some_and(|w| w == "max" || w == "min");
@@ -150,7 +151,7 @@ fn a_ceiling_of_several_is_shown_only_where_each_has_one() {
 /// Each exporter has a budget of its own, and a demand.
 #[test]
 fn a_demand_is_measured_by_the_budget_of_the_same_exporter() {
-    let [demand, budget] = [Id::ApiDemand, Id::ApiBudget].map(|id| family(id).name);
+    let [demand, budget] = [MetricId::ApiDemand, MetricId::ApiBudget].map(|id| family(id).name);
     let paired = Regex::new(&format!(r"\({demand}(\{{[^}}]*\}}) / {budget}(\{{[^}}]*\}})\)")).unwrap();
     let queries = dashboard_queries();
     let both: Vec<_> =
@@ -264,12 +265,12 @@ fn units_are_those_of_the_catalog() {
                 let Some(found) = plain.captures(text(&target["expr"])) else { continue };
                 let Some(f) = catalog::FAMILIES.iter().find(|f| f.name == &found[1]) else { continue };
                 let unit = match f.unit {
-                    Unit::Seconds => "s",
-                    Unit::Bytes => "bytes",
-                    Unit::RequestsPerSecond => "reqps",
-                    Unit::Messages => "short",
-                    Unit::MessagesPerSecond => "mps",
-                    Unit::Offset | Unit::None => continue,
+                    MetricUnit::Seconds => "s",
+                    MetricUnit::Bytes => "bytes",
+                    MetricUnit::RequestsPerSecond => "reqps",
+                    MetricUnit::Messages => "short",
+                    MetricUnit::MessagesPerSecond => "mps",
+                    MetricUnit::Offset | MetricUnit::None => continue,
                 };
                 // How many of something, and the ratio of two of a unit, have none.
                 let expr = text(&target["expr"]);
@@ -290,7 +291,7 @@ fn units_are_those_of_the_catalog() {
 fn words_for_numbers_are_those_of_the_catalog() {
     let word = Regex::new(r"(\d) ([a-z]+(?: loss)?)").unwrap();
     let told: BTreeMap<String, String> = word
-        .captures_iter(family(Id::GroupStatus).help)
+        .captures_iter(family(MetricId::GroupStatus).help)
         .map(|c| (c[1].to_owned(), c[2].to_owned()))
         .collect();
     assert_eq!(told.len(), 6, "{told:?}");
@@ -318,7 +319,7 @@ fn words_for_numbers_are_those_of_the_catalog() {
 /// The states of a group that a timeline numbers are all that the exporter tells.
 #[test]
 fn every_state_of_a_group_is_in_the_timeline() {
-    let help = family(Id::GroupState).help;
+    let help = family(MetricId::GroupState).help;
     let list = help.split(": ").nth(1).and_then(|l| l.split(" (").next()).unwrap();
     let told: BTreeSet<&str> = list.split(", ").collect();
     let panels_of_it: Vec<String> =

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alikafka_exporter::{
-    exposition::catalog::{FAMILIES, Family, Source},
+    exposition::catalog::{FAMILIES, MetricFamily, MetricSource},
     model::{GroupState, InstanceState},
 };
 use alikafka_simulator::{AccessKey, Behaviour, ClockMode, Options, WorldOptions};
@@ -21,11 +21,11 @@ const TOPICS_PER_GROUP: u32 = 2;
 #[test]
 fn what_each_object_costs_is_what_the_catalog_says() {
     let of = |last: &str, group: bool| {
-        let is = |f: &&Family| f.labels.last() == Some(&last) && f.labels.contains(&"group") == group;
+        let is = |f: &&MetricFamily| f.labels.last() == Some(&last) && f.labels.contains(&"group") == group;
         FAMILIES.iter().filter(is).count()
     };
     let named = |name: &str| FAMILIES.iter().filter(|f| f.name == name).count();
-    let of_instances = FAMILIES.iter().filter(|f| f.source == Source::Instances).count();
+    let of_instances = FAMILIES.iter().filter(|f| f.source == MetricSource::Instances).count();
     let scopes = 3;
     let costs = costs();
     let expected: BTreeMap<String, usize> = [

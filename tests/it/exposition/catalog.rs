@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use alikafka_exporter::exposition::catalog::{self, FAMILIES, Kind, Source, Unit};
+use alikafka_exporter::exposition::catalog::{self, FAMILIES, MetricSource, MetricType, MetricUnit};
 
 #[test]
 fn names_units_and_labels_keep_the_rules_of_prometheus() {
@@ -12,20 +12,20 @@ fn names_units_and_labels_keep_the_rules_of_prometheus() {
         assert!(names.insert(name), "{name} is there once");
         assert_eq!(catalog::family(f.id), &f, "{name} is found by its id");
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name} is snake case");
-        let prefix = if f.source == Source::Process { "process_" } else { "alikafka_" };
+        let prefix = if f.source == MetricSource::Process { "process_" } else { "alikafka_" };
         assert!(name.starts_with(prefix), "{name} has the prefix");
-        assert_eq!(name.ends_with("_total"), f.kind == Kind::Counter, "{name}: _total is for counters");
+        assert_eq!(name.ends_with("_total"), f.kind == MetricType::Counter, "{name}: _total is for counters");
         for reserved in ["_count", "_sum", "_bucket", "_created"] {
             assert!(!name.ends_with(reserved), "{name}: {reserved} is reserved");
         }
         let stem = name.strip_suffix("_total").unwrap_or(name);
         for unit in [
-            Unit::Offset,
-            Unit::Messages,
-            Unit::MessagesPerSecond,
-            Unit::Seconds,
-            Unit::Bytes,
-            Unit::RequestsPerSecond,
+            MetricUnit::Offset,
+            MetricUnit::Messages,
+            MetricUnit::MessagesPerSecond,
+            MetricUnit::Seconds,
+            MetricUnit::Bytes,
+            MetricUnit::RequestsPerSecond,
         ] {
             let suffix = unit.suffix().unwrap();
             assert_eq!(stem.ends_with(suffix), f.unit == unit, "{name}: {suffix} says the unit");
@@ -48,7 +48,7 @@ fn names_units_and_labels_keep_the_rules_of_prometheus() {
             );
             assert!(!catalog::is_free_label(label), "{label} is taken");
         }
-        if f.source != Source::Exporter && f.source != Source::Process {
+        if f.source != MetricSource::Exporter && f.source != MetricSource::Process {
             assert_eq!(f.labels[..2], ["region", "instance_id"], "{name} is of an instance");
         }
         assert!(!f.labels.contains(&"partition") || f.labels.contains(&"topic"), "{name}");
@@ -60,8 +60,8 @@ fn names_units_and_labels_keep_the_rules_of_prometheus() {
     }
 }
 
-fn is_polled(source: Source) -> bool {
-    !matches!(source, Source::Exporter | Source::Process)
+fn is_polled(source: MetricSource) -> bool {
+    !matches!(source, MetricSource::Exporter | MetricSource::Process)
 }
 
 #[test]

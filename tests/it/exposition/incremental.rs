@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alikafka_exporter::exposition::{Options, Page, Renderer};
+use alikafka_exporter::exposition::{Exposition, RenderOptions, Renderer};
 use alikafka_exporter::lag::assess::{GroupAssessment, TopicAssessment};
 use alikafka_exporter::snapshot::{GroupView, InstanceView, Snapshot};
 
@@ -24,8 +24,8 @@ fn instance(id: &str, since: u64, start: i64) -> InstanceView {
     view
 }
 
-fn pointers(page: &Page) -> Vec<*const u8> {
-    page.plain().map(|b| b.as_ptr()).collect()
+fn pointers(page: &Exposition) -> Vec<*const u8> {
+    page.plain_chunks().map(|b| b.as_ptr()).collect()
 }
 
 #[test]
@@ -40,12 +40,12 @@ fn a_group_of_which_other_things_are_said_is_written_anew() {
         let group = GroupView { assessment: said(margin), ..(*before.groups[0]).clone() };
         fleet_of(&[Arc::new(InstanceView { groups: vec![Arc::new(group)], ..before.clone() })])
     };
-    let mut renderer = Renderer::new(Options::default());
+    let mut renderer = Renderer::new(RenderOptions::default());
     let page = text(&renderer.render(&with(40)));
     assert!(page.contains("alikafka_group_partition_retention_margin_messages{"), "{page}");
     let page = text(&renderer.render(&with(-10)));
     assert!(!page.contains("retention_margin") && page.contains("partition=\"0\"} 10\n"), "{page}");
-    assert_eq!(page, render(Options::default(), &with(-10)));
+    assert_eq!(page, render(RenderOptions::default(), &with(-10)));
 }
 
 #[test]
@@ -53,28 +53,28 @@ fn a_limit_that_tightens_reaches_instances_that_did_not_change() {
     let old = instance("old", 1, 10);
     let young = Arc::new(instance("young", 10, 10));
     let snapshot = fleet_of(&[Arc::new(old.clone()), Arc::clone(&young)]);
-    let all = Renderer::new(Options::default()).render(&snapshot).series();
-    let options = || Options { max_series: Some(all), ..Options::default() };
+    let all = Renderer::new(RenderOptions::default()).render(&snapshot).series_count();
+    let options = || RenderOptions { max_series: Some(all), ..RenderOptions::default() };
     let mut renderer = Renderer::new(options());
-    assert_eq!(renderer.render(&snapshot).cut(), 0);
+    assert_eq!(renderer.render(&snapshot).dropped_series(), 0);
     let mut grown = old;
     let partitions = (0..9).map(|p| fleet::topic_partition(p, 1, 2, 3)).collect();
     grown.topics = vec![Arc::new(fleet::topic_view("t", 2, partitions))];
     let snapshot = fleet_of(&[Arc::new(grown), young]);
     let page = renderer.render(&snapshot);
-    assert!(page.cut() > 0 && page.series() <= all);
+    assert!(page.dropped_series() > 0 && page.series_count() <= all);
     assert_eq!(text(&page), render(options(), &snapshot));
 }
 
 #[test]
 fn instances_come_and_go_between_those_that_stay() {
     let all: Vec<_> = (0..5).map(|i| Arc::new(instance(&format!("i-{i}"), i * 10, 10))).collect();
-    let mut renderer = Renderer::new(Options::default());
+    let mut renderer = Renderer::new(RenderOptions::default());
     for shown in [&[0, 1][..], &[0, 1, 2], &[0, 1, 2], &[1, 2], &[1, 2, 3, 4], &[0, 4], &[], &[0, 1, 2, 3, 4]]
     {
         let snapshot = fleet_of(&shown.iter().map(|i| Arc::clone(&all[*i])).collect::<Vec<_>>());
         let page = renderer.render(&snapshot);
-        assert_eq!(text(&page), render(Options::default(), &snapshot), "{shown:?}");
+        assert_eq!(text(&page), render(RenderOptions::default(), &snapshot), "{shown:?}");
         assert_eq!(gunzip(&page), text(&page));
     }
 }
@@ -82,7 +82,7 @@ fn instances_come_and_go_between_those_that_stay() {
 #[test]
 fn what_did_not_change_is_the_same_memory() {
     let stays: Vec<_> = (0..3).map(|i| Arc::new(instance(&format!("i-{i}"), i * 10, 10))).collect();
-    let mut renderer = Renderer::new(Options::default());
+    let mut renderer = Renderer::new(RenderOptions::default());
     let first = renderer.render(&fleet_of(&stays));
     let again = renderer.render(&fleet_of(&stays));
     assert_eq!(pointers(&first), pointers(&again));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alikafka_exporter::exposition::{Granularity, Options, Renderer};
+use alikafka_exporter::exposition::{Granularity, RenderOptions, Renderer};
 use alikafka_exporter::lag::age::{TopicFacts, ages};
 use alikafka_exporter::lag::assess::assess;
 use alikafka_exporter::lag::track::Track;
@@ -98,7 +98,7 @@ proptest! {
         instance.groups = vec![Arc::new(group(&topics))];
         let snapshot = Snapshot { regions: vec![Arc::new(fleet::region_view(None, "r", vec![instance]))] };
         let page = |granularity| {
-            let options = Options { granularity, ..Options::default() };
+            let options = RenderOptions { granularity, ..RenderOptions::default() };
             Parsed::of(&text(&Renderer::new(options).render(&snapshot)))
         };
         let pages = [Granularity::Partition, Granularity::Topic, Granularity::Group].map(page);

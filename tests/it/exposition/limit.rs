@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use alikafka_exporter::exposition::{Granularity, Naming, Options, Page, Renderer};
+use alikafka_exporter::exposition::{Exposition, Granularity, Naming, RenderOptions, Renderer};
 use alikafka_exporter::lag::assess::GroupAssessment;
 use alikafka_exporter::snapshot::{GroupView, InstanceView, RegionView, Snapshot};
 
@@ -51,21 +51,21 @@ struct Whole {
 }
 
 impl Whole {
-    fn of(snapshot: &Snapshot, options: &Options) -> Self {
-        let unlimited = Options { max_series: None, ..options.clone() };
-        let whole = Parsed::of(&text(&Renderer::new(unlimited).render_plain(snapshot)));
+    fn of(snapshot: &Snapshot, options: &RenderOptions) -> Self {
+        let unlimited = RenderOptions { max_series: None, ..options.clone() };
+        let whole = Parsed::of(&text(&Renderer::new(unlimited).render_uncompressed(snapshot)));
         Self { objects: by_object(&whole), ages: ages(snapshot), series: whole.samples.len() as u64 }
     }
 
     /// Checks a page under a limit.
-    fn check(&self, max: u64, page: &Page) {
+    fn check(&self, max: u64, page: &Exposition) {
         let Self { objects: all, ages, series } = self;
         let cut = Parsed::of(&text(page));
         let kept = by_object(&cut);
         let of_instances = all.get(&None).map_or(0, BTreeSet::len) as u64;
-        assert!(page.series() <= max.max(of_instances), "{} series, limit {max}", page.series());
-        assert_eq!(page.series() + page.cut(), *series, "what is cut is counted");
-        assert_eq!(page.series(), cut.samples.len() as u64);
+        assert!(page.series_count() <= max.max(of_instances), "{} series, limit {max}", page.series_count());
+        assert_eq!(page.series_count() + page.dropped_series(), *series, "what is cut is counted");
+        assert_eq!(page.series_count(), cut.samples.len() as u64);
         assert_eq!(kept.get(&None), all.get(&None), "regions and instances stay");
         let youngest_kept = kept.keys().flatten().map(|o| ages[o]).max();
         for (object, series) in all {
@@ -81,21 +81,21 @@ impl Whole {
 }
 
 /// Checks a page under a limit against the page without one.
-pub(crate) fn check(snapshot: &Snapshot, options: &Options, page: &Page) {
+pub(crate) fn check(snapshot: &Snapshot, options: &RenderOptions, page: &Exposition) {
     Whole::of(snapshot, options).check(options.max_series.unwrap(), page);
 }
 
 #[test]
 fn each_limit_keeps_as_many_of_the_oldest_objects_as_fit() {
     let snapshot = fleet::fleet();
-    let whole = Whole::of(&snapshot, &Options::default());
+    let whole = Whole::of(&snapshot, &RenderOptions::default());
     let mut before = 0;
     for max in 0..=whole.series {
-        let options = Options { max_series: Some(max), ..Options::default() };
-        let page = Renderer::new(options).render_plain(&snapshot);
+        let options = RenderOptions { max_series: Some(max), ..RenderOptions::default() };
+        let page = Renderer::new(options).render_uncompressed(&snapshot);
         whole.check(max, &page);
-        assert!(page.series() >= before, "a higher limit never shows less");
-        before = page.series();
+        assert!(page.series_count() >= before, "a higher limit never shows less");
+        before = page.series_count();
     }
     assert_eq!(before, whole.series, "a limit that fits cuts nothing");
 }
@@ -105,11 +105,11 @@ fn a_limit_leaves_out_whole_objects_at_every_granularity_and_naming() {
     let snapshot = fleet::fleet();
     for granularity in [Granularity::Partition, Granularity::Topic, Granularity::Group] {
         for naming in [Naming::Native, Naming::KafkaExporter] {
-            let options = Options { granularity, naming, ..Options::default() };
+            let options = RenderOptions { granularity, naming, ..RenderOptions::default() };
             let whole = Whole::of(&snapshot, &options);
             for max in (0..whole.series).step_by(5) {
-                let options = Options { max_series: Some(max), ..options.clone() };
-                whole.check(max, &Renderer::new(options).render_plain(&snapshot));
+                let options = RenderOptions { max_series: Some(max), ..options.clone() };
+                whole.check(max, &Renderer::new(options).render_uncompressed(&snapshot));
             }
         }
     }
@@ -128,13 +128,13 @@ fn an_object_near_the_limit_does_not_flap_while_an_old_one_changes_its_size() {
         instance.groups.push(Arc::new(fleet::group_view("young", 99, Some(1), Vec::new())));
         Snapshot { regions: vec![Arc::new(fleet::region_view(None, "cn-hangzhou", vec![instance]))] }
     };
-    let short = Renderer::new(Options::default()).render_plain(&fleet_of(None)).series();
-    let options = Options { max_series: Some(short), ..Options::default() };
+    let short = Renderer::new(RenderOptions::default()).render_uncompressed(&fleet_of(None)).series_count();
+    let options = RenderOptions { max_series: Some(short), ..RenderOptions::default() };
     let mut renderer = Renderer::new(options.clone());
     let mut seen = String::new();
     for forecast in [None, None, Some(1.0), None, Some(1.0), None, None, Some(1.0)] {
         let snapshot = fleet_of(forecast);
-        let page = renderer.render_plain(&snapshot);
+        let page = renderer.render_uncompressed(&snapshot);
         check(&snapshot, &options, &page);
         seen.push(if text(&page).contains("group=\"young\"") { 'y' } else { '-' });
     }
@@ -150,7 +150,7 @@ fn an_object_near_the_limit_does_not_flap_while_an_old_one_changes_its_size() {
 /// what is out stays out unless a twentieth of the limit is free with it.
 #[test]
 fn over_many_pages_no_object_is_ever_half_shown() {
-    let options = Options { max_series: Some(60), ..Options::default() };
+    let options = RenderOptions { max_series: Some(60), ..RenderOptions::default() };
     let mut renderer = Renderer::new(options.clone());
     let (mut groups, mut noise) = (Vec::<GroupView>::new(), 1_u64);
     let mut before: BTreeSet<String> = BTreeSet::new();
@@ -177,7 +177,7 @@ fn over_many_pages_no_object_is_ever_half_shown() {
         let mut instance = fleet::instance_view("i", 0);
         instance.groups = groups.iter().cloned().map(Arc::new).collect();
         let snapshot = Snapshot { regions: vec![Arc::new(fleet::region_view(None, "r", vec![instance]))] };
-        let page = renderer.render_plain(&snapshot);
+        let page = renderer.render_uncompressed(&snapshot);
         check(&snapshot, &options, &page);
         let shown: BTreeSet<String> =
             by_object(&Parsed::of(&text(&page))).into_keys().flatten().map(|o| o[3].clone()).collect();
@@ -185,9 +185,9 @@ fn over_many_pages_no_object_is_ever_half_shown() {
         let back = groups.iter().filter(|g| !is_new(g)).map(|g| g.id.to_string());
         let back = back.filter(|g| shown.contains(g) && !before.contains(g)).count();
         assert!(
-            back == 0 || page.series() <= 57 || page.cut() == 0,
+            back == 0 || page.series_count() <= 57 || page.dropped_series() == 0,
             "{back} came back into {}",
-            page.series()
+            page.series_count()
         );
         before = shown;
     }
@@ -201,11 +201,12 @@ fn a_new_object_does_not_push_an_old_one_out() {
         let region: RegionView = fleet::region_view(None, "cn-hangzhou", vec![instance.clone()]);
         text(&renderer.render(&Snapshot { regions: vec![Arc::new(region)] }))
     };
-    let base = page_of(&mut Renderer::new(Options::default()), &instance)
+    let base = page_of(&mut Renderer::new(RenderOptions::default()), &instance)
         .lines()
         .filter(|l| !l.starts_with('#'))
         .count();
-    let mut renderer = Renderer::new(Options { max_series: Some(base as u64), ..Options::default() });
+    let mut renderer =
+        Renderer::new(RenderOptions { max_series: Some(base as u64), ..RenderOptions::default() });
     assert!(page_of(&mut renderer, &instance).contains("topic=\"m\""));
     instance.topics.insert(0, Arc::new(fleet::topic_view("a", 3, Vec::new())));
     let page = page_of(&mut renderer, &instance);

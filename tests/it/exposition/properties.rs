@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alikafka_exporter::exposition::{Granularity, Naming, Options, Renderer};
+use alikafka_exporter::exposition::{Granularity, Naming, RenderOptions, Renderer};
 use alikafka_exporter::lag::age::Age;
 use alikafka_exporter::lag::assess::{GroupAssessment, TopicAssessment};
 use alikafka_exporter::lag::status::Status;
@@ -259,7 +259,7 @@ proptest! {
         account in option::of(name()),
     ) {
         let snapshot = snapshot(instances, account.as_deref());
-        let page = Renderer::new(Options::default()).render(&snapshot);
+        let page = Renderer::new(RenderOptions::default()).render(&snapshot);
         let expected = expected(&snapshot);
         let mut found = Parsed::of(&text(&page)).samples;
         found.retain(|s| is_expected(&s.name));
@@ -281,7 +281,7 @@ proptest! {
     ) {
         let snapshot = snapshot(instances, None);
         let samples = |granularity| {
-            let options = Options { granularity, naming, ..Options::default() };
+            let options = RenderOptions { granularity, naming, ..RenderOptions::default() };
             Parsed::of(&text(&Renderer::new(options).render(&snapshot))).samples
         };
         let finest = samples(Granularity::Partition);
@@ -301,7 +301,7 @@ proptest! {
         naming in prop_oneof![Just(Naming::Native), Just(Naming::KafkaExporter)],
         max_series in option::of(0..80_u64),
     ) {
-        let options = || Options { granularity, naming, max_series, ..Options::default() };
+        let options = || RenderOptions { granularity, naming, max_series, ..RenderOptions::default() };
         let mut renderer = Renderer::new(options());
         // Parts that are picked again are the same allocation, as in the collector.
         let shared: Vec<Arc<InstanceView>> = (0..3)
@@ -321,10 +321,10 @@ proptest! {
             let snapshot = Snapshot { regions: vec![Arc::new(region)] };
             let page = renderer.render(&snapshot);
             let fresh = Renderer::new(options()).render(&snapshot);
-            prop_assert!(page.cut() >= fresh.cut(), "what is left out only stays out for longer");
-            if page.cut() == fresh.cut() {
+            prop_assert!(page.dropped_series() >= fresh.dropped_series(), "what is left out only stays out for longer");
+            if page.dropped_series() == fresh.dropped_series() {
                 prop_assert_eq!(text(&page), text(&fresh));
-                prop_assert_eq!(page.series(), fresh.series());
+                prop_assert_eq!(page.series_count(), fresh.series_count());
             }
             prop_assert_eq!(gunzip(&page), text(&page));
             if max_series.is_some() {

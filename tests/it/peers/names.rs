@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use alikafka_exporter::{
-    exposition::catalog::{FAMILIES, Kind, Naming},
+    exposition::catalog::{FAMILIES, MetricType, Naming},
     model::GroupState,
 };
 
@@ -13,9 +13,9 @@ use super::stand::*;
 #[test]
 fn no_gauge_ends_as_a_counter_does() {
     for f in FAMILIES {
-        assert_eq!(f.kind == Kind::Counter, f.name.ends_with("_total"), "{}", f.name);
+        assert_eq!(f.kind == MetricType::Counter, f.name.ends_with("_total"), "{}", f.name);
         if let Some(theirs) = &f.kafka_exporter {
-            assert!(f.kind == Kind::Counter || !theirs.name.ends_with("_total"), "{}", theirs.name);
+            assert!(f.kind == MetricType::Counter || !theirs.name.ends_with("_total"), "{}", theirs.name);
         }
     }
     let page = std::fs::read_to_string(format!("{}/tests/golden/fleet.prom", env!("CARGO_MANIFEST_DIR")));

@@ -7,7 +7,7 @@ use alikafka_exporter::{
         AskTimes, DiscoverySequence, PollTarget, PollTiming,
         state::{Now, PollResponse, RegionState},
     },
-    exposition::{Granularity, Options, Renderer},
+    exposition::{Granularity, RenderOptions, Renderer},
     model::{
         Filters, GroupId, GroupProgress, GroupState, Instance, InstanceId, InstanceState, Listing, Observed,
         Offset, Origin, Partition, PartitionProgress, RegionId, Span, Topic, TopicName, TopicPartition,
@@ -157,10 +157,10 @@ impl Stand {
 
     /// The page now, with all that it can show.
     pub(super) fn page(&mut self) -> Page {
-        let options = Options { granularity: Granularity::Partition, ..Options::default() };
+        let options = RenderOptions { granularity: Granularity::Partition, ..RenderOptions::default() };
         let snapshot = Snapshot { regions: vec![Arc::new(self.fleet.view(self.now))] };
         let page = Renderer::new(options).render(&snapshot);
-        Page::of(String::from_utf8(page.plain().flatten().collect()).unwrap())
+        Page::of(String::from_utf8(page.plain_chunks().flatten().collect()).unwrap())
     }
 
     fn answer(&mut self, unit: &PollTarget, answer: PollResponse) {

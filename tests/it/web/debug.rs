@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use alikafka_exporter::web::{Explain, Explanation, Question, Verdict};
+use alikafka_exporter::web::{ExplainOutcome, ExplainQuery, ExplainResponse, Explainer};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -19,57 +19,57 @@ impl Echo {
     }
 }
 
-impl Explain for Echo {
-    fn explain(&self, question: Question) -> Pin<Box<dyn Future<Output = Explanation> + Send + '_>> {
+impl Explainer for Echo {
+    fn explain(&self, question: ExplainQuery) -> Pin<Box<dyn Future<Output = ExplainResponse> + Send + '_>> {
         Box::pin(async move {
             self.may.acquire().await.unwrap().forget();
             let verdict = match question.group.as_str() {
-                "unknown" => Verdict::Unknown,
-                "busy" => Verdict::Busy,
-                "invalid" => Verdict::Invalid,
-                _ => Verdict::Found,
+                "unknown" => ExplainOutcome::Unknown,
+                "busy" => ExplainOutcome::Busy,
+                "invalid" => ExplainOutcome::Invalid,
+                _ => ExplainOutcome::Found,
             };
             let json =
                 if self.bytes > 0 { vec![b'x'; self.bytes] } else { format!("{question:?}").into_bytes() };
-            Explanation { verdict, json }
+            ExplainResponse { verdict, json }
         })
     }
 }
 
-async fn explaining(limits: Limits, echo: Echo) -> Server {
-    let pages = Fixed { segments: Arc::default(), landing: Landing::default() };
-    Server::serving(|app| App { limits, explain: Some(Arc::new(echo)), ..app }, pages).await
+async fn explaining(limits: HttpLimits, echo: Echo) -> Server {
+    let content = Fixed { segments: Arc::default(), status_page: StatusPage::default() };
+    Server::serving(|app| WebApp { limits, explain: Some(Arc::new(echo)), ..app }, content).await
 }
 
 #[tokio::test]
 async fn without_the_flag_there_is_no_such_path_and_the_landing_page_has_no_form() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     for method in ["GET", "HEAD", "POST"] {
         let mut client = server.connect().await;
         client.send(&format!("{method} /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         assert_eq!(client.head_only().await.status, 404, "{method}");
     }
-    let landing = server.get("/").await;
-    assert!(!landing.text().contains("/debug/state"));
-    assert!(landing.header("content-security-policy").unwrap().contains("form-action 'none'"));
+    let status_page = server.get("/").await;
+    assert!(!status_page.text().contains("/debug/state"));
+    assert!(status_page.header("content-security-policy").unwrap().contains("form-action 'none'"));
     assert_eq!(server.counts.requests.lock().unwrap().get(&("other", 404)), Some(&3));
 }
 
 #[tokio::test]
-async fn the_landing_page_leads_there_where_it_is_wanted() {
-    let server = explaining(Limits::default(), Echo::ready()).await;
-    let landing = server.get("/").await;
-    assert!(landing.text().contains("<form action=\"/debug/state\" method=\"get\">"));
+async fn the_status_page_leads_there_where_it_is_wanted() {
+    let server = explaining(HttpLimits::default(), Echo::ready()).await;
+    let status_page = server.get("/").await;
+    assert!(status_page.text().contains("<form action=\"/debug/state\" method=\"get\">"));
     for name in ["instance", "group", "topic"] {
-        assert!(landing.text().contains(&format!("<input name=\"{name}\"")), "{name}");
+        assert!(status_page.text().contains(&format!("<input name=\"{name}\"")), "{name}");
     }
-    assert!(!landing.text().contains("<script"));
-    assert!(landing.header("content-security-policy").unwrap().contains("form-action 'self'"));
+    assert!(!status_page.text().contains("<script"));
+    assert!(status_page.header("content-security-policy").unwrap().contains("form-action 'self'"));
 }
 
 #[tokio::test]
 async fn a_question_is_read_from_the_query_and_answered_with_what_came_of_it() {
-    let server = explaining(Limits::default(), Echo::ready()).await;
+    let server = explaining(HttpLimits::default(), Echo::ready()).await;
     for (group, status) in [("a", 200), ("unknown", 404), ("busy", 503), ("invalid", 400)] {
         let answer = server.get(&format!("/debug/state?instance=i&group={group}")).await;
         assert_eq!(answer.status, status, "{group}");
@@ -81,7 +81,7 @@ async fn a_question_is_read_from_the_query_and_answered_with_what_came_of_it() {
     let asked = server
         .get("/debug/state?instance=i&group=%E8%AE%A2%E5%8D%95+%26+50%25&topic=t%2Bu&region=r&account=a%20b")
         .await;
-    let question = Question {
+    let question = ExplainQuery {
         instance: "i".to_owned(),
         group: "订单 & 50%".to_owned(),
         topic: Some("t+u".to_owned()),
@@ -97,7 +97,7 @@ async fn a_question_is_read_from_the_query_and_answered_with_what_came_of_it() {
 
 #[tokio::test]
 async fn a_question_that_is_not_understood_is_refused_in_json() {
-    let server = explaining(Limits::default(), Echo::ready()).await;
+    let server = explaining(HttpLimits::default(), Echo::ready()).await;
     for query in [
         "",
         "?",
@@ -120,7 +120,7 @@ async fn a_question_that_is_not_understood_is_refused_in_json() {
 
 #[tokio::test]
 async fn only_reading_is_allowed_and_head_has_the_headers_of_get() {
-    let server = explaining(Limits::default(), Echo::ready()).await;
+    let server = explaining(HttpLimits::default(), Echo::ready()).await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let answer = server
             .ask(&format!("{method} /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n"))
@@ -144,7 +144,7 @@ async fn only_reading_is_allowed_and_head_has_the_headers_of_get() {
 #[tokio::test]
 async fn few_are_answered_at_a_time_and_a_scrape_waits_for_none_of_them() {
     let may = Arc::new(Semaphore::new(0));
-    let server = explaining(Limits::default(), Echo { may: Arc::clone(&may), bytes: 0 }).await;
+    let server = explaining(HttpLimits::default(), Echo { may: Arc::clone(&may), bytes: 0 }).await;
     let ask = "GET /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n";
     let mut waiting = Vec::new();
     let turned_away = loop {
@@ -170,7 +170,7 @@ async fn few_are_answered_at_a_time_and_a_scrape_waits_for_none_of_them() {
 
 #[tokio::test]
 async fn answers_that_nobody_reads_do_not_pile_up() {
-    let limits = Limits { write_timeout: Duration::from_secs(5), ..Limits::default() };
+    let limits = HttpLimits { write_timeout: Duration::from_secs(5), ..HttpLimits::default() };
     let echo = Echo { bytes: 64 * 1024 * 1024, ..Echo::ready() };
     let server = explaining(limits, echo).await;
     let ask = "GET /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n";

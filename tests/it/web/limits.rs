@@ -92,7 +92,7 @@ async fn the_head_of_a_later_request_has_the_header_timeout_too() {
 #[tokio::test]
 async fn whoever_does_not_read_the_answer_is_cut_and_others_are_served_meanwhile() {
     let server =
-        Server::with_large_page(Limits { write_timeout: Duration::from_secs(2), ..short() }, 400).await;
+        Server::with_large_page(HttpLimits { write_timeout: Duration::from_secs(2), ..short() }, 400).await;
     let mut slow = Vec::new();
     for _ in 0..20 {
         let mut client = server.connect().await;
@@ -142,7 +142,7 @@ async fn answers_after_a_slow_but_timely_one_have_their_own_deadlines() {
 
 #[tokio::test]
 async fn a_client_that_leaves_within_an_answer_is_forgotten() {
-    let server = Server::with_large_page(Limits::default(), 400).await;
+    let server = Server::with_large_page(HttpLimits::default(), 400).await;
     for _ in 0..10 {
         let mut client = server.connect().await;
         client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -156,7 +156,7 @@ async fn a_client_that_leaves_within_an_answer_is_forgotten() {
 
 #[tokio::test]
 async fn too_large_heads_are_told_so() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let request =
         |size: usize| format!("GET /metrics HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(size));
     assert_eq!(server.ask(&request(16_000)).await.status, 200);
@@ -177,7 +177,7 @@ async fn too_large_heads_are_told_so() {
 
 #[tokio::test]
 async fn a_newcomer_takes_the_place_of_whoever_waited_longest_without_a_request() {
-    let server = Server::start(Limits { max_connections: 3, ..Limits::default() }).await;
+    let server = Server::start(HttpLimits { max_connections: 3, ..HttpLimits::default() }).await;
     let mut kept = server.connect().await;
     assert_eq!(kept.get("/metrics").await.status, 200);
     let mut silent = server.connect().await;
@@ -201,7 +201,8 @@ async fn a_newcomer_takes_the_place_of_whoever_waited_longest_without_a_request(
 #[tokio::test]
 async fn a_client_that_has_long_been_served_gives_way_and_a_recent_one_does_not() {
     let server =
-        Server::start(Limits { max_connections: 2, idle_timeout: Duration::from_secs(30), ..short() }).await;
+        Server::start(HttpLimits { max_connections: 2, idle_timeout: Duration::from_secs(30), ..short() })
+            .await;
     let mut long = server.connect().await;
     assert_eq!(long.get("/metrics").await.status, 200);
     sleep(short().header_timeout + Duration::from_millis(100)).await;
@@ -214,7 +215,7 @@ async fn a_client_that_has_long_been_served_gives_way_and_a_recent_one_does_not(
 
 #[tokio::test]
 async fn where_all_are_being_answered_a_newcomer_is_told_to_come_again() {
-    let limits = Limits { max_connections: 4, ..Limits::default() };
+    let limits = HttpLimits { max_connections: 4, ..HttpLimits::default() };
     let server = Server::with_large_page(limits, 400).await;
     let mut busy = Vec::new();
     for _ in 0..4 {
@@ -243,7 +244,7 @@ async fn where_all_are_being_answered_a_newcomer_is_told_to_come_again() {
 
 #[tokio::test]
 async fn a_crowd_of_silent_and_half_heads_does_not_keep_a_scrape_out() {
-    let server = Server::start(Limits { max_connections: 100, ..short() }).await;
+    let server = Server::start(HttpLimits { max_connections: 100, ..short() }).await;
     let mut crowd = Vec::new();
     for number in 0..300 {
         let mut client = server.connect().await;
@@ -262,7 +263,7 @@ async fn a_crowd_of_silent_and_half_heads_does_not_keep_a_scrape_out() {
 
 #[tokio::test]
 async fn two_hundred_scrapes_at_once_all_get_their_page() {
-    let server = Arc::new(Server::with_large_page(Limits::default(), 16).await);
+    let server = Arc::new(Server::with_large_page(HttpLimits::default(), 16).await);
     let scrapes: Vec<_> = (0..200)
         .map(|_| {
             let server = Arc::clone(&server);

@@ -48,7 +48,7 @@ async fn no_client_can_write_to_the_log() {
     let subscriber = tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(log.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    let server = Server::with_large_page(Limits { max_connections: 20, ..short() }, 200).await;
+    let server = Server::with_large_page(HttpLimits { max_connections: 20, ..short() }, 200).await;
     let requests = [
         "",
         "GET / HT",
@@ -85,7 +85,8 @@ async fn server_with_few_descriptors() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(log.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let server = Server::start(Limits { header_timeout: Duration::from_secs(60), ..Limits::default() }).await;
+    let server =
+        Server::start(HttpLimits { header_timeout: Duration::from_secs(60), ..HttpLimits::default() }).await;
     println!("address={}", server.address);
     let until_closed = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     tokio::task::spawn_blocking(until_closed).await.unwrap().unwrap();

@@ -2,13 +2,13 @@
 
 use std::pin::Pin;
 
-use alikafka_exporter::web::landing::{Instance, Region};
+use alikafka_exporter::web::status_page::{InstanceSummary, RegionSummary};
 
 use super::*;
 
 #[tokio::test]
 async fn metrics_are_served_with_their_content_type_and_length() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let answer = server.get("/metrics?x=1").await;
     assert_eq!((answer.status, answer.text()), (200, "alikafka_region_up 1\n"));
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
@@ -21,7 +21,7 @@ async fn metrics_are_served_with_their_content_type_and_length() {
 
 #[tokio::test]
 async fn metrics_are_packed_for_those_who_accept_it() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     for (accept, packed) in [("gzip", true), ("*", true), ("gzip;q=0", false), ("br", false)] {
         let answer = server
             .ask(&format!("GET /metrics HTTP/1.1\r\nhost: a\r\naccept-encoding: {accept}\r\n\r\n"))
@@ -34,7 +34,7 @@ async fn metrics_are_packed_for_those_who_accept_it() {
 
 #[tokio::test]
 async fn a_page_of_many_segments_arrives_whole() {
-    let server = Server::with_large_page(Limits::default(), 100).await;
+    let server = Server::with_large_page(HttpLimits::default(), 100).await;
     let answer = server.get("/metrics").await;
     assert_eq!(answer.body.len(), 100 * 65_536);
     assert!(answer.body.chunks(16).all(|line| line == b"0123456789abcde\n"));
@@ -42,7 +42,7 @@ async fn a_page_of_many_segments_arrives_whole() {
 
 #[tokio::test]
 async fn head_gets_the_headers_of_get_and_no_body() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     for path in ["/metrics", "/", "/-/ready", "/nothing"] {
         let got = server.get(path).await;
         let mut client = server.connect().await;
@@ -58,7 +58,7 @@ async fn head_gets_the_headers_of_get_and_no_body() {
 
 #[tokio::test]
 async fn other_methods_and_paths_are_told_so_and_the_connection_lives_on() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
         client.send(&format!("{method} /metrics HTTP/1.1\r\nhost: a\r\n\r\n")).await;
@@ -75,7 +75,7 @@ async fn other_methods_and_paths_are_told_so_and_the_connection_lives_on() {
 /// Counts reloads; every second one is refused.
 struct Reloads(Arc<Mutex<u32>>);
 
-impl web::Lifecycle for Reloads {
+impl web::ReloadHandler for Reloads {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
         Box::pin(async {
             let mut reloads = self.0.lock().unwrap();
@@ -87,7 +87,7 @@ impl web::Lifecycle for Reloads {
 
 #[tokio::test]
 async fn a_reload_is_a_post_where_it_is_wanted_and_answers_with_what_came_of_it() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     for method in ["POST", "GET"] {
         let answer = server.ask(&format!("{method} /-/reload HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         assert_eq!(answer.status, 404, "{method}");
@@ -121,7 +121,7 @@ async fn a_reload_is_a_post_where_it_is_wanted_and_answers_with_what_came_of_it(
 
 #[tokio::test]
 async fn a_million_paths_are_one_label() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     for number in 0..200 {
         client.get(&format!("/{number}")).await;
@@ -134,7 +134,7 @@ async fn a_million_paths_are_one_label() {
 
 #[tokio::test]
 async fn requests_follow_each_other_on_one_connection_pipelined_or_not() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     for _ in 0..3 {
         assert_eq!(client.get("/metrics").await.status, 200);
@@ -150,7 +150,7 @@ async fn requests_follow_each_other_on_one_connection_pipelined_or_not() {
 
 #[tokio::test]
 async fn a_client_that_ends_its_side_after_the_request_gets_the_whole_answer() {
-    let server = Server::with_large_page(Limits::default(), 200).await;
+    let server = Server::with_large_page(HttpLimits::default(), 200).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
     client.stream.shutdown().await.unwrap();
@@ -180,7 +180,7 @@ async fn a_body_is_ignored_up_to_the_limit_and_refused_above_it() {
 
 #[tokio::test]
 async fn a_client_still_sending_its_too_large_body_reads_the_refusal() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n").await;
     while client.stream.peek(&mut [0; 1]).await.unwrap() == 0 {}
@@ -195,7 +195,7 @@ async fn a_client_still_sending_its_too_large_body_reads_the_refusal() {
 
 #[tokio::test]
 async fn a_body_is_read_before_the_next_bytes_are_taken_for_a_request() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     let inner = "GET /nothing HTTP/1.1\r\nhost: a\r\n\r\n";
     let length = inner.len();
@@ -208,7 +208,7 @@ async fn a_body_is_read_before_the_next_bytes_are_taken_for_a_request() {
 
 #[tokio::test]
 async fn health_names_what_stands_still_and_readiness_what_is_awaited() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     assert_eq!(server.get("/-/healthy").await.status, 200);
     let early = server.get("/-/ready").await;
     assert_eq!((early.status, early.text()), (503, "waiting for the first pass of: start\n"));
@@ -226,8 +226,8 @@ async fn health_names_what_stands_still_and_readiness_what_is_awaited() {
 }
 
 #[tokio::test]
-async fn the_landing_page_shows_the_fleet_and_runs_nothing() {
-    let instance = Instance {
+async fn the_status_page_shows_the_fleet_and_runs_nothing() {
+    let instance = InstanceSummary {
         id: "alikafka_post-cn-1".to_owned(),
         name: Some("<script>alert(1)</script>".to_owned()),
         up: Some(true),
@@ -235,7 +235,7 @@ async fn the_landing_page_shows_the_fleet_and_runs_nothing() {
         topics: 12,
         groups: 3,
     };
-    let region = Region {
+    let region = RegionSummary {
         account: Some("prod".to_owned()),
         region: "cn-hangzhou".to_owned(),
         up: Some(false),
@@ -244,8 +244,8 @@ async fn the_landing_page_shows_the_fleet_and_runs_nothing() {
         groups: 3,
         instances: vec![instance],
     };
-    let landing = Landing { version: "9.8.7".to_owned(), regions: vec![region] };
-    let server = Server::with(Limits::default(), "", 1, landing, "/probe").await;
+    let status_page = StatusPage { version: "9.8.7".to_owned(), regions: vec![region] };
+    let server = Server::with(HttpLimits::default(), "", 1, status_page, "/probe").await;
     let answer = server.get("/").await;
     assert_eq!(answer.status, 200);
     let page = answer.text();
@@ -268,7 +268,7 @@ async fn the_landing_page_shows_the_fleet_and_runs_nothing() {
 
 #[tokio::test]
 async fn metrics_may_take_the_root_and_must_not_take_the_health_paths() {
-    let server = Server::with(Limits::default(), "up 1\n", 1, Landing::default(), "/").await;
+    let server = Server::with(HttpLimits::default(), "up 1\n", 1, StatusPage::default(), "/").await;
     assert_eq!(server.get("/").await.text(), "up 1\n");
     for bad in
         ["", "metrics", "/-/healthy", "/debug/state", "/-/x", "/a b", "/a?b", "/a#b", "/é", "/%2e", "/<"]
@@ -336,7 +336,7 @@ async fn requests_whose_end_is_ambiguous_are_refused_and_the_connection_closed()
 
 #[tokio::test]
 async fn bytes_of_other_protocols_are_closed_at_once() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     for bytes in [
         "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

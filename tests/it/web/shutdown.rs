@@ -14,13 +14,13 @@ impl Server {
 
 #[tokio::test]
 async fn an_idle_server_ends_at_once() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     assert!(server.stop().await < Duration::from_secs(1));
 }
 
 #[tokio::test]
 async fn kept_connections_are_closed_and_new_ones_refused() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let address = server.address;
     let mut kept = Vec::new();
     for _ in 0..50 {
@@ -38,7 +38,7 @@ async fn kept_connections_are_closed_and_new_ones_refused() {
 
 #[tokio::test]
 async fn a_scrape_in_flight_completes() {
-    let server = Server::with_large_page(Limits::default(), 400).await;
+    let server = Server::with_large_page(HttpLimits::default(), 400).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(client.more().await);
@@ -53,7 +53,7 @@ async fn a_scrape_in_flight_completes() {
 #[tokio::test]
 async fn a_request_sent_just_before_the_shutdown_is_answered() {
     for _ in 0..20 {
-        let server = Server::start(Limits::default()).await;
+        let server = Server::start(HttpLimits::default()).await;
         let mut client = server.connect().await;
         server.until_open(1).await;
         client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -67,7 +67,7 @@ async fn a_request_sent_just_before_the_shutdown_is_answered() {
 
 #[tokio::test]
 async fn what_does_not_end_within_the_drain_time_is_cut() {
-    let limits = Limits { drain_timeout: Duration::from_millis(400), ..Limits::default() };
+    let limits = HttpLimits { drain_timeout: Duration::from_millis(400), ..HttpLimits::default() };
     let server = Server::with_large_page(limits, 400).await;
     let mut busy = Vec::new();
     for request in ["GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n", "GET /metr", ""].repeat(10) {
@@ -84,7 +84,7 @@ async fn what_does_not_end_within_the_drain_time_is_cut() {
 
 #[tokio::test]
 async fn dropping_the_server_cuts_all_connections() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let mut kept = server.connect().await;
     assert_eq!(kept.get("/metrics").await.status, 200);
     server.serving.abort();
@@ -93,18 +93,18 @@ async fn dropping_the_server_cuts_all_connections() {
 
 #[tokio::test]
 async fn nothing_to_listen_on_is_an_error() {
-    let server = Server::start(Limits::default()).await;
-    let app = |telemetry_path: &str| App {
-        pages: Arc::new(Fixed { segments: Arc::default(), landing: Landing::default() }),
+    let server = Server::start(HttpLimits::default()).await;
+    let app = |telemetry_path: &str| WebApp {
+        content: Arc::new(Fixed { segments: Arc::default(), status_page: StatusPage::default() }),
         observer: Arc::clone(&server.counts) as Arc<dyn HttpObserver>,
         lifecycle: None,
         explain: None,
         health: Health::default(),
         telemetry_path: telemetry_path.to_owned(),
-        limits: Limits::default(),
+        limits: HttpLimits::default(),
     };
     let error = web::serve(vec![], app("/metrics"), CancellationToken::new()).await.unwrap_err();
-    assert_eq!(error, web::Error::NoListener);
+    assert_eq!(error, web::WebError::NoListener);
     let error = web::serve(vec![], app("metrics"), CancellationToken::new()).await.unwrap_err();
     assert_eq!(error.to_string(), "web.telemetry-path \"metrics\" must begin with '/'");
 }

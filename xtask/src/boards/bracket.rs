@@ -3,7 +3,7 @@
 //!
 //! Owns: how a floor and a ceiling are drawn. Refuses: what stands open on the board.
 
-use alikafka_exporter::exposition::catalog::Id;
+use alikafka_exporter::exposition::catalog::MetricId;
 use serde_json::json;
 
 use super::{
@@ -49,8 +49,8 @@ pub(super) fn bounds(
     description: &str,
     no_value: &str,
     level: Level,
-    floor: Id,
-    ceiling: Id,
+    floor: MetricId,
+    ceiling: MetricId,
     by: &str,
 ) -> Panel {
     Panel::graph(title, description, no_value)
@@ -71,8 +71,8 @@ pub(super) fn one_topic() -> Vec<Panel> {
             "Age of the oldest unread message of the topic, of the selected group that is furthest behind. The truth is within the \
              band. There is no band while the ceiling of one of them is not known.",
             NEEDS_TOPICS,
-            F.most(Id::GroupTopicLagFloor),
-            F.ceiling(Level::GroupTopic, Id::GroupTopicLag, Id::GroupTopicLagSeconds),
+            F.most(MetricId::GroupTopicLagFloor),
+            F.ceiling(Level::GroupTopic, MetricId::GroupTopicLag, MetricId::GroupTopicLagSeconds),
         ),
         Panel::graph(
             "$topic: unread messages by partition",
@@ -81,15 +81,15 @@ pub(super) fn one_topic() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .axis("messages")
-        .query(F.top(level, Id::GroupLag), "{{partition}} / {{group}}"),
+        .query(F.top(level, MetricId::GroupLag), "{{partition}} / {{group}}"),
         bounds(
             "$topic: lag in seconds by partition",
             "Floor, dashed, and ceiling of the age of the oldest unread message: the $limit partitions whose floor is largest \
              within the time range.",
             NEEDS_PARTITIONS,
             level,
-            Id::GroupLagFloor,
-            Id::GroupLagSeconds,
+            MetricId::GroupLagFloor,
+            MetricId::GroupLagSeconds,
             "{{partition}} / {{group}}",
         ),
         Panel::graph(
@@ -102,7 +102,7 @@ pub(super) fn one_topic() -> Vec<Panel> {
         .unit("mps")
         .axis("read")
         .query(
-            first(&F.slope(level, Id::GroupOffset), &F.slope_of_range(level, Id::GroupOffset)),
+            first(&F.slope(level, MetricId::GroupOffset), &F.slope_of_range(level, MetricId::GroupOffset)),
             "{{partition}} / {{group}}",
         ),
         Panel::graph(
@@ -113,7 +113,7 @@ pub(super) fn one_topic() -> Vec<Panel> {
         )
         .axis("messages")
         .legend(&["min", "lastNotNull"])
-        .query(F.bottom(level, Id::GroupMargin), "{{partition}} / {{group}}"),
+        .query(F.bottom(level, MetricId::GroupMargin), "{{partition}} / {{group}}"),
         Panel::graph(
             "$topic: messages lost by partition",
             "Messages that were deleted before the group read them: the $limit partitions with the most.",
@@ -122,7 +122,7 @@ pub(super) fn one_topic() -> Vec<Panel> {
         .judged(BAD_FROM_ONE)
         .mostly_zero()
         .axis("messages")
-        .query(F.top(level, Id::GroupLost), "{{partition}} / {{group}}"),
+        .query(F.top(level, MetricId::GroupLost), "{{partition}} / {{group}}"),
     ]
 }
 
@@ -130,21 +130,21 @@ pub(super) fn partitions() -> Vec<Panel> {
     let level = Level::GroupPartition;
     let choice = format!(
         "topk($limit, {floor} * 1e12 + on ({on}) ({lag}) + 1 or {lag})",
-        floor = P.max(level, Id::GroupLagFloor),
-        lag = P.max(level, Id::GroupLag),
+        floor = P.max(level, MetricId::GroupLagFloor),
+        lag = P.max(level, MetricId::GroupLag),
         on = level.list()
     );
     let row = |series: Series| among(&P.max(level, series), &choice);
     let links = [link(From::Row, "Only this partition", Name::Group, level)];
-    let ages = |id: Id| format!("time() - {}", among(&P.max(level, id), &choice));
+    let ages = |id: MetricId| format!("time() - {}", among(&P.max(level, id), &choice));
     vec![
         bracket(
             "Lag in seconds of the selected partitions: bracket",
             "Age of the oldest unread message of the selected partitions, of the one that is furthest behind. There is no band \
              while the ceiling of one of them is not known. Choose one partition for its own bracket.",
             NEEDS_PARTITIONS,
-            P.most(Id::GroupLagFloor),
-            P.ceiling(level, Id::GroupLag, Id::GroupLagSeconds),
+            P.most(MetricId::GroupLagFloor),
+            P.ceiling(level, MetricId::GroupLag, MetricId::GroupLagSeconds),
         ),
         Panel::graph(
             "Unread messages of the selected partitions",
@@ -152,7 +152,7 @@ pub(super) fn partitions() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .axis("messages")
-        .query(P.top(level, Id::GroupLag), "{{topic}}[{{partition}}] / {{group}}"),
+        .query(P.top(level, MetricId::GroupLag), "{{topic}}[{{partition}}] / {{group}}"),
         Panel::table(
             "Partitions, the latest first",
             "The $limit selected partitions that are furthest behind, by the floor of the age of the oldest unread message, then by \
@@ -161,13 +161,13 @@ pub(super) fn partitions() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .size(24, 10)
-        .rows(row(Id::GroupLag.into()))
-        .rows(row(Id::GroupLagFloor.into()))
-        .rows(row(Id::GroupLagSeconds.into()))
-        .rows(row(Id::GroupOffset.into()))
-        .rows(row(Id::GroupMargin.into()))
-        .rows(row(Id::GroupLost.into()))
-        .rows(ages(Id::GroupLastConsumed))
+        .rows(row(MetricId::GroupLag.into()))
+        .rows(row(MetricId::GroupLagFloor.into()))
+        .rows(row(MetricId::GroupLagSeconds.into()))
+        .rows(row(MetricId::GroupOffset.into()))
+        .rows(row(MetricId::GroupMargin.into()))
+        .rows(row(MetricId::GroupLost.into()))
+        .rows(ages(MetricId::GroupLastConsumed))
         .columns(
             &[
                 label("group", "Group"),

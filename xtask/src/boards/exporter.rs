@@ -1,6 +1,6 @@
 //! The board of the exporter itself: what it calls, what fails, how old its data is, and the process.
 
-use alikafka_exporter::exposition::catalog::Id;
+use alikafka_exporter::exposition::catalog::MetricId;
 
 use super::{
     frame::{self, Annotation, Board, Name},
@@ -43,14 +43,14 @@ pub(super) fn board() -> Board {
             changes(
                 "Exporter started",
                 "blue",
-                Id::ProcessStart,
+                MetricId::ProcessStart,
                 "{{instance}} started",
                 "Counters begin at 0.",
             ),
             changes(
                 "Configuration loaded",
                 "purple",
-                Id::ReloadTime,
+                MetricId::ReloadTime,
                 "{{instance}} loaded its configuration",
                 "What it watches may be another set.",
             ),
@@ -71,7 +71,7 @@ pub(super) fn board() -> Board {
 fn changes(
     name: &'static str,
     color: &'static str,
-    id: Id,
+    id: MetricId,
     title: &'static str,
     text: &'static str,
 ) -> Annotation {
@@ -81,18 +81,22 @@ fn changes(
 
 /// Attempts that failed. What is gone was deleted meanwhile, and is no failure.
 fn failed() -> super::query::Series {
-    only(Id::ApiRequests, "result", "!~", "ok|gone")
+    only(MetricId::ApiRequests, "result", "!~", "ok|gone")
 }
 
 fn numbers() -> Vec<Panel> {
     let oldest = format!(
         "max(time() - {} and on ({}) {})",
-        F.max_with(Level::Instance, "scope", only(Id::InstanceLastSuccess, "scope", "=~", "topics|groups")),
+        F.max_with(
+            Level::Instance,
+            "scope",
+            only(MetricId::InstanceLastSuccess, "scope", "=~", "topics|groups")
+        ),
         Level::Instance.list(),
-        F.plain(Id::InstanceUp)
+        F.plain(MetricId::InstanceUp)
     );
     // Both of one exporter: each has a budget of its own.
-    let budget = format!("max({} / {})", F.plain(Id::ApiDemand), F.plain(Id::ApiBudget));
+    let budget = format!("max({} / {})", F.plain(MetricId::ApiDemand), F.plain(MetricId::ApiBudget));
     vec![
         Panel::stat(
             "Exporters",
@@ -113,8 +117,8 @@ fn numbers() -> Vec<Panel> {
         .unit("none")
         .judged(BAD_FROM_ONE)
         .without_graph()
-        .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "regions")
-        .query(format!("sum(1 - {})", F.max(Level::Instance, Id::InstanceUp)), "instances"),
+        .query(format!("sum(1 - {})", F.max(Level::Region, MetricId::RegionUp)), "regions")
+        .query(format!("sum(1 - {})", F.max(Level::Instance, MetricId::InstanceUp)), "instances"),
         Panel::stat(
             "Oldest data",
             "Time since the oldest answer about a topic or a group of any instance in service.",
@@ -135,8 +139,8 @@ fn numbers() -> Vec<Panel> {
             format!(
                 "({} or {} * 0) / {}",
                 F.rate("", failed()),
-                F.rate("", Id::ApiRequests),
-                F.rate("", Id::ApiRequests)
+                F.rate("", MetricId::ApiRequests),
+                F.rate("", MetricId::ApiRequests)
             ),
             "failed",
         ),
@@ -158,8 +162,8 @@ fn numbers() -> Vec<Panel> {
         .decimals(0)
         .judged(BAD_FROM_ONE)
         .without_graph()
-        .instant(F.growth("", Id::Panics), "panics")
-        .instant(F.growth("", Id::LogLinesLost), "log lines lost"),
+        .instant(F.growth("", MetricId::Panics), "panics")
+        .instant(F.growth("", MetricId::LogLinesLost), "log lines lost"),
     ]
 }
 
@@ -178,7 +182,7 @@ fn calls() -> Vec<Panel> {
         .stacked()
         .legend(&["mean", "max"])
         .axis("calls/s")
-        .query(F.rate("result", Id::ApiRequests), "{{result}}"),
+        .query(F.rate("result", MetricId::ApiRequests), "{{result}}"),
         |panel, (result, color)| panel.colored(result, color),
     );
     vec![
@@ -193,7 +197,7 @@ fn calls() -> Vec<Panel> {
         .stacked()
         .legend(&["mean", "max"])
         .axis("calls/s")
-        .query(F.rate("action", Id::ApiRequests), "{{action}}"),
+        .query(F.rate("action", MetricId::ApiRequests), "{{action}}"),
         Panel::graph(
             "Failed calls by action and result",
             "Attempts a second that failed, other than because the object was deleted meanwhile. auth: the key, or what it may do; \
@@ -232,9 +236,9 @@ fn calls() -> Vec<Panel> {
         .size(8, 9)
         .unit("s")
         .axis("duration")
-        .query(F.quantile("0.5", "", Id::ApiDuration), "p50")
-        .query(F.quantile("0.9", "", Id::ApiDuration), "p90")
-        .query(F.quantile("0.99", "", Id::ApiDuration), "p99"),
+        .query(F.quantile("0.5", "", MetricId::ApiDuration), "p50")
+        .query(F.quantile("0.9", "", MetricId::ApiDuration), "p90")
+        .query(F.quantile("0.99", "", MetricId::ApiDuration), "p99"),
         Panel::graph(
             "Duration by action, p99",
             "The duration that one attempt in a hundred took longer than, by action.",
@@ -243,7 +247,7 @@ fn calls() -> Vec<Panel> {
         .size(8, 9)
         .unit("s")
         .axis("duration")
-        .query(F.quantile("0.99", "action", Id::ApiDuration), "{{action}}"),
+        .query(F.quantile("0.99", "action", MetricId::ApiDuration), "{{action}}"),
         Panel::graph(
             "Retries",
             "Attempts a second that repeated a failed one, by action: those of which one was repeated within the time range.",
@@ -254,7 +258,7 @@ fn calls() -> Vec<Panel> {
         .mostly_zero()
         .legend(&["mean", "max"])
         .axis("retries/s")
-        .query(F.rate_if_any("action", Id::ApiRetries), "{{action}}"),
+        .query(F.rate_if_any("action", MetricId::ApiRetries), "{{action}}"),
         Panel::graph(
             "Oddities in answers",
             "What was odd in answers of the cloud, by kind, a second: the kinds seen within the time range. What is odd is left out, the rest of the answer is kept.",
@@ -265,20 +269,20 @@ fn calls() -> Vec<Panel> {
         .mostly_zero()
         .legend(&["mean", "max"])
         .axis("oddities/s")
-        .query(F.rate_if_any("kind", Id::Anomalies), "{{kind}}"),
+        .query(F.rate_if_any("kind", MetricId::Anomalies), "{{kind}}"),
         Panel::table(
             "Oddities within the time range",
             "What was odd in answers of the cloud, by kind. docs/lag.md says what clamped and contradiction mean for lag.",
             "No oddity was seen",
         )
         .size(8, 9)
-        .rows(F.growth("kind", Id::Anomalies) + " > 0")
+        .rows(F.growth("kind", MetricId::Anomalies) + " > 0")
         .columns(&[label("kind", "Kind"), value('A', "Seen", "short").decimals(0)], "Seen"),
     ]
 }
 
 fn in_time() -> Vec<Panel> {
-    let (demand, budget) = (F.plain(Id::ApiDemand), F.plain(Id::ApiBudget));
+    let (demand, budget) = (F.plain(MetricId::ApiDemand), F.plain(MetricId::ApiBudget));
     vec![
         Panel::graph(
             "Demand as a share of the budget",
@@ -318,9 +322,9 @@ fn in_time() -> Vec<Panel> {
         .unit("s")
         .judged(LATE)
         .axis("late by")
-        .query(F.quantile("0.5", "", Id::PollLateness), "p50")
-        .query(F.quantile("0.9", "", Id::PollLateness), "p90")
-        .query(F.quantile("0.99", "", Id::PollLateness), "p99"),
+        .query(F.quantile("0.5", "", MetricId::PollLateness), "p50")
+        .query(F.quantile("0.9", "", MetricId::PollLateness), "p90")
+        .query(F.quantile("0.99", "", MetricId::PollLateness), "p99"),
         Panel::graph(
             "Lateness by region, p99",
             "The lateness that one poll in a hundred exceeded, by region.",
@@ -330,7 +334,7 @@ fn in_time() -> Vec<Panel> {
         .unit("s")
         .judged(LATE)
         .axis("late by")
-        .query(F.quantile("0.99", "account, region", Id::PollLateness), "{{account}} {{region}}"),
+        .query(F.quantile("0.99", "account, region", MetricId::PollLateness), "{{account}} {{region}}"),
         Panel::graph(
             "Polls by region",
             "Topics, groups and lists polled a second, by region.",
@@ -340,13 +344,13 @@ fn in_time() -> Vec<Panel> {
         .unit("ops")
         .legend(&["mean", "max"])
         .axis("polls/s")
-        .query(F.observations("account, region", Id::PollLateness), "{{account}} {{region}}"),
+        .query(F.observations("account, region", MetricId::PollLateness), "{{account}} {{region}}"),
     ]
 }
 
 fn age() -> Vec<Panel> {
     let on = Level::Instance.list();
-    let polled = only(Id::InstanceLastSuccess, "scope", "=~", "topics|groups");
+    let polled = only(MetricId::InstanceLastSuccess, "scope", "=~", "topics|groups");
     let last = F.max_with(Level::Instance, "scope", polled);
     let last_at_end = format!(
         "max by ({on}, scope) ({})",
@@ -355,7 +359,7 @@ fn age() -> Vec<Panel> {
     let oldest = format!("bottomk($limit, min by ({on}) ({last_at_end}))");
     let worst = format!(
         "bottomk($limit, {})",
-        F.max_of(Level::Instance, Id::InstanceUp, |s| format!("avg_over_time({s}[$__range] @ end())"))
+        F.max_of(Level::Instance, MetricId::InstanceUp, |s| format!("avg_over_time({s}[$__range] @ end())"))
     );
     vec![
         Panel::graph(
@@ -378,7 +382,7 @@ fn age() -> Vec<Panel> {
         .judged(AGE_SECONDS)
         .axis("age")
         .query(
-            format!("time() - {}", F.max_with(Level::Region, "scope", Id::RegionLastSuccess)),
+            format!("time() - {}", F.max_with(Level::Region, "scope", MetricId::RegionLastSuccess)),
             "{{account}} {{region}} {{scope}}",
         ),
         Panel::timeline(
@@ -388,7 +392,7 @@ fn age() -> Vec<Panel> {
             "No instance was tried yet",
         )
         .words(&COMPLETE)
-        .query(F.named(&among(&F.max(Level::Instance, Id::InstanceUp), &worst)), "{{name}} ({{instance_id}})"),
+        .query(F.named(&among(&F.max(Level::Instance, MetricId::InstanceUp), &worst)), "{{name}} ({{instance_id}})"),
         Panel::timeline(
             "Exporters and regions",
             "Whether Prometheus gets the page of each exporter, and whether the last attempt to read each region was complete. A gap: \
@@ -397,7 +401,7 @@ fn age() -> Vec<Panel> {
         )
         .words(&[(0, "down or incomplete", "red"), (1, "up or complete", "green")])
         .query(F.up(), "exporter {{instance}}")
-        .query(F.max(Level::Region, Id::RegionUp), "{{account}} {{region}}"),
+        .query(F.max(Level::Region, MetricId::RegionUp), "{{account}} {{region}}"),
     ]
 }
 
@@ -412,7 +416,7 @@ fn page() -> Vec<Panel> {
         .size(8, 9)
         .axis("objects")
         .query(
-            format!("sum by (kind) ({})", F.max_with(Level::Region, "kind", Id::Objects)),
+            format!("sum by (kind) ({})", F.max_with(Level::Region, "kind", MetricId::Objects)),
             "{{kind}}",
         ),
         Panel::graph(
@@ -422,7 +426,7 @@ fn page() -> Vec<Panel> {
         )
         .size(8, 9)
         .axis("series")
-        .query(F.max(Level::Exporter, Id::Series), "{{instance}}"),
+        .query(F.max(Level::Exporter, MetricId::Series), "{{instance}}"),
         Panel::graph(
             "Series left out",
             "Series a second that were left out of pages, by reason, summed over all pages. What is cut is not watched: choose a \
@@ -434,7 +438,7 @@ fn page() -> Vec<Panel> {
         .mostly_zero()
         .axis("series/s")
         .legend(&["mean", "max"])
-        .query(F.rate("instance, reason", Id::DroppedSeries), "{{instance}}: {{reason}}"),
+        .query(F.rate("instance, reason", MetricId::DroppedSeries), "{{instance}}: {{reason}}"),
     ]
 }
 
@@ -452,7 +456,7 @@ fn keys() -> Vec<Panel> {
         .axis("left")
         .legend(&["min", "lastNotNull"])
         .query(
-            format!("min by (instance, account) ({}) - time()", F.plain(Id::CredentialsExpiry)),
+            format!("min by (instance, account) ({}) - time()", F.plain(MetricId::CredentialsExpiry)),
             "{{instance}} {{account}}",
         ),
         Panel::graph(
@@ -465,7 +469,7 @@ fn keys() -> Vec<Panel> {
         .mostly_zero()
         .axis("failures/s")
         .legend(&["mean", "max"])
-        .query(F.rate("instance, account", Id::CredentialsFailures), "{{instance}} {{account}}"),
+        .query(F.rate("instance, account", MetricId::CredentialsFailures), "{{instance}} {{account}}"),
         Panel::graph(
             "Clock of the cloud ahead by",
             "How far the clock of the cloud is ahead of the exporter's host. Lag is told by the cloud's clock, so a skew shifts \
@@ -480,7 +484,7 @@ fn keys() -> Vec<Panel> {
         .query(
             format!(
                 "max by (instance, account) ({})",
-                F.each(Id::ClockSkew, |s| format!("avg_over_time({s}[$__rate_interval])"))
+                F.each(MetricId::ClockSkew, |s| format!("avg_over_time({s}[$__rate_interval])"))
             ),
             "{{instance}} {{account}}",
         ),
@@ -492,6 +496,6 @@ fn keys() -> Vec<Panel> {
         )
         .size(6, 9)
         .words(&LOADED)
-        .query(F.max(Level::Exporter, Id::ReloadSuccessful), "{{instance}}"),
+        .query(F.max(Level::Exporter, MetricId::ReloadSuccessful), "{{instance}}"),
     ]
 }

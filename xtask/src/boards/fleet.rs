@@ -1,6 +1,6 @@
 //! The board of all instances: what is there, and which groups are worst.
 
-use alikafka_exporter::exposition::catalog::Id;
+use alikafka_exporter::exposition::catalog::MetricId;
 
 use super::{
     frame::{self, Annotation, Board, From, Name, link},
@@ -30,7 +30,7 @@ pub(super) fn board() -> Board {
         annotations: vec![Annotation {
             name: "Region not read",
             color: "red",
-            expr: format!("1 - {} > 0", F.max(Level::Region, Id::RegionUp)),
+            expr: format!("1 - {} > 0", F.max(Level::Region, MetricId::RegionUp)),
             title: "Region {{region}} was not read completely",
             text: "Values of the region may be missing or old.",
             tags: "region",
@@ -51,9 +51,13 @@ pub(super) fn board() -> Board {
 fn numbers() -> Vec<Panel> {
     let ages = format!(
         "time() - {} and on ({}) {}",
-        F.max_with(Level::Instance, "scope", only(Id::InstanceLastSuccess, "scope", "=~", "topics|groups")),
+        F.max_with(
+            Level::Instance,
+            "scope",
+            only(MetricId::InstanceLastSuccess, "scope", "=~", "topics|groups")
+        ),
         Level::Instance.list(),
-        F.plain(Id::InstanceUp)
+        F.plain(MetricId::InstanceUp)
     );
     vec![
         Panel::stat(
@@ -63,8 +67,8 @@ fn numbers() -> Vec<Panel> {
         )
         .unit("none")
         .without_graph()
-        .query(F.count(Level::Region, Id::RegionUp), "all")
-        .query(format!("sum(1 - {})", F.max(Level::Region, Id::RegionUp)), "incomplete")
+        .query(F.count(Level::Region, MetricId::RegionUp), "all")
+        .query(format!("sum(1 - {})", F.max(Level::Region, MetricId::RegionUp)), "incomplete")
         .of_name("incomplete", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Instances",
@@ -74,8 +78,8 @@ fn numbers() -> Vec<Panel> {
         )
         .unit("none")
         .without_graph()
-        .query(F.count(Level::Instance, Id::InstanceInfo), "all")
-        .query(format!("sum(1 - {})", F.max(Level::Instance, Id::InstanceUp)), "incomplete")
+        .query(F.count(Level::Instance, MetricId::InstanceInfo), "all")
+        .query(format!("sum(1 - {})", F.max(Level::Instance, MetricId::InstanceUp)), "incomplete")
         .of_name("incomplete", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Groups",
@@ -85,8 +89,8 @@ fn numbers() -> Vec<Panel> {
         )
         .unit("none")
         .without_graph()
-        .query(F.count(Level::Group, Id::GroupInfo), "all")
-        .query(format!("sum({} >= bool 2)", F.max(Level::Group, Id::GroupStatus)), "in trouble")
+        .query(F.count(Level::Group, MetricId::GroupInfo), "all")
+        .query(format!("sum({} >= bool 2)", F.max(Level::Group, MetricId::GroupStatus)), "in trouble")
         .of_name("in trouble", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Unread messages",
@@ -95,7 +99,7 @@ fn numbers() -> Vec<Panel> {
             "No group's lag is known",
         )
         .judged(MESSAGES)
-        .query(F.total(Level::Group, Id::GroupTotalLag), "unread"),
+        .query(F.total(Level::Group, MetricId::GroupTotalLag), "unread"),
         Panel::stat(
             "Worst lag, certainly",
             "Floor of the age of the oldest unread message, of the group that is furthest behind: it is at least this \
@@ -104,7 +108,7 @@ fn numbers() -> Vec<Panel> {
         )
         .unit("s")
         .judged(LAG_SECONDS)
-        .query(F.most(Id::GroupTotalLagFloor), "floor"),
+        .query(F.most(MetricId::GroupTotalLagFloor), "floor"),
         Panel::stat(
             "Worst lag, possibly",
             "Ceiling of the age of the oldest unread message, the largest of all groups: none is later than this, but \
@@ -113,7 +117,7 @@ fn numbers() -> Vec<Panel> {
         )
         .unit("s")
         .judged(LAG_SECONDS)
-        .query(F.most(Id::GroupTotalLagSeconds), "ceiling"),
+        .query(F.most(MetricId::GroupTotalLagSeconds), "ceiling"),
         Panel::stat(
             "Messages lost",
             "Messages that retention deleted before a group had read them. They count until the group commits past the \
@@ -121,7 +125,7 @@ fn numbers() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .judged(BAD_FROM_ONE)
-        .query(F.total(Level::GroupPartition, Id::GroupLost), "lost"),
+        .query(F.total(Level::GroupPartition, MetricId::GroupLost), "lost"),
         Panel::stat(
             "Soonest loss",
             "Forecast of the time until the first group loses messages to retention. 0 once one has lost some. \
@@ -130,7 +134,7 @@ fn numbers() -> Vec<Panel> {
         )
         .unit("s")
         .judged(ETA_SECONDS)
-        .query(F.least(Id::GroupTopicLossEta), "soonest"),
+        .query(F.least(MetricId::GroupTopicLossEta), "soonest"),
         Panel::stat(
             "Topics nobody reads",
             "Topics on which no group of the instance has committed an offset, so nobody reads them; or they are read \
@@ -138,7 +142,7 @@ fn numbers() -> Vec<Panel> {
             "Not known: a group of each instance was not read yet",
         )
         .unit("none")
-        .query(format!("sum({} == bool 0)", F.max(Level::Topic, Id::TopicGroups)), "unread"),
+        .query(format!("sum({} == bool 0)", F.max(Level::Topic, MetricId::TopicGroups)), "unread"),
         Panel::stat(
             "Expiring",
             "Instances that have expired, or will within 30 days unless they are renewed. Those paid by use do not expire.",
@@ -148,7 +152,7 @@ fn numbers() -> Vec<Panel> {
         .judged(BAD_FROM_ONE)
         .without_graph()
         .query(
-            format!("sum({} - time() < bool 30 * 86400)", F.max(Level::Instance, Id::InstanceExpiry)),
+            format!("sum({} - time() < bool 30 * 86400)", F.max(Level::Instance, MetricId::InstanceExpiry)),
             "expiring",
         ),
         Panel::stat(
@@ -162,8 +166,8 @@ fn numbers() -> Vec<Panel> {
         .query(
             format!(
                 "max({} / {})",
-                F.max(Level::Instance, Id::InstanceTopics),
-                F.max(Level::Instance, Id::InstanceTopicLimit)
+                F.max(Level::Instance, MetricId::InstanceTopics),
+                F.max(Level::Instance, MetricId::InstanceTopicLimit)
             ),
             "fullest",
         ),
@@ -182,9 +186,9 @@ fn numbers() -> Vec<Panel> {
 /// The groups that the table has, worst status first, then most messages. Those of unknown status come after all with
 /// a known one, those of unknown lag last.
 fn choice() -> String {
-    let status = F.max(Level::Group, Id::GroupStatus);
-    let lag = F.max(Level::Group, Id::GroupTotalLag);
-    let all = F.max(Level::Group, Id::GroupInfo);
+    let status = F.max(Level::Group, MetricId::GroupStatus);
+    let lag = F.max(Level::Group, MetricId::GroupTotalLag);
+    let all = F.max(Level::Group, MetricId::GroupInfo);
     format!("topk($limit, {status} * 1e16 + {lag} + 1 or {status} * 1e16 or {lag} or {all} * 0)")
 }
 
@@ -192,8 +196,8 @@ fn groups() -> Panel {
     let choice = choice();
     let status = format!(
         "({} or {} * 0 - 1)",
-        F.max(Level::Group, Id::GroupStatus),
-        F.max(Level::Group, Id::GroupInfo)
+        F.max(Level::Group, MetricId::GroupStatus),
+        F.max(Level::Group, MetricId::GroupInfo)
     );
     let row = |id| among(&F.max(Level::Group, id), &choice);
     let links = to_group(From::Row, Level::Group);
@@ -206,12 +210,12 @@ fn groups() -> Panel {
     )
     .size(24, 12)
     .rows(F.named(&among(&status, &choice)))
-    .rows(row(Id::GroupTotalLag))
-    .rows(row(Id::GroupTotalLagFloor))
-    .rows(row(Id::GroupTotalLagSeconds))
-    .rows(row(Id::GroupCatchUp))
-    .rows(among(&F.min(Level::Group, Id::GroupTopicLossEta), &choice))
-    .rows(among(&F.sum(Level::Group, Level::GroupPartition, Id::GroupLost), &choice))
+    .rows(row(MetricId::GroupTotalLag))
+    .rows(row(MetricId::GroupTotalLagFloor))
+    .rows(row(MetricId::GroupTotalLagSeconds))
+    .rows(row(MetricId::GroupCatchUp))
+    .rows(among(&F.min(Level::Group, MetricId::GroupTopicLossEta), &choice))
+    .rows(among(&F.sum(Level::Group, Level::GroupPartition, MetricId::GroupLost), &choice))
     .columns(
         &[
             value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
@@ -244,11 +248,11 @@ fn worst() -> Vec<Panel> {
         .decimals(0)
         .axis("groups"),
         |panel, (number, word, color)| {
-            let count = format!("sum({} == bool {number})", F.max(Level::Group, Id::GroupStatus));
+            let count = format!("sum({} == bool {number})", F.max(Level::Group, MetricId::GroupStatus));
             panel.query(count, word).colored(word, color)
         },
     );
-    let by_instance = F.named(&F.sum(Level::Instance, Level::Group, Id::GroupTotalLag));
+    let by_instance = F.named(&F.sum(Level::Instance, Level::Group, MetricId::GroupTotalLag));
     vec![
         Panel::graph(
             "Late, certainly: floor",
@@ -259,7 +263,7 @@ fn worst() -> Vec<Panel> {
         .unit("s")
         .judged(LAG_SECONDS)
         .axis("age")
-        .query(F.top(Level::Group, Id::GroupTotalLagFloor), "{{group}} @ {{instance_id}}")
+        .query(F.top(Level::Group, MetricId::GroupTotalLagFloor), "{{group}} @ {{instance_id}}")
         .links(&links),
         Panel::graph(
             "Late, possibly: ceiling",
@@ -270,7 +274,7 @@ fn worst() -> Vec<Panel> {
         .unit("s")
         .judged(LAG_SECONDS)
         .axis("age")
-        .query(F.top(Level::Group, Id::GroupTotalLagSeconds), "{{group}} @ {{instance_id}}")
+        .query(F.top(Level::Group, MetricId::GroupTotalLagSeconds), "{{group}} @ {{instance_id}}")
         .links(&links),
         Panel::graph(
             "Unread messages by group",
@@ -279,7 +283,7 @@ fn worst() -> Vec<Panel> {
         )
         .judged(MESSAGES)
         .axis("messages")
-        .query(F.top(Level::Group, Id::GroupTotalLag), "{{group}} @ {{instance_id}}")
+        .query(F.top(Level::Group, MetricId::GroupTotalLag), "{{group}} @ {{instance_id}}")
         .links(&links),
         Panel::graph(
             "Unread messages by instance",
@@ -297,16 +301,19 @@ fn worst() -> Vec<Panel> {
         )
         .unit("s")
         .axis("forecast")
-        .query(F.top_below(Level::Group, Id::GroupCatchUp, CATCH_UP), "{{group}} @ {{instance_id}}")
+        .query(F.top_below(Level::Group, MetricId::GroupCatchUp, CATCH_UP), "{{group}} @ {{instance_id}}")
         .links(&links),
     ]
 }
 
 fn loss() -> Vec<Panel> {
     let links = to_group(From::Line, Level::GroupTopic);
-    let lost = F.sum(Level::GroupTopic, Level::GroupPartition, Id::GroupLost);
-    let peak =
-        format!("sum by ({}) ({})", Level::GroupTopic.list(), F.peak(Level::GroupPartition, Id::GroupLost));
+    let lost = F.sum(Level::GroupTopic, Level::GroupPartition, MetricId::GroupLost);
+    let peak = format!(
+        "sum by ({}) ({})",
+        Level::GroupTopic.list(),
+        F.peak(Level::GroupPartition, MetricId::GroupLost)
+    );
     vec![
         Panel::graph(
             "Messages lost to retention",
@@ -329,17 +336,17 @@ fn loss() -> Vec<Panel> {
         .judged(ETA_SECONDS)
         .legend(&["min", "lastNotNull"])
         .axis("forecast")
-        .query(F.bottom_below(Level::GroupTopic, Id::GroupTopicLossEta, LOSS), "{{group}} / {{topic}} @ {{instance_id}}")
+        .query(F.bottom_below(Level::GroupTopic, MetricId::GroupTopicLossEta, LOSS), "{{group}} / {{topic}} @ {{instance_id}}")
         .links(&links),
     ]
 }
 
 fn instances() -> Vec<Panel> {
-    let days = format!("({} - time()) / 86400", F.max(Level::Instance, Id::InstanceExpiry));
+    let days = format!("({} - time()) / 86400", F.max(Level::Instance, MetricId::InstanceExpiry));
     let share = format!(
         "{} / {}",
-        F.max(Level::Instance, Id::InstanceTopics),
-        F.max(Level::Instance, Id::InstanceTopicLimit)
+        F.max(Level::Instance, MetricId::InstanceTopics),
+        F.max(Level::Instance, MetricId::InstanceTopicLimit)
     );
     let links = [
         link(From::Row, "Open its groups", Name::Group, Level::Instance),
@@ -354,15 +361,15 @@ fn instances() -> Vec<Panel> {
             "No instance is known",
         )
         .size(24, 10)
-        .rows(F.max_with(Level::Instance, "name", Id::InstanceInfo))
-        .rows(format!("{} == 1", F.max_with(Level::Instance, "state", Id::InstanceState)))
-        .rows(F.max(Level::Instance, Id::InstanceUp))
+        .rows(F.max_with(Level::Instance, "name", MetricId::InstanceInfo))
+        .rows(format!("{} == 1", F.max_with(Level::Instance, "state", MetricId::InstanceState)))
+        .rows(F.max(Level::Instance, MetricId::InstanceUp))
         .rows(days.clone())
-        .rows(F.max(Level::Instance, Id::InstanceTopics))
-        .rows(F.max(Level::Instance, Id::InstanceTopicLimit))
+        .rows(F.max(Level::Instance, MetricId::InstanceTopics))
+        .rows(F.max(Level::Instance, MetricId::InstanceTopicLimit))
         .rows(share.clone())
-        .rows(F.max(Level::Instance, Id::InstancePartitions))
-        .rows(F.max(Level::Instance, Id::InstanceGroups))
+        .rows(F.max(Level::Instance, MetricId::InstancePartitions))
+        .rows(F.max(Level::Instance, MetricId::InstanceGroups))
         .columns(
             &[
                 label("name", "Instance").links(&links),
@@ -425,14 +432,15 @@ fn instances() -> Vec<Panel> {
 fn share_at_end() -> String {
     format!(
         "{} / {}",
-        F.max_of(Level::Instance, Id::InstanceTopics, |s| format!("{s} @ end()")),
-        F.max_of(Level::Instance, Id::InstanceTopicLimit, |s| format!("{s} @ end()"))
+        F.max_of(Level::Instance, MetricId::InstanceTopics, |s| format!("{s} @ end()")),
+        F.max_of(Level::Instance, MetricId::InstanceTopicLimit, |s| format!("{s} @ end()"))
     )
 }
 
 fn unread() -> Panel {
-    let none = format!("{} == 0", F.max(Level::Topic, Id::TopicGroups));
-    let choice = format!("topk($limit, {} and ({none}) or {none})", F.max(Level::Topic, Id::TopicMessages));
+    let none = format!("{} == 0", F.max(Level::Topic, MetricId::TopicGroups));
+    let choice =
+        format!("topk($limit, {} and ({none}) or {none})", F.max(Level::Topic, MetricId::TopicMessages));
     Panel::table(
         "Topics that nobody reads",
         "Topics on which no group of the instance has committed an offset: the $limit that hold the most messages. What is \
@@ -442,11 +450,11 @@ fn unread() -> Panel {
     .size(24, 7)
     .interval("5m")
     .rows(F.named(&among(&none, &choice)))
-    .rows(among(&F.max(Level::Topic, Id::TopicMessages), &choice))
+    .rows(among(&F.max(Level::Topic, MetricId::TopicMessages), &choice))
     .rows(among(&written(F, Level::Topic), &choice))
     .rows(format!(
         "time() - {}",
-        among(&F.max(Level::Topic, Id::TopicLastWrite), &choice)
+        among(&F.max(Level::Topic, MetricId::TopicLastWrite), &choice)
     ))
     .columns(
         &[
@@ -467,7 +475,7 @@ fn unread() -> Panel {
 fn passes() -> Vec<Panel> {
     let worst = format!(
         "bottomk($limit, {})",
-        F.max_of(Level::Instance, Id::InstanceUp, |s| format!("avg_over_time({s}[$__range] @ end())"))
+        F.max_of(Level::Instance, MetricId::InstanceUp, |s| format!("avg_over_time({s}[$__range] @ end())"))
     );
     vec![
         Panel::timeline(
@@ -476,7 +484,7 @@ fn passes() -> Vec<Panel> {
             "No region was tried yet",
         )
         .words(&COMPLETE)
-        .query(F.max(Level::Region, Id::RegionUp), "{{account}} {{region}}"),
+        .query(F.max(Level::Region, MetricId::RegionUp), "{{account}} {{region}}"),
         Panel::timeline(
             "Instances: complete passes",
             "Whether the last pass over an instance was complete, on any exporter that watches it: the $limit that failed most \
@@ -484,7 +492,7 @@ fn passes() -> Vec<Panel> {
             "No instance was tried yet",
         )
         .words(&COMPLETE)
-        .query(F.named(&among(&F.max(Level::Instance, Id::InstanceUp), &worst)), "{{name}} ({{instance_id}})"),
+        .query(F.named(&among(&F.max(Level::Instance, MetricId::InstanceUp), &worst)), "{{name}} ({{instance_id}})"),
     ]
 }
 
@@ -498,11 +506,11 @@ fn bought() -> Panel {
     .rows(F.max_with(
         Level::Instance,
         "name, series, spec_type, version, deploy_type, paid_type, disk_type",
-        Id::InstanceInfo,
+        MetricId::InstanceInfo,
     ))
-    .rows(F.max(Level::Instance, Id::InstanceDiskSize))
-    .rows(F.max(Level::Instance, Id::InstanceRetention))
-    .rows(format!("{} * 1000", F.max(Level::Instance, Id::InstanceCreation)))
+    .rows(F.max(Level::Instance, MetricId::InstanceDiskSize))
+    .rows(F.max(Level::Instance, MetricId::InstanceRetention))
+    .rows(format!("{} * 1000", F.max(Level::Instance, MetricId::InstanceCreation)))
     .columns(
         &[
             label("name", "Instance"),
@@ -532,7 +540,7 @@ fn tags() -> Panel {
         "No tag is exported: list them in metrics.instance_tags",
     )
     .judged(PLAIN)
-    .rows(format!("max without (job, instance, pod) ({})", F.plain(Id::InstanceTags)))
+    .rows(format!("max without (job, instance, pod) ({})", F.plain(MetricId::InstanceTags)))
     .columns(
         &[
             label("instance_id", "Instance id"),

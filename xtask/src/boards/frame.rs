@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use alikafka_exporter::exposition::catalog::Id;
+use alikafka_exporter::exposition::catalog::MetricId;
 use serde_json::{Value, json};
 
 use super::{
@@ -152,18 +152,18 @@ fn query(
 }
 
 /// Values of a label of a family, of what the variables before this one leave.
-fn values(filters: Filters, id: Id, label: &str) -> String {
+fn values(filters: Filters, id: MetricId, label: &str) -> String {
     format!("label_values({}, {label})", filters.plain(id))
 }
 
 pub(super) fn account() -> Variable {
     let about = ("account", "Account", "Accounts by name. Where they have no names there is none to choose.");
-    query(about, &values(Filters(&[]), Id::RegionUp, "account"), "", ANY, BY_NAME)
+    query(about, &values(Filters(&[]), MetricId::RegionUp, "account"), "", ANY, BY_NAME)
 }
 
 pub(super) fn region(filters: Filters) -> Variable {
     let about = ("region", "Region", "Region of the Kafka instance.");
-    query(about, &values(filters, Id::RegionUp, "region"), "", ANY_ID, BY_NAME)
+    query(about, &values(filters, MetricId::RegionUp, "region"), "", ANY_ID, BY_NAME)
 }
 
 /// Instances are chosen by name and matched by id. The two are all that is left of the labels, so that nothing in a
@@ -172,7 +172,7 @@ pub(super) fn instance(filters: Filters) -> Variable {
     let about = ("instance", "Instance", "Kafka instances by name and id.");
     let text = format!(
         "query_result(max by (instance_id, shown) (label_join({}, \"shown\", \" / \", \"name\", \"instance_id\")))",
-        filters.plain(Id::InstanceInfo)
+        filters.plain(MetricId::InstanceInfo)
     );
     let regex = r#"/\binstance_id="(?<value>[^"]+)",\s*shown="(?: \/ )?(?<text>[\s\S]+)"\}/"#;
     query(about, &text, regex, ANY_ID, BY_NAME)
@@ -180,33 +180,33 @@ pub(super) fn instance(filters: Filters) -> Variable {
 
 pub(super) fn group(filters: Filters) -> Variable {
     let about = ("group", "Group", "Consumer groups of the selected instances.");
-    query(about, &values(filters, Id::GroupInfo, "group"), "", ANY_NAME, BY_NAME)
+    query(about, &values(filters, MetricId::GroupInfo, "group"), "", ANY_NAME, BY_NAME)
 }
 
 pub(super) fn topic(filters: Filters) -> Variable {
     let about = ("topic", "Topic", "Topics of the selected instances.");
-    query(about, &values(filters, Id::TopicInfo, "topic"), "", ANY_NAME, BY_NAME)
+    query(about, &values(filters, MetricId::TopicInfo, "topic"), "", ANY_NAME, BY_NAME)
 }
 
 pub(super) fn topic_of_groups(filters: Filters) -> Variable {
     let about = ("topic", "Topic", "Topics that the selected groups read.");
-    query(about, &values(filters, Id::GroupTopicLagFloor, "topic"), "", ANY_NAME, BY_NAME)
+    query(about, &values(filters, MetricId::GroupTopicLagFloor, "topic"), "", ANY_NAME, BY_NAME)
 }
 
 pub(super) fn partition_of_groups(filters: Filters) -> Variable {
     let about = ("partition", "Partition", "Partitions, for the row Partitions alone.");
-    query(about, &values(filters, Id::GroupLagFloor, "partition"), "", ANY_ID, BY_NUMBER)
+    query(about, &values(filters, MetricId::GroupLagFloor, "partition"), "", ANY_ID, BY_NUMBER)
 }
 
 pub(super) fn job(filters: Filters) -> Variable {
     let about = ("job", "Job", "Scrape jobs of exporters.");
-    query(about, &values(filters, Id::Series, "job"), "", ANY_ID, BY_NAME)
+    query(about, &values(filters, MetricId::Series, "job"), "", ANY_ID, BY_NAME)
 }
 
 pub(super) fn exporter(filters: Filters) -> Variable {
     let about =
         ("exporter", "Exporter", "Exporters by the address that Prometheus scrapes: the label instance.");
-    query(about, &values(filters, Id::Series, "instance"), "", ANY_ID, BY_NAME)
+    query(about, &values(filters, MetricId::Series, "instance"), "", ANY_ID, BY_NAME)
 }
 
 /// How many lines a graph and rows a table has at most.

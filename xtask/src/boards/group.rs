@@ -1,6 +1,6 @@
 //! The board of consumer groups: lag in messages and seconds, pace, retention, and state, by topic and partition.
 
-use alikafka_exporter::exposition::catalog::Id;
+use alikafka_exporter::exposition::catalog::MetricId;
 use serde_json::json;
 
 use super::{
@@ -55,11 +55,12 @@ pub(super) fn board() -> Board {
 
 fn status_changes() -> Annotation {
     let on = Level::Group.list();
-    let changed = F.max_of(Level::Group, Id::GroupStatus, |s| format!("changes({s}[$__rate_interval])"));
+    let changed =
+        F.max_of(Level::Group, MetricId::GroupStatus, |s| format!("changes({s}[$__rate_interval])"));
     let each: Vec<String> = STATUS
         .iter()
         .map(|(number, word, _)| {
-            let now = F.max(Level::Group, Id::GroupStatus);
+            let now = F.max(Level::Group, MetricId::GroupStatus);
             format!(
                 "label_replace({changed} > 0 and on ({on}) {now} == {number}, \"status\", \"{word}\", \"\", \"\")"
             )
@@ -77,7 +78,7 @@ fn status_changes() -> Annotation {
 
 fn rebalances() -> Annotation {
     let changed =
-        F.max_of(Level::Group, Id::GroupLastRebalance, |s| format!("changes({s}[$__rate_interval])"));
+        F.max_of(Level::Group, MetricId::GroupLastRebalance, |s| format!("changes({s}[$__rate_interval])"));
     Annotation {
         name: "Rebalances",
         color: "blue",
@@ -101,7 +102,7 @@ fn numbers() -> Vec<Panel> {
         .size(3, 4)
         .words(&STATUS)
         .on_background()
-        .query(F.most(Id::GroupStatus), "status"),
+        .query(F.most(MetricId::GroupStatus), "status"),
         Panel::stat(
             "Unread messages",
             "Messages that the selected groups have left to read, over all of their topics.",
@@ -109,7 +110,7 @@ fn numbers() -> Vec<Panel> {
         )
         .size(3, 4)
         .judged(MESSAGES)
-        .query(F.total(Level::Group, Id::GroupTotalLag), "unread"),
+        .query(F.total(Level::Group, MetricId::GroupTotalLag), "unread"),
         Panel::stat(
             "Late, certainly",
             "Floor of the age of the oldest unread message, the largest of the selected groups.",
@@ -118,7 +119,7 @@ fn numbers() -> Vec<Panel> {
         .unit("s")
         .size(3, 4)
         .judged(LAG_SECONDS)
-        .query(F.most(Id::GroupTotalLagFloor), "floor"),
+        .query(F.most(MetricId::GroupTotalLagFloor), "floor"),
         Panel::stat(
             "Late, possibly",
             "Ceiling of the age of the oldest unread message, the largest of the selected groups. Absent while that of one of \
@@ -128,7 +129,7 @@ fn numbers() -> Vec<Panel> {
         .unit("s")
         .size(3, 4)
         .judged(LAG_SECONDS)
-        .query(F.ceiling(Level::Group, Id::GroupTotalLag, Id::GroupTotalLagSeconds), "ceiling"),
+        .query(F.ceiling(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds), "ceiling"),
         Panel::stat(
             "Catches up in",
             "Forecast of the time until all is read at the present pace, the longest of the selected groups that catch up. \
@@ -137,7 +138,7 @@ fn numbers() -> Vec<Panel> {
         )
         .unit("s")
         .size(3, 4)
-        .query(F.most(Id::GroupCatchUp), "catch-up"),
+        .query(F.most(MetricId::GroupCatchUp), "catch-up"),
         Panel::stat(
             "Loses in",
             "Forecast of the time until a message is deleted before it is read, the soonest of the selected groups and topics. 0 \
@@ -147,7 +148,7 @@ fn numbers() -> Vec<Panel> {
         .unit("s")
         .size(3, 4)
         .judged(ETA_SECONDS)
-        .query(F.least(Id::GroupTopicLossEta), "soonest"),
+        .query(F.least(MetricId::GroupTopicLossEta), "soonest"),
         Panel::stat(
             "Messages lost",
             "Messages that retention deleted before the selected groups read them. They count until the group commits past the \
@@ -156,7 +157,7 @@ fn numbers() -> Vec<Panel> {
         )
         .size(3, 4)
         .judged(BAD_FROM_ONE)
-        .query(F.total(Level::GroupPartition, Id::GroupLost), "lost"),
+        .query(F.total(Level::GroupPartition, MetricId::GroupLost), "lost"),
         Panel::stat(
             "Rebalances",
             "Rebalances of the selected groups within the time range, as far as the cloud tells them.",
@@ -168,7 +169,7 @@ fn numbers() -> Vec<Panel> {
         .instant(
             format!(
                 "sum({})",
-                F.max_of(Level::Group, Id::GroupRebalances, |s| format!("increase({s}[$__range])"))
+                F.max_of(Level::Group, MetricId::GroupRebalances, |s| format!("increase({s}[$__range])"))
             ),
             "rebalances",
         ),
@@ -177,7 +178,7 @@ fn numbers() -> Vec<Panel> {
 
 fn lag() -> Vec<Panel> {
     let topic = to_group(From::Line, Level::GroupTopic);
-    let consumable = F.top(Level::Group, Id::GroupConsumable);
+    let consumable = F.top(Level::Group, MetricId::GroupConsumable);
     vec![
         bracket::bracket(
             "Lag in seconds: bracket",
@@ -185,8 +186,8 @@ fn lag() -> Vec<Panel> {
              band: at least the floor, at most the ceiling. There is no band while the ceiling of one of them is not known. \
              Choose one group for its own bracket.",
             "No lag is known",
-            F.most(Id::GroupTotalLagFloor),
-            F.ceiling(Level::Group, Id::GroupTotalLag, Id::GroupTotalLagSeconds),
+            F.most(MetricId::GroupTotalLagFloor),
+            F.ceiling(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds),
         ),
         Panel::graph(
             "Unread messages by group",
@@ -196,7 +197,7 @@ fn lag() -> Vec<Panel> {
         )
         .judged(MESSAGES)
         .axis("messages")
-        .query(F.top(Level::Group, Id::GroupTotalLag), "{{group}}: unread")
+        .query(F.top(Level::Group, MetricId::GroupTotalLag), "{{group}}: unread")
         .query(consumable, "{{group}}: unread and held")
         .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))]),
         bracket::bounds(
@@ -205,8 +206,8 @@ fn lag() -> Vec<Panel> {
              is largest within the time range.",
             NEEDS_TOPICS,
             Level::GroupTopic,
-            Id::GroupTopicLagFloor,
-            Id::GroupTopicLagSeconds,
+            MetricId::GroupTopicLagFloor,
+            MetricId::GroupTopicLagSeconds,
             "{{topic}} / {{group}}",
         )
         .links(&topic),
@@ -217,7 +218,7 @@ fn lag() -> Vec<Panel> {
             NEEDS_TOPICS,
         )
         .axis("messages")
-        .query(F.top(Level::GroupTopic, Id::GroupTopicLag), "{{topic}} / {{group}}")
+        .query(F.top(Level::GroupTopic, MetricId::GroupTopicLag), "{{topic}} / {{group}}")
         .links(&topic),
     ]
 }
@@ -227,7 +228,7 @@ fn state() -> Vec<Panel> {
     let told: Vec<String> = GROUP_STATES
         .iter()
         .map(|(number, state, _, _)| {
-            format!("({} == 1) * 0 + {number}", F.max(level, only(Id::GroupState, "state", "=", state)))
+            format!("({} == 1) * 0 + {number}", F.max(level, only(MetricId::GroupState, "state", "=", state)))
         })
         .collect();
     let words: Vec<(i64, &str, &str)> =
@@ -241,8 +242,8 @@ fn state() -> Vec<Panel> {
         )
         .size(12, 10)
         .words(&STATUS)
-        .query(F.top(level, Id::GroupStatus), "{{group}}")
-        .query(F.top(Level::GroupTopic, Id::GroupTopicStatus), "{{group}} / {{topic}}"),
+        .query(F.top(level, MetricId::GroupStatus), "{{group}}")
+        .query(F.top(Level::GroupTopic, MetricId::GroupTopicStatus), "{{group}} / {{topic}}"),
         Panel::timeline(
             "Members, by the cloud",
             "The state of each group in the words of the cloud: stable, preparing or completing a rebalance, empty (no members), \
@@ -255,8 +256,8 @@ fn state() -> Vec<Panel> {
             format!(
                 "({})\nand\ntopk($limit, {} or {} * 0)",
                 told.join(" or "),
-                F.max_of(level, Id::GroupRebalances, |s| format!("increase({s}[$__range] @ end())")),
-                F.max_of(level, Id::GroupState, |s| format!("max_over_time({s}[$__range] @ end())"))
+                F.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__range] @ end())")),
+                F.max_of(level, MetricId::GroupState, |s| format!("max_over_time({s}[$__range] @ end())"))
             ),
             "{{group}}",
         ),
@@ -274,8 +275,8 @@ fn state() -> Vec<Panel> {
         .legend(&["max"])
         .query(
             first(
-                &F.max_of(level, Id::GroupRebalances, |s| format!("increase({s}[$__rate_interval])")),
-                &F.max_of(level, Id::GroupRebalances, |s| format!("increase({s}[$__range] @ end())")),
+                &F.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__rate_interval])")),
+                &F.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__range] @ end())")),
             ),
             "{{group}}",
         ),
@@ -287,9 +288,9 @@ fn state() -> Vec<Panel> {
         .size(12, 9)
         .rows(format!(
             "topk($limit, {} * 1000)",
-            F.max(level, Id::GroupLastRebalance)
+            F.max(level, MetricId::GroupLastRebalance)
         ))
-        .rows(F.max_of(level, Id::GroupRebalances, |s| format!("increase({s}[$__range])")))
+        .rows(F.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__range])")))
         .columns(
             &[
                 label("group", "Group"),
@@ -307,12 +308,15 @@ fn state() -> Vec<Panel> {
 fn pace() -> Vec<Panel> {
     let links = to_group(From::Line, Level::GroupTopic);
     let level = Level::GroupTopic;
-    let behind =
-        format!("{} - {}", F.max(level, Id::GroupTopicProduced), F.max(level, Id::GroupTopicConsumed));
+    let behind = format!(
+        "{} - {}",
+        F.max(level, MetricId::GroupTopicProduced),
+        F.max(level, MetricId::GroupTopicConsumed)
+    );
     let rank = format!(
         "max by ({on}) (abs({} - {}))",
-        F.max_of(level, Id::GroupTopicProduced, |s| format!("avg_over_time({s}[$__range] @ end())")),
-        F.max_of(level, Id::GroupTopicConsumed, |s| format!("avg_over_time({s}[$__range] @ end())")),
+        F.max_of(level, MetricId::GroupTopicProduced, |s| format!("avg_over_time({s}[$__range] @ end())")),
+        F.max_of(level, MetricId::GroupTopicConsumed, |s| format!("avg_over_time({s}[$__range] @ end())")),
         on = level.list()
     );
     vec![
@@ -324,7 +328,7 @@ fn pace() -> Vec<Panel> {
         )
         .unit("mps")
         .axis("read")
-        .query(F.top(level, Id::GroupTopicConsumed), "{{topic}} / {{group}}")
+        .query(F.top(level, MetricId::GroupTopicConsumed), "{{topic}} / {{group}}")
         .links(&links),
         Panel::graph(
             "Written to what the group reads",
@@ -334,7 +338,7 @@ fn pace() -> Vec<Panel> {
         )
         .unit("mps")
         .axis("written")
-        .query(F.top(level, Id::GroupTopicProduced), "{{topic}} / {{group}}")
+        .query(F.top(level, MetricId::GroupTopicProduced), "{{topic}} / {{group}}")
         .links(&links),
         Panel::graph(
             "Falls behind by",
@@ -356,7 +360,7 @@ fn pace() -> Vec<Panel> {
         )
         .unit("s")
         .axis("forecast")
-        .query(F.top_below(level, Id::GroupTopicCatchUp, CATCH_UP), "{{topic}} / {{group}}")
+        .query(F.top_below(level, MetricId::GroupTopicCatchUp, CATCH_UP), "{{topic}} / {{group}}")
         .links(&links),
     ]
 }
@@ -364,8 +368,8 @@ fn pace() -> Vec<Panel> {
 fn retention() -> Vec<Panel> {
     let links = to_group(From::Line, Level::GroupTopic);
     let level = Level::GroupTopic;
-    let lost = F.sum(level, Level::GroupPartition, Id::GroupLost);
-    let peak = format!("sum by ({}) ({})", level.list(), F.peak(Level::GroupPartition, Id::GroupLost));
+    let lost = F.sum(level, Level::GroupPartition, MetricId::GroupLost);
+    let peak = format!("sum by ({}) ({})", level.list(), F.peak(Level::GroupPartition, MetricId::GroupLost));
     vec![
         Panel::graph(
             "Forecast of loss",
@@ -379,7 +383,7 @@ fn retention() -> Vec<Panel> {
         .judged(ETA_SECONDS)
         .axis("forecast")
         .legend(&["min", "lastNotNull"])
-        .query(F.bottom_below(level, Id::GroupTopicLossEta, LOSS), "{{topic}} / {{group}}")
+        .query(F.bottom_below(level, MetricId::GroupTopicLossEta, LOSS), "{{topic}} / {{group}}")
         .links(&links),
         Panel::graph(
             "Retention margin",
@@ -391,7 +395,7 @@ fn retention() -> Vec<Panel> {
         .judged(&[(None, "red"), (Some(1000.0), "green")])
         .axis("messages")
         .legend(&["min", "lastNotNull"])
-        .query(F.bottom(level, Id::GroupMargin), "{{topic}} / {{group}}")
+        .query(F.bottom(level, MetricId::GroupMargin), "{{topic}} / {{group}}")
         .links(&links),
         Panel::graph(
             "Messages lost",
@@ -409,8 +413,8 @@ fn retention() -> Vec<Panel> {
 
 fn topics() -> Panel {
     let level = Level::GroupTopic;
-    let status = F.max(level, Id::GroupTopicStatus);
-    let lag = F.max(level, Id::GroupTopicLag);
+    let status = F.max(level, MetricId::GroupTopicStatus);
+    let lag = F.max(level, MetricId::GroupTopicLag);
     let choice = format!("topk($limit, {status} * 1e16 + on ({on}) ({lag}) + 1 or {lag})", on = level.list());
     let row = |id| among(&F.max(level, id), &choice);
     let unknown = format!("({status} or {lag} * 0 - 1)");
@@ -428,13 +432,13 @@ fn topics() -> Panel {
     )
     .size(24, 7)
     .rows(among(&unknown, &choice))
-    .rows(row(Id::GroupTopicLag))
-    .rows(row(Id::GroupTopicConsumable))
-    .rows(row(Id::GroupTopicLagFloor))
-    .rows(row(Id::GroupTopicLagSeconds))
-    .rows(row(Id::GroupTopicConsumed))
-    .rows(row(Id::GroupTopicCatchUp))
-    .rows(among(&F.min(level, Id::GroupTopicLossEta), &choice))
+    .rows(row(MetricId::GroupTopicLag))
+    .rows(row(MetricId::GroupTopicConsumable))
+    .rows(row(MetricId::GroupTopicLagFloor))
+    .rows(row(MetricId::GroupTopicLagSeconds))
+    .rows(row(MetricId::GroupTopicConsumed))
+    .rows(row(MetricId::GroupTopicCatchUp))
+    .rows(among(&F.min(level, MetricId::GroupTopicLossEta), &choice))
     .columns(
         &[
             value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),

@@ -2,7 +2,7 @@
 //!
 //! Owns: those rows. Refuses: what the exporter does in the cloud.
 
-use alikafka_exporter::exposition::catalog::Id;
+use alikafka_exporter::exposition::catalog::MetricId;
 use serde_json::json;
 
 use super::{
@@ -24,7 +24,7 @@ pub(super) fn http() -> Vec<Panel> {
         .unit("reqps")
         .legend(&["mean", "max"])
         .axis("requests/s")
-        .query(F.rate("path, code", Id::HttpRequests), "{{path}} {{code}}"),
+        .query(F.rate("path, code", MetricId::HttpRequests), "{{path}} {{code}}"),
         Panel::graph(
             "Duration, p99",
             "The time until the answer was ready that one request in a hundred exceeded, by path. A scrape never waits for the cloud.",
@@ -33,7 +33,7 @@ pub(super) fn http() -> Vec<Panel> {
         .size(6, 9)
         .unit("s")
         .axis("duration")
-        .query(F.quantile("0.99", "path", Id::HttpDuration), "{{path}}"),
+        .query(F.quantile("0.99", "path", MetricId::HttpDuration), "{{path}}"),
         Panel::graph(
             "Turned away",
             "HTTP connections and requests a second that were turned away, by reason.",
@@ -43,12 +43,12 @@ pub(super) fn http() -> Vec<Panel> {
         .unit("reqps")
         .legend(&["mean", "max"])
         .axis("requests/s")
-        .query(F.rate("reason", Id::HttpRejected), "{{reason}}"),
+        .query(F.rate("reason", MetricId::HttpRejected), "{{reason}}"),
         Panel::graph("Connections", "HTTP connections that are open, by exporter.", "No exporter is scraped")
             .size(6, 9)
             .decimals(0)
             .axis("connections")
-            .query(F.max(Level::Exporter, Id::HttpConnections), "{{instance}}"),
+            .query(F.max(Level::Exporter, MetricId::HttpConnections), "{{instance}}"),
     ]
 }
 
@@ -61,10 +61,10 @@ pub(super) fn process() -> Vec<Panel> {
         )
         .size(24, 6)
         .judged(PLAIN)
-        .rows(F.max_with(Level::Exporter, "version, revision, rustversion", Id::BuildInfo))
+        .rows(F.max_with(Level::Exporter, "version, revision, rustversion", MetricId::BuildInfo))
         .rows(F.up())
-        .rows(format!("time() - {}", F.max(Level::Exporter, Id::ProcessStart)))
-        .rows(format!("{} * 1000", F.max(Level::Exporter, Id::ReloadTime)))
+        .rows(format!("time() - {}", F.max(Level::Exporter, MetricId::ProcessStart)))
+        .rows(format!("{} * 1000", F.max(Level::Exporter, MetricId::ReloadTime)))
         .columns(
             &[
                 label("instance", "Exporter"),
@@ -85,13 +85,13 @@ pub(super) fn process() -> Vec<Panel> {
             .decimals(3)
             .axis("cores")
             .legend(&["mean", "max"])
-            .query(F.rate("job, instance", Id::ProcessCpu), "{{instance}}"),
+            .query(F.rate("job, instance", MetricId::ProcessCpu), "{{instance}}"),
         Panel::graph("Memory", "Resident memory, and dashed virtual memory.", "No exporter is scraped")
             .size(6, 9)
             .unit("bytes")
             .axis("memory")
-            .query(F.max(Level::Exporter, Id::ProcessResident), "{{instance}}: resident")
-            .query(F.max(Level::Exporter, Id::ProcessVirtual), "{{instance}}: virtual")
+            .query(F.max(Level::Exporter, MetricId::ProcessResident), "{{instance}}: resident")
+            .query(F.max(Level::Exporter, MetricId::ProcessVirtual), "{{instance}}: virtual")
             .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))]),
         Panel::graph(
             "File descriptors",
@@ -101,12 +101,12 @@ pub(super) fn process() -> Vec<Panel> {
         .size(6, 9)
         .decimals(0)
         .axis("descriptors")
-        .query(F.max(Level::Exporter, Id::ProcessOpenFds), "{{instance}}: open")
+        .query(F.max(Level::Exporter, MetricId::ProcessOpenFds), "{{instance}}: open")
         .query(
             format!(
                 "{} / {}",
-                F.max(Level::Exporter, Id::ProcessOpenFds),
-                F.max(Level::Exporter, Id::ProcessMaxFds)
+                F.max(Level::Exporter, MetricId::ProcessOpenFds),
+                F.max(Level::Exporter, MetricId::ProcessMaxFds)
             ),
             "{{instance}}: share",
         )
@@ -125,6 +125,6 @@ pub(super) fn process() -> Vec<Panel> {
             .size(6, 9)
             .decimals(0)
             .axis("threads")
-            .query(F.max(Level::Exporter, Id::ProcessThreads), "{{instance}}"),
+            .query(F.max(Level::Exporter, MetricId::ProcessThreads), "{{instance}}"),
     ]
 }

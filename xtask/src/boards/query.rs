@@ -3,7 +3,7 @@
 //! Owns: which labels a series is filtered by, how one series is made of what several replicas say, and the names of
 //! kafka_exporter beside ours. Refuses: names of metrics that are not in the catalog; there is no way to write one.
 
-use alikafka_exporter::exposition::catalog::{Family, Id, family};
+use alikafka_exporter::exposition::catalog::{MetricFamily, MetricId, family};
 
 /// What one line of a graph, or one row of a table, stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,18 +44,18 @@ impl Level {
 /// Series of one family, all that a board looks at or fewer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Series {
-    id: Id,
+    id: MetricId,
     only: Option<(&'static str, &'static str, &'static str)>,
 }
 
-impl From<Id> for Series {
-    fn from(id: Id) -> Self {
+impl From<MetricId> for Series {
+    fn from(id: MetricId) -> Self {
         Self { id, only: None }
     }
 }
 
 /// Of a family, those series whose label is as told: label, operator, value.
-pub(super) fn only(id: Id, label: &'static str, operator: &'static str, value: &'static str) -> Series {
+pub(super) fn only(id: MetricId, label: &'static str, operator: &'static str, value: &'static str) -> Series {
     Series { id, only: Some((label, operator, value)) }
 }
 
@@ -64,20 +64,21 @@ pub(super) fn only(id: Id, label: &'static str, operator: &'static str, value: &
 pub(super) struct Filters(pub(super) &'static [(&'static str, &'static str)]);
 
 /// Families that belong to an account although they belong to no region.
-const OF_ACCOUNTS: [Id; 3] = [Id::CredentialsExpiry, Id::CredentialsFailures, Id::ClockSkew];
+const OF_ACCOUNTS: [MetricId; 3] =
+    [MetricId::CredentialsExpiry, MetricId::CredentialsFailures, MetricId::ClockSkew];
 
 /// Labels that Prometheus gives to what it scrapes.
 const OF_TARGETS: [&str; 2] = ["job", "instance"];
 
 impl Filters {
-    fn applies(row: &Family, label: &str, labels: &[&str]) -> bool {
+    fn applies(row: &MetricFamily, label: &str, labels: &[&str]) -> bool {
         match label {
             "account" => row.labels.contains(&"region") || OF_ACCOUNTS.contains(&row.id),
             _ => OF_TARGETS.contains(&label) || labels.contains(&label),
         }
     }
 
-    fn selector(self, row: &Family, name: &str, labels: &[&str], series: Series) -> String {
+    fn selector(self, row: &MetricFamily, name: &str, labels: &[&str], series: Series) -> String {
         let mut matchers: Vec<String> = Vec::new();
         for (label, variable) in self.0 {
             if *label == "group" && labels.contains(&"consumergroup") {
@@ -165,7 +166,7 @@ impl Filters {
     }
 
     /// The largest of the ceilings of all of a level, where each that lags has one: else it would be no ceiling.
-    pub(super) fn ceiling(self, level: Level, lag: Id, ceiling: Id) -> String {
+    pub(super) fn ceiling(self, level: Level, lag: MetricId, ceiling: MetricId) -> String {
         format!(
             "{}\nunless on ()\n({} > 0 unless on ({}) {})",
             self.most(ceiling),
@@ -202,12 +203,12 @@ impl Filters {
     }
 
     /// Messages a second from the slope of an offset. An offset that falls, as when a topic is created anew, is none.
-    pub(super) fn slope(self, level: Level, id: Id) -> String {
+    pub(super) fn slope(self, level: Level, id: MetricId) -> String {
         self.max_of(level, id, |s| format!("clamp_min(deriv({s}[$__rate_interval]), 0)"))
     }
 
     /// The same over all of the time range, to choose by.
-    pub(super) fn slope_of_range(self, level: Level, id: Id) -> String {
+    pub(super) fn slope_of_range(self, level: Level, id: MetricId) -> String {
         self.max_of(level, id, |s| format!("clamp_min(deriv({s}[$__range] @ end()), 0)"))
     }
 
@@ -222,30 +223,30 @@ impl Filters {
     }
 
     /// The lines of a level whose largest value in the time range is among the first.
-    pub(super) fn top(self, level: Level, id: Id) -> String {
+    pub(super) fn top(self, level: Level, id: MetricId) -> String {
         first(&self.max(level, id), &self.peak(level, id))
     }
 
     /// The lines of a level whose least value in the time range is among the first.
-    pub(super) fn bottom(self, level: Level, id: Id) -> String {
+    pub(super) fn bottom(self, level: Level, id: MetricId) -> String {
         format!("{}\nand\nbottomk($limit, {})", self.min(level, id), self.trough(level, id))
     }
 
     /// The same, of what is below a bound: forecasts beyond it say little, and would flatten the graph.
-    pub(super) fn top_below(self, level: Level, id: Id, bound: &str) -> String {
+    pub(super) fn top_below(self, level: Level, id: MetricId, bound: &str) -> String {
         let rank = format!("{} and {} < {bound}", self.peak(level, id), self.trough(level, id));
         first(&format!("{} < {bound}", self.max(level, id)), &rank)
     }
 
     /// The lines whose least value is among the first, of what is below a bound.
-    pub(super) fn bottom_below(self, level: Level, id: Id, bound: &str) -> String {
+    pub(super) fn bottom_below(self, level: Level, id: MetricId, bound: &str) -> String {
         format!("{} < {bound}\nand\nbottomk($limit, {})", self.min(level, id), self.trough(level, id))
     }
 
     /// With the instance's name as a label, where it is known, and without it elsewhere.
     pub(super) fn named(self, expr: &str) -> String {
         let on = Level::Instance.list();
-        let info = self.plain(Id::InstanceInfo);
+        let info = self.plain(MetricId::InstanceInfo);
         format!(
             "({expr}) * on ({on}) group_left (name) topk by ({on}) (1, max by ({on}, name) ({info}))\n\
              or\n({expr}) unless on ({on}) {info}"
@@ -277,7 +278,7 @@ impl Filters {
     }
 
     /// A quantile of a histogram by labels. Where nothing was observed it is not a number, and left out.
-    pub(super) fn quantile(self, quantile: &str, labels: &str, id: Id) -> String {
+    pub(super) fn quantile(self, quantile: &str, labels: &str, id: MetricId) -> String {
         let row = family(id);
         let buckets = self.selector(row, &format!("{}_bucket", row.name), row.labels, id.into());
         let by = if labels.is_empty() { "le".to_owned() } else { format!("{labels}, le") };
@@ -285,7 +286,7 @@ impl Filters {
     }
 
     /// Observations a second of a histogram by labels.
-    pub(super) fn observations(self, labels: &str, id: Id) -> String {
+    pub(super) fn observations(self, labels: &str, id: MetricId) -> String {
         let row = family(id);
         let count = self.selector(row, &format!("{}_count", row.name), row.labels, id.into());
         format!("sum by ({labels}) (rate({count}[$__rate_interval]))")

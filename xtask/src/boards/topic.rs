@@ -1,6 +1,6 @@
 //! The board of topics: what is written to them, what they hold, how even their partitions are, and who reads them.
 
-use alikafka_exporter::exposition::catalog::Id;
+use alikafka_exporter::exposition::catalog::MetricId;
 
 use super::{
     frame::{self, Annotation, Board, From, Name, link},
@@ -32,7 +32,9 @@ pub(super) fn board() -> Board {
             expr: format!(
                 "max by ({}) ({}) > 0",
                 Level::Topic.list(),
-                F.max_of(Level::TopicPartition, Id::TopicEnd, |s| format!("resets({s}[$__rate_interval])"))
+                F.max_of(Level::TopicPartition, MetricId::TopicEnd, |s| format!(
+                    "resets({s}[$__rate_interval])"
+                ))
             ),
             title: "{{topic}}: end offset fell",
             text: "The topic was deleted and created anew on {{instance_id}}.",
@@ -55,12 +57,12 @@ fn numbers() -> Vec<Panel> {
             .size(3, 4)
             .unit("none")
             .without_graph()
-            .query(F.count(Level::Topic, Id::TopicInfo), "topics"),
+            .query(F.count(Level::Topic, MetricId::TopicInfo), "topics"),
         Panel::stat("Partitions", "Partitions of the selected topics.", NEEDS_TOPICS)
             .size(3, 4)
             .unit("none")
             .without_graph()
-            .query(F.total(Level::Topic, Id::TopicPartitions), "partitions"),
+            .query(F.total(Level::Topic, MetricId::TopicPartitions), "partitions"),
         Panel::stat(
             "Written",
             "Messages a second that are written to the selected topics, by the slope of their end offsets.",
@@ -69,10 +71,10 @@ fn numbers() -> Vec<Panel> {
         .size(3, 4)
         .interval("5m")
         .unit("mps")
-        .query(format!("sum({})", F.slope(Level::TopicPartition, Id::TopicEnd)), "written"),
+        .query(format!("sum({})", F.slope(Level::TopicPartition, MetricId::TopicEnd)), "written"),
         Panel::stat("Messages held", "Messages that the selected topics hold.", NEEDS_TOPICS)
             .size(3, 4)
-            .query(F.total(Level::Topic, Id::TopicMessages), "held"),
+            .query(F.total(Level::Topic, MetricId::TopicMessages), "held"),
         Panel::stat(
             "Last write",
             "Time since the newest message of the selected topics was written.",
@@ -80,7 +82,7 @@ fn numbers() -> Vec<Panel> {
         )
         .size(3, 4)
         .unit("s")
-        .query(format!("time() - {}", F.most(Id::TopicLastWrite)), "ago"),
+        .query(format!("time() - {}", F.most(MetricId::TopicLastWrite)), "ago"),
         Panel::stat(
             "Readers",
             "Pairs of a selected topic and a group that has committed an offset on it.",
@@ -89,7 +91,7 @@ fn numbers() -> Vec<Panel> {
         .size(3, 4)
         .unit("none")
         .without_graph()
-        .query(F.total(Level::Topic, Id::TopicGroups), "readers"),
+        .query(F.total(Level::Topic, MetricId::TopicGroups), "readers"),
         Panel::stat(
             "Read by nobody",
             "Selected topics on which no group of the instance has committed an offset.",
@@ -98,7 +100,7 @@ fn numbers() -> Vec<Panel> {
         .size(3, 4)
         .unit("none")
         .without_graph()
-        .query(format!("sum({} == bool 0)", F.max(Level::Topic, Id::TopicGroups)), "topics"),
+        .query(format!("sum({} == bool 0)", F.max(Level::Topic, MetricId::TopicGroups)), "topics"),
         Panel::stat(
             "Worst reader",
             "Floor of the age of the oldest unread message, of the group that is furthest behind on a selected topic.",
@@ -107,7 +109,7 @@ fn numbers() -> Vec<Panel> {
         .size(3, 4)
         .unit("s")
         .judged(LAG_SECONDS)
-        .query(F.most(Id::GroupTopicLagFloor), "floor"),
+        .query(F.most(MetricId::GroupTopicLagFloor), "floor"),
     ]
 }
 
@@ -132,7 +134,7 @@ fn held() -> Vec<Panel> {
             NEEDS_TOPICS,
         )
         .axis("messages")
-        .query(F.top(Level::Topic, Id::TopicMessages), "{{topic}} @ {{instance_id}}"),
+        .query(F.top(Level::Topic, MetricId::TopicMessages), "{{topic}} @ {{instance_id}}"),
         Panel::graph(
             "Last write by topic",
             "Time since the newest message of the topic was written: the $limit topics that were last written longest ago. It grows \
@@ -144,8 +146,8 @@ fn held() -> Vec<Panel> {
         .query(
             format!(
                 "time() - {}\nand\nbottomk($limit, {})",
-                F.max(Level::Topic, Id::TopicLastWrite),
-                F.peak(Level::Topic, Id::TopicLastWrite)
+                F.max(Level::Topic, MetricId::TopicLastWrite),
+                F.peak(Level::Topic, MetricId::TopicLastWrite)
             ),
             "{{topic}} @ {{instance_id}}",
         ),
@@ -155,20 +157,21 @@ fn held() -> Vec<Panel> {
             NEEDS_TOPICS,
         )
         .axis("messages")
-        .query(F.top(Level::Topic, Id::GroupTopicLag), "{{topic}} @ {{instance_id}}"),
+        .query(F.top(Level::Topic, MetricId::GroupTopicLag), "{{topic}} @ {{instance_id}}"),
     ]
 }
 
 fn readers() -> Vec<Panel> {
     let level = Level::GroupTopic;
-    let status = F.max(level, Id::GroupTopicStatus);
-    let lag = F.max(level, Id::GroupTopicLag);
+    let status = F.max(level, MetricId::GroupTopicStatus);
+    let lag = F.max(level, MetricId::GroupTopicLag);
     let choice = format!("topk($limit, {status} * 1e16 + on ({on}) ({lag}) + 1 or {lag})", on = level.list());
     let row = |id| among(&F.max(level, id), &choice);
     let unknown = format!("({status} or {lag} * 0 - 1)");
     let links = [link(From::Row, "Open the group", Name::Group, level)];
-    let none = format!("{} == 0", F.max(Level::Topic, Id::TopicGroups));
-    let unread = format!("topk($limit, {} and ({none}) or {none})", F.max(Level::Topic, Id::TopicMessages));
+    let none = format!("{} == 0", F.max(Level::Topic, MetricId::TopicGroups));
+    let unread =
+        format!("topk($limit, {} and ({none}) or {none})", F.max(Level::Topic, MetricId::TopicMessages));
     vec![
         Panel::table(
             "Groups that read the selected topics, the worst first",
@@ -178,12 +181,12 @@ fn readers() -> Vec<Panel> {
         )
         .size(24, 9)
         .rows(among(&unknown, &choice))
-        .rows(row(Id::GroupTopicLag))
-        .rows(row(Id::GroupTopicLagFloor))
-        .rows(row(Id::GroupTopicLagSeconds))
-        .rows(row(Id::GroupTopicConsumed))
-        .rows(row(Id::GroupTopicCatchUp))
-        .rows(among(&F.min(level, Id::GroupTopicLossEta), &choice))
+        .rows(row(MetricId::GroupTopicLag))
+        .rows(row(MetricId::GroupTopicLagFloor))
+        .rows(row(MetricId::GroupTopicLagSeconds))
+        .rows(row(MetricId::GroupTopicConsumed))
+        .rows(row(MetricId::GroupTopicCatchUp))
+        .rows(among(&F.min(level, MetricId::GroupTopicLossEta), &choice))
         .columns(
             &[
                 value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
@@ -209,7 +212,7 @@ fn readers() -> Vec<Panel> {
         .size(24, 6)
         .interval("5m")
         .rows(among(&none, &unread))
-        .rows(among(&F.max(Level::Topic, Id::TopicMessages), &unread))
+        .rows(among(&F.max(Level::Topic, MetricId::TopicMessages), &unread))
         .rows(among(&written(F, Level::Topic), &unread))
         .columns(
             &[
@@ -228,13 +231,16 @@ fn readers() -> Vec<Panel> {
 
 fn topics() -> Panel {
     let level = Level::Topic;
-    let choice =
-        format!("topk($limit, {} or {} * 0)", F.max(level, Id::TopicMessages), F.max(level, Id::TopicInfo));
+    let choice = format!(
+        "topk($limit, {} or {} * 0)",
+        F.max(level, MetricId::TopicMessages),
+        F.max(level, MetricId::TopicInfo)
+    );
     let links = [
         link(From::Row, "Only this topic", Name::Topic, level),
         link(From::Row, "Open its groups", Name::Group, level),
     ];
-    let info = F.max_with(level, "storage, cleanup", Id::TopicInfo);
+    let info = F.max_with(level, "storage, cleanup", MetricId::TopicInfo);
     Panel::table(
         "Topics, the largest first",
         "The $limit selected topics that hold the most messages: where their messages lie and how old ones go, partitions, what is \
@@ -243,11 +249,11 @@ fn topics() -> Panel {
     )
     .interval("5m")
     .rows(F.named(&format!("{info}\nand on ({})\n{choice}", level.list())))
-    .rows(among(&F.max(level, Id::TopicPartitions), &choice))
-    .rows(among(&F.max(level, Id::TopicMessages), &choice))
+    .rows(among(&F.max(level, MetricId::TopicPartitions), &choice))
+    .rows(among(&F.max(level, MetricId::TopicMessages), &choice))
     .rows(among(&written(F, level), &choice))
-    .rows(format!("time() - {}", among(&F.max(level, Id::TopicLastWrite), &choice)))
-    .rows(among(&F.max(level, Id::TopicGroups), &choice))
+    .rows(format!("time() - {}", among(&F.max(level, MetricId::TopicLastWrite), &choice)))
+    .rows(among(&F.max(level, MetricId::TopicGroups), &choice))
     .columns(
         &[
             label("topic", "Topic").links(&links),
@@ -274,11 +280,12 @@ fn against_mean(level: Level, each: &str) -> String {
 }
 
 fn skew() -> Vec<Panel> {
-    let slope = F.slope(Level::TopicPartition, Id::TopicEnd);
-    let slope_in_range = F.slope_of_range(Level::TopicPartition, Id::TopicEnd);
-    let lag = F.max(Level::GroupPartition, Id::GroupLag);
-    let lag_in_range =
-        F.max_of(Level::GroupPartition, Id::GroupLag, |s| format!("avg_over_time({s}[$__range] @ end())"));
+    let slope = F.slope(Level::TopicPartition, MetricId::TopicEnd);
+    let slope_in_range = F.slope_of_range(Level::TopicPartition, MetricId::TopicEnd);
+    let lag = F.max(Level::GroupPartition, MetricId::GroupLag);
+    let lag_in_range = F.max_of(Level::GroupPartition, MetricId::GroupLag, |s| {
+        format!("avg_over_time({s}[$__range] @ end())")
+    });
     vec![
         Panel::graph(
             "Skew of what is written",
@@ -315,13 +322,13 @@ fn skew() -> Vec<Panel> {
 
 fn partitions() -> Vec<Panel> {
     let level = Level::TopicPartition;
-    let span = format!("{} - {}", F.max(level, Id::TopicEnd), F.max(level, Id::TopicStart));
+    let span = format!("{} - {}", F.max(level, MetricId::TopicEnd), F.max(level, MetricId::TopicStart));
     let span_in_range = format!(
         "{} - {}",
-        F.max_of(level, Id::TopicEnd, |s| format!("{s} @ end()")),
-        F.max_of(level, Id::TopicStart, |s| format!("{s} @ end()"))
+        F.max_of(level, MetricId::TopicEnd, |s| format!("{s} @ end()")),
+        F.max_of(level, MetricId::TopicStart, |s| format!("{s} @ end()"))
     );
-    let choice = format!("topk($limit, {})", F.max(level, Id::TopicEnd));
+    let choice = format!("topk($limit, {})", F.max(level, MetricId::TopicEnd));
     vec![
         Panel::graph(
             "Written by partition",
@@ -332,7 +339,7 @@ fn partitions() -> Vec<Panel> {
         .unit("mps")
         .axis("written")
         .query(
-            first(&F.slope(level, Id::TopicEnd), &F.slope_of_range(level, Id::TopicEnd)),
+            first(&F.slope(level, MetricId::TopicEnd), &F.slope_of_range(level, MetricId::TopicEnd)),
             "{{topic}}[{{partition}}] @ {{instance_id}}",
         ),
         Panel::graph(
@@ -353,8 +360,8 @@ fn partitions() -> Vec<Panel> {
         .query(
             format!(
                 "time() - {}\nand\nbottomk($limit, {})",
-                F.max(level, Id::TopicLastWrite),
-                F.peak(level, Id::TopicLastWrite)
+                F.max(level, MetricId::TopicLastWrite),
+                F.peak(level, MetricId::TopicLastWrite)
             ),
             "{{topic}}[{{partition}}] @ {{instance_id}}",
         ),
@@ -367,7 +374,7 @@ fn partitions() -> Vec<Panel> {
         .judged(BAD_FROM_ONE)
         .mostly_zero()
         .axis("messages")
-        .query(F.top(level, Id::GroupLost), "{{topic}}[{{partition}}] @ {{instance_id}}"),
+        .query(F.top(level, MetricId::GroupLost), "{{topic}}[{{partition}}] @ {{instance_id}}"),
         Panel::table(
             "Offsets",
             "Start and end offset of each partition, and when it was last written: the $limit partitions with the largest end \
@@ -375,9 +382,9 @@ fn partitions() -> Vec<Panel> {
             NEEDS_PARTITIONS,
         )
         .size(24, 9)
-        .rows(among(&F.max(level, Id::TopicStart), &choice))
+        .rows(among(&F.max(level, MetricId::TopicStart), &choice))
         .rows(choice.clone())
-        .rows(format!("time() - {}", among(&F.max(level, Id::TopicLastWrite), &choice)))
+        .rows(format!("time() - {}", among(&F.max(level, MetricId::TopicLastWrite), &choice)))
         .columns(
             &[
                 label("topic", "Topic"),

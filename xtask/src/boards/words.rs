@@ -5,7 +5,7 @@ use super::{
     looks::Link,
     query::{Filters, Level},
 };
-use alikafka_exporter::exposition::catalog::Id;
+use alikafka_exporter::exposition::catalog::MetricId;
 
 /// Rust: warmer than orange, which is stalled, and not the red of what is lost.
 const STOPPED: &str = "#A64B13";
@@ -58,10 +58,14 @@ pub(super) fn to_group(from: From, level: Level) -> Vec<Link> {
 
 /// Messages written a second, by topic: also where nobody reads.
 pub(super) fn written(filters: Filters, level: Level) -> String {
-    format!("sum by ({}) ({})", level.list(), filters.slope(Level::TopicPartition, Id::TopicEnd))
+    format!("sum by ({}) ({})", level.list(), filters.slope(Level::TopicPartition, MetricId::TopicEnd))
 }
 
 /// The same over the whole time range.
 pub(super) fn written_in_range(filters: Filters, level: Level) -> String {
-    format!("sum by ({}) ({})", level.list(), filters.slope_of_range(Level::TopicPartition, Id::TopicEnd))
+    format!(
+        "sum by ({}) ({})",
+        level.list(),
+        filters.slope_of_range(Level::TopicPartition, MetricId::TopicEnd)
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use alikafka_exporter::exposition::catalog::{FAMILIES, Family, Source, Stability, Unit};
+use alikafka_exporter::exposition::catalog::{FAMILIES, MetricFamily, MetricSource, MetricUnit, Stability};
 
 use super::{code, head, prose, row};
 
@@ -40,12 +40,12 @@ is in [migrating.md](migrating.md#from-kafka_exporter).
 ";
 
 /// Whether a granularity leaves a family out.
-type Hides = fn(&Family) -> bool;
+type Hides = fn(&MetricFamily) -> bool;
 
 /// A part of the page.
 struct Part {
     title: &'static str,
-    holds: fn(&Family) -> bool,
+    holds: fn(&MetricFamily) -> bool,
 }
 
 const PARTS: [Part; 6] = [
@@ -54,13 +54,13 @@ const PARTS: [Part; 6] = [
     Part { title: "Consumer group", holds: |f| is_of_cloud(f) && f.name.starts_with("alikafka_group_") },
     Part {
         title: "How far the cloud could be read",
-        holds: |f| f.source == Source::Exporter && !f.name.starts_with("alikafka_exporter_"),
+        holds: |f| f.source == MetricSource::Exporter && !f.name.starts_with("alikafka_exporter_"),
     },
     Part {
         title: "Exporter",
-        holds: |f| f.source == Source::Exporter && f.name.starts_with("alikafka_exporter_"),
+        holds: |f| f.source == MetricSource::Exporter && f.name.starts_with("alikafka_exporter_"),
     },
-    Part { title: "Process", holds: |f| f.source == Source::Process },
+    Part { title: "Process", holds: |f| f.source == MetricSource::Process },
 ];
 
 /// The page.
@@ -68,7 +68,7 @@ pub(super) fn page() -> String {
     let mut out = INTRODUCTION.to_owned();
     out.push_str("\n## Where values come from\n\n");
     out.push_str(&head(&["call", "how often", "age of what is shown"]));
-    for source in [Source::Instances, Source::Lists, Source::Topics, Source::Groups] {
+    for source in [MetricSource::Instances, MetricSource::Lists, MetricSource::Topics, MetricSource::Groups] {
         out.push_str(&row(&[call(source).to_owned(), often(source).to_owned(), age(source)]));
     }
     for part in &PARTS {
@@ -94,14 +94,17 @@ pub(super) fn page() -> String {
     }
     out.push_str(GRANULARITY);
     out.push_str(&head(&["granularity", "families about topics and groups", "leaves out"]));
-    let scoped = |f: &&Family| f.is_per_topic() || f.labels.contains(&"group");
+    let scoped = |f: &&MetricFamily| f.is_per_topic() || f.labels.contains(&"group");
     let total = FAMILIES.iter().filter(scoped).count();
     let list = |left_out: Hides| {
         let names: Vec<String> = FAMILIES.iter().filter(|f| left_out(f)).map(|f| code(f.name)).collect();
         (total - names.len(), names.join(", "))
     };
-    let levels: [(&str, Hides); 3] =
-        [("partition", |_| false), ("topic", Family::is_per_partition), ("group", Family::is_per_topic)];
+    let levels: [(&str, Hides); 3] = [
+        ("partition", |_| false),
+        ("topic", MetricFamily::is_per_partition),
+        ("group", MetricFamily::is_per_topic),
+    ];
     for (name, left_out) in levels {
         let (stay, gone) = list(left_out);
         let gone = if gone.is_empty() { "nothing".to_owned() } else { gone };
@@ -117,11 +120,11 @@ pub(super) fn page() -> String {
     out
 }
 
-fn is_of_cloud(family: &Family) -> bool {
-    !matches!(family.source, Source::Exporter | Source::Process)
+fn is_of_cloud(family: &MetricFamily) -> bool {
+    !matches!(family.source, MetricSource::Exporter | MetricSource::Process)
 }
 
-fn named(family: &Family) -> String {
+fn named(family: &MetricFamily) -> String {
     match family.stability {
         Stability::Stable => code(family.name),
         Stability::Evolving => format!("{} ({})", code(family.name), family.stability.word()),
@@ -137,64 +140,66 @@ fn labels(labels: &[&str]) -> String {
     own.join(", ")
 }
 
-fn unit(unit: Unit, name: &str) -> &'static str {
+fn unit(unit: MetricUnit, name: &str) -> &'static str {
     match unit {
-        Unit::None => "",
-        Unit::Offset => "offset",
-        Unit::Messages => "messages",
-        Unit::MessagesPerSecond => "messages a second",
-        Unit::Seconds if name.ends_with("_timestamp_seconds") => "unix time",
-        Unit::Seconds => "seconds",
-        Unit::Bytes => "bytes",
-        Unit::RequestsPerSecond => "requests a second",
+        MetricUnit::None => "",
+        MetricUnit::Offset => "offset",
+        MetricUnit::Messages => "messages",
+        MetricUnit::MessagesPerSecond => "messages a second",
+        MetricUnit::Seconds if name.ends_with("_timestamp_seconds") => "unix time",
+        MetricUnit::Seconds => "seconds",
+        MetricUnit::Bytes => "bytes",
+        MetricUnit::RequestsPerSecond => "requests a second",
     }
 }
 
-fn call(source: Source) -> &'static str {
+fn call(source: MetricSource) -> &'static str {
     match source {
-        Source::Instances => "GetInstanceList",
-        Source::Lists => "GetTopicList, GetConsumerList",
-        Source::Topics => "GetTopicStatus",
-        Source::Groups => "GetConsumerProgress",
-        Source::Exporter => "the exporter",
-        Source::Process => "the operating system",
+        MetricSource::Instances => "GetInstanceList",
+        MetricSource::Lists => "GetTopicList, GetConsumerList",
+        MetricSource::Topics => "GetTopicStatus",
+        MetricSource::Groups => "GetConsumerProgress",
+        MetricSource::Exporter => "the exporter",
+        MetricSource::Process => "the operating system",
     }
 }
 
 /// The one call that a family comes from.
-fn from(family: &Family) -> &'static str {
+fn from(family: &MetricFamily) -> &'static str {
     match family.source {
-        Source::Lists if family.is_per_topic() => "GetTopicList",
-        Source::Lists => "GetConsumerList",
+        MetricSource::Lists if family.is_per_topic() => "GetTopicList",
+        MetricSource::Lists => "GetConsumerList",
         source => call(source),
     }
 }
 
-fn often(source: Source) -> &'static str {
+fn often(source: MetricSource) -> &'static str {
     match source {
-        Source::Instances => "every `discovery_interval`, once for each region",
-        Source::Lists => "every `discovery_interval`, once for each 100 topics or groups of an instance",
-        Source::Topics => {
+        MetricSource::Instances => "every `discovery_interval`, once for each region",
+        MetricSource::Lists => {
+            "every `discovery_interval`, once for each 100 topics or groups of an instance"
+        }
+        MetricSource::Topics => {
             "every `topic_poll_interval` for each topic; every `idle_poll_interval` while nothing of it moves, or groups \
              tell its end offsets"
         }
-        Source::Groups => {
+        MetricSource::Groups => {
             "every `poll_interval` for each group; every `idle_poll_interval` while nothing of it moves"
         }
-        Source::Exporter | Source::Process => "at each scrape",
+        MetricSource::Exporter | MetricSource::Process => "at each scrape",
     }
 }
 
-fn age(source: Source) -> String {
+fn age(source: MetricSource) -> String {
     let since = |of: &str, scope: &str| {
         code(&format!("alikafka_{of}_last_success_timestamp_seconds{{scope=\"{scope}\"}}"))
     };
     match source {
-        Source::Instances => since("region", "discovery"),
-        Source::Lists => since("instance", "discovery"),
-        Source::Topics => since("instance", "topics"),
-        Source::Groups => since("instance", "groups"),
-        Source::Exporter | Source::Process => String::new(),
+        MetricSource::Instances => since("region", "discovery"),
+        MetricSource::Lists => since("instance", "discovery"),
+        MetricSource::Topics => since("instance", "topics"),
+        MetricSource::Groups => since("instance", "groups"),
+        MetricSource::Exporter | MetricSource::Process => String::new(),
     }
 }
 
@@ -220,7 +225,9 @@ mod tests {
     /// The note of HELP lines and the page say the same of each source.
     #[test]
     fn how_often_and_how_old_is_as_in_the_help_of_the_page() {
-        for source in [Source::Instances, Source::Lists, Source::Topics, Source::Groups] {
+        for source in
+            [MetricSource::Instances, MetricSource::Lists, MetricSource::Topics, MetricSource::Groups]
+        {
             let note = source.note();
             let interval = often(source).split('`').nth(1).unwrap();
             assert!(note.contains(&format!("every {interval}")), "{note}");

@@ -14,8 +14,8 @@ use prometheus::{
 };
 
 use super::{
-    Page,
-    catalog::{self, FAMILIES, Id, Naming},
+    Exposition,
+    catalog::{self, FAMILIES, MetricId, Naming},
     render::usable_labels,
 };
 use crate::model::{AccountName, AnomalyKind, RegionId, UnixMillis};
@@ -37,10 +37,10 @@ const NONE: &[&str] = &[];
 
 /// How the exporter's metrics about itself are written. It may change while they count on.
 #[derive(Debug, Clone, Default)]
-pub struct Look {
+pub struct SelfMetricsOptions {
     /// Under which names.
     pub naming: Naming,
-    /// Labels on every series, as in [`super::Options::constant_labels`].
+    /// Labels on every series, as in [`super::RenderOptions::constant_labels`].
     pub constant_labels: Vec<(String, String)>,
     /// Whether accounts are named: then what belongs to one has the label `account`.
     pub accounts_are_named: bool,
@@ -48,7 +48,7 @@ pub struct Look {
 
 /// What the exporter was built from.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Build {
+pub struct BuildInfo {
     /// The version of the package.
     pub version: &'static str,
     /// The revision of the source.
@@ -59,7 +59,7 @@ pub struct Build {
 
 /// The exporter's metrics about itself. Shared by reference; every method may be called from any thread.
 #[derive(Debug)]
-pub struct Own {
+pub struct SelfMetrics {
     registry: Registry,
     api_requests: IntCounterVec,
     api_duration: HistogramVec,
@@ -83,39 +83,39 @@ pub struct Own {
     http_connections: IntGaugeVec,
 }
 
-impl Own {
+impl SelfMetrics {
     /// Metrics that have counted nothing yet.
     ///
     /// # Errors
     /// If the catalog contradicts itself, which a test rules out.
-    pub fn new(build: Build) -> Result<Self, Error> {
+    pub fn new(build: BuildInfo) -> Result<Self, Error> {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        let make = Maker { registry: &registry };
-        let Build { version, revision, rustversion } = build;
-        let build = make.vec(Id::BuildInfo, IntGaugeVec::new)?;
+        let make = MetricRegistrar { registry: &registry };
+        let BuildInfo { version, revision, rustversion } = build;
+        let build = make.vec(MetricId::BuildInfo, IntGaugeVec::new)?;
         build.get_metric_with_label_values(&[version, revision, rustversion])?.set(1);
         let own = Self {
-            api_requests: make.vec(Id::ApiRequests, IntCounterVec::new)?,
-            api_duration: make.histogram(Id::ApiDuration, &CALL_BUCKETS)?,
-            api_retries: make.vec(Id::ApiRetries, IntCounterVec::new)?,
-            api_budget: make.vec(Id::ApiBudget, GaugeVec::new)?,
-            api_demand: make.vec(Id::ApiDemand, GaugeVec::new)?,
-            poll_lateness: make.histogram(Id::PollLateness, &LATENESS_BUCKETS)?,
-            series: make.vec(Id::Series, IntGaugeVec::new)?,
-            dropped_series: make.vec(Id::DroppedSeries, IntCounterVec::new)?,
-            anomalies: make.vec(Id::Anomalies, IntCounterVec::new)?,
-            credentials_expiry: make.vec(Id::CredentialsExpiry, GaugeVec::new)?,
-            credentials_failures: make.vec(Id::CredentialsFailures, IntCounterVec::new)?,
-            clock_skew: make.vec(Id::ClockSkew, GaugeVec::new)?,
-            reload_successful: make.vec(Id::ReloadSuccessful, IntGaugeVec::new)?,
-            reload_time: make.vec(Id::ReloadTime, GaugeVec::new)?,
-            panics: make.vec(Id::Panics, IntCounterVec::new)?,
-            log_lines_lost: make.vec(Id::LogLinesLost, IntCounterVec::new)?,
-            http_requests: make.vec(Id::HttpRequests, IntCounterVec::new)?,
-            http_duration: make.histogram(Id::HttpDuration, &HTTP_BUCKETS)?,
-            http_rejected: make.vec(Id::HttpRejected, IntCounterVec::new)?,
-            http_connections: make.vec(Id::HttpConnections, IntGaugeVec::new)?,
+            api_requests: make.vec(MetricId::ApiRequests, IntCounterVec::new)?,
+            api_duration: make.histogram(MetricId::ApiDuration, &CALL_BUCKETS)?,
+            api_retries: make.vec(MetricId::ApiRetries, IntCounterVec::new)?,
+            api_budget: make.vec(MetricId::ApiBudget, GaugeVec::new)?,
+            api_demand: make.vec(MetricId::ApiDemand, GaugeVec::new)?,
+            poll_lateness: make.histogram(MetricId::PollLateness, &LATENESS_BUCKETS)?,
+            series: make.vec(MetricId::Series, IntGaugeVec::new)?,
+            dropped_series: make.vec(MetricId::DroppedSeries, IntCounterVec::new)?,
+            anomalies: make.vec(MetricId::Anomalies, IntCounterVec::new)?,
+            credentials_expiry: make.vec(MetricId::CredentialsExpiry, GaugeVec::new)?,
+            credentials_failures: make.vec(MetricId::CredentialsFailures, IntCounterVec::new)?,
+            clock_skew: make.vec(MetricId::ClockSkew, GaugeVec::new)?,
+            reload_successful: make.vec(MetricId::ReloadSuccessful, IntGaugeVec::new)?,
+            reload_time: make.vec(MetricId::ReloadTime, GaugeVec::new)?,
+            panics: make.vec(MetricId::Panics, IntCounterVec::new)?,
+            log_lines_lost: make.vec(MetricId::LogLinesLost, IntCounterVec::new)?,
+            http_requests: make.vec(MetricId::HttpRequests, IntCounterVec::new)?,
+            http_duration: make.histogram(MetricId::HttpDuration, &HTTP_BUCKETS)?,
+            http_rejected: make.vec(MetricId::HttpRejected, IntCounterVec::new)?,
+            http_connections: make.vec(MetricId::HttpConnections, IntGaugeVec::new)?,
             registry,
         };
         // What is 0 is there from the start, so that a first increase is seen as one.
@@ -131,7 +131,7 @@ impl Own {
     }
 
     /// Counts an attempt to call the API and how long it took. `result` is `ok` or the kind of failure.
-    pub fn api_request(
+    pub fn observe_api_request(
         &self,
         account: Option<&AccountName>,
         region: &RegionId,
@@ -144,12 +144,12 @@ impl Own {
     }
 
     /// Counts an attempt that repeats a failed one; it is also counted as an attempt.
-    pub fn api_retry(&self, account: Option<&AccountName>, region: &RegionId, action: &'static str) {
+    pub fn count_api_retry(&self, account: Option<&AccountName>, region: &RegionId, action: &'static str) {
         self.api_retries.with_label_values(&with_region(account, region, &[action])).inc();
     }
 
     /// Sets how many calls a second an action may make now. Its retries, 0 so far, are there from then on.
-    pub fn api_budget(
+    pub fn set_api_budget(
         &self,
         account: Option<&AccountName>,
         region: &RegionId,
@@ -162,7 +162,7 @@ impl Own {
     }
 
     /// Sets how many calls a second of an action the fleet needs.
-    pub fn api_demand(
+    pub fn set_api_demand(
         &self,
         account: Option<&AccountName>,
         region: &RegionId,
@@ -173,24 +173,24 @@ impl Own {
     }
 
     /// Notes how long after its due time something was polled.
-    pub fn poll_lateness(&self, account: Option<&AccountName>, region: &RegionId, late: Duration) {
+    pub fn observe_poll_lateness(&self, account: Option<&AccountName>, region: &RegionId, late: Duration) {
         let labels = with_region(account, region, &[]);
         self.poll_lateness.with_label_values(&labels).observe(late.as_secs_f64());
     }
 
     /// Notes what a page that was rendered holds, and what was left out of it. Once for each page.
-    pub fn rendered(&self, page: &Page) {
-        self.series.with_label_values(NONE).set(i64::try_from(page.series()).unwrap_or(i64::MAX));
-        self.dropped_series.with_label_values(&[MAX_SERIES]).inc_by(page.cut());
+    pub fn record_exposition(&self, page: &Exposition) {
+        self.series.with_label_values(NONE).set(i64::try_from(page.series_count()).unwrap_or(i64::MAX));
+        self.dropped_series.with_label_values(&[MAX_SERIES]).inc_by(page.dropped_series());
     }
 
     /// Counts an oddity of an answer.
-    pub fn anomaly(&self, kind: AnomalyKind) {
+    pub fn count_anomaly(&self, kind: AnomalyKind) {
         self.anomalies.with_label_values(&[kind.label()]).inc();
     }
 
     /// Sets when the credentials in use expire; `None` for those that do not.
-    pub fn credentials_expiry(&self, account: Option<&AccountName>, at: Option<UnixMillis>) {
+    pub fn set_credentials_expiry(&self, account: Option<&AccountName>, at: Option<UnixMillis>) {
         let labels = with_account(account);
         match at {
             Some(at) => self.credentials_expiry.with_label_values(&labels).set(seconds(at)),
@@ -200,17 +200,17 @@ impl Own {
     }
 
     /// Counts failed attempts to read or renew an account's credentials; 0 makes the series be there.
-    pub fn credentials_failures(&self, account: Option<&AccountName>, failures: u64) {
+    pub fn add_credentials_failures(&self, account: Option<&AccountName>, failures: u64) {
         self.credentials_failures.with_label_values(&with_account(account)).inc_by(failures);
     }
 
     /// Sets by how many seconds the clock of the cloud is ahead of the clock of this host.
-    pub fn clock_skew(&self, account: Option<&AccountName>, seconds: f64) {
+    pub fn set_clock_skew(&self, account: Option<&AccountName>, seconds: f64) {
         self.clock_skew.with_label_values(&with_account(account)).set(seconds);
     }
 
     /// Notes an attempt to load the configuration: when it succeeded, or `None` if it failed.
-    pub fn config_loaded(&self, at: Option<UnixMillis>) {
+    pub fn record_config_load(&self, at: Option<UnixMillis>) {
         self.reload_successful.with_label_values(NONE).set(i64::from(at.is_some()));
         if let Some(at) = at {
             self.reload_time.with_label_values(NONE).set(seconds(at));
@@ -218,34 +218,34 @@ impl Own {
     }
 
     /// Counts panics of any thread.
-    pub fn panicked(&self, times: u64) {
+    pub fn add_panics(&self, times: u64) {
         self.panics.with_label_values(NONE).inc_by(times);
     }
 
     /// Counts lines of the log that could not be written.
-    pub fn log_lines_lost(&self, lines: u64) {
+    pub fn add_lost_log_lines(&self, lines: u64) {
         self.log_lines_lost.with_label_values(NONE).inc_by(lines);
     }
 
     /// Counts an HTTP request and how long it took until the answer was ready. `path` is one of a closed
     /// set, with one word for all paths that are not served.
-    pub fn http_request(&self, path: &'static str, code: u16, took: Duration) {
+    pub fn observe_http_request(&self, path: &'static str, code: u16, took: Duration) {
         self.http_requests.with_label_values(&[path, itoa::Buffer::new().format(code)]).inc();
         self.http_duration.with_label_values(&[path]).observe(took.as_secs_f64());
     }
 
     /// Counts a connection or a request that was turned away.
-    pub fn http_rejected(&self, reason: &'static str) {
+    pub fn count_http_rejection(&self, reason: &'static str) {
         self.http_rejected.with_label_values(&[reason]).inc();
     }
 
     /// Sets how many HTTP connections are open.
-    pub fn http_connections(&self, open: usize) {
+    pub fn set_http_connections(&self, open: usize) {
         self.http_connections.with_label_values(NONE).set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     /// Removes the series of a region that is looked at no more.
-    pub fn forget_region(&self, account: Option<&AccountName>, region: &RegionId) {
+    pub fn remove_region(&self, account: Option<&AccountName>, region: &RegionId) {
         let labels = with_region(account, region, &[]);
         let gone: Vec<(&str, &str)> =
             [ACCOUNT, "region"].into_iter().zip(labels.iter().map(String::as_str)).collect();
@@ -257,7 +257,7 @@ impl Own {
     }
 
     /// Removes the series of an account that is looked at no more, but for those of its regions.
-    pub fn forget_account(&self, account: Option<&AccountName>) {
+    pub fn remove_account(&self, account: Option<&AccountName>) {
         let labels = with_account(account);
         let gone: Vec<(&str, &str)> = [ACCOUNT].into_iter().zip(labels.iter().map(String::as_str)).collect();
         remove(&self.credentials_expiry, &gone);
@@ -265,11 +265,11 @@ impl Own {
         remove(&self.clock_skew, &gone);
     }
 
-    /// The metrics as text 0.0.4: what [`Page::with_tail`] takes.
+    /// The metrics as text 0.0.4: what [`Exposition::with_appended_text`] takes.
     ///
     /// # Errors
     /// If the registry holds what the format cannot say, which a test rules out.
-    pub fn encode(&self, look: &Look) -> Result<String, Error> {
+    pub fn encode(&self, look: &SelfMetricsOptions) -> Result<String, Error> {
         let constant: Vec<LabelPair> = usable_labels(look.constant_labels.clone())
             .into_iter()
             .map(|(name, value)| pair(name, value))
@@ -315,12 +315,12 @@ fn pair(name: String, value: String) -> LabelPair {
 }
 
 /// Makes metrics as the catalog says and registers them.
-struct Maker<'a> {
+struct MetricRegistrar<'a> {
     registry: &'a Registry,
 }
 
-impl Maker<'_> {
-    fn opts(&self, id: Id) -> (Opts, Vec<&'static str>) {
+impl MetricRegistrar<'_> {
+    fn opts(&self, id: MetricId) -> (Opts, Vec<&'static str>) {
         let row = catalog::family(id);
         let per_account = row.labels.contains(&"region") || PER_ACCOUNT.contains(&id);
         let mut labels = Vec::new();
@@ -333,7 +333,7 @@ impl Maker<'_> {
 
     fn vec<T: MetricVecBuilder + 'static>(
         &self,
-        id: Id,
+        id: MetricId,
         new: impl Fn(Opts, &[&str]) -> Result<MetricVec<T>, Error>,
     ) -> Result<MetricVec<T>, Error> {
         let (opts, labels) = self.opts(id);
@@ -342,7 +342,7 @@ impl Maker<'_> {
         Ok(vec)
     }
 
-    fn histogram(&self, id: Id, buckets: &[f64]) -> Result<HistogramVec, Error> {
+    fn histogram(&self, id: MetricId, buckets: &[f64]) -> Result<HistogramVec, Error> {
         self.vec(id, |opts, labels| {
             HistogramVec::new(HistogramOpts { common_opts: opts, buckets: buckets.to_vec() }, labels)
         })
@@ -350,7 +350,8 @@ impl Maker<'_> {
 }
 
 /// Families without a region that belong to an account all the same.
-const PER_ACCOUNT: [Id; 3] = [Id::CredentialsExpiry, Id::CredentialsFailures, Id::ClockSkew];
+const PER_ACCOUNT: [MetricId; 3] =
+    [MetricId::CredentialsExpiry, MetricId::CredentialsFailures, MetricId::ClockSkew];
 
 /// Removes the series that have all of these labels.
 fn remove<T: MetricVecBuilder>(vec: &MetricVec<T>, gone: &[(&str, &str)]) {

@@ -4,7 +4,7 @@
 //! the page.
 
 use super::{
-    catalog::{FAMILIES, Id},
+    catalog::{FAMILIES, MetricId},
     text::{push_float, push_integer, push_millis, push_seconds},
 };
 use crate::{
@@ -26,16 +26,16 @@ const MAX_TEXT_CHARS: usize = 256;
 
 /// A set of families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Families(u128);
+pub(super) struct FamilySet(u128);
 
 const _: () = assert!(FAMILIES.len() <= 128, "a set of families is 128 bits");
 
-impl Families {
-    pub(super) fn of(ids: impl IntoIterator<Item = Id>) -> Self {
+impl FamilySet {
+    pub(super) fn of(ids: impl IntoIterator<Item = MetricId>) -> Self {
         ids.into_iter().fold(Self(0), |set, id| Self(set.0 | 1 << id as u8))
     }
 
-    pub(super) fn has(self, id: Id) -> bool {
+    pub(super) fn has(self, id: MetricId) -> bool {
         self.0 & (1 << id as u8) != 0
     }
 
@@ -49,100 +49,100 @@ impl Families {
 }
 
 /// A sample's value.
-pub(super) trait Value {
+pub(super) trait SampleValue {
     fn write(self, out: &mut Vec<u8>);
 }
 
-impl Value for u64 {
+impl SampleValue for u64 {
     fn write(self, out: &mut Vec<u8>) {
         push_integer(out, self);
     }
 }
 
-impl Value for bool {
+impl SampleValue for bool {
     fn write(self, out: &mut Vec<u8>) {
         out.push(if self { b'1' } else { b'0' });
     }
 }
 
-impl Value for Offset {
+impl SampleValue for Offset {
     fn write(self, out: &mut Vec<u8>) {
         push_integer(out, self.get());
     }
 }
 
-impl Value for UnixMillis {
+impl SampleValue for UnixMillis {
     fn write(self, out: &mut Vec<u8>) {
         push_seconds(out, self.get());
     }
 }
 
-impl Value for Status {
+impl SampleValue for Status {
     fn write(self, out: &mut Vec<u8>) {
         push_integer(out, self.number());
     }
 }
 
 /// A time span in milliseconds, shown in seconds.
-struct Millis(u64);
+struct MillisAsSeconds(u64);
 
-impl Value for Millis {
+impl SampleValue for MillisAsSeconds {
     fn write(self, out: &mut Vec<u8>) {
         push_millis(out, self.0);
     }
 }
 
 /// A number that is one: neither infinite nor NaN.
-struct Finite(f64);
+struct FiniteFloat(f64);
 
-impl Finite {
+impl FiniteFloat {
     fn of(value: Option<f64>) -> Option<Self> {
         value.filter(|v| v.is_finite()).map(Self)
     }
 }
 
-impl Value for Finite {
+impl SampleValue for FiniteFloat {
     fn write(self, out: &mut Vec<u8>) {
         push_float(out, self.0);
     }
 }
 
 /// Takes series. The labels are those of the object that was entered last.
-pub(super) trait Sink {
+pub(super) trait SeriesSink {
     fn enter_region(&mut self, _account: Option<&AccountName>, _region: &RegionId) {}
     fn enter_instance(&mut self, _instance: &InstanceId) {}
     fn enter_topic(&mut self, _topic: &TopicName) {}
     fn enter_group(&mut self, _group: &GroupId) {}
     /// A topic of the group that was entered last.
     fn enter_group_topic(&mut self, _topic: &TopicName) {}
-    fn value(&mut self, id: Id, value: impl Value);
+    fn value(&mut self, id: MetricId, value: impl SampleValue);
     /// What is not known has no series.
-    fn known(&mut self, id: Id, value: Option<impl Value>) {
+    fn known(&mut self, id: MetricId, value: Option<impl SampleValue>) {
         if let Some(value) = value {
             self.value(id, value);
         }
     }
-    fn labelled(&mut self, id: Id, labels: &[(&str, &str)], value: impl Value);
-    fn partitions<V: Value>(&mut self, id: Id, rows: impl Iterator<Item = (u32, V)>);
+    fn labelled(&mut self, id: MetricId, labels: &[(&str, &str)], value: impl SampleValue);
+    fn partitions<V: SampleValue>(&mut self, id: MetricId, rows: impl Iterator<Item = (u32, V)>);
 }
 
 /// Counts series.
 #[derive(Debug)]
-pub(super) struct Count {
-    pub(super) wanted: Families,
+pub(super) struct SeriesCounter {
+    pub(super) wanted: FamilySet,
     pub(super) series: u64,
 }
 
-impl Sink for Count {
-    fn value(&mut self, id: Id, _: impl Value) {
+impl SeriesSink for SeriesCounter {
+    fn value(&mut self, id: MetricId, _: impl SampleValue) {
         self.series += u64::from(self.wanted.has(id));
     }
 
-    fn labelled(&mut self, id: Id, _: &[(&str, &str)], value: impl Value) {
+    fn labelled(&mut self, id: MetricId, _: &[(&str, &str)], value: impl SampleValue) {
         self.value(id, value);
     }
 
-    fn partitions<V: Value>(&mut self, id: Id, rows: impl Iterator<Item = (u32, V)>) {
+    fn partitions<V: SampleValue>(&mut self, id: MetricId, rows: impl Iterator<Item = (u32, V)>) {
         if self.wanted.has(id) {
             self.series += rows.count() as u64;
         }
@@ -150,23 +150,23 @@ impl Sink for Count {
 }
 
 /// The series of a region itself.
-pub(super) fn region(view: &RegionView, out: &mut impl Sink) {
+pub(super) fn region(view: &RegionView, out: &mut impl SeriesSink) {
     out.enter_region(view.account.as_ref(), &view.region);
-    out.known(Id::RegionUp, view.up);
-    last_success(Id::RegionLastSuccess, view.last_success, out);
+    out.known(MetricId::RegionUp, view.up);
+    last_success(MetricId::RegionLastSuccess, view.last_success, out);
     let objects = &view.objects;
     for (kind, number) in
         [("instances", objects.instances), ("topics", objects.topics), ("groups", objects.groups)]
     {
-        out.labelled(Id::Objects, &[("kind", kind)], number as u64);
+        out.labelled(MetricId::Objects, &[("kind", kind)], number as u64);
     }
 }
 
 /// The series of an instance itself. `tags` are the allowed keys with their label names.
-pub(super) fn instance(view: &InstanceView, tags: &[(String, String)], out: &mut impl Sink) {
+pub(super) fn instance(view: &InstanceView, tags: &[(String, String)], out: &mut impl SeriesSink) {
     out.enter_instance(&view.id);
-    out.known(Id::InstanceUp, view.up);
-    last_success(Id::InstanceLastSuccess, view.last_success, out);
+    out.known(MetricId::InstanceUp, view.up);
+    last_success(MetricId::InstanceLastSuccess, view.last_success, out);
     let Some(info) = view.info.as_deref() else { return };
     let labels = [
         ("name", text(info.name.as_deref())),
@@ -177,116 +177,124 @@ pub(super) fn instance(view: &InstanceView, tags: &[(String, String)], out: &mut
         ("paid_type", text(info.paid_type.as_deref())),
         ("disk_type", text(info.disk_type.as_deref())),
     ];
-    out.labelled(Id::InstanceInfo, &labels, true);
+    out.labelled(MetricId::InstanceInfo, &labels, true);
     if let Some(current) = info.state {
         for state in InstanceState::ALL {
-            out.labelled(Id::InstanceState, &[("state", state.label())], state == current);
+            out.labelled(MetricId::InstanceState, &[("state", state.label())], state == current);
         }
     }
     if !tags.is_empty() {
         let value = |key| info.tags.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
         let labels: Vec<_> = tags.iter().map(|(key, label)| (label.as_str(), text(value(key)))).collect();
-        out.labelled(Id::InstanceTags, &labels, true);
+        out.labelled(MetricId::InstanceTags, &labels, true);
     }
-    for (id, at) in [(Id::InstanceCreation, info.created_at), (Id::InstanceExpiry, info.expires_at)] {
+    for (id, at) in
+        [(MetricId::InstanceCreation, info.created_at), (MetricId::InstanceExpiry, info.expires_at)]
+    {
         out.known(id, at);
     }
     for (id, number) in [
-        (Id::InstanceTopics, info.topics),
-        (Id::InstanceTopicLimit, info.topic_limit),
-        (Id::InstancePartitions, info.partitions),
-        (Id::InstanceGroups, info.groups),
-        (Id::InstanceDiskSize, info.disk_size_bytes),
-        (Id::InstanceRetention, info.message_retention_seconds),
+        (MetricId::InstanceTopics, info.topics),
+        (MetricId::InstanceTopicLimit, info.topic_limit),
+        (MetricId::InstancePartitions, info.partitions),
+        (MetricId::InstanceGroups, info.groups),
+        (MetricId::InstanceDiskSize, info.disk_size_bytes),
+        (MetricId::InstanceRetention, info.message_retention_seconds),
     ] {
         out.known(id, number);
     }
 }
 
 /// The series of a topic of the instance that was entered last.
-pub(super) fn topic(view: &TopicView, out: &mut impl Sink) {
+pub(super) fn topic(view: &TopicView, out: &mut impl SeriesSink) {
     out.enter_topic(&view.name);
     if let Some(info) = view.info.as_deref() {
         let labels = [
             ("storage", info.storage.map_or("", Storage::label)),
             ("cleanup", info.cleanup.map_or("", Cleanup::label)),
         ];
-        out.labelled(Id::TopicInfo, &labels, true);
-        out.known(Id::TopicPartitions, info.partitions.map(u64::from));
+        out.labelled(MetricId::TopicInfo, &labels, true);
+        out.known(MetricId::TopicPartitions, info.partitions.map(u64::from));
     }
     if let Some(status) = view.status.as_deref() {
         let rows = &status.partitions;
-        out.partitions(Id::TopicStart, rows.iter().filter_map(|p| Some((p.partition.0, p.start?))));
-        out.partitions(Id::TopicEnd, rows.iter().filter_map(|p| Some((p.partition.0, p.end?))));
-        out.partitions(Id::TopicLastWrite, rows.iter().filter_map(|p| Some((p.partition.0, p.last_write?))));
-        out.known(Id::TopicMessages, status.messages);
+        out.partitions(MetricId::TopicStart, rows.iter().filter_map(|p| Some((p.partition.0, p.start?))));
+        out.partitions(MetricId::TopicEnd, rows.iter().filter_map(|p| Some((p.partition.0, p.end?))));
+        out.partitions(
+            MetricId::TopicLastWrite,
+            rows.iter().filter_map(|p| Some((p.partition.0, p.last_write?))),
+        );
+        out.known(MetricId::TopicMessages, status.messages);
     }
-    out.known(Id::TopicGroups, view.groups);
+    out.known(MetricId::TopicGroups, view.groups);
 }
 
 /// The series of a group of the instance that was entered last.
-pub(super) fn group(view: &GroupView, out: &mut impl Sink) {
+pub(super) fn group(view: &GroupView, out: &mut impl SeriesSink) {
     out.enter_group(&view.id);
     if view.listed {
-        out.value(Id::GroupInfo, true);
+        out.value(MetricId::GroupInfo, true);
     }
     if let Some(current) = view.state {
         for state in GroupState::ALL {
-            out.labelled(Id::GroupState, &[("state", state.label())], state == current);
+            out.labelled(MetricId::GroupState, &[("state", state.label())], state == current);
         }
     }
     if let Some(rebalances) = view.rebalances {
-        out.value(Id::GroupRebalances, rebalances.seen);
-        out.value(Id::GroupLastRebalance, rebalances.last);
+        out.value(MetricId::GroupRebalances, rebalances.seen);
+        out.value(MetricId::GroupLastRebalance, rebalances.last);
     }
     let Some(lag) = view.lag.as_deref() else { return };
-    out.known(Id::GroupTotalLag, lag.messages);
+    out.known(MetricId::GroupTotalLag, lag.messages);
     let said = view.assessment.as_deref();
     if let Some(GroupAssessment { age, status, consumable, catch_up, topics: _ }) = said {
-        age_of(*age, Id::GroupTotalLagSeconds, Id::GroupTotalLagFloor, out);
-        out.known(Id::GroupStatus, *status);
-        out.known(Id::GroupConsumable, *consumable);
-        out.known(Id::GroupCatchUp, Finite::of(*catch_up));
+        age_of(*age, MetricId::GroupTotalLagSeconds, MetricId::GroupTotalLagFloor, out);
+        out.known(MetricId::GroupStatus, *status);
+        out.known(MetricId::GroupConsumable, *consumable);
+        out.known(MetricId::GroupCatchUp, FiniteFloat::of(*catch_up));
     }
     for (at, topic) in lag.topics.iter().enumerate() {
         group_topic(topic, said.and_then(|s| s.topics.get(at)), out);
     }
 }
 
-fn group_topic(lag: &TopicLag, said: Option<&TopicAssessment>, out: &mut impl Sink) {
+fn group_topic(lag: &TopicLag, said: Option<&TopicAssessment>, out: &mut impl SeriesSink) {
     out.enter_group_topic(&lag.topic);
-    out.known(Id::GroupTopicLag, lag.messages);
+    out.known(MetricId::GroupTopicLag, lag.messages);
     let rows = &lag.partitions;
-    out.partitions(Id::GroupOffset, rows.iter().filter_map(|p| Some((p.partition.0, p.committed?))));
-    out.partitions(Id::GroupLag, rows.iter().filter_map(|p| Some((p.partition.0, p.messages?))));
+    out.partitions(MetricId::GroupOffset, rows.iter().filter_map(|p| Some((p.partition.0, p.committed?))));
+    out.partitions(MetricId::GroupLag, rows.iter().filter_map(|p| Some((p.partition.0, p.messages?))));
     out.partitions(
-        Id::GroupLastConsumed,
+        MetricId::GroupLastConsumed,
         rows.iter().filter_map(|p| Some((p.partition.0, p.last_consumed?))),
     );
     let Some(said) = said else { return };
-    age_of(said.age, Id::GroupTopicLagSeconds, Id::GroupTopicLagFloor, out);
-    out.known(Id::GroupTopicStatus, said.status);
-    out.known(Id::GroupTopicConsumable, said.consumable);
-    out.known(Id::GroupTopicConsumed, Finite::of(said.consumed));
-    out.known(Id::GroupTopicProduced, Finite::of(said.produced));
-    out.known(Id::GroupTopicCatchUp, Finite::of(said.catch_up));
-    out.known(Id::GroupTopicLossEta, Finite::of(said.data_loss_eta));
+    age_of(said.age, MetricId::GroupTopicLagSeconds, MetricId::GroupTopicLagFloor, out);
+    out.known(MetricId::GroupTopicStatus, said.status);
+    out.known(MetricId::GroupTopicConsumable, said.consumable);
+    out.known(MetricId::GroupTopicConsumed, FiniteFloat::of(said.consumed));
+    out.known(MetricId::GroupTopicProduced, FiniteFloat::of(said.produced));
+    out.known(MetricId::GroupTopicCatchUp, FiniteFloat::of(said.catch_up));
+    out.known(MetricId::GroupTopicLossEta, FiniteFloat::of(said.data_loss_eta));
     let each = || rows.iter().map(|p| p.partition.0).zip(&said.partitions);
     let ages = |bound: fn(&PartitionAssessment) -> Option<u64>| {
-        each().filter_map(move |(number, p)| Some((number, Millis(bound(p)?))))
+        each().filter_map(move |(number, p)| Some((number, MillisAsSeconds(bound(p)?))))
     };
-    out.partitions(Id::GroupLagSeconds, ages(|p| p.age.ceiling));
-    out.partitions(Id::GroupLagFloor, ages(|p| p.age.floor));
-    out.partitions(Id::GroupMargin, each().filter_map(|(number, p)| Some((number, p.retention?.margin?))));
-    out.partitions(Id::GroupLost, each().filter_map(|(number, p)| Some((number, p.retention?.lost))));
+    out.partitions(MetricId::GroupLagSeconds, ages(|p| p.age.ceiling));
+    out.partitions(MetricId::GroupLagFloor, ages(|p| p.age.floor));
+    out.partitions(
+        MetricId::GroupMargin,
+        each().filter_map(|(number, p)| Some((number, p.retention?.margin?))),
+    );
+    out.partitions(MetricId::GroupLost, each().filter_map(|(number, p)| Some((number, p.retention?.lost))));
 }
 
-fn age_of(age: Age, ceiling: Id, floor: Id, out: &mut impl Sink) {
-    out.known(ceiling, age.ceiling.map(Millis));
-    out.known(floor, age.floor.map(Millis));
+fn age_of(age: Age, ceiling: MetricId, floor: MetricId, out: &mut impl SeriesSink) {
+    out.known(ceiling, age.ceiling.map(MillisAsSeconds));
+    out.known(floor, age.floor.map(MillisAsSeconds));
 }
 
-fn last_success(id: Id, last: LastSuccess, out: &mut impl Sink) {
+fn last_success(id: MetricId, last: LastSuccess, out: &mut impl SeriesSink) {
     for (scope, at) in [("discovery", last.discovery), ("topics", last.topics), ("groups", last.groups)] {
         if let Some(at) = at {
             out.labelled(id, &[("scope", scope)], at);

@@ -2,47 +2,47 @@
 
 use std::time::Duration;
 
-use alikafka_exporter::exposition::catalog::{FAMILIES, Id, Naming};
-use alikafka_exporter::exposition::own::{Build, Look};
-use alikafka_exporter::exposition::{Own, Renderer};
+use alikafka_exporter::exposition::catalog::{FAMILIES, MetricId, Naming};
+use alikafka_exporter::exposition::self_metrics::{BuildInfo, SelfMetricsOptions};
+use alikafka_exporter::exposition::{Renderer, SelfMetrics};
 use alikafka_exporter::model::{AccountName, AnomalyKind, RegionId, UnixMillis};
 
 use super::{fleet, parse::Parsed};
 
-const BUILD: Build = Build { version: "1.2.3", revision: "abc", rustversion: "1.95.0" };
+const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "abc", rustversion: "1.95.0" };
 
 fn region(name: &str) -> RegionId {
     RegionId::new(name).unwrap()
 }
 
-fn used(account: Option<&AccountName>) -> Own {
-    let own = Own::new(BUILD).unwrap();
+fn used(account: Option<&AccountName>) -> SelfMetrics {
+    let own = SelfMetrics::new(BUILD).unwrap();
     for name in ["cn-hangzhou", "cn-beijing"] {
         let region = region(name);
-        own.api_request(account, &region, "GetTopicList", "ok", Duration::from_millis(20));
-        own.api_retry(account, &region, "GetTopicList");
-        own.api_budget(account, &region, "GetTopicList", 20.0);
-        own.api_demand(account, &region, "GetTopicList", 1.5);
-        own.poll_lateness(account, &region, Duration::from_millis(1500));
+        own.observe_api_request(account, &region, "GetTopicList", "ok", Duration::from_millis(20));
+        own.count_api_retry(account, &region, "GetTopicList");
+        own.set_api_budget(account, &region, "GetTopicList", 20.0);
+        own.set_api_demand(account, &region, "GetTopicList", 1.5);
+        own.observe_poll_lateness(account, &region, Duration::from_millis(1500));
     }
-    own.anomaly(AnomalyKind::Clamped);
-    own.credentials_expiry(account, UnixMillis::new(1_700_000_000_123));
-    own.credentials_failures(account, 2);
-    own.panicked(1);
-    own.log_lines_lost(3);
-    own.clock_skew(account, -0.25);
-    own.config_loaded(UnixMillis::new(1_700_000_000_000));
-    own.http_request("/metrics", 200, Duration::from_micros(300));
-    own.http_rejected("too_many_connections");
-    own.http_connections(3);
+    own.count_anomaly(AnomalyKind::Clamped);
+    own.set_credentials_expiry(account, UnixMillis::new(1_700_000_000_123));
+    own.add_credentials_failures(account, 2);
+    own.add_panics(1);
+    own.add_lost_log_lines(3);
+    own.set_clock_skew(account, -0.25);
+    own.record_config_load(UnixMillis::new(1_700_000_000_000));
+    own.observe_http_request("/metrics", 200, Duration::from_micros(300));
+    own.count_http_rejection("too_many_connections");
+    own.set_http_connections(3);
     own
 }
 
-fn page(own: &Own) -> Parsed {
-    seen(own, &Look::default())
+fn page(own: &SelfMetrics) -> Parsed {
+    seen(own, &SelfMetricsOptions::default())
 }
 
-fn seen(own: &Own, look: &Look) -> Parsed {
+fn seen(own: &SelfMetrics, look: &SelfMetricsOptions) -> Parsed {
     Parsed::of(&own.encode(look).unwrap())
 }
 
@@ -51,9 +51,13 @@ fn families_have_the_names_types_and_labels_of_the_catalog() {
     let account = AccountName::new("prod").unwrap();
     for naming in [Naming::Native, Naming::KafkaExporter] {
         for named in [None, Some(&account)] {
-            let look = Look { naming, accounts_are_named: named.is_some(), ..Look::default() };
+            let look = SelfMetricsOptions {
+                naming,
+                accounts_are_named: named.is_some(),
+                ..SelfMetricsOptions::default()
+            };
             let page = seen(&used(named), &look);
-            let expected: Vec<_> = FAMILIES.iter().filter(|f| f.id > Id::Objects).collect();
+            let expected: Vec<_> = FAMILIES.iter().filter(|f| f.id > MetricId::Objects).collect();
             let mut names: Vec<_> = expected.iter().map(|f| f.name_in(naming)).collect();
             names.sort_unstable();
             assert_eq!(page.families.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), names);
@@ -80,8 +84,8 @@ fn families_have_the_names_types_and_labels_of_the_catalog() {
 
 #[test]
 fn retries_are_there_with_zero_before_the_first() {
-    let own = Own::new(BUILD).unwrap();
-    own.api_budget(None, &region("cn-hangzhou"), "GetTopicList", 20.0);
+    let own = SelfMetrics::new(BUILD).unwrap();
+    own.set_api_budget(None, &region("cn-hangzhou"), "GetTopicList", 20.0);
     let labels = [("region", "cn-hangzhou"), ("action", "GetTopicList")];
     assert_eq!(page(&own).values("alikafka_exporter_api_retries_total", &labels), ["0"]);
 }
@@ -122,7 +126,7 @@ fn values_are_what_was_noted() {
 
 #[test]
 fn every_anomaly_kind_is_there_before_it_happens() {
-    let page = page(&Own::new(Build::default()).unwrap());
+    let page = page(&SelfMetrics::new(BuildInfo::default()).unwrap());
     assert_eq!(page.values("alikafka_exporter_anomalies_total", &[]), ["0"; AnomalyKind::ALL.len()]);
     assert_eq!(page.values("alikafka_exporter_dropped_series_total", &[("reason", "max_series")]), ["0"]);
 }
@@ -132,8 +136,11 @@ fn a_region_that_ended_takes_its_series_along() {
     let account = AccountName::new("prod").unwrap();
     for named in [None, Some(&account)] {
         let own = used(named);
-        own.forget_region(named, &region("cn-beijing"));
-        let page = seen(&own, &Look { accounts_are_named: named.is_some(), ..Look::default() });
+        own.remove_region(named, &region("cn-beijing"));
+        let page = seen(
+            &own,
+            &SelfMetricsOptions { accounts_are_named: named.is_some(), ..SelfMetricsOptions::default() },
+        );
         let left =
             |r: &str| page.samples.iter().filter(|s| s.labels.get("region").is_some_and(|l| l == r)).count();
         assert_eq!(left("cn-beijing"), 0);
@@ -144,7 +151,7 @@ fn a_region_that_ended_takes_its_series_along() {
 #[test]
 fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
     let own = used(None);
-    own.config_loaded(None);
+    own.record_config_load(None);
     let page = page(&own);
     assert_eq!(page.values("alikafka_exporter_config_last_reload_successful", &[]), ["0"]);
     let time = "alikafka_exporter_config_last_reload_success_timestamp_seconds";
@@ -155,11 +162,11 @@ fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
 fn an_account_that_ended_takes_its_series_along() {
     let [kept, gone] = ["kept", "gone"].map(|name| AccountName::new(name).unwrap());
     let own = used(Some(&kept));
-    own.credentials_expiry(Some(&gone), UnixMillis::new(1));
-    own.credentials_failures(Some(&gone), 1);
-    own.clock_skew(Some(&gone), 1.0);
-    own.forget_account(Some(&gone));
-    let page = seen(&own, &Look { accounts_are_named: true, ..Look::default() });
+    own.set_credentials_expiry(Some(&gone), UnixMillis::new(1));
+    own.add_credentials_failures(Some(&gone), 1);
+    own.set_clock_skew(Some(&gone), 1.0);
+    own.remove_account(Some(&gone));
+    let page = seen(&own, &SelfMetricsOptions { accounts_are_named: true, ..SelfMetricsOptions::default() });
     let of = |name: &str| {
         page.samples.iter().filter(|s| s.labels.get("account").is_some_and(|l| l == name)).count()
     };
@@ -171,7 +178,11 @@ fn an_account_that_ended_takes_its_series_along() {
 fn what_was_counted_stays_when_names_and_labels_change() {
     let own = used(None);
     let labels = vec![("team".to_owned(), "a".to_owned())];
-    let other = Look { naming: Naming::KafkaExporter, constant_labels: labels, accounts_are_named: false };
+    let other = SelfMetricsOptions {
+        naming: Naming::KafkaExporter,
+        constant_labels: labels,
+        accounts_are_named: false,
+    };
     let of_hangzhou = [("region", "cn-hangzhou")];
     let name = "alikafka_exporter_api_requests_total";
     assert_eq!(seen(&own, &other).values(name, &[("team", "a"), of_hangzhou[0]]), ["1"]);
@@ -183,8 +194,8 @@ fn what_was_counted_stays_when_names_and_labels_change() {
 #[test]
 fn credentials_that_do_not_expire_have_no_expiry() {
     let own = used(None);
-    own.credentials_expiry(None, None);
-    own.credentials_expiry(None, None);
+    own.set_credentials_expiry(None, None);
+    own.set_credentials_expiry(None, None);
     assert_eq!(
         page(&own).values("alikafka_exporter_credentials_expiry_timestamp_seconds", &[]),
         [] as [&str; 0]
@@ -194,24 +205,25 @@ fn credentials_that_do_not_expire_have_no_expiry() {
 #[test]
 fn constant_labels_are_on_every_series() {
     let labels = vec![("team".to_owned(), "a \"b\"".to_owned()), ("region".to_owned(), "x".to_owned())];
-    let page = seen(&used(None), &Look { constant_labels: labels, ..Look::default() });
+    let page =
+        seen(&used(None), &SelfMetricsOptions { constant_labels: labels, ..SelfMetricsOptions::default() });
     assert!(page.samples.iter().all(|s| s.labels.get("team").is_some_and(|l| l == "a \"b\"")));
     assert!(page.samples.iter().all(|s| s.labels.get("region").is_none_or(|l| l != "x")));
 }
 
 #[test]
 fn what_a_page_holds_and_what_it_lost_is_told() {
-    let own = Own::new(Build::default()).unwrap();
-    let options = super::Options { max_series: Some(100), ..super::Options::default() };
+    let own = SelfMetrics::new(BuildInfo::default()).unwrap();
+    let options = super::RenderOptions { max_series: Some(100), ..super::RenderOptions::default() };
     let rendered = Renderer::new(options).render(&fleet::fleet());
-    own.rendered(&rendered);
-    own.rendered(&rendered);
+    own.record_exposition(&rendered);
+    own.record_exposition(&rendered);
     let page = page(&own);
-    assert!(rendered.cut() > 0);
-    assert_eq!(page.values("alikafka_exporter_series", &[]), [rendered.series().to_string()]);
+    assert!(rendered.dropped_series() > 0);
+    assert_eq!(page.values("alikafka_exporter_series", &[]), [rendered.series_count().to_string()]);
     assert_eq!(
         page.values("alikafka_exporter_dropped_series_total", &[]),
-        [(2 * rendered.cut()).to_string()]
+        [(2 * rendered.dropped_series()).to_string()]
     );
 }
 
@@ -219,5 +231,5 @@ fn what_a_page_holds_and_what_it_lost_is_told() {
 fn the_fleet_and_the_exporter_have_no_family_in_common() {
     let own = used(None);
     let page = Renderer::new(super::everything()).render(&fleet::fleet());
-    Parsed::of(&super::text(&page.with_tail(own.encode(&Look::default()).unwrap())));
+    Parsed::of(&super::text(&page.with_appended_text(own.encode(&SelfMetricsOptions::default()).unwrap())));
 }

@@ -9,25 +9,25 @@ use std::{
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
-use super::{Page, progress::Progress};
+use super::{ResponseContent, progress::ConnectionProgress};
 
-/// Sends a [`Page`]; its drop tells the connection that hyper has all of it.
-pub(super) struct Answer {
-    page: Page,
+/// Sends a [`ResponseContent`]; its drop tells the connection that hyper has all of it.
+pub(super) struct ResponseBody {
+    page: ResponseContent,
     /// The segment to send next.
     next: usize,
     /// Bytes not yet given to hyper.
     left: u64,
-    progress: Arc<Progress>,
+    progress: Arc<ConnectionProgress>,
 }
 
-impl Answer {
-    pub(super) fn new(page: Page, progress: Arc<Progress>) -> Self {
+impl ResponseBody {
+    pub(super) fn new(page: ResponseContent, progress: Arc<ConnectionProgress>) -> Self {
         Self { next: 0, left: page.len, page, progress }
     }
 }
 
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -54,7 +54,7 @@ impl Body for Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
         self.progress.body_ended();
     }

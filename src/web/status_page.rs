@@ -11,23 +11,23 @@ use sha2::{Digest, Sha256};
 
 use crate::{health::Health, snapshot::Snapshot};
 
-const STYLE: &str = include_str!("landing.css");
+const STYLE: &str = include_str!("status_page.css");
 
 /// Instances shown; the metrics have all.
 const MAX_INSTANCES: usize = 500;
 
 /// What the page says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Landing {
+pub struct StatusPage {
     /// The version of this program.
     pub version: String,
     /// The regions polled.
-    pub regions: Vec<Region>,
+    pub regions: Vec<RegionSummary>,
 }
 
 /// One region of one account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Region {
+pub struct RegionSummary {
     /// The account's name, where accounts are named.
     pub account: Option<String>,
     /// The region id.
@@ -41,12 +41,12 @@ pub struct Region {
     /// Consumer groups known, of all instances.
     pub groups: usize,
     /// The instances known.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<InstanceSummary>,
 }
 
 /// One instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Instance {
+pub struct InstanceSummary {
     /// The instance id.
     pub id: String,
     /// The name that its owner gave it.
@@ -61,11 +61,11 @@ pub struct Instance {
     pub groups: usize,
 }
 
-impl Landing {
+impl StatusPage {
     /// What a snapshot says.
     #[must_use]
     pub fn of(version: &str, snapshot: &Snapshot) -> Self {
-        let regions = snapshot.regions.iter().map(|view| Region {
+        let regions = snapshot.regions.iter().map(|view| RegionSummary {
             account: view.account.as_ref().map(ToString::to_string),
             region: view.region.to_string(),
             up: view.up,
@@ -75,7 +75,7 @@ impl Landing {
             instances: view
                 .instances
                 .iter()
-                .map(|view| Instance {
+                .map(|view| InstanceSummary {
                     id: view.id.to_string(),
                     name: view.info.as_ref().and_then(|info| info.name.clone()),
                     up: view.up,
@@ -103,24 +103,24 @@ pub(super) fn policy(has_form: bool) -> HeaderValue {
 
 /// The page. `explain` is where groups are explained, if they are.
 pub(super) fn html(
-    landing: &Landing,
+    status_page: &StatusPage,
     telemetry_path: &str,
     explain: Option<&'static str>,
     health: &Health,
 ) -> String {
     let (stopped, pending) = (&health.stopped(), &health.pending());
-    Html { landing, telemetry_path, explain, stopped, pending }.to_string()
+    StatusPageHtml { status_page, telemetry_path, explain, stopped, pending }.to_string()
 }
 
-struct Html<'a> {
-    landing: &'a Landing,
+struct StatusPageHtml<'a> {
+    status_page: &'a StatusPage,
     telemetry_path: &'a str,
     explain: Option<&'static str>,
     stopped: &'a [String],
     pending: &'a [String],
 }
 
-impl fmt::Display for Html<'_> {
+impl fmt::Display for StatusPageHtml<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -131,8 +131,8 @@ impl fmt::Display for Html<'_> {
              <p>Prometheus exporter for Alibaba Cloud Message Queue for Apache Kafka</p>\n\
              <nav><a class=\"first\" href=\"{}\">Metrics</a><a href=\"/-/healthy\">Health</a>\
              <a href=\"/-/ready\">Readiness</a></nav>\n",
-            Escaped(&self.landing.version),
-            Escaped(self.telemetry_path),
+            HtmlEscaped(&self.status_page.version),
+            HtmlEscaped(self.telemetry_path),
         )?;
         self.status(f)?;
         if let Some(path) = self.explain {
@@ -140,26 +140,26 @@ impl fmt::Display for Html<'_> {
         }
         f.write_str("</header>\n")?;
         let mut room = MAX_INSTANCES;
-        for region in &self.landing.regions {
+        for region in &self.status_page.regions {
             let shown = region.instances.len().min(room);
             room -= shown;
             region.section(f, shown)?;
         }
-        if self.landing.regions.is_empty() {
+        if self.status_page.regions.is_empty() {
             f.write_str("<p class=\"note\">No region is known yet.</p>\n")?;
         }
         f.write_str("</main>\n</body>\n</html>\n")
     }
 }
 
-impl Html<'_> {
+impl StatusPageHtml<'_> {
     fn status(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.stopped.is_empty() {
             let names = self.stopped.join(", ");
             return writeln!(
                 f,
                 "<p class=\"note\"><span class=\"down\">stopped</span> {}</p>",
-                Escaped(&names)
+                HtmlEscaped(&names)
             );
         }
         if !self.pending.is_empty() {
@@ -167,27 +167,27 @@ impl Html<'_> {
             return writeln!(
                 f,
                 "<p class=\"note\"><span class=\"wait\">waiting for the first pass</span> {}</p>",
-                Escaped(&names)
+                HtmlEscaped(&names)
             );
         }
         f.write_str("<p class=\"note\"><span class=\"up\">ready</span></p>\n")
     }
 }
 
-impl Region {
+impl RegionSummary {
     fn section(&self, f: &mut fmt::Formatter<'_>, shown: usize) -> fmt::Result {
-        write!(f, "<section>\n<div class=\"title\"><h2>{}</h2>", Escaped(&self.region))?;
+        write!(f, "<section>\n<div class=\"title\"><h2>{}</h2>", HtmlEscaped(&self.region))?;
         if let Some(account) = &self.account {
-            write!(f, "<span class=\"quiet\">account {}</span>", Escaped(account))?;
+            write!(f, "<span class=\"quiet\">account {}</span>", HtmlEscaped(account))?;
         }
         f.write_str(reached(self.up))?;
         let (instances, topics, groups) = (self.instances.len(), self.topics, self.groups);
         write!(
             f,
             "<span class=\"facts\">{}, {}, {}",
-            Counted(instances, "instance"),
-            Counted(topics, "topic"),
-            Counted(groups, "group"),
+            CountedNoun(instances, "instance"),
+            CountedNoun(topics, "topic"),
+            CountedNoun(groups, "group"),
         )?;
         if let Some(at) = self.last_discovery.and_then(|at| jiff::Timestamp::from_millisecond(at).ok()) {
             write!(f, " &middot; listed {}", at.strftime("%F %T UTC"))?;
@@ -209,18 +209,18 @@ impl Region {
     }
 }
 
-impl Instance {
+impl InstanceSummary {
     fn row(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<tr><td>")?;
         // Isolated, so that letters of another direction cannot reorder what stands around them.
         if let Some(name) = self.name.as_ref().filter(|name| !name.is_empty()) {
-            write!(f, "<b><bdi>{}</bdi></b>", Escaped(name))?;
+            write!(f, "<b><bdi>{}</bdi></b>", HtmlEscaped(name))?;
         }
         writeln!(
             f,
             "<code><bdi>{}</bdi></code></td><td>{}</td><td>{}</td><td class=\"count\">{}</td>\
              <td class=\"count\">{}</td></tr>",
-            Escaped(&self.id),
+            HtmlEscaped(&self.id),
             self.state.unwrap_or("unknown"),
             reached(self.up),
             self.topics,
@@ -248,9 +248,9 @@ fn reached(up: Option<bool>) -> &'static str {
 }
 
 /// A number with its noun.
-struct Counted(usize, &'static str);
+struct CountedNoun(usize, &'static str);
 
-impl fmt::Display for Counted {
+impl fmt::Display for CountedNoun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(count, noun) = self;
         write!(f, "{count} {noun}{}", if *count == 1 { "" } else { "s" })
@@ -258,9 +258,9 @@ impl fmt::Display for Counted {
 }
 
 /// Text as HTML text or a quoted attribute; control characters as U+FFFD.
-struct Escaped<'a>(&'a str);
+struct HtmlEscaped<'a>(&'a str);
 
-impl fmt::Display for Escaped<'_> {
+impl fmt::Display for HtmlEscaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| match c {
             '&' => f.write_str("&amp;"),
@@ -278,25 +278,28 @@ impl fmt::Display for Escaped<'_> {
 mod tests {
     use super::*;
 
-    fn page(landing: &Landing) -> String {
-        html(landing, "/metrics", None, &Health::default())
+    fn page(status_page: &StatusPage) -> String {
+        html(status_page, "/metrics", None, &Health::default())
     }
 
     #[test]
     fn a_name_cannot_become_markup() {
         let hostile = "<script>alert(\"1\")</script>'&\u{7}";
-        let instance =
-            Instance { id: hostile.to_owned(), name: Some(hostile.to_owned()), ..Instance::default() };
-        let region = Region {
+        let instance = InstanceSummary {
+            id: hostile.to_owned(),
+            name: Some(hostile.to_owned()),
+            ..InstanceSummary::default()
+        };
+        let region = RegionSummary {
             account: Some(hostile.to_owned()),
             region: hostile.to_owned(),
             instances: vec![instance],
-            ..Region::default()
+            ..RegionSummary::default()
         };
         let health = Health::default();
         health.beat(hostile);
-        let landing = Landing { version: hostile.to_owned(), regions: vec![region] };
-        let html = html(&landing, hostile, None, &health);
+        let status_page = StatusPage { version: hostile.to_owned(), regions: vec![region] };
+        let html = html(&status_page, hostile, None, &health);
         assert!(!html.contains("<script"));
         assert!(!html.contains("alert(\""));
         assert_eq!(
@@ -307,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_policy_allows_the_style_of_the_page_and_nothing_else() {
-        let html = page(&Landing::default());
+        let html = page(&StatusPage::default());
         let style = html.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         let hash = BASE64_STANDARD.encode(Sha256::digest(style));
         assert!(policy(false).to_str().unwrap().contains(&format!("style-src 'sha256-{hash}'")));
@@ -316,18 +319,20 @@ mod tests {
 
     #[test]
     fn a_form_is_there_where_it_leads_somewhere_and_leads_nowhere_else() {
-        let with = html(&Landing::default(), "/metrics", Some("/debug/state"), &Health::default());
+        let with = html(&StatusPage::default(), "/metrics", Some("/debug/state"), &Health::default());
         assert!(with.contains("<form action=\"/debug/state\" method=\"get\">"));
         assert!(policy(true).to_str().unwrap().contains("form-action 'self'"));
-        assert!(!page(&Landing::default()).contains("<form"));
+        assert!(!page(&StatusPage::default()).contains("<form"));
         assert!(policy(false).to_str().unwrap().contains("form-action 'none'"));
     }
 
     #[test]
     fn a_great_fleet_is_cut_and_what_is_cut_is_said() {
-        let region =
-            |instances| Region { instances: vec![Instance::default(); instances], ..Region::default() };
-        let html = page(&Landing { regions: vec![region(499), region(3)], ..Landing::default() });
+        let region = |instances| RegionSummary {
+            instances: vec![InstanceSummary::default(); instances],
+            ..RegionSummary::default()
+        };
+        let html = page(&StatusPage { regions: vec![region(499), region(3)], ..StatusPage::default() });
         assert_eq!(html.matches("<tr><td>").count(), 500);
         assert!(html.contains("2 more not shown here"));
         assert!(html.contains("3 instances, 0 topics"));

@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    HttpObserver, Limits,
-    progress::{Progress, Waiting},
+    HttpLimits, HttpObserver,
+    progress::{ConnectionProgress, ReadWait},
     reason,
 };
 
@@ -29,13 +29,13 @@ const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// A stream with deadlines.
-pub(super) struct Paced<IO> {
+pub(super) struct DeadlineStream<IO> {
     io: IO,
-    progress: Arc<Progress>,
+    progress: Arc<ConnectionProgress>,
     observer: Arc<dyn HttpObserver>,
-    limits: Limits,
-    read_timer: Timer,
-    write_timer: Timer,
+    limits: HttpLimits,
+    read_timer: DeadlineTimer,
+    write_timer: DeadlineTimer,
     /// When the answer that is being sent must have been sent.
     write_deadline: Option<Instant>,
     /// Whether the client may have sent more than has been read.
@@ -43,20 +43,20 @@ pub(super) struct Paced<IO> {
     linger: Option<(Instant, usize)>,
 }
 
-impl<IO> Paced<IO> {
+impl<IO> DeadlineStream<IO> {
     pub(super) fn new(
         io: IO,
-        progress: Arc<Progress>,
+        progress: Arc<ConnectionProgress>,
         observer: Arc<dyn HttpObserver>,
-        limits: Limits,
+        limits: HttpLimits,
     ) -> Self {
         Self {
             io,
             progress,
             observer,
             limits,
-            read_timer: Timer(None),
-            write_timer: Timer(None),
+            read_timer: DeadlineTimer(None),
+            write_timer: DeadlineTimer(None),
             write_deadline: None,
             unread: false,
             linger: None,
@@ -64,7 +64,7 @@ impl<IO> Paced<IO> {
     }
 
     /// What has been waited for beyond its deadline. If nothing, the task is woken at the deadline.
-    fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Waiting> {
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Option<ReadWait> {
         let (waiting, deadline) = self.progress.waiting()?;
         self.read_timer.is_over(cx, deadline).then_some(waiting)
     }
@@ -85,7 +85,7 @@ impl<IO> Paced<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for DeadlineStream<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -102,17 +102,17 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
         self.unread = false;
         match self.overdue(cx) {
             None => Poll::Pending,
-            Some(Waiting::Request) => {
+            Some(ReadWait::Request) => {
                 self.observer.rejected(reason::HEADER_TIMEOUT);
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason::HEADER_TIMEOUT)))
             }
             // As if the client had closed: hyper then ends the connection in peace.
-            Some(Waiting::NextRequest) => Poll::Ready(Ok(())),
+            Some(ReadWait::NextRequest) => Poll::Ready(Ok(())),
         }
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.in_time(cx, polled)
@@ -170,9 +170,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
 }
 
 /// One sleep, made when first needed and moved from deadline to deadline.
-struct Timer(Option<Pin<Box<Sleep>>>);
+struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 
-impl Timer {
+impl DeadlineTimer {
     /// Whether `deadline` is over; if not, the task is woken when it is.
     fn is_over(&mut self, cx: &mut Context<'_>, deadline: Instant) -> bool {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));

@@ -20,25 +20,25 @@ const DEFLATE_END: [u8; 2] = [3, 0];
 
 /// A piece of a page: whole lines, immutable, cheap to share.
 #[derive(Debug, Clone)]
-pub(super) struct Segment(Arc<SegmentParts>);
+pub(super) struct Chunk(Arc<ChunkData>);
 
 #[derive(Debug)]
-struct SegmentParts {
+struct ChunkData {
     plain: Bytes,
     series: u64,
-    packed: OnceLock<Packed>,
+    packed: OnceLock<DeflatedChunk>,
 }
 
 /// The compressed form of a piece.
 #[derive(Debug, Clone)]
-struct Packed {
+struct DeflatedChunk {
     deflated: Bytes,
     crc: crc32fast::Hasher,
 }
 
-impl Segment {
+impl Chunk {
     pub(super) fn new(plain: Bytes, series: u64) -> Self {
-        Self(Arc::new(SegmentParts { plain, series, packed: OnceLock::new() }))
+        Self(Arc::new(ChunkData { plain, series, packed: OnceLock::new() }))
     }
 
     pub(super) fn plain(&self) -> &Bytes {
@@ -53,33 +53,33 @@ impl Segment {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn packed(&self, packer: &mut Option<Packer>) -> &Packed {
+    fn packed(&self, packer: &mut Option<ChunkCompressor>) -> &DeflatedChunk {
         self.0.packed.get_or_init(|| packer.get_or_insert_default().pack(&self.0.plain))
     }
 }
 
 /// Compresses pieces one after another with the same working memory.
 #[derive(Debug)]
-pub(super) struct Packer {
+pub(super) struct ChunkCompressor {
     deflate: Compress,
     scratch: Vec<u8>,
 }
 
-impl Default for Packer {
+impl Default for ChunkCompressor {
     fn default() -> Self {
         Self { deflate: Compress::new(Compression::new(1), false), scratch: Vec::new() }
     }
 }
 
-impl Packer {
-    fn pack(&mut self, plain: &[u8]) -> Packed {
+impl ChunkCompressor {
+    fn pack(&mut self, plain: &[u8]) -> DeflatedChunk {
         let mut crc = crc32fast::Hasher::new();
         crc.update(plain);
         let deflated = match self.deflate(plain) {
             Some(()) => Bytes::copy_from_slice(&self.scratch),
             None => stored(plain),
         };
-        Packed { deflated, crc }
+        DeflatedChunk { deflated, crc }
     }
 
     /// Deflates into the scratch; `None` if the compressor gives up.
@@ -115,42 +115,45 @@ fn stored(plain: &[u8]) -> Bytes {
 
 /// One page. Cheap to clone; a reader of an old page keeps it alive.
 #[derive(Debug, Clone, Default)]
-pub struct Page {
-    body: Arc<Body>,
-    tail: Option<Segment>,
+pub struct Exposition {
+    body: Arc<ExpositionBody>,
+    tail: Option<Chunk>,
 }
 
 #[derive(Debug, Default)]
-struct Body {
-    segments: Vec<Segment>,
+struct ExpositionBody {
+    segments: Vec<Chunk>,
     plain_len: usize,
-    cut: u64,
+    dropped_series: u64,
     crc: OnceLock<crc32fast::Hasher>,
 }
 
-impl Page {
-    pub(super) fn new(segments: Vec<Segment>, cut: u64) -> Self {
+impl Exposition {
+    pub(super) fn new(segments: Vec<Chunk>, dropped_series: u64) -> Self {
         let plain_len = segments.iter().map(|s| s.plain().len()).sum();
-        Self { body: Arc::new(Body { segments, plain_len, cut, crc: OnceLock::new() }), tail: None }
+        Self {
+            body: Arc::new(ExpositionBody { segments, plain_len, dropped_series, crc: OnceLock::new() }),
+            tail: None,
+        }
     }
 
     /// The same page with more text at its end. The text must be whole lines of families that the page
-    /// does not have; it is not counted in [`Self::series`].
+    /// does not have; it is not counted in [`Self::series_count`].
     #[must_use]
-    pub fn with_tail(&self, text: impl Into<Bytes>) -> Self {
-        Self { body: Arc::clone(&self.body), tail: Some(Segment::new(text.into(), 0)) }
+    pub fn with_appended_text(&self, text: impl Into<Bytes>) -> Self {
+        Self { body: Arc::clone(&self.body), tail: Some(Chunk::new(text.into(), 0)) }
     }
 
     /// How many series of the fleet the page holds.
     #[must_use]
-    pub fn series(&self) -> u64 {
-        self.body.segments.iter().map(Segment::series).sum()
+    pub fn series_count(&self) -> u64 {
+        self.body.segments.iter().map(Chunk::series).sum()
     }
 
     /// How many series were left out to stay within the limit.
     #[must_use]
-    pub fn cut(&self) -> u64 {
-        self.body.cut
+    pub fn dropped_series(&self) -> u64 {
+        self.body.dropped_series
     }
 
     /// The length of the plain text, in bytes.
@@ -160,12 +163,12 @@ impl Page {
     }
 
     /// The plain text in pieces that are shared with the page.
-    pub fn plain(&self) -> impl Iterator<Item = Bytes> + '_ {
+    pub fn plain_chunks(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.segments().map(|s| s.plain().clone())
     }
 
     /// The page as one gzip member, in pieces; those of the fleet are shared with the page.
-    pub fn gzip(&self) -> impl Iterator<Item = Bytes> + '_ {
+    pub fn gzip_chunks(&self) -> impl Iterator<Item = Bytes> + '_ {
         let mut packer = None;
         let mut crc = self.body_crc(&mut packer).clone();
         let mut pieces: Vec<Bytes> = vec![Bytes::from_static(&GZIP_HEADER)];
@@ -180,11 +183,11 @@ impl Page {
     }
 
     /// Compresses what is not compressed yet, so that no reader has to. Idempotent.
-    pub(super) fn pack(&self, packer: &mut Option<Packer>) {
+    pub(super) fn pack(&self, packer: &mut Option<ChunkCompressor>) {
         self.body_crc(packer);
     }
 
-    fn body_crc(&self, packer: &mut Option<Packer>) -> &crc32fast::Hasher {
+    fn body_crc(&self, packer: &mut Option<ChunkCompressor>) -> &crc32fast::Hasher {
         self.body.crc.get_or_init(|| {
             let mut crc = crc32fast::Hasher::new();
             for segment in &self.body.segments {
@@ -203,7 +206,7 @@ impl Page {
         out
     }
 
-    fn segments(&self) -> impl Iterator<Item = &Segment> {
+    fn segments(&self) -> impl Iterator<Item = &Chunk> {
         self.body.segments.iter().chain(iter::once(&self.tail).flatten())
     }
 }
