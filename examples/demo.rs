@@ -21,8 +21,8 @@ use alikafka_exporter::{
     web::HttpLimits,
 };
 use alikafka_simulator::{
-    AccessKey, Behaviour, ClockMode, Consumer, Flow, GroupSpec, InstanceSpec, Latency, Options, Simulator,
-    TopicSpec, UnknownObject, World, WorldOptions,
+    AccessKey, ClockMode, ConsumerMode, GroupSpec, InstanceSpec, Latency, ProduceRate, ServiceBehaviour,
+    Simulator, SimulatorOptions, TopicSpec, UnknownObject, World, WorldOptions,
 };
 use clap::Parser;
 use tokio::{
@@ -163,8 +163,8 @@ fn watch_signals(until: Option<Duration>) -> io::Result<CancellationToken> {
 }
 
 /// The simulated cloud: three regions with instances in every state, Chinese and odd names, and every trouble.
-fn cloud() -> Options {
-    Options {
+fn cloud() -> SimulatorOptions {
+    SimulatorOptions {
         clock: ClockMode::RealTime { speed: 1.0 },
         world: WorldOptions {
             seed: 8,
@@ -174,19 +174,19 @@ fn cloud() -> Options {
             topics_per_instance: 8,
             groups_per_instance: 17,
             serverless_every: 4,
-            troubles: true,
+            scenarios: true,
             local_every: 5,
-            strange_names: true,
+            unusual_names: true,
             ..WorldOptions::default()
         },
-        behaviour: Behaviour {
+        behaviour: ServiceBehaviour {
             keys: vec![AccessKey::new(KEY_ID, KEY_SECRET)],
             latency: Latency { fixed: Duration::from_millis(20), jitter: Duration::from_millis(60) },
-            ..Behaviour::default()
+            ..ServiceBehaviour::default()
         },
         // The demo may run for days.
-        ledger_limit: 1_000,
-        ..Options::default()
+        call_log_limit: 1_000,
+        ..SimulatorOptions::default()
     }
 }
 
@@ -206,7 +206,7 @@ fn set_up(world: &mut World) -> Result<(), UnknownObject> {
 
 /// A topic of three partitions, each written evenly.
 fn written(name: &str, messages_per_second: i64, base_offset: i64) -> TopicSpec {
-    TopicSpec { flow: Flow::per_second(messages_per_second), base_offset, ..TopicSpec::new(name, 3) }
+    TopicSpec { rate: ProduceRate::per_second(messages_per_second), base_offset, ..TopicSpec::new(name, 3) }
 }
 
 /// What a user writes, with short intervals so that there is something to see.
@@ -244,7 +244,7 @@ Open
     {url}/              the fleet, for people
     {url}/metrics       the series, for Prometheus
     {cloud}/_sim/truth    what is true in the simulated cloud, to compare
-    {cloud}/_sim/troubles what is wrong there from the beginning, and with whom
+    {cloud}/_sim/scenarios  failures that exist from the start
 
 Ask
     curl -s {url}/metrics | grep '^alikafka_group_lag_messages'                 # lag of each group
@@ -281,7 +281,7 @@ const ACTS: [Act; 8] = [
         what: "consumer group order-billing stalls, while its topic is written on",
         series: r#"alikafka_group_lag_messages{region="cn-hangzhou",instance_id="alikafka_post-cn-shop",group="order-billing"}"#,
         expect: "grows by 60 a second: 3 partitions with 20 messages a second each",
-        change: |w| w.set_consumer(SHOP, "order-billing", Consumer::Stalled),
+        change: |w| w.set_consumer_mode(SHOP, "order-billing", ConsumerMode::Stalled),
     },
     Act {
         what: "a topic appears, with a name that needs care",
@@ -299,7 +299,7 @@ const ACTS: [Act; 8] = [
         what: "order-billing reads again, and catches up",
         series: r#"alikafka_group_lag_messages{region="cn-hangzhou",instance_id="alikafka_post-cn-shop",group="order-billing"}"#,
         expect: "falls to what is written between two commits",
-        change: |w| w.set_consumer(SHOP, "order-billing", Consumer::Healthy),
+        change: |w| w.set_consumer_mode(SHOP, "order-billing", ConsumerMode::Healthy),
     },
     Act {
         what: "topic payments is deleted and made again",

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    options::{Behaviour, HideLastTimestamp, ListShape},
-    request::Call,
-    wire::{Refusal, inner_list, list, tags},
+    options::{HideLastTimestamp, ListShape, ServiceBehaviour},
+    request::ApiCall,
+    wire::{ErrorResponse, inner_list, list, tags},
     world::{
         Instance, World,
         truth::{GroupTruth, TopicTruth},
@@ -26,10 +26,10 @@ const ACTIONS: [(&str, &str, &[&str]); 6] = [
 ///
 /// # Errors
 /// `InvalidAction.NotFound` for one that is not served; all that write are not.
-pub(crate) fn ram_action(action: &str) -> Result<&'static str, Refusal> {
+pub(crate) fn ram_action(action: &str) -> Result<&'static str, ErrorResponse> {
     let found = ACTIONS.iter().find(|(name, ..)| *name == action);
     found.map(|(_, ram, _)| *ram).ok_or_else(|| {
-        Refusal::new(
+        ErrorResponse::new(
             404,
             "InvalidAction.NotFound",
             "Specified api is not found, please check your url and method.",
@@ -39,7 +39,7 @@ pub(crate) fn ram_action(action: &str) -> Result<&'static str, Refusal> {
 
 /// What an answer was made from, to be remembered once it is served whole.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum ResponseTruth {
     /// Nothing that is remembered.
     Lists,
     /// One topic's offsets.
@@ -50,7 +50,7 @@ pub(crate) enum Told {
 
 /// How a fault bends the pages of a list.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Paging {
+pub(crate) struct PagingFault {
     /// Serves page 1 whatever was asked.
     pub(crate) ignore_page: bool,
     /// Begins each page with the row before it.
@@ -62,28 +62,28 @@ pub(crate) struct Paging {
 /// # Errors
 /// What the service answers instead.
 pub(crate) fn answer(
-    call: &Call,
+    call: &ApiCall,
     world: &mut World,
-    how: &Behaviour,
-    paging: Paging,
-) -> Result<(Map<String, Value>, Told), Refusal> {
+    how: &ServiceBehaviour,
+    paging: PagingFault,
+) -> Result<(Map<String, Value>, ResponseTruth), ErrorResponse> {
     let action = call.action();
     let needed = ACTIONS.iter().find(|(name, ..)| *name == action).map_or(&[][..], |(.., needed)| needed);
     if let Some(absent) = needed.iter().find(|p| call.param(p).is_none()) {
-        return Err(Refusal::missing(absent));
+        return Err(ErrorResponse::missing(absent));
     }
     match action {
-        "GetAllInstanceIdList" => Ok((all_instance_ids(world), Told::Lists)),
-        "GetInstanceList" => Ok((instances(call, world, how.list_shape)?, Told::Lists)),
-        "GetTopicList" => Ok((topics(call, instance(call, world)?, how, paging)?, Told::Lists)),
-        "GetConsumerList" => Ok((groups(call, instance(call, world)?, how, paging)?, Told::Lists)),
+        "GetAllInstanceIdList" => Ok((all_instance_ids(world), ResponseTruth::Lists)),
+        "GetInstanceList" => Ok((instances(call, world, how.list_shape)?, ResponseTruth::Lists)),
+        "GetTopicList" => Ok((topics(call, instance(call, world)?, how, paging)?, ResponseTruth::Lists)),
+        "GetConsumerList" => Ok((groups(call, instance(call, world)?, how, paging)?, ResponseTruth::Lists)),
         "GetTopicStatus" => {
             let now = world.now_ms();
             let name = call.param("Topic").unwrap_or_default();
             let topic = instance(call, world)?.topics.get(name).map(|t| t.truth(now));
-            let truth =
-                topic.ok_or_else(|| Refusal::new(400, "BIZ_TOPIC_NOT_FOUND", "The topic does not exist."))?;
-            Ok((topic_status(name, &truth, how.list_shape), Told::Topic(truth)))
+            let truth = topic
+                .ok_or_else(|| ErrorResponse::new(400, "BIZ_TOPIC_NOT_FOUND", "The topic does not exist."))?;
+            Ok((topic_status(name, &truth, how.list_shape), ResponseTruth::Topic(truth)))
         }
         "GetConsumerProgress" => {
             let now = world.now_ms();
@@ -91,20 +91,20 @@ pub(crate) fn answer(
             let hide = hides_times(call, how.hide_last_timestamp)?;
             let group = instance(call, world)?.group_truth(name, now);
             let truth = group.ok_or_else(|| {
-                Refusal::new(400, "BIZ_SUBSCRIPTION_NOT_FOUND", "The consumer group does not exist.")
+                ErrorResponse::new(400, "BIZ_SUBSCRIPTION_NOT_FOUND", "The consumer group does not exist.")
             })?;
-            Ok((progress(name, &truth, hide, how.list_shape), Told::Group(truth)))
+            Ok((progress(name, &truth, hide, how.list_shape), ResponseTruth::Group(truth)))
         }
-        _ => {
-            Err(ram_action(action).err().unwrap_or_else(|| Refusal::new(500, "InternalError", "Not served.")))
-        }
+        _ => Err(ram_action(action)
+            .err()
+            .unwrap_or_else(|| ErrorResponse::new(500, "InternalError", "Not served."))),
     }
 }
 
 /// Whether the caller wants no times, and gets none.
-fn hides_times(call: &Call, how: HideLastTimestamp) -> Result<bool, Refusal> {
+fn hides_times(call: &ApiCall, how: HideLastTimestamp) -> Result<bool, ErrorResponse> {
     match (call.param("HideLastTimestamp"), how) {
-        (Some(_), HideLastTimestamp::Refused) => Err(Refusal::new(
+        (Some(_), HideLastTimestamp::Refused) => Err(ErrorResponse::new(
             400,
             "InvalidParameter.HideLastTimestamp",
             "The specified parameter HideLastTimestamp is not valid.",
@@ -114,10 +114,10 @@ fn hides_times(call: &Call, how: HideLastTimestamp) -> Result<bool, Refusal> {
     }
 }
 
-fn instance<'w>(call: &Call, world: &'w mut World) -> Result<&'w mut Instance, Refusal> {
+fn instance<'w>(call: &ApiCall, world: &'w mut World) -> Result<&'w mut Instance, ErrorResponse> {
     let id = call.param("InstanceId").unwrap_or_default();
     let not_owned = || {
-        Refusal::new(
+        ErrorResponse::new(
             400,
             "AUTH_RESOURCE_OWNER_ERROR",
             "The instance does not exist or does not belong to you.",
@@ -131,7 +131,7 @@ fn instance<'w>(call: &Call, world: &'w mut World) -> Result<&'w mut Instance, R
         return Err(not_owned());
     }
     if !found.in_service() {
-        return Err(Refusal::new(
+        return Err(ErrorResponse::new(
             400,
             "BIZ_INSTANCE_STATUS_ERROR",
             "The status of the instance does not allow this operation.",
@@ -140,11 +140,11 @@ fn instance<'w>(call: &Call, world: &'w mut World) -> Result<&'w mut Instance, R
     Ok(found)
 }
 
-fn known_region(world: &World, region: &str) -> Result<(), Refusal> {
+fn known_region(world: &World, region: &str) -> Result<(), ErrorResponse> {
     world
         .region(region)
         .map(|_| ())
-        .ok_or_else(|| Refusal::new(400, "BIZ_REGION_NOT_FOUND", "The region does not exist."))
+        .ok_or_else(|| ErrorResponse::new(400, "BIZ_REGION_NOT_FOUND", "The region does not exist."))
 }
 
 fn all_instance_ids(world: &World) -> Map<String, Value> {
@@ -154,7 +154,7 @@ fn all_instance_ids(world: &World) -> Map<String, Value> {
     Map::from_iter([("InstanceIds".to_owned(), Value::Object(ids))])
 }
 
-fn instances(call: &Call, world: &World, shape: ListShape) -> Result<Map<String, Value>, Refusal> {
+fn instances(call: &ApiCall, world: &World, shape: ListShape) -> Result<Map<String, Value>, ErrorResponse> {
     let region = call.region().unwrap_or_default();
     known_region(world, region)?;
     let (ids, wanted) = (call.numbered("InstanceId"), call.tags());
@@ -222,15 +222,15 @@ fn instance_row(i: &Instance, shape: ListShape) -> Value {
 
 /// A page: its number, its size, and the rows of it.
 fn page<T>(
-    call: &Call,
-    how: &Behaviour,
-    paging: Paging,
+    call: &ApiCall,
+    how: &ServiceBehaviour,
+    paging: PagingFault,
     all: impl Iterator<Item = T> + Clone,
-) -> Result<(usize, usize, Vec<T>), Refusal> {
+) -> Result<(usize, usize, Vec<T>), ErrorResponse> {
     let number = |name: &str, default: usize| match call.param(name) {
         None => Ok(default),
         Some(text) => text.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| {
-            Refusal::new(400, "BIZ_FIELD_CHECK_INVALID", format!("Parameter {name} is not valid."))
+            ErrorResponse::new(400, "BIZ_FIELD_CHECK_INVALID", format!("Parameter {name} is not valid."))
         }),
     };
     let current = number("CurrentPage", 1)?;
@@ -244,7 +244,12 @@ fn page<T>(
     Ok((current, size, rows))
 }
 
-fn topics(call: &Call, i: &Instance, how: &Behaviour, paging: Paging) -> Result<Map<String, Value>, Refusal> {
+fn topics(
+    call: &ApiCall,
+    i: &Instance,
+    how: &ServiceBehaviour,
+    paging: PagingFault,
+) -> Result<Map<String, Value>, ErrorResponse> {
     let exact = call.param("Topic");
     let all = i.topics.values().filter(|t| exact.is_none_or(|e| e == t.name));
     let total = if exact.is_some() { all.clone().count() } else { i.topics.len() };
@@ -270,7 +275,12 @@ fn topics(call: &Call, i: &Instance, how: &Behaviour, paging: Paging) -> Result<
     Ok(paged("TopicList", list, current, size, total))
 }
 
-fn groups(call: &Call, i: &Instance, how: &Behaviour, paging: Paging) -> Result<Map<String, Value>, Refusal> {
+fn groups(
+    call: &ApiCall,
+    i: &Instance,
+    how: &ServiceBehaviour,
+    paging: PagingFault,
+) -> Result<Map<String, Value>, ErrorResponse> {
     let exact = call.param("ConsumerId");
     let all = i.groups.values().filter(|g| exact.is_none_or(|e| e == g.name));
     let total = if exact.is_some() { all.clone().count() } else { i.groups.len() };

@@ -1,6 +1,6 @@
 //! The unsigned paths under `/_sim/`, for proofs from a shell. They are no part of the imitated service.
 //!
-//! `GET /_sim/truth`, `GET /_sim/served`, `GET /_sim/ledger`, `GET /_sim/troubles`;
+//! `GET /_sim/truth`, `GET /_sim/served`, `GET /_sim/calls`, `GET /_sim/scenarios`;
 //! `POST /_sim/advance?seconds=`, `POST /_sim/freeze`, `POST /_sim/unfreeze`;
 //! `POST /_sim/recreate?instance=&topic=` deletes a topic and makes it again;
 //! `POST /_sim/faults` with JSON (see `script`) adds faults, `GET` tells how often each has happened, `DELETE`
@@ -12,28 +12,26 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    reply::Reply,
-    request::Call,
-    script,
-    service::{Service, lock},
-    world::{
-        troubles::Trouble,
-        truth::{GroupTruth, InstanceTruth, TopicTruth, WorldTruth},
-    },
+    fault_json,
+    management_api::{ManagementApi, lock},
+    request::ApiCall,
+    response::ApiResponse,
+    scenarios::Scenario,
+    world::truth::{GroupTruth, InstanceTruth, TopicTruth, WorldTruth},
 };
 
 /// Answers a path below `/_sim/`.
-pub(crate) fn answer(path: &str, call: &Call, service: &Service) -> Reply {
-    let ok = |body: &Value| Reply::json(200, body.to_string().into_bytes(), "200");
+pub(crate) fn answer(path: &str, call: &ApiCall, service: &ManagementApi) -> ApiResponse {
+    let ok = |body: &Value| ApiResponse::json(200, body.to_string().into_bytes(), "200");
     let error = |status: u16, message: &str| {
-        Reply::json(status, json!({ "error": message }).to_string().into_bytes(), "admin")
+        ApiResponse::json(status, json!({ "error": message }).to_string().into_bytes(), "admin")
     };
     let now = || json!({ "now_ms": service.with_world(|w| w.now_ms()) });
     match (call.method.as_str(), path) {
         ("GET", "truth") => ok(&truth(&service.with_world(|w| w.truth()))),
         ("GET", "served") => ok(&served(service)),
-        ("GET", "ledger") => ok(&ledger(service)),
-        ("GET", "troubles") => ok(&troubles(service.with_world(|w| w.troubles()))),
+        ("GET", "calls") => ok(&call_log(service)),
+        ("GET", "scenarios") => ok(&scenarios(service.with_world(|w| w.scenarios()))),
         ("POST", "advance") => {
             let seconds =
                 call.query.iter().find(|(k, _)| k == "seconds").and_then(|(_, v)| v.parse::<f64>().ok());
@@ -65,7 +63,7 @@ pub(crate) fn answer(path: &str, call: &Call, service: &Service) -> Reply {
             service.with_clock(|c| c.unfreeze());
             ok(&now())
         }
-        ("POST", "faults") => match script::faults(&call.body) {
+        ("POST", "faults") => match fault_json::faults(&call.body) {
             Ok(new) => {
                 let mut faults = lock(&service.faults);
                 new.into_iter().for_each(|fault| faults.add(fault));
@@ -80,18 +78,18 @@ pub(crate) fn answer(path: &str, call: &Call, service: &Service) -> Reply {
         }
         (
             _,
-            "truth" | "served" | "ledger" | "troubles" | "advance" | "recreate" | "freeze" | "unfreeze"
+            "truth" | "served" | "calls" | "scenarios" | "advance" | "recreate" | "freeze" | "unfreeze"
             | "faults",
         ) => error(405, "wrong method"),
         _ => error(
             404,
-            "no such path; see GET /_sim/truth, served, ledger, troubles and POST /_sim/advance, recreate, freeze, unfreeze, faults",
+            "no such path; see GET /_sim/truth, served, calls, scenarios and POST /_sim/advance, recreate, freeze, unfreeze, faults",
         ),
     }
 }
 
-fn troubles(all: &[Trouble]) -> Value {
-    let told = |t: &Trouble| json!({ "region": t.region, "instance": t.instance, "object": t.object, "what": t.what });
+fn scenarios(all: &[Scenario]) -> Value {
+    let told = |t: &Scenario| json!({ "region": t.region, "instance": t.instance, "object": t.object, "kind": t.kind });
     all.iter().map(told).collect()
 }
 
@@ -167,7 +165,7 @@ fn group(g: &GroupTruth) -> Value {
     })
 }
 
-fn served(service: &Service) -> Value {
+fn served(service: &ManagementApi) -> Value {
     let served = lock(&service.served).clone();
     let topics: Vec<Value> = served.topics.iter().map(|((region, instance, name), last)| {
         json!({ "region": region, "instance": instance, "topic": name, "times": last.times, "at_ms": last.truth.now_ms, "truth": topic(&last.truth) })
@@ -178,16 +176,16 @@ fn served(service: &Service) -> Value {
     json!({ "topics": topics, "groups": groups })
 }
 
-fn ledger(service: &Service) -> Value {
+fn call_log(service: &ManagementApi) -> Value {
     let codes: Vec<Value> = service
         .codes()
         .iter()
         .map(|((action, code), n)| json!({ "action": action, "code": code, "answers": n }))
         .collect();
-    let ledger = lock(&service.ledger);
-    let most = ledger.max_in_window(Duration::from_secs(1));
-    let calls: Vec<Value> = ledger.totals().iter().map(|(key, n)| {
+    let call_log = lock(&service.call_log);
+    let most = call_log.max_in_window(Duration::from_secs(1));
+    let calls: Vec<Value> = call_log.totals().iter().map(|(key, n)| {
         json!({ "region": key.0, "action": key.1, "calls": n, "most_in_a_second": most.get(key).copied().unwrap_or(0) })
     }).collect();
-    json!({ "total": ledger.len(), "calls": calls, "answers": codes })
+    json!({ "total": call_log.len(), "calls": calls, "answers": codes })
 }

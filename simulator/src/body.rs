@@ -16,7 +16,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 /// One step of a body.
-pub(crate) enum Step {
+pub(crate) enum BodyStep {
     Data(Bytes),
     /// So many bytes of blanks.
     Blanks(u64),
@@ -32,8 +32,8 @@ pub(crate) enum Step {
 type AtEnd = Box<dyn FnOnce() + Send>;
 
 /// A body as a list of steps.
-pub(crate) struct SteppedBody {
-    steps: VecDeque<Step>,
+pub(crate) struct ScriptedBody {
+    steps: VecDeque<BodyStep>,
     waiting: Option<Pin<Box<Sleep>>>,
     exact: Option<u64>,
     at_end: Option<AtEnd>,
@@ -45,18 +45,18 @@ const BLANKS: &[u8] = &[b' '; 64 * 1024];
 /// Lets what was written reach the peer before the connection ends.
 const FLUSH: Duration = Duration::from_millis(20);
 
-impl SteppedBody {
+impl ScriptedBody {
     /// A whole body.
     pub(crate) fn whole(bytes: Vec<u8>, at_end: Option<AtEnd>) -> Self {
         let exact = Some(bytes.len() as u64);
         let steps =
-            if bytes.is_empty() { VecDeque::new() } else { VecDeque::from([Step::Data(bytes.into())]) };
+            if bytes.is_empty() { VecDeque::new() } else { VecDeque::from([BodyStep::Data(bytes.into())]) };
         Self { steps, waiting: None, exact, at_end, reset: Arc::default() }
     }
 
     /// A body of steps. If it does not declare its length, it is chunked.
     pub(crate) fn stepped(
-        steps: VecDeque<Step>,
+        steps: VecDeque<BodyStep>,
         exact: Option<u64>,
         at_end: Option<AtEnd>,
         reset: Arc<AtomicBool>,
@@ -71,7 +71,7 @@ impl SteppedBody {
     }
 }
 
-impl Body for SteppedBody {
+impl Body for ScriptedBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -86,8 +86,8 @@ impl Body for SteppedBody {
                 this.waiting = None;
             }
             match this.steps.pop_front() {
-                Some(Step::Data(bytes)) => {
-                    // Told before the bytes go out, so that nobody can have read them and not find it told.
+                Some(BodyStep::Data(bytes)) => {
+                    // ResponseTruth before the bytes go out, so that nobody can have read them and not find it told.
                     if this.steps.is_empty()
                         && let Some(at_end) = this.at_end.take()
                     {
@@ -95,20 +95,20 @@ impl Body for SteppedBody {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
-                Some(Step::Blanks(0)) => {}
-                Some(Step::Blanks(n)) => {
+                Some(BodyStep::Blanks(0)) => {}
+                Some(BodyStep::Blanks(n)) => {
                     let now = n.min(BLANKS.len() as u64);
-                    this.steps.push_front(Step::Blanks(n - now));
+                    this.steps.push_front(BodyStep::Blanks(n - now));
                     let chunk = Bytes::from_static(BLANKS).slice(..usize::try_from(now).unwrap_or(0));
                     return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }
-                Some(Step::Wait(long)) => this.waiting = Some(Box::pin(sleep(long))),
-                Some(Step::Hang) => {
-                    this.steps.push_front(Step::Hang);
+                Some(BodyStep::Wait(long)) => this.waiting = Some(Box::pin(sleep(long))),
+                Some(BodyStep::Hang) => {
+                    this.steps.push_front(BodyStep::Hang);
                     return Poll::Pending;
                 }
-                Some(Step::Close) => return this.fail(),
-                Some(Step::Reset) => {
+                Some(BodyStep::Close) => return this.fail(),
+                Some(BodyStep::Reset) => {
                     this.reset.store(true, Ordering::Relaxed);
                     return this.fail();
                 }
@@ -147,30 +147,30 @@ impl Delivery {
         bytes: Vec<u8>,
         at_end: Option<AtEnd>,
         reset: &Arc<AtomicBool>,
-    ) -> Option<SteppedBody> {
+    ) -> Option<ScriptedBody> {
         let length = bytes.len() as u64;
         let bytes = Bytes::from(bytes);
-        let part = |at: usize, last: Step| {
-            let data = Step::Data(bytes.slice(..at.min(bytes.len())));
-            let steps = VecDeque::from([data, Step::Wait(FLUSH), last]);
+        let part = |at: usize, last: BodyStep| {
+            let data = BodyStep::Data(bytes.slice(..at.min(bytes.len())));
+            let steps = VecDeque::from([data, BodyStep::Wait(FLUSH), last]);
             // One byte more than will come, should the cut be at the end.
             let declared = length.max(at.min(bytes.len()) as u64 + 1);
-            Some(SteppedBody::stepped(steps, Some(declared), None, Arc::clone(reset)))
+            Some(ScriptedBody::stepped(steps, Some(declared), None, Arc::clone(reset)))
         };
         match self {
-            Self::Whole => Some(SteppedBody::whole(bytes.to_vec(), at_end)),
+            Self::Whole => Some(ScriptedBody::whole(bytes.to_vec(), at_end)),
             Self::CloseFirst | Self::ResetFirst | Self::HangFirst => None,
-            Self::CloseAfter(at) => part(at, Step::Close),
-            Self::ResetAfter(at) => part(at, Step::Reset),
-            Self::HangAfter(at) => part(at, Step::Hang),
+            Self::CloseAfter(at) => part(at, BodyStep::Close),
+            Self::ResetAfter(at) => part(at, BodyStep::Reset),
+            Self::HangAfter(at) => part(at, BodyStep::Hang),
             Self::Drip(every) => {
-                let steps =
-                    (0..bytes.len()).flat_map(|i| [Step::Wait(every), Step::Data(bytes.slice(i..=i))]);
-                Some(SteppedBody::stepped(steps.collect(), Some(length), at_end, Arc::clone(reset)))
+                let steps = (0..bytes.len())
+                    .flat_map(|i| [BodyStep::Wait(every), BodyStep::Data(bytes.slice(i..=i))]);
+                Some(ScriptedBody::stepped(steps.collect(), Some(length), at_end, Arc::clone(reset)))
             }
             Self::Flood { bytes: blanks, declared } => {
-                let steps = VecDeque::from([Step::Blanks(blanks), Step::Data(bytes)]);
-                Some(SteppedBody::stepped(
+                let steps = VecDeque::from([BodyStep::Blanks(blanks), BodyStep::Data(bytes)]);
+                Some(ScriptedBody::stepped(
                     steps,
                     declared.then_some(length + blanks),
                     None,

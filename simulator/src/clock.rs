@@ -20,7 +20,7 @@ pub(crate) fn millis(d: Duration) -> i64 {
 
 /// World time: stands still, is moved by hand, or runs at a speed.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub(crate) struct WorldClock {
     /// World time at `since`.
     base_ms: i64,
     since: Instant,
@@ -29,7 +29,7 @@ pub(crate) struct Clock {
     running_speed: f64,
 }
 
-impl Clock {
+impl WorldClock {
     pub(crate) fn new(mode: ClockMode, epoch_ms: i64) -> Self {
         let speed = match mode {
             ClockMode::Manual => 0.0,

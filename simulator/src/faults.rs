@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::request::Call;
+use crate::request::ApiCall;
 
 /// A fault: which calls it meets, and what it does to them. `None` meets all.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Fault {
     /// The topic or group.
     pub object: Option<String>,
     /// Which of the calls that match.
-    pub nth: Nth,
+    pub occurrence: Occurrence,
     /// How often it happens before it is over; `None` for ever.
     pub times: Option<u64>,
     /// What happens.
@@ -34,7 +34,15 @@ impl Fault {
     /// A fault that meets every call.
     #[must_use]
     pub fn new(effect: Effect) -> Self {
-        Self { action: None, region: None, instance: None, object: None, nth: Nth::All, times: None, effect }
+        Self {
+            action: None,
+            region: None,
+            instance: None,
+            object: None,
+            occurrence: Occurrence::All,
+            times: None,
+            effect,
+        }
     }
 
     /// The same, of one action.
@@ -67,8 +75,8 @@ impl Fault {
 
     /// The same, for some of the calls that match.
     #[must_use]
-    pub fn nth(mut self, nth: Nth) -> Self {
-        self.nth = nth;
+    pub fn occurrence(mut self, occurrence: Occurrence) -> Self {
+        self.occurrence = occurrence;
         self
     }
 
@@ -82,7 +90,7 @@ impl Fault {
 
 /// Which of the calls that match, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Nth {
+pub enum Occurrence {
     /// Every one.
     All,
     /// One.
@@ -188,12 +196,12 @@ pub enum Effect {
     Truncate(usize),
     /// Unknown fields at every level.
     UnknownFields,
-    /// Fields of this name are left out, wherever they are.
-    Without(String),
+    /// FaultFields of this name are left out, wherever they are.
+    OmitField(String),
     /// The key that is handed out ends so many milliseconds from now, or has ended if it is below 0.
     ExpiresIn(i64),
     /// `Total` says this.
-    LyingTotal(i64),
+    WrongTotal(i64),
     /// Page 1 comes whatever page is asked, and `Total` is far away.
     EndlessPages,
     /// Each page begins with the last row of the page before.
@@ -247,22 +255,22 @@ pub enum WrongType {
 }
 
 /// What a call is matched by.
-pub(crate) struct Matter<'c> {
-    /// For services that hand out keys: what they are asked for, see [`crate::StandIn`].
+pub(crate) struct CallTarget<'c> {
+    /// For services that hand out keys: what they are asked for, see [`crate::CredentialService`].
     pub(crate) action: &'c str,
     pub(crate) region: &'c str,
     pub(crate) instance: Option<&'c str>,
     pub(crate) object: Option<&'c str>,
 }
 
-impl<'c> Matter<'c> {
-    pub(crate) fn new(call: &'c Call, region: &'c str) -> Self {
+impl<'c> CallTarget<'c> {
+    pub(crate) fn new(call: &'c ApiCall, region: &'c str) -> Self {
         Self { action: call.action(), region, instance: call.param("InstanceId"), object: call.object() }
     }
 }
 
 #[derive(Debug)]
-struct Armed {
+struct ArmedFault {
     fault: Fault,
     met: u64,
     fired: u64,
@@ -272,17 +280,17 @@ struct Armed {
 /// The faults of a simulator. Got from `Simulator::faults`.
 #[derive(Debug, Default)]
 pub struct Faults {
-    armed: Vec<Armed>,
+    armed: Vec<ArmedFault>,
 }
 
 impl Faults {
     /// Adds a fault. Effects of all faults that meet a call happen to it, in the order of adding.
     pub fn add(&mut self, fault: Fault) {
-        let rng = match fault.nth {
-            Nth::Probability(_, seed) => Some(ChaCha8Rng::seed_from_u64(seed)),
+        let rng = match fault.occurrence {
+            Occurrence::Probability(_, seed) => Some(ChaCha8Rng::seed_from_u64(seed)),
             _ => None,
         };
-        self.armed.push(Armed { fault, met: 0, fired: 0, rng });
+        self.armed.push(ArmedFault { fault, met: 0, fired: 0, rng });
     }
 
     /// Takes all faults away. Calls that hang already go on hanging.
@@ -297,13 +305,13 @@ impl Faults {
     }
 
     /// What happens to a call.
-    pub(crate) fn meet(&mut self, matter: &Matter<'_>) -> Vec<Effect> {
+    pub(crate) fn meet(&mut self, matter: &CallTarget<'_>) -> Vec<Effect> {
         self.armed.iter_mut().filter_map(|a| a.meet(matter)).collect()
     }
 }
 
-impl Armed {
-    fn meet(&mut self, m: &Matter<'_>) -> Option<Effect> {
+impl ArmedFault {
+    fn meet(&mut self, m: &CallTarget<'_>) -> Option<Effect> {
         let f = &self.fault;
         let is = |want: &Option<String>, has: Option<&str>| want.as_deref().is_none_or(|w| has == Some(w));
         let matches = is(&f.action, Some(m.action))
@@ -314,12 +322,14 @@ impl Armed {
             return None;
         }
         self.met += 1;
-        let fires = match f.nth {
-            Nth::All => true,
-            Nth::Nth(n) => self.met == n,
-            Nth::Range(from, to) => (from..=to).contains(&self.met),
-            Nth::Every(n) => n > 0 && self.met.is_multiple_of(n),
-            Nth::Probability(p, _) => self.rng.as_mut().is_some_and(|r| r.random_bool(p.clamp(0.0, 1.0))),
+        let fires = match f.occurrence {
+            Occurrence::All => true,
+            Occurrence::Nth(n) => self.met == n,
+            Occurrence::Range(from, to) => (from..=to).contains(&self.met),
+            Occurrence::Every(n) => n > 0 && self.met.is_multiple_of(n),
+            Occurrence::Probability(p, _) => {
+                self.rng.as_mut().is_some_and(|r| r.random_bool(p.clamp(0.0, 1.0)))
+            }
         };
         fires.then(|| {
             self.fired += 1;
@@ -332,8 +342,12 @@ impl Armed {
 mod tests {
     use super::*;
 
-    const CALL: Matter<'static> =
-        Matter { action: "GetTopicStatus", region: "cn-hangzhou", instance: Some("i"), object: Some("t") };
+    const CALL: CallTarget<'static> = CallTarget {
+        action: "GetTopicStatus",
+        region: "cn-hangzhou",
+        instance: Some("i"),
+        object: Some("t"),
+    };
 
     fn pattern(fault: Fault, calls: usize) -> String {
         let mut faults = Faults::default();
@@ -346,12 +360,12 @@ mod tests {
         let f = || Fault::new(Effect::Close);
         assert_eq!(pattern(f(), 4), "xxxx");
         assert_eq!(pattern(f().times(2), 4), "xx..");
-        assert_eq!(pattern(f().nth(Nth::Nth(3)), 5), "..x..");
-        assert_eq!(pattern(f().nth(Nth::Range(2, 3)), 5), ".xx..");
-        assert_eq!(pattern(f().nth(Nth::Every(2)).times(2), 8), ".x.x....");
-        let half = pattern(f().nth(Nth::Probability(0.5, 7)), 64);
+        assert_eq!(pattern(f().occurrence(Occurrence::Nth(3)), 5), "..x..");
+        assert_eq!(pattern(f().occurrence(Occurrence::Range(2, 3)), 5), ".xx..");
+        assert_eq!(pattern(f().occurrence(Occurrence::Every(2)).times(2), 8), ".x.x....");
+        let half = pattern(f().occurrence(Occurrence::Probability(0.5, 7)), 64);
         assert!((16..48).contains(&half.matches('x').count()), "{half}");
-        assert_eq!(half, pattern(f().nth(Nth::Probability(0.5, 7)), 64), "seeded");
+        assert_eq!(half, pattern(f().occurrence(Occurrence::Probability(0.5, 7)), 64), "seeded");
     }
 
     #[test]

@@ -5,85 +5,89 @@
 //!
 //! ```
 //! # async fn example() -> std::io::Result<()> {
-//! use alikafka_simulator::{Effect, Fault, Options, Simulator};
+//! use alikafka_simulator::{Effect, Fault, SimulatorOptions, Simulator};
 //! use std::time::Duration;
 //!
-//! let sim = Simulator::start(Options::default()).await?;
+//! let sim = Simulator::start(SimulatorOptions::default()).await?;
 //! let endpoint = sim.url();
 //! sim.advance(Duration::from_secs(60));
 //! sim.faults(|f| f.add(Fault::new(Effect::Hang).action("GetTopicStatus").times(3)));
 //! let truth = sim.truth();
-//! let fullest = sim.ledger().max_in_window(Duration::from_secs(1));
+//! let fullest = sim.call_log().max_in_window(Duration::from_secs(1));
 //! sim.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! For proofs from a shell there are unsigned paths: `GET /_sim/truth`, `/_sim/served`, `/_sim/ledger` and
-//! `/_sim/troubles`,
+//! For proofs from a shell there are unsigned paths: `GET /_sim/truth`, `/_sim/served`, `/_sim/calls` and
+//! `/_sim/scenarios`,
 //! `POST /_sim/advance?seconds=`, `/_sim/recreate?instance=&topic=`, `/_sim/freeze` and `/_sim/unfreeze`; integers are exact there too.
 //! `POST /_sim/faults` adds faults: `{"effect": "error", "status": 503, "probability": 0.05, "seed": 7}`.
 //!
-//! Beside it are stand-ins for the services that hand out keys: [`Sts`], [`Metadata`] and [`UriSource`]. With
-//! one register of [`Keys`] the simulated API takes the keys that they hand out, until they end.
+//! Beside it are stand-ins for the services that hand out keys: [`StsService`], [`MetadataService`] and [`UriService`]. With
+//! one register of [`KeyRegistry`] the simulated API takes the keys that they hand out, until they end.
 //!
 //! Owns: signatures by its own code ([`sign`]), quotas, paging, RAM denials, faults by script, the ledger of
 //! calls. Refuses: TLS (the product lets plain http through to loopback only), every action that writes.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+mod access_keys;
 mod actions;
 mod admin;
 mod auth;
-mod bend;
 mod body;
+mod call_log;
 mod clock;
+mod credential_services;
+mod fault_json;
 mod faults;
-mod keys;
-mod ledger;
+mod management_api;
+mod mutate;
 mod options;
 mod quota;
-mod reply;
 mod request;
-mod script;
+mod response;
+mod scenarios;
 mod served;
 mod server;
-mod service;
 pub mod sign;
-mod stand;
 mod wire;
 mod world;
 
+pub use access_keys::{IssuedKey, KeyRegistry};
 pub use auth::SignatureKind;
-pub use faults::{Effect, Fault, Faults, Nth, WrongType};
-pub use keys::{Issued, Keys};
-pub use ledger::{Entry, Ledger};
-pub use options::{
-    AccessKey, Behaviour, Churn, ClockMode, HideLastTimestamp, Latency, ListShape, Options, Quota,
-    WorldOptions,
+pub use call_log::{CallLog, CallLogEntry};
+pub use credential_services::{
+    CredentialService, MetadataRules, MetadataService, StsRole, StsRules, StsService, TokenMode, UriRules,
+    UriService,
 };
-pub use served::{Last, ObjectKey, Served};
-pub use stand::{Metadata, MetadataRules, Role, StandIn, Sts, StsRules, TokenMode, UriRules, UriSource};
+pub use faults::{Effect, Fault, Faults, Occurrence, WrongType};
+pub use options::{
+    AccessKey, Churn, ClockMode, HideLastTimestamp, Latency, ListShape, Quota, ServiceBehaviour,
+    SimulatorOptions, WorldOptions,
+};
+pub use scenarios::{SCENARIOS, Scenario};
+pub use served::{LastServed, ObjectKey, ServedTruth};
 pub use world::{
     World,
     edit::UnknownObject,
-    group::Consumer,
-    log::{Burst, Compaction, Flow},
-    spec::{GroupSpec, InstanceSpec, Position, TopicSpec},
-    troubles::{TROUBLES, Trouble},
+    group::ConsumerMode,
+    partition_log::{Burst, Compaction, ProduceRate},
+    spec::{GroupSpec, InstanceSpec, OffsetSpec, TopicSpec},
     truth::{
         GroupPartitionTruth, GroupTopicTruth, GroupTruth, InstanceTruth, PartitionTruth, RegionTruth,
         TopicTruth, WorldTruth,
     },
 };
 
-use server::Door;
-use service::{Service, lock};
+use management_api::{ManagementApi, lock};
+use server::ServiceListener;
 
 /// A running simulator. Dropping it stops it, without waiting.
 pub struct Simulator {
-    service: Arc<Service>,
-    door: Door,
+    service: Arc<ManagementApi>,
+    door: ServiceListener,
 }
 
 impl Simulator {
@@ -91,9 +95,9 @@ impl Simulator {
     ///
     /// # Errors
     /// If the address cannot be bound.
-    pub async fn start(options: Options) -> io::Result<Self> {
-        let service = Arc::new(Service::new(&options));
-        let door = Door::open_at(options.listen, Arc::<Service>::clone(&service))?;
+    pub async fn start(options: SimulatorOptions) -> io::Result<Self> {
+        let service = Arc::new(ManagementApi::new(&options));
+        let door = ServiceListener::open_at(options.listen, Arc::<ManagementApi>::clone(&service))?;
         Ok(Self { service, door })
     }
 
@@ -127,7 +131,7 @@ impl Simulator {
 
     /// What was told so far: the truth as it was at the last whole answer about each object.
     #[must_use]
-    pub fn served(&self) -> Served {
+    pub fn served(&self) -> ServedTruth {
         lock(&self.service.served).clone()
     }
 
@@ -138,17 +142,17 @@ impl Simulator {
 
     /// The calls that came so far.
     #[must_use]
-    pub fn ledger(&self) -> Ledger {
-        lock(&self.service.ledger).clone()
+    pub fn call_log(&self) -> CallLog {
+        lock(&self.service.call_log).clone()
     }
 
     /// Looks at the ledger without copying it.
-    pub fn with_ledger<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
-        look(&lock(&self.service.ledger))
+    pub fn with_call_log<T>(&self, look: impl FnOnce(&CallLog) -> T) -> T {
+        look(&lock(&self.service.call_log))
     }
 
     /// Changes how the service answers, from the next call on: keys, quota, latency, clock skew, shapes.
-    pub fn behaviour<T>(&self, edit: impl FnOnce(&mut Behaviour) -> T) -> T {
+    pub fn behaviour<T>(&self, edit: impl FnOnce(&mut ServiceBehaviour) -> T) -> T {
         edit(Arc::make_mut(&mut lock(&self.service.behaviour)))
     }
 

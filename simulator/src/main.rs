@@ -7,7 +7,8 @@ use std::{
 };
 
 use alikafka_simulator::{
-    AccessKey, Behaviour, Churn, ClockMode, Latency, ListShape, Options, Quota, Simulator, WorldOptions,
+    AccessKey, Churn, ClockMode, Latency, ListShape, Quota, ServiceBehaviour, Simulator, SimulatorOptions,
+    WorldOptions,
 };
 use clap::Parser;
 use tokio::{
@@ -21,12 +22,12 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A stand-in for the AliKafka management API, for trying the exporter without a cloud account.
 ///
-/// Unsigned admin paths: GET /_sim/truth, /_sim/served, /_sim/ledger, /_sim/troubles;
+/// Unsigned admin paths: GET /_sim/truth, /_sim/served, /_sim/calls, /_sim/scenarios;
 /// POST /_sim/advance?seconds=N, /_sim/recreate?instance=ID&topic=NAME, /_sim/freeze, /_sim/unfreeze;
 /// POST, GET and DELETE /_sim/faults, with faults as {"effect": "error", "status": 503, "probability": 0.05}.
 #[derive(Debug, Parser)]
 #[command(version)]
-struct Flags {
+struct Cli {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:19309")]
     listen: SocketAddr,
@@ -45,7 +46,7 @@ struct Flags {
     /// Topics of each instance.
     #[arg(long, default_value_t = 12)]
     topics: u32,
-    /// Consumer groups of each instance.
+    /// ConsumerMode groups of each instance.
     #[arg(long, default_value_t = 12)]
     groups: u32,
     /// Partitions of each topic.
@@ -65,7 +66,7 @@ struct Flags {
     local_every: u32,
     /// Names with Chinese, quotes, backslashes and reserved characters.
     #[arg(long)]
-    strange_names: bool,
+    unusual_names: bool,
     /// Offsets beyond 2^53.
     #[arg(long)]
     big_offsets: bool,
@@ -73,7 +74,7 @@ struct Flags {
     /// each in an object that is named after it. They are meant for speed 1; with --instances 0
     /// --idle-instances 0 there is nothing else.
     #[arg(long)]
-    troubles: bool,
+    scenarios: bool,
     /// Only ask the simulator at --listen whether it answers: exits with 0 if it does. For health checks.
     #[arg(long)]
     probe: bool,
@@ -121,12 +122,12 @@ struct Flags {
     deny: Vec<String>,
 }
 
-impl Flags {
-    fn options(&self) -> Options {
+impl Cli {
+    fn options(&self) -> SimulatorOptions {
         let key = AccessKey::new(&self.key_id, &self.key_secret);
         let key = self.deny.iter().fold(key, |key, action| key.denying(action));
         let key = self.security_token.iter().fold(key, |key, token| key.with_token(token));
-        Options {
+        SimulatorOptions {
             listen: self.listen,
             clock: if self.speed > 0.0 {
                 ClockMode::RealTime { speed: self.speed }
@@ -146,12 +147,12 @@ impl Flags {
                 retention_hours: self.retention_hours,
                 serverless_every: self.serverless_every,
                 local_every: self.local_every,
-                strange_names: self.strange_names,
+                unusual_names: self.unusual_names,
                 big_offsets: self.big_offsets,
-                troubles: self.troubles,
+                scenarios: self.scenarios,
                 ..WorldOptions::default()
             },
-            behaviour: Behaviour {
+            behaviour: ServiceBehaviour {
                 keys: vec![key],
                 latency: Latency {
                     fixed: Duration::from_millis(self.latency_ms),
@@ -166,9 +167,9 @@ impl Flags {
                 status_strings: !self.status_numbers,
                 page_size_max: self.page_size_max,
                 clock_skew_ms: self.clock_skew_seconds.saturating_mul(1000),
-                ..Behaviour::default()
+                ..ServiceBehaviour::default()
             },
-            ..Options::default()
+            ..SimulatorOptions::default()
         }
     }
 
@@ -179,7 +180,7 @@ impl Flags {
             .map_or(String::new(), |t| format!("ALIBABA_CLOUD_SECURITY_TOKEN={t} \\\n"));
         format!(
             "simulator listening on {url}\n\
-             truth at {url}/_sim/truth, calls so far at {url}/_sim/ledger\n\
+             truth at {url}/_sim/truth, calls so far at {url}/_sim/calls\n\
              point the exporter at it:\n\
              ALIBABA_CLOUD_ACCESS_KEY_ID={} ALIBABA_CLOUD_ACCESS_KEY_SECRET={} \\\n{token}\
              ALIKAFKA_EXPORTER_REGIONS={} ALIKAFKA_EXPORTER_ENDPOINT={url} alikafka-exporter\n",
@@ -192,7 +193,7 @@ impl Flags {
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let flags = Flags::parse();
+    let flags = Cli::parse();
     if flags.probe {
         return probe(flags.listen).await;
     }
@@ -249,8 +250,8 @@ mod tests {
 
     #[test]
     fn flags_reach_the_options_and_the_greeting_says_how_to_point_the_exporter_at_it() {
-        Flags::command().debug_assert();
-        let flags = Flags::parse_from([
+        Cli::command().debug_assert();
+        let flags = Cli::parse_from([
             "simulator",
             "--regions",
             "a,b",

@@ -1,6 +1,6 @@
 //! What a simulator is told at its start: the size of its world, and how the service behaves.
 //!
-//! Owns: [`Options`] and its parts. Refuses: checking; a nonsensical size makes a small world, not an error.
+//! Owns: [`SimulatorOptions`] and its parts. Refuses: checking; a nonsensical size makes a small world, not an error.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use crate::keys::Keys;
+use crate::access_keys::KeyRegistry;
 
 /// Everything that a simulator is told at its start. The default is a small seeded world on a free port.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct SimulatorOptions {
     /// Where to listen. Default `127.0.0.1:0`: a free port.
     pub listen: SocketAddr,
     /// How the world's time passes.
@@ -20,19 +20,19 @@ pub struct Options {
     /// What there is in the world.
     pub world: WorldOptions,
     /// How the service answers. Can be changed while it runs, with `Simulator::behaviour`.
-    pub behaviour: Behaviour,
+    pub behaviour: ServiceBehaviour,
     /// Calls that the ledger keeps in full; older ones only count. Default 200,000.
-    pub ledger_limit: usize,
+    pub call_log_limit: usize,
 }
 
-impl Default for Options {
+impl Default for SimulatorOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             clock: ClockMode::Manual,
             world: WorldOptions::default(),
-            behaviour: Behaviour::default(),
-            ledger_limit: 200_000,
+            behaviour: ServiceBehaviour::default(),
+            call_log_limit: 200_000,
         }
     }
 }
@@ -64,7 +64,7 @@ pub struct WorldOptions {
     pub idle_instances_per_region: u32,
     /// Topics of each instance in service.
     pub topics_per_instance: u32,
-    /// Consumer groups of each instance in service.
+    /// ConsumerMode groups of each instance in service.
     pub groups_per_instance: u32,
     /// Partitions of each topic.
     pub partitions_per_topic: u32,
@@ -79,15 +79,15 @@ pub struct WorldOptions {
     /// Every how-manieth topic has Local storage, and tells no `LastTimestamp`; 0 for none.
     pub local_every: u32,
     /// Whether some names hold Chinese, quotes, backslashes, spaces and reserved characters.
-    pub strange_names: bool,
+    pub unusual_names: bool,
     /// Whether offsets start beyond 2^53, where an f64 can no longer tell neighbours apart.
     pub big_offsets: bool,
     /// Whether consumers differ (slow, stalled, stopped, ...). If not, all are healthy and all topics steady.
     pub variety: bool,
     /// Time between two commits of a consumer.
     pub commit_interval: Duration,
-    /// Whether the instances of `World::add_troubles` are there too.
-    pub troubles: bool,
+    /// Whether the instances of `World::add_scenarios` are there too.
+    pub scenarios: bool,
 }
 
 impl Default for WorldOptions {
@@ -106,11 +106,11 @@ impl Default for WorldOptions {
             retention_hours: 72,
             serverless_every: 0,
             local_every: 0,
-            strange_names: false,
+            unusual_names: false,
             big_offsets: false,
             variety: true,
             commit_interval: Duration::from_secs(5),
-            troubles: false,
+            scenarios: false,
         }
     }
 }
@@ -140,11 +140,11 @@ pub struct Churn {
 
 /// How the service answers. All of it can be changed while it runs.
 #[derive(Debug, Clone)]
-pub struct Behaviour {
+pub struct ServiceBehaviour {
     /// Who may call.
     pub keys: Vec<AccessKey>,
     /// Who may call too: keys that other services hand out, or that a test puts in and retires.
-    pub shared_keys: Keys,
+    pub shared_keys: KeyRegistry,
     /// Time that each call takes.
     pub latency: Latency,
     /// Calls per second that are let through; beyond it `Throttling.User`.
@@ -167,11 +167,11 @@ pub struct Behaviour {
     pub accept_wall_clock: bool,
 }
 
-impl Default for Behaviour {
+impl Default for ServiceBehaviour {
     fn default() -> Self {
         Self {
             keys: vec![AccessKey::new("LTAI5tSimulatorTestKey", "simulator-test-secret")],
-            shared_keys: Keys::default(),
+            shared_keys: KeyRegistry::default(),
             latency: Latency::default(),
             quota: Quota::default(),
             list_shape: ListShape::Wrapped,

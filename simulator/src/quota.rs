@@ -7,17 +7,17 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{options::Quota, wire::Refusal};
+use crate::{options::Quota, wire::ErrorResponse};
 
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// When calls were let through.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct QuotaWindows {
     passed: HashMap<(String, String), VecDeque<Instant>>,
 }
 
-impl Gate {
+impl QuotaWindows {
     /// Lets a call through, or not.
     ///
     /// # Errors
@@ -28,16 +28,19 @@ impl Gate {
         region: &str,
         action: &str,
         now: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ErrorResponse> {
         let Some(limit) = quota.by_action.get(action).copied().or(quota.per_second) else { return Ok(()) };
         let passed = self.passed.entry((region.to_owned(), action.to_owned())).or_default();
         while passed.front().is_some_and(|at| now.duration_since(*at) >= WINDOW) {
             passed.pop_front();
         }
         if passed.len() >= limit as usize {
-            let refusal =
-                Refusal::new(quota.status, "Throttling.User", "Request was denied due to user flow control.");
-            return Err(Refusal { retry_after_ms: quota.retry_after_ms, ..refusal });
+            let refusal = ErrorResponse::new(
+                quota.status,
+                "Throttling.User",
+                "Request was denied due to user flow control.",
+            );
+            return Err(ErrorResponse { retry_after_ms: quota.retry_after_ms, ..refusal });
         }
         passed.push_back(now);
         Ok(())
@@ -51,7 +54,7 @@ mod tests {
     #[test]
     fn each_region_and_action_has_a_window_of_its_own() {
         let quota = Quota { per_second: Some(2), ..Quota::default() };
-        let (mut gate, t) = (Gate::default(), Instant::now());
+        let (mut gate, t) = (QuotaWindows::default(), Instant::now());
         let ms = Duration::from_millis;
         assert!(gate.pass(&quota, "a", "X", t).is_ok());
         assert!(gate.pass(&quota, "a", "X", t + ms(500)).is_ok());

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 
 /// One call, taken apart.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct ApiCall {
     pub(crate) method: String,
     /// The request target as sent: path and query.
     pub(crate) target: String,
@@ -21,7 +21,7 @@ pub(crate) struct Call {
     pub(crate) body: Vec<u8>,
 }
 
-impl Call {
+impl ApiCall {
     pub(crate) fn new(parts: &Parts, body: Vec<u8>) -> Self {
         let headers: Vec<(String, String)> = parts
             .headers

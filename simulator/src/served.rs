@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use crate::{
-    actions::Told,
-    service::Remember,
+    actions::ResponseTruth,
+    management_api::ServedResponse,
     world::truth::{GroupTruth, TopicTruth},
 };
 
@@ -15,7 +15,7 @@ pub type ObjectKey = (String, String, String);
 
 /// The last whole answer about one object.
 #[derive(Debug, Clone)]
-pub struct Last<T> {
+pub struct LastServed<T> {
     /// The truth that it was made from, with its world time.
     pub truth: T,
     /// When its last byte was handed over, on the monotonic clock.
@@ -27,25 +27,25 @@ pub struct Last<T> {
 /// What the service has told. An answer that a fault made untrue, or that did not get to its end, is not
 /// in here; one that is only spelled otherwise is.
 #[derive(Debug, Clone, Default)]
-pub struct Served {
+pub struct ServedTruth {
     /// By topic.
-    pub topics: BTreeMap<ObjectKey, Last<TopicTruth>>,
+    pub topics: BTreeMap<ObjectKey, LastServed<TopicTruth>>,
     /// By group.
-    pub groups: BTreeMap<ObjectKey, Last<GroupTruth>>,
+    pub groups: BTreeMap<ObjectKey, LastServed<GroupTruth>>,
 }
 
-impl Served {
-    pub(crate) fn remember(&mut self, what: Remember, at: Instant) {
+impl ServedTruth {
+    pub(crate) fn remember(&mut self, what: ServedResponse, at: Instant) {
         let key = (what.region, what.instance, what.object);
         match what.told {
-            Told::Topic(truth) => put(&mut self.topics, key, truth, at),
-            Told::Group(truth) => put(&mut self.groups, key, truth, at),
-            Told::Lists => {}
+            ResponseTruth::Topic(truth) => put(&mut self.topics, key, truth, at),
+            ResponseTruth::Group(truth) => put(&mut self.groups, key, truth, at),
+            ResponseTruth::Lists => {}
         }
     }
 }
 
-fn put<T>(all: &mut BTreeMap<ObjectKey, Last<T>>, key: ObjectKey, truth: T, at: Instant) {
+fn put<T>(all: &mut BTreeMap<ObjectKey, LastServed<T>>, key: ObjectKey, truth: T, at: Instant) {
     let times = all.get(&key).map_or(0, |last| last.times) + 1;
-    all.insert(key, Last { truth, at, times });
+    all.insert(key, LastServed { truth, at, times });
 }

@@ -25,10 +25,10 @@ use tokio::{
 };
 
 use crate::{
-    body::{Delivery, SteppedBody},
-    reply::Reply,
-    request::Call,
-    service::Remember,
+    body::{Delivery, ScriptedBody},
+    management_api::ServedResponse,
+    request::ApiCall,
+    response::ApiResponse,
 };
 
 /// Connections that wait to be accepted.
@@ -38,35 +38,35 @@ const BACKLOG: u32 = 1024;
 const BODY_LIMIT: usize = 1 << 20;
 
 /// An answer that is being made.
-pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+pub(crate) type ResponseFuture<'a> = Pin<Box<dyn Future<Output = ApiResponse> + Send + 'a>>;
 
 /// What is behind a door.
-pub(crate) trait Site: Send + Sync {
+pub(crate) trait RequestHandler: Send + Sync {
     /// Answers a request.
-    fn answer<'a>(&'a self, call: &'a Call) -> Answering<'a>;
+    fn answer<'a>(&'a self, call: &'a ApiCall) -> ResponseFuture<'a>;
 
-    /// After this idle time a connection is closed. Asked when one is accepted.
+    /// After this idle time a connection is closed. CallSummary when one is accepted.
     fn close_idle_after(&self) -> Option<Duration> {
         None
     }
 
-    /// Told when the last byte of an answer is out.
-    fn remember(&self, _: Remember) {}
+    /// ResponseTruth when the last byte of an answer is out.
+    fn remember(&self, _: ServedResponse) {}
 }
 
 /// An address with a service behind it, which can be closed and opened again. While it is closed, connections
 /// to it are refused. Dropping it closes it, without waiting.
-pub(crate) struct Door {
+pub(crate) struct ServiceListener {
     addr: SocketAddr,
     /// Bound but not listening: keeps the port ours while the door is closed.
     _held: TcpSocket,
     open: Option<(watch::Sender<bool>, JoinHandle<()>)>,
-    site: Arc<dyn Site>,
+    site: Arc<dyn RequestHandler>,
 }
 
-impl Door {
+impl ServiceListener {
     /// Opens at an address.
-    pub(crate) fn open_at(addr: SocketAddr, site: Arc<dyn Site>) -> io::Result<Self> {
+    pub(crate) fn open_at(addr: SocketAddr, site: Arc<dyn RequestHandler>) -> io::Result<Self> {
         let held = bound(addr)?;
         let addr = held.local_addr()?;
         let mut door = Self { addr, _held: held, open: None, site };
@@ -108,7 +108,7 @@ fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// Accepts until told to stop, then drops all connections.
-async fn accept(listener: TcpListener, site: Arc<dyn Site>, mut stop: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, site: Arc<dyn RequestHandler>, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -126,11 +126,11 @@ async fn accept(listener: TcpListener, site: Arc<dyn Site>, mut stop: watch::Rec
     connections.shutdown().await;
 }
 
-async fn connection(stream: TcpStream, site: Arc<dyn Site>) {
+async fn connection(stream: TcpStream, site: Arc<dyn RequestHandler>) {
     // Answers are small and one at a time: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Socket { stream, reset: Arc::clone(&reset) });
+    let io = TokioIo::new(ResettableStream { stream, reset: Arc::clone(&reset) });
     let idle = site.close_idle_after();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(idle).auto_date_header(false);
@@ -141,42 +141,46 @@ async fn connection(stream: TcpStream, site: Arc<dyn Site>) {
 
 /// The connection is to end without an answer.
 #[derive(Debug)]
-struct NoAnswer;
+struct NoResponse;
 
-impl fmt::Display for NoAnswer {
+impl fmt::Display for NoResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("fault: no answer")
     }
 }
 
-impl Error for NoAnswer {}
+impl Error for NoResponse {}
 
 async fn handle(
     request: Request<Incoming>,
-    site: Arc<dyn Site>,
+    site: Arc<dyn RequestHandler>,
     reset: Arc<AtomicBool>,
-) -> Result<Response<SteppedBody>, NoAnswer> {
+) -> Result<Response<ScriptedBody>, NoResponse> {
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => body.to_bytes().to_vec(),
-        Err(_) => return Ok(plain(Reply::json(413, Vec::new(), "RequestTooLarge"))),
+        Err(_) => return Ok(plain(ApiResponse::json(413, Vec::new(), "RequestTooLarge"))),
     };
-    let call = Call::new(&parts, body);
+    let call = ApiCall::new(&parts, body);
     let reply = site.answer(&call).await;
     match reply.delivery {
         // Dropped when the peer goes away, or at shutdown.
         Delivery::HangFirst => std::future::pending::<()>().await,
-        Delivery::CloseFirst => return Err(NoAnswer),
+        Delivery::CloseFirst => return Err(NoResponse),
         Delivery::ResetFirst => {
             reset.store(true, Ordering::Relaxed);
-            return Err(NoAnswer);
+            return Err(NoResponse);
         }
         _ => {}
     }
-    respond(reply, &site, &reset).ok_or(NoAnswer)
+    respond(reply, &site, &reset).ok_or(NoResponse)
 }
 
-fn respond(mut reply: Reply, site: &Arc<dyn Site>, reset: &Arc<AtomicBool>) -> Option<Response<SteppedBody>> {
+fn respond(
+    mut reply: ApiResponse,
+    site: &Arc<dyn RequestHandler>,
+    reset: &Arc<AtomicBool>,
+) -> Option<Response<ScriptedBody>> {
     let at_end = reply.told.take().map(|told| {
         let site = Arc::clone(site);
         Box::new(move || site.remember(told)) as Box<dyn FnOnce() + Send>
@@ -185,25 +189,25 @@ fn respond(mut reply: Reply, site: &Arc<dyn Site>, reset: &Arc<AtomicBool>) -> O
     head(&reply).body(body).ok()
 }
 
-fn plain(mut reply: Reply) -> Response<SteppedBody> {
+fn plain(mut reply: ApiResponse) -> Response<ScriptedBody> {
     let body = std::mem::take(&mut reply.body);
     head(&reply)
-        .body(SteppedBody::whole(body, None))
-        .unwrap_or_else(|_| Response::new(SteppedBody::whole(Vec::new(), None)))
+        .body(ScriptedBody::whole(body, None))
+        .unwrap_or_else(|_| Response::new(ScriptedBody::whole(Vec::new(), None)))
 }
 
-fn head(reply: &Reply) -> response::Builder {
+fn head(reply: &ApiResponse) -> response::Builder {
     let head = Response::builder().status(reply.status);
     reply.headers.iter().fold(head, |head, (name, value)| head.header(*name, value))
 }
 
 /// A stream that can end with a reset instead of a close.
-struct Socket {
+struct ResettableStream {
     stream: TcpStream,
     reset: Arc<AtomicBool>,
 }
 
-impl Drop for Socket {
+impl Drop for ResettableStream {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Relaxed) {
             let _ = self.stream.set_zero_linger();
@@ -211,7 +215,7 @@ impl Drop for Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for ResettableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -221,7 +225,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for ResettableStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

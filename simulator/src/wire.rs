@@ -6,7 +6,7 @@ use crate::options::ListShape;
 
 /// A refusal: an HTTP status, and the code and message of its body.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorResponse {
     pub(crate) status: u16,
     pub(crate) code: String,
     pub(crate) message: String,
@@ -16,7 +16,7 @@ pub(crate) struct Refusal {
     pub(crate) retry_after_ms: Option<u64>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(crate) fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into(), detail: None, retry_after_ms: None }
     }
@@ -51,7 +51,7 @@ impl Refusal {
 }
 
 /// The body of a refusal in JSON. `Code` is a string here, a number in good answers.
-pub(crate) fn refusal_json(r: &Refusal, request_id: &str, host: &str, lower_case: bool) -> Value {
+pub(crate) fn refusal_json(r: &ErrorResponse, request_id: &str, host: &str, lower_case: bool) -> Value {
     if lower_case {
         return json!({ "code": r.code, "message": r.message, "requestId": request_id });
     }
@@ -69,7 +69,7 @@ pub(crate) fn refusal_json(r: &Refusal, request_id: &str, host: &str, lower_case
 }
 
 /// The body of a refusal in XML.
-pub(crate) fn refusal_xml(r: &Refusal, request_id: &str, host: &str) -> String {
+pub(crate) fn refusal_xml(r: &ErrorResponse, request_id: &str, host: &str) -> String {
     let escape = |s: &str| s.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     format!(
         "<?xml version='1.0' encoding='UTF-8'?><Error><RequestId>{request_id}</RequestId><HostId>{host}</HostId><Code>{}</Code><Message>{}</Message></Error>",

@@ -11,15 +11,15 @@ use rand_chacha::ChaCha8Rng;
 
 pub(crate) mod edit;
 pub(crate) mod group;
-pub(crate) mod log;
 mod names;
+pub(crate) mod partition_log;
 mod seed;
 pub(crate) mod spec;
-pub(crate) mod troubles;
+
 pub(crate) mod truth;
 
 use group::Group;
-use log::Log;
+use partition_log::PartitionLog;
 use truth::{GroupTruth, InstanceTruth, PartitionTruth, RegionTruth, TopicTruth, WorldTruth};
 
 use crate::options::WorldOptions;
@@ -36,7 +36,7 @@ pub(crate) struct Topic {
     pub(crate) created_ms: i64,
     pub(crate) remark: String,
     pub(crate) tags: Vec<(String, String)>,
-    pub(crate) logs: Vec<Log>,
+    pub(crate) logs: Vec<PartitionLog>,
 }
 
 impl Topic {
@@ -103,27 +103,27 @@ impl Instance {
     }
 
     /// Moves one group's committed offsets to `now`.
-    pub(crate) fn settle_group(&mut self, name: &str, now: i64) {
+    pub(crate) fn commit_group(&mut self, name: &str, now: i64) {
         let Some(group) = self.groups.get_mut(name) else { return };
         let read: Vec<String> = group.reads.keys().cloned().collect();
         for topic in read {
             if let Some(t) = self.topics.get(&topic) {
-                group.settle_topic(&topic, &t.logs, now);
+                group.commit_topic(&topic, &t.logs, now);
             }
         }
     }
 
     /// Moves the committed offsets of all that read a topic to `now`.
-    fn settle_readers(&mut self, topic: &str, now: i64) {
+    fn commit_readers(&mut self, topic: &str, now: i64) {
         let Some(t) = self.topics.get(topic) else { return };
         for group in self.groups.values_mut() {
-            group.settle_topic(topic, &t.logs, now);
+            group.commit_topic(topic, &t.logs, now);
         }
     }
 
     /// The truth about one group, at `now`.
     pub(crate) fn group_truth(&mut self, name: &str, now: i64) -> Option<GroupTruth> {
-        self.settle_group(name, now);
+        self.commit_group(name, now);
         let (topics, serverless) = (&self.topics, self.serverless);
         let group = self.groups.get(name)?;
         Some(group.truth(now, |t| topics.get(t).map(|t| (t, serverless || t.local))))
@@ -162,7 +162,7 @@ pub struct World {
     /// Instance id to region.
     homes: HashMap<String, String>,
     churn: edit::ChurnState,
-    troubled: bool,
+    pub(crate) has_scenarios: bool,
 }
 
 impl World {
@@ -173,12 +173,12 @@ impl World {
             regions: BTreeMap::new(),
             homes: HashMap::new(),
             churn: edit::ChurnState::new(options.churn, epoch_ms),
-            troubled: false,
+            has_scenarios: false,
             options,
         };
         seed::fill(&mut world);
-        if world.options.troubles {
-            world.add_troubles();
+        if world.options.scenarios {
+            world.add_scenarios();
         }
         world
     }

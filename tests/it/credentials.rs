@@ -22,8 +22,9 @@ use std::{
 };
 
 use alikafka_simulator::{
-    AccessKey, Behaviour, Effect, Fault, Keys, Metadata, MetadataRules, Nth, Options, Role, Simulator, Sts,
-    StsRules, TokenMode, UriRules, UriSource, WorldOptions,
+    AccessKey, Effect, Fault, KeyRegistry, MetadataRules, MetadataService, Occurrence, ServiceBehaviour,
+    Simulator, SimulatorOptions, StsRole, StsRules, StsService, TokenMode, UriRules, UriService,
+    WorldOptions,
 };
 
 use crate::faults::{
@@ -54,10 +55,10 @@ const FAILURES: &str = "alikafka_exporter_credentials_refresh_failures_total";
 /// A cloud, and everything that hands out keys to it.
 struct Cloud {
     sim: Simulator,
-    keys: Keys,
-    sts: Sts,
-    metadata: Metadata,
-    uri: UriSource,
+    keys: KeyRegistry,
+    sts: StsService,
+    metadata: MetadataService,
+    uri: UriService,
     dir: PathBuf,
     /// Addresses of the stand-ins, as settings.
     endpoints: [(&'static str, String); 2],
@@ -66,25 +67,30 @@ struct Cloud {
 impl Cloud {
     /// Two instances, no lasting key but [`LASTING`], and an empty directory of this name.
     async fn new(name: &str) -> Self {
-        let keys = Keys::default();
+        let keys = KeyRegistry::default();
         keys.add(AccessKey::new(LASTING.0, LASTING.1));
-        let behaviour = Behaviour { keys: Vec::new(), shared_keys: keys.clone(), ..Behaviour::default() };
-        let options = Options { world: WorldOptions::empty([REGION]), behaviour, ..Options::default() };
+        let behaviour =
+            ServiceBehaviour { keys: Vec::new(), shared_keys: keys.clone(), ..ServiceBehaviour::default() };
+        let options = SimulatorOptions {
+            world: WorldOptions::empty([REGION]),
+            behaviour,
+            ..SimulatorOptions::default()
+        };
         let sim = Simulator::start(options).await.unwrap();
         sim.world(|w| [A, B].iter().for_each(|id| add_instance(w, REGION, id)));
         let rules = StsRules {
             roles: vec![
-                Role::new(READER),
-                Role::new(OTHER).trusting("STS.reader").with_external_id(EXTERNAL_ID),
+                StsRole::new(READER),
+                StsRole::new(OTHER).trusting("STS.reader").with_external_id(EXTERNAL_ID),
             ],
             oidc_provider: Some(PROVIDER.to_owned()),
             oidc_tokens: vec![OIDC_TOKEN.to_owned()],
             ..StsRules::default()
         };
-        let sts = Sts::start(rules, &keys).unwrap();
-        let metadata = Metadata::start(MetadataRules::default(), &keys).unwrap();
+        let sts = StsService::start(rules, &keys).unwrap();
+        let metadata = MetadataService::start(MetadataRules::default(), &keys).unwrap();
         let target = UriRules { target: TARGET.to_owned(), ..UriRules::default() };
-        let uri = UriSource::start(target, &keys).unwrap();
+        let uri = UriService::start(target, &keys).unwrap();
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("credentials-{name}"));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
@@ -130,7 +136,7 @@ impl Cloud {
             daemon.keep_secret("a token that was handed out", &key.token);
         }
         daemon.stop().await;
-        assert_eq!(self.keys.mixed(), 0, "parts of two keys were used together");
+        assert_eq!(self.keys.mixed_calls(), 0, "parts of two keys were used together");
     }
 
     /// A file in the directory; folders are made.
@@ -148,7 +154,7 @@ impl Cloud {
     /// The ids of the keys that the API was asked with, each once.
     fn used(&self) -> Vec<String> {
         let mut ids: Vec<String> =
-            self.sim.with_ledger(|l| l.entries().filter_map(|e| e.key_id.clone()).collect());
+            self.sim.with_call_log(|l| l.entries().filter_map(|e| e.key_id.clone()).collect());
         ids.sort();
         ids.dedup();
         ids
@@ -156,7 +162,7 @@ impl Cloud {
 
     /// Calls of the API that were refused.
     fn refused(&self) -> Vec<String> {
-        self.sim.with_ledger(|l| {
+        self.sim.with_call_log(|l| {
             let refused = l.entries().filter(|e| !matches!(e.code.as_str(), "200" | "pending"));
             refused.map(|e| format!("{} {}", e.action, e.code)).collect()
         })

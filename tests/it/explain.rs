@@ -9,7 +9,8 @@ use std::{
 };
 
 use alikafka_simulator::{
-    AccessKey, Behaviour, ClockMode, Consumer, GroupSpec, Options, Position, Simulator, WorldOptions,
+    AccessKey, ClockMode, ConsumerMode, GroupSpec, OffsetSpec, ServiceBehaviour, Simulator, SimulatorOptions,
+    WorldOptions,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Signal;
@@ -135,23 +136,23 @@ fn as_explained(json: &Value) -> Value {
 async fn cloud_by_the_clock() -> Simulator {
     let [id, secret, token] = SECRETS;
     let keys = vec![AccessKey::new(id, secret).with_token(token)];
-    let options = Options {
+    let options = SimulatorOptions {
         clock: ClockMode::RealTime { speed: 1.0 },
         world: WorldOptions::empty([REGION]),
-        behaviour: Behaviour { keys, ..Behaviour::default() },
-        ..Options::default()
+        behaviour: ServiceBehaviour { keys, ..ServiceBehaviour::default() },
+        ..SimulatorOptions::default()
     };
     let sim = Simulator::start(options).await.unwrap();
     sim.world(|w| {
         [A, B].iter().for_each(|id| add_instance(w, REGION, id));
         let stopped = GroupSpec {
-            consumer: Consumer::Stopped,
-            from: Position::Start,
+            consumer: ConsumerMode::Stopped,
+            from: OffsetSpec::Start,
             ..GroupSpec::new(STRANGE, &["orders"])
         };
         w.add_group(A, stopped).unwrap();
-        w.set_committed(A, STRANGE, "orders", 0, Position::At(4)).unwrap();
-        w.set_committed(A, STRANGE, "orders", 1, Position::At(7)).unwrap();
+        w.set_committed(A, STRANGE, "orders", 0, OffsetSpec::At(4)).unwrap();
+        w.set_committed(A, STRANGE, "orders", 1, OffsetSpec::At(7)).unwrap();
     });
     sim
 }

@@ -36,8 +36,8 @@ mod values;
 use std::time::Duration;
 
 use alikafka_simulator::{
-    AccessKey, Behaviour, Consumer, Effect, Fault, GroupSpec, InstanceSpec, Options, Position, Simulator,
-    TopicSpec, World, WorldOptions,
+    AccessKey, ConsumerMode, Effect, Fault, GroupSpec, InstanceSpec, OffsetSpec, ServiceBehaviour, Simulator,
+    SimulatorOptions, TopicSpec, World, WorldOptions,
 };
 use daemon::{Daemon, Launch, SECRETS};
 use page::Page;
@@ -53,9 +53,9 @@ pub(crate) const AFTER: f64 = 27.0;
 
 /// A cloud of no instances that knows the daemon's key.
 pub(crate) async fn empty_cloud(regions: &[&str]) -> Simulator {
-    let behaviour = Behaviour { keys: vec![key()], ..Behaviour::default() };
+    let behaviour = ServiceBehaviour { keys: vec![key()], ..ServiceBehaviour::default() };
     let world = WorldOptions::empty(regions.iter().copied());
-    Simulator::start(Options { world, behaviour, ..Options::default() }).await.unwrap()
+    Simulator::start(SimulatorOptions { world, behaviour, ..SimulatorOptions::default() }).await.unwrap()
 }
 
 fn key() -> AccessKey {
@@ -87,8 +87,11 @@ pub(crate) fn add_instance(world: &mut World, region: &str, id: &str) {
 }
 
 fn add_group(world: &mut World, id: &str, group: &str, topic: &str) {
-    let spec =
-        GroupSpec { consumer: Consumer::Stopped, from: Position::Start, ..GroupSpec::new(group, &[topic]) };
+    let spec = GroupSpec {
+        consumer: ConsumerMode::Stopped,
+        from: OffsetSpec::Start,
+        ..GroupSpec::new(group, &[topic])
+    };
     world.add_group(id, spec).unwrap();
 }
 

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use alikafka_exporter::{Source, WebOptions, config, run, web::HttpLimits};
 use alikafka_simulator::{
-    AccessKey, Behaviour, Churn, ClockMode, GroupTruth, Last, ObjectKey, Options, Simulator, WorldOptions,
+    AccessKey, Churn, ClockMode, GroupTruth, LastServed, ObjectKey, ServiceBehaviour, Simulator,
+    SimulatorOptions, WorldOptions,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,7 +32,7 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// `settings` are further lines of the configuration.
-    pub(crate) async fn start(options: Options, settings: &str) -> Self {
+    pub(crate) async fn start(options: SimulatorOptions, settings: &str) -> Self {
         let key = options.behaviour.keys.first().cloned().unwrap();
         let cloud = Simulator::start(options).await.unwrap();
         let yaml = format!(
@@ -76,8 +77,8 @@ async fn get(address: SocketAddr, path: &str) -> String {
 }
 
 /// A world that has one of everything: churn, strange names, offsets that an f64 cannot hold.
-fn varied(seed: u64) -> Options {
-    Options {
+fn varied(seed: u64) -> SimulatorOptions {
+    SimulatorOptions {
         clock: ClockMode::Manual,
         world: WorldOptions {
             seed,
@@ -87,15 +88,15 @@ fn varied(seed: u64) -> Options {
             churn: Churn { topics_per_hour: 120, groups_per_hour: 120 },
             serverless_every: 2,
             local_every: 3,
-            strange_names: true,
+            unusual_names: true,
             big_offsets: true,
             ..WorldOptions::default()
         },
-        behaviour: Behaviour {
+        behaviour: ServiceBehaviour {
             keys: vec![AccessKey::new("LTAI5tScrapeTestKey", "scrape-test-secret")],
-            ..Behaviour::default()
+            ..ServiceBehaviour::default()
         },
-        ..Options::default()
+        ..SimulatorOptions::default()
     }
 }
 
@@ -148,7 +149,7 @@ struct Answers {
 
 #[derive(Default)]
 struct OfGroup {
-    answers: Vec<Last<GroupTruth>>,
+    answers: Vec<LastServed<GroupTruth>>,
     /// The one that was shown last.
     shown: usize,
 }
@@ -197,7 +198,7 @@ async fn both_signatures_see_the_same_world_and_neither_puts_anything_secret_in_
         let settings = format!("{FAST}requests_per_second: 400\nsignature: {signature}\n");
         let pair = Pair::start(varied(11), &settings).await;
         settle(&pair).await;
-        let calls: Vec<_> = pair.cloud.with_ledger(|l| l.entries().cloned().collect());
+        let calls: Vec<_> = pair.cloud.with_call_log(|l| l.entries().cloned().collect());
         assert!(calls.len() > 50);
         for call in calls {
             assert_eq!(call.method, "POST");

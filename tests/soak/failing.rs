@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use alikafka_simulator::{AccessKey, Behaviour, Effect, Fault, Options, Simulator, WorldOptions};
+use alikafka_simulator::{
+    AccessKey, Effect, Fault, ServiceBehaviour, Simulator, SimulatorOptions, WorldOptions,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -100,12 +102,13 @@ async fn cloud() -> Simulator {
         idle_instances_per_region: 0,
         ..WorldOptions::default()
     };
-    let behaviour = Behaviour {
+    let behaviour = ServiceBehaviour {
         keys: vec![rig::key()],
         close_idle_after: Some(Duration::from_millis(50)),
-        ..Behaviour::default()
+        ..ServiceBehaviour::default()
     };
-    let options = Options { world, behaviour, ledger_limit: 10_000_000, ..Options::default() };
+    let options =
+        SimulatorOptions { world, behaviour, call_log_limit: 10_000_000, ..SimulatorOptions::default() };
     Simulator::start(options).await.unwrap()
 }
 

@@ -4,8 +4,8 @@
 use std::{collections::VecDeque, time::Duration};
 
 use alikafka_simulator::{
-    Behaviour, ClockMode, Consumer, Effect, Fault, Flow, GroupSpec, InstanceSpec, Nth, Options, Position,
-    Simulator, TopicSpec, World, WorldOptions, WorldTruth, WrongType,
+    ClockMode, ConsumerMode, Effect, Fault, GroupSpec, InstanceSpec, Occurrence, OffsetSpec, ProduceRate,
+    ServiceBehaviour, Simulator, SimulatorOptions, TopicSpec, World, WorldOptions, WorldTruth, WrongType,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -94,7 +94,7 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
     }
     let took = began.elapsed();
     let fired: u64 = sim.faults(|f| f.fired().iter().sum());
-    let calls = sim.with_ledger(alikafka_simulator::Ledger::len);
+    let calls = sim.with_call_log(alikafka_simulator::CallLog::len);
     sim.faults(alikafka_simulator::Faults::clear);
     let healed = passes.count(&sim);
     settle(&sim, &rig, "healed").await;
@@ -122,7 +122,7 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
 
 /// Calls that were answered with an error.
 fn refusals(sim: &Simulator) -> u64 {
-    sim.with_ledger(|l| l.codes().iter().filter(|((_, code), _)| code != "200").map(|(_, n)| n).sum())
+    sim.with_call_log(|l| l.codes().iter().filter(|((_, code), _)| code != "200").map(|(_, n)| n).sum())
 }
 
 /// What stays on the page as long as the object is there, though calls for it fail.
@@ -163,24 +163,24 @@ async fn cloud(seed: u64, scale: Scale) -> Simulator {
         idle_instances_per_region: 1,
         topics_per_instance: scale.topics,
         groups_per_instance: scale.groups,
-        strange_names: true,
+        unusual_names: true,
         big_offsets: true,
         serverless_every: 5,
         local_every: 4,
         ..WorldOptions::default()
     };
     // Connections that the cloud has closed while they were idle are met too.
-    let behaviour = Behaviour {
+    let behaviour = ServiceBehaviour {
         keys: vec![rig::key()],
         close_idle_after: Some(Duration::from_millis(50)),
-        ..Behaviour::default()
+        ..ServiceBehaviour::default()
     };
-    let options = Options {
+    let options = SimulatorOptions {
         clock: ClockMode::Manual,
         world,
         behaviour,
-        ledger_limit: 10_000_000,
-        ..Options::default()
+        call_log_limit: 10_000_000,
+        ..SimulatorOptions::default()
     };
     Simulator::start(options).await.unwrap()
 }
@@ -250,7 +250,7 @@ fn add_faults(sim: &Simulator, seed: u64) {
         Effect::ForeignItems,
         Effect::EmptyList,
         Effect::NullList,
-        Effect::LyingTotal(7),
+        Effect::WrongTotal(7),
         Effect::EndlessPages,
         Effect::RepeatedRows,
     ];
@@ -261,16 +261,16 @@ fn add_faults(sim: &Simulator, seed: u64) {
     ];
     let each = FAULTS / (anywhere.len() + lists.len()) as f64;
     sim.faults(|faults| {
-        let mut seeds = (seed..).map(|s| Nth::Probability(each, s));
+        let mut seeds = (seed..).map(|s| Occurrence::Probability(each, s));
         for effect in anywhere {
-            faults.add(Fault::new(effect).nth(seeds.next().unwrap()));
+            faults.add(Fault::new(effect).occurrence(seeds.next().unwrap()));
         }
         for (effect, seed) in rarely.into_iter().zip(seed + 1_000..) {
-            faults.add(Fault::new(effect).nth(Nth::Probability(each / 30.0, seed)));
+            faults.add(Fault::new(effect).occurrence(Occurrence::Probability(each / 30.0, seed)));
         }
         for effect in lists {
             for action in ["GetInstanceList", "GetTopicList", "GetConsumerList"] {
-                faults.add(Fault::new(effect.clone()).action(action).nth(seeds.next().unwrap()));
+                faults.add(Fault::new(effect.clone()).action(action).occurrence(seeds.next().unwrap()));
             }
         }
     });
@@ -337,8 +337,8 @@ impl Churn {
     }
 
     fn add_topic(&mut self, world: &mut World, id: &str, name: &str) {
-        let flow = Flow::per_second(1 + self.dice.below(20) as i64);
-        if world.add_topic(id, TopicSpec { flow, ..TopicSpec::new(name, 3) }).is_ok() {
+        let rate = ProduceRate::per_second(1 + self.dice.below(20) as i64);
+        if world.add_topic(id, TopicSpec { rate, ..TopicSpec::new(name, 3) }).is_ok() {
             self.made.push(Made::Topic(id.to_owned(), name.to_owned()));
         }
     }
@@ -346,8 +346,8 @@ impl Churn {
     fn add_group(&mut self, world: &mut World, id: &str, name: &str) {
         let topics = world.topics(id);
         let first = topics.first().map_or("", String::as_str);
-        let consumer = if self.dice.below(2) == 0 { Consumer::Healthy } else { Consumer::Stopped };
-        let spec = GroupSpec { consumer, from: Position::Start, ..GroupSpec::new(name, &[first]) };
+        let consumer = if self.dice.below(2) == 0 { ConsumerMode::Healthy } else { ConsumerMode::Stopped };
+        let spec = GroupSpec { consumer, from: OffsetSpec::Start, ..GroupSpec::new(name, &[first]) };
         if world.add_group(id, spec).is_ok() {
             self.made.push(Made::Group(id.to_owned(), name.to_owned()));
         }

@@ -1,11 +1,11 @@
 //! Calls in time: what one dead region costs the others, what random failures cost, and how long a first
-//! pass takes. All of it is read from the ledger of the simulated cloud, and is a ratio within one run.
+//! pass takes. All of it is read from the call log of the simulated cloud, and is a ratio within one run.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use alikafka_simulator::{
-    Behaviour, Effect, Entry, Fault, GroupSpec, InstanceSpec, Nth, Options, Simulator, TopicSpec,
-    WorldOptions,
+    CallLogEntry, Effect, Fault, GroupSpec, InstanceSpec, Occurrence, ServiceBehaviour, Simulator,
+    SimulatorOptions, TopicSpec, WorldOptions,
 };
 use tokio::time::{Instant, sleep};
 
@@ -24,8 +24,9 @@ struct Unit {
 
 async fn cloud(regions: &[String], instances: usize, objects: usize) -> Simulator {
     let world = WorldOptions::empty(regions.iter().cloned());
-    let behaviour = Behaviour { keys: vec![rig::key()], ..Behaviour::default() };
-    let options = Options { world, behaviour, ledger_limit: 10_000_000, ..Options::default() };
+    let behaviour = ServiceBehaviour { keys: vec![rig::key()], ..ServiceBehaviour::default() };
+    let options =
+        SimulatorOptions { world, behaviour, call_log_limit: 10_000_000, ..SimulatorOptions::default() };
     let sim = Simulator::start(options).await.unwrap();
     sim.world(|w| {
         for (region, instance) in regions.iter().flat_map(|r| (0..instances).map(move |i| (r, i))) {
@@ -43,9 +44,9 @@ async fn cloud(regions: &[String], instances: usize, objects: usize) -> Simulato
 
 fn calls(sim: &Simulator, from: u64) -> Calls {
     let mut calls = Calls::new();
-    sim.with_ledger(|l| {
+    sim.with_call_log(|l| {
         for entry in l.entries().filter(|e| e.number >= from) {
-            let Entry { at, region, action, instance, object, .. } = entry.clone();
+            let CallLogEntry { at, region, action, instance, object, .. } = entry.clone();
             calls.entry(Unit { region, action, instance, object }).or_default().push(at);
         }
     });
@@ -56,7 +57,7 @@ async fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) 
     let until = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < until, "never came: {what}");
-        // Each look reads the ledger, and holds up the cloud meanwhile.
+        // Each look reads the call log, and holds up the cloud meanwhile.
         sleep(Duration::from_millis(500)).await;
     }
 }
@@ -97,7 +98,7 @@ pub(crate) async fn one_dead_region(passes: usize) {
         } else {
             sim.faults(alikafka_simulator::Faults::clear);
         }
-        let from = sim.with_ledger(alikafka_simulator::Ledger::len);
+        let from = sim.with_call_log(alikafka_simulator::CallLog::len);
         until("enough passes", patience, || least(&progress(&sim, from), dead) > passes).await;
         stretches.push(progress(&sim, from));
     }
@@ -131,7 +132,7 @@ pub(crate) async fn random_failures(seed: u64, passes: usize) {
     println!("random failures: seed {seed}, {passes} passes");
     let sim = cloud(&["cn-hangzhou".to_owned()], 5, 4).await;
     let no = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned(), message: "no".to_owned() };
-    sim.faults(|f| f.add(Fault::new(no).nth(Nth::Probability(0.2, seed))));
+    sim.faults(|f| f.add(Fault::new(no).occurrence(Occurrence::Probability(0.2, seed))));
     let settings = [
         ("REGIONS", "cn-hangzhou"),
         ("POLL_INTERVAL", "1s"),
@@ -145,7 +146,7 @@ pub(crate) async fn random_failures(seed: u64, passes: usize) {
     let units = 1 + 5 * 2 + 5 * 4 * 2;
     let enough = (units * passes) as u64;
     let patience = POLL * passes as u32 * 10;
-    until("all passes", patience, || sim.with_ledger(alikafka_simulator::Ledger::len) > enough).await;
+    until("all passes", patience, || sim.with_call_log(alikafka_simulator::CallLog::len) > enough).await;
     let page = rig.page().await;
     let retries = rig::sum(&page, "alikafka_exporter_api_retries_total", "");
     let told = rig::sum(&page, "alikafka_exporter_api_requests_total", "");

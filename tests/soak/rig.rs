@@ -1,5 +1,5 @@
 //! The daemon as a process under a long load: what it holds of the machine, what it says, and the passes it
-//! makes, told by the ledger of the simulated cloud.
+//! makes, told by the call log of the simulated cloud.
 
 use std::{
     collections::BTreeMap,
@@ -287,7 +287,7 @@ impl Passes {
         self.of_any.1
     }
 
-    /// The ledger must keep all calls.
+    /// The call log must keep all calls.
     fn read(&mut self, sim: &Simulator) {
         let Self { interval, read, of, of_any } = self;
         let count = |(began, count): &mut (Instant, usize), at: Instant, after: Duration| {
@@ -295,8 +295,8 @@ impl Passes {
                 (*began, *count) = (at, *count + 1);
             }
         };
-        sim.with_ledger(|ledger| {
-            for entry in ledger.entries().skip(*read) {
+        sim.with_call_log(|log| {
+            for entry in log.entries().skip(*read) {
                 *read += 1;
                 count(of_any, entry.at, interval.mul_f64(0.9));
                 let (Some(instance), Some(object)) = (&entry.instance, &entry.object) else { continue };

@@ -11,7 +11,7 @@ BUILT_IN = {
     "__rate_interval": "20s", "__interval": "5s", "__interval_ms": "5000", "__range": "5m", "__range_s": "300",
     "__range_ms": "300000",
 }
-# More than any choice in the world of troubles, so that nothing of it is left out.
+# More than any choice in the failure scenarios, so that nothing of it is left out.
 LIMIT = "300"
 # A number after the sign is a part of what a pattern has found, not a variable.
 NAME = r"([a-zA-Z_]\w*)"

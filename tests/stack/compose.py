@@ -30,7 +30,7 @@ ARGUMENTS = {
     },
     "simulator": {
         "--listen=0.0.0.0:19309": "--listen=127.0.0.1:{simulator}",
-        "--troubles": "--troubles",
+        "--scenarios": "--scenarios",
         "--instances=0": "--instances=0",
         "--idle-instances=0": "--idle-instances=0",
     },

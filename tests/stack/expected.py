@@ -1,4 +1,4 @@
-"""What is to be seen in the world of troubles: which alerts fire for which of them, and what has nothing to show."""
+"""What is to be seen in the failure scenarios: which alerts fire for which of them, and what has nothing to show."""
 
 ORDERS, LOGS, DEVICES = "alikafka_pre-cn-orders01", "alikafka_post-cn-logs02", "alikafka_serverless-cn-devices03"
 LEGACY, DEPOT = "alikafka_pre-cn-legacy04", "alikafka_pre-eu-depot05"

@@ -1,6 +1,6 @@
 """The proof of the Compose stack, the boards and the rules; `run` says what of. Standard library and PyYAML.
 
-The world of troubles runs at the pace of life. Three exporters read it: that of the stack, one under the names of
+The failure scenarios run at the pace of life. Three exporters read it: that of the stack, one under the names of
 kafka_exporter, and one that shows groups alone, of an account with a name. Each has a Prometheus with all rules; the
 first has Alertmanager.
 """
@@ -143,7 +143,7 @@ def start(stack, places):
     running = Stack()
     # The cloud first, so that no exporter has failures of its start that the others do not have.
     running.start("simulator", lines.pop("simulator"))
-    wait_for("the simulator answers", 20, lambda: answers(f"{cloud(places)}/troubles"))
+    wait_for("the simulator answers", 20, lambda: answers(f"{cloud(places)}/scenarios"))
     for service, argv in lines.items():
         running.start(service, argv)
     return running
@@ -380,12 +380,12 @@ def notified():
 
 def check_alerts(native, kafka, group, places):
     want = expected.ALERTS
-    troubles = json.loads(fetch(f"{cloud(places)}/troubles")[0])
-    uncovered = [t for t in troubles if (t["instance"], t["object"]) not in want and t["what"] not in expected.NO_ALERT]
-    check(f"each of the {len(troubles)} troubles of the world has an alert, or a reason for none", uncovered)
-    sound = {key for key in want if not any((t["instance"], t["object"]) == key for t in troubles)}
+    scenarios = json.loads(fetch(f"{cloud(places)}/scenarios")[0])
+    uncovered = [s for s in scenarios if (s["instance"], s["object"]) not in want and s["kind"] not in expected.NO_ALERT]
+    check(f"each of the {len(scenarios)} failure scenarios has an alert, or a reason for none", uncovered)
+    sound = {key for key in want if not any((s["instance"], s["object"]) == key for s in scenarios)}
     check("no alert is expected of what is sound", sound - expected.NOT_OF_THE_WORLD)
-    watched("in Prometheus each trouble has its alerts, and nothing else has had any", 30,
+    watched("in Prometheus each scenario has its alerts, and nothing else has had any", 30,
             lambda: firing(ever_fired(native)), want)
     watched("the same under the names of kafka_exporter", 10, lambda: firing(ever_fired(kafka)), want)
     coarse = {key: alerts - expected.OF_TOPICS for key, alerts in want.items()}

@@ -6,10 +6,10 @@ use rand::RngExt;
 
 use super::{
     Instance, Topic, World,
-    group::{Consumer, Group, Rebalances},
-    log::{Flow, Log},
+    group::{ConsumerMode, Group, RebalancePlan},
     names,
-    spec::{GroupSpec, InstanceSpec, Position, TopicSpec},
+    partition_log::{PartitionLog, ProduceRate},
+    spec::{GroupSpec, InstanceSpec, OffsetSpec, TopicSpec},
 };
 use crate::{clock::millis, options::Churn};
 
@@ -124,11 +124,11 @@ impl World {
         let keep = (!spec.compact).then(|| instance.retention_ms());
         let log = |partition: u32| {
             let times = spec.hot.filter(|(hot, _)| *hot == partition).map_or(1, |(_, times)| times);
-            let flow = Flow { per_hour: spec.flow.per_hour.saturating_mul(times), ..spec.flow };
-            let mut log = Log::new(spec.base_offset, now - spec.age_ms, flow, spec.segment, keep)
+            let rate = ProduceRate { per_hour: spec.rate.per_hour.saturating_mul(times), ..spec.rate };
+            let mut log = PartitionLog::new(spec.base_offset, now - spec.age_ms, rate, spec.segment, keep)
                 .compacted(spec.compaction.filter(|_| spec.compact));
             if spec.idle_ms > 0 {
-                log.set_flow(now - spec.idle_ms.min(spec.age_ms), Flow::IDLE);
+                log.set_produce_rate(now - spec.idle_ms.min(spec.age_ms), ProduceRate::IDLE);
             }
             log
         };
@@ -174,7 +174,7 @@ impl World {
         let now = self.now_ms;
         self.edit_topic(instance_id, topic, |t| {
             for log in &mut t.logs {
-                *log = log.renewed(now);
+                *log = log.recreated(now);
             }
             t.created_ms = now;
         })?;
@@ -194,7 +194,7 @@ impl World {
         let now = self.now_ms;
         self.edit_topic(instance_id, topic, |t| {
             if let Some(first) = t.logs.first() {
-                let log = first.renewed(now);
+                let log = first.recreated(now);
                 t.logs.resize(t.logs.len() + more as usize, log);
             }
         })
@@ -204,9 +204,14 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance or topic.
-    pub fn set_flow(&mut self, instance_id: &str, topic: &str, flow: Flow) -> Result<(), UnknownObject> {
+    pub fn set_produce_rate(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        rate: ProduceRate,
+    ) -> Result<(), UnknownObject> {
         let now = self.now_ms;
-        self.edit_topic(instance_id, topic, |t| t.logs.iter_mut().for_each(|l| l.set_flow(now, flow)))
+        self.edit_topic(instance_id, topic, |t| t.logs.iter_mut().for_each(|l| l.set_produce_rate(now, rate)))
     }
 
     /// Puts the clock of a topic's producers off by so many milliseconds: the service tells the times that
@@ -214,7 +219,7 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance or topic.
-    pub fn set_stamp_skew(
+    pub fn set_producer_clock_skew(
         &mut self,
         instance_id: &str,
         topic: &str,
@@ -258,7 +263,7 @@ impl World {
         instance_id: &str,
         topic: &str,
         partition: u32,
-        edit: impl FnOnce(&mut Log),
+        edit: impl FnOnce(&mut PartitionLog),
     ) -> Result<(), UnknownObject> {
         let mut found = false;
         self.edit_topic(instance_id, topic, |t| {
@@ -279,7 +284,7 @@ impl World {
         let now = self.now_ms;
         let instance = self.editable(instance_id)?;
         // What was committed until now was committed on the topic as it was.
-        instance.settle_readers(topic, now);
+        instance.commit_readers(topic, now);
         edit(instance.topics.get_mut(topic).ok_or_else(|| unknown("topic", topic))?);
         Ok(())
     }
@@ -305,8 +310,8 @@ impl World {
             tags: Vec::new(),
             automatic: false,
             consumer: spec.consumer,
-            members: if spec.consumer == Consumer::Stopped { 0 } else { i64::from(spec.members) },
-            rebalances: Rebalances::new(period_ms, duration_ms),
+            members: if spec.consumer == ConsumerMode::Stopped { 0 } else { i64::from(spec.members) },
+            rebalances: RebalancePlan::new(period_ms, duration_ms),
             reads: reads.collect(),
             commit_ms,
             phase_ms: now,
@@ -327,7 +332,7 @@ impl World {
     fn edit_group(&mut self, instance_id: &str, group: &str) -> Result<(&mut Group, i64), UnknownObject> {
         let now = self.now_ms;
         let instance = self.editable(instance_id)?;
-        instance.settle_group(group, now);
+        instance.commit_group(group, now);
         instance.groups.get_mut(group).map(|g| (g, now)).ok_or_else(|| unknown("group", group))
     }
 
@@ -335,14 +340,14 @@ impl World {
     ///
     /// # Errors
     /// If there is no such instance or group.
-    pub fn set_consumer(
+    pub fn set_consumer_mode(
         &mut self,
         instance_id: &str,
         group: &str,
-        consumer: Consumer,
+        consumer: ConsumerMode,
     ) -> Result<(), UnknownObject> {
         let (g, now) = self.edit_group(instance_id, group)?;
-        g.set_consumer(consumer, now);
+        g.set_consumer_mode(consumer, now);
         Ok(())
     }
 
@@ -389,7 +394,7 @@ impl World {
         &mut self,
         instance_id: &str,
         group: &str,
-        to: Position,
+        to: OffsetSpec,
     ) -> Result<(), UnknownObject> {
         self.edit_group(instance_id, group)?;
         let now = self.now_ms;
@@ -413,7 +418,7 @@ impl World {
         group: &str,
         topic: &str,
         partition: u32,
-        to: Position,
+        to: OffsetSpec,
     ) -> Result<(), UnknownObject> {
         self.edit_group(instance_id, group)?;
         let now = self.now_ms;
@@ -425,7 +430,7 @@ impl World {
         Ok(())
     }
 
-    fn churn_once(&mut self, what: Kind) {
+    fn churn_once(&mut self, what: ChurnKind) {
         let ids: Vec<String> = self.instances_in_service().into_iter().map(|(_, id)| id).collect();
         if ids.is_empty() {
             return;
@@ -435,15 +440,15 @@ impl World {
         let name = format!(
             "churn-{}-{}",
             self.churn.made,
-            names::topic(self.churn.made, self.options.strange_names)
+            names::topic(self.churn.made, self.options.unusual_names)
         );
         let made = match what {
-            Kind::Topic => {
-                let flow = Flow::per_second(self.rng.random_range(1..20));
-                let spec = TopicSpec { flow, ..TopicSpec::new(&name, self.options.partitions_per_topic) };
+            ChurnKind::Topic => {
+                let rate = ProduceRate::per_second(self.rng.random_range(1..20));
+                let spec = TopicSpec { rate, ..TopicSpec::new(&name, self.options.partitions_per_topic) };
                 self.add_topic(&id, spec)
             }
-            Kind::Group => {
+            ChurnKind::Group => {
                 let topic = self.topics(&id).first().cloned().unwrap_or_default();
                 self.add_group(&id, GroupSpec::new(&name, &[&topic]))
             }
@@ -459,15 +464,15 @@ impl World {
             let (_, id, name) = self.churn.living.remove(oldest);
             // One that was deleted by hand, alone or with its instance, is gone already.
             let _ = match what {
-                Kind::Topic => self.delete_topic(&id, &name),
-                Kind::Group => self.delete_group(&id, &name),
+                ChurnKind::Topic => self.delete_topic(&id, &name),
+                ChurnKind::Group => self.delete_group(&id, &name),
             };
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ChurnKind {
     Topic,
     Group,
 }
@@ -476,14 +481,14 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct ChurnState {
     /// (kind, period in ms, next moment)
-    due: Vec<(Kind, i64, i64)>,
+    due: Vec<(ChurnKind, i64, i64)>,
     made: usize,
-    living: Vec<(Kind, String, String)>,
+    living: Vec<(ChurnKind, String, String)>,
 }
 
 impl ChurnState {
     pub(crate) fn new(churn: Churn, epoch_ms: i64) -> Self {
-        let kinds = [(Kind::Topic, churn.topics_per_hour), (Kind::Group, churn.groups_per_hour)];
+        let kinds = [(ChurnKind::Topic, churn.topics_per_hour), (ChurnKind::Group, churn.groups_per_hour)];
         let due = kinds.into_iter().filter(|(_, n)| *n > 0).map(|(kind, per_hour)| {
             let period = (3_600_000 / i64::from(per_hour)).max(1);
             (kind, period, epoch_ms + period)
@@ -491,7 +496,7 @@ impl ChurnState {
         Self { due: due.collect(), made: 0, living: Vec::new() }
     }
 
-    fn next(&mut self, until: i64) -> Option<(i64, Kind)> {
+    fn next(&mut self, until: i64) -> Option<(i64, ChurnKind)> {
         let (kind, period, at) = self.due.iter_mut().min_by_key(|(.., at)| *at)?;
         if *at > until {
             return None;

@@ -1,17 +1,17 @@
-//! Consumer groups: how their committed offsets move. Offsets move only on a grid of commits, so that the
+//! ConsumerMode groups: how their committed offsets move. Offsets move only on a grid of commits, so that the
 //! world depends on its time and not on how often it was looked at.
 
 use std::collections::BTreeMap;
 
 use super::{
     Topic,
-    log::Log,
+    partition_log::PartitionLog,
     truth::{GroupPartitionTruth, GroupTopicTruth, GroupTruth},
 };
 
 /// How a group reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consumer {
+pub enum ConsumerMode {
     /// Reads to the end at each commit.
     Healthy,
     /// Reads at a part of the mean rate of what is written: below 100 % it falls behind, above it catches up.
@@ -41,16 +41,16 @@ pub enum Consumer {
 
 /// When a group rebalances: members come and go, and nothing is committed meanwhile.
 #[derive(Debug, Clone)]
-pub(crate) struct Rebalances {
+pub(crate) struct RebalancePlan {
     pub(crate) period_ms: Option<i64>,
     pub(crate) duration_ms: i64,
-    /// Rebalances asked for by hand: (from, how long).
+    /// RebalancePlan asked for by hand: (from, how long).
     pub(crate) forced: Vec<(i64, i64)>,
     /// When the group had no members: (from, until). Nobody rebalances then.
     pub(crate) nobody: Vec<(i64, i64)>,
 }
 
-impl Rebalances {
+impl RebalancePlan {
     pub(crate) fn new(period_ms: Option<i64>, duration_ms: i64) -> Self {
         Self { period_ms, duration_ms, forced: Vec::new(), nobody: Vec::new() }
     }
@@ -88,10 +88,10 @@ pub(crate) struct Group {
     pub(crate) remark: String,
     pub(crate) tags: Vec<(String, String)>,
     pub(crate) automatic: bool,
-    pub(crate) consumer: Consumer,
+    pub(crate) consumer: ConsumerMode,
     pub(crate) members: i64,
-    pub(crate) rebalances: Rebalances,
-    pub(crate) reads: BTreeMap<String, Vec<Cursor>>,
+    pub(crate) rebalances: RebalancePlan,
+    pub(crate) reads: BTreeMap<String, Vec<GroupCursor>>,
     /// Grid of commits: every `commit_ms`, from `phase_ms` on.
     pub(crate) commit_ms: i64,
     pub(crate) phase_ms: i64,
@@ -99,7 +99,7 @@ pub(crate) struct Group {
 
 /// How far a group has read one partition.
 #[derive(Debug, Clone)]
-pub(crate) struct Cursor {
+pub(crate) struct GroupCursor {
     pub(crate) committed: Option<i64>,
     /// Whether the service lists the partition although nothing is committed.
     pub(crate) listed: bool,
@@ -107,12 +107,12 @@ pub(crate) struct Cursor {
     pub(crate) active: bool,
     /// Reading at a pace goes on from here.
     anchor: (i64, i64),
-    settled_ms: i64,
+    committed_until_ms: i64,
 }
 
-impl Cursor {
+impl GroupCursor {
     pub(crate) fn new(committed: Option<i64>, listed: bool, active: bool, now: i64) -> Self {
-        Self { committed, listed, active, anchor: (now, committed.unwrap_or(0)), settled_ms: now }
+        Self { committed, listed, active, anchor: (now, committed.unwrap_or(0)), committed_until_ms: now }
     }
 
     /// Puts the position, and lets the consumer go on from there.
@@ -123,7 +123,7 @@ impl Cursor {
 
     fn anchor_here(&mut self, now: i64) {
         self.anchor = (now, self.committed.unwrap_or(0));
-        self.settled_ms = now;
+        self.committed_until_ms = now;
     }
 }
 
@@ -144,7 +144,7 @@ impl Group {
 
     fn paused(&self, t: i64) -> bool {
         let stalled = match self.consumer {
-            Consumer::Flapping { period_ms, stalled_ms } => {
+            ConsumerMode::Flapping { period_ms, stalled_ms } => {
                 (t - self.created_ms).rem_euclid(period_ms.max(1)) < stalled_ms
             }
             _ => false,
@@ -153,29 +153,29 @@ impl Group {
     }
 
     /// Moves the committed offsets of one topic to `now`.
-    pub(crate) fn settle_topic(&mut self, topic: &str, logs: &[Log], now: i64) {
+    pub(crate) fn commit_topic(&mut self, topic: &str, logs: &[PartitionLog], now: i64) {
         let Some(mut cursors) = self.reads.remove(topic) else { return };
         // Partitions that were added since: they are read like the others.
         while cursors.len() < logs.len() {
-            cursors.push(Cursor::new(None, true, true, now));
+            cursors.push(GroupCursor::new(None, true, true, now));
         }
         cursors.truncate(logs.len());
         for (cursor, log) in cursors.iter_mut().zip(logs) {
-            self.settle(cursor, log, now);
+            self.commit_partition(cursor, log, now);
         }
         self.reads.insert(topic.to_owned(), cursors);
     }
 
-    fn settle(&self, cursor: &mut Cursor, log: &Log, now: i64) {
-        let first = self.grid_at_or_before(cursor.settled_ms) + self.commit_ms;
+    fn commit_partition(&self, cursor: &mut GroupCursor, log: &PartitionLog, now: i64) {
+        let first = self.grid_at_or_before(cursor.committed_until_ms) + self.commit_ms;
         let last = self.grid_at_or_before(now);
         if !cursor.active || first > last {
             return;
         }
-        cursor.settled_ms = now;
+        cursor.committed_until_ms = now;
         match self.consumer {
-            Consumer::Stalled | Consumer::Stopped => {}
-            Consumer::Healthy | Consumer::Flapping { .. } => {
+            ConsumerMode::Stalled | ConsumerMode::Stopped => {}
+            ConsumerMode::Healthy | ConsumerMode::Flapping { .. } => {
                 let mut t = last;
                 while t >= first && self.paused(t) {
                     t -= self.commit_ms;
@@ -185,7 +185,7 @@ impl Group {
                     cursor.anchor = (t, log.end(t));
                 }
             }
-            Consumer::Rewinding { period_ms, back_ms } => {
+            ConsumerMode::Rewinding { period_ms, back_ms } => {
                 let mut t = last;
                 while t >= first && self.paused(t) {
                     t -= self.commit_ms;
@@ -197,14 +197,14 @@ impl Group {
                     cursor.anchor = (t, read);
                 }
             }
-            Consumer::Paced { percent } => {
+            ConsumerMode::Paced { percent } => {
                 let mut t = first;
                 while t <= last {
                     let here = cursor.committed.unwrap_or_else(|| log.start(t));
                     if self.paused(t) {
                         cursor.anchor = (t, here);
                     } else {
-                        let per_hour = i128::from(log.flow(t).mean_per_hour()) * i128::from(percent) / 100;
+                        let per_hour = i128::from(log.rate(t).mean_per_hour()) * i128::from(percent) / 100;
                         let read = per_hour * i128::from(t - cursor.anchor.0) / 3_600_000;
                         let from = if cursor.committed.is_some() { cursor.anchor.1 } else { here };
                         let at = from.saturating_add(i64::try_from(read).unwrap_or(i64::MAX));
@@ -222,20 +222,20 @@ impl Group {
     }
 
     /// Changes how the group reads, from `now` on. The caller has settled it.
-    pub(crate) fn set_consumer(&mut self, consumer: Consumer, now: i64) {
+    pub(crate) fn set_consumer_mode(&mut self, consumer: ConsumerMode, now: i64) {
         self.consumer = consumer;
-        self.rebalances.joined(consumer != Consumer::Stopped, now);
+        self.rebalances.joined(consumer != ConsumerMode::Stopped, now);
         for cursor in self.reads.values_mut().flatten() {
             cursor.anchor_here(now);
         }
-        if self.members == 0 && consumer != Consumer::Stopped {
+        if self.members == 0 && consumer != ConsumerMode::Stopped {
             self.members = 1;
         }
     }
 
     /// `state`, as the service spells it.
     pub(crate) fn state(&self, now: i64) -> &'static str {
-        if self.consumer == Consumer::Stopped || self.members == 0 {
+        if self.consumer == ConsumerMode::Stopped || self.members == 0 {
             return if self.reads.is_empty() { "DEAD" } else { "EMPTY" };
         }
         match self.rebalance_at(now) {
@@ -276,14 +276,20 @@ impl Group {
             consumer: self.consumer,
             lag: topics.values().map(|t| t.lag).sum(),
             oldest_unread_age_ms: parts().filter_map(|p| p.oldest_unread_age_ms).max(),
-            members: if self.consumer == Consumer::Stopped { 0 } else { self.members },
+            members: if self.consumer == ConsumerMode::Stopped { 0 } else { self.members },
             rebalances: self.past_rebalances(now),
             topics,
         }
     }
 }
 
-fn partition(number: i64, cursor: &Cursor, log: &Log, skew_ms: i64, now: i64) -> GroupPartitionTruth {
+fn partition(
+    number: i64,
+    cursor: &GroupCursor,
+    log: &PartitionLog,
+    skew_ms: i64,
+    now: i64,
+) -> GroupPartitionTruth {
     let (start, end) = (log.start(now), log.end(now));
     let committed = cursor.committed;
     let age = |c: i64| log.first_held(c, now).map_or(0, |first| (now - log.time_of(first)).max(0));
@@ -304,9 +310,9 @@ fn partition(number: i64, cursor: &Cursor, log: &Log, skew_ms: i64, now: i64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::log::{Compaction, Flow};
+    use crate::world::partition_log::{Compaction, ProduceRate};
 
-    fn group(consumer: Consumer, committed: i64) -> Group {
+    fn group(consumer: ConsumerMode, committed: i64) -> Group {
         Group {
             name: "g".to_owned(),
             created_ms: 0,
@@ -315,21 +321,22 @@ mod tests {
             automatic: false,
             consumer,
             members: 2,
-            rebalances: Rebalances::new(None, 0),
-            reads: BTreeMap::from([("t".to_owned(), vec![Cursor::new(Some(committed), true, true, 0)])]),
+            rebalances: RebalancePlan::new(None, 0),
+            reads: BTreeMap::from([("t".to_owned(), vec![GroupCursor::new(Some(committed), true, true, 0)])]),
             commit_ms: 5_000,
             phase_ms: 0,
         }
     }
 
-    fn at(g: &mut Group, log: &Log, now: i64) -> GroupPartitionTruth {
-        g.settle_topic("t", std::slice::from_ref(log), now);
+    fn at(g: &mut Group, log: &PartitionLog, now: i64) -> GroupPartitionTruth {
+        g.commit_topic("t", std::slice::from_ref(log), now);
         partition(0, &g.reads["t"][0], log, 250, now)
     }
 
     #[test]
     fn a_healthy_group_commits_to_the_end_on_the_grid_only() {
-        let (mut g, log) = (group(Consumer::Healthy, 0), Log::new(0, 0, Flow::per_second(10), 1, None));
+        let (mut g, log) =
+            (group(ConsumerMode::Healthy, 0), PartitionLog::new(0, 0, ProduceRate::per_second(10), 1, None));
         assert_eq!(at(&mut g, &log, 4_999).committed, Some(0));
         let p = at(&mut g, &log, 14_000);
         assert_eq!((p.committed, p.end, p.lag), (Some(100), 140, Some(40)));
@@ -339,34 +346,35 @@ mod tests {
 
     #[test]
     fn a_paced_group_falls_behind_and_catches_up_whatever_the_steps() {
-        let log = Log::new(0, 0, Flow::per_second(10), 1, None);
+        let log = PartitionLog::new(0, 0, ProduceRate::per_second(10), 1, None);
         let (mut fine, mut coarse) =
-            (group(Consumer::Paced { percent: 50 }, 0), group(Consumer::Paced { percent: 50 }, 0));
+            (group(ConsumerMode::Paced { percent: 50 }, 0), group(ConsumerMode::Paced { percent: 50 }, 0));
         for t in (0..=600_000).step_by(700) {
             at(&mut fine, &log, t);
         }
         assert_eq!(at(&mut fine, &log, 600_000), at(&mut coarse, &log, 600_000));
         assert_eq!(at(&mut fine, &log, 600_000).lag, Some(3_000));
-        fine.set_consumer(Consumer::Paced { percent: 300 }, 600_000);
+        fine.set_consumer_mode(ConsumerMode::Paced { percent: 300 }, 600_000);
         assert_eq!(at(&mut fine, &log, 700_000).lag, Some(1_000));
         assert_eq!(at(&mut fine, &log, 900_000).lag, Some(0));
     }
 
     #[test]
     fn a_stalled_group_keeps_its_offset_and_goes_on_when_it_resumes() {
-        let (mut g, log) = (group(Consumer::Stalled, 0), Log::new(0, 0, Flow::per_second(1), 1, None));
+        let (mut g, log) =
+            (group(ConsumerMode::Stalled, 0), PartitionLog::new(0, 0, ProduceRate::per_second(1), 1, None));
         let p = at(&mut g, &log, 60_000);
         assert_eq!((p.committed, p.lag, p.oldest_unread_age_ms), (Some(0), Some(60), Some(59_000)));
-        g.set_consumer(Consumer::Healthy, 60_000);
+        g.set_consumer_mode(ConsumerMode::Healthy, 60_000);
         assert_eq!(at(&mut g, &log, 65_000).lag, Some(0));
     }
 
     #[test]
     fn a_rewinding_group_falls_back_in_each_period_and_reads_up_again() {
-        let log = Log::new(0, -100_000, Flow::per_second(1), 1, None);
+        let log = PartitionLog::new(0, -100_000, ProduceRate::per_second(1), 1, None);
         let (mut fine, mut coarse) = (
-            group(Consumer::Rewinding { period_ms: 60_000, back_ms: 30_000 }, 0),
-            group(Consumer::Rewinding { period_ms: 60_000, back_ms: 30_000 }, 0),
+            group(ConsumerMode::Rewinding { period_ms: 60_000, back_ms: 30_000 }, 0),
+            group(ConsumerMode::Rewinding { period_ms: 60_000, back_ms: 30_000 }, 0),
         );
         let lag = |g: &mut Group, now| at(g, &log, now).lag;
         let seen: Vec<_> = (1..=14).map(|n| lag(&mut fine, n * 5_000).unwrap_or(-1)).collect();
@@ -376,7 +384,8 @@ mod tests {
 
     #[test]
     fn nothing_is_committed_during_a_rebalance_and_the_state_tells_it() {
-        let (mut g, log) = (group(Consumer::Healthy, 0), Log::new(0, 0, Flow::per_second(1), 1, None));
+        let (mut g, log) =
+            (group(ConsumerMode::Healthy, 0), PartitionLog::new(0, 0, ProduceRate::per_second(1), 1, None));
         g.rebalances.forced.push((10_000, 20_000));
         assert_eq!(at(&mut g, &log, 29_000).committed, Some(5));
         assert_eq!(
@@ -389,31 +398,33 @@ mod tests {
 
     #[test]
     fn a_group_that_nobody_is_in_does_not_rebalance() {
-        let mut g = group(Consumer::Healthy, 0);
+        let mut g = group(ConsumerMode::Healthy, 0);
         g.rebalances.period_ms = Some(10_000);
         let told = |g: &Group, now| -> Vec<(i64, i64)> {
             g.past_rebalances(now).into_iter().map(|(generation, at, _)| (generation, at)).collect()
         };
         assert_eq!(told(&g, 35_000), [(2, 10_000), (3, 20_000), (4, 30_000)]);
-        g.set_consumer(Consumer::Stopped, 35_000);
+        g.set_consumer_mode(ConsumerMode::Stopped, 35_000);
         assert_eq!(told(&g, 99_000), told(&g, 35_000));
-        g.set_consumer(Consumer::Healthy, 99_000);
+        g.set_consumer_mode(ConsumerMode::Healthy, 99_000);
         assert_eq!(told(&g, 112_000), [(4, 30_000), (5, 100_000), (6, 110_000)]);
     }
 
     #[test]
     fn what_compaction_took_is_not_unread() {
         let compaction = Some(Compaction { older_than_ms: 30_000, keep_every: 50 });
-        let log = Log::new(0, 0, Flow::per_second(1), 1, None).compacted(compaction);
-        let p = at(&mut group(Consumer::Stalled, 60), &log, 200_000);
+        let log = PartitionLog::new(0, 0, ProduceRate::per_second(1), 1, None).compacted(compaction);
+        let p = at(&mut group(ConsumerMode::Stalled, 60), &log, 200_000);
         assert_eq!((p.lag, p.oldest_unread_age_ms), (Some(140), Some(200_000 - 101_000)));
         assert_eq!(p.last_consumed_ms, Some(51_000), "of those that were read, the 50th is left");
     }
 
     #[test]
     fn data_loss_keeps_the_offset_before_the_start_and_ages_what_is_still_held() {
-        let (mut g, log) =
-            (group(Consumer::Stopped, 0), Log::new(0, 0, Flow::per_second(1), 10, Some(30_000)));
+        let (mut g, log) = (
+            group(ConsumerMode::Stopped, 0),
+            PartitionLog::new(0, 0, ProduceRate::per_second(1), 10, Some(30_000)),
+        );
         let p = at(&mut g, &log, 100_000);
         assert_eq!((p.committed, p.start, p.last_consumed_ms), (Some(0), 70, None));
         assert_eq!(p.oldest_unread_age_ms, Some(100_000 - 71_000));

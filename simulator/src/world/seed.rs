@@ -5,9 +5,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     Instance, Topic, World,
-    group::{Consumer, Cursor, Group, Rebalances},
-    log::{Burst, Flow, Log},
+    group::{ConsumerMode, Group, GroupCursor, RebalancePlan},
     names,
+    partition_log::{Burst, PartitionLog, ProduceRate},
     spec::TOPIC_LIMIT,
 };
 use crate::{clock::millis, options::WorldOptions};
@@ -74,7 +74,7 @@ fn instance(
     let expired = service_status == 15;
     let mut made = Instance {
         id: format!("alikafka_{kind}-{place}-{}", letters(rng, 11)),
-        name: names::instance(nth, o.strange_names),
+        name: names::instance(nth, o.unusual_names),
         region: region.to_owned(),
         service_status,
         view_status,
@@ -97,7 +97,7 @@ fn instance(
         expires_ms: if expired { now - 2 * DAY_MS } else { now + rng.random_range(5..400) * DAY_MS },
         tags: vec![
             ("team".to_owned(), ["core", "data", "growth"][nth % 3].to_owned()),
-            (if o.strange_names { "环境" } else { "env" }.to_owned(), "生产 环境".to_owned()),
+            (if o.unusual_names { "环境" } else { "env" }.to_owned(), "生产 环境".to_owned()),
         ],
         topics: Default::default(),
         groups: Default::default(),
@@ -108,7 +108,7 @@ fn instance(
             made.topics.insert(topic.name.clone(), topic);
         }
         let topics: Vec<String> =
-            (0..o.topics_per_instance as usize).map(|i| names::topic(i, o.strange_names)).collect();
+            (0..o.topics_per_instance as usize).map(|i| names::topic(i, o.unusual_names)).collect();
         for i in 0..o.groups_per_instance as usize {
             let group = group(rng, o, i, &made, &topics, now);
             made.groups.insert(group.name.clone(), group);
@@ -125,34 +125,34 @@ fn topic(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, now:
     let per_hour = rng.random_range(2_000..100_000_i64);
     let created_ms = now - rng.random_range(30..300) * DAY_MS;
     let logs = (0..o.partitions_per_topic).map(|p| {
-        let rate = per_hour * rng.random_range(50..150) / 100;
-        let (flow, age) = match i % 6 {
-            _ if !o.variety => (Flow::steady(rate), retention_ms * 5 / 4),
+        let partition_per_hour = per_hour * rng.random_range(50..150) / 100;
+        let (rate, age) = match i % 6 {
+            _ if !o.variety => (ProduceRate::steady(partition_per_hour), retention_ms * 5 / 4),
             // Written in bursts, a few minutes of each period.
             1 | 4 => {
                 let period_ms = rng.random_range(4..20) * MINUTE_MS;
                 let burst = Burst { period_ms, on_ms: period_ms * rng.random_range(15..40) / 100 };
-                (Flow { per_hour: rate * 3, burst: Some(burst) }, retention_ms * 5 / 4)
+                (ProduceRate { per_hour: partition_per_hour * 3, burst: Some(burst) }, retention_ms * 5 / 4)
             }
             // Hardly written; its last partition never was.
-            5 if p + 1 == o.partitions_per_topic => (Flow::IDLE, 0),
-            5 => (Flow::steady(rng.random_range(1..30)), retention_ms * 5 / 4),
+            5 if p + 1 == o.partitions_per_topic => (ProduceRate::IDLE, 0),
+            5 => (ProduceRate::steady(rng.random_range(1..30)), retention_ms * 5 / 4),
             // Younger than retention.
-            3 => (Flow::steady(rate), (6 * HOUR_MS).min(retention_ms)),
-            _ => (Flow::steady(rate), retention_ms * 5 / 4),
+            3 => (ProduceRate::steady(partition_per_hour), (6 * HOUR_MS).min(retention_ms)),
+            _ => (ProduceRate::steady(partition_per_hour), retention_ms * 5 / 4),
         };
         let base = if o.big_offsets { BIG_BASE + rng.random_range(0..1_000) } else { 0 };
-        let segment = (flow.mean_per_hour() / 2).max(10);
-        Log::new(
+        let segment = (rate.mean_per_hour() / 2).max(10);
+        PartitionLog::new(
             base,
             now - age - rng.random_range(0..MINUTE_MS),
-            flow,
+            rate,
             segment,
             (!compact).then_some(retention_ms),
         )
     });
     Topic {
-        name: names::topic(i, o.strange_names),
+        name: names::topic(i, o.unusual_names),
         local,
         compact,
         stamp_skew_ms: 0,
@@ -174,18 +174,21 @@ fn group(
 ) -> Group {
     // (how it reads, how far behind in time it begins)
     let (consumer, behind_ms) = match i % 9 {
-        _ if !o.variety => (Consumer::Healthy, 0),
-        1 => (Consumer::Paced { percent: rng.random_range(70..97) }, 10 * MINUTE_MS),
+        _ if !o.variety => (ConsumerMode::Healthy, 0),
+        1 => (ConsumerMode::Paced { percent: rng.random_range(70..97) }, 10 * MINUTE_MS),
         2 => (
-            Consumer::Flapping { period_ms: rng.random_range(20..60) * MINUTE_MS, stalled_ms: 7 * MINUTE_MS },
+            ConsumerMode::Flapping {
+                period_ms: rng.random_range(20..60) * MINUTE_MS,
+                stalled_ms: 7 * MINUTE_MS,
+            },
             0,
         ),
-        4 => (Consumer::Stalled, rng.random_range(10..60) * MINUTE_MS),
-        5 => (Consumer::Paced { percent: rng.random_range(120..300) }, 2 * HOUR_MS),
+        4 => (ConsumerMode::Stalled, rng.random_range(10..60) * MINUTE_MS),
+        5 => (ConsumerMode::Paced { percent: rng.random_range(120..300) }, 2 * HOUR_MS),
         // Stopped for so long that retention goes past it.
-        7 if i % 18 == 16 => (Consumer::Stopped, home.retention_ms() * 9 / 8),
-        7 => (Consumer::Stopped, rng.random_range(1..12) * HOUR_MS),
-        _ => (Consumer::Healthy, 0),
+        7 if i % 18 == 16 => (ConsumerMode::Stopped, home.retention_ms() * 9 / 8),
+        7 => (ConsumerMode::Stopped, rng.random_range(1..12) * HOUR_MS),
+        _ => (ConsumerMode::Healthy, 0),
     };
     // In a varied world one group in nine reads nothing, and the last topic is read by nobody.
     let read = match (o.variety, i % 9) {
@@ -194,18 +197,18 @@ fn group(
     };
     let readable = if o.variety && topics.len() > 1 { topics.len() - 1 } else { topics.len() };
     let mut group = Group {
-        name: names::group(i, o.strange_names),
+        name: names::group(i, o.unusual_names),
         created_ms: now - rng.random_range(1..200) * DAY_MS - rng.random_range(0..HOUR_MS),
         remark: if i.is_multiple_of(2) { format!("remark {i}") } else { String::new() },
         tags: if i.is_multiple_of(3) { vec![("team".to_owned(), "data".to_owned())] } else { Vec::new() },
         automatic: i % 5 == 4,
         consumer,
-        members: if consumer == Consumer::Stopped {
+        members: if consumer == ConsumerMode::Stopped {
             0
         } else {
             i64::from(o.partitions_per_topic.clamp(1, 3))
         },
-        rebalances: Rebalances::new(
+        rebalances: RebalancePlan::new(
             (o.variety && i % 4 != 3).then(|| rng.random_range(30..180) * MINUTE_MS),
             rng.random_range(5..40) * 1_000,
         ),
@@ -213,7 +216,7 @@ fn group(
         commit_ms: millis(o.commit_interval).max(1),
         phase_ms: now - rng.random_range(0..millis(o.commit_interval).max(1)),
     };
-    group.rebalances.joined(consumer != Consumer::Stopped, now - behind_ms);
+    group.rebalances.joined(consumer != ConsumerMode::Stopped, now - behind_ms);
     for k in 0..read.min(readable) {
         let name = &topics[(i + k * 3) % readable];
         let Some(topic) = home.topics.get(name) else { continue };
@@ -221,7 +224,7 @@ fn group(
             // Here and there nothing is committed: told as -1, or not told at all.
             let never = o.variety && p == 1 && matches!(i % 9, 3 | 6);
             let committed = (!never).then(|| log.end(now - behind_ms));
-            Cursor::new(committed, !never || i % 9 == 3, !never, now)
+            GroupCursor::new(committed, !never || i % 9 == 3, !never, now)
         });
         group.reads.insert(name.clone(), cursors.collect());
     }
@@ -245,7 +248,7 @@ mod tests {
             churn: Churn { topics_per_hour: 60, groups_per_hour: 120 },
             serverless_every: 2,
             local_every: 3,
-            strange_names: true,
+            unusual_names: true,
             big_offsets: true,
             groups_per_instance: 20,
             ..WorldOptions::default()
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_varied_world_has_every_kind_of_trouble() {
+    fn a_varied_world_has_every_kind_of_scenario() {
         let mut world = World::new(busy(), EPOCH);
         world.advance_to(EPOCH + 3_600_000);
         let truth = world.truth();

@@ -1,8 +1,8 @@
 //! What is to be made or moved by hand, as plain values.
 
 use super::{
-    group::{Consumer, Cursor},
-    log::{Compaction, Flow, Log},
+    group::{ConsumerMode, GroupCursor},
+    partition_log::{Compaction, PartitionLog, ProduceRate},
 };
 
 /// Messages that retention removes at once, for objects made by hand.
@@ -66,7 +66,7 @@ pub struct TopicSpec {
     /// `PartitionNum`.
     pub partitions: u32,
     /// How each partition is written from now on.
-    pub flow: Flow,
+    pub rate: ProduceRate,
     /// `LocalTopic`.
     pub local: bool,
     /// `CompactTopic`; retention removes nothing then.
@@ -92,7 +92,7 @@ impl TopicSpec {
         Self {
             name: name.to_owned(),
             partitions,
-            flow: Flow::IDLE,
+            rate: ProduceRate::IDLE,
             local: false,
             compact: false,
             compaction: None,
@@ -111,11 +111,11 @@ pub struct GroupSpec {
     /// `ConsumerId`.
     pub name: String,
     /// How it reads.
-    pub consumer: Consumer,
+    pub consumer: ConsumerMode,
     /// The topics it reads; those that do not exist are left out.
     pub topics: Vec<String>,
     /// Where it begins.
-    pub from: Position,
+    pub from: OffsetSpec,
     /// How long ago it was created, in milliseconds: the periods of its rebalances and stalls begin there.
     pub age_ms: i64,
     /// Every how many milliseconds it rebalances, and for how long.
@@ -131,9 +131,9 @@ impl GroupSpec {
         let topics = topics.iter().map(|t| (*t).to_owned()).collect();
         Self {
             name: name.to_owned(),
-            consumer: Consumer::Healthy,
+            consumer: ConsumerMode::Healthy,
             topics,
-            from: Position::End,
+            from: OffsetSpec::End,
             age_ms: 0,
             rebalances: None,
             members: 1,
@@ -143,7 +143,7 @@ impl GroupSpec {
 
 /// A place in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
+pub enum OffsetSpec {
     /// The oldest message that is held.
     Start,
     /// Where the next message goes.
@@ -155,21 +155,26 @@ pub enum Position {
     /// Where the next message went so many milliseconds ago.
     Ago(i64),
     /// Nothing committed, told as -1.
-    Nothing,
+    Uncommitted,
     /// Nothing committed, and the partition is not told at all.
-    Absent,
+    Unlisted,
 }
 
-impl Position {
-    pub(super) fn cursor(self, log: &Log, was: Option<i64>, now: i64) -> Cursor {
+impl OffsetSpec {
+    pub(super) fn cursor(self, log: &PartitionLog, was: Option<i64>, now: i64) -> GroupCursor {
         let committed = match self {
             Self::Start => Some(log.start(now)),
             Self::End => Some(log.end(now)),
             Self::At(offset) => Some(offset),
             Self::Ago(ms) => Some(log.end(now.saturating_sub(ms))),
             Self::Back(n) => was.map(|c| c.saturating_sub(n).max(0)),
-            Self::Nothing | Self::Absent => None,
+            Self::Uncommitted | Self::Unlisted => None,
         };
-        Cursor::new(committed, self != Self::Absent, !matches!(self, Self::Nothing | Self::Absent), now)
+        GroupCursor::new(
+            committed,
+            self != Self::Unlisted,
+            !matches!(self, Self::Uncommitted | Self::Unlisted),
+            now,
+        )
     }
 }

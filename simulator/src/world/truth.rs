@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::group::Consumer;
+use super::group::ConsumerMode;
 
 /// The whole world at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub struct GroupTruth {
     /// `state`, as the service spells it.
     pub state: &'static str,
     /// How it reads.
-    pub consumer: Consumer,
+    pub consumer: ConsumerMode,
     /// Messages not read, over all partitions with a committed offset.
     pub lag: i64,
     /// Age of the oldest unread message over all partitions, in milliseconds: 0 if all is read, `None` if
@@ -113,7 +113,7 @@ pub struct GroupTruth {
     pub oldest_unread_age_ms: Option<i64>,
     /// Members of the group.
     pub members: i64,
-    /// Rebalances so far, newest last: (generation, when, how long in ms).
+    /// RebalancePlan so far, newest last: (generation, when, how long in ms).
     pub rebalances: Vec<(i64, i64, i64)>,
     /// By topic name.
     pub topics: BTreeMap<String, GroupTopicTruth>,

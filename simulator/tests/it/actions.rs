@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use alikafka_simulator::{
-    Compaction, Consumer, Flow, GroupSpec, HideLastTimestamp, InstanceSpec, ListShape, Options, Position,
-    Simulator, TopicSpec, WorldOptions,
+    Compaction, ConsumerMode, GroupSpec, HideLastTimestamp, InstanceSpec, ListShape, OffsetSpec, ProduceRate,
+    Simulator, SimulatorOptions, TopicSpec, WorldOptions,
 };
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::client::Client;
 const REGION: &str = "cn-hangzhou";
 
 async fn started(world: WorldOptions) -> Simulator {
-    Simulator::start(Options { world, ..Options::default() }).await.expect("a free port")
+    Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() }).await.expect("a free port")
 }
 
 /// One instance `i` with the topic `t` of two partitions.
@@ -21,7 +21,7 @@ async fn small() -> Simulator {
     let sim = started(WorldOptions::empty([REGION])).await;
     sim.world(|w| {
         w.add_instance(REGION, InstanceSpec::new("i"));
-        w.add_topic("i", TopicSpec { flow: Flow::per_second(10), ..TopicSpec::new("t", 2) })
+        w.add_topic("i", TopicSpec { rate: ProduceRate::per_second(10), ..TopicSpec::new("t", 2) })
     })
     .expect("the instance is there");
     sim
@@ -155,9 +155,11 @@ async fn offsets_are_told_exactly_as_strings_or_numbers_and_remembered_as_served
 #[tokio::test]
 async fn progress_tells_both_offsets_the_lag_and_the_times_unless_hidden() {
     let sim = small().await;
-    sim.world(|w| w.add_group("i", GroupSpec { consumer: Consumer::Stalled, ..GroupSpec::new("g", &["t"]) }))
-        .expect("added");
-    sim.world(|w| w.set_committed("i", "g", "t", 1, Position::Nothing)).expect("there");
+    sim.world(|w| {
+        w.add_group("i", GroupSpec { consumer: ConsumerMode::Stalled, ..GroupSpec::new("g", &["t"]) })
+    })
+    .expect("added");
+    sim.world(|w| w.set_committed("i", "g", "t", 1, OffsetSpec::Uncommitted)).expect("there");
     sim.advance(Duration::from_secs(100));
     let client = Client::new(&sim);
     let asked = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
@@ -168,7 +170,7 @@ async fn progress_tells_both_offsets_the_lag_and_the_times_unless_hidden() {
     assert_eq!((&rows[1]["ConsumerOffset"], &stalled["TotalDiff"]), (&json!(-1), &json!(1000)));
     let truth = sim.world(|w| w.group_truth("i", "g")).expect("there");
     assert_eq!((truth.lag, truth.state, truth.oldest_unread_age_ms), (1000, "STABLE", Some(99_900)));
-    sim.world(|w| w.set_consumer("i", "g", Consumer::Healthy)).expect("there");
+    sim.world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Healthy)).expect("there");
     sim.advance(Duration::from_secs(7));
     let healthy = at(&client.good("GetConsumerProgress", &asked).await);
     let part = &sim.served().groups.values().next().expect("served").truth.topics["t"].partitions[0].clone();
@@ -205,7 +207,7 @@ async fn a_service_that_knows_no_hiding_tells_times_or_refuses_the_parameter() {
 async fn times_are_told_by_the_producers_clock_and_the_truth_knows_both() {
     let sim = small().await;
     sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
-    sim.world(|w| w.set_stamp_skew("i", "t", -7_000)).expect("there");
+    sim.world(|w| w.set_producer_clock_skew("i", "t", -7_000)).expect("there");
     sim.advance(Duration::from_secs(60));
     let client = Client::new(&sim);
     let (topic, group) = sim.world(|w| (w.topic_truth("i", "t"), w.group_truth("i", "g")));
@@ -234,21 +236,21 @@ async fn a_compacted_topic_keeps_its_offsets_and_loses_what_lies_between() {
     let spec = TopicSpec {
         compact: true,
         compaction,
-        flow: Flow::per_second(1),
+        rate: ProduceRate::per_second(1),
         base_offset: 7,
         ..TopicSpec::new("c", 1)
     };
     sim.world(|w| w.add_topic("i", spec)).expect("added");
     sim.advance(Duration::from_secs(100));
-    let group = GroupSpec { consumer: Consumer::Stalled, ..GroupSpec::new("g", &["c"]) };
-    sim.world(|w| w.add_group("i", GroupSpec { from: Position::At(8), ..group })).expect("added");
+    let group = GroupSpec { consumer: ConsumerMode::Stalled, ..GroupSpec::new("g", &["c"]) };
+    sim.world(|w| w.add_group("i", GroupSpec { from: OffsetSpec::At(8), ..group })).expect("added");
     let part = || {
         let truth = sim.world(|w| w.group_truth("i", "g")).expect("there");
         truth.topics["c"].partitions[0].clone()
     };
     assert_eq!((part().start, part().end, part().lag), (7, 107, Some(99)));
     assert_eq!(part().oldest_unread_age_ms, Some(59_000), "all older ones but the first are gone");
-    sim.world(|w| w.set_flow("i", "c", Flow::IDLE)).expect("there");
+    sim.world(|w| w.set_produce_rate("i", "c", ProduceRate::IDLE)).expect("there");
     sim.advance(Duration::from_secs(3_600));
     assert_eq!(part().oldest_unread_age_ms, Some(3_600_000), "the newest stays");
     sim.shutdown().await;
@@ -280,7 +282,7 @@ async fn what_does_not_exist_or_is_not_in_service_has_its_own_code() {
 #[tokio::test]
 async fn flat_lists_are_flat_and_strange_names_survive() {
     let sim =
-        started(WorldOptions { strange_names: true, topics_per_instance: 20, ..WorldOptions::default() })
+        started(WorldOptions { unusual_names: true, topics_per_instance: 20, ..WorldOptions::default() })
             .await;
     sim.behaviour(|b| b.list_shape = ListShape::Flat);
     let client = Client::new(&sim);
@@ -309,17 +311,17 @@ async fn edits_of_the_world_are_seen_by_the_next_call() {
     };
     sim.advance(Duration::from_secs(60));
     assert_eq!((part(0).end, part(0).lag), (600, Some(0)));
-    sim.world(|w| w.reset_offsets("i", "g", Position::Back(250))).expect("there");
+    sim.world(|w| w.reset_offsets("i", "g", OffsetSpec::Back(250))).expect("there");
     assert_eq!((part(0).committed, part(0).lag), (Some(350), Some(250)));
     sim.world(|w| w.delete_records("i", "t", 0, 400)).expect("there");
     assert_eq!((part(0).start, part(0).committed), (400, Some(350)));
     sim.advance(Duration::from_secs(5));
     assert_eq!(part(0).lag, Some(0));
-    sim.world(|w| w.set_consumer("i", "g", Consumer::Stopped)).expect("there");
+    sim.world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Stopped)).expect("there");
     sim.world(|w| w.recreate_topic("i", "t", true)).expect("there");
     assert_eq!((part(0).end, part(0).committed, part(0).lag), (0, Some(650), Some(0)));
     sim.world(|w| w.add_partitions("i", "t", 2)).expect("there");
-    sim.world(|w| w.set_consumer("i", "g", Consumer::Healthy)).expect("there");
+    sim.world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Healthy)).expect("there");
     sim.advance(Duration::from_secs(10));
     assert_eq!((part(3).end, part(0).committed), (100, Some(100)));
     assert_eq!(sim.world(|w| w.topic_truth("i", "t")).map(|t| t.partitions.len()), Some(4));

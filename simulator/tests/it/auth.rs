@@ -1,6 +1,6 @@
 //! Good signatures of every kind are let in, and everything else is refused with the gateway's own code.
 
-use alikafka_simulator::{AccessKey, Options, SignatureKind, Simulator};
+use alikafka_simulator::{AccessKey, SignatureKind, Simulator, SimulatorOptions};
 
 use crate::client::{Client, KEY, SECRET, Style, exchange};
 
@@ -8,7 +8,7 @@ const STYLES: [Style; 4] = [Style::V1Query, Style::V1Form, Style::Acs3Query, Sty
 const LIST: (&str, &[(&str, &str)]) = ("GetInstanceList", &[("RegionId", "cn-hangzhou")]);
 
 async fn started() -> Simulator {
-    Simulator::start(Options::default()).await.expect("a free port")
+    Simulator::start(SimulatorOptions::default()).await.expect("a free port")
 }
 
 async fn code(client: &Client) -> (u16, String) {
@@ -32,7 +32,7 @@ async fn both_signatures_are_good_by_get_and_post_with_parameters_anywhere() {
             );
         }
     }
-    let kinds: Vec<_> = sim.ledger().entries().map(|e| e.signature).collect();
+    let kinds: Vec<_> = sim.call_log().entries().map(|e| e.signature).collect();
     assert_eq!(kinds[..2], [SignatureKind::V1; 2]);
     assert_eq!(kinds[4..6], [SignatureKind::Acs3; 2]);
     sim.shutdown().await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use alikafka_simulator::{
-    Effect, Fault, GroupSpec, InstanceSpec, Nth, Options, Simulator, TopicSpec, WorldOptions, WrongType,
+    Effect, Fault, GroupSpec, InstanceSpec, Occurrence, Simulator, SimulatorOptions, TopicSpec, WorldOptions,
+    WrongType,
 };
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, time::timeout};
@@ -17,7 +18,7 @@ const PROGRESS: (&str, &[(&str, &str)]) =
 const TOPICS: (&str, &[(&str, &str)]) = ("GetTopicList", &[("InstanceId", "i"), ("PageSize", "2")]);
 
 async fn started() -> Simulator {
-    let options = Options { world: WorldOptions::empty([REGION]), ..Options::default() };
+    let options = SimulatorOptions { world: WorldOptions::empty([REGION]), ..SimulatorOptions::default() };
     let sim = Simulator::start(options).await.expect("a free port");
     sim.world(|w| {
         w.add_instance(REGION, InstanceSpec::new("i"));
@@ -117,7 +118,7 @@ async fn connections_end_badly_in_every_way() {
     set(Effect::Drip(Duration::from_micros(100)));
     assert_eq!(Client::new(&sim).call(STATUS.0, STATUS.1).await.code(), "200");
     assert_eq!(sim.served().topics.len(), 1, "a drip that was read to its end did tell");
-    let codes: Vec<_> = sim.ledger().entries().map(|e| e.code.clone()).collect();
+    let codes: Vec<_> = sim.call_log().entries().map(|e| e.code.clone()).collect();
     assert_eq!(codes[..2], ["fault: close", "fault: reset"]);
     sim.shutdown().await;
 }
@@ -195,7 +196,7 @@ async fn pages_lie_repeat_and_do_not_end() {
             a["TopicList"]["TopicVO"].as_array().expect("rows").iter().map(|r| r["Topic"].clone()).collect();
         (json!(rows), a["Total"].clone())
     };
-    assert_eq!(page(Effect::LyingTotal(99), "2").await, (json!(["v"]), json!(99)));
+    assert_eq!(page(Effect::WrongTotal(99), "2").await, (json!(["v"]), json!(99)));
     assert_eq!(page(Effect::EndlessPages, "7").await, (json!(["t", "u"]), json!(1_000_000_000)));
     assert_eq!(page(Effect::RepeatedRows, "2").await, (json!(["u", "v"]), json!(3)));
     sim.shutdown().await;
@@ -206,7 +207,7 @@ async fn scripts_choose_the_call_and_effects_add_up() {
     let sim = started().await;
     let error = Effect::Error { status: 500, code: "InternalError".to_owned(), message: String::new() };
     sim.faults(|f| {
-        f.add(Fault::new(error).action("GetTopicStatus").object("t").nth(Nth::Nth(2)));
+        f.add(Fault::new(error).action("GetTopicStatus").object("t").occurrence(Occurrence::Nth(2)));
         f.add(Fault::new(Effect::UnknownFields).action("GetTopicStatus"));
     });
     let client = Client::new(&sim);

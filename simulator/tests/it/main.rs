@@ -5,7 +5,7 @@
 mod actions;
 mod auth;
 mod client;
+mod credential_services;
 mod faults;
 mod running;
-mod stand;
-mod troubles;
+mod scenarios;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alikafka_simulator::{ClockMode, Latency, Options, Quota, Simulator, WorldOptions};
+use alikafka_simulator::{ClockMode, Latency, Quota, Simulator, SimulatorOptions, WorldOptions};
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::client::{Client, KEY, SECRET, Style, admin, plain};
@@ -11,7 +11,7 @@ const LIST: (&str, &[(&str, &str)]) = ("GetInstanceList", &[("RegionId", "cn-han
 
 #[tokio::test]
 async fn the_quota_throttles_each_region_and_action_by_itself() {
-    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     sim.behaviour(|b| b.quota = Quota { per_second: Some(3), status: 429, ..Quota::default() });
     let client = Client::new(&sim);
     let mut seen = Vec::new();
@@ -23,18 +23,18 @@ async fn the_quota_throttles_each_region_and_action_by_itself() {
     assert_eq!((last.status, last.code().as_str()), (429, "Throttling.User"));
     assert_eq!(last.headers["x-acs-retry-after"], "1000");
     assert_eq!(client.call("GetAllInstanceIdList", LIST.1).await.status, 200);
-    let most = sim.ledger().max_in_window(Duration::from_secs(60));
+    let most = sim.call_log().max_in_window(Duration::from_secs(60));
     assert_eq!(most[&("cn-hangzhou".to_owned(), "GetInstanceList".to_owned())], 4);
     sim.shutdown().await;
 }
 
 #[tokio::test]
 async fn the_ledger_shows_what_is_in_a_url_and_what_is_not() {
-    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     for style in [Style::V1Query, Style::V1Form, Style::Acs3Query] {
         Client::new(&sim).style(style).call(LIST.0, LIST.1).await;
     }
-    let ledger = sim.ledger();
+    let ledger = sim.call_log();
     let leaks: Vec<_> =
         ledger.entries().map(|e| e.target.contains(KEY) || e.target.contains("Signature")).collect();
     assert_eq!(leaks, [true, false, false]);
@@ -50,7 +50,7 @@ async fn the_ledger_shows_what_is_in_a_url_and_what_is_not() {
 
 #[tokio::test]
 async fn the_clock_stands_runs_freezes_and_is_moved_by_hand() {
-    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     let before = sim.now_ms();
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(sim.now_ms(), before, "a manual clock stands");
@@ -69,7 +69,8 @@ async fn the_clock_stands_runs_freezes_and_is_moved_by_hand() {
     assert_eq!(sim.world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end, 0);
     assert_eq!(admin(&sim, "POST", "/_sim/recreate?instance=none&topic=t").await.status, 404);
     sim.shutdown().await;
-    let fast = Options { clock: ClockMode::RealTime { speed: 1000.0 }, ..Options::default() };
+    let fast =
+        SimulatorOptions { clock: ClockMode::RealTime { speed: 1000.0 }, ..SimulatorOptions::default() };
     let sim = Simulator::start(fast).await.expect("a free port");
     let before = sim.now_ms();
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -88,7 +89,9 @@ async fn the_clock_stands_runs_freezes_and_is_moved_by_hand() {
 #[tokio::test]
 async fn the_admin_paths_tell_truth_served_and_ledger_with_exact_integers() {
     let world = WorldOptions { big_offsets: true, ..WorldOptions::default() };
-    let sim = Simulator::start(Options { world, ..Options::default() }).await.expect("a free port");
+    let sim = Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() })
+        .await
+        .expect("a free port");
     let (id, topic) = sim.world(|w| {
         let id = w.instances_in_service()[0].1.clone();
         let topic = w.topics(&id)[0].clone();
@@ -102,7 +105,7 @@ async fn the_admin_paths_tell_truth_served_and_ledger_with_exact_integers() {
     assert_eq!(shown["end"].as_i64(), Some(end));
     let served = admin(&sim, "GET", "/_sim/served").await.json();
     assert_eq!(served["topics"][0]["truth"]["partitions"][0]["end"].as_i64(), Some(end));
-    let ledger = admin(&sim, "GET", "/_sim/ledger").await.json();
+    let ledger = admin(&sim, "GET", "/_sim/calls").await.json();
     assert_eq!(
         (ledger["total"].as_i64(), ledger["calls"][0]["most_in_a_second"].as_i64()),
         (Some(1), Some(1))
@@ -112,7 +115,7 @@ async fn the_admin_paths_tell_truth_served_and_ledger_with_exact_integers() {
 
 #[tokio::test]
 async fn faults_are_added_counted_and_cleared_by_the_admin_path() {
-    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     let post = async |body: &str| plain(sim.addr(), "POST", "/_sim/faults", &[], body).await;
     let script =
         r#"{"effect": "error", "status": 500, "action": "GetInstanceList", "probability": 0.5, "seed": 3}"#;
@@ -134,12 +137,12 @@ async fn faults_are_added_counted_and_cleared_by_the_admin_path() {
 #[tokio::test]
 async fn a_shut_down_simulator_drops_calls_that_hang_and_listens_no_more() {
     let slow = Latency { fixed: Duration::from_secs(3600), jitter: Duration::ZERO };
-    let sim = Simulator::start(Options::default()).await.expect("a free port");
+    let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     sim.behaviour(|b| b.latency = slow);
     let addr = sim.addr();
     let client = Client::new(&sim);
     let hanging = tokio::spawn(async move { client.try_call(LIST.0, LIST.1).await.is_none() });
-    while sim.ledger().is_empty() {
+    while sim.call_log().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     sim.shutdown().await;
@@ -157,7 +160,9 @@ async fn a_large_world_answers_many_calls_in_good_time() {
         partitions_per_topic: 6,
         ..WorldOptions::default()
     };
-    let sim = Simulator::start(Options { world, ..Options::default() }).await.expect("a free port");
+    let sim = Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() })
+        .await
+        .expect("a free port");
     let (id, groups) = sim.world(|w| {
         let id = w.instances_in_service()[0].1.clone();
         let groups = w.groups(&id);

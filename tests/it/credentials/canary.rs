@@ -18,7 +18,7 @@ async fn services_that_echo_what_was_sent_to_them_do_not_get_it_told() {
         let cloud = Cloud::new(&format!("echo-{kind}")).await;
         // One after the other: two faults of one call would both be spent on it.
         for (n, effect) in (1..).zip(all_ways()) {
-            let fault = || Fault::new(effect.clone()).nth(Nth::Nth(n));
+            let fault = || Fault::new(effect.clone()).occurrence(Occurrence::Nth(n));
             cloud.sts.faults(|f| f.add(fault()));
             cloud.uri.faults(|f| f.add(fault()));
             cloud.metadata.faults(|f| f.add(fault().action("GetKey")));
@@ -46,9 +46,9 @@ async fn services_that_echo_what_was_sent_to_them_do_not_get_it_told() {
 #[tokio::test]
 async fn keys_that_come_with_a_bad_answer_are_not_told_either() {
     for effect in [
-        Effect::Without("SecurityToken".to_owned()),
-        Effect::Without("AccessKeyId".to_owned()),
-        Effect::Without("Expiration".to_owned()),
+        Effect::OmitField("SecurityToken".to_owned()),
+        Effect::OmitField("AccessKeyId".to_owned()),
+        Effect::OmitField("Expiration".to_owned()),
         Effect::ExpiresIn(-60_000),
         Effect::Truncate(200),
         Effect::CutBody(200),
@@ -84,7 +84,7 @@ async fn files_that_hold_half_of_a_profile_are_not_quoted() {
         let settings = [("CREDENTIALS__TYPE", kind), ("CREDENTIALS__PROFILE_FILE", file.as_str())];
         let daemon = cloud.daemon(&[], &settings).await;
         daemon.until("down", |p| p.region_up(REGION) == Some(0.0)).await;
-        assert!(cloud.sim.ledger().is_empty(), "{text}");
+        assert!(cloud.sim.call_log().is_empty(), "{text}");
         cloud.stop(daemon).await;
     }
 }

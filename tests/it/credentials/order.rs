@@ -45,7 +45,7 @@ async fn the_first_source_that_is_set_up_wins_in_the_vendor_s_order() {
         daemon.until(what, |p| all_lag_by(p, BEFORE)).await;
         cloud.stop(daemon).await;
         let ids: Vec<String> =
-            cloud.sim.with_ledger(|l| l.entries().skip(seen).filter_map(|e| e.key_id.clone()).collect());
+            cloud.sim.with_call_log(|l| l.entries().skip(seen).filter_map(|e| e.key_id.clone()).collect());
         seen += ids.len();
         assert!(!ids.is_empty() && ids.iter().all(|id| id.starts_with(expected)), "{what}: {ids:?}");
     }
@@ -64,7 +64,7 @@ async fn a_source_that_is_named_has_no_other_behind_it() {
     ];
     let daemon = cloud.daemon(&variables, &settings).await;
     daemon.until("down", |p| p.region_up(REGION) == Some(0.0)).await;
-    assert!(cloud.sim.ledger().is_empty() && cloud.sts.ledger().is_empty());
+    assert!(cloud.sim.call_log().is_empty() && cloud.sts.call_log().is_empty());
     fs::write(&missing, OIDC_TOKEN).unwrap();
     daemon.until("well as soon as the file is there", |p| all_lag_by(p, BEFORE)).await;
     cloud.stop(daemon).await;

@@ -110,9 +110,9 @@ async fn an_outage_beyond_the_key_s_end_stops_the_calls_at_that_end_and_is_over_
         .until("all is dropped", |p| p.lag(A, "billing").is_none() && p.region_up(REGION) == Some(0.0))
         .await;
     assert_eq!(warnings(&daemon).len(), 1, "{:#?}", warnings(&daemon));
-    let sent = cloud.sim.ledger().len();
+    let sent = cloud.sim.call_log().len();
     daemon.until("some more passes", |p| failures(p) >= failures(&page) + 2.0).await;
-    assert_eq!(cloud.sim.ledger().len(), sent, "nothing is sent without a key");
+    assert_eq!(cloud.sim.call_log().len(), sent, "nothing is sent without a key");
     cloud.sts.rules(|r| r.lifetime = None);
     cloud.sts.open().unwrap();
     daemon.until("well again", |p| all_lag_by(p, AFTER) && p.region_up(REGION) == Some(1.0)).await;
@@ -134,7 +134,7 @@ async fn a_source_that_is_not_there_at_the_start_is_found_later() {
     let page = daemon.until("down", |p| p.region_up(REGION) == Some(0.0) && failures(p) >= 2.0).await;
     assert_eq!(page.value(EXPIRY, &[]), None, "no key, no end");
     assert_eq!(warnings(&daemon).len(), 1, "{:#?}", warnings(&daemon));
-    assert!(cloud.sim.ledger().is_empty());
+    assert!(cloud.sim.call_log().is_empty());
     cloud.uri.open().unwrap();
     daemon.until("well", |p| all_lag_by(p, BEFORE) && p.region_up(REGION) == Some(1.0)).await;
     cloud.stop(daemon).await;
@@ -159,7 +159,7 @@ async fn answers_that_are_no_keys_are_refused_and_those_that_are_late_are_waited
         Effect::Truncate(30),
         Effect::CutBody(30),
         Effect::Reset,
-        Effect::Without("AccessKeySecret".to_owned()),
+        Effect::OmitField("AccessKeySecret".to_owned()),
         Effect::ExpiresIn(-60_000),
         Effect::Oversized { bytes: 64 << 20, declared: false },
         Effect::Redirect { status: 302, location: "http://127.0.0.1:9/".to_owned() },

@@ -58,7 +58,7 @@ async fn twenty_instances_share_one_renewal_at_a_time_and_no_call_is_refused() {
     // Each key lives 8 to 9 seconds, is taken to live 7 to 9, and the next comes after two thirds of that.
     assert!((3..=6).contains(&renewals), "three lifetimes: {renewals} renewals");
     // One may be under way at this moment.
-    let gave = |_: &Page| cloud.sts.ledger().len() == cloud.keys.issued().len() as u64;
+    let gave = |_: &Page| cloud.sts.call_log().len() == cloud.keys.issued().len() as u64;
     daemon.until("every call of the token service gave a key", gave).await;
     assert!(cloud.used().len() > renewals, "every key is used: {:?}", cloud.used());
     let page = daemon.page().await;
@@ -131,7 +131,7 @@ async fn an_oidc_token_that_is_replaced_is_read_again_for_every_renewal() {
             })
             .await;
     }
-    assert!(cloud.sts.ledger().entries().all(|e| e.code == "200"), "no old token was sent");
+    assert!(cloud.sts.call_log().entries().all(|e| e.code == "200"), "no old token was sent");
     assert_eq!(cloud.refused(), Vec::<String>::new());
     cloud.stop(daemon).await;
 }
@@ -146,9 +146,9 @@ async fn a_machine_that_hands_out_the_same_key_until_its_end_is_not_hammered() {
     let settings = [("CREDENTIALS__TYPE", "ecs_ram_role"), ("STALE_AFTER", "3s")];
     let daemon = cloud.daemon(&[], &settings).await;
     daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
-    let before = cloud.metadata.ledger().totals().values().sum::<u64>();
+    let before = cloud.metadata.call_log().totals().values().sum::<u64>();
     never_a_gap(&daemon, "the same key", Duration::from_secs(12)).await;
-    let asked = cloud.metadata.ledger().totals().values().sum::<u64>() - before;
+    let asked = cloud.metadata.call_log().totals().values().sum::<u64>() - before;
     // At most once a second for the key, and twice more beside it for a token and the role's name.
     assert!(asked <= 3 * 15, "{asked} calls in 12 seconds");
     cloud.stop(daemon).await;

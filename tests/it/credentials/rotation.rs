@@ -128,11 +128,11 @@ async fn files_that_are_half_written_empty_or_gone_leave_the_old_key_in_use_unti
         told += 1;
         daemon.until_logged(what, |_| bad(&daemon) == told).await;
         cloud.sim.world(write_more);
-        let used = cloud.sim.ledger().len();
+        let used = cloud.sim.call_log().len();
         daemon
             .until("some passes with the old key", |p| {
                 assert!(p.lag(A, "billing").is_some(), "{what}: a gap");
-                cloud.sim.ledger().len() > used + 20
+                cloud.sim.call_log().len() > used + 20
             })
             .await;
         assert_eq!(cloud.refused(), Vec::<String>::new(), "{what}");

@@ -54,7 +54,7 @@ async fn an_oidc_token_is_exchanged_for_the_key_of_a_role_without_a_signature_an
             _ => cloud.daemon(&[], &by_keys).await,
         };
         signs_with(&cloud, kind, daemon, "STS.reader").await;
-        let asked = cloud.sts.ledger();
+        let asked = cloud.sts.call_log();
         assert_eq!(asked.len(), 1, "one exchange serves all calls");
         let call = asked.entries().next().unwrap();
         assert_eq!((call.action.as_str(), call.method.as_str()), ("AssumeRoleWithOIDC", "POST"));
@@ -106,7 +106,7 @@ async fn a_profile_of_the_command_line_tool_is_taken_in_each_of_its_modes() {
         daemon.keep_secret("the profile's token", "CAIS+/CanaryCli==");
         signs_with(&cloud, name, daemon, beginning).await;
         if name == "role" {
-            let asked = cloud.sts.ledger();
+            let asked = cloud.sts.call_log();
             let details = &asked.entries().next().unwrap().details;
             assert_eq!(details["RoleSessionName"], "cli");
             assert_eq!(details["DurationSeconds"], "1800");
@@ -172,7 +172,7 @@ async fn a_machine_s_role_is_found_with_a_token_or_without_as_the_machine_has_it
         let settings = [("CREDENTIALS__TYPE", "ecs_ram_role"), ("CREDENTIALS__ROLE_NAME", "machine")];
         let daemon = cloud.daemon(&[], if named { &settings } else { &settings[..1] }).await;
         signs_with(&cloud, &what, daemon, "STS.machine").await;
-        let asked = cloud.metadata.ledger();
+        let asked = cloud.metadata.call_log();
         assert_eq!(asked.entries().next().unwrap().action, first, "{what}: the safe mode is tried first");
         let gets: Vec<_> = asked.entries().filter(|e| e.method == "GET").collect();
         let with_token = if tokens == TokenMode::Unsupported { "false" } else { "true" };
@@ -188,8 +188,8 @@ async fn without_the_safe_mode_nothing_is_asked_where_that_is_forbidden() {
     let variables = [("ALIBABA_CLOUD_IMDSV1_DISABLED", "true")];
     let daemon = cloud.daemon(&variables, &[("CREDENTIALS__TYPE", "ecs_ram_role")]).await;
     daemon.until("down", |p| p.region_up(REGION) == Some(0.0)).await;
-    assert!(cloud.metadata.ledger().entries().all(|e| e.action == "PutToken"));
-    assert!(cloud.sim.ledger().is_empty(), "nothing is sent without a key");
+    assert!(cloud.metadata.call_log().entries().all(|e| e.action == "PutToken"));
+    assert!(cloud.sim.call_log().is_empty(), "nothing is sent without a key");
     cloud.metadata.rules(|r| r.tokens = TokenMode::Required);
     daemon.until("well as soon as there is a token", |p| all_lag_by(p, BEFORE)).await;
     cloud.stop(daemon).await;
@@ -207,7 +207,7 @@ async fn the_metadata_is_not_followed_to_another_place() {
     let settings = [("CREDENTIALS__TYPE", "ecs_ram_role"), ("CREDENTIALS__ROLE_NAME", "machine")];
     let daemon = cloud.daemon(&[], &settings).await;
     daemon.until("down", |p| p.region_up(REGION) == Some(0.0)).await;
-    assert!(cloud.uri.ledger().is_empty() && cloud.sim.ledger().is_empty());
+    assert!(cloud.uri.call_log().is_empty() && cloud.sim.call_log().is_empty());
     cloud.stop(daemon).await;
 }
 
@@ -227,7 +227,7 @@ async fn an_address_hands_out_keys() {
             _ => cloud.daemon(&[], &settings).await,
         };
         signs_with(&cloud, kind, daemon, "STS.uri").await;
-        assert!(cloud.metadata.ledger().is_empty(), "nobody else is asked");
+        assert!(cloud.metadata.call_log().is_empty(), "nobody else is asked");
     }
 }
 
@@ -257,7 +257,7 @@ async fn a_role_is_assumed_on_top_of_any_source() {
         };
         let daemon = cloud.daemon(&variables, &[&source[..], &role].concat()).await;
         signs_with(&cloud, kind, daemon, "STS.reader").await;
-        let asked = cloud.sts.ledger();
+        let asked = cloud.sts.call_log();
         let call = asked.entries().next().unwrap();
         assert_eq!((asked.len(), call.action.as_str()), (1, "AssumeRole"));
         let beginning = match kind {
@@ -286,6 +286,6 @@ async fn a_role_of_another_account_is_assumed_with_the_key_of_a_pod_and_an_exter
     ];
     let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &settings).await;
     signs_with(&cloud, "two steps", daemon, "STS.other").await;
-    let actions: Vec<_> = cloud.sts.ledger().entries().map(|e| e.action.clone()).collect();
+    let actions: Vec<_> = cloud.sts.call_log().entries().map(|e| e.action.clone()).collect();
     assert_eq!(actions, ["AssumeRoleWithOIDC", "AssumeRole"]);
 }

@@ -6,7 +6,7 @@ use alikafka_exporter::{
     exposition::catalog::{FAMILIES, MetricFamily, MetricSource},
     model::{GroupState, InstanceState},
 };
-use alikafka_simulator::{AccessKey, Behaviour, ClockMode, Options, WorldOptions};
+use alikafka_simulator::{AccessKey, ClockMode, ServiceBehaviour, SimulatorOptions, WorldOptions};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::document;
@@ -82,7 +82,7 @@ fn the_calls_of_the_table_are_those_of_the_formula() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_measured_fleet_has_at_most_the_series_of_the_formula_and_most_of_them() {
     let key = AccessKey::new("LTAI5tSizingTestKey", "sizing-test-secret");
-    let options = Options {
+    let options = SimulatorOptions {
         clock: ClockMode::RealTime { speed: 1.0 },
         world: WorldOptions {
             seed: 3,
@@ -95,8 +95,8 @@ async fn a_measured_fleet_has_at_most_the_series_of_the_formula_and_most_of_them
             topics_per_group: TOPICS_PER_GROUP,
             ..WorldOptions::default()
         },
-        behaviour: Behaviour { keys: vec![key], ..Behaviour::default() },
-        ..Options::default()
+        behaviour: ServiceBehaviour { keys: vec![key], ..ServiceBehaviour::default() },
+        ..SimulatorOptions::default()
     };
     let settings = "regions: [cn-hangzhou]\npoll_interval: 500ms\nstatus_window: 3s\ndiscovery_interval: 1s\n\
                     stale_after: 10s\nrequests_per_second: 400\n";

@@ -48,10 +48,10 @@ async fn what_is_deleted_between_list_and_detail_goes_at_once_and_is_no_failure(
     assert_eq!(page.series(&[("instance_id", A), ("group", "billing")]).len(), 0);
     assert_eq!(page.instance_up(A), Some(1.0));
     let asked = |sim: &Simulator| {
-        let of = |e: &alikafka_simulator::Entry| {
+        let of = |e: &alikafka_simulator::CallLogEntry| {
             e.instance.as_deref() == Some(A) && matches!(e.object.as_deref(), Some("billing" | "audit"))
         };
-        sim.with_ledger(|l| l.entries().filter(|e| of(e)).count())
+        sim.with_call_log(|l| l.entries().filter(|e| of(e)).count())
     };
     let before = asked(&sim);
     sim.world(write_more);
@@ -99,7 +99,7 @@ async fn an_instance_leaves_service_and_comes_back() {
     assert_eq!(page.instance_up(A), None, "it was not asked, so it is neither up nor down");
     assert_eq!(page.count("alikafka_instance_info", &of(A)), 1);
     let calls = |sim: &Simulator| {
-        sim.with_ledger(|l| l.entries().filter(|e| e.instance.as_deref() == Some(A)).count())
+        sim.with_call_log(|l| l.entries().filter(|e| e.instance.as_deref() == Some(A)).count())
     };
     // What was under way when it left may still come in.
     daemon.until("its topics and groups are forgotten", |p| !p.has_group(A, "billing")).await;

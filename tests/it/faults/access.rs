@@ -12,9 +12,9 @@ async fn both_signatures_are_taken_and_no_url_holds_a_secret() {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
         daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
-        sim.with_ledger(|ledger| {
-            assert!(ledger.entries().all(|e| e.signature == kind && e.method == "POST"));
-            for entry in ledger.entries() {
+        sim.with_call_log(|log| {
+            assert!(log.entries().all(|e| e.signature == kind && e.method == "POST"));
+            for entry in log.entries() {
                 assert!(!entry.target.contains("Signature="), "{}", entry.target);
                 for (what, form) in forms() {
                     assert!(!entry.target.contains(&form), "{what} in {}", entry.target);

@@ -116,7 +116,7 @@ async fn the_same_names_in_two_accounts_are_two_things() {
     }
     // Neither cloud has seen the key of the other.
     for (sim, id) in [(&one, SECRETS[0]), (&two, SECOND[0])] {
-        sim.with_ledger(|l| assert!(l.entries().all(|e| e.key_id.as_deref() == Some(id))));
+        sim.with_call_log(|l| assert!(l.entries().all(|e| e.key_id.as_deref() == Some(id))));
     }
     assert_eq!((failed(&page, "one"), failed(&page, "two")), (0.0, 0.0));
     daemon.stop().await;
@@ -139,10 +139,10 @@ async fn an_account_that_is_throttled_takes_nothing_of_the_budget_of_the_other()
         .until("the one is slowed and dropped", |p| budget(p, "two") < 20.0 && lag(p, "two").is_none())
         .await;
     one.world(write_more);
-    let before = one.ledger().len();
+    let before = one.call_log().len();
     let page = daemon
         .until("the other is fresh, and goes on at its pace", |p| {
-            lags(p) == [Some(AFTER), None] && one.ledger().len() > before + 60
+            lags(p) == [Some(AFTER), None] && one.call_log().len() > before + 60
         })
         .await;
     assert_eq!(ups(&page), [Some(1.0), Some(0.0)]);
@@ -213,7 +213,7 @@ async fn a_key_file_that_is_missing_costs_its_own_account_only_and_is_read_when_
             lag(p, "one") == Some(BEFORE) && ups(p) == [Some(1.0), Some(0.0)]
         })
         .await;
-    assert!(two.ledger().is_empty(), "nothing is signed with the key of the other account");
+    assert!(two.call_log().is_empty(), "nothing is signed with the key of the other account");
     assert_eq!(page.series(&[("account", "two"), ("instance_id", A)]).len(), 0);
     assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
     let line = &daemon.failures()[0];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use alikafka_simulator::{Entry, Faults, Nth};
+use alikafka_simulator::{CallLogEntry, Faults, Occurrence};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
@@ -33,7 +33,7 @@ impl Stalls {
     /// The most calls of each action that came in any second.
     pub(super) fn busiest(&self, sim: &Simulator) -> BTreeMap<(String, String), usize> {
         let stall = (*self.1.lock().unwrap()).min(millis(300));
-        sim.with_ledger(|l| l.max_in_window(Duration::from_secs(1).saturating_sub(stall)))
+        sim.with_call_log(|l| l.max_in_window(Duration::from_secs(1).saturating_sub(stall)))
     }
 }
 
@@ -80,9 +80,11 @@ async fn no_second_ever_holds_more_calls_than_allowed() {
     let daemon = Daemon::start(&sim, &settings).await;
     daemon.until("a first pass", |p| knows_all(p, 40)).await;
     // At ticks, with failures that are asked again.
-    sim.faults(|f| f.add(Fault::new(error(503, "ServiceUnavailable", "no")).nth(Nth::Probability(0.2, 7))));
-    let then = sim.ledger().len();
-    daemon.until("some passes with failures", |_| sim.ledger().len() > then + 150).await;
+    sim.faults(|f| {
+        f.add(Fault::new(error(503, "ServiceUnavailable", "no")).occurrence(Occurrence::Probability(0.2, 7)))
+    });
+    let then = sim.call_log().len();
+    daemon.until("some passes with failures", |_| sim.call_log().len() > then + 150).await;
     // An outage, and its end.
     sim.faults(|f| {
         f.clear();
@@ -139,7 +141,8 @@ async fn each_region_has_a_budget_of_its_own() {
 #[tokio::test]
 async fn random_failures_cost_a_tenth_more_calls_at_most() {
     let sim = crowded(30).await;
-    let fault = Fault::new(error(503, "ServiceUnavailable", "no")).nth(Nth::Probability(0.2, 11));
+    let fault =
+        Fault::new(error(503, "ServiceUnavailable", "no")).occurrence(Occurrence::Probability(0.2, 11));
     sim.faults(|f| f.add(fault));
     let settings = [("POLL_INTERVAL", "500ms"), ("TOPIC_POLL_INTERVAL", "500ms"), ("STALE_AFTER", "20s")];
     let daemon = Daemon::start(&sim, &settings).await;
@@ -168,7 +171,7 @@ const ONCE: [(&str, &str); 4] = [
 /// How often each question came: an action, an instance, a topic or group, a page.
 fn by_question(sim: &Simulator) -> BTreeMap<[Option<String>; 4], u64> {
     let mut calls = BTreeMap::new();
-    sim.with_ledger(|l| {
+    sim.with_call_log(|l| {
         for e in l.entries() {
             let asked = [Some(e.action.clone()), e.instance.clone(), e.object.clone(), e.page.clone()];
             *calls.entry(asked).or_default() += 1;
@@ -192,7 +195,7 @@ async fn of_a_pass_in_which_a_fifth_fails_a_tenth_and_the_reserve_are_asked_agai
     let sim = crowded(300).await;
     for (action, seed) in [("GetConsumerProgress", 3), ("GetTopicStatus", 4)] {
         let fault = Fault::new(error(503, "ServiceUnavailable", "no")).action(action);
-        sim.faults(|f| f.add(fault.nth(Nth::Probability(0.2, seed))));
+        sim.faults(|f| f.add(fault.occurrence(Occurrence::Probability(0.2, seed))));
     }
     let daemon = Daemon::start(&sim, &ONCE).await;
     let (retries, first) = retries_of_first_pass(&daemon, &sim).await;
@@ -202,7 +205,7 @@ async fn of_a_pass_in_which_a_fifth_fails_a_tenth_and_the_reserve_are_asked_agai
     let page = daemon.page().await;
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let retries = retries as f64;
-    assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), retries, "as the ledger has it");
+    assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), retries, "as in the call log");
     daemon.stop().await;
 }
 
@@ -229,8 +232,8 @@ async fn a_quota_below_the_budget_is_found_by_refusals_and_kept_to() {
     ];
     let daemon = Daemon::start(&sim, &settings).await;
     let codes = || -> Vec<String> {
-        let of = |e: &&Entry| e.action == "GetConsumerProgress" && e.code != "pending";
-        sim.with_ledger(|l| l.entries().filter(of).map(|e| e.code.clone()).collect())
+        let of = |e: &&CallLogEntry| e.action == "GetConsumerProgress" && e.code != "pending";
+        sim.with_call_log(|l| l.entries().filter(of).map(|e| e.code.clone()).collect())
     };
     daemon.until("a hundred and twenty calls", |_| codes().len() >= 120).await;
     let refused = codes().iter().rev().take(40).filter(|c| *c == "Throttling.User").count();
@@ -276,7 +279,7 @@ async fn a_wish_to_wait_is_a_pause_of_all_calls_of_the_action() {
     let daemon = Daemon::start(&sim, &[ONCE[0], ONCE[1], ONCE[2], ("REQUESTS_PER_SECOND", "10")]).await;
     daemon.until("all known", |p| knows_all(p, 30)).await;
     let times: Vec<Instant> = sim
-        .with_ledger(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").map(|e| e.at).collect());
+        .with_call_log(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").map(|e| e.at).collect());
     // The refusal takes its time, in which others may be sent.
     let meanwhile = times.iter().filter(|at| at.duration_since(times[0]) < millis(1_900)).count();
     assert!(meanwhile <= 6, "{meanwhile} calls in less than the two seconds that the cloud wished for");
@@ -308,8 +311,8 @@ async fn an_outage_of_many_passes_ends_without_a_burst_and_all_is_fresh_at_once(
     // The reserve may be ten by now.
     assert!(retries <= 10.0 + failed / 10.0, "{retries} retries, {failed} failed");
     let world = WorldOptions { epoch_ms: Some(epoch), ..WorldOptions::empty([REGION]) };
-    let behaviour = Behaviour { keys: vec![key()], page_size_max: 10, ..Behaviour::default() };
-    let options = Options { listen: address, world, behaviour, ..Options::default() };
+    let behaviour = ServiceBehaviour { keys: vec![key()], page_size_max: 10, ..ServiceBehaviour::default() };
+    let options = SimulatorOptions { listen: address, world, behaviour, ..SimulatorOptions::default() };
     let stalls = Stalls::watch();
     let healed = Simulator::start(options).await.unwrap();
     healed.world(|w| {
@@ -331,9 +334,9 @@ async fn an_outage_of_many_passes_ends_without_a_burst_and_all_is_fresh_at_once(
 
 /// When a group's progress was asked for.
 fn asked(sim: &Simulator, group: &str) -> Vec<Instant> {
-    let of = |e: &&Entry| e.action == "GetConsumerProgress" && e.object.as_deref() == Some(group);
-    let of_a = |e: &&Entry| of(e) && e.instance.as_deref() == Some(A);
-    sim.with_ledger(|l| l.entries().filter(of_a).map(|e| e.at).collect())
+    let of = |e: &&CallLogEntry| e.action == "GetConsumerProgress" && e.object.as_deref() == Some(group);
+    let of_a = |e: &&CallLogEntry| of(e) && e.instance.as_deref() == Some(A);
+    sim.with_call_log(|l| l.entries().filter(of_a).map(|e| e.at).collect())
 }
 
 /// Polls so seldom that what comes in between are retries.
@@ -382,7 +385,7 @@ async fn a_pass_that_takes_longer_than_its_interval_does_not_overlap_itself() {
     daemon.until("several passes", |_| asked(&sim, "billing").len() >= 5).await;
     daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
     let mut last = BTreeMap::<_, Instant>::new();
-    sim.with_ledger(|l| {
+    sim.with_call_log(|l| {
         for e in l.entries() {
             let unit = (e.action.clone(), e.instance.clone(), e.object.clone());
             if let Some(before) = last.insert(unit, e.at) {

@@ -331,5 +331,5 @@ async fn a_fault_costs_its_object_alone_first_its_freshness_and_then_its_value()
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(elsewhere.ledger().len(), 0, "no redirect was followed");
+    assert_eq!(elsewhere.call_log().len(), 0, "no redirect was followed");
 }

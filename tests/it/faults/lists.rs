@@ -1,6 +1,6 @@
 //! Lists that lie: totals, pages without end, rows that come twice, pages that fail.
 
-use alikafka_simulator::{Entry, Faults};
+use alikafka_simulator::{CallLogEntry, Faults};
 
 use super::*;
 
@@ -28,8 +28,8 @@ fn lists_of_a(effect: &Effect) -> [Fault; 2] {
 }
 
 fn pages(sim: &Simulator, action: &str) -> Vec<usize> {
-    let of = |e: &&Entry| e.action == action && e.instance.as_deref() == Some(A);
-    sim.with_ledger(|l| l.entries().filter(of).map(|e| e.page.as_ref().unwrap().parse().unwrap()).collect())
+    let of = |e: &&CallLogEntry| e.action == action && e.instance.as_deref() == Some(A);
+    sim.with_call_log(|l| l.entries().filter(of).map(|e| e.page.as_ref().unwrap().parse().unwrap()).collect())
 }
 
 #[tokio::test]
@@ -59,9 +59,9 @@ struct Lie {
 fn lies() -> Vec<Lie> {
     let lie = |told, effect, is_whole, pages| Lie { told, effect, is_whole, pages };
     vec![
-        lie("a total far too high", Effect::LyingTotal(1_000_000_000), false, 4),
-        lie("a total too low", Effect::LyingTotal(3), true, 3),
-        lie("a total below 0", Effect::LyingTotal(-5), true, 4),
+        lie("a total far too high", Effect::WrongTotal(1_000_000_000), false, 4),
+        lie("a total too low", Effect::WrongTotal(3), true, 3),
+        lie("a total below 0", Effect::WrongTotal(-5), true, 4),
         lie("page 1 for ever", Effect::EndlessPages, false, 2),
         lie("rows of the page before", Effect::RepeatedRows, false, 4),
     ]
@@ -132,8 +132,8 @@ async fn a_page_that_fails_costs_the_whole_list_and_deletes_nothing() {
     daemon.until("all known", |p| known(p) == (25, 25) && p.instance_up(A) == Some(1.0)).await;
     // Page 1 comes through, page 2 never: the calls alternate, as nothing is retried.
     let failing = |action: &str| {
-        let even = alikafka_simulator::Nth::Every(2);
-        Fault::new(error(400, "BIZ_NEW", "not this page")).action(action).instance(A).nth(even)
+        let even = alikafka_simulator::Occurrence::Every(2);
+        Fault::new(error(400, "BIZ_NEW", "not this page")).action(action).instance(A).occurrence(even)
     };
     sim.faults(|f| {
         f.add(failing("GetTopicList"));

@@ -117,7 +117,7 @@ pub(super) async fn far_cloud() -> Simulator {
 fn pass_length(sim: &Simulator, from: Instant, until: Instant) -> Duration {
     let mut last = BTreeMap::<_, Instant>::new();
     let mut lengths = Vec::new();
-    sim.with_ledger(|l| {
+    sim.with_call_log(|l| {
         for e in l.entries().filter(|e| e.object.is_some() && (from..until).contains(&e.at)) {
             let unit = (e.action.clone(), e.instance.clone(), e.object.clone());
             if let Some(before) = last.insert(unit, e.at) {
@@ -217,7 +217,7 @@ async fn a_scrape_waits_for_no_call() {
     // A call lasts longer than this test, so whoever waits for one is not answered.
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
     daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
-    let asked = || sim.with_ledger(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").count());
+    let asked = || sim.with_call_log(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").count());
     sim.faults(|f| f.add(Fault::new(Effect::Hang)));
     let before = asked();
     daemon.until("calls hang", |_| asked() >= before + 4).await;

@@ -276,7 +276,7 @@ async fn before_the_first_pass_the_page_has_the_exporter_s_own_series_and_it_is_
     let sim = cloud().await;
     sim.faults(|f| f.add(Fault::new(Effect::Hang)));
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
-    daemon.until("the first call hangs", |_| !sim.ledger().is_empty()).await;
+    daemon.until("the first call hangs", |_| !sim.call_log().is_empty()).await;
     let page = daemon.page().await;
     assert_eq!(page.series(&[]), [].into(), "of the cloud nothing is known");
     assert_eq!(page.count("alikafka_exporter_build_info", &[]), 1);
@@ -422,8 +422,9 @@ async fn without_descriptors_polling_goes_on_and_scrapes_are_back_once_there_are
         crowd.push(ask_slowly(daemon.address(), 0).await);
     }
     let answered = || {
-        let of_b = |e: &&alikafka_simulator::Entry| e.instance.as_deref() == Some(B) && e.code == "200";
-        sim.with_ledger(|l| l.entries().filter(of_b).count())
+        let of_b =
+            |e: &&alikafka_simulator::CallLogEntry| e.instance.as_deref() == Some(B) && e.code == "200";
+        sim.with_call_log(|l| l.entries().filter(of_b).count())
     };
     let then = answered();
     let until = Instant::now() + PATIENCE;

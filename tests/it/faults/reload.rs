@@ -124,7 +124,7 @@ async fn what_is_configured_no_more_is_gone_at_once_and_asked_no_more() {
     let of_next: Vec<_> = page.samples().iter().filter(|s| s.labels.values().any(|v| v == NEXT)).collect();
     assert!(of_next.is_empty(), "neither of the fleet nor of the exporter: {of_next:?}");
     assert!(!daemon.get("/-/healthy").await.contains(NEXT));
-    let calls = |sim: &Simulator| sim.with_ledger(|l| l.entries().filter(|e| e.region == NEXT).count());
+    let calls = |sim: &Simulator| sim.with_call_log(|l| l.entries().filter(|e| e.region == NEXT).count());
     let (then, polls) = (calls(&sim), page.results("GetConsumerProgress", "ok"));
     daemon.until("some polls", |p| p.results("GetConsumerProgress", "ok") > polls + 12.0).await;
     assert_eq!(calls(&sim), then);
@@ -149,7 +149,7 @@ async fn another_filter_hides_at_once_and_finds_at_once() {
     let about = || {
         let hidden = [Some("shipping"), Some(B)];
         let is_hidden = |of: &Option<String>| of.is_some() && hidden.contains(&of.as_deref());
-        sim.with_ledger(|l| l.entries().filter(|e| is_hidden(&e.instance) || is_hidden(&e.object)).count())
+        sim.with_call_log(|l| l.entries().filter(|e| is_hidden(&e.instance) || is_hidden(&e.object)).count())
     };
     let (then, polls) = (about(), page.results("GetConsumerProgress", "ok"));
     daemon.until("some polls", |p| p.results("GetConsumerProgress", "ok") > polls + 6.0).await;

@@ -2,15 +2,15 @@
 
 use std::{fs, path::PathBuf};
 
-use alikafka_simulator::{Entry, Faults, Ledger};
+use alikafka_simulator::{CallLog, CallLogEntry, Faults};
 
 use super::*;
 
 const POLL: Duration = Duration::from_millis(500);
 
 /// The calls from the one of this number on.
-fn calls_from(sim: &Simulator, number: u64) -> Vec<Entry> {
-    sim.with_ledger(|l| l.entries().filter(|e| e.number >= number).cloned().collect())
+fn calls_from(sim: &Simulator, number: u64) -> Vec<CallLogEntry> {
+    sim.with_call_log(|l| l.entries().filter(|e| e.number >= number).cloned().collect())
 }
 
 fn all_down(page: &Page) -> bool {
@@ -46,7 +46,7 @@ async fn a_revoked_key_costs_a_call_a_pass_and_a_line() {
         let refused = |p: &Page| p.results("GetInstanceList", "auth");
         let first = refused(&daemon.page().await);
         daemon.until("asked again", |p| refused(p) > first).await;
-        let number = sim.with_ledger(Ledger::len);
+        let number = sim.with_call_log(CallLog::len);
         daemon
             .until("all is dropped", |p| {
                 p.lag(A, "billing").is_none() && p.end(B, "audit", "0").is_none() && refused(p) >= first + 6.0

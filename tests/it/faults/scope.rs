@@ -4,7 +4,7 @@ use super::*;
 
 /// An object that detail calls were made about.
 fn asked_about(sim: &Simulator, name: &str) -> bool {
-    sim.with_ledger(|l| {
+    sim.with_call_log(|l| {
         l.entries().any(|e| {
             [e.instance.as_deref(), e.object.as_deref(), Some(e.region.as_str())].contains(&Some(name))
         })
@@ -12,7 +12,7 @@ fn asked_about(sim: &Simulator, name: &str) -> bool {
 }
 
 fn calls(sim: &Simulator, action: &str) -> usize {
-    sim.with_ledger(|l| l.entries().filter(|e| e.action == action).count())
+    sim.with_call_log(|l| l.entries().filter(|e| e.action == action).count())
 }
 
 #[tokio::test]
@@ -217,9 +217,9 @@ async fn a_cloud_that_is_not_there_is_told_and_found_when_it_comes() {
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "one line for the region, not one an instance: {lines:#?}");
     assert_eq!(daemon.get("/-/healthy").await.trim(), "ok", "the cloud is not the daemon's health");
-    let behaviour = Behaviour { keys: vec![key()], ..Behaviour::default() };
+    let behaviour = ServiceBehaviour { keys: vec![key()], ..ServiceBehaviour::default() };
     let world = WorldOptions { epoch_ms: Some(world), ..WorldOptions::empty([REGION]) };
-    let options = Options { listen: address, world, behaviour, ..Options::default() };
+    let options = SimulatorOptions { listen: address, world, behaviour, ..SimulatorOptions::default() };
     let again = Simulator::start(options).await.unwrap();
     again.world(|w| {
         for id in [A, B] {

@@ -229,7 +229,7 @@ impl Way<'_> {
         assert!(page.series(&[]).iter().all(|s| s.starts_with("alikafka_region_")), "{:?}", page.series(&[]));
         assert_eq!(daemon.ask("/-/ready").await.0, 200, "good or bad, the first pass has ended");
         self.is_told(1, says);
-        assert_eq!(sim.ledger().len(), 0, "nothing was sent");
+        assert_eq!(sim.call_log().len(), 0, "nothing was sent");
     }
 
     /// It is well.
@@ -243,7 +243,7 @@ impl Way<'_> {
     pub(super) async fn is_broken_in_the_middle(&self) {
         let Self { sim, daemon, says, .. } = *self;
         let failed = self.begins_to_fail().await;
-        let asked = sim.ledger().len();
+        let asked = sim.call_log().len();
         sim.world(write_more);
         let mut kept = false;
         daemon
@@ -257,7 +257,7 @@ impl Way<'_> {
             })
             .await;
         assert!(kept, "the old values outlived the first failure");
-        assert_eq!(sim.ledger().len(), asked, "nothing was sent");
+        assert_eq!(sim.call_log().len(), asked, "nothing was sent");
         self.is_told(2, says);
     }
 

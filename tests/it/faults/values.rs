@@ -111,7 +111,7 @@ async fn the_shapes_of_lists_and_unknown_fields_make_no_difference() {
 #[tokio::test]
 async fn a_committed_offset_beyond_the_end_is_no_lag() {
     let sim = cloud().await;
-    sim.world(|w| w.set_committed(A, "billing", "orders", 0, Position::At(1_000_000)).unwrap());
+    sim.world(|w| w.set_committed(A, "billing", "orders", 0, OffsetSpec::At(1_000_000)).unwrap());
     let daemon = Daemon::start(&sim, &[]).await;
     let page = daemon.until("all known", |p| p.lag(A, "billing").is_some()).await;
     assert_eq!(page.partition_lag(A, "billing", "0"), Some(0.0));
@@ -125,9 +125,9 @@ async fn a_committed_offset_beyond_the_end_is_no_lag() {
 async fn where_nothing_is_committed_there_is_no_lag_series() {
     let sim = cloud().await;
     sim.world(|w| {
-        w.set_committed(A, "billing", "orders", 0, Position::Nothing).unwrap();
-        w.set_committed(A, "shipping", "audit", 0, Position::Nothing).unwrap();
-        w.set_committed(A, "shipping", "audit", 1, Position::Nothing).unwrap();
+        w.set_committed(A, "billing", "orders", 0, OffsetSpec::Uncommitted).unwrap();
+        w.set_committed(A, "shipping", "audit", 0, OffsetSpec::Uncommitted).unwrap();
+        w.set_committed(A, "shipping", "audit", 1, OffsetSpec::Uncommitted).unwrap();
     });
     let daemon = Daemon::start(&sim, &[]).await;
     let page = daemon.until("all known", |p| p.instance_up(A) == Some(1.0)).await;
@@ -148,7 +148,7 @@ async fn an_offset_beyond_two_to_the_53_has_an_exact_lag() {
         w.add_topic(A, TopicSpec { base_offset: large - 1, ..TopicSpec::new("large", 1) }).unwrap();
         w.append(A, "large", 0, 2).unwrap();
         add_group(w, A, "far", "large");
-        w.set_committed(A, "far", "large", 0, Position::At(large)).unwrap();
+        w.set_committed(A, "far", "large", 0, OffsetSpec::At(large)).unwrap();
     });
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until("the exact lag", |p| p.lag(A, "far") == Some(1.0)).await;
@@ -163,7 +163,7 @@ async fn partitions_are_added_and_a_topic_is_made_anew() {
     sim.world(|w| {
         w.add_partitions(A, "orders", 3).unwrap();
         w.append(A, "orders", 4, 9).unwrap();
-        w.set_committed(A, "billing", "orders", 4, Position::Start).unwrap();
+        w.set_committed(A, "billing", "orders", 4, OffsetSpec::Start).unwrap();
     });
     daemon
         .until("the new partitions are there", |p| {
@@ -172,7 +172,7 @@ async fn partitions_are_added_and_a_topic_is_made_anew() {
         .await;
     // Made anew with what was committed left in place: beyond the end, and the ends went backwards.
     sim.world(|w| {
-        w.set_committed(A, "billing", "orders", 0, Position::At(8)).unwrap();
+        w.set_committed(A, "billing", "orders", 0, OffsetSpec::At(8)).unwrap();
     });
     daemon.until("the group has read", |p| committed(p, "billing", "0") == Some(8.0)).await;
     sim.world(|w| {

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use alikafka_simulator::{Consumer, GroupSpec, InstanceSpec, Position, TopicSpec, WorldOptions};
+use alikafka_simulator::{ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, TopicSpec, WorldOptions};
 use tokio::time::Duration;
 
 use super::{
@@ -147,8 +147,8 @@ async fn nothing_of_a_topic_that_was_deleted_is_held_against_the_one_after_it() 
         rig.world(|w| {
             w.add_instance(REGION, InstanceSpec::new("i"));
             w.add_topic("i", TopicSpec::new("t", 2)).unwrap();
-            let from = Position::At(20);
-            let group = GroupSpec { consumer: Consumer::Stopped, from, ..GroupSpec::new("g", &["t"]) };
+            let from = OffsetSpec::At(20);
+            let group = GroupSpec { consumer: ConsumerMode::Stopped, from, ..GroupSpec::new("g", &["t"]) };
             w.add_group("i", group).unwrap();
         });
         let write = |rig: &Rig, n| {

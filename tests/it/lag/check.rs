@@ -7,7 +7,7 @@ use alikafka_exporter::{
     model::{GroupId, InstanceId, Span},
     snapshot::GroupView,
 };
-use alikafka_simulator::{Consumer, GroupPartitionTruth, GroupTopicTruth};
+use alikafka_simulator::{ConsumerMode, GroupPartitionTruth, GroupTopicTruth};
 
 use super::{
     rig::{Rig, Seen, Told},
@@ -18,15 +18,15 @@ use super::{
 const TOLD_IN_FULL: usize = 12;
 
 /// How a group reads, in one word.
-pub(super) fn word(consumer: Consumer) -> &'static str {
+pub(super) fn word(consumer: ConsumerMode) -> &'static str {
     match consumer {
-        Consumer::Healthy => "healthy",
-        Consumer::Paced { percent } if percent < 100 => "slow",
-        Consumer::Paced { .. } => "catching up",
-        Consumer::Stalled => "stalled",
-        Consumer::Stopped => "stopped",
-        Consumer::Flapping { .. } => "flapping",
-        Consumer::Rewinding { .. } => "rewinding",
+        ConsumerMode::Healthy => "healthy",
+        ConsumerMode::Paced { percent } if percent < 100 => "slow",
+        ConsumerMode::Paced { .. } => "catching up",
+        ConsumerMode::Stalled => "stalled",
+        ConsumerMode::Stopped => "stopped",
+        ConsumerMode::Flapping { .. } => "flapping",
+        ConsumerMode::Rewinding { .. } => "rewinding",
     }
 }
 

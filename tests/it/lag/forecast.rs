@@ -1,6 +1,8 @@
 //! When messages will be deleted before they are read: against the moment at which they are.
 
-use alikafka_simulator::{Consumer, Flow, GroupSpec, InstanceSpec, Position, TopicSpec, WorldOptions};
+use alikafka_simulator::{
+    ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, ProduceRate, TopicSpec, WorldOptions,
+};
 use tokio::time::Duration;
 
 use super::rig::{Habits, REGION, Rig};
@@ -14,7 +16,8 @@ async fn world(seed: u64) -> Rig {
     let mut rig = Rig::start(WorldOptions::empty([REGION]), Habits::GOOD, seed).await;
     rig.world(|w| {
         w.add_instance(REGION, InstanceSpec { retention_hours: 1, ..InstanceSpec::new("i") });
-        let spec = TopicSpec { flow: Flow::per_second(2), segment: 2 * SEGMENT_S, ..TopicSpec::new("t", 2) };
+        let spec =
+            TopicSpec { rate: ProduceRate::per_second(2), segment: 2 * SEGMENT_S, ..TopicSpec::new("t", 2) };
         w.add_topic("i", spec).unwrap();
     });
     let past = 10_000 + rig.rng.between(0, SEGMENT_S);
@@ -22,7 +25,7 @@ async fn world(seed: u64) -> Rig {
     rig
 }
 
-fn add(rig: &Rig, name: &str, consumer: Consumer, from: Position) {
+fn add(rig: &Rig, name: &str, consumer: ConsumerMode, from: OffsetSpec) {
     rig.world(|w| w.add_group("i", GroupSpec { consumer, from, ..GroupSpec::new(name, &["t"]) })).unwrap();
 }
 
@@ -32,9 +35,9 @@ fn eta(rig: &mut Rig, group: &str) -> Option<f64> {
 
 #[tokio::test]
 async fn the_forecast_of_a_stuck_group_is_right_to_within_a_segment_and_two_polls() {
-    for (seed, consumer) in [(1, Consumer::Stalled), (2, Consumer::Stopped)] {
+    for (seed, consumer) in [(1, ConsumerMode::Stalled), (2, ConsumerMode::Stopped)] {
         let mut rig = world(seed).await;
-        add(&rig, "stuck", consumer, Position::End);
+        add(&rig, "stuck", consumer, OffsetSpec::End);
         // (when it was said, when messages were to be lost), in seconds.
         let (mut said, mut loss) = (Vec::new(), None);
         for pass in 0..120 {
@@ -62,10 +65,10 @@ async fn the_forecast_of_a_stuck_group_is_right_to_within_a_segment_and_two_poll
 #[tokio::test]
 async fn a_group_that_keeps_up_is_not_told_that_it_will_lose_messages() {
     let mut rig = world(3).await;
-    add(&rig, "healthy", Consumer::Healthy, Position::End);
-    add(&rig, "catching up", Consumer::Paced { percent: 300 }, Position::Start);
+    add(&rig, "healthy", ConsumerMode::Healthy, OffsetSpec::End);
+    add(&rig, "catching up", ConsumerMode::Paced { percent: 300 }, OffsetSpec::Start);
     rig.world(|w| w.add_topic("i", TopicSpec::new("idle", 1))).unwrap();
-    let idle = GroupSpec { consumer: Consumer::Stopped, ..GroupSpec::new("idle", &["idle"]) };
+    let idle = GroupSpec { consumer: ConsumerMode::Stopped, ..GroupSpec::new("idle", &["idle"]) };
     rig.world(|w| w.add_group("i", idle)).unwrap();
     for pass in 0..90 {
         rig.pass();

@@ -17,7 +17,7 @@ use alikafka_exporter::{
     },
     snapshot::RegionView,
 };
-use alikafka_simulator::{GroupTruth, Options, Simulator, TopicTruth, World, WorldOptions};
+use alikafka_simulator::{GroupTruth, Simulator, SimulatorOptions, TopicTruth, World, WorldOptions};
 use tokio::time::{Duration, Instant};
 
 use super::told;
@@ -160,7 +160,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) async fn start(world: WorldOptions, habits: Habits, seed: u64) -> Self {
         let world = WorldOptions { epoch_ms: Some(EPOCH_MS), seed, ..world };
-        let sim = Simulator::start(Options { world, ..Options::default() }).await.unwrap();
+        let sim = Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() }).await.unwrap();
         let region = RegionId::new(REGION).unwrap();
         let fleet = RegionState::new(
             None,

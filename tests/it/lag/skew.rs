@@ -14,7 +14,7 @@ async fn run(skew_ms: i64, seed: u64, exact_once_written: bool) -> Tally {
     let mut rig = traits.start(seed).await;
     rig.world(|w| {
         for topic in w.topics(INSTANCE) {
-            w.set_stamp_skew(INSTANCE, &topic, skew_ms).unwrap();
+            w.set_producer_clock_skew(INSTANCE, &topic, skew_ms).unwrap();
         }
     });
     let rules = Rules { slack_ms: skew_ms.unsigned_abs(), exact_once_written, ..Rules::default() };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use alikafka_exporter::lag::status::Status;
 use alikafka_simulator::{
-    Burst, Consumer, Flow, GroupSpec, InstanceSpec, Position, TopicSpec, World, WorldOptions,
+    Burst, ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, ProduceRate, TopicSpec, World, WorldOptions,
 };
 use tokio::time::Duration;
 
@@ -24,9 +24,9 @@ type Deed = fn(&mut World, &str);
 /// A group with a topic of its own, both named by what is the matter with it.
 struct Scenario {
     name: &'static str,
-    flow: Flow,
-    consumer: Consumer,
-    from: Position,
+    rate: ProduceRate,
+    consumer: ConsumerMode,
+    from: OffsetSpec,
     event: Option<Deed>,
     /// What may be said before the event, or ever, once there has been time to see it.
     before: &'static [Option<Status>],
@@ -55,44 +55,44 @@ const ANY_BUT_NOTHING: &[Option<Status>] = &[
 
 fn always(
     name: &'static str,
-    flow: Flow,
-    consumer: Consumer,
-    from: Position,
+    rate: ProduceRate,
+    consumer: ConsumerMode,
+    from: OffsetSpec,
     said: &'static [Option<Status>],
 ) -> Scenario {
-    Scenario { name, flow, consumer, from, event: None, before: said, at_once: said, after: said }
+    Scenario { name, rate, consumer, from, event: None, before: said, at_once: said, after: said }
 }
 
 fn scenarios() -> Vec<Scenario> {
-    use Consumer::{Flapping, Healthy, Paced, Stalled, Stopped};
-    let steady = Flow::per_second(10);
-    let bursty = Flow { per_hour: 36_000, burst: Some(Burst { period_ms: 420_000, on_ms: 60_000 }) };
+    use ConsumerMode::{Flapping, Healthy, Paced, Stalled, Stopped};
+    let steady = ProduceRate::per_second(10);
+    let bursty = ProduceRate { per_hour: 36_000, burst: Some(Burst { period_ms: 420_000, on_ms: 60_000 }) };
     let flapping = Flapping { period_ms: 1_200_000, stalled_ms: 420_000 };
     let event = |name, consumer, event: Deed, before, at_once, after| Scenario {
         event: Some(event),
         before,
         at_once,
         after,
-        ..always(name, steady, consumer, Position::End, before)
+        ..always(name, steady, consumer, OffsetSpec::End, before)
     };
     vec![
-        always("healthy", steady, Healthy, Position::End, OK),
-        always("healthy, bursts", bursty, Healthy, Position::End, OK),
-        always("healthy, a message in twenty minutes", Flow::steady(3), Healthy, Position::End, OK),
-        always("healthy, nothing to read", Flow::IDLE, Healthy, Position::End, OK),
-        always("stalled, nothing to read", Flow::IDLE, Stalled, Position::End, OK),
-        always("stopped, nothing to read", Flow::IDLE, Stopped, Position::End, OK),
-        always("slow", steady, Paced { percent: 75 }, Position::End, LAGGING),
-        always("slow, a little", steady, Paced { percent: 95 }, Position::End, LAGGING),
-        always("catching up", steady, Paced { percent: 200 }, Position::Start, OK),
-        always("flapping", steady, flapping, Position::End, BUSY),
-        always("stalled", steady, Stalled, Position::End, STALLED),
-        always("stopped", steady, Stopped, Position::End, STOPPED),
-        always("never committed", steady, Stalled, Position::Nothing, UNKNOWN),
+        always("healthy", steady, Healthy, OffsetSpec::End, OK),
+        always("healthy, bursts", bursty, Healthy, OffsetSpec::End, OK),
+        always("healthy, a message in twenty minutes", ProduceRate::steady(3), Healthy, OffsetSpec::End, OK),
+        always("healthy, nothing to read", ProduceRate::IDLE, Healthy, OffsetSpec::End, OK),
+        always("stalled, nothing to read", ProduceRate::IDLE, Stalled, OffsetSpec::End, OK),
+        always("stopped, nothing to read", ProduceRate::IDLE, Stopped, OffsetSpec::End, OK),
+        always("slow", steady, Paced { percent: 75 }, OffsetSpec::End, LAGGING),
+        always("slow, a little", steady, Paced { percent: 95 }, OffsetSpec::End, LAGGING),
+        always("catching up", steady, Paced { percent: 200 }, OffsetSpec::Start, OK),
+        always("flapping", steady, flapping, OffsetSpec::End, BUSY),
+        always("stalled", steady, Stalled, OffsetSpec::End, STALLED),
+        always("stopped", steady, Stopped, OffsetSpec::End, STOPPED),
+        always("never committed", steady, Stalled, OffsetSpec::Uncommitted, UNKNOWN),
         event(
             "stalls",
             Healthy,
-            |w, name| w.set_consumer("i", name, Stalled).unwrap(),
+            |w, name| w.set_consumer_mode("i", name, Stalled).unwrap(),
             OK,
             ANY_BUT_NOTHING,
             STALLED,
@@ -101,9 +101,9 @@ fn scenarios() -> Vec<Scenario> {
             "stalls, then nothing is written",
             Healthy,
             |w, name| {
-                w.set_consumer("i", name, Stalled).unwrap();
+                w.set_consumer_mode("i", name, Stalled).unwrap();
                 w.append("i", name, 0, 500).unwrap();
-                w.set_flow("i", name, Flow::IDLE).unwrap();
+                w.set_produce_rate("i", name, ProduceRate::IDLE).unwrap();
             },
             OK,
             ANY_BUT_NOTHING,
@@ -120,7 +120,7 @@ fn scenarios() -> Vec<Scenario> {
         event(
             "stops",
             Healthy,
-            |w, name| w.set_consumer("i", name, Stopped).unwrap(),
+            |w, name| w.set_consumer_mode("i", name, Stopped).unwrap(),
             OK,
             ANY_BUT_NOTHING,
             STOPPED,
@@ -128,7 +128,7 @@ fn scenarios() -> Vec<Scenario> {
         event(
             "stalled, then stops",
             Stalled,
-            |w, name| w.set_consumer("i", name, Stopped).unwrap(),
+            |w, name| w.set_consumer_mode("i", name, Stopped).unwrap(),
             STALLED,
             STOPPED,
             STOPPED,
@@ -136,7 +136,7 @@ fn scenarios() -> Vec<Scenario> {
         event(
             "stalled, then healthy",
             Stalled,
-            |w, name| w.set_consumer("i", name, Healthy).unwrap(),
+            |w, name| w.set_consumer_mode("i", name, Healthy).unwrap(),
             STALLED,
             OK,
             OK,
@@ -145,8 +145,8 @@ fn scenarios() -> Vec<Scenario> {
             "put back, and reads on slowly",
             Healthy,
             |w, name| {
-                w.set_consumer("i", name, Paced { percent: 101 }).unwrap();
-                w.reset_offsets("i", name, Position::Back(9_000)).unwrap();
+                w.set_consumer_mode("i", name, Paced { percent: 101 }).unwrap();
+                w.reset_offsets("i", name, OffsetSpec::Back(9_000)).unwrap();
             },
             OK,
             &[Some(Status::Rewound), Some(Status::Ok)],
@@ -156,8 +156,8 @@ fn scenarios() -> Vec<Scenario> {
             "put back and stopped",
             Healthy,
             |w, name| {
-                w.set_consumer("i", name, Stopped).unwrap();
-                w.reset_offsets("i", name, Position::Back(9_000)).unwrap();
+                w.set_consumer_mode("i", name, Stopped).unwrap();
+                w.reset_offsets("i", name, OffsetSpec::Back(9_000)).unwrap();
             },
             OK,
             &[Some(Status::Rewound), Some(Status::Stopped)],
@@ -167,7 +167,7 @@ fn scenarios() -> Vec<Scenario> {
             "beyond the end of a topic created anew",
             Stopped,
             |w, name| {
-                w.set_flow("i", name, Flow::IDLE).unwrap();
+                w.set_produce_rate("i", name, ProduceRate::IDLE).unwrap();
                 w.recreate_topic("i", name, true).unwrap();
             },
             STOPPED,
@@ -239,7 +239,7 @@ async fn confusion(commit: Duration, habits: Habits) -> Confusion {
     rig.world(|w| w.add_instance(REGION, InstanceSpec::new("i")));
     let scenarios = scenarios();
     for s in &scenarios {
-        rig.world(|w| w.add_topic("i", TopicSpec { flow: s.flow, ..TopicSpec::new(s.name, 2) })).unwrap();
+        rig.world(|w| w.add_topic("i", TopicSpec { rate: s.rate, ..TopicSpec::new(s.name, 2) })).unwrap();
     }
     rig.advance(Duration::from_secs(3_600));
     for s in &scenarios {

@@ -3,7 +3,8 @@
 
 use alikafka_exporter::collect::AskTimes;
 use alikafka_simulator::{
-    Burst, Compaction, Consumer, Flow, GroupSpec, InstanceSpec, Position, TopicSpec, WorldOptions,
+    Burst, Compaction, ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, ProduceRate, TopicSpec,
+    WorldOptions,
 };
 use tokio::time::Duration;
 
@@ -96,7 +97,7 @@ impl Traits {
         // The world has a past of which nobody was told.
         rig.advance(Duration::from_secs(5_000));
         for spec in groups(&mut rig.rng) {
-            let from = if self.rewinds { spec.from } else { Position::End };
+            let from = if self.rewinds { spec.from } else { OffsetSpec::End };
             rig.world(|w| w.add_group(INSTANCE, GroupSpec { from, ..spec })).unwrap();
         }
         rig.advance(Duration::from_secs(200));
@@ -134,21 +135,22 @@ impl Traits {
         match rig.rng.below(if self.rewinds { 10 } else { 7 }) {
             0..=3 => {
                 let next = consumer(&mut rig.rng);
-                rig.world(|w| w.set_consumer(INSTANCE, &name, next)).unwrap();
+                rig.world(|w| w.set_consumer_mode(INSTANCE, &name, next)).unwrap();
             }
             7 => {
                 let back = rig.rng.between(1, 30_000);
-                rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::Back(back))).unwrap();
+                rig.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Back(back))).unwrap();
             }
-            8 => rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::Start)).unwrap(),
-            4 => rig.world(|w| w.reset_offsets(INSTANCE, &name, Position::End)).unwrap(),
+            8 => rig.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Start)).unwrap(),
+            4 => rig.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::End)).unwrap(),
             9 => {
                 // Forward or back, at times past the end.
-                let to = Position::At(rig.rng.between(partition.start, partition.end + 20));
+                let to = OffsetSpec::At(rig.rng.between(partition.start, partition.end + 20));
                 rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, to)).unwrap();
             }
             5 => {
-                rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, Position::Absent)).unwrap();
+                rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, OffsetSpec::Unlisted))
+                    .unwrap();
             }
             _ => {
                 let long = rig.rng.between(10, 300) * 1_000;
@@ -174,8 +176,12 @@ impl Traits {
                 rig.world(|w| w.add_partitions(INSTANCE, &name, 1)).unwrap();
             }
             2 | 3 => {
-                let flow = if name.starts_with("idle") { Flow::IDLE } else { flow(&name, &mut rig.rng) };
-                rig.world(|w| w.set_flow(INSTANCE, &name, flow)).unwrap();
+                let flow = if name.starts_with("idle") {
+                    ProduceRate::IDLE
+                } else {
+                    produce_rate(&name, &mut rig.rng)
+                };
+                rig.world(|w| w.set_produce_rate(INSTANCE, &name, flow)).unwrap();
             }
             _ => {
                 let p = rig.rng.pick(&truth.partitions).clone();
@@ -187,16 +193,16 @@ impl Traits {
     }
 }
 
-fn flow(name: &str, rng: &mut Rng) -> Flow {
+fn produce_rate(name: &str, rng: &mut Rng) -> ProduceRate {
     match name.split('-').next() {
         Some("bursty") => {
             let period_ms = rng.between(2, 15) * MINUTE_MS;
             let on_ms = period_ms * rng.between(10, 50) / 100;
-            Flow { per_hour: rng.between(10_000, 100_000), burst: Some(Burst { period_ms, on_ms }) }
+            ProduceRate { per_hour: rng.between(10_000, 100_000), burst: Some(Burst { period_ms, on_ms }) }
         }
-        Some("trickle") => Flow::steady(rng.between(3, 90)),
-        Some("idle") => Flow::IDLE,
-        _ => Flow::steady(rng.between(500, 120_000)),
+        Some("trickle") => ProduceRate::steady(rng.between(3, 90)),
+        Some("idle") => ProduceRate::IDLE,
+        _ => ProduceRate::steady(rng.between(500, 120_000)),
     }
 }
 
@@ -208,7 +214,7 @@ fn topics(rng: &mut Rng, partitions: (i64, i64)) -> Vec<TopicSpec> {
             let name = format!("{kind}-{i}");
             let mut spec =
                 TopicSpec::new(&name, u32::try_from(rng.between(partitions.0, partitions.1)).unwrap());
-            spec.flow = flow(&name, rng);
+            spec.rate = produce_rate(&name, rng);
             spec.segment = rng.between(1, 2_000);
             spec.local = kind == "local";
             spec.compact = kind == "compacted";
@@ -225,16 +231,16 @@ fn topics(rng: &mut Rng, partitions: (i64, i64)) -> Vec<TopicSpec> {
     all
 }
 
-pub(super) fn consumer(rng: &mut Rng) -> Consumer {
+pub(super) fn consumer(rng: &mut Rng) -> ConsumerMode {
     match rng.below(8) {
-        0 | 1 => Consumer::Healthy,
-        2 => Consumer::Paced { percent: u32::try_from(rng.between(70, 97)).unwrap() },
-        3 => Consumer::Paced { percent: u32::try_from(rng.between(110, 400)).unwrap() },
-        4 | 5 => Consumer::Stalled,
-        6 => Consumer::Stopped,
+        0 | 1 => ConsumerMode::Healthy,
+        2 => ConsumerMode::Paced { percent: u32::try_from(rng.between(70, 97)).unwrap() },
+        3 => ConsumerMode::Paced { percent: u32::try_from(rng.between(110, 400)).unwrap() },
+        4 | 5 => ConsumerMode::Stalled,
+        6 => ConsumerMode::Stopped,
         _ => {
             let period_ms = rng.between(6, 30) * MINUTE_MS;
-            Consumer::Flapping { period_ms, stalled_ms: period_ms * rng.between(10, 70) / 100 }
+            ConsumerMode::Flapping { period_ms, stalled_ms: period_ms * rng.between(10, 70) / 100 }
         }
     }
 }
@@ -248,10 +254,10 @@ fn groups(rng: &mut Rng) -> Vec<GroupSpec> {
         topics.sort();
         topics.dedup();
         let from = match rng.below(4) {
-            0 => Position::Start,
-            1 => Position::Nothing,
-            2 => Position::At(rng.between(0, 2_000)),
-            _ => Position::End,
+            0 => OffsetSpec::Start,
+            1 => OffsetSpec::Uncommitted,
+            2 => OffsetSpec::At(rng.between(0, 2_000)),
+            _ => OffsetSpec::End,
         };
         all.push(GroupSpec {
             consumer: consumer(rng),

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Bends a good answer. `false` if it is no longer the whole truth, however it is spelled.
-pub(crate) fn bend(effect: &Effect, action: &str, body: &mut Value) -> bool {
+pub(crate) fn mutate(effect: &Effect, action: &str, body: &mut Value) -> bool {
     match effect {
         Effect::UnknownFields => add_unknown(body, 0),
         // The map of regions has no item type to lose; a page of the reference prints it as a list of maps.
@@ -35,7 +35,7 @@ pub(crate) fn bend(effect: &Effect, action: &str, body: &mut Value) -> bool {
         }),
         // What these do is done elsewhere, and leaves the answer true.
         Effect::RepeatedRows | Effect::Latency(_) | Effect::Date(_) | Effect::Drip(_) => {}
-        Effect::Without(field) => {
+        Effect::OmitField(field) => {
             leave_out(field, body);
             return false;
         }
@@ -79,7 +79,7 @@ pub(crate) fn bend(effect: &Effect, action: &str, body: &mut Value) -> bool {
             });
             return false;
         }
-        Effect::LyingTotal(total) => {
+        Effect::WrongTotal(total) => {
             body["Total"] = json!(total);
             return false;
         }
@@ -196,9 +196,9 @@ mod tests {
         json!({ "Success": true, "ConsumerProgress": { "TopicList": { "TopicList": [{ "Topic": "t", "OffsetList": { "OffsetList": rows } }] } } })
     }
 
-    fn bent(effect: &Effect) -> (Value, bool) {
+    fn mutated(effect: &Effect) -> (Value, bool) {
         let mut body = answer();
-        let whole = bend(effect, "GetConsumerProgress", &mut body);
+        let whole = mutate(effect, "GetConsumerProgress", &mut body);
         let at = "/ConsumerProgress/TopicList/TopicList/0/OffsetList/OffsetList/0";
         (body.pointer(at).cloned().unwrap_or(body), whole)
     }
@@ -207,14 +207,14 @@ mod tests {
     fn wrong_types_touch_one_item_and_tell_whether_it_can_still_be_read() {
         let row = |b, c| json!({"Partition": 0, "BrokerOffset": b, "ConsumerOffset": c});
         assert_eq!(
-            bent(&Effect::WrongType(WrongType::Floats)),
+            mutated(&Effect::WrongType(WrongType::Floats)),
             (json!({"Partition": 0.0, "BrokerOffset": 9.0, "ConsumerOffset": 4.0}), true)
         );
-        assert_eq!(bent(&Effect::WrongType(WrongType::TooBig)).0["BrokerOffset"], json!(u64::MAX));
-        assert!(!bent(&Effect::WrongType(WrongType::Null)).1);
-        assert_eq!(bent(&Effect::ConsumerAhead(5)), (row(9, 14), false));
+        assert_eq!(mutated(&Effect::WrongType(WrongType::TooBig)).0["BrokerOffset"], json!(u64::MAX));
+        assert!(!mutated(&Effect::WrongType(WrongType::Null)).1);
+        assert_eq!(mutated(&Effect::ConsumerAhead(5)), (row(9, 14), false));
         let mut body = answer();
-        bend(&Effect::WrongType(WrongType::Empty), "GetConsumerProgress", &mut body);
+        mutate(&Effect::WrongType(WrongType::Empty), "GetConsumerProgress", &mut body);
         let second =
             body.pointer("/ConsumerProgress/TopicList/TopicList/0/OffsetList/OffsetList/1/BrokerOffset");
         assert_eq!(second, Some(&json!(9)));
@@ -225,14 +225,14 @@ mod tests {
         let list = |effect: &Effect| {
             let mut body =
                 json!({ "Total": 2, "TopicList": { "TopicVO": [{"Topic": "a"}, {"Topic": "b"}] } });
-            bend(effect, "GetTopicList", &mut body);
+            mutate(effect, "GetTopicList", &mut body);
             body["TopicList"].clone()
         };
         assert_eq!(list(&Effect::EmptyList), json!({ "TopicVO": [] }));
         assert_eq!(list(&Effect::NullList), json!(null));
         assert_eq!(list(&Effect::FlatList), json!([{"Topic": "a"}, {"Topic": "b"}]));
         let mut ids = json!({ "InstanceIds": { "cn-hangzhou": ["a"] } });
-        bend(&Effect::FlatList, "GetAllInstanceIdList", &mut ids);
+        mutate(&Effect::FlatList, "GetAllInstanceIdList", &mut ids);
         assert_eq!(ids, json!({ "InstanceIds": [{ "cn-hangzhou": ["a"] }] }));
         assert_eq!(list(&Effect::SingleObject), json!({ "TopicVO": {"Topic": "a"} }));
         assert_eq!(list(&Effect::DuplicateItem)["TopicVO"].as_array().map(Vec::len), Some(3));

@@ -1,6 +1,6 @@
-//! Keys that several services know: handed out by one, shown to another.
+//! KeyRegistry that several services know: handed out by one, shown to another.
 //!
-//! Owns: [`Keys`], what is issued under it and until when, and the count of calls that were signed with parts
+//! Owns: [`KeyRegistry`], what is issued under it and until when, and the count of calls that were signed with parts
 //! of keys that do not belong together. Refuses: judging a call; that is `auth`, which looks keys up here.
 
 use std::{
@@ -12,17 +12,17 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{clock::wall_ms, options::AccessKey, service::lock};
+use crate::{clock::wall_ms, management_api::lock, options::AccessKey};
 
 /// A register of keys. Clones share one register: give one to every service that is to know the same keys.
 ///
 /// A key is known for ever, so that a pair of parts of two generations is told from a key that never was.
 #[derive(Debug, Clone, Default)]
-pub struct Keys(Arc<Mutex<Register>>);
+pub struct KeyRegistry(Arc<Mutex<RegisteredKeys>>);
 
 /// A temporary key as it was handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issued {
+pub struct IssuedKey {
     /// `AccessKeyId`. Begins with `STS.` and the name of what issued it.
     pub id: String,
     /// The secret.
@@ -36,25 +36,25 @@ pub struct Issued {
 }
 
 #[derive(Debug)]
-struct Register {
+struct RegisteredKeys {
     by_id: BTreeMap<String, Vec<AccessKey>>,
-    issued: Vec<Issued>,
-    mixed: u64,
+    issued: Vec<IssuedKey>,
+    mixed_calls: u64,
     rng: ChaCha8Rng,
 }
 
-impl Default for Register {
+impl Default for RegisteredKeys {
     fn default() -> Self {
         Self {
             by_id: BTreeMap::new(),
             issued: Vec::new(),
-            mixed: 0,
+            mixed_calls: 0,
             rng: ChaCha8Rng::seed_from_u64(0x0057_1C5E),
         }
     }
 }
 
-impl Keys {
+impl KeyRegistry {
     /// Puts a key in, lasting or temporary.
     pub fn add(&self, key: AccessKey) {
         lock(&self.0).by_id.entry(key.id.clone()).or_default().push(key);
@@ -69,19 +69,19 @@ impl Keys {
 
     /// Every temporary key that was handed out, oldest first.
     #[must_use]
-    pub fn issued(&self) -> Vec<Issued> {
+    pub fn issued(&self) -> Vec<IssuedKey> {
         lock(&self.0).issued.clone()
     }
 
     /// Calls so far that were signed with parts of keys that do not belong together: the id of one and the
     /// secret or the token of another, or a temporary key without its token. All of them were refused.
     #[must_use]
-    pub fn mixed(&self) -> u64 {
-        lock(&self.0).mixed
+    pub fn mixed_calls(&self) -> u64 {
+        lock(&self.0).mixed_calls
     }
 
     /// Makes a temporary key. Secret and token hold characters that encodings change.
-    pub(crate) fn issue(&self, issuer: &str, expires_ms: i64) -> Issued {
+    pub(crate) fn issue(&self, issuer: &str, expires_ms: i64) -> IssuedKey {
         let mut register = lock(&self.0);
         let mut random = |bytes: usize| {
             let bytes: Vec<u8> = (0..bytes).map(|_| register.rng.random()).collect();
@@ -90,7 +90,7 @@ impl Keys {
         let id = random(12).replace(['+', '/', '='], "x");
         let (secret, token) = (format!("{}+/=", random(21)), format!("CAIS+/{}==", random(60)));
         let issued =
-            Issued { id: format!("STS.{issuer}{id}"), secret, token, issued_ms: wall_ms(), expires_ms };
+            IssuedKey { id: format!("STS.{issuer}{id}"), secret, token, issued_ms: wall_ms(), expires_ms };
         register.issued.push(issued.clone());
         let key = AccessKey {
             token_expires_ms: Some(expires_ms),
@@ -110,7 +110,7 @@ impl Keys {
         lock(&self.0).by_id.values().flatten().any(&mut is)
     }
 
-    pub(crate) fn count_mixed(&self) {
-        lock(&self.0).mixed += 1;
+    pub(crate) fn count_mixed_call(&self) {
+        lock(&self.0).mixed_calls += 1;
     }
 }

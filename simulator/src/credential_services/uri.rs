@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use super::{Asked, Desk, Given, HandOut, StandIn};
-use crate::{keys::Keys, request::Call, wire::Refusal};
+use super::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
+use crate::{access_keys::KeyRegistry, request::ApiCall, wire::ErrorResponse};
 
 /// An address that hands out keys, as `ALIBABA_CLOUD_CREDENTIALS_URI` names one.
-pub type UriSource = StandIn<UriRules>;
+pub type UriService = CredentialService<UriRules>;
 
 /// What is where.
 #[derive(Debug, Clone)]
@@ -25,35 +25,35 @@ impl Default for UriRules {
     }
 }
 
-impl UriSource {
-    /// Serves on a free port of loopback. Keys that it hands out are put into `keys`.
+impl UriService {
+    /// Serves on a free port of loopback. KeyRegistry that it hands out are put into `keys`.
     ///
     /// # Errors
     /// If no port can be bound.
-    pub fn start(rules: UriRules, keys: &Keys) -> io::Result<Self> {
+    pub fn start(rules: UriRules, keys: &KeyRegistry) -> io::Result<Self> {
         Self::serve(rules, keys)
     }
 }
 
-impl HandOut for UriRules {
+impl CredentialRules for UriRules {
     fn skew_ms(&self) -> i64 {
         self.clock_skew_ms
     }
 
-    fn asked(call: &Call) -> Asked {
+    fn asked(call: &ApiCall) -> CallSummary {
         let action = if call.method == "GET" { "GetKey" } else { "" };
-        Asked { action: action.to_owned(), object: None, details: BTreeMap::new() }
+        CallSummary { action: action.to_owned(), object: None, details: BTreeMap::new() }
     }
 
-    fn let_in(&self, call: &Call, _: &mut Desk<'_>) -> Result<(), Refusal> {
+    fn authorize(&self, call: &ApiCall, _: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {
         if call.method == "GET" && call.target == self.target {
             return Ok(());
         }
-        Err(Refusal::new(404, "404", "Not found."))
+        Err(ErrorResponse::new(404, "404", "Not found."))
     }
 
-    fn answer(&self, _: &Call, desk: &mut Desk<'_>) -> Result<Given, Refusal> {
+    fn answer(&self, _: &ApiCall, desk: &mut RequestContext<'_>) -> Result<ServiceBody, ErrorResponse> {
         let key = desk.issue("uri", self.lifetime);
-        Ok(Given::Json(desk.spell_alone(&key)))
+        Ok(ServiceBody::Json(desk.spell_alone(&key)))
     }
 }

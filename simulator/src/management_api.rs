@@ -13,19 +13,19 @@ use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    actions::{self, Paging, Told},
+    actions::{self, PagingFault, ResponseTruth},
     admin,
-    auth::{self, Known, Nonces},
-    clock::{Clock, wall_ms},
-    faults::{Effect, Faults, Matter},
-    ledger::{Entry, Ledger},
-    options::{Behaviour, Options},
-    quota::Gate,
-    reply::{Envelope, Reply},
-    request::Call,
-    served::Served,
-    server::{Answering, Site},
-    wire::{self, Refusal},
+    auth::{self, AcceptedKeys, NonceCache},
+    call_log::{CallLog, CallLogEntry},
+    clock::{WorldClock, wall_ms},
+    faults::{CallTarget, Effect, Faults},
+    options::{ServiceBehaviour, SimulatorOptions},
+    quota::QuotaWindows,
+    request::ApiCall,
+    response::{ApiResponse, ErrorEnvelope},
+    served::ServedTruth,
+    server::{RequestHandler, ResponseFuture},
+    wire::{self, ErrorResponse},
     world::World,
 };
 
@@ -38,33 +38,36 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The state that all connections share. Locks are taken one at a time, and never across an await.
-pub(crate) struct Service {
-    world: Mutex<(Clock, World)>,
-    pub(crate) behaviour: Mutex<Arc<Behaviour>>,
+pub(crate) struct ManagementApi {
+    world: Mutex<(WorldClock, World)>,
+    pub(crate) behaviour: Mutex<Arc<ServiceBehaviour>>,
     pub(crate) faults: Mutex<Faults>,
-    pub(crate) ledger: Mutex<Ledger>,
-    pub(crate) served: Mutex<Served>,
-    nonces: Mutex<Nonces>,
-    gate: Mutex<Gate>,
+    pub(crate) call_log: Mutex<CallLog>,
+    pub(crate) served: Mutex<ServedTruth>,
+    nonces: Mutex<NonceCache>,
+    gate: Mutex<QuotaWindows>,
     rng: Mutex<ChaCha8Rng>,
 }
 
 /// What was told of which object.
-pub(crate) struct Remember {
+pub(crate) struct ServedResponse {
     pub(crate) region: String,
     pub(crate) instance: String,
     pub(crate) object: String,
-    pub(crate) told: Told,
+    pub(crate) told: ResponseTruth,
 }
 
-impl Service {
-    pub(crate) fn new(options: &Options) -> Self {
+impl ManagementApi {
+    pub(crate) fn new(options: &SimulatorOptions) -> Self {
         let epoch = options.world.epoch_ms.unwrap_or_else(wall_ms);
         Self {
-            world: Mutex::new((Clock::new(options.clock, epoch), World::new(options.world.clone(), epoch))),
+            world: Mutex::new((
+                WorldClock::new(options.clock, epoch),
+                World::new(options.world.clone(), epoch),
+            )),
             behaviour: Mutex::new(Arc::new(options.behaviour.clone())),
             faults: Mutex::default(),
-            ledger: Mutex::new(Ledger::new(options.ledger_limit)),
+            call_log: Mutex::new(CallLog::new(options.call_log_limit)),
             served: Mutex::default(),
             nonces: Mutex::default(),
             gate: Mutex::default(),
@@ -80,28 +83,28 @@ impl Service {
     }
 
     /// The clock, then the world moved to what it says.
-    pub(crate) fn with_clock(&self, turn: impl FnOnce(&mut Clock)) {
+    pub(crate) fn with_clock(&self, turn: impl FnOnce(&mut WorldClock)) {
         turn(&mut lock(&self.world).0);
         self.with_world(|_| ());
     }
 
     /// Time that the service's clock shows.
-    fn service_ms(&self, behaviour: &Behaviour) -> i64 {
+    fn service_ms(&self, behaviour: &ServiceBehaviour) -> i64 {
         self.with_world(|w| w.now_ms()).saturating_add(behaviour.clock_skew_ms)
     }
 
     /// Answers a call, after the time that it takes.
-    async fn call(&self, call: &Call) -> Reply {
+    async fn call(&self, call: &ApiCall) -> ApiResponse {
         let behaviour = Arc::clone(&lock(&self.behaviour));
         let region = self.region_of(call);
         let number = self.enter(call, &region);
         let jitter = lock(&self.rng).random_range(0.0..=1.0);
         sleep_unless_zero(behaviour.latency.fixed + behaviour.latency.jitter.mul_f64(jitter)).await;
         let (host, request_id) = (format!("alikafka.{region}.aliyuncs.com"), request_id(&self.rng));
-        let envelope = Envelope { host: &host, request_id: &request_id };
+        let envelope = ErrorEnvelope { host: &host, request_id: &request_id };
         // A world that is moved by hand may be moved between the reading and the date of an answer.
         let mut read_ms = None;
-        let reply = match self.let_in(call, &region, &behaviour) {
+        let reply = match self.authorize(call, &region, &behaviour) {
             Err(refusal) => envelope.refused(&refusal, call.wants_json()),
             Ok(effects) => {
                 sleep_unless_zero(latency(&effects)).await;
@@ -110,12 +113,12 @@ impl Service {
             }
         };
         let reply = reply.dated(read_ms.unwrap_or_else(|| self.service_ms(&behaviour)));
-        lock(&self.ledger).finish(number, call.action(), reply.status, &reply.code);
+        lock(&self.call_log).finish(number, call.action(), reply.status, &reply.code);
         reply
     }
 
     /// `RegionId`, or the instance's own region.
-    fn region_of(&self, call: &Call) -> String {
+    fn region_of(&self, call: &ApiCall) -> String {
         match (call.region(), call.param("InstanceId")) {
             (Some(region), _) => region.to_owned(),
             (None, Some(id)) => self.with_world(|w| w.home(id).unwrap_or_default().to_owned()),
@@ -123,9 +126,9 @@ impl Service {
         }
     }
 
-    fn enter(&self, call: &Call, region: &str) -> u64 {
+    fn enter(&self, call: &ApiCall, region: &str) -> u64 {
         let (signature, key_id) = auth::named(call);
-        let entry = Entry {
+        let entry = CallLogEntry {
             number: 0,
             at: Instant::now(),
             region: region.to_owned(),
@@ -141,36 +144,41 @@ impl Service {
             code: "pending".to_owned(),
             status: 0,
         };
-        lock(&self.ledger).begin(entry)
+        lock(&self.call_log).begin(entry)
     }
 
     /// Signature, action, quota, RAM; then the faults that meet the call.
-    fn let_in(&self, call: &Call, region: &str, behaviour: &Behaviour) -> Result<Vec<Effect>, Refusal> {
+    fn authorize(
+        &self,
+        call: &ApiCall,
+        region: &str,
+        behaviour: &ServiceBehaviour,
+    ) -> Result<Vec<Effect>, ErrorResponse> {
         let ram_action = actions::ram_action(call.action())?;
         let wall = wall_ms().saturating_add(behaviour.clock_skew_ms);
         let own = self.service_ms(behaviour);
         let clocks = if behaviour.accept_wall_clock { [own, wall] } else { [own, own] };
-        let known = Known { lasting: &behaviour.keys, shared: &behaviour.shared_keys };
+        let known = AcceptedKeys { lasting: &behaviour.keys, shared: &behaviour.shared_keys };
         let key = auth::check(call, VERSION, known, &mut lock(&self.nonces), &clocks, wall_ms())?;
         lock(&self.gate).pass(&behaviour.quota, region, call.action(), Instant::now())?;
         if key.denied.contains(call.action()) || key.denied.contains(ram_action) {
-            return Err(Refusal::denied(ram_action, region));
+            return Err(ErrorResponse::denied(ram_action, region));
         }
-        Ok(lock(&self.faults).meet(&Matter::new(call, region)))
+        Ok(lock(&self.faults).meet(&CallTarget::new(call, region)))
     }
 
     fn reply(
         &self,
-        call: &Call,
+        call: &ApiCall,
         region: &str,
-        behaviour: &Behaviour,
+        behaviour: &ServiceBehaviour,
         effects: &[Effect],
-        envelope: Envelope<'_>,
-    ) -> Reply {
+        envelope: ErrorEnvelope<'_>,
+    ) -> ApiResponse {
         if let Some(reply) = envelope.instead(effects, call) {
             return reply;
         }
-        let paging = Paging {
+        let paging = PagingFault {
             ignore_page: effects.iter().any(|e| matches!(e, Effect::EndlessPages)),
             overlap: effects.iter().any(|e| matches!(e, Effect::RepeatedRows)),
         };
@@ -180,28 +188,28 @@ impl Service {
             Err(refusal) => return envelope.refused(&refusal, call.wants_json()),
         };
         if !call.wants_json() {
-            return envelope.refused(&Refusal::only_json(), false);
+            return envelope.refused(&ErrorResponse::only_json(), false);
         }
         let action = call.action();
         let mut body = wire::success(payload, envelope.request_id);
         if action == "GetTopicStatus" && behaviour.status_strings {
             wire::stringify(&mut body);
         }
-        let (mut reply, whole) = Reply::dressed(action, body, effects);
+        let (mut reply, whole) = ApiResponse::with_effects(action, body, effects);
         let object = call.object().unwrap_or_default().to_owned();
         let instance = call.param("InstanceId").unwrap_or_default().to_owned();
-        reply.told = whole.then(|| Remember { region: region.to_owned(), instance, object, told });
+        reply.told = whole.then(|| ServedResponse { region: region.to_owned(), instance, object, told });
         reply
     }
 
     /// Answers so far by `Code`, for the admin page.
     pub(crate) fn codes(&self) -> BTreeMap<(String, String), u64> {
-        lock(&self.ledger).codes().clone()
+        lock(&self.call_log).codes().clone()
     }
 }
 
-impl Site for Service {
-    fn answer<'a>(&'a self, call: &'a Call) -> Answering<'a> {
+impl RequestHandler for ManagementApi {
+    fn answer<'a>(&'a self, call: &'a ApiCall) -> ResponseFuture<'a> {
         match call.path.strip_prefix("/_sim/") {
             Some(path) => Box::pin(std::future::ready(admin::answer(path, call, self))),
             None => Box::pin(self.call(call)),
@@ -212,7 +220,7 @@ impl Site for Service {
         lock(&self.behaviour).close_idle_after
     }
 
-    fn remember(&self, told: Remember) {
+    fn remember(&self, told: ServedResponse) {
         lock(&self.served).remember(told, Instant::now());
     }
 }

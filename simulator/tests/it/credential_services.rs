@@ -1,10 +1,11 @@
-//! Keys are handed out to those who may have them, and the simulated API takes them, whole and in time.
+//! KeyRegistry are handed out to those who may have them, and the simulated API takes them, whole and in time.
 
 use std::time::Duration;
 
 use alikafka_simulator::{
-    AccessKey, Behaviour, Effect, Fault, Issued, Keys, Metadata, MetadataRules, Options, Role, SignatureKind,
-    Simulator, Sts, StsRules, TokenMode, UriRules, UriSource,
+    AccessKey, Effect, Fault, IssuedKey, KeyRegistry, MetadataRules, MetadataService, ServiceBehaviour,
+    SignatureKind, Simulator, SimulatorOptions, StsRole, StsRules, StsService, TokenMode, UriRules,
+    UriService,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -24,7 +25,10 @@ fn wall_ms() -> i64 {
 fn rules() -> StsRules {
     StsRules {
         callers: vec![AccessKey::new("base", "base-secret")],
-        roles: vec![Role::new(READER), Role::new(WRITER).with_external_id("ours").trusting("STS.reader")],
+        roles: vec![
+            StsRole::new(READER),
+            StsRole::new(WRITER).with_external_id("ours").trusting("STS.reader"),
+        ],
         oidc_provider: Some(PROVIDER.to_owned()),
         oidc_tokens: vec!["a.b.c".to_owned()],
         ..StsRules::default()
@@ -32,7 +36,7 @@ fn rules() -> StsRules {
 }
 
 /// A client of the token service.
-fn caller(sts: &Sts) -> Client {
+fn caller(sts: &StsService) -> Client {
     Client {
         key: "base".to_owned(),
         secret: "base-secret".to_owned(),
@@ -57,9 +61,12 @@ async fn assumed(client: &Client) -> Value {
     answer["Credentials"].clone()
 }
 
-async fn api(keys: &Keys) -> Simulator {
-    let behaviour = Behaviour { keys: Vec::new(), shared_keys: keys.clone(), ..Behaviour::default() };
-    Simulator::start(Options { behaviour, ..Options::default() }).await.expect("a free port")
+async fn api(keys: &KeyRegistry) -> Simulator {
+    let behaviour =
+        ServiceBehaviour { keys: Vec::new(), shared_keys: keys.clone(), ..ServiceBehaviour::default() };
+    Simulator::start(SimulatorOptions { behaviour, ..SimulatorOptions::default() })
+        .await
+        .expect("a free port")
 }
 
 async fn listed(client: &Client) -> String {
@@ -72,8 +79,8 @@ fn error(answer: &Answer) -> (u16, String) {
 
 #[tokio::test]
 async fn a_role_is_assumed_by_both_methods_and_both_signatures_and_its_key_is_taken_by_the_api() {
-    let keys = Keys::default();
-    let (sts, sim) = (Sts::start(rules(), &keys).expect("a free port"), api(&keys).await);
+    let keys = KeyRegistry::default();
+    let (sts, sim) = (StsService::start(rules(), &keys).expect("a free port"), api(&keys).await);
     for (style, method) in [
         (Style::V1Query, "GET"),
         (Style::V1Form, "POST"),
@@ -93,21 +100,21 @@ async fn a_role_is_assumed_by_both_methods_and_both_signatures_and_its_key_is_ta
         assert!((3_500_000..=3_600_000).contains(&left), "an hour unless another time is asked: {left}");
         assert_eq!(listed(&with_key(Client::new(&sim), key)).await, "200");
     }
-    let ledger = sts.ledger();
+    let ledger = sts.call_log();
     let first = ledger.entries().next().expect("a call");
     assert_eq!((first.action.as_str(), first.object.as_deref()), ("AssumeRole", Some(READER)));
     assert_eq!((first.key_id.as_deref(), first.signature), (Some("base"), SignatureKind::V1));
     assert_eq!(first.details["RoleSessionName"], "me@here");
     assert_eq!(first.details["Policy"], "{\"Version\":\"1\"}");
     assert!(!format!("{ledger:?}").contains("base-secret"));
-    assert_eq!((keys.issued().len(), keys.mixed()), (4, 0));
+    assert_eq!((keys.issued().len(), keys.mixed_calls()), (4, 0));
     sim.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_key_of_a_role_assumes_the_next_role_with_its_token_and_the_external_id() {
-    let keys = Keys::default();
-    let sts = Sts::start(rules(), &keys).expect("a free port");
+    let keys = KeyRegistry::default();
+    let sts = StsService::start(rules(), &keys).expect("a free port");
     let base = caller(&sts);
     let second = [("RoleArn", WRITER), ("RoleSessionName", "me"), ("ExternalId", "ours")];
     assert_eq!(error(&base.call("AssumeRole", &second).await), (403, "NoPermission".to_owned()));
@@ -122,13 +129,13 @@ async fn a_key_of_a_role_assumes_the_next_role_with_its_token_and_the_external_i
         error(&tokenless.call("AssumeRole", &second).await).1,
         "InvalidSecurityToken.MismatchWithAccessKey"
     );
-    assert_eq!(keys.mixed(), 1);
+    assert_eq!(keys.mixed_calls(), 1);
 }
 
 #[tokio::test]
 async fn a_bad_call_of_the_token_service_is_refused_with_its_own_code() {
-    let keys = Keys::default();
-    let sts = Sts::start(rules(), &keys).expect("a free port");
+    let keys = KeyRegistry::default();
+    let sts = StsService::start(rules(), &keys).expect("a free port");
     let good = caller(&sts);
     let role = ("RoleArn", READER);
     let session = ("RoleSessionName", "me");
@@ -166,7 +173,7 @@ async fn a_bad_call_of_the_token_service_is_refused_with_its_own_code() {
     assert_eq!(keys.issued().len(), 2, "nobody else got a key");
 }
 
-async fn with_oidc(sts: &Sts, token: &str, change: impl Fn(&mut Vec<(&str, String)>)) -> Answer {
+async fn with_oidc(sts: &StsService, token: &str, change: impl Fn(&mut Vec<(&str, String)>)) -> Answer {
     let mut form = vec![
         ("Action", "AssumeRoleWithOIDC".to_owned()),
         ("Version", "2015-04-01".to_owned()),
@@ -186,8 +193,8 @@ async fn with_oidc(sts: &Sts, token: &str, change: impl Fn(&mut Vec<(&str, Strin
 
 #[tokio::test]
 async fn an_oidc_token_that_is_good_now_gets_a_key_and_an_old_one_does_not() {
-    let keys = Keys::default();
-    let (sts, sim) = (Sts::start(rules(), &keys).expect("a free port"), api(&keys).await);
+    let keys = KeyRegistry::default();
+    let (sts, sim) = (StsService::start(rules(), &keys).expect("a free port"), api(&keys).await);
     let answer = with_oidc(&sts, "a.b.c", |_| {}).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(listed(&with_key(Client::new(&sim), &answer.json()["Credentials"])).await, "200");
@@ -210,7 +217,7 @@ async fn an_oidc_token_that_is_good_now_gets_a_key_and_an_old_one_does_not() {
         });
         assert_eq!(bent.await.code(), code, "{field}");
     }
-    let ledger = sts.ledger();
+    let ledger = sts.call_log();
     assert!(ledger.entries().all(|e| e.action == "AssumeRoleWithOIDC" && !e.target.contains("a.b.c")));
     assert!(ledger.entries().all(|e| e.signature == SignatureKind::None && e.key_id.is_none()));
     sim.shutdown().await;
@@ -218,9 +225,9 @@ async fn an_oidc_token_that_is_good_now_gets_a_key_and_an_old_one_does_not() {
 
 #[tokio::test]
 async fn keys_end_at_the_whole_second_that_is_told_and_the_api_says_so() {
-    let keys = Keys::default();
+    let keys = KeyRegistry::default();
     let short = StsRules { lifetime: Some(Duration::from_millis(2_500)), ..rules() };
-    let (sts, sim) = (Sts::start(short, &keys).expect("a free port"), api(&keys).await);
+    let (sts, sim) = (StsService::start(short, &keys).expect("a free port"), api(&keys).await);
     let key = assumed(&caller(&sts)).await;
     let client = with_key(Client::new(&sim), &key);
     assert_eq!(listed(&client).await, "200");
@@ -250,8 +257,8 @@ async fn keys_end_at_the_whole_second_that_is_told_and_the_api_says_so() {
 
 #[tokio::test]
 async fn parts_of_two_keys_are_refused_and_counted_whatever_is_mixed() {
-    let keys = Keys::default();
-    let (sts, sim) = (Sts::start(rules(), &keys).expect("a free port"), api(&keys).await);
+    let keys = KeyRegistry::default();
+    let (sts, sim) = (StsService::start(rules(), &keys).expect("a free port"), api(&keys).await);
     keys.add(AccessKey::new("id-1", "secret-1"));
     keys.add(AccessKey::new("id-2", "secret-2"));
     let base = caller(&sts);
@@ -279,25 +286,25 @@ async fn parts_of_two_keys_are_refused_and_counted_whatever_is_mixed() {
             expected += u64::from(code != "200");
         }
     }
-    assert_eq!(keys.mixed(), expected);
+    assert_eq!(keys.mixed_calls(), expected);
     assert_eq!(listed(&plain("id-1", "never was one")).await, "SignatureDoesNotMatch");
-    assert_eq!(keys.mixed(), expected, "a wrong secret is no mixed pair");
+    assert_eq!(keys.mixed_calls(), expected, "a wrong secret is no mixed pair");
     keys.retire("id-1");
     assert_eq!(listed(&plain("id-1", "secret-1")).await, "InvalidAccessKeyId.Inactive");
     assert_eq!(listed(&plain("id-2", "secret-1")).await, "SignatureDoesNotMatch");
-    assert_eq!(keys.mixed(), expected + 1, "a retired key is still known");
+    assert_eq!(keys.mixed_calls(), expected + 1, "a retired key is still known");
     sim.shutdown().await;
 }
 
-async fn token(metadata: &Metadata) -> Answer {
+async fn token(metadata: &MetadataService) -> Answer {
     let ttl = [("X-aliyun-ecs-metadata-token-ttl-seconds", "21600")];
     plain(metadata.addr(), "PUT", "/latest/api/token", &ttl, "").await
 }
 
 #[tokio::test]
 async fn the_metadata_asks_for_a_token_or_not_as_the_machine_is_set_up() {
-    let keys = Keys::default();
-    let metadata = Metadata::start(MetadataRules::default(), &keys).expect("a free port");
+    let keys = KeyRegistry::default();
+    let metadata = MetadataService::start(MetadataRules::default(), &keys).expect("a free port");
     let get = async |path: &str, headers: &[(&str, &str)]| {
         plain(metadata.addr(), "GET", path, headers, "").await.status
     };
@@ -326,7 +333,7 @@ async fn the_metadata_asks_for_a_token_or_not_as_the_machine_is_set_up() {
     });
     assert_eq!(get(ROLE_PATH, &[]).await, 404);
     assert_eq!(plain(metadata.addr(), "PUT", "/latest/api/token", &[], "").await.status, 400, "no lifetime");
-    let ledger = metadata.ledger();
+    let ledger = metadata.call_log();
     let actions: Vec<&str> = ledger.entries().take(4).map(|e| e.action.as_str()).collect();
     assert_eq!(actions, ["PutToken", "PutToken", "ListRole", "ListRole"]);
     assert_eq!(ledger.entries().nth(3).map(|e| e.details["token"].as_str()), Some("true"));
@@ -334,12 +341,12 @@ async fn the_metadata_asks_for_a_token_or_not_as_the_machine_is_set_up() {
 
 #[tokio::test]
 async fn the_metadata_and_an_address_hand_out_keys_that_the_api_takes() {
-    let keys = Keys::default();
+    let keys = KeyRegistry::default();
     let sim = api(&keys).await;
     let rules = MetadataRules { renew_before: Some(Duration::from_secs(60)), ..MetadataRules::default() };
-    let metadata = Metadata::start(rules, &keys).expect("a free port");
+    let metadata = MetadataService::start(rules, &keys).expect("a free port");
     let rules = UriRules { target: "/keys?ticket=t".to_owned(), ..UriRules::default() };
-    let uri = UriSource::start(rules, &keys).expect("a free port");
+    let uri = UriService::start(rules, &keys).expect("a free port");
     let key_path = format!("{ROLE_PATH}machine");
     let machine = plain(metadata.addr(), "GET", &key_path, &[], "").await.json();
     let own = plain(uri.addr(), "GET", "/keys?ticket=t", &[], "").await.json();
@@ -361,8 +368,8 @@ async fn the_metadata_and_an_address_hand_out_keys_that_the_api_takes() {
 
 #[tokio::test]
 async fn faults_meet_stand_ins_as_they_meet_the_api() {
-    let keys = Keys::default();
-    let sts = Sts::start(rules(), &keys).expect("a free port");
+    let keys = KeyRegistry::default();
+    let sts = StsService::start(rules(), &keys).expect("a free port");
     let base = caller(&sts);
     let params = [("RoleArn", READER), ("RoleSessionName", "me")];
     let under = async |effect: Effect| {
@@ -376,7 +383,7 @@ async fn faults_meet_stand_ins_as_they_meet_the_api() {
     assert_eq!(error(&under(down).await.expect("an answer")), (503, "ServiceUnavailable".to_owned()));
     let odd = Effect::Raw { status: 200, content_type: "application/json".to_owned(), body: b"{}".to_vec() };
     assert_eq!(under(odd).await.expect("an answer").json(), json!({}));
-    let half = under(Effect::Without("SecurityToken".to_owned())).await.expect("an answer").json();
+    let half = under(Effect::OmitField("SecurityToken".to_owned())).await.expect("an answer").json();
     assert!(half["Credentials"]["SecurityToken"].is_null() && half["Credentials"]["AccessKeyId"].is_string());
     let past = under(Effect::ExpiresIn(-5_000)).await.expect("an answer").json();
     let end: jiff::Timestamp =
@@ -398,19 +405,19 @@ async fn faults_meet_stand_ins_as_they_meet_the_api() {
     let hanging = tokio::time::timeout(Duration::from_millis(200), base.call("AssumeRole", &params)).await;
     assert!(hanging.is_err());
     assert_eq!(sts.faults(|f| f.fired()), [1]);
-    let last = sts.ledger().entries().last().map(|e| e.code.clone());
+    let last = sts.call_log().entries().last().map(|e| e.code.clone());
     assert_eq!(last.as_deref(), Some("fault: hang"));
 }
 
 #[tokio::test]
 async fn a_closed_stand_in_refuses_connections_and_drops_those_it_had_until_it_is_opened() {
-    let keys = Keys::default();
-    let mut uri = UriSource::start(UriRules::default(), &keys).expect("a free port");
+    let keys = KeyRegistry::default();
+    let mut uri = UriService::start(UriRules::default(), &keys).expect("a free port");
     uri.faults(|f| f.add(Fault::new(Effect::Hang).times(1)));
     let addr = uri.addr();
     let request = b"GET /key HTTP/1.1\r\nhost: x\r\n\r\n";
     let hanging = tokio::spawn(async move { exchange(addr, request).await.unwrap_or_default() });
-    while uri.ledger().is_empty() {
+    while uri.call_log().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     for _ in 0..3 {
@@ -422,7 +429,7 @@ async fn a_closed_stand_in_refuses_connections_and_drops_those_it_had_until_it_i
     }
     let dropped = tokio::time::timeout(Duration::from_secs(10), hanging).await.expect("dropped at once");
     assert_eq!(dropped.expect("joined"), b"");
-    let issued: Vec<Issued> = keys.issued();
+    let issued: Vec<IssuedKey> = keys.issued();
     assert_eq!(issued.len(), 3);
     assert!(issued.windows(2).all(|w| w[0].id != w[1].id && w[0].token != w[1].token));
 }

@@ -11,7 +11,7 @@ use crate::auth::SignatureKind;
 
 /// One call that came.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct CallLogEntry {
     /// Its number, from 0.
     pub number: u64,
     /// When it came, on the monotonic clock.
@@ -45,20 +45,20 @@ pub struct Entry {
 
 /// All calls that came.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger {
+pub struct CallLog {
     limit: usize,
     next: u64,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<CallLogEntry>,
     totals: BTreeMap<(String, String), u64>,
     codes: BTreeMap<(String, String), u64>,
 }
 
-impl Ledger {
+impl CallLog {
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), ..Self::default() }
     }
 
-    pub(crate) fn begin(&mut self, mut entry: Entry) -> u64 {
+    pub(crate) fn begin(&mut self, mut entry: CallLogEntry) -> u64 {
         entry.number = self.next;
         self.next += 1;
         *self.totals.entry((entry.region.clone(), entry.action.clone())).or_default() += 1;
@@ -79,7 +79,7 @@ impl Ledger {
     }
 
     /// The calls that are kept in full, oldest first.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = &CallLogEntry> {
         self.entries.iter()
     }
 
@@ -129,8 +129,8 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn entry(at: Instant, region: &str) -> Entry {
-        Entry {
+    fn entry(at: Instant, region: &str) -> CallLogEntry {
+        CallLogEntry {
             number: 0,
             at,
             region: region.to_owned(),
@@ -150,27 +150,27 @@ mod tests {
 
     #[test]
     fn the_fullest_window_is_found_for_each_region() {
-        let (mut ledger, t) = (Ledger::new(100), Instant::now());
+        let (mut call_log, t) = (CallLog::new(100), Instant::now());
         for ms in [0, 600, 900, 1_599, 1_600, 5_000] {
-            ledger.begin(entry(t + Duration::from_millis(ms), "a"));
+            call_log.begin(entry(t + Duration::from_millis(ms), "a"));
         }
-        ledger.begin(entry(t, "b"));
-        let most = ledger.max_in_window(Duration::from_secs(1));
+        call_log.begin(entry(t, "b"));
+        let most = call_log.max_in_window(Duration::from_secs(1));
         assert_eq!(most[&("a".to_owned(), "X".to_owned())], 3);
         assert_eq!(most[&("b".to_owned(), "X".to_owned())], 1);
     }
 
     #[test]
     fn old_calls_go_but_go_on_counting() {
-        let (mut ledger, t) = (Ledger::new(2), Instant::now());
-        let numbers: Vec<u64> = (0..4).map(|_| ledger.begin(entry(t, "a"))).collect();
-        ledger.finish(numbers[0], "X", 200, "200");
-        ledger.finish(numbers[3], "X", 400, "Throttling.User");
-        assert_eq!((ledger.len(), ledger.entries().count()), (4, 2));
+        let (mut call_log, t) = (CallLog::new(2), Instant::now());
+        let numbers: Vec<u64> = (0..4).map(|_| call_log.begin(entry(t, "a"))).collect();
+        call_log.finish(numbers[0], "X", 200, "200");
+        call_log.finish(numbers[3], "X", 400, "Throttling.User");
+        assert_eq!((call_log.len(), call_log.entries().count()), (4, 2));
         assert_eq!(
-            ledger.entries().last().map(|e| (e.status, e.code.as_str())),
+            call_log.entries().last().map(|e| (e.status, e.code.as_str())),
             Some((400, "Throttling.User"))
         );
-        assert_eq!(ledger.codes().len(), 2);
+        assert_eq!(call_log.codes().len(), 2);
     }
 }

@@ -1,15 +1,15 @@
 //! A world with every trouble in it, for the demo, the Compose stack and the proof of boards and rules.
 //!
 //! Owns: seven instances by name, what is wrong with each of their objects, and the list that says so
-//! ([`TROUBLES`]). All of it has a past, so that it shows within minutes at speed 1, and lasts for most of a
+//! ([`SCENARIOS`]). All of it has a past, so that it shows within minutes at speed 1, and lasts for most of a
 //! day, but for what heads for loss, which gets there. Refuses: chance; this world is the same with every seed.
 
-use super::{
+use crate::world::{
     World,
     edit::UnknownObject,
-    group::Consumer,
-    log::{Compaction, Flow},
-    spec::{GroupSpec, InstanceSpec, Position, TopicSpec},
+    group::ConsumerMode,
+    partition_log::{Compaction, ProduceRate},
+    spec::{GroupSpec, InstanceSpec, OffsetSpec, TopicSpec},
 };
 
 const SECOND_MS: i64 = 1_000;
@@ -27,9 +27,9 @@ const DEPOT: &str = "alikafka_pre-eu-depot05";
 const EXPIRED: &str = "alikafka_pre-eu-expired06";
 const STOPPED: &str = "alikafka_post-eu-stopped07";
 
-/// One thing that is wrong in the world of [`World::add_troubles`].
+/// One thing that is wrong in the world of [`World::add_scenarios`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Scenario {
     /// The region.
     pub region: &'static str,
     /// `InstanceId`.
@@ -37,47 +37,47 @@ pub struct Trouble {
     /// The group or topic; empty where it is the instance itself.
     pub object: &'static str,
     /// One word for it.
-    pub what: &'static str,
+    pub kind: &'static str,
 }
 
-const fn trouble(
+const fn scenario(
     region: &'static str,
     instance: &'static str,
     object: &'static str,
-    what: &'static str,
-) -> Trouble {
-    Trouble { region, instance, object, what }
+    kind: &'static str,
+) -> Scenario {
+    Scenario { region, instance, object, kind }
 }
 
-/// All that is wrong in the world of [`World::add_troubles`]. What is not named here is as it should be.
-pub const TROUBLES: [Trouble; 27] = [
-    trouble(CN, ORDERS, "order-search", "slow"),
-    trouble(CN, ORDERS, "order-mail", "stalled"),
-    trouble(CN, ORDERS, "order-report", "stopped"),
-    trouble(CN, ORDERS, "order-replay", "rewound"),
-    trouble(CN, ORDERS, "invoice-print", "stalled"),
-    trouble(CN, ORDERS, "invoices", "unwritten"),
-    trouble(CN, LOGS, "click-indexer", "stuck_partition"),
-    trouble(CN, LOGS, "click-stats", "skewed"),
-    trouble(CN, LOGS, "click-log", "hot_partition"),
-    trouble(CN, LOGS, "audit-archive", "lost"),
-    trouble(CN, LOGS, "audit-warehouse", "loss_ahead"),
-    trouble(CN, LOGS, "audit-export", "loss_near"),
-    trouble(CN, LOGS, "metrics-reload", "catching_up"),
-    trouble(CN, LOGS, "debug-log", "unread"),
-    trouble(CN, LOGS, "import-2024", "abandoned"),
-    trouble(CN, DEVICES, "设备影子", "slow"),
-    trouble(CN, LEGACY, "", "quota"),
-    trouble(CN, LEGACY, "", "expiring"),
-    trouble(CN, LEGACY, "", "no_team"),
-    trouble(CN, LEGACY, "session-cleaner", "stalled"),
-    trouble(CN, LEGACY, "left-over", "dead"),
-    trouble(EU, DEPOT, "", "expiry_near"),
-    trouble(EU, DEPOT, "parcel-tracker", "rebalancing"),
-    trouble(EU, DEPOT, "customs-desk", "quiet"),
-    trouble(EU, DEPOT, "route-planner", "past_end"),
-    trouble(EU, EXPIRED, "", "expired"),
-    trouble(EU, STOPPED, "", "not_in_service"),
+/// All that is wrong in the world of [`World::add_scenarios`]. What is not named here is as it should be.
+pub const SCENARIOS: [Scenario; 27] = [
+    scenario(CN, ORDERS, "order-search", "slow"),
+    scenario(CN, ORDERS, "order-mail", "stalled"),
+    scenario(CN, ORDERS, "order-report", "stopped"),
+    scenario(CN, ORDERS, "order-replay", "rewound"),
+    scenario(CN, ORDERS, "invoice-print", "stalled"),
+    scenario(CN, ORDERS, "invoices", "unwritten"),
+    scenario(CN, LOGS, "click-indexer", "stuck_partition"),
+    scenario(CN, LOGS, "click-stats", "skewed"),
+    scenario(CN, LOGS, "click-log", "hot_partition"),
+    scenario(CN, LOGS, "audit-archive", "lost"),
+    scenario(CN, LOGS, "audit-warehouse", "loss_ahead"),
+    scenario(CN, LOGS, "audit-export", "loss_near"),
+    scenario(CN, LOGS, "metrics-reload", "catching_up"),
+    scenario(CN, LOGS, "debug-log", "unread"),
+    scenario(CN, LOGS, "import-2024", "abandoned"),
+    scenario(CN, DEVICES, "设备影子", "slow"),
+    scenario(CN, LEGACY, "", "quota"),
+    scenario(CN, LEGACY, "", "expiring"),
+    scenario(CN, LEGACY, "", "no_team"),
+    scenario(CN, LEGACY, "session-cleaner", "stalled"),
+    scenario(CN, LEGACY, "left-over", "dead"),
+    scenario(EU, DEPOT, "", "expiry_near"),
+    scenario(EU, DEPOT, "parcel-tracker", "rebalancing"),
+    scenario(EU, DEPOT, "customs-desk", "quiet"),
+    scenario(EU, DEPOT, "route-planner", "past_end"),
+    scenario(EU, EXPIRED, "", "expired"),
+    scenario(EU, STOPPED, "", "not_in_service"),
 ];
 
 /// The tables of the old instance: as many as its limit leaves place for, but one.
@@ -86,8 +86,8 @@ const LEGACY_TABLES: u32 = LEGACY_LIMIT - 3;
 
 impl World {
     /// Puts in seven instances, in cn-hangzhou and eu-central-1, whose groups and topics have every trouble that
-    /// the exporter can tell of. [`TROUBLES`] names them.
-    pub fn add_troubles(&mut self) {
+    /// the exporter can tell of. [`SCENARIOS`] names them.
+    pub fn add_scenarios(&mut self) {
         // Each object is put into an instance that was made just before.
         let put = [orders(self), logs(self), devices(self), legacy(self), depot(self)];
         debug_assert!(put.iter().all(Result::is_ok), "{put:?}");
@@ -99,13 +99,13 @@ impl World {
         };
         self.add_instance(EU, out_of_service(EXPIRED, "depot-2025", 15, 5, -2 * DAY_MS, "logistics"));
         self.add_instance(EU, out_of_service(STOPPED, "depot-drill", 5, 3, 90 * DAY_MS, "logistics"));
-        self.troubled = true;
+        self.has_scenarios = true;
     }
 
-    /// What is wrong by [`World::add_troubles`]; nothing if it was not called.
+    /// What is wrong by [`World::add_scenarios`]; nothing if it was not called.
     #[must_use]
-    pub fn troubles(&self) -> &'static [Trouble] {
-        if self.troubled { &TROUBLES } else { &[] }
+    pub fn scenarios(&self) -> &'static [Scenario] {
+        if self.has_scenarios { &SCENARIOS } else { &[] }
     }
 }
 
@@ -123,7 +123,11 @@ fn named(id: &str, name: &str, team: Option<&str>) -> InstanceSpec {
 
 /// A topic that has been written evenly for longer than any retention, each partition so many messages a second.
 fn topic(name: &str, partitions: u32, per_second: i64) -> TopicSpec {
-    TopicSpec { flow: Flow::per_second(per_second), age_ms: 90 * HOUR_MS, ..TopicSpec::new(name, partitions) }
+    TopicSpec {
+        rate: ProduceRate::per_second(per_second),
+        age_ms: 90 * HOUR_MS,
+        ..TopicSpec::new(name, partitions)
+    }
 }
 
 fn group(name: &str, topics: &[&str]) -> GroupSpec {
@@ -131,8 +135,8 @@ fn group(name: &str, topics: &[&str]) -> GroupSpec {
 }
 
 /// A group that reads in this way, from where the end was so long ago.
-fn behind(name: &str, topics: &[&str], consumer: Consumer, behind_ms: i64) -> GroupSpec {
-    GroupSpec { consumer, from: Position::Ago(behind_ms), ..group(name, topics) }
+fn behind(name: &str, topics: &[&str], consumer: ConsumerMode, behind_ms: i64) -> GroupSpec {
+    GroupSpec { consumer, from: OffsetSpec::Ago(behind_ms), ..group(name, topics) }
 }
 
 fn orders(w: &mut World) -> Result<(), UnknownObject> {
@@ -149,13 +153,13 @@ fn orders(w: &mut World) -> Result<(), UnknownObject> {
     w.add_group(ORDERS, group("支付 \"对账\"", &["支付结果"]))?;
     w.add_group(
         ORDERS,
-        behind("order-search", &["order-events"], Consumer::Paced { percent: 70 }, 30 * MINUTE_MS),
+        behind("order-search", &["order-events"], ConsumerMode::Paced { percent: 70 }, 30 * MINUTE_MS),
     )?;
-    w.add_group(ORDERS, behind("order-mail", &["orders"], Consumer::Stalled, 20 * MINUTE_MS))?;
-    w.add_group(ORDERS, behind("order-report", &["orders"], Consumer::Stopped, 6 * HOUR_MS))?;
-    w.add_group(ORDERS, behind("invoice-print", &["invoices"], Consumer::Stalled, 50 * MINUTE_MS))?;
+    w.add_group(ORDERS, behind("order-mail", &["orders"], ConsumerMode::Stalled, 20 * MINUTE_MS))?;
+    w.add_group(ORDERS, behind("order-report", &["orders"], ConsumerMode::Stopped, 6 * HOUR_MS))?;
+    w.add_group(ORDERS, behind("invoice-print", &["invoices"], ConsumerMode::Stalled, 50 * MINUTE_MS))?;
     // First 40 seconds from now, then every five minutes.
-    let rewinding = Consumer::Rewinding { period_ms: 5 * MINUTE_MS, back_ms: 3 * MINUTE_MS };
+    let rewinding = ConsumerMode::Rewinding { period_ms: 5 * MINUTE_MS, back_ms: 3 * MINUTE_MS };
     w.add_group(
         ORDERS,
         GroupSpec {
@@ -176,29 +180,29 @@ fn logs(w: &mut World) -> Result<(), UnknownObject> {
     // Nobody writes it and nobody reads it, and it is empty by now.
     w.add_topic(LOGS, TopicSpec { idle_ms: 3 * DAY_MS, ..topic("import-2024", 2, 5) })?;
     w.add_group(LOGS, group("click-indexer", &["click-log"]))?;
-    w.set_committed(LOGS, "click-indexer", "click-log", 4, Position::Ago(HOUR_MS))?;
+    w.set_committed(LOGS, "click-indexer", "click-log", 4, OffsetSpec::Ago(HOUR_MS))?;
     w.set_stuck(LOGS, "click-indexer", "click-log", 4, true)?;
     w.add_group(
         LOGS,
-        behind("click-stats", &["click-log"], Consumer::Paced { percent: 100 }, 10 * MINUTE_MS),
+        behind("click-stats", &["click-log"], ConsumerMode::Paced { percent: 100 }, 10 * MINUTE_MS),
     )?;
-    w.add_group(LOGS, behind("audit-archive", &["audit-log"], Consumer::Stalled, 30 * HOUR_MS))?;
+    w.add_group(LOGS, behind("audit-archive", &["audit-log"], ConsumerMode::Stalled, 30 * HOUR_MS))?;
     w.add_group(
         LOGS,
-        behind("audit-warehouse", &["audit-log"], Consumer::Paced { percent: 50 }, 22 * HOUR_MS),
+        behind("audit-warehouse", &["audit-log"], ConsumerMode::Paced { percent: 50 }, 22 * HOUR_MS),
     )?;
     w.add_group(
         LOGS,
         behind(
             "audit-export",
             &["audit-log"],
-            Consumer::Paced { percent: 50 },
+            ConsumerMode::Paced { percent: 50 },
             23 * HOUR_MS + 15 * MINUTE_MS,
         ),
     )?;
     w.add_group(
         LOGS,
-        behind("metrics-reload", &["metrics-log"], Consumer::Paced { percent: 150 }, 12 * HOUR_MS),
+        behind("metrics-reload", &["metrics-log"], ConsumerMode::Paced { percent: 150 }, 12 * HOUR_MS),
     )
 }
 
@@ -208,7 +212,7 @@ fn devices(w: &mut World) -> Result<(), UnknownObject> {
     w.add_group(DEVICES, group("device-rules", &["device-reports"]))?;
     w.add_group(
         DEVICES,
-        behind("设备影子", &["device-reports"], Consumer::Paced { percent: 60 }, 10 * MINUTE_MS),
+        behind("设备影子", &["device-reports"], ConsumerMode::Paced { percent: 60 }, 10 * MINUTE_MS),
     )
 }
 
@@ -229,12 +233,12 @@ fn legacy(w: &mut World) -> Result<(), UnknownObject> {
     w.add_topic(LEGACY, TopicSpec { local: true, ..topic("sessions", 3, 5) })?;
     let tables: Vec<String> = (1..=LEGACY_TABLES).map(|n| format!("table-{n:02}")).collect();
     for name in &tables {
-        w.add_topic(LEGACY, TopicSpec { flow: Flow::steady(600), ..topic(name, 1, 0) })?;
+        w.add_topic(LEGACY, TopicSpec { rate: ProduceRate::steady(600), ..topic(name, 1, 0) })?;
     }
     w.add_group(LEGACY, group("profile-cache", &["customer-profiles"]))?;
     w.add_group(LEGACY, group("table-sync", &tables.iter().map(String::as_str).collect::<Vec<_>>()))?;
-    w.add_group(LEGACY, behind("session-cleaner", &["sessions"], Consumer::Stalled, 30 * MINUTE_MS))?;
-    w.add_group(LEGACY, GroupSpec { consumer: Consumer::Stopped, ..group("left-over", &[]) })
+    w.add_group(LEGACY, behind("session-cleaner", &["sessions"], ConsumerMode::Stalled, 30 * MINUTE_MS))?;
+    w.add_group(LEGACY, GroupSpec { consumer: ConsumerMode::Stopped, ..group("left-over", &[]) })
 }
 
 fn depot(w: &mut World) -> Result<(), UnknownObject> {
@@ -245,7 +249,7 @@ fn depot(w: &mut World) -> Result<(), UnknownObject> {
     w.add_topic(DEPOT, topic("parcels", 3, 5))?;
     // A message an hour, the next one half a minute from now.
     let quiet = TopicSpec {
-        flow: Flow::steady(1),
+        rate: ProduceRate::steady(1),
         age_ms: 49 * HOUR_MS - 30 * SECOND_MS,
         ..TopicSpec::new("customs-holds", 1)
     };
@@ -259,13 +263,13 @@ fn depot(w: &mut World) -> Result<(), UnknownObject> {
         },
     )?;
     w.add_group(DEPOT, group("parcel-mail", &["parcels"]))?;
-    w.add_group(DEPOT, behind("customs-desk", &["customs-holds"], Consumer::Stalled, 0))?;
+    w.add_group(DEPOT, behind("customs-desk", &["customs-holds"], ConsumerMode::Stalled, 0))?;
     // The topic was made again, and the group waits for offsets that are long in coming.
     w.add_group(
         DEPOT,
         GroupSpec {
-            consumer: Consumer::Stalled,
-            from: Position::At(50_000_000),
+            consumer: ConsumerMode::Stalled,
+            from: OffsetSpec::At(50_000_000),
             ..group("route-planner", &["routes"])
         },
     )

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use alikafka_simulator::{GroupTruth, Options, Simulator, TROUBLES, Trouble, WorldOptions, WorldTruth};
+use alikafka_simulator::{
+    GroupTruth, SCENARIOS, Scenario, Simulator, SimulatorOptions, WorldOptions, WorldTruth,
+};
 use serde_json::{Value, json};
 
 use crate::client::{Client, admin};
@@ -11,8 +13,8 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 async fn started() -> Simulator {
-    let world = WorldOptions { troubles: true, ..WorldOptions::empty(["cn-hangzhou"]) };
-    Simulator::start(Options { world, ..Options::default() }).await.expect("a free port")
+    let world = WorldOptions { scenarios: true, ..WorldOptions::empty(["cn-hangzhou"]) };
+    Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() }).await.expect("a free port")
 }
 
 /// The words for what is wrong with a group, from two looks at it that are some minutes apart.
@@ -79,8 +81,8 @@ async fn every_trouble_is_true_and_nothing_else_is_wrong() {
     sim.advance(Duration::from_secs(178));
     let after = sim.truth();
     let mut found = BTreeSet::new();
-    let mut add = |region: &str, instance: &str, object: &str, what: &'static str| {
-        found.insert((region.to_owned(), instance.to_owned(), object.to_owned(), what));
+    let mut add = |region: &str, instance: &str, object: &str, kind: &'static str| {
+        found.insert((region.to_owned(), instance.to_owned(), object.to_owned(), kind));
     };
     for (region, r) in &after.regions {
         for (id, i) in &r.instances {
@@ -128,7 +130,7 @@ async fn every_trouble_is_true_and_nothing_else_is_wrong() {
         }
     }
     let want =
-        TROUBLES.iter().map(|t| (t.region.to_owned(), t.instance.to_owned(), t.object.to_owned(), t.what));
+        SCENARIOS.iter().map(|t| (t.region.to_owned(), t.instance.to_owned(), t.object.to_owned(), t.kind));
     assert_eq!(found, want.collect());
     sim.shutdown().await;
 }
@@ -136,10 +138,10 @@ async fn every_trouble_is_true_and_nothing_else_is_wrong() {
 #[tokio::test]
 async fn a_day_later_the_troubles_are_still_there() {
     let sim = started().await;
-    let ages = |t: &WorldTruth, what: &str| -> Vec<Option<i64>> {
-        let of = |t0: &&Trouble| t0.what == what;
-        let age = |x: &Trouble| t.instance(x.instance).expect("there").groups[x.object].oldest_unread_age_ms;
-        TROUBLES.iter().filter(of).map(age).collect()
+    let ages = |t: &WorldTruth, kind: &str| -> Vec<Option<i64>> {
+        let of = |t0: &&Scenario| t0.kind == kind;
+        let age = |x: &Scenario| t.instance(x.instance).expect("there").groups[x.object].oldest_unread_age_ms;
+        SCENARIOS.iter().filter(of).map(age).collect()
     };
     sim.advance(Duration::from_secs(20 * 3600));
     let late = sim.truth();
@@ -153,13 +155,13 @@ async fn a_day_later_the_troubles_are_still_there() {
 #[tokio::test]
 async fn the_list_of_troubles_is_told_only_where_they_are() {
     let sim = started().await;
-    let list = admin(&sim, "GET", "/_sim/troubles").await.json();
-    assert_eq!(list.as_array().map(Vec::len), Some(TROUBLES.len()));
-    let first = TROUBLES[0];
-    let row = json!({ "region": first.region, "instance": first.instance, "object": first.object, "what": first.what });
+    let list = admin(&sim, "GET", "/_sim/scenarios").await.json();
+    assert_eq!(list.as_array().map(Vec::len), Some(SCENARIOS.len()));
+    let first = SCENARIOS[0];
+    let row = json!({ "region": first.region, "instance": first.instance, "object": first.object, "kind": first.kind });
     assert_eq!(list[0], row);
     sim.shutdown().await;
-    let sim = Simulator::start(Options::default()).await.expect("a free port");
-    assert_eq!(admin(&sim, "GET", "/_sim/troubles").await.json(), Value::Array(Vec::new()));
+    let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
+    assert_eq!(admin(&sim, "GET", "/_sim/scenarios").await.json(), Value::Array(Vec::new()));
     sim.shutdown().await;
 }

@@ -4,12 +4,12 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use super::{Asked, Desk, Given, HandOut, StandIn};
+use super::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
 use crate::{
+    access_keys::{IssuedKey, KeyRegistry},
     clock::millis,
-    keys::{Issued, Keys},
-    request::Call,
-    wire::Refusal,
+    request::ApiCall,
+    wire::ErrorResponse,
 };
 
 const TOKEN_PATH: &str = "/latest/api/token";
@@ -18,7 +18,7 @@ const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 const TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 
 /// The metadata service of a machine (ECS).
-pub type Metadata = StandIn<MetadataRules>;
+pub type MetadataService = CredentialService<MetadataRules>;
 
 /// What the machine is.
 #[derive(Debug, Clone)]
@@ -58,22 +58,22 @@ pub enum TokenMode {
     Unsupported,
 }
 
-impl Metadata {
-    /// Serves on a free port of loopback. Keys that it hands out are put into `keys`.
+impl MetadataService {
+    /// Serves on a free port of loopback. KeyRegistry that it hands out are put into `keys`.
     ///
     /// # Errors
     /// If no port can be bound.
-    pub fn start(rules: MetadataRules, keys: &Keys) -> io::Result<Self> {
+    pub fn start(rules: MetadataRules, keys: &KeyRegistry) -> io::Result<Self> {
         Self::serve(rules, keys)
     }
 }
 
-impl HandOut for MetadataRules {
+impl CredentialRules for MetadataRules {
     fn skew_ms(&self) -> i64 {
         self.clock_skew_ms
     }
 
-    fn asked(call: &Call) -> Asked {
+    fn asked(call: &ApiCall) -> CallSummary {
         let role = call.path.strip_prefix(ROLE_PATH);
         let action = match (call.method.as_str(), role) {
             ("PUT", _) if call.path == TOKEN_PATH => "PutToken",
@@ -82,15 +82,15 @@ impl HandOut for MetadataRules {
             _ => "",
         };
         let has_token = call.header(TOKEN_HEADER).is_some();
-        Asked {
+        CallSummary {
             action: action.to_owned(),
             object: role.filter(|r| !r.is_empty()).map(str::to_owned),
             details: BTreeMap::from([("token".to_owned(), has_token.to_string())]),
         }
     }
 
-    fn let_in(&self, call: &Call, desk: &mut Desk<'_>) -> Result<(), Refusal> {
-        let refuse = |status, message: &str| Err(Refusal::new(status, status.to_string(), message));
+    fn authorize(&self, call: &ApiCall, desk: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {
+        let refuse = |status, message: &str| Err(ErrorResponse::new(status, status.to_string(), message));
         if call.header("x-forwarded-for").is_some() {
             return refuse(403, "It came through a proxy.");
         }
@@ -123,7 +123,7 @@ impl HandOut for MetadataRules {
         not_found()
     }
 
-    fn answer(&self, call: &Call, desk: &mut Desk<'_>) -> Result<Given, Refusal> {
+    fn answer(&self, call: &ApiCall, desk: &mut RequestContext<'_>) -> Result<ServiceBody, ErrorResponse> {
         let role = self.role.clone().unwrap_or_default();
         match Self::asked(call).action.as_str() {
             "PutToken" => {
@@ -131,12 +131,12 @@ impl HandOut for MetadataRules {
                 let token = format!("MT{}", desk.request_id.replace('-', "").repeat(2));
                 let end = desk.now_ms + 1000 * ttl(call).unwrap_or_default();
                 desk.memory.tokens.insert(token.clone(), end);
-                Ok(Given::Text(token))
+                Ok(ServiceBody::Text(token))
             }
-            "ListRole" => Ok(Given::Text(role)),
+            "ListRole" => Ok(ServiceBody::Text(role)),
             _ => {
                 let now_ms = desk.now_ms;
-                let is_fresh = |key: &Issued| {
+                let is_fresh = |key: &IssuedKey| {
                     let left = key.expires_ms + desk.skew_ms - now_ms;
                     self.renew_before.is_some_and(|before| left >= millis(before))
                 };
@@ -144,13 +144,13 @@ impl HandOut for MetadataRules {
                 let key = held.unwrap_or_else(|| desk.issue(&role, self.lifetime));
                 let body = desk.spell_alone(&key);
                 desk.memory.key = Some(key);
-                Ok(Given::Json(body))
+                Ok(ServiceBody::Json(body))
             }
         }
     }
 }
 
 /// The lifetime in seconds that is asked for a token.
-fn ttl(call: &Call) -> Option<i64> {
+fn ttl(call: &ApiCall) -> Option<i64> {
     call.header(TTL_HEADER)?.parse().ok().filter(|ttl| (1..=21_600).contains(ttl))
 }

@@ -1,15 +1,15 @@
-//! One partition's log as a closed form of time: no step, no history longer than the changes of its flow.
+//! One partition's log as a closed form of time: no step, no history longer than the changes of its rate.
 //!
 //! Owns: how many messages there are at a moment, when a message was written, what retention and compaction
 //! have removed.
 
 const HOUR_MS: i128 = 3_600_000;
-/// Flow changes that are kept before those below the start offset are forgotten.
+/// ProduceRate changes that are kept before those below the start offset are forgotten.
 const PHASES_KEPT: usize = 64;
 
 /// How fast a partition is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flow {
+pub struct ProduceRate {
     /// Messages per hour while it is written.
     pub per_hour: i64,
     /// If set, it is written only in a part of each period.
@@ -34,7 +34,7 @@ pub struct Compaction {
     pub keep_every: i64,
 }
 
-impl Flow {
+impl ProduceRate {
     /// Nothing is written.
     pub const IDLE: Self = Self { per_hour: 0, burst: None };
 
@@ -97,31 +97,37 @@ fn narrow(v: i128) -> i64 {
     i64::try_from(v).unwrap_or(i64::MAX)
 }
 
-/// From a moment on, the partition has this flow.
+/// From a moment on, the partition has this rate.
 #[derive(Debug, Clone, Copy)]
-struct Phase {
+struct RatePhase {
     from_ms: i64,
     from_offset: i64,
-    flow: Flow,
+    rate: ProduceRate,
 }
 
 /// One partition's log.
 #[derive(Debug, Clone)]
-pub(crate) struct Log {
+pub(crate) struct PartitionLog {
     base: i64,
     /// Start offset that was set by hand.
     floor: i64,
     segment: i64,
     retention_ms: Option<i64>,
     compaction: Option<Compaction>,
-    phases: Vec<Phase>,
+    phases: Vec<RatePhase>,
 }
 
-impl Log {
+impl PartitionLog {
     /// A log whose first message has offset `base`, written from `from_ms` on. Retention removes whole
     /// segments of `segment` messages; `None` keeps all.
-    pub(crate) fn new(base: i64, from_ms: i64, flow: Flow, segment: i64, retention_ms: Option<i64>) -> Self {
-        let first = Phase { from_ms, from_offset: base, flow };
+    pub(crate) fn new(
+        base: i64,
+        from_ms: i64,
+        rate: ProduceRate,
+        segment: i64,
+        retention_ms: Option<i64>,
+    ) -> Self {
+        let first = RatePhase { from_ms, from_offset: base, rate };
         let segment = segment.max(1);
         Self { base, floor: base, segment, retention_ms, compaction: None, phases: vec![first] }
     }
@@ -133,11 +139,11 @@ impl Log {
     }
 
     /// An empty log with the rules of this one, its offsets from 0 on.
-    pub(crate) fn renewed(&self, t: i64) -> Self {
-        Self::new(0, t, self.flow(t), self.segment, self.retention_ms).compacted(self.compaction)
+    pub(crate) fn recreated(&self, t: i64) -> Self {
+        Self::new(0, t, self.rate(t), self.segment, self.retention_ms).compacted(self.compaction)
     }
 
-    fn phase_at(&self, t: i64) -> (Phase, Option<Phase>) {
+    fn phase_at(&self, t: i64) -> (RatePhase, Option<RatePhase>) {
         let i = self.phases.partition_point(|p| p.from_ms <= t).max(1) - 1;
         (self.phases[i], self.phases.get(i + 1).copied())
     }
@@ -145,7 +151,7 @@ impl Log {
     /// The offset that the next message gets.
     pub(crate) fn end(&self, t: i64) -> i64 {
         let (p, next) = self.phase_at(t);
-        let end = p.from_offset.saturating_add(p.flow.count(t - p.from_ms));
+        let end = p.from_offset.saturating_add(p.rate.count(t - p.from_ms));
         next.map_or(end, |n| end.min(n.from_offset))
     }
 
@@ -190,7 +196,7 @@ impl Log {
     pub(crate) fn time_of(&self, offset: i64) -> i64 {
         let i = self.phases.partition_point(|p| p.from_offset <= offset);
         let Some(p) = i.checked_sub(1).map(|i| self.phases[i]) else { return self.phases[0].from_ms };
-        let own = p.flow.time_of(offset - p.from_offset + 1).map(|ms| p.from_ms.saturating_add(ms));
+        let own = p.rate.time_of(offset - p.from_offset + 1).map(|ms| p.from_ms.saturating_add(ms));
         match (own, self.phases.get(i)) {
             (Some(own), Some(next)) => own.min(next.from_ms),
             (Some(own), None) => own,
@@ -205,19 +211,19 @@ impl Log {
         (end > self.base).then(|| self.time_of(end - 1))
     }
 
-    /// The flow of a moment.
-    pub(crate) fn flow(&self, t: i64) -> Flow {
-        self.phase_at(t).0.flow
+    /// The rate of a moment.
+    pub(crate) fn rate(&self, t: i64) -> ProduceRate {
+        self.phase_at(t).0.rate
     }
 
-    /// Changes the flow from `t` on.
-    pub(crate) fn set_flow(&mut self, t: i64, flow: Flow) {
-        self.push(t, self.end(t), flow);
+    /// Changes the rate from `t` on.
+    pub(crate) fn set_produce_rate(&mut self, t: i64, rate: ProduceRate) {
+        self.push(t, self.end(t), rate);
     }
 
-    /// Writes `n` messages at `t`, on top of the flow.
+    /// Writes `n` messages at `t`, on top of the rate.
     pub(crate) fn append(&mut self, t: i64, n: i64) {
-        self.push(t, self.end(t).saturating_add(n.max(0)), self.flow(t));
+        self.push(t, self.end(t).saturating_add(n.max(0)), self.rate(t));
     }
 
     /// Removes what is older than an offset, at most everything.
@@ -225,13 +231,13 @@ impl Log {
         self.floor = self.floor.max(offset.min(self.end(t)));
     }
 
-    fn push(&mut self, t: i64, from_offset: i64, flow: Flow) {
+    fn push(&mut self, t: i64, from_offset: i64, rate: ProduceRate) {
         if self.phases.len() >= PHASES_KEPT {
             let start = self.start(t);
             let below = self.phases.partition_point(|p| p.from_offset <= start).max(1) - 1;
             self.phases.drain(..below);
         }
-        self.phases.push(Phase { from_ms: t, from_offset, flow });
+        self.phases.push(RatePhase { from_ms: t, from_offset, rate });
     }
 }
 
@@ -241,39 +247,39 @@ mod tests {
 
     #[test]
     fn the_time_of_a_message_is_the_first_moment_at_which_it_counts() {
-        let burst = Flow { per_hour: 7_001, burst: Some(Burst { period_ms: 60_000, on_ms: 13_000 }) };
-        for flow in [Flow::steady(7_001), Flow::steady(1), burst] {
-            let log = Log::new(5, 1_000, flow, 10, None);
+        let burst = ProduceRate { per_hour: 7_001, burst: Some(Burst { period_ms: 60_000, on_ms: 13_000 }) };
+        for rate in [ProduceRate::steady(7_001), ProduceRate::steady(1), burst] {
+            let log = PartitionLog::new(5, 1_000, rate, 10, None);
             for offset in 5..60 {
                 let t = log.time_of(offset);
-                assert!(log.end(t) > offset, "{flow:?} {offset} is there at {t}");
-                assert!(log.end(t - 1) <= offset, "{flow:?} {offset} is not there before {t}");
+                assert!(log.end(t) > offset, "{rate:?} {offset} is there at {t}");
+                assert!(log.end(t - 1) <= offset, "{rate:?} {offset} is not there before {t}");
             }
         }
     }
 
     #[test]
     fn a_change_of_flow_and_an_append_neither_lose_nor_repeat_an_offset() {
-        let mut log = Log::new(0, 0, Flow::per_second(10), 1, None);
-        log.set_flow(10_000, Flow::IDLE);
+        let mut log = PartitionLog::new(0, 0, ProduceRate::per_second(10), 1, None);
+        log.set_produce_rate(10_000, ProduceRate::IDLE);
         assert_eq!(log.end(50_000), 100);
         log.append(50_000, 7);
         assert_eq!((log.end(49_999), log.end(50_000)), (100, 107));
         assert_eq!((log.time_of(99), log.time_of(100), log.time_of(106)), (10_000, 50_000, 50_000));
         assert_eq!(log.last_write(90_000), Some(50_000));
-        log.set_flow(60_000, Flow::per_second(1));
+        log.set_produce_rate(60_000, ProduceRate::per_second(1));
         assert_eq!((log.end(60_000), log.end(63_000), log.time_of(107)), (107, 110, 61_000));
     }
 
     #[test]
     fn retention_moves_the_start_by_whole_segments_and_never_past_the_end() {
-        let log = Log::new(1 << 54, 0, Flow::per_second(1), 100, Some(1_000_000));
+        let log = PartitionLog::new(1 << 54, 0, ProduceRate::per_second(1), 100, Some(1_000_000));
         let base = 1_i64 << 54;
         assert_eq!(log.start(1_000_000), base);
         assert_eq!(log.start(1_099_999), base);
         assert_eq!(log.start(1_100_000), base + 100);
-        let mut idle = Log::new(0, 0, Flow::per_second(1), 100, Some(1_000_000));
-        idle.set_flow(200_000, Flow::IDLE);
+        let mut idle = PartitionLog::new(0, 0, ProduceRate::per_second(1), 100, Some(1_000_000));
+        idle.set_produce_rate(200_000, ProduceRate::IDLE);
         assert_eq!((idle.start(9_000_000), idle.end(9_000_000)), (200, 200));
         idle.delete_before(9_000_000, 999);
         assert_eq!(idle.start(9_000_000), 200);
@@ -282,9 +288,10 @@ mod tests {
     #[test]
     fn compaction_leaves_each_so_manieth_old_message_and_the_newest() {
         let compaction = Compaction { older_than_ms: 30_000, keep_every: 10 };
-        let mut log = Log::new(5, 0, Flow::per_second(1), 1, None).compacted(Some(compaction));
+        let mut log =
+            PartitionLog::new(5, 0, ProduceRate::per_second(1), 1, None).compacted(Some(compaction));
         // 100 s: offsets 5 to 104; those of 75 and more are younger than 30 s.
-        let left = |log: &Log, t: i64| -> Vec<i64> {
+        let left = |log: &PartitionLog, t: i64| -> Vec<i64> {
             let all = (log.start(t)..log.end(t)).filter(|o| log.first_held(*o, t) == Some(*o)).collect();
             let back: Vec<i64> =
                 (log.start(t)..log.end(t)).filter(|o| log.last_held_before(o + 1, t) == Some(*o)).collect();
@@ -295,7 +302,7 @@ mod tests {
         assert_eq!(left(&log, 100_000), expected);
         assert_eq!((log.start(100_000), log.end(100_000)), (5, 105));
         assert_eq!((log.first_held(66, 100_000), log.first_held(105, 100_000)), (Some(75), None));
-        log.set_flow(100_000, Flow::IDLE);
+        log.set_produce_rate(100_000, ProduceRate::IDLE);
         let expected: Vec<i64> = (5..105).step_by(10).chain([104]).collect();
         assert_eq!(left(&log, 900_000), expected, "the newest stays however old it is");
         assert_eq!(log.last_held_before(106, 900_000), None, "nothing was read beyond the end");
@@ -303,9 +310,9 @@ mod tests {
 
     #[test]
     fn many_changes_of_flow_are_forgotten_below_the_start() {
-        let mut log = Log::new(0, 0, Flow::per_second(1), 1, Some(10_000));
+        let mut log = PartitionLog::new(0, 0, ProduceRate::per_second(1), 1, Some(10_000));
         for i in 1..1_000 {
-            log.set_flow(i * 1_000, Flow::per_second(1));
+            log.set_produce_rate(i * 1_000, ProduceRate::per_second(1));
         }
         assert!(log.phases.len() <= PHASES_KEPT);
         assert_eq!((log.start(999_000), log.end(999_000)), (989, 999));

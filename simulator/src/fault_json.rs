@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::faults::{Effect, Fault, Nth};
+use crate::faults::{Effect, Fault, Occurrence};
 
 /// Reads faults.
 ///
@@ -23,15 +23,15 @@ pub(crate) fn faults(body: &[u8]) -> Result<Vec<Fault>, String> {
 
 fn fault(value: Value) -> Result<Fault, String> {
     let Value::Object(map) = value else { return Err("a fault is an object".to_owned()) };
-    let mut fields = Fields(map);
+    let mut fields = FaultFields(map);
     let effect = effect(&mut fields)?;
-    let nth = match (fields.number("nth")?, fields.number("every")?, fields.take("probability")) {
-        (None, None, None) => Nth::All,
-        (Some(n), None, None) => Nth::Nth(n),
-        (None, Some(n), None) => Nth::Every(n),
+    let occurrence = match (fields.number("nth")?, fields.number("every")?, fields.take("probability")) {
+        (None, None, None) => Occurrence::All,
+        (Some(n), None, None) => Occurrence::Nth(n),
+        (None, Some(n), None) => Occurrence::Every(n),
         (None, None, Some(p)) => {
             let p = p.as_f64().filter(|p| (0.0..=1.0).contains(p)).ok_or("probability is from 0 to 1")?;
-            Nth::Probability(p, fields.number("seed")?.unwrap_or(1))
+            Occurrence::Probability(p, fields.number("seed")?.unwrap_or(1))
         }
         _ => return Err("nth, every and probability exclude each other".to_owned()),
     };
@@ -41,7 +41,7 @@ fn fault(value: Value) -> Result<Fault, String> {
         instance: fields.text("instance")?,
         object: fields.text("object")?,
         times: fields.number("times")?,
-        nth,
+        occurrence,
         effect,
     };
     match fields.0.keys().next() {
@@ -50,7 +50,7 @@ fn fault(value: Value) -> Result<Fault, String> {
     }
 }
 
-fn effect(fields: &mut Fields) -> Result<Effect, String> {
+fn effect(fields: &mut FaultFields) -> Result<Effect, String> {
     let name = fields.text("effect")?.ok_or("a fault needs an effect")?;
     Ok(match name.as_str() {
         "error" => {
@@ -86,9 +86,9 @@ fn effect(fields: &mut Fields) -> Result<Effect, String> {
 }
 
 /// The fields of a fault that are not read yet.
-struct Fields(Map<String, Value>);
+struct FaultFields(Map<String, Value>);
 
-impl Fields {
+impl FaultFields {
     fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
@@ -137,14 +137,14 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            (read[0].action.as_deref(), read[0].nth),
-            (Some("GetTopicStatus"), Nth::Probability(0.05, 7))
+            (read[0].action.as_deref(), read[0].occurrence),
+            (Some("GetTopicStatus"), Occurrence::Probability(0.05, 7))
         );
         assert!(
             matches!(&read[0].effect, Effect::Error { status: 503, code, .. } if code == "ServiceUnavailable")
         );
         assert!(matches!(read[1].effect, Effect::Latency(d) if d == Duration::from_millis(250)));
-        assert_eq!((read[1].nth, read[1].times), (Nth::Every(3), Some(2)));
+        assert_eq!((read[1].occurrence, read[1].times), (Occurrence::Every(3), Some(2)));
         assert_eq!(faults(br#"{"effect": "hang"}"#).unwrap().len(), 1);
     }
 
