@@ -49,11 +49,11 @@ REFUSED = [
     ({"podMonitor": {"port": ""}}, "port"),
     ({"extraEnv": [{"value": "x"}]}, "name"),
     # What only the templates can see.
-    ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "cannot be together"),
+    ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "mutually exclusive"),
     ({"serviceMonitor": {"enabled": True}, "service": {"enabled": False}}, "needs service.enabled"),
-    ({"rrsa": {"roleArn": "acs:ram::1:role/a"}}, "go together"),
-    ({"rrsa": {"roleName": "a"}, "credentials": {"existingSecret": "b"}}, "take one"),
-    ({"credentials": {"existingSecret": "b"}, "config": {"credentials": {"type": "oidc"}}}, "cannot be together"),
+    ({"rrsa": {"roleArn": "acs:ram::1:role/a"}}, "set together"),
+    ({"rrsa": {"roleName": "a"}, "credentials": {"existingSecret": "b"}}, "set one of them"),
+    ({"credentials": {"existingSecret": "b"}, "config": {"credentials": {"type": "oidc"}}}, "mutually exclusive"),
     ({"prometheusRule": {"enabled": True, "disabledAlerts": ["AliKafkaNoSuchThing"]}}, "there is no alert"),
     ({"prometheusRule": {"enabled": True, "thresholds": {"overrides": [
         {"instance_id": "i", "group": "g", "seconds": 1}, {"group": "g", "seconds": 2, "instance_id": "i"}]}}},

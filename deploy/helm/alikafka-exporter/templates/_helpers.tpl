@@ -1,5 +1,5 @@
 {{/*
-What several templates share: names, labels, the exporter's configuration, and the checks that a schema cannot make.
+Shared templates: names, labels, the exporter configuration, and checks that the schema cannot express.
 */}}
 
 {{- define "alikafka-exporter.name" -}}
@@ -25,7 +25,7 @@ What several templates share: names, labels, the exporter's configuration, and t
 {{- default $default .Values.serviceAccount.name -}}
 {{- end -}}
 
-{{/* Of the exporter's own pods alone: those of tests have another component. Never changes, as selectors cannot. */}}
+{{/* Selects only the exporter pods: test pods have another component. Must never change because selectors are immutable. */}}
 {{- define "alikafka-exporter.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "alikafka-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -42,7 +42,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* Of what `helm test` makes: another component, so that no selector finds it. */}}
+{{/* Labels of `helm test` objects: another component, so that no selector matches them. */}}
 {{- define "alikafka-exporter.testLabels" -}}
 {{- $labels := include "alikafka-exporter.labels" . | fromYaml -}}
 {{- toYaml (set $labels "app.kubernetes.io/component" "test") -}}
@@ -62,19 +62,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "alikafka-exporter.credentialsPath" -}}/etc/alikafka-exporter/credentials{{- end -}}
 {{- define "alikafka-exporter.tokenPath" -}}/var/run/secrets/alikafka-exporter/token{{- end -}}
 
-{{/* Whether the chart mounts the token of RRSA itself, without the webhook. */}}
+{{/* Whether the chart mounts the RRSA token itself, without the webhook. */}}
 {{- define "alikafka-exporter.mountsToken" -}}
 {{- if and .Values.rrsa.roleArn .Values.rrsa.oidcProviderArn -}}true{{- end -}}
 {{- end -}}
 
-{{/* The exporter's configuration: that of the values, with what is known of credentials where nothing is said of them. */}}
+{{/* The exporter configuration: `config` from the values, completed with the credentials that other values imply. */}}
 {{- define "alikafka-exporter.config" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $own := default dict $config.credentials -}}
 {{- $found := dict -}}
 {{- if .Values.credentials.existingSecret -}}
 {{- if hasKey $own "type" -}}
-{{- fail "config.credentials.type and credentials.existingSecret cannot be together: the Secret is the source" -}}
+{{- fail "config.credentials.type and credentials.existingSecret are mutually exclusive: the Secret is the source" -}}
 {{- end -}}
 {{- $path := include "alikafka-exporter.credentialsPath" . -}}
 {{- $_ := set $found "access_key_id_file" (printf "%s/access_key_id" $path) -}}
@@ -88,7 +88,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $found "oidc_provider_arn" .Values.rrsa.oidcProviderArn -}}
 {{- $_ := set $found "oidc_token_file" (printf "%s/token" (include "alikafka-exporter.tokenPath" .)) -}}
 {{- else if .Values.rrsa.roleName -}}
-{{- /* No chain: should the token service be out of reach at the start, that would go on to the role of the node. */ -}}
+{{- /* Not `chain`, which would fall back to the role of the node if the token service is unreachable at startup. */ -}}
 {{- $_ := set $found "type" "oidc" -}}
 {{- end -}}
 {{- if $found -}}
@@ -99,23 +99,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "alikafka-exporter.checks" -}}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
-{{- fail "serviceMonitor.enabled and podMonitor.enabled cannot be together: every series would be there twice" -}}
+{{- fail "serviceMonitor.enabled and podMonitor.enabled are mutually exclusive: every series would be scraped twice" -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) -}}
-{{- fail "serviceMonitor.enabled needs service.enabled; without a Service take podMonitor.enabled" -}}
+{{- fail "serviceMonitor.enabled needs service.enabled; without a Service, use podMonitor.enabled" -}}
 {{- end -}}
 {{- if ne (empty .Values.rrsa.roleArn) (empty .Values.rrsa.oidcProviderArn) -}}
-{{- fail "rrsa.roleArn and rrsa.oidcProviderArn go together" -}}
+{{- fail "rrsa.roleArn and rrsa.oidcProviderArn must be set together" -}}
 {{- end -}}
 {{- if and .Values.rrsa.roleName .Values.rrsa.roleArn -}}
-{{- fail "rrsa.roleName is for the webhook and rrsa.roleArn for doing without it: take one" -}}
+{{- fail "rrsa.roleName is for use with the webhook, rrsa.roleArn for use without it: set one of them" -}}
 {{- end -}}
 {{- if and .Values.credentials.existingSecret (or .Values.rrsa.roleName .Values.rrsa.roleArn) -}}
-{{- fail "credentials.existingSecret and rrsa are two sources of the same key: take one" -}}
+{{- fail "credentials.existingSecret and rrsa both provide the access key: set one of them" -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Mounts of a container that reads the configuration. */}}
+{{/* Volume mounts of a container that reads the configuration. */}}
 {{- define "alikafka-exporter.mounts" -}}
 - name: config
   mountPath: /etc/alikafka-exporter/config
@@ -137,7 +137,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* Directories, never subPath: a file that is mounted by itself is not replaced when its Secret is. */}}
+{{/* Directories, never subPath: a file mounted by subPath does not follow changes of its Secret. */}}
 {{- define "alikafka-exporter.volumes" -}}
 - name: config
   configMap:
@@ -178,7 +178,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* A probe of the path $.path, with the times $.times. */}}
+{{/* An HTTP probe of .path with the settings in .times. */}}
 {{- define "alikafka-exporter.probe" -}}
 httpGet:
   path: {{ .path }}
@@ -186,7 +186,7 @@ httpGet:
 {{ toYaml .times }}
 {{- end -}}
 
-{{/* The job name, before the relabelings of the values. */}}
+{{/* Sets the job name before the relabelings from the values. */}}
 {{- define "alikafka-exporter.relabelings" -}}
 - action: replace
   targetLabel: job
