@@ -9,14 +9,16 @@ use std::{
 };
 
 use alikafka_exporter::{
-    exposition::{Exposition, RenderOptions, Renderer},
+    exposition::{Exposition, Renderer},
     lag::{
         GroupLag, PartitionLag, Retention, TopicLag,
         age::Age,
         assess::{GroupAssessment, PartitionAssessment, TopicAssessment},
         status::Status,
     },
-    model::{GroupId, GroupState, InstanceId, Offset, Partition, RegionId, TopicName, UnixMillis},
+    model::{
+        GroupId, GroupState, InstanceId, Offset, Partition, RegionId, RenderOptions, TopicName, UnixMillis,
+    },
     snapshot::{GroupView, InstanceView, LastSuccess, ObjectCounts, Rebalances, RegionView, Snapshot},
 };
 use prometheus::{GaugeVec, Opts, Registry, TextEncoder};

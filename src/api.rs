@@ -7,8 +7,8 @@
 //! it fail, `quote` and `retry`; `client` holds the order of these steps.
 
 use crate::model::{
-    GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, Origin, RegionId, Times, Topic,
-    TopicName, TopicStatus,
+    GroupId, GroupProgress, Instance, InstanceId, Listing, MessageTimestamps, Observed, RegionId,
+    ResponseOrigin, Topic, TopicName, TopicStatus,
 };
 
 pub mod action;
@@ -35,9 +35,8 @@ pub use client::{ApiClient, ClientSettings, EntropySource, os_entropy};
 pub use credentials::{Credentials, CredentialsError, ProvideCredentials};
 pub use error::{ApiError, ErrorKind};
 pub use observer::{ApiObserver, Attempt};
-pub use sign::SignatureVersion;
 use tokio::time::Instant;
-pub use transport::{ClientBuildError, MAX_BODY_BYTES, Proxy, install_crypto_provider};
+pub use transport::{ClientBuildError, MAX_BODY_BYTES, install_crypto_provider};
 
 /// What can be asked of one region of one account. The client asks the cloud; tests of the collector put
 /// a script in its place. Every call is paced by the budget of its action, retried within the retry
@@ -72,7 +71,7 @@ pub trait CloudApi: Send + Sync + 'static {
         instance: &InstanceId,
         topic: &TopicName,
         deadline: Instant,
-    ) -> impl Future<Output = Result<(Observed<TopicStatus>, Origin), ApiError>> + Send;
+    ) -> impl Future<Output = Result<(Observed<TopicStatus>, ResponseOrigin), ApiError>> + Send;
 
     /// `GetConsumerList`, all pages: the instance's consumer groups.
     fn groups(
@@ -86,7 +85,7 @@ pub trait CloudApi: Send + Sync + 'static {
         &self,
         instance: &InstanceId,
         group: &GroupId,
-        times: Times,
+        times: MessageTimestamps,
         deadline: Instant,
-    ) -> impl Future<Output = Result<(Observed<GroupProgress>, Origin), ApiError>> + Send;
+    ) -> impl Future<Output = Result<(Observed<GroupProgress>, ResponseOrigin), ApiError>> + Send;
 }

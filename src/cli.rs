@@ -12,9 +12,9 @@ use std::{
 };
 
 use alikafka_exporter::{
-    config::{Account, Config, Intervals},
+    config::{Account, Config},
     logging::LineFormat,
-    model::AccountName,
+    model::{AccountName, PollTiming},
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use socket2::{Domain, Socket, Type};
@@ -155,7 +155,7 @@ pub(crate) fn summary(config: &Config) -> String {
     };
     let accounts = config.accounts.iter().map(of).collect::<Vec<_>>().join("; ");
     let spell = |duration| humantime::format_duration(duration).to_string();
-    let intervals = config.intervals;
+    let timing = config.timing;
     let mut line = format!("ok: {} account", config.accounts.len());
     if config.accounts.len() != 1 {
         line.push('s');
@@ -163,17 +163,17 @@ pub(crate) fn summary(config: &Config) -> String {
     _ = writeln!(
         line,
         " ({accounts}), discovery every {}, groups every {}, topics every {}, stale after {}",
-        spell(intervals.discovery),
-        spell(intervals.poll),
-        spell(intervals.topic_poll),
-        spell(intervals.stale_after),
+        spell(timing.discovery),
+        spell(timing.poll),
+        spell(timing.topic_poll),
+        spell(timing.stale_after),
     );
     line
 }
 
 /// Logs what is about to run, for whoever reads the log of a run that went wrong.
 pub(crate) fn announce(config: &Config) {
-    let Intervals { discovery, poll, topic_poll, stale_after, .. } = config.intervals;
+    let PollTiming { discovery, poll, topic_poll, stale_after, .. } = config.timing;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         revision = option_env!("ALIKAFKA_EXPORTER_REVISION").unwrap_or("unknown"),

@@ -19,7 +19,10 @@ use crate::{
     api::{Action, CloudApi},
     clock::WallClock,
     health::Health,
-    model::{AccountName, AnomalyKind, Filters, GroupId, InstanceId, RegionId, Times, TopicName},
+    model::{
+        AccountName, AnomalyKind, Filters, GroupId, InstanceId, MessageTimestamps, PollTiming, RegionId,
+        RegionSelection, TopicName,
+    },
     snapshot::SnapshotStore,
 };
 
@@ -33,46 +36,8 @@ pub mod poller;
 pub mod schedule;
 pub mod state;
 
-pub use account::{AccountSupervisor, Regions};
+pub use account::AccountSupervisor;
 pub use desk::Desk;
-
-/// How often each kind of thing is asked for, and how long an answer is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PollTiming {
-    /// Between two discoveries: instances, topics, groups.
-    pub discovery: Duration,
-    /// Between two polls of a group's progress.
-    pub poll: Duration,
-    /// Between two polls of a topic's status.
-    pub topic_poll: Duration,
-    /// Between two polls of a group's progress while nothing of it moves.
-    pub idle_poll: Duration,
-    /// Between two polls of a topic's status while nothing of it moves, or groups tell its end offsets.
-    pub idle_topic_poll: Duration,
-    /// How long a group's progress is kept when it cannot be refreshed.
-    pub stale_after: Duration,
-    /// How long a topic's status is kept when it cannot be refreshed.
-    pub topic_stale_after: Duration,
-    /// How long what a list said is kept when it cannot be refreshed.
-    pub discovery_stale_after: Duration,
-    /// How long one call may take; no target is given less time than that.
-    pub request_timeout: Duration,
-    /// How far back is looked for what is said of a group: status, rates, forecasts.
-    pub status_window: Duration,
-    /// Of which groups the times of messages are asked for.
-    pub ask_times: AskTimes,
-}
-
-/// Of which groups the cloud is asked for the times of messages, which costs it more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AskTimes {
-    /// Of those that lag, or of which nothing is known yet.
-    OfLagging,
-    /// Of all.
-    Always,
-    /// Of none: lag in seconds is from poll history alone.
-    Never,
-}
 
 impl PollTiming {
     /// Between two calls for the same target of this action, unless nothing of it moves.
@@ -117,7 +82,9 @@ pub struct AccountPlan<C> {
     /// The name, where accounts are named.
     pub name: Option<AccountName>,
     /// Which regions to look at.
-    pub regions: Regions,
+    pub regions: RegionSelection,
+    /// Region whose endpoint serves `GetAllInstanceIdList` for `RegionSelection::Auto`; any region would do.
+    pub home_region: RegionId,
     /// Which objects to look at.
     pub filters: Filters,
     /// Clocks and bounds.
@@ -250,7 +217,7 @@ impl PollTarget {
 async fn ask<C: CloudApi>(
     cloud: &C,
     target: &PollTarget,
-    times: Times,
+    times: MessageTimestamps,
     deadline: tokio::time::Instant,
 ) -> state::PollOutcome {
     use state::PollResponse;

@@ -5,16 +5,15 @@
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
-use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, task::JoinSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, Action, ApiClient, RequestBudgets, SignatureVersion},
+    api::{self, Action, ApiClient, RequestBudgets},
     clock,
-    collect::{self, CollectContext, Desk, DiscoverySequence, PollTiming},
+    collect::{self, CollectContext, Desk, DiscoverySequence},
     config::{self, Config},
-    exposition::{self, Renderer, SelfMetrics, publisher, self_metrics},
+    exposition::{Renderer, SelfMetrics, publisher, self_metrics},
     health::Health,
     model::RegionId,
     snapshot::SnapshotStore,
@@ -127,7 +126,7 @@ pub async fn run(
     };
 
     let mut parts: Vec<Part> = vec![Box::pin(died(web::serve(listeners, app, shutdown.clone())))];
-    let renderer = Renderer::new(page_options(&config.metrics));
+    let renderer = Renderer::new(config.metrics.clone());
     let show = move |page, snapshot, turn| shown.show(page, snapshot, turn);
     let (turn, turns) = mpsc::channel(1);
     parts.push(Box::pin(died(publisher::run(store, renderer, turns, show, shutdown.clone()))));
@@ -180,81 +179,45 @@ fn collected(
     budgets: &Arc<RequestBudgets>,
     keys: Arc<dyn api::ProvideCredentials>,
 ) -> Result<collect::AccountPlan<ApiClient>, RunError> {
-    let setup = |error: &dyn std::fmt::Display| RunError::Setup(error.to_string());
-    let home = RegionId::new(HOME_REGION).map_err(|e| setup(&e))?;
+    let home_region = RegionId::new(HOME_REGION).map_err(|error| RunError::Setup(error.to_string()))?;
     let source = account.clone();
     let rates = rates(&account.rates)?;
     let observer: Arc<dyn api::ApiObserver> = Arc::new(counting.clone());
-    let request_timeout = config.request_timeout;
+    let request_timeout = config.timing.request_timeout;
     let (client_rates, budgets) = (rates.clone(), Arc::clone(budgets));
     let connect = move |region: &RegionId| {
         let settings = api::ClientSettings {
             account: source.name.clone(),
             region: region.clone(),
             endpoint: source.endpoint.url(region),
-            signature: match source.signature {
-                config::Signature::Acs3 => SignatureVersion::Acs3,
-                config::Signature::V1 => SignatureVersion::V1,
-            },
+            signature: source.signature,
             request_timeout,
             connect_timeout: CONNECT_TIMEOUT.min(request_timeout),
             budget: budgets.of(source.name.as_ref(), region, &client_rates),
-            proxy: proxy(&source.proxy),
+            proxy: source.proxy.clone(),
         };
         ApiClient::new(settings, Arc::clone(&keys), Arc::clone(&observer), clock::unix_now, api::os_entropy)
             .map_err(|error| error.to_string())
     };
-    // What no client can be made of is found out now, not when the first region is found.
-    connect(&home).map_err(RunError::Setup)?;
-    let config::Intervals {
-        discovery,
-        poll,
-        topic_poll,
-        idle_poll,
-        idle_topic_poll,
-        stale_after,
-        topic_stale_after,
-        discovery_stale_after,
-        status_window,
-    } = config.intervals;
+    // Build one client up front so that a bad endpoint or proxy fails at startup, not at the first discovery.
+    connect(&home_region).map_err(RunError::Setup)?;
     Ok(collect::AccountPlan {
         name: account.name.clone(),
-        regions: match &account.regions {
-            config::Regions::Auto => collect::Regions::Found { home },
-            config::Regions::List(regions) => collect::Regions::Fixed(regions.clone()),
-        },
+        regions: account.regions.clone(),
+        home_region,
         filters: account.filters.clone(),
-        timing: PollTiming {
-            discovery,
-            poll,
-            topic_poll,
-            idle_poll,
-            idle_topic_poll,
-            stale_after,
-            topic_stale_after,
-            discovery_stale_after,
-            request_timeout,
-            status_window,
-            ask_times: ask_times(config.last_timestamps),
-        },
+        timing: config.timing,
         rate: Arc::new(move |action| rates.of(action).per_second()),
         connect: Arc::new(connect),
     })
 }
 
-fn proxy(proxy: &config::Proxy) -> api::Proxy {
-    match proxy {
-        config::Proxy::None => api::Proxy::None,
-        config::Proxy::Environment => api::Proxy::Environment,
-        config::Proxy::Url { url, .. } => api::Proxy::Url(url.expose_secret().to_owned().into()),
-    }
-}
-
 fn rates(rates: &config::RequestRates) -> Result<api::ActionRates, RunError> {
     let rate = |action: Action| {
         let per_second = rates.of(action.name());
-        let refused =
-            || RunError::Setup(format!("{per_second} calls a second of {} cannot be kept", action.name()));
+        let refused = || {
+            RunError::Setup(format!("{per_second} calls per second of {} are not supported", action.name()))
+        };
         Ok((action, api::RequestRate::new(per_second).ok_or_else(refused)?))
     };
     let overrides: BTreeMap<Action, api::RequestRate> =
@@ -263,39 +226,10 @@ fn rates(rates: &config::RequestRates) -> Result<api::ActionRates, RunError> {
     Ok(api::ActionRates { default, overrides })
 }
 
-fn ask_times(last_timestamps: config::LastTimestamps) -> collect::AskTimes {
-    match last_timestamps {
-        config::LastTimestamps::Lagging => collect::AskTimes::OfLagging,
-        config::LastTimestamps::Always => collect::AskTimes::Always,
-        config::LastTimestamps::Never => collect::AskTimes::Never,
-    }
-}
-
-fn naming(naming: config::Naming) -> exposition::Naming {
-    match naming {
-        config::Naming::Native => exposition::Naming::Native,
-        config::Naming::KafkaExporter => exposition::Naming::KafkaExporter,
-    }
-}
-
 fn look(config: &Config) -> self_metrics::SelfMetricsOptions {
     self_metrics::SelfMetricsOptions {
-        naming: naming(config.metrics.naming),
-        constant_labels: config.metrics.labels.clone(),
+        naming: config.metrics.naming,
+        constant_labels: config.metrics.constant_labels.clone(),
         accounts_are_named: config.accounts.iter().any(|a| a.name.is_some()),
-    }
-}
-
-fn page_options(metrics: &config::Metrics) -> exposition::RenderOptions {
-    exposition::RenderOptions {
-        granularity: match metrics.granularity {
-            config::Granularity::Partition => exposition::Granularity::Partition,
-            config::Granularity::Topic => exposition::Granularity::Topic,
-            config::Granularity::Group => exposition::Granularity::Group,
-        },
-        naming: naming(metrics.naming),
-        max_series: metrics.max_series,
-        constant_labels: metrics.labels.clone(),
-        instance_tags: metrics.instance_tags.clone(),
     }
 }

@@ -15,7 +15,6 @@ pub mod self_metrics;
 mod series;
 mod text;
 
-pub use catalog::Naming;
 pub use chunk::Exposition;
-pub use render::{Granularity, RenderOptions, Renderer};
+pub use render::Renderer;
 pub use self_metrics::SelfMetrics;

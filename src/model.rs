@@ -9,6 +9,7 @@ use std::{fmt, sync::Arc};
 
 pub mod filter;
 pub mod observation;
+pub mod options;
 pub mod origin;
 
 pub use filter::{Filter, Filters};
@@ -16,7 +17,11 @@ pub use observation::{
     Cleanup, GroupProgress, GroupState, Instance, InstanceState, Listing, PartitionProgress, Rebalance,
     Storage, Topic, TopicPartition, TopicProgress, TopicStatus,
 };
-pub use origin::{Origin, Span, Times};
+pub use options::{
+    Granularity, LastTimestamps, Naming, PollTiming, ProxySetting, RegionSelection, RenderOptions,
+    SignatureVersion,
+};
+pub use origin::{MessageTimestamps, ResponseOrigin, TimeSpan};
 
 /// Longest name that is taken as an identifier, in characters. Kafka's own limit is 249 bytes; names are
 /// identities, so a longer one is refused rather than cut.

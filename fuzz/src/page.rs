@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use alikafka_exporter::{
-    exposition::{RenderOptions, Renderer},
+    exposition::Renderer,
     lag::{
         GroupLag, PartitionLag, Retention, TopicLag,
         age::Age,
@@ -14,7 +14,7 @@ use alikafka_exporter::{
     },
     model::{
         AccountName, GroupId, GroupState, Instance, InstanceId, InstanceState, Offset, Partition, RegionId,
-        Topic, TopicName, TopicPartition, TopicStatus, UnixMillis,
+        RenderOptions, Topic, TopicName, TopicPartition, TopicStatus, UnixMillis,
     },
     snapshot::{
         GroupView, InstanceView, LastSuccess, ObjectCounts, Rebalances, RegionView, Snapshot, TopicView,

@@ -19,8 +19,8 @@ use super::{
     redact::Redactor,
     retry,
     server_clock::{ServerClock, TimedExchange},
-    sign::{self, SignatureVersion, SigningContext},
-    transport::{ClientBuildError, HttpTransport, Proxy, SignedRequest, TransportOptions, in_millis},
+    sign::{self, SigningContext},
+    transport::{ClientBuildError, HttpTransport, SignedRequest, TransportOptions, in_millis},
     wire::{
         Anomalies, GroupListResponse, InstanceIdsResponse, InstanceListResponse, ListPage, ProgressResponse,
         TopicListResponse, TopicStatusResponse,
@@ -28,8 +28,8 @@ use super::{
 };
 use crate::clock::WallClock;
 use crate::model::{
-    AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, Origin, RegionId, Times,
-    Topic, TopicName, TopicStatus,
+    AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, MessageTimestamps, Observed,
+    ProxySetting, RegionId, ResponseOrigin, SignatureVersion, Topic, TopicName, TopicStatus,
 };
 
 /// A source of 128 random bits; `None` if the system has none to give.
@@ -68,7 +68,7 @@ pub struct ClientSettings {
     /// What may be spent. Clients of the same region of the same account share it.
     pub budget: Arc<RequestBudget>,
     /// The proxy to go through.
-    pub proxy: Proxy,
+    pub proxy: ProxySetting,
 }
 
 /// The signed client of one region of one account.
@@ -144,7 +144,7 @@ impl ApiClient {
         question: ApiRequest,
         deadline: Instant,
         read: impl Fn(&RawResponse<'_>) -> Result<ApiResponse<T>, CallFailure> + Sync,
-    ) -> Result<(T, Origin), ApiError> {
+    ) -> Result<(T, ResponseOrigin), ApiError> {
         let ApiRequest { action, mut parameters, optional } = question;
         let mut optional = optional.filter(|_| !self.leaves_out_optional.load(Ordering::Relaxed));
         let needed = parameters.len();
@@ -312,7 +312,7 @@ impl ApiClient {
         deadline: Instant,
         is_retry: bool,
         read: &(impl Fn(&RawResponse<'_>) -> Result<ApiResponse<T>, CallFailure> + Sync),
-    ) -> Result<(T, Origin), (CallFailure, Option<i64>)> {
+    ) -> Result<(T, ResponseOrigin), (CallFailure, Option<i64>)> {
         let signed = self.sign(action, parameters, credentials).map_err(|failure| (failure, None))?;
         let began = Instant::now();
         let end = deadline.min(began + self.request_timeout);
@@ -360,7 +360,7 @@ impl ApiClient {
         let exchange = TimedExchange { sent, received: sent + duration, date_millis: date, wall };
         let span = self.server_clock.lock().unwrap_or_else(PoisonError::into_inner).place(exchange);
         let request_id = answer.request_id.and_then(|id| quote.request_id(&id));
-        Ok((answer.payload, Origin { span, request_id }))
+        Ok((answer.payload, ResponseOrigin { span, request_id }))
     }
 
     /// Signs with a fresh nonce and the time now.
@@ -477,7 +477,7 @@ impl CloudApi for ApiClient {
         instance: &InstanceId,
         topic: &TopicName,
         deadline: Instant,
-    ) -> Result<(Observed<TopicStatus>, Origin), ApiError> {
+    ) -> Result<(Observed<TopicStatus>, ResponseOrigin), ApiError> {
         let parameters = [("InstanceId", instance.as_str()), ("Topic", topic.as_str())];
         let question = self.question(Action::GetTopicStatus, &parameters);
         self.call(question, deadline, |reply| {
@@ -503,11 +503,11 @@ impl CloudApi for ApiClient {
         &self,
         instance: &InstanceId,
         group: &GroupId,
-        times: Times,
+        times: MessageTimestamps,
         deadline: Instant,
-    ) -> Result<(Observed<GroupProgress>, Origin), ApiError> {
+    ) -> Result<(Observed<GroupProgress>, ResponseOrigin), ApiError> {
         let parameters = [("InstanceId", instance.as_str()), ("ConsumerId", group.as_str())];
-        let is_hidden = (times == Times::Hidden).to_string();
+        let is_hidden = (times == MessageTimestamps::NotRequested).to_string();
         let question = ApiRequest {
             optional: Some(("HideLastTimestamp", is_hidden)),
             ..self.question(Action::GetConsumerProgress, &parameters)

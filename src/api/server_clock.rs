@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Span, UnixMillis};
+use crate::model::{TimeSpan, UnixMillis};
 
 /// How long a clock must keep its pace before bounds are joined. It tells clocks that run fast or stand still,
 /// as those of simulators do, from true ones.
@@ -75,7 +75,7 @@ impl MicrosRange {
 impl ServerClock {
     /// Learns from an answer, and tells when its numbers were read. Without a `Date` it is placed by what other
     /// answers told of the cloud's clock, and, if none did, by the wall clock of this host.
-    pub(super) fn place(&mut self, exchange: TimedExchange) -> Span {
+    pub(super) fn place(&mut self, exchange: TimedExchange) -> TimeSpan {
         let (sent, received) = (micros(exchange.sent), micros(exchange.received));
         let took = received.saturating_sub(sent).max(0);
         let Some(date) = exchange.date_millis.map(|date| date.saturating_mul(1_000)) else {
@@ -114,13 +114,13 @@ fn micros(time: Duration) -> i64 {
 }
 
 /// In the milliseconds in which the cloud tells times: it cuts what is finer, as is done here.
-fn span(from: i64, to: i64) -> Span {
+fn span(from: i64, to: i64) -> TimeSpan {
     let [from, to] = [from, to].map(|micros| {
         // A clock that stands before 1970 is taken to stand just after it.
         let millis = micros.div_euclid(1_000).max(1);
         UnixMillis::new(millis).unwrap_or_else(|| unreachable!("a positive number is a time"))
     });
-    Span::new(from, to)
+    TimeSpan::new(from, to)
 }
 
 #[cfg(test)]

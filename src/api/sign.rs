@@ -21,16 +21,6 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b
 /// SHA-256 of an empty body.
 const EMPTY_BODY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// How calls are signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SignatureVersion {
-    /// RPC signature version 1.0: HMAC-SHA1, everything in the form body.
-    V1,
-    /// ACS3-HMAC-SHA256: parameters in the query, the signature in a header.
-    #[default]
-    Acs3,
-}
-
 /// The key that signs.
 #[derive(Clone, Copy)]
 pub struct SigningKey<'a> {

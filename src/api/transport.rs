@@ -3,13 +3,14 @@
 //! Owns: the HTTP client and its limits. Refuses: redirects, cookies, compression, proxies that nobody
 //! configured, answers above 16 MiB, and errors that hold a URL.
 
+use crate::model::ProxySetting;
 use std::{error::Error as StdError, io, net::IpAddr};
 
 use reqwest::{
     StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderValue, LOCATION},
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tokio::time::Duration;
 
 use super::{
@@ -27,18 +28,6 @@ const IDLE_CONNECTIONS: usize = 32;
 
 /// How long an idle connection is kept; less than what load balancers allow.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Which proxy is used.
-#[derive(Debug, Clone, Default)]
-pub enum Proxy {
-    /// None, whatever the environment says.
-    #[default]
-    None,
-    /// That of the environment (`HTTPS_PROXY`, `NO_PROXY` and their like).
-    Environment,
-    /// This one; the URL may hold a password.
-    Url(SecretString),
-}
 
 /// Why a client cannot be built. Texts name the configuration key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +53,7 @@ pub fn install_crypto_provider() {
 
 pub(super) struct TransportOptions<'a> {
     pub(super) connect_timeout: Duration,
-    pub(super) proxy: &'a Proxy,
+    pub(super) proxy: &'a ProxySetting,
 }
 
 /// A signed request.
@@ -221,9 +210,9 @@ pub(super) fn http_client(
         .pool_idle_timeout(IDLE_TIMEOUT)
         .dns_resolver(BoundedResolver::default());
     match limits.proxy {
-        Proxy::None => builder = builder.no_proxy(),
-        Proxy::Environment => {}
-        Proxy::Url(url) => {
+        ProxySetting::None => builder = builder.no_proxy(),
+        ProxySetting::Environment => {}
+        ProxySetting::Url(url) => {
             let proxy = reqwest::Proxy::all(url.expose_secret()).map_err(|_| ClientBuildError::Proxy)?;
             builder = builder.no_proxy().proxy(proxy);
         }
@@ -335,7 +324,8 @@ mod tests {
         door.listen(0).unwrap();
         let address = door.local_addr().unwrap().as_socket().unwrap();
         let _first = std::net::TcpStream::connect(address).unwrap();
-        let limits = TransportOptions { connect_timeout: Duration::from_millis(50), proxy: &Proxy::None };
+        let limits =
+            TransportOptions { connect_timeout: Duration::from_millis(50), proxy: &ProxySetting::None };
         let transport = HttpTransport::new(&format!("http://{address}"), &limits).unwrap();
         let failure = transport.exchange(&SignedRequest::Form(String::new())).await.unwrap_err();
         assert_eq!(failure.kind, ErrorKind::Timeout);

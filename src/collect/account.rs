@@ -20,21 +20,9 @@ use super::{
 };
 use crate::{
     api::{Action, CloudApi, ErrorKind},
-    model::{AccountName, AnomalyKind, Listing, Observed, RegionId},
+    model::{AccountName, AnomalyKind, Listing, Observed, RegionId, RegionSelection},
     snapshot::{LastSuccess, ObjectCounts, RegionView, region_name},
 };
-
-/// Which regions an account is looked at in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Regions {
-    /// These.
-    Fixed(Vec<RegionId>),
-    /// Those in which `GetAllInstanceIdList` finds instances, asked at the endpoint of this region.
-    Found {
-        /// The region whose endpoint is asked.
-        home: RegionId,
-    },
-}
 
 /// Why the loops of an account ended before the shutdown.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +84,9 @@ impl<C: CloudApi> AccountSupervisor<C> {
     ) -> Result<Self, SupervisorError> {
         let mut collector = Self { account, shared, loops: BTreeMap::new(), search: None };
         let regions = match collector.account.regions.clone() {
-            Regions::Fixed(regions) => regions,
-            Regions::Found { home } => {
+            RegionSelection::List(regions) => regions,
+            RegionSelection::Auto => {
+                let home = collector.account.home_region.clone();
                 let name = format!("{} (regions: auto)", collector.name(&home));
                 let (cloud, failures) = (collector.connect(&home)?, FailureLog::default());
                 collector.search =

@@ -18,7 +18,7 @@ use crate::{
     lag::history::EndHistory,
     model::{
         AccountName, Anomaly, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId,
-        InstanceState, Listing, Observed, Origin, RegionId, Topic, TopicName, TopicStatus,
+        InstanceState, Listing, Observed, RegionId, ResponseOrigin, Topic, TopicName, TopicStatus,
     },
     snapshot::{InstanceView, LastSuccess},
 };
@@ -50,9 +50,9 @@ pub enum PollResponse {
     /// To [`PollTarget::Groups`].
     Groups(Observed<Listing<GroupId>>),
     /// To [`PollTarget::TopicStatus`].
-    TopicStatus(Observed<TopicStatus>, Origin),
+    TopicStatus(Observed<TopicStatus>, ResponseOrigin),
     /// To [`PollTarget::GroupProgress`].
-    GroupProgress(Observed<GroupProgress>, Origin),
+    GroupProgress(Observed<GroupProgress>, ResponseOrigin),
 }
 
 /// An answer, or why there is none.

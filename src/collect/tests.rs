@@ -9,8 +9,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AccountPlan, AccountSupervisor, AskTimes, CollectContext, CollectObserver, Desk, DiscoverySequence,
-    PollTarget, PollTiming, Regions,
+    AccountPlan, AccountSupervisor, CollectContext, CollectObserver, Desk, DiscoverySequence, PollTarget,
 };
 use crate::{
     api::{Action, ApiError, CloudApi, ErrorKind},
@@ -18,8 +17,9 @@ use crate::{
     health::Health,
     model::{
         AccountName, AnomalyKind, Filters, GroupId, GroupProgress, Instance, InstanceId, InstanceState,
-        Listing, Observed, Offset, Origin, Partition, PartitionProgress, RegionId, Span, Times, Topic,
-        TopicName, TopicPartition, TopicProgress, TopicStatus, UnixMillis,
+        LastTimestamps, Listing, MessageTimestamps, Observed, Offset, Partition, PartitionProgress,
+        PollTiming, RegionId, RegionSelection, ResponseOrigin, TimeSpan, Topic, TopicName, TopicPartition,
+        TopicProgress, TopicStatus, UnixMillis,
     },
     snapshot::{InstanceView, RegionView, SnapshotStore},
 };
@@ -110,8 +110,8 @@ impl Script {
 }
 
 /// An answer of the first moment of the test.
-fn origin() -> Origin {
-    Origin { span: Span::at(UnixMillis::new(1_790_000_000_000).unwrap()), request_id: None }
+fn origin() -> ResponseOrigin {
+    ResponseOrigin { span: TimeSpan::at(UnixMillis::new(1_790_000_000_000).unwrap()), request_id: None }
 }
 
 fn error(action: Action, kind: ErrorKind) -> ApiError {
@@ -153,7 +153,7 @@ impl CloudApi for Script {
         id: &InstanceId,
         t: &TopicName,
         _: Instant,
-    ) -> Result<(Observed<TopicStatus>, Origin), ApiError> {
+    ) -> Result<(Observed<TopicStatus>, ResponseOrigin), ApiError> {
         let seen = self.answer(PollTarget::TopicStatus(id.clone(), t.clone()), |w| status(w.offset)).await?;
         Ok((seen, origin()))
     }
@@ -167,9 +167,9 @@ impl CloudApi for Script {
         &self,
         id: &InstanceId,
         g: &GroupId,
-        _: Times,
+        _: MessageTimestamps,
         _: Instant,
-    ) -> Result<(Observed<GroupProgress>, Origin), ApiError> {
+    ) -> Result<(Observed<GroupProgress>, ResponseOrigin), ApiError> {
         let seen =
             self.answer(PollTarget::GroupProgress(id.clone(), g.clone()), |w| progress(w.offset)).await?;
         Ok((seen, origin()))
@@ -246,7 +246,7 @@ fn timing() -> PollTiming {
         discovery_stale_after: Duration::from_secs(900),
         request_timeout: Duration::from_secs(15),
         status_window: Duration::from_secs(600),
-        ask_times: AskTimes::OfLagging,
+        last_timestamps: LastTimestamps::Lagging,
     }
 }
 
@@ -275,12 +275,12 @@ struct Running<C: CloudApi = Script> {
 }
 
 impl Running {
-    fn start(script: &Script, regions: Regions, filters: Filters) -> Self {
+    fn start(script: &Script, regions: RegionSelection, filters: Filters) -> Self {
         Self::over(script, regions, filters, 20.0)
     }
 
     /// With a wall clock of the test's own.
-    fn by(clock: WallClock, script: &Script, regions: Regions, filters: Filters) -> Self {
+    fn by(clock: WallClock, script: &Script, regions: RegionSelection, filters: Filters) -> Self {
         Self::with(clock, account(script, regions, filters, 20.0))
     }
 
@@ -289,11 +289,17 @@ impl Running {
     }
 }
 
-fn account<C: CloudApi + Clone>(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> AccountPlan<C> {
+fn account<C: CloudApi + Clone>(
+    cloud: &C,
+    regions: RegionSelection,
+    filters: Filters,
+    rate: f64,
+) -> AccountPlan<C> {
     let clouds = cloud.clone();
     AccountPlan {
         name: None,
         regions,
+        home_region: RegionId::new("cn-hangzhou").unwrap(),
         filters,
         timing: timing(),
         rate: Arc::new(move |_| rate),
@@ -303,7 +309,7 @@ fn account<C: CloudApi + Clone>(cloud: &C, regions: Regions, filters: Filters, r
 
 impl<C: CloudApi + Clone> Running<C> {
     /// Over any cloud, with so many calls a second allowed.
-    fn over(cloud: &C, regions: Regions, filters: Filters, rate: f64) -> Self {
+    fn over(cloud: &C, regions: RegionSelection, filters: Filters, rate: f64) -> Self {
         Self::with(crate::clock::unix_now, account(cloud, regions, filters, rate))
     }
 
@@ -353,8 +359,8 @@ impl<C: CloudApi + Clone> Running<C> {
     }
 }
 
-fn hangzhou() -> Regions {
-    Regions::Fixed(vec![RegionId::new("cn-hangzhou").unwrap()])
+fn hangzhou() -> RegionSelection {
+    RegionSelection::List(vec![RegionId::new("cn-hangzhou").unwrap()])
 }
 
 async fn seconds(n: u64) {

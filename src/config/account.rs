@@ -8,13 +8,13 @@ use std::{
 use regex::Regex;
 
 use super::{
-    Account, Credentials, Endpoint, Network, Proxy, Regions, Signature, credentials,
+    Account, Credentials, Endpoint, Network, credentials, endpoint,
     keys::ACTIONS,
     problem::{Problem, nearest, quoted},
     read::{Place, Reader, expects},
     yaml::{Node, Value},
 };
-use crate::model::{AccountName, Filter, Filters, RegionId};
+use crate::model::{AccountName, Filter, Filters, ProxySetting, RegionId, RegionSelection, SignatureVersion};
 
 /// Calls per second that are allowed to each action in each region.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,13 +43,13 @@ impl fmt::Display for RequestRates {
 
 /// What one level says of an account; `None` where it says nothing.
 pub(super) struct Given {
-    regions: Option<Regions>,
+    regions: Option<RegionSelection>,
     regions_written: bool,
     credentials: Option<Credentials>,
     network: Option<Network>,
     endpoint: Option<Endpoint>,
-    signature: Option<Signature>,
-    proxy: Option<Proxy>,
+    signature: Option<SignatureVersion>,
+    proxy: Option<ProxySetting>,
     rate: Option<f64>,
     rates: BTreeMap<&'static str, f64>,
     include: Patterns,
@@ -79,10 +79,10 @@ impl Given {
             endpoint: parsed(reader, "endpoint", Endpoint::parse, problems),
             signature: reader.choice(
                 "signature",
-                &[("acs3", Signature::Acs3), ("v1", Signature::V1)],
+                &[("acs3", SignatureVersion::Acs3), ("v1", SignatureVersion::V1)],
                 problems,
             ),
-            proxy: parsed(reader, "proxy", Proxy::parse, problems),
+            proxy: parsed(reader, "proxy", endpoint::proxy, problems),
             rate: reader.text("requests_per_second").and_then(|(place, text)| place.rate(text, problems)),
             rates: rates(reader, problems),
             include,
@@ -110,12 +110,12 @@ impl Given {
         if regions.is_none() && !self.regions_written && !defaults.regions_written {
             let instead =
                 format!("{}; without a file: ALIKAFKA_EXPORTER_REGIONS=cn-hangzhou", expects("regions"));
-            let origin = if name.is_some() { node.origin.clone() } else { super::Origin::Nowhere };
+            let origin = if name.is_some() { node.origin.clone() } else { super::ValueSource::Nowhere };
             problems.push(Problem::new(&origin, reader.path("regions"), "is missing", instead));
         }
         let regions = match regions? {
-            Regions::Auto => Regions::Auto,
-            Regions::List(list) => {
+            RegionSelection::Auto => RegionSelection::Auto,
+            RegionSelection::List(list) => {
                 let left: Vec<RegionId> = list.into_iter().filter(|r| filters.allow_region(r)).collect();
                 if left.is_empty() {
                     let what = "none of the regions passes filters.regions";
@@ -123,7 +123,7 @@ impl Given {
                     problems.push(Problem::new(at, reader.path("regions"), what, "change one of the two"));
                     return None;
                 }
-                Regions::List(left)
+                RegionSelection::List(left)
             }
         };
         let network = self.network.or(defaults.network).unwrap_or(Network::Public);
@@ -136,13 +136,13 @@ impl Given {
             regions,
             credentials: credentials.unwrap_or_default(),
             endpoint: endpoint.unwrap_or_else(|| Endpoint::of(network)),
-            signature: self.signature.or(defaults.signature).unwrap_or(Signature::Acs3),
+            signature: self.signature.or(defaults.signature).unwrap_or(SignatureVersion::Acs3),
             filters,
             rates: RequestRates {
                 default: self.rate.or(defaults.rate).unwrap_or(RequestRates::DEFAULT),
                 special,
             },
-            proxy: self.proxy.clone().or_else(|| defaults.proxy.clone()).unwrap_or(Proxy::None),
+            proxy: self.proxy.clone().or_else(|| defaults.proxy.clone()).unwrap_or(ProxySetting::None),
         })
     }
 
@@ -159,10 +159,10 @@ impl Given {
     }
 }
 
-fn regions(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<Regions> {
+fn regions(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<RegionSelection> {
     let place = reader.place("regions")?;
     if place.as_text() == Some("auto") {
-        return Some(Regions::Auto);
+        return Some(RegionSelection::Auto);
     }
     let Value::List(items) = &place.node.value else { return None };
     if items.is_empty() {
@@ -186,7 +186,7 @@ fn regions(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<Regions> 
             }
         }
     }
-    (!list.is_empty()).then_some(Regions::List(list))
+    (!list.is_empty()).then_some(RegionSelection::List(list))
 }
 
 /// A value whose refusals never quote it, as it may hold a password.

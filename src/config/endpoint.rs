@@ -3,15 +3,12 @@
 //! Owns: what an endpoint may be. Refuses: plain http to anything but loopback, user names, paths, queries
 //! and fragments, addresses of metadata services, and hosts that read differently from what they are.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::{Host, Url};
 
-use crate::model::RegionId;
+use crate::model::{ProxySetting, RegionId};
 
 /// Which of the cloud's own hosts is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,66 +187,24 @@ fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
-/// The HTTP proxy for calls to the cloud.
-#[derive(Clone)]
-pub enum Proxy {
-    /// None, whatever the environment says.
-    None,
-    /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
-    Environment,
-    /// This one.
-    Url {
-        /// The whole URL, perhaps with user and password.
-        url: SecretString,
-        /// The same without user and password, for people.
-        shown: String,
-    },
-}
-
-impl Proxy {
-    /// Whether calls go the same way, by the same user.
-    #[must_use]
-    pub fn is_same_as(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::None, Self::None) | (Self::Environment, Self::Environment) => true,
-            (Self::Url { url: a, .. }, Self::Url { url: b, .. }) => a.expose_secret() == b.expose_secret(),
-            _ => false,
-        }
+/// Parses the value of `proxy`: `none`, `environment`, or the URL of a proxy.
+pub(super) fn proxy(text: &str) -> Result<ProxySetting, Refusal> {
+    match text {
+        "none" => return Ok(ProxySetting::None),
+        "environment" => return Ok(ProxySetting::Environment),
+        _ => {}
     }
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Environment => "environment",
-            Self::Url { shown, .. } => shown,
-        })
+    if !text.contains("://") {
+        return Err(("is neither none, environment nor a URL", PROXY_EXAMPLE));
     }
-}
-
-impl Proxy {
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
-        match text {
-            "none" => return Ok(Self::None),
-            "environment" => return Ok(Self::Environment),
-            _ => {}
-        }
-        if !text.contains("://") {
-            return Err(("is neither none, environment nor a URL", PROXY_EXAMPLE));
-        }
-        let url = Url::parse(text).map_err(|_| ("is not a valid URL", PROXY_EXAMPLE))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(("has a scheme other than http or https", PROXY_EXAMPLE));
-        }
-        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err(("has a path, a query or a fragment", PROXY_EXAMPLE));
-        }
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
-        let shown = format!("{}://{host}{port}", url.scheme());
-        Ok(Self::Url { url: SecretString::from(text.to_owned()), shown })
+    let url = Url::parse(text).map_err(|_| ("is not a valid URL", PROXY_EXAMPLE))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(("has a scheme other than http or https", PROXY_EXAMPLE));
     }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err(("has a path, a query or a fragment", PROXY_EXAMPLE));
+    }
+    Ok(ProxySetting::Url(SecretString::from(text)))
 }
 
 #[cfg(test)]
@@ -331,11 +286,11 @@ mod tests {
 
     #[test]
     fn a_proxy_shows_no_password() {
-        let proxy = Proxy::parse("http://user:canary@proxy.example:3128").unwrap();
-        assert_eq!(format!("{proxy:?}"), "http://proxy.example:3128");
+        let setting = proxy("http://user:canary@proxy.example:3128").unwrap();
+        assert_eq!(format!("{setting:?}"), "http://proxy.example:3128");
         for typed in ["proxy.example:3128", "socks5://proxy.example", "http://proxy.example/path", "http://"]
         {
-            assert!(Proxy::parse(typed).is_err(), "{typed}");
+            assert!(proxy(typed).is_err(), "{typed}");
         }
     }
 }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Config,
-    problem::{Origin, Problem, Problems},
+    problem::{Problem, Problems, ValueSource},
     yaml,
 };
 
@@ -62,7 +62,7 @@ fn refused(path: &Path, what: &str, instead: &str) -> Problems {
 }
 
 fn refuse(path: &Path, what: String, instead: &str) -> Problems {
-    Problems::new(Some(&name(path)), vec![Problem::new(&Origin::Nowhere, yaml::FILE, what, instead)])
+    Problems::new(Some(&name(path)), vec![Problem::new(&ValueSource::Nowhere, yaml::FILE, what, instead)])
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, Problems> {

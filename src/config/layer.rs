@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     keys::{KEYS, Key, Shape, VARIABLE_PREFIX},
-    problem::{Origin, Problem, nearest},
+    problem::{Problem, ValueSource, nearest},
     yaml::{Entry, Node, Value},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn environment(
         }
         match target(name) {
             Some((key, _)) if key.shape == Shape::Accounts => problems.push(Problem::new(
-                &Origin::Variable(name.clone()),
+                &ValueSource::Variable(name.clone()),
                 key.path,
                 "cannot be set from the environment",
                 "list the accounts in the file",
@@ -32,7 +32,7 @@ pub(super) fn environment(
                 let mut path: Vec<String> = key.path.split('.').map(str::to_owned).collect();
                 path.extend(member);
                 let whole = path.len() == key.path.split('.').count();
-                let origin = Origin::Variable(name.clone());
+                let origin = ValueSource::Variable(name.clone());
                 match node(key, whole, value, &origin) {
                     Ok(node) => found.push((path, node)),
                     Err(what) => {
@@ -83,7 +83,7 @@ fn lower_if_upper(member: String) -> String {
     if member.chars().any(char::is_lowercase) { member } else { member.to_lowercase() }
 }
 
-fn node(key: &Key, whole: bool, value: &str, origin: &Origin) -> Result<Node, String> {
+fn node(key: &Key, whole: bool, value: &str, origin: &ValueSource) -> Result<Node, String> {
     let parts = || value.split(',').map(str::trim).filter(|p| !p.is_empty());
     let list = || Value::List(parts().map(|p| Node::text(p, origin.clone())).collect());
     let value = match key.shape {
@@ -143,5 +143,5 @@ fn unknown(name: &str) -> Problem {
         Some(known) => format!("did you mean {known}"),
         None => format!("unset it, or write {VARIABLE_PREFIX} and the path of a key with __ for each dot"),
     };
-    Problem::new(&Origin::Nowhere, name.escape_debug().to_string(), "no key has this name", instead)
+    Problem::new(&ValueSource::Nowhere, name.escape_debug().to_string(), "no key has this name", instead)
 }

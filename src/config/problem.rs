@@ -5,7 +5,7 @@ use std::fmt;
 /// Where a key or a value was written. Ordered as people read: down the file, then the environment, then
 /// what was written nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub enum ValueSource {
     /// A place in the file, both counted from 1.
     File {
         /// The line.
@@ -23,7 +23,7 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Where it was written.
-    pub origin: Origin,
+    pub origin: ValueSource,
     /// The key path, such as `accounts[1].filters.topics.include[0]`.
     pub path: String,
     /// What is wrong.
@@ -36,7 +36,7 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(
-        origin: &Origin,
+        origin: &ValueSource,
         path: impl Into<String>,
         what: impl Into<String>,
         instead: impl Into<String>,
@@ -73,10 +73,14 @@ impl Problems {
         self.list.iter().map(|problem| {
             let line = format!("{}: {}; {}", problem.path, problem.what, problem.instead);
             match (&problem.origin, &self.file) {
-                (Origin::File { line: at, column }, Some(file)) => format!("{line} ({file}:{at}:{column})"),
-                (Origin::File { line: at, column }, None) => format!("{line} (line {at}, column {column})"),
-                (Origin::Variable(name), _) => format!("{line} (from {})", name.escape_debug()),
-                (Origin::Nowhere, _) => line,
+                (ValueSource::File { line: at, column }, Some(file)) => {
+                    format!("{line} ({file}:{at}:{column})")
+                }
+                (ValueSource::File { line: at, column }, None) => {
+                    format!("{line} (line {at}, column {column})")
+                }
+                (ValueSource::Variable(name), _) => format!("{line} (from {})", name.escape_debug()),
+                (ValueSource::Nowhere, _) => line,
             }
         })
     }

@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    Account, Config, Granularity, Intervals, LastTimestamps, Metrics, Naming,
+    Account, Config,
     account::Given,
     problem::{Problem, quoted},
     read::{Place, Reader, expects, spelled},
     yaml::{Node, Value},
 };
-use crate::model::AccountName;
+use crate::model::{AccountName, Granularity, LastTimestamps, Naming, PollTiming, RenderOptions};
 
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -64,23 +64,9 @@ const CONTRACT_LABELS: [&str; 28] = [
 pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Option<Config> {
     let reader = Reader::new(root, "");
     let accounts = accounts(root, &reader, problems);
-    let intervals = intervals(&reader, problems);
-    let times = [
-        ("lagging", LastTimestamps::Lagging),
-        ("always", LastTimestamps::Always),
-        ("never", LastTimestamps::Never),
-    ];
-    let last_timestamps = reader.choice("last_timestamps", &times, problems);
-    let timeout = reader.duration("request_timeout", TIMEOUT, problems);
+    let timing = timing(&reader, problems);
     let metrics = metrics(&reader, problems);
-    let accounts = accounts?;
-    Some(Config {
-        accounts,
-        intervals,
-        last_timestamps: last_timestamps.unwrap_or(LastTimestamps::Lagging),
-        request_timeout: timeout.unwrap_or(Duration::from_secs(15)),
-        metrics,
-    })
+    Some(Config { accounts: accounts?, timing, metrics })
 }
 
 fn accounts(root: &Node, reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Account>> {
@@ -135,7 +121,7 @@ fn account_name(reader: &Reader<'_>, node: &Node, problems: &mut Vec<Problem>) -
     }
 }
 
-fn intervals(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Intervals {
+fn timing(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> PollTiming {
     let discovery = reader.duration("discovery_interval", INTERVAL, problems);
     let before = problems.len();
     let poll = reader.duration("poll_interval", INTERVAL, problems).unwrap_or(Duration::from_secs(60));
@@ -183,7 +169,13 @@ fn intervals(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Intervals {
         }
     }
     let idle_poll = idle_poll.unwrap_or((group_stale_after / 2).min(LONGEST_IDLE).max(poll));
-    Intervals {
+    let request_timeout = reader.duration("request_timeout", TIMEOUT, problems);
+    let last_timestamps = [
+        ("lagging", LastTimestamps::Lagging),
+        ("always", LastTimestamps::Always),
+        ("never", LastTimestamps::Never),
+    ];
+    PollTiming {
         discovery,
         poll,
         topic_poll,
@@ -192,7 +184,9 @@ fn intervals(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Intervals {
         stale_after: group_stale_after,
         topic_stale_after,
         discovery_stale_after: group_stale_after.max(discovery * 3),
+        request_timeout: request_timeout.unwrap_or(Duration::from_secs(15)),
         status_window: status_window(reader, is_poll_known.then_some(poll), problems),
+        last_timestamps: reader.choice("last_timestamps", &last_timestamps, problems).unwrap_or_default(),
     }
 }
 
@@ -219,7 +213,7 @@ fn status_window(reader: &Reader<'_>, poll: Option<Duration>, problems: &mut Vec
     window
 }
 
-fn metrics(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Metrics {
+fn metrics(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> RenderOptions {
     let levels =
         [("partition", Granularity::Partition), ("topic", Granularity::Topic), ("group", Granularity::Group)];
     let names = [("native", Naming::Native), ("kafka_exporter", Naming::KafkaExporter)];
@@ -233,11 +227,11 @@ fn metrics(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Metrics {
             None
         }
     });
-    Metrics {
-        granularity: granularity.unwrap_or(Granularity::Partition),
-        naming: naming.unwrap_or(Naming::Native),
+    RenderOptions {
+        granularity: granularity.unwrap_or_default(),
+        naming: naming.unwrap_or_default(),
         max_series,
-        labels: labels(reader, problems),
+        constant_labels: labels(reader, problems),
         instance_tags: instance_tags(reader, problems),
     }
 }

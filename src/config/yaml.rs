@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use zeroize::Zeroizing;
 
-use super::problem::{Origin, Problem};
+use super::problem::{Problem, ValueSource};
 
 /// The path that problems of the whole file are reported under.
 pub(super) const FILE: &str = "--config.file";
@@ -21,7 +21,7 @@ const MAX_NODES: usize = 100_000;
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) origin: Origin,
+    pub(super) origin: ValueSource,
 }
 
 /// What a value is.
@@ -39,12 +39,12 @@ pub(super) enum Value {
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key: String,
-    pub(super) origin: Origin,
+    pub(super) origin: ValueSource,
     pub(super) node: Node,
 }
 
 impl Node {
-    pub(super) fn text(text: &str, origin: Origin) -> Self {
+    pub(super) fn text(text: &str, origin: ValueSource) -> Self {
         Self { value: Value::Text(Zeroizing::new(text.to_owned())), origin }
     }
 
@@ -99,7 +99,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Box<Problem>> {
             _ => return Err(tree.refuse(&span, "it has something after its end", "keep one map of keys")),
         }
     }
-    let empty = || Node { value: Value::Map(Vec::new()), origin: Origin::File { line: 1, column: 1 } };
+    let empty = || Node { value: Value::Map(Vec::new()), origin: ValueSource::File { line: 1, column: 1 } };
     match root {
         None | Some(Node { value: Value::Null, .. }) => Ok(empty()),
         Some(node @ Node { value: Value::Map(_), .. }) => Ok(node),
@@ -143,7 +143,7 @@ impl<'a> Tree<'a> {
                 "write a plain map of keys",
             ));
         }
-        let origin = Origin::File { line: span.start.line(), column: span.start.col() + 1 };
+        let origin = ValueSource::File { line: span.start.line(), column: span.start.col() + 1 };
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), span)?;
@@ -196,7 +196,7 @@ impl<'a> Tree<'a> {
                 (Event::Scalar(key, ..), span) => (key.into_owned(), span),
                 (_, span) => return Err(self.refuse(&span, "a key is not a word", "write a plain key")),
             };
-            let origin = Origin::File { line: span.start.line(), column: span.start.col() + 1 };
+            let origin = ValueSource::File { line: span.start.line(), column: span.start.col() + 1 };
             let (event, span) = self.next()?;
             entries.push(Entry { key, origin, node: self.node(event, &span, depth + 1)? });
         }
@@ -212,7 +212,7 @@ impl<'a> Tree<'a> {
     }
 
     fn refuse(&self, span: &Span, what: &str, instead: &str) -> Box<Problem> {
-        let origin = Origin::File { line: span.start.line(), column: span.start.col() + 1 };
+        let origin = ValueSource::File { line: span.start.line(), column: span.start.col() + 1 };
         Box::new(Problem::new(&origin, FILE, what, instead))
     }
 
@@ -220,7 +220,7 @@ impl<'a> Tree<'a> {
         let (excerpt, secret) = excerpt(self.source, line, column);
         // What the parser says may quote the line.
         let what = if secret { "the line cannot be read" } else { what };
-        let origin = Origin::File { line, column };
+        let origin = ValueSource::File { line, column };
         let mut problem =
             Problem::new(&origin, FILE, format!("not YAML: {what}"), "correct the line, or quote the value");
         problem.excerpt = excerpt;

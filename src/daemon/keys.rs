@@ -27,7 +27,7 @@ pub(super) fn provider(
         account: account.name.clone(),
         sts_endpoint: configured.sts_endpoint.clone(),
         metadata_endpoint: configured.metadata_endpoint.clone(),
-        proxy: super::proxy(&account.proxy),
+        proxy: account.proxy.clone(),
         variables: Arc::new(|name: &str| std::env::var(name).ok()),
         clock: clock::unix_now,
         entropy: api::os_entropy,

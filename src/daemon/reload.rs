@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Beside, Counting, RunError, collected, keys, look, page_options, rates};
+use super::{Beside, Counting, RunError, collected, keys, look, rates};
 use crate::{
     api::{self, ApiClient, ProvideCredentials, RequestBudgets},
     clock,
@@ -208,7 +208,7 @@ impl Keeper {
         }
 
         let regions = collectors.iter_mut().flat_map(AccountSupervisor::views).collect();
-        let (before, now) = (page_options(&before.metrics), page_options(&self.config.metrics));
+        let (before, now) = (before.metrics, self.config.metrics.clone());
         let renderer = (before != now).then(|| Renderer::new(now));
         let (shared, own) = (self.shared.clone(), Arc::clone(&self.counting.0));
         let (budgets, config) = (Arc::clone(&self.budgets), self.config.clone());
@@ -244,8 +244,7 @@ impl Keeper {
     fn keys(&self, config: &Config) -> Result<Keys, RunError> {
         let before = |now: &config::Account| {
             let before = account(&self.config, now.name.as_ref())?;
-            let is_same =
-                before.credentials.is_same_as(&now.credentials) && before.proxy.is_same_as(&now.proxy);
+            let is_same = before.credentials.is_same_as(&now.credentials) && before.proxy == now.proxy;
             self.keys.get(&now.name).filter(|_| is_same).cloned()
         };
         let source = |account: &config::Account| {

@@ -117,8 +117,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        exposition::{RenderOptions, Renderer, self_metrics::BuildInfo},
-        model::{GroupId, InstanceId, RegionId},
+        exposition::{Renderer, self_metrics::BuildInfo},
+        model::{GroupId, InstanceId, RegionId, RenderOptions},
         snapshot::{GroupView, InstanceView, LastSuccess, ObjectCounts, RegionView},
     };
 

@@ -8,15 +8,7 @@ use MetricSource::{Exporter, Groups, Instances, Lists, Process, Topics};
 use MetricType::{Counter, Gauge, Histogram};
 use Stability::{Evolving, Stable};
 
-/// Under which names the page shows what kafka_exporter shows too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Naming {
-    /// This exporter's names.
-    #[default]
-    Native,
-    /// kafka_exporter's names and labels where it has them, this exporter's names for the rest.
-    KafkaExporter,
-}
+use crate::model::Naming;
 
 /// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,14 +15,14 @@ use std::{collections::HashMap, mem, sync::Arc};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    catalog::{self, FAMILIES, MetricFamily, MetricId, Naming},
+    catalog::{self, FAMILIES, MetricFamily, MetricId},
     chunk::{Chunk, ChunkCompressor, Exposition},
     limit::{self, SeriesCut},
     series::{self, FamilySet, SeriesCounter},
     text::{FamilyText, TextWriter, push_header},
 };
 use crate::{
-    model::{AccountName, InstanceId, RegionId},
+    model::{AccountName, Granularity, InstanceId, RegionId, RenderOptions},
     snapshot::{GroupView, InstanceView, Snapshot, TopicView},
 };
 
@@ -31,36 +31,6 @@ const SMALL: usize = 8 * 1024;
 
 /// Merged chunks are closed at this many bytes.
 const JOINED: usize = 64 * 1024;
-
-/// The finest level that gets series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Granularity {
-    /// Everything.
-    #[default]
-    Partition,
-    /// No series for single partitions.
-    Topic,
-    /// No series for topics either.
-    Group,
-}
-
-/// What a page shows, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RenderOptions {
-    /// The finest level that gets series.
-    pub granularity: Granularity,
-    /// Under which names.
-    pub naming: Naming,
-    /// Most series of a page. Series of regions and instances always stay; of topics and groups the first seen
-    /// stay, each whole, and what was left out comes back once a twentieth of this is free.
-    pub max_series: Option<u64>,
-    /// Labels on every series, in this order. Those for which [`catalog::is_free_label`] says no, and
-    /// repeated ones, are left out, as they would spoil the page.
-    pub constant_labels: Vec<(String, String)>,
-    /// Keys of tags shown on `alikafka_instance_tags`; none means no such series. Of two keys that make
-    /// the same label the first is shown.
-    pub instance_tags: Vec<String>,
-}
 
 /// Makes pages of snapshots, each from what it kept of the one before.
 #[derive(Debug)]

@@ -15,10 +15,10 @@ use prometheus::{
 
 use super::{
     Exposition,
-    catalog::{self, FAMILIES, MetricId, Naming},
+    catalog::{self, FAMILIES, MetricId},
     render::usable_labels,
 };
-use crate::model::{AccountName, AnomalyKind, RegionId, UnixMillis};
+use crate::model::{AccountName, AnomalyKind, Naming, RegionId, UnixMillis};
 
 /// From 5 ms to the longest call that a request timeout of a minute allows.
 const CALL_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];

@@ -6,10 +6,10 @@
 use std::{io::Write as _, mem};
 
 use super::{
-    catalog::{self, FAMILIES, MetricId, Naming},
+    catalog::{self, FAMILIES, MetricId},
     series::{FamilySet, SampleValue, SeriesSink},
 };
-use crate::model::{AccountName, GroupId, InstanceId, RegionId, TopicName};
+use crate::model::{AccountName, GroupId, InstanceId, Naming, RegionId, TopicName};
 
 /// What one family has so far.
 #[derive(Debug, Default)]

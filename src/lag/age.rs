@@ -16,7 +16,7 @@ use super::{
     forecast::StartHistory,
     history::{EndHistory, GRAIN_MS},
 };
-use crate::model::{Anomaly, AnomalyKind, Cleanup, Offset, Span, TopicName, TopicStatus, UnixMillis};
+use crate::model::{Anomaly, AnomalyKind, Cleanup, Offset, TimeSpan, TopicName, TopicStatus, UnixMillis};
 
 #[cfg(test)]
 mod tests;
@@ -84,7 +84,7 @@ pub struct Terms {
 #[must_use]
 pub fn ages<'a>(
     lag: &GroupLag,
-    now: Span,
+    now: TimeSpan,
     facts: impl Fn(&TopicName) -> TopicFacts<'a>,
 ) -> (GroupAges, Vec<Anomaly>) {
     let mut anomalies = Vec::new();
@@ -102,7 +102,7 @@ pub fn ages<'a>(
 
 /// The terms of a partition's bracket at the moment of an answer.
 #[must_use]
-pub fn terms(p: &PartitionLag, now: Span, facts: &TopicFacts<'_>) -> Terms {
+pub fn terms(p: &PartitionLag, now: TimeSpan, facts: &TopicFacts<'_>) -> Terms {
     match unread(p, now, facts) {
         Left::Messages(terms) => terms,
         Left::Unknown | Left::Nothing => Terms::default(),
@@ -116,7 +116,7 @@ impl Age {
 
 fn topic(
     topic: &TopicLag,
-    now: Span,
+    now: TimeSpan,
     facts: &TopicFacts<'_>,
     anomalies: &mut Vec<Anomaly>,
 ) -> (TopicAges, Largest) {
@@ -193,7 +193,7 @@ enum Left {
     Messages(Terms),
 }
 
-fn unread(p: &PartitionLag, now: Span, facts: &TopicFacts<'_>) -> Left {
+fn unread(p: &PartitionLag, now: TimeSpan, facts: &TopicFacts<'_>) -> Left {
     let (Some(messages), Some(committed), Some(end)) = (p.messages, p.committed, p.end) else {
         return Left::Unknown;
     };

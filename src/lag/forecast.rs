@@ -10,7 +10,7 @@ use super::{
     status::Status,
     track::{Rates, TopicTrack},
 };
-use crate::model::{Cleanup, Offset, Partition, Span, TopicStatus, UnixMillis};
+use crate::model::{Cleanup, Offset, Partition, TimeSpan, TopicStatus, UnixMillis};
 
 /// Jumps of a start that are remembered. A pace takes two.
 const JUMPS: usize = 4;
@@ -64,7 +64,7 @@ struct Pace {
 
 impl StartHistory {
     /// Notes the start offsets of a status. If one fell, the topic was created anew, and all is forgotten.
-    pub fn record(&mut self, status: &TopicStatus, now: Span) {
+    pub fn record(&mut self, status: &TopicStatus, now: TimeSpan) {
         let at = u32::try_from(now.latest().get() / 1000).unwrap_or(u32::MAX).max(1);
         let fell = self.partitions.iter().any(|p| status.start(p.partition).is_some_and(|s| s < p.offset));
         if fell {

@@ -16,7 +16,7 @@ use std::{
 
 use series::Series;
 
-use crate::model::{Offset, Partition, Span, UnixMillis};
+use crate::model::{Offset, Partition, TimeSpan, UnixMillis};
 
 mod series;
 #[cfg(test)]
@@ -68,7 +68,12 @@ impl EndHistory {
     /// What cannot be of the same log as the points of a partition replaces them: a larger end at an earlier
     /// moment (a clock that was set back), or a smaller end that nobody has contradicted for two intervals (a
     /// topic that was created anew).
-    pub fn record(&mut self, ends: impl Iterator<Item = (Partition, Offset)>, span: Span, spacing: Duration) {
+    pub fn record(
+        &mut self,
+        ends: impl Iterator<Item = (Partition, Offset)>,
+        span: TimeSpan,
+        spacing: Duration,
+    ) {
         let spacing = i64::try_from(spacing.as_millis()).unwrap_or(i64::MAX);
         for (partition, end) in ends {
             let point = Point { end, first: span.latest(), last: span.earliest() };
@@ -82,7 +87,7 @@ impl EndHistory {
     /// Checks a message time against what polls tell of its offset. If they contradict each other, whoever
     /// stamped it has another clock: times of this partition are not believed for a while. Returns whether that
     /// is news.
-    pub fn check(&mut self, partition: Partition, offset: Offset, stamp: UnixMillis, now: Span) -> bool {
+    pub fn check(&mut self, partition: Partition, offset: Offset, stamp: UnixMillis, now: TimeSpan) -> bool {
         let Written { not_before, not_after } = self.written(partition, offset);
         let after = |bound: UnixMillis| stamp.get().saturating_sub(bound.get()) > GRAIN_MS;
         let early = not_before.is_some_and(|t| t.get().saturating_sub(stamp.get()) > GRAIN_MS);
@@ -101,7 +106,7 @@ impl EndHistory {
 
     /// Whether message times of a partition are to be believed.
     #[must_use]
-    pub fn believes(&self, partition: Partition, now: Span) -> bool {
+    pub fn believes(&self, partition: Partition, now: TimeSpan) -> bool {
         let at = self.distrusted.binary_search_by_key(&partition, |(p, _)| *p);
         at.map_or(true, |at| self.distrusted[at].1 <= now.earliest().get())
     }

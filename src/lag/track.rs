@@ -10,7 +10,7 @@ use super::{
     GroupLag, PartitionLag, TopicLag,
     age::{Age, GroupAges},
 };
-use crate::model::{Offset, Partition, Span, TopicName, UnixMillis};
+use crate::model::{Offset, Partition, TimeSpan, TopicName, UnixMillis};
 
 mod ring;
 
@@ -30,7 +30,7 @@ impl Track {
     ///
     /// A topic or partition that the answer lacks is forgotten. A topic of which an end fell was created anew, and
     /// begins anew here.
-    pub fn record(&mut self, lag: &GroupLag, ages: &GroupAges, now: Span, window: Duration) {
+    pub fn record(&mut self, lag: &GroupLag, ages: &GroupAges, now: TimeSpan, window: Duration) {
         // Both are sorted by name.
         let mut known = std::mem::take(&mut self.topics).into_iter().peekable();
         let topics = lag.topics.iter().enumerate().map(|(i, topic)| {

@@ -1,57 +1,57 @@
-//! When, by the cloud's own clock, an answer was true, and which answer it was.
+//! Time and identity of an API response.
 
 use std::sync::Arc;
 
 use super::UnixMillis;
 
-/// A stretch of the cloud's clock. Numbers of an answer were read at a moment in it; which one, nobody can tell.
+/// Time span by the clock of the service. The numbers of a response were read at some unknown moment within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub struct TimeSpan {
     earliest: UnixMillis,
     latest: UnixMillis,
 }
 
-impl Span {
-    /// The stretch between two moments, in either order.
+impl TimeSpan {
+    /// Creates the span between two moments, in either order.
     #[must_use]
     pub fn new(a: UnixMillis, b: UnixMillis) -> Self {
         Self { earliest: a.min(b), latest: a.max(b) }
     }
 
-    /// A moment that is known exactly.
+    /// Creates the span of a moment that is known exactly.
     #[must_use]
     pub fn at(moment: UnixMillis) -> Self {
         Self { earliest: moment, latest: moment }
     }
 
-    /// The first moment that it may have been.
+    /// Earliest possible moment.
     #[must_use]
     pub fn earliest(self) -> UnixMillis {
         self.earliest
     }
 
-    /// The last moment that it may have been.
+    /// Latest possible moment.
     #[must_use]
     pub fn latest(self) -> UnixMillis {
         self.latest
     }
 }
 
-/// Where an answer comes from.
+/// ResponseOrigin of an API response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// When its numbers were read, by the cloud's clock: its `Date` and what other answers told of that clock.
-    /// Of an answer without a `Date`, before any other had one, it is by the clock of this host.
-    pub span: Span,
-    /// `RequestId`: what the vendor's support asks for. At most 64 letters, digits, `-` and `_`.
+pub struct ResponseOrigin {
+    /// Time at which the numbers were read, by the clock of the service: from the response's `Date` and what
+    /// other responses revealed about that clock. By the clock of this host if no response had a `Date` yet.
+    pub span: TimeSpan,
+    /// `RequestId`, for the vendor's support. At most 64 letters, digits, `-` and `_`.
     pub request_id: Option<Arc<str>>,
 }
 
-/// Whether an answer of `GetConsumerProgress` is to tell `LastTimestamp`, which costs the cloud more.
+/// Whether a `GetConsumerProgress` request asks for `LastTimestamp`, which is expensive for the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Times {
+pub enum MessageTimestamps {
     /// `HideLastTimestamp=false`.
-    Told,
+    Requested,
     /// `HideLastTimestamp=true`.
-    Hidden,
+    NotRequested,
 }

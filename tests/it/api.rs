@@ -13,13 +13,15 @@ use std::{
 use alikafka_exporter::{
     api::{
         Action, ActionRates, ApiClient, ApiError, ApiObserver, Attempt, ClientSettings, CloudApi as _,
-        Credentials, CredentialsError, ErrorKind, ProvideCredentials, Proxy, RequestBudget, RequestRate,
-        SignatureVersion,
+        Credentials, CredentialsError, ErrorKind, ProvideCredentials, RequestBudget, RequestRate,
         credentials::{BoxFuture, InlineCredentials, SourceSelection},
         os_entropy,
     },
     clock::unix_now,
-    model::{Anomaly, AnomalyKind, GroupId, InstanceId, RegionId, Times, TopicName, UnixMillis},
+    model::{
+        Anomaly, AnomalyKind, GroupId, InstanceId, MessageTimestamps, ProxySetting, RegionId,
+        SignatureVersion, TopicName, UnixMillis,
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -92,7 +94,7 @@ fn settings(endpoint: &str, signature: SignatureVersion) -> ClientSettings {
         request_timeout: Duration::from_millis(400),
         connect_timeout: Duration::from_millis(300),
         budget: budget(1_000.0),
-        proxy: Proxy::None,
+        proxy: ProxySetting::None,
     }
 }
 
@@ -129,7 +131,7 @@ async fn acs3_sends_parameters_in_the_query_and_nothing_secret_there() {
         Server::start(vec![Answer::json(r#"{"Code":200,"ConsumerProgress":{"TopicList":[]}}"#)]).await;
     let setup = setup(&server);
     let (instance, group) = (InstanceId::new("i 1").unwrap(), GroupId::new("组 a*b").unwrap());
-    setup.client.group_progress(&instance, &group, Times::Told, deadline()).await.unwrap();
+    setup.client.group_progress(&instance, &group, MessageTimestamps::Requested, deadline()).await.unwrap();
     let request = server.requests().remove(0);
     assert_eq!(
         request.line,
@@ -749,7 +751,7 @@ fn settings_that_cannot_work_are_refused_by_the_name_of_their_key() {
             .err()
             .map(|error| error.to_string())
     };
-    let text = refusal(|s| s.proxy = Proxy::Url("http://user:Canary@ bad".into())).unwrap();
+    let text = refusal(|s| s.proxy = ProxySetting::Url("http://user:Canary@ bad".into())).unwrap();
     assert_eq!(text, "proxy: it is not a URL of a proxy");
     let text = refusal(|s| s.endpoint = "http://example.com".to_owned()).unwrap();
     assert_eq!(text, "endpoint: plain http is for loopback only, use https");

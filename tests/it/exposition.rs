@@ -14,7 +14,8 @@ mod self_metrics;
 use std::{env, fs, io::Read as _, path::Path, sync::Arc};
 
 use alikafka_exporter::exposition::catalog::FAMILIES;
-use alikafka_exporter::exposition::{Exposition, Granularity, Naming, RenderOptions, Renderer};
+use alikafka_exporter::exposition::{Exposition, Renderer};
+use alikafka_exporter::model::{Granularity, Naming, RenderOptions};
 use alikafka_exporter::snapshot::Snapshot;
 
 use parse::Parsed;

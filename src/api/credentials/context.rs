@@ -19,10 +19,10 @@ use super::{
 use crate::{
     api::{
         client::EntropySource,
-        transport::{ClientBuildError, Proxy, checked_endpoint, is_loopback},
+        transport::{ClientBuildError, checked_endpoint, is_loopback},
     },
     clock::WallClock,
-    model::{AccountName, RegionId},
+    model::{AccountName, ProxySetting, RegionId},
 };
 
 /// Looks up an environment variable.
@@ -49,7 +49,7 @@ pub struct SourceSettings {
     /// The same of the metadata service.
     pub metadata_endpoint: Option<String>,
     /// The proxy on the way to the token service and to an address of keys.
-    pub proxy: Proxy,
+    pub proxy: ProxySetting,
     /// The environment.
     pub variables: VariableLookup,
     /// [`crate::clock::unix_now`] outside of tests.
@@ -181,7 +181,7 @@ pub(super) mod tests {
             account: None,
             sts_endpoint: None,
             metadata_endpoint: None,
-            proxy: Proxy::None,
+            proxy: ProxySetting::None,
             variables: Arc::new(move |name: &str| {
                 variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
             }),

@@ -12,16 +12,15 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::CredentialsError;
-use crate::api::transport::{
-    Proxy, TransportOptions, http_client, http_date_millis, is_loopback, network_failure,
-};
+use crate::api::transport::{TransportOptions, http_client, http_date_millis, is_loopback, network_failure};
+use crate::model::ProxySetting;
 
 /// Larger answers hold no keys.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Clients, made when they are needed: a host without CA certificates can still ask its metadata service.
 pub(super) struct ServiceClient {
-    proxy: Proxy,
+    proxy: ProxySetting,
     /// For connecting, and for the whole of an exchange.
     timeouts: (Duration, Duration),
     tls: OnceCell<reqwest::Client>,
@@ -68,17 +67,17 @@ impl ServiceRequest<'_> {
 
 impl ServiceClient {
     /// To the token service, and to addresses that hand out keys.
-    pub(super) fn to_services(proxy: Proxy) -> Self {
+    pub(super) fn to_services(proxy: ProxySetting) -> Self {
         Self::new(proxy, (Duration::from_secs(5), Duration::from_secs(10)))
     }
 
     /// To the machine's own metadata service, which is near or not there. Never through a proxy, as that
     /// would be another machine's.
     pub(super) fn to_metadata() -> Self {
-        Self::new(Proxy::None, (Duration::from_secs(1), Duration::from_secs(2)))
+        Self::new(ProxySetting::None, (Duration::from_secs(1), Duration::from_secs(2)))
     }
 
-    fn new(proxy: Proxy, timeouts: (Duration, Duration)) -> Self {
+    fn new(proxy: ProxySetting, timeouts: (Duration, Duration)) -> Self {
         Self { proxy, timeouts, tls: OnceCell::new(), plain: OnceCell::new(), direct: OnceCell::new() }
     }
 
@@ -102,7 +101,7 @@ impl ServiceClient {
             return self.ask(question).await;
         }
         let is_https = question.url.scheme() == "https";
-        let client = self.client(&self.direct, is_https, &Proxy::None).await?;
+        let client = self.client(&self.direct, is_https, &ProxySetting::None).await?;
         self.exchange(client, question).await
     }
 
@@ -110,7 +109,7 @@ impl ServiceClient {
         &self,
         cell: &'c OnceCell<reqwest::Client>,
         is_https: bool,
-        proxy: &Proxy,
+        proxy: &ProxySetting,
     ) -> Result<&'c reqwest::Client, ServiceCallError> {
         // Renewals are minutes apart: no connection is kept.
         let make =

@@ -14,7 +14,7 @@ fn exchange(sent: i64, received: i64, date_millis: Option<i64>) -> TimedExchange
 }
 
 /// `(earliest, latest)`, in milliseconds.
-fn ends(span: Span) -> (i64, i64) {
+fn ends(span: TimeSpan) -> (i64, i64) {
     (span.earliest().get(), span.latest().get())
 }
 

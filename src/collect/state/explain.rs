@@ -15,7 +15,7 @@ use crate::{
         age::{self, TopicFacts},
         assess::{PartitionAssessment, TopicAssessment},
     },
-    model::{Origin, Times},
+    model::{MessageTimestamps, ResponseOrigin},
 };
 
 mod bounds;
@@ -77,7 +77,10 @@ impl RegionState {
             listed: group.listed.get().is_some(),
             polling: polling(group.lag.record, group.lag.with_time().map(|(_, at)| at), hold, now),
             answer: group.said.as_ref().map(|said| source(&said.origin)),
-            asked_for_last_timestamp: group.said.as_ref().map(|_| group.asked == Times::Told),
+            asked_for_last_timestamp: group
+                .said
+                .as_ref()
+                .map(|_| group.asked == MessageTimestamps::Requested),
             state: shown.and_then(|said| said.state).map(|state| state.label()),
             rebalances: group
                 .rebalances()
@@ -222,7 +225,7 @@ fn polling(record: PollStatus, at: Option<tokio::time::Instant>, hold: Duration,
     }
 }
 
-fn source(origin: &Origin) -> Source {
+fn source(origin: &ResponseOrigin) -> Source {
     Source {
         request_id: origin.request_id.as_deref().map(str::to_owned),
         earliest: origin.span.earliest().into(),

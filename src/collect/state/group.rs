@@ -7,11 +7,11 @@ use super::{
     topic_identity,
 };
 use crate::{
-    collect::{AskTimes, PollPriority, PollTarget, PollTiming},
+    collect::{PollPriority, PollTarget, PollTiming},
     lag::{self, GroupLag, PartitionLag, age::GroupAges, assess::GroupAssessment, track::Track},
     model::{
-        Anomaly, Cleanup, GroupId, GroupProgress, GroupState, InstanceId, Observed, Origin, Rebalance, Times,
-        UnixMillis,
+        Anomaly, Cleanup, GroupId, GroupProgress, GroupState, InstanceId, LastTimestamps, MessageTimestamps,
+        Observed, Rebalance, ResponseOrigin, UnixMillis,
     },
     snapshot::{GroupView, Rebalances},
 };
@@ -33,7 +33,7 @@ pub(super) struct GroupEntry {
     pub(super) movement: ActivityTracker,
     rebalances: Option<(Rebalances, Option<u64>)>,
     /// Whether the last answer was asked for the times of messages.
-    pub(super) asked: Times,
+    pub(super) asked: MessageTimestamps,
     silence: TimestampSilence,
     pub(super) view: Option<Arc<GroupView>>,
 }
@@ -42,7 +42,7 @@ pub(super) struct GroupEntry {
 #[derive(Debug)]
 pub(super) struct LastPoll {
     /// Where the answer comes from.
-    pub(super) origin: Origin,
+    pub(super) origin: ResponseOrigin,
     /// The state that it told.
     pub(super) state: Option<GroupState>,
     /// What it told; stays when the lag is too old to be shown, as history is kept for the offsets in it.
@@ -72,7 +72,7 @@ impl GroupEntry {
             track: Track::default(),
             movement: ActivityTracker::default(),
             rebalances: None,
-            asked: Times::Hidden,
+            asked: MessageTimestamps::NotRequested,
             silence: TimestampSilence::default(),
             view: None,
         }
@@ -80,22 +80,22 @@ impl GroupEntry {
 
     /// Whether the next answer is to tell the times of messages. The first is asked for them, so that there is a
     /// lag in seconds from the first pass on.
-    fn wanted_times(&self, ask: AskTimes) -> Times {
+    fn wanted_times(&self, ask: LastTimestamps) -> MessageTimestamps {
         let lags = self.lag.get().and_then(|lag| lag.messages) != Some(0);
         let in_vain = self.silence.answers >= SILENT && self.silence.since < ASK_AGAIN;
         match ask {
-            AskTimes::Always => Times::Told,
-            AskTimes::OfLagging if lags && !in_vain => Times::Told,
-            AskTimes::OfLagging | AskTimes::Never => Times::Hidden,
+            LastTimestamps::Always => MessageTimestamps::Requested,
+            LastTimestamps::Lagging if lags && !in_vain => MessageTimestamps::Requested,
+            LastTimestamps::Lagging | LastTimestamps::Never => MessageTimestamps::NotRequested,
         }
     }
 
-    fn hear_times(&mut self, lag: &GroupLag, asked: Times) {
+    fn hear_times(&mut self, lag: &GroupLag, asked: MessageTimestamps) {
         self.asked = asked;
         let partitions = || lag.topics.iter().flat_map(|t| &t.partitions);
         if partitions().any(|p| p.last_consumed.is_some()) {
             self.silence = TimestampSilence::default();
-        } else if asked == Times::Hidden {
+        } else if asked == MessageTimestamps::NotRequested {
             self.silence.since = self.silence.since.saturating_add(1);
         } else if partitions().any(|p| p.committed.is_some_and(|c| c.get() > 0)) {
             self.silence = TimestampSilence { answers: self.silence.answers.saturating_add(1), since: 0 };
@@ -147,17 +147,17 @@ impl GroupEntry {
 impl RegionState {
     /// Whether an answer to this target is to tell the times of messages.
     #[must_use]
-    pub fn times(&self, target: &PollTarget) -> Times {
-        let PollTarget::GroupProgress(id, group) = target else { return Times::Hidden };
+    pub fn times(&self, target: &PollTarget) -> MessageTimestamps {
+        let PollTarget::GroupProgress(id, group) = target else { return MessageTimestamps::NotRequested };
         let known = self.instances.get(id).and_then(|member| member.groups.get(group));
-        known.map_or(Times::Told, |known| known.wanted_times(self.timing.ask_times))
+        known.map_or(MessageTimestamps::Requested, |known| known.wanted_times(self.timing.last_timestamps))
     }
 
     pub(super) fn take_progress(
         &mut self,
         id: &InstanceId,
         group: &GroupId,
-        (seen, origin): (Observed<GroupProgress>, Origin),
+        (seen, origin): (Observed<GroupProgress>, ResponseOrigin),
         now: Now,
         effects: &mut Effects,
     ) {
@@ -177,7 +177,7 @@ impl RegionState {
             }
             effects.anomalies.extend(topic_identity::of_group(group, before, &lag));
         }
-        let asked = known.wanted_times(timing.ask_times);
+        let asked = known.wanted_times(timing.last_timestamps);
         known.hear_times(&lag, asked);
         if let Some(before) = &before {
             keep_times(&mut lag, before);
@@ -213,7 +213,7 @@ impl InstanceEntry {
         before: Option<&GroupLag>,
         lag: &GroupLag,
         state: Option<GroupState>,
-        origin: Origin,
+        origin: ResponseOrigin,
         timing: &PollTiming,
     ) -> Vec<Anomaly> {
         for topic in before.map(|before| topic_identity::created_anew(before, lag)).unwrap_or_default() {

@@ -15,7 +15,7 @@ use crate::{
     collect::{PollPriority, PollTarget, PollTiming},
     lag::forecast::StartHistory,
     model::{
-        Anomaly, AnomalyKind, GroupId, InstanceId, Observed, Origin, Topic, TopicName, TopicProgress,
+        Anomaly, AnomalyKind, GroupId, InstanceId, Observed, ResponseOrigin, Topic, TopicName, TopicProgress,
         TopicStatus, UnixMillis,
     },
     snapshot::TopicView,
@@ -27,7 +27,7 @@ pub(super) struct TopicEntry {
     pub(super) info: Cached<Topic>,
     pub(super) status: Cached<TopicStatus>,
     /// Where the status comes from.
-    pub(super) origin: Option<Origin>,
+    pub(super) origin: Option<ResponseOrigin>,
     /// The status is of another topic of the same name, which is gone: no group is judged by it.
     pub(super) is_past: bool,
     pub(super) movement: ActivityTracker,
@@ -78,7 +78,7 @@ impl RegionState {
         &mut self,
         id: &InstanceId,
         topic: &TopicName,
-        (seen, origin): (Observed<TopicStatus>, Origin),
+        (seen, origin): (Observed<TopicStatus>, ResponseOrigin),
         now: Now,
         effects: &mut Effects,
     ) {
@@ -145,7 +145,7 @@ impl InstanceEntry {
         &mut self,
         topic: &TopicName,
         status: &TopicStatus,
-        origin: &Origin,
+        origin: &ResponseOrigin,
         spacing: Duration,
     ) -> Option<Anomaly> {
         let history = self.histories.entry(topic.clone()).or_default();

@@ -22,7 +22,7 @@ async fn calls(steps: [i64; 2]) -> Vec<(Duration, PollTarget)> {
     *BEGAN.lock().unwrap() = None;
     let script = one_instance(20);
     let from = Instant::now();
-    let hangzhou = Regions::Fixed(vec![RegionId::new("cn-hangzhou").unwrap()]);
+    let hangzhou = RegionSelection::List(vec![RegionId::new("cn-hangzhou").unwrap()]);
     let running = Running::by(stepping, &script, hangzhou, Filters::default());
     seconds(130).await;
     for step in steps {

@@ -54,7 +54,7 @@ async fn a_loop_answers_between_two_of_its_steps() {
 #[tokio::test(start_paused = true)]
 async fn only_the_region_and_account_that_are_named_are_asked() {
     let script = one_instance(1);
-    let both = Regions::Fixed(vec![region("cn-hangzhou"), region("cn-beijing")]);
+    let both = RegionSelection::List(vec![region("cn-hangzhou"), region("cn-beijing")]);
     let running = Running::start(&script, both, Filters::default());
     seconds(5).await;
     let ask = async |region, account| {
@@ -140,8 +140,7 @@ async fn while_no_loop_runs_the_next_one_is_waited_for() {
 async fn regions_that_are_found_answer_and_those_that_are_gone_do_not() {
     let script = one_instance(1);
     script.edit(|w| w.regions = vec![region("cn-hangzhou"), region("cn-beijing")]);
-    let home = region("cn-hangzhou");
-    let running = Running::start(&script, Regions::Found { home }, Filters::default());
+    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
     seconds(5).await;
     assert_eq!(running.desk.ask(about("g0")).await.unwrap().found.len(), 2);
     script.edit(|w| w.regions = vec![region("cn-beijing")]);

@@ -24,8 +24,8 @@ fn target() -> PollTarget {
     PollTarget::GroupProgress(id("i"), group("g"))
 }
 
-fn at(earliest: i64, latest: i64, request_id: &str) -> Origin {
-    Origin { span: Span::new(wall(earliest), wall(latest)), request_id: Some(request_id.into()) }
+fn at(earliest: i64, latest: i64, request_id: &str) -> ResponseOrigin {
+    ResponseOrigin { span: TimeSpan::new(wall(earliest), wall(latest)), request_id: Some(request_id.into()) }
 }
 
 impl Case {
@@ -40,11 +40,11 @@ impl Case {
         serde_json::to_value(self.explained()).unwrap()
     }
 
-    fn heard(&mut self, progress: GroupProgress, origin: Origin) {
+    fn heard(&mut self, progress: GroupProgress, origin: ResponseOrigin) {
         self.answer(&target(), PollResponse::GroupProgress(clean(progress), origin));
     }
 
-    fn holds(&mut self, status: TopicStatus, origin: Origin) {
+    fn holds(&mut self, status: TopicStatus, origin: ResponseOrigin) {
         let target = PollTarget::TopicStatus(id("i"), topic("t").name);
         self.answer(&target, PollResponse::TopicStatus(clean(status), origin));
     }

@@ -75,7 +75,7 @@ impl CloudApi for Paced {
         _: &InstanceId,
         _: &TopicName,
         _: Instant,
-    ) -> Result<(Observed<TopicStatus>, Origin), ApiError> {
+    ) -> Result<(Observed<TopicStatus>, ResponseOrigin), ApiError> {
         self.call(Action::GetTopicStatus).await;
         Ok((Observed { value: status(7), anomalies: Vec::new() }, origin()))
     }
@@ -84,9 +84,9 @@ impl CloudApi for Paced {
         &self,
         _: &InstanceId,
         _: &GroupId,
-        _: Times,
+        _: MessageTimestamps,
         _: Instant,
-    ) -> Result<(Observed<GroupProgress>, Origin), ApiError> {
+    ) -> Result<(Observed<GroupProgress>, ResponseOrigin), ApiError> {
         self.call(Action::GetConsumerProgress).await;
         Ok((Observed { value: progress(7), anomalies: Vec::new() }, origin()))
     }

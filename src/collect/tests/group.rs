@@ -39,27 +39,34 @@ impl Case {
     }
 }
 
-fn asking(ask_times: AskTimes) -> Case {
+fn asking(last_timestamps: LastTimestamps) -> Case {
     let region = RegionId::new("cn-hangzhou").unwrap();
-    let timing = PollTiming { ask_times, ..timing() };
+    let timing = PollTiming { last_timestamps, ..timing() };
     Case::over(RegionState::new(None, region, Filters::default(), timing, Arc::default()), &["t"], &["g"])
 }
 
 #[test]
 fn times_are_asked_of_a_group_at_first_and_while_it_lags() {
-    let mut case = asking(AskTimes::OfLagging);
-    assert_eq!(case.times(&target()), Times::Told, "the first pass is to have a lag in seconds");
+    let mut case = asking(LastTimestamps::Lagging);
+    assert_eq!(
+        case.times(&target()),
+        MessageTimestamps::Requested,
+        "the first pass is to have a lag in seconds"
+    );
     case.told(at(9, 10, 5_000));
-    assert_eq!(case.times(&target()), Times::Told);
+    assert_eq!(case.times(&target()), MessageTimestamps::Requested);
     case.told(at(10, 10, 6_000));
-    assert_eq!(case.times(&target()), Times::Hidden);
+    assert_eq!(case.times(&target()), MessageTimestamps::NotRequested);
     case.told(at(10, 12, 0));
-    assert_eq!(case.times(&target()), Times::Told);
+    assert_eq!(case.times(&target()), MessageTimestamps::Requested);
     let mut unknown = progress(10);
     unknown.topics[0].partitions[0].committed = None;
     case.told(unknown);
-    assert_eq!(case.times(&target()), Times::Told, "nobody knows whether it lags");
-    for (ask, wanted) in [(AskTimes::Always, Times::Told), (AskTimes::Never, Times::Hidden)] {
+    assert_eq!(case.times(&target()), MessageTimestamps::Requested, "nobody knows whether it lags");
+    for (ask, wanted) in [
+        (LastTimestamps::Always, MessageTimestamps::Requested),
+        (LastTimestamps::Never, MessageTimestamps::NotRequested),
+    ] {
         let mut case = asking(ask);
         assert_eq!(case.times(&target()), wanted);
         case.told(at(10, 10, 0));
@@ -71,10 +78,10 @@ fn times_are_asked_of_a_group_at_first_and_while_it_lags() {
 
 #[test]
 fn where_the_cloud_has_no_times_to_tell_they_are_asked_for_now_and_then() {
-    let mut case = asking(AskTimes::OfLagging);
+    let mut case = asking(LastTimestamps::Lagging);
     let mut asked = Vec::new();
     for poll in 0..46 {
-        if case.times(&target()) == Times::Told {
+        if case.times(&target()) == MessageTimestamps::Requested {
             asked.push(poll);
         }
         case.told(at(1, 100, 0));
@@ -83,12 +90,12 @@ fn where_the_cloud_has_no_times_to_tell_they_are_asked_for_now_and_then() {
     // As soon as there are some, each poll is asked for them.
     case.told(at(1, 100, 5_000));
     case.told(at(2, 100, 0));
-    assert_eq!(case.times(&target()), Times::Told);
+    assert_eq!(case.times(&target()), MessageTimestamps::Requested);
 }
 
 #[test]
 fn a_time_that_is_not_told_stays_while_nothing_more_is_read() {
-    let mut case = asking(AskTimes::OfLagging);
+    let mut case = asking(LastTimestamps::Lagging);
     case.told(at(10, 10, 5_000));
     case.told(at(10, 10, 0));
     case.told(at(10, 12, 0));
@@ -102,7 +109,7 @@ fn a_time_that_is_not_told_stays_while_nothing_more_is_read() {
 
 #[test]
 fn rebalances_are_counted_from_the_first_answer_on() {
-    let mut case = asking(AskTimes::OfLagging);
+    let mut case = asking(LastTimestamps::Lagging);
     let mut told = |list: &[(i64, Option<u64>)]| {
         let rebalances = list
             .iter()
@@ -128,7 +135,7 @@ fn rebalances_are_counted_from_the_first_answer_on() {
 
 #[test]
 fn what_is_said_of_a_group_goes_with_its_lag_and_follows_its_topics() {
-    let mut case = asking(AskTimes::OfLagging);
+    let mut case = asking(LastTimestamps::Lagging);
     case.told(GroupProgress { state: Some(GroupState::Stable), ..at(40, 100, 0) });
     let retention = |case: &mut Case| {
         let group = case.group();
@@ -161,11 +168,11 @@ fn what_is_said_of_a_group_goes_with_its_lag_and_follows_its_topics() {
 /// Who has not answered for long is not shown, and may come back where it was.
 #[test]
 fn an_outage_that_outlives_a_value_costs_nothing_of_the_past() {
-    let mut case = asking(AskTimes::OfLagging);
+    let mut case = asking(LastTimestamps::Lagging);
     let poll = |case: &mut Case, seconds: u64, end: i64| {
         case.after(seconds);
-        let span = Span::at(wall(case.wall().get()));
-        let origin = Origin { span, request_id: None };
+        let span = TimeSpan::at(wall(case.wall().get()));
+        let origin = ResponseOrigin { span, request_id: None };
         case.answer(&target(), PollResponse::GroupProgress(clean(at(100, end, 0)), origin));
         case.group().assessment.clone().unwrap().age
     };
@@ -184,25 +191,25 @@ fn an_outage_that_outlives_a_value_costs_nothing_of_the_past() {
 
 #[test]
 fn a_busy_group_is_not_past_the_end_by_what_it_commits_while_it_is_asked() {
-    let mut case = asking(AskTimes::OfLagging);
+    let mut case = asking(LastTimestamps::Lagging);
     let mut status = None;
     for minute in 0..8_i64 {
         case.after(60);
-        let origin = Origin { span: Span::at(wall(case.wall().get())), request_id: None };
+        let origin = ResponseOrigin { span: TimeSpan::at(wall(case.wall().get())), request_id: None };
         let read = at(minute * 60_000 + 30, minute * 60_000, 0);
         case.answer(&target(), PollResponse::GroupProgress(clean(read), origin));
         status = case.group().assessment.clone().unwrap().status;
     }
     assert_eq!(status, Some(Status::Ok));
     case.after(60);
-    let origin = Origin { span: Span::at(wall(case.wall().get())), request_id: None };
+    let origin = ResponseOrigin { span: TimeSpan::at(wall(case.wall().get())), request_id: None };
     case.answer(&target(), PollResponse::GroupProgress(clean(at(900_000, 480_000, 0)), origin));
     assert_eq!(case.group().assessment.clone().unwrap().status, Some(Status::Rewound));
 }
 
 #[test]
 fn a_group_is_not_judged_by_what_a_topic_held_that_is_gone() {
-    let mut case = asking(AskTimes::OfLagging);
+    let mut case = asking(LastTimestamps::Lagging);
     let mut held = status(5_000);
     // Not past the new topic's end, so that nothing else gives it away.
     held.partitions[0].start = Offset::new(8);

@@ -323,8 +323,7 @@ async fn regions_that_are_found_come_and_go() {
     let (east, west) = (RegionId::new("east-1").unwrap(), RegionId::new("west-1").unwrap());
     let script = one_instance(1);
     script.edit(|w| w.regions = vec![east.clone()]);
-    let home = RegionId::new("cn-hangzhou").unwrap();
-    let running = Running::start(&script, Regions::Found { home }, Filters::default());
+    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
     let shown = |r: &Running| r.store.current().regions.iter().map(|r| r.region.clone()).collect::<Vec<_>>();
     seconds(10).await;
     assert_eq!(shown(&running), std::slice::from_ref(&east));
@@ -345,8 +344,7 @@ async fn regions_that_are_found_come_and_go() {
 async fn a_list_of_regions_that_does_not_come_stops_no_heart() {
     let script = one_instance(1);
     script.edit(|w| w.regions_take = Duration::from_secs(55));
-    let home = RegionId::new("cn-hangzhou").unwrap();
-    let running = Running::start(&script, Regions::Found { home }, Filters::default());
+    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
     for _ in 0..54 {
         seconds(1).await;
         assert_eq!(running.health.stopped(), [""; 0]);
@@ -381,8 +379,7 @@ async fn a_list_that_was_not_whole_is_asked_for_again_on_the_clock_of_the_polls(
 async fn a_search_for_regions_that_never_succeeds_is_seen_on_the_page() {
     let script = one_instance(1);
     script.edit(|w| w.regions_fail = true);
-    let home = RegionId::new("cn-hangzhou").unwrap();
-    let running = Running::start(&script, Regions::Found { home }, Filters::default());
+    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
     let shown = |r: &Running| {
         let regions = r.store.current().regions;
         regions.iter().map(|r| (r.region.to_string(), r.up)).collect::<Vec<_>>()

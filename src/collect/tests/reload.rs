@@ -155,8 +155,7 @@ async fn a_region_is_not_shown_before_its_first_answer_and_the_search_goes_on() 
     let (east, west) = (RegionId::new("east-1").unwrap(), RegionId::new("west-1").unwrap());
     let script = one_instance(1);
     script.edit(|w| w.regions = vec![east.clone(), west.clone()]);
-    let home = RegionId::new("cn-hangzhou").unwrap();
-    let running = Running::start(&script, Regions::Found { home }, Filters::default());
+    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
     let shown = |r: &Running| r.store.current().regions.iter().map(|r| r.region.clone()).collect::<Vec<_>>();
     seconds(10).await;
     assert_eq!(shown(&running), [east.clone(), west.clone()]);
@@ -166,7 +165,7 @@ async fn a_region_is_not_shown_before_its_first_answer_and_the_search_goes_on() 
     seconds(400).await;
     assert_eq!(shown(&running), std::slice::from_ref(&east), "a search that fails takes nothing away");
     let fixed = vec![east.clone(), west.clone()];
-    let running = reloaded(running, &script, |a| a.regions = Regions::Fixed(fixed)).await;
+    let running = reloaded(running, &script, |a| a.regions = RegionSelection::List(fixed)).await;
     assert_eq!(shown(&running), std::slice::from_ref(&east));
     seconds(5).await;
     assert_eq!(shown(&running), [east, west]);
@@ -177,8 +176,7 @@ async fn a_region_is_not_shown_before_its_first_answer_and_the_search_goes_on() 
 async fn a_search_that_never_succeeded_stays_on_the_page() {
     let script = one_instance(1);
     script.edit(|w| w.regions_fail = true);
-    let home = RegionId::new("cn-hangzhou").unwrap();
-    let running = Running::start(&script, Regions::Found { home }, Filters::default());
+    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
     seconds(5).await;
     script.edit(|w| w.regions_take = Duration::from_secs(50));
     let running = reloaded(running, &script, |_| {}).await;

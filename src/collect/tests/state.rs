@@ -73,7 +73,7 @@ impl Case {
         self.now.wall
     }
 
-    pub(super) fn times(&self, target: &PollTarget) -> Times {
+    pub(super) fn times(&self, target: &PollTarget) -> MessageTimestamps {
         self.fleet.times(target)
     }
 

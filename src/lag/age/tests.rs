@@ -20,8 +20,8 @@ fn at(millis: i64) -> UnixMillis {
     UnixMillis::new(millis).unwrap()
 }
 
-fn span((earliest, latest): (i64, i64)) -> Span {
-    Span::new(at(earliest), at(latest))
+fn span((earliest, latest): (i64, i64)) -> TimeSpan {
+    TimeSpan::new(at(earliest), at(latest))
 }
 
 fn name(name: &str) -> TopicName {
@@ -48,7 +48,7 @@ fn group(topics: Vec<(&str, Vec<PartitionLag>)>) -> GroupLag {
 fn history(answers: &[(i64, i64)]) -> EndHistory {
     let mut history = EndHistory::default();
     for (end, t) in answers {
-        history.record([(P, offset(*end))].into_iter(), Span::at(at(*t)), MINUTE);
+        history.record([(P, offset(*end))].into_iter(), TimeSpan::at(at(*t)), MINUTE);
     }
     history
 }

@@ -14,8 +14,8 @@ fn at(millis: i64) -> UnixMillis {
     UnixMillis::new(millis).unwrap()
 }
 
-fn span(earliest: i64, latest: i64) -> Span {
-    Span::new(at(earliest), at(latest))
+fn span(earliest: i64, latest: i64) -> TimeSpan {
+    TimeSpan::new(at(earliest), at(latest))
 }
 
 fn note_one(history: &mut EndHistory, end: i64, earliest: i64, latest: i64) {
@@ -355,7 +355,7 @@ struct Look {
 }
 
 impl Look {
-    fn span(self) -> Span {
+    fn span(self) -> TimeSpan {
         span((self.at - self.before).max(1), self.at + self.after)
     }
 }
@@ -386,7 +386,7 @@ fn end_at(log: &[i64], base: i64, t: i64) -> Offset {
 }
 
 /// What a list of all answers says.
-fn by_force(seen: &[(Span, Offset)], message: Offset) -> Written {
+fn by_force(seen: &[(TimeSpan, Offset)], message: Offset) -> Written {
     Written {
         not_before: seen.iter().filter(|(_, end)| *end <= message).map(|(span, _)| span.earliest()).max(),
         not_after: seen.iter().filter(|(_, end)| *end > message).map(|(span, _)| span.latest()).min(),

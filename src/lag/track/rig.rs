@@ -12,7 +12,7 @@ use crate::{
         track::Track,
     },
     model::{
-        Cleanup, GroupProgress, GroupState, Offset, Partition, PartitionProgress, Span, TopicName,
+        Cleanup, GroupProgress, GroupState, Offset, Partition, PartitionProgress, TimeSpan, TopicName,
         TopicPartition, TopicProgress, TopicStatus, UnixMillis,
     },
 };
@@ -26,8 +26,8 @@ pub(in crate::lag) fn name() -> TopicName {
     TopicName::new("t").unwrap()
 }
 
-pub(in crate::lag) fn at(seconds: f64) -> Span {
-    Span::at(UnixMillis::new(BEGIN + (seconds * 1e3) as i64).unwrap())
+pub(in crate::lag) fn at(seconds: f64) -> TimeSpan {
+    TimeSpan::at(UnixMillis::new(BEGIN + (seconds * 1e3) as i64).unwrap())
 }
 
 /// One answer about one topic: (end, committed) of each partition.

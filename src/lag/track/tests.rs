@@ -157,7 +157,7 @@ proptest! {
         let (mut created, mut lagged) = (0, 0);
         for (i, now) in all.iter().enumerate() {
             let lag = lag_of(now);
-            track.record(&lag, &no_ages(&lag), Span::at(UnixMillis::new(now.at).unwrap()), WINDOW);
+            track.record(&lag, &no_ages(&lag), TimeSpan::at(UnixMillis::new(now.at).unwrap()), WINDOW);
             if i > 0 && fell(&all[i - 1], now) {
                 (created, lagged) = (i, i);
             }
@@ -217,7 +217,7 @@ proptest! {
             rows.dedup_by_key(|r| r.0);
             let lag = group(&[("t", rows)]);
             let Some(moment) = UnixMillis::new(moment) else { continue };
-            track.record(&lag, &no_ages(&lag), Span::at(moment), WINDOW);
+            track.record(&lag, &no_ages(&lag), TimeSpan::at(moment), WINDOW);
             let topic = track.topic(&name()).unwrap();
             prop_assert!(topic.points().count() <= 12);
             prop_assert!(topic.rates().is_none_or(|r| r.consumed.is_finite() && r.produced.is_finite()));

@@ -13,12 +13,12 @@ use std::{
 
 use alikafka_exporter::{
     api::{
-        Credentials, ProvideCredentials, Proxy,
+        Credentials, ProvideCredentials,
         credentials::{
             self, AssumedRole, CredentialsObserver, OidcSettings, ProfileSettings, SourceSelection,
         },
     },
-    model::UnixMillis,
+    model::{ProxySetting, UnixMillis},
 };
 
 use super::server::{Answer, Server};
@@ -42,7 +42,7 @@ pub(super) struct Sources {
     variables: BTreeMap<&'static str, String>,
     sts: Option<String>,
     metadata: Option<String>,
-    proxy: Proxy,
+    proxy: ProxySetting,
     role: Option<AssumedRole>,
     failures: Arc<Failures>,
 }
@@ -324,7 +324,7 @@ async fn only_the_address_on_this_host_and_the_machine_pass_by_the_proxy() {
     let sources = Sources {
         sts: Some(near.url()),
         metadata: Some(near.url()),
-        proxy: Proxy::Url(proxy.url().into()),
+        proxy: ProxySetting::Url(proxy.url().into()),
         ..Sources::default()
     };
     assert_eq!(sources.id(SourceSelection::Uri(Some(near.url().into()))).await.unwrap(), "STS.near");

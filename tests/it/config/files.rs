@@ -9,9 +9,9 @@ use std::{
 
 use alikafka_exporter::{
     api::Action,
-    config::{self, CredentialsSource, Granularity, LastTimestamps, Naming, Proxy, Regions, Signature, keys},
-    exposition::catalog::{self, FAMILIES},
-    model::RegionId,
+    config::{self, CredentialsSource, keys},
+    exposition::catalog::FAMILIES,
+    model::{Granularity, LastTimestamps, Naming, ProxySetting, RegionId, RegionSelection, SignatureVersion},
 };
 use proptest::prelude::*;
 
@@ -69,9 +69,7 @@ fn every_key_and_every_rule_has_a_bad_fixture() {
 
 #[test]
 fn no_constant_label_meets_one_of_the_catalog() {
-    for label in
-        FAMILIES.iter().flat_map(|f| f.labels.iter().chain(f.labels_in(catalog::Naming::KafkaExporter)))
-    {
+    for label in FAMILIES.iter().flat_map(|f| f.labels.iter().chain(f.labels_in(Naming::KafkaExporter))) {
         let pair = format!("{label}=x");
         let variables = environment(&[
             ("ALIKAFKA_EXPORTER_REGIONS", "cn-hangzhou"),
@@ -113,7 +111,7 @@ fn a_file_that_is_being_written_is_taken_when_it_is_whole() {
     let config = config::load_settled(Some(&path), &environment(&[]), Duration::from_secs(1)).unwrap();
     writing.join().unwrap();
     assert_eq!(config.accounts[0].regions.to_string(), "cn-hangzhou, cn-beijing, cn-shanghai");
-    assert_eq!(config.intervals.poll, Duration::from_secs(30));
+    assert_eq!(config.timing.poll, Duration::from_secs(30));
 }
 
 #[test]
@@ -169,7 +167,7 @@ fn a_source_of_keys_is_the_same_if_nothing_differs() {
     }
     let proxy = |proxy: &str| of(&format!("proxy: \"{proxy}\"")).proxy;
     let (one, other) = (proxy("http://a:b@proxy.example:1"), proxy("http://a:c@proxy.example:1"));
-    assert!(one.is_same_as(&one) && !one.is_same_as(&other) && !one.is_same_as(&proxy("none")));
+    assert!(one == one.clone() && one != other && one != proxy("none"));
 }
 
 #[test]
@@ -219,24 +217,24 @@ fn every_example_of_the_reference_file_can_be_used() {
 fn defaults_are_those_of_the_contract() {
     let config = config("regions: auto", &[]).unwrap();
     let seconds = Duration::from_secs;
-    assert_eq!((config.intervals.discovery, config.intervals.poll), (seconds(300), seconds(60)));
-    assert_eq!((config.intervals.topic_poll, config.intervals.stale_after), (seconds(60), seconds(180)));
-    assert_eq!((config.intervals.idle_poll, config.intervals.idle_topic_poll), (seconds(90), seconds(90)));
+    assert_eq!((config.timing.discovery, config.timing.poll), (seconds(300), seconds(60)));
+    assert_eq!((config.timing.topic_poll, config.timing.stale_after), (seconds(60), seconds(180)));
+    assert_eq!((config.timing.idle_poll, config.timing.idle_topic_poll), (seconds(90), seconds(90)));
     assert_eq!(
-        (config.intervals.status_window, config.last_timestamps),
+        (config.timing.status_window, config.timing.last_timestamps),
         (seconds(600), LastTimestamps::Lagging)
     );
-    assert_eq!(config.request_timeout, seconds(15));
+    assert_eq!(config.timing.request_timeout, seconds(15));
     assert_eq!((config.metrics.granularity, config.metrics.naming), (Granularity::Partition, Naming::Native));
-    assert_eq!((config.metrics.max_series, config.metrics.labels.len()), (None, 0));
+    assert_eq!((config.metrics.max_series, config.metrics.constant_labels.len()), (None, 0));
     let [account] = &config.accounts[..] else { panic!("one account") };
     assert_eq!(
         (&account.name, &account.regions, account.signature),
-        (&None, &Regions::Auto, Signature::Acs3)
+        (&None, &RegionSelection::Auto, SignatureVersion::Acs3)
     );
     assert!(matches!(account.credentials.source, CredentialsSource::Chain));
     assert!(account.credentials.assume_role.is_none());
-    assert!(matches!(account.proxy, Proxy::None));
+    assert!(matches!(account.proxy, ProxySetting::None));
     let region = RegionId::new("cn-beijing").unwrap();
     assert_eq!(account.endpoint.url(&region), "https://alikafka.cn-beijing.aliyuncs.com");
     assert!(Action::ALL.iter().all(|action| account.rates.of(action.name()) == 20.0));
@@ -245,7 +243,7 @@ fn defaults_are_those_of_the_contract() {
 #[test]
 fn intervals_that_are_not_written_follow_those_that_are() {
     let minutes = |m: u64| Duration::from_secs(m * 60);
-    let of = |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).unwrap().intervals;
+    let of = |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).unwrap().timing;
     let slow_topics = of("poll_interval: 1m\ntopic_poll_interval: 10m");
     assert_eq!((slow_topics.stale_after, slow_topics.topic_stale_after), (minutes(3), minutes(30)));
     let slow = of("poll_interval: 2m");
@@ -262,7 +260,7 @@ fn intervals_that_are_not_written_follow_those_that_are() {
 fn what_does_not_move_is_polled_twice_in_five_minutes_and_before_it_is_stale() {
     let seconds = Duration::from_secs;
     let of = |yaml: &str| {
-        let i = config(&format!("regions: auto\n{yaml}"), &[]).unwrap().intervals;
+        let i = config(&format!("regions: auto\n{yaml}"), &[]).unwrap().timing;
         assert!(i.idle_poll + i.poll <= i.stale_after, "{yaml}: {i:?}");
         assert!(i.idle_topic_poll + i.poll <= i.topic_stale_after, "{yaml}: {i:?}");
         (i.idle_poll, i.idle_topic_poll)
@@ -282,8 +280,7 @@ fn what_does_not_move_is_polled_twice_in_five_minutes_and_before_it_is_stale() {
 #[test]
 fn five_polls_are_in_the_window_of_a_status() {
     let seconds = Duration::from_secs;
-    let window =
-        |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).map(|c| c.intervals.status_window);
+    let window = |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).map(|c| c.timing.status_window);
     for (yaml, expected) in [
         ("poll_interval: 10s", 600),
         ("poll_interval: 150s", 600),
@@ -319,12 +316,12 @@ fn what_an_account_leaves_out_is_that_of_the_top_level() {
     assert_eq!(production.name.as_ref().unwrap().as_str(), "production");
     assert_eq!(production.endpoint.url(&region), "https://alikafka-vpc.cn-hangzhou.aliyuncs.com");
     assert_eq!(test.endpoint.url(&region), "https://alikafka.cn-hangzhou.aliyuncs.com");
-    assert_eq!((production.signature, test.signature), (Signature::V1, Signature::V1));
+    assert_eq!((production.signature, test.signature), (SignatureVersion::V1, SignatureVersion::V1));
     assert_eq!(production.rates.of("GetTopicStatus"), 2.5);
     assert_eq!((production.rates.of("GetTopicList"), test.rates.of("GetTopicStatus")), (10.0, 10.0));
     assert!(matches!(production.credentials.source, CredentialsSource::Files(_)));
     assert!(matches!(test.credentials.source, CredentialsSource::Environment));
-    assert!(matches!((&production.proxy, &test.proxy), (Proxy::None, Proxy::Environment)));
+    assert!(matches!((&production.proxy, &test.proxy), (ProxySetting::None, ProxySetting::Environment)));
     for account in [production, test] {
         assert!(
             !account.filters.topics.allows("__consumer_offsets") && account.filters.topics.allows("orders")
@@ -359,13 +356,16 @@ fn patterns_match_whole_names_only() {
 fn listed_regions_that_a_filter_excludes_are_left_out() {
     let yaml = "regions: [cn-hangzhou, eu-central-1]\nfilters: {regions: {include: [\"cn-.*\"]}}";
     let config = config(yaml, &[]).unwrap();
-    assert_eq!(config.accounts[0].regions, Regions::List(vec![RegionId::new("cn-hangzhou").unwrap()]));
+    assert_eq!(
+        config.accounts[0].regions,
+        RegionSelection::List(vec![RegionId::new("cn-hangzhou").unwrap()])
+    );
 }
 
 #[test]
 fn text_stays_as_it_was_typed() {
     let yaml = "regions: auto\nmetrics: {labels: {a: 007, b: 1.10, c: yes, d: \"null\", e: 1e3}}";
-    let labels = config(yaml, &[]).unwrap().metrics.labels;
+    let labels = config(yaml, &[]).unwrap().metrics.constant_labels;
     let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
     assert_eq!(values, ["007", "1.10", "yes", "null", "1e3"]);
 }

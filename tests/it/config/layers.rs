@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use alikafka_exporter::{
-    config::{CredentialsSource, Granularity, LastTimestamps, Regions, keys, load},
-    model::RegionId,
+    config::{CredentialsSource, keys, load},
+    model::{Granularity, LastTimestamps, RegionId, RegionSelection},
 };
 
 use super::{config, environment};
@@ -18,9 +18,9 @@ fn no_file_is_needed() {
     let config =
         load(None, &environment(&[("ALIKAFKA_EXPORTER_REGIONS", "cn-hangzhou, cn-shanghai")])).unwrap();
     let regions = ["cn-hangzhou", "cn-shanghai"].map(|r| RegionId::new(r).unwrap());
-    assert_eq!(config.accounts[0].regions, Regions::List(regions.to_vec()));
+    assert_eq!(config.accounts[0].regions, RegionSelection::List(regions.to_vec()));
     let config = load(None, &environment(&[("ALIKAFKA_EXPORTER_REGIONS", "auto")])).unwrap();
-    assert_eq!(config.accounts[0].regions, Regions::Auto);
+    assert_eq!(config.accounts[0].regions, RegionSelection::Auto);
 }
 
 #[test]
@@ -47,12 +47,12 @@ fn variables_win_over_the_file() {
     )
     .unwrap();
     let account = &config.accounts[0];
-    assert_eq!(account.regions, Regions::List(vec![RegionId::new("cn-hangzhou").unwrap()]));
-    assert_eq!(config.intervals.poll, Duration::from_secs(120));
+    assert_eq!(account.regions, RegionSelection::List(vec![RegionId::new("cn-hangzhou").unwrap()]));
+    assert_eq!(config.timing.poll, Duration::from_secs(120));
     assert_eq!(config.metrics.granularity, Granularity::Topic);
     assert_eq!(config.metrics.instance_tags, ["env", "cost-center"]);
     let labels = [("site", "eu=1"), ("team", "payments")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-    assert_eq!(config.metrics.labels, labels);
+    assert_eq!(config.metrics.constant_labels, labels);
     let allowed = ["a", "b", "c", "tmp-a"].map(|topic| account.filters.topics.allows(topic));
     assert_eq!(allowed, [true, true, false, false], "include is the file's, exclude the variable's");
 }
@@ -73,7 +73,7 @@ fn members_of_maps_have_variables_of_their_own() {
     let account = &config.accounts[0];
     assert_eq!((account.rates.of("GetTopicStatus"), account.rates.of("GetTopicList")), (5.0, 6.0));
     let labels = [("site", "eu"), ("team", "payments")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-    assert_eq!(config.metrics.labels, labels);
+    assert_eq!(config.metrics.constant_labels, labels);
     let tags: Vec<&str> = account.filters.tags.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(tags, ["env", "Owner"]);
 }
@@ -87,8 +87,8 @@ fn what_is_asked_of_groups_may_come_by_variable() {
         ("never", LastTimestamps::Never),
     ] {
         let config = config(yaml, &[("STATUS_WINDOW", "1h"), ("LAST_TIMESTAMPS", word)]).unwrap();
-        assert_eq!(config.intervals.status_window, Duration::from_secs(3_600));
-        assert_eq!(config.last_timestamps, expected);
+        assert_eq!(config.timing.status_window, Duration::from_secs(3_600));
+        assert_eq!(config.timing.last_timestamps, expected);
     }
     assert_eq!(
         problems(yaml, &[("STATUS_WINDOW", "90s"), ("LAST_TIMESTAMPS", "Always")]),
@@ -177,7 +177,7 @@ fn problems_name_their_variable_and_come_with_those_of_the_file() {
          accounts: cannot be set from the environment; list the accounts in the file (from ALIKAFKA_EXPORTER_ACCOUNTS)\n\
          accounts: cannot be set from the environment; list the accounts in the file (from ALIKAFKA_EXPORTER_ACCOUNTS__0__NAME)\n\
          filters.groups.include[1]: is not a regular expression: unclosed group; write a regular expression for the whole name, such as \"orders-.*\" (from ALIKAFKA_EXPORTER_FILTERS__GROUPS__INCLUDE)\n\
-         metrics.labels: has a part without \"=\"; write key=value,key=value (from ALIKAFKA_EXPORTER_METRICS__LABELS)"
+         metrics.constant_labels: has a part without \"=\"; write key=value,key=value (from ALIKAFKA_EXPORTER_METRICS__LABELS)"
     );
 }
 
@@ -190,7 +190,7 @@ fn a_variable_mends_what_is_wrong_in_the_file() {
 fn an_empty_variable_counts_as_not_set() {
     let config =
         config("regions: auto\npoll_interval: 2m\n", &[("POLL_INTERVAL", ""), ("REGIONS", "")]).unwrap();
-    assert_eq!(config.intervals.poll, Duration::from_secs(120));
+    assert_eq!(config.timing.poll, Duration::from_secs(120));
 }
 
 /// Kubernetes puts these into every pod beside a service named `alikafka-exporter`.

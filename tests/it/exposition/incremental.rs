@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use alikafka_exporter::exposition::{Exposition, RenderOptions, Renderer};
+use alikafka_exporter::exposition::{Exposition, Renderer};
 use alikafka_exporter::lag::assess::{GroupAssessment, TopicAssessment};
+use alikafka_exporter::model::RenderOptions;
 use alikafka_exporter::snapshot::{GroupView, InstanceView, Snapshot};
 
 use super::{fleet, gunzip, render, text};

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alikafka_exporter::exposition::{Granularity, RenderOptions, Renderer};
+use alikafka_exporter::exposition::Renderer;
 use alikafka_exporter::lag::age::{TopicFacts, ages};
 use alikafka_exporter::lag::assess::assess;
 use alikafka_exporter::lag::track::Track;
 use alikafka_exporter::model::{
-    Anomaly, GroupProgress, GroupState, Partition, PartitionProgress, Span, TopicName, TopicProgress,
-    TopicStatus,
+    Anomaly, Granularity, GroupProgress, GroupState, Partition, PartitionProgress, RenderOptions, TimeSpan,
+    TopicName, TopicProgress, TopicStatus,
 };
 use alikafka_exporter::snapshot::{GroupView, Snapshot};
 use proptest::collection::{btree_map, vec};
@@ -62,7 +62,7 @@ fn group(topics: &[(String, Vec<Row>)]) -> GroupView {
         status: statuses.iter().find(|(name, _)| name == topic).map(|(_, status)| status),
         ..TopicFacts::default()
     };
-    let now = Span::at(fleet::at(NOW).unwrap());
+    let now = TimeSpan::at(fleet::at(NOW).unwrap());
     let (ages, anomalies): (_, Vec<Anomaly>) = ages(&lag, now, facts);
     drop(anomalies);
     let mut track = Track::default();

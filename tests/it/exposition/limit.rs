@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use alikafka_exporter::exposition::{Exposition, Granularity, Naming, RenderOptions, Renderer};
+use alikafka_exporter::exposition::{Exposition, Renderer};
 use alikafka_exporter::lag::assess::GroupAssessment;
+use alikafka_exporter::model::{Granularity, Naming, RenderOptions};
 use alikafka_exporter::snapshot::{GroupView, InstanceView, RegionView, Snapshot};
 
 use super::parse::{Parsed, Sample};

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alikafka_exporter::exposition::{Granularity, Naming, RenderOptions, Renderer};
+use alikafka_exporter::exposition::Renderer;
 use alikafka_exporter::lag::age::Age;
 use alikafka_exporter::lag::assess::{GroupAssessment, TopicAssessment};
 use alikafka_exporter::lag::status::Status;
 use alikafka_exporter::lag::{GroupLag, TopicLag};
-use alikafka_exporter::model::{GroupState, TopicName};
+use alikafka_exporter::model::{Granularity, GroupState, Naming, RenderOptions, TopicName};
 use alikafka_exporter::snapshot::{GroupView, InstanceView, LastSuccess, Rebalances, Snapshot, TopicView};
 use proptest::collection::{btree_map, vec};
 use proptest::option;

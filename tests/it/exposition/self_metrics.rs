@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use alikafka_exporter::exposition::catalog::{FAMILIES, MetricId, Naming};
+use alikafka_exporter::exposition::catalog::{FAMILIES, MetricId};
 use alikafka_exporter::exposition::self_metrics::{BuildInfo, SelfMetricsOptions};
 use alikafka_exporter::exposition::{Renderer, SelfMetrics};
-use alikafka_exporter::model::{AccountName, AnomalyKind, RegionId, UnixMillis};
+use alikafka_exporter::model::{AccountName, AnomalyKind, Naming, RegionId, UnixMillis};
 
 use super::{fleet, parse::Parsed};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use alikafka_exporter::{
     lag::{TopicLag, age::Age, assess::TopicAssessment},
-    model::{GroupId, InstanceId, Span},
+    model::{GroupId, InstanceId, TimeSpan},
     snapshot::GroupView,
 };
 use alikafka_simulator::{ConsumerMode, GroupPartitionTruth, GroupTopicTruth};
@@ -329,7 +329,7 @@ impl Of<'_> {
         let after = seen.partition_point(|seen| seen.end <= oldest);
         let Some(before) = after.checked_sub(1).and_then(|i| seen.get(i)) else { return };
         let Some(after) = seen.get(after) else { return };
-        let apart = length(Span::new(before.span.earliest(), after.span.latest()));
+        let apart = length(TimeSpan::new(before.span.earliest(), after.span.latest()));
         // Polls of several readers lie closer to each other than is remembered of them.
         let poll = u64::try_from(self.rig.habits.poll.as_millis()).unwrap();
         let allowed = apart.max(poll + 2 * self.rig.habits.width_ms) + length(self.told.span);
@@ -362,6 +362,6 @@ fn holds(age: Age, true_age: u64, slack: u64) -> bool {
         && age.ceiling.is_none_or(|ceiling| true_age <= ceiling + slack)
 }
 
-fn length(span: Span) -> u64 {
+fn length(span: TimeSpan) -> u64 {
     (span.latest().get() - span.earliest().get()).unsigned_abs()
 }

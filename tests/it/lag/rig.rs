@@ -8,12 +8,12 @@ use std::{
 
 use alikafka_exporter::{
     collect::{
-        AskTimes, DiscoverySequence, PollTarget, PollTiming,
+        DiscoverySequence, PollTarget,
         state::{Now, PollResponse, RegionState},
     },
     model::{
-        AnomalyKind, Filters, GroupId, InstanceId, Listing, Observed, Origin, Partition, RegionId, Span,
-        TopicName, UnixMillis,
+        AnomalyKind, Filters, GroupId, InstanceId, LastTimestamps, Listing, Observed, Partition, PollTiming,
+        RegionId, ResponseOrigin, TimeSpan, TopicName, UnixMillis,
     },
     snapshot::RegionView,
 };
@@ -83,7 +83,7 @@ pub(super) struct Habits {
     pub(super) torn_percent: u64,
     /// Answers may be taken in another order than that in which they were true.
     pub(super) shuffled: bool,
-    pub(super) ask_times: AskTimes,
+    pub(super) last_timestamps: LastTimestamps,
 }
 
 impl Habits {
@@ -97,7 +97,7 @@ impl Habits {
         fails_percent: 0,
         torn_percent: 0,
         shuffled: false,
-        ask_times: AskTimes::OfLagging,
+        last_timestamps: LastTimestamps::Lagging,
     };
 
     pub(super) fn timing(&self) -> PollTiming {
@@ -112,7 +112,7 @@ impl Habits {
             discovery_stale_after: self.poll * DISCOVERY * 3,
             request_timeout: Duration::from_secs(15),
             status_window: Duration::from_secs(600),
-            ask_times: self.ask_times,
+            last_timestamps: self.last_timestamps,
         }
     }
 }
@@ -120,7 +120,7 @@ impl Habits {
 /// One answer about a group: the truth that it was made from, and when it was true as far as it is known.
 pub(super) struct Told {
     pub(super) truth: GroupTruth,
-    pub(super) span: Span,
+    pub(super) span: TimeSpan,
     /// The partitions that the answer had.
     pub(super) has: BTreeSet<(String, i64)>,
 }
@@ -128,7 +128,7 @@ pub(super) struct Told {
 /// An end that was told, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
-    pub(super) span: Span,
+    pub(super) span: TimeSpan,
     pub(super) end: i64,
 }
 
@@ -221,11 +221,11 @@ impl Rig {
     }
 
     /// A stretch of the cloud's clock that has its present moment in it, anywhere.
-    fn span(&mut self) -> Span {
+    fn span(&mut self) -> TimeSpan {
         let now = self.now_ms();
         let mut off = || i64::try_from(self.rng.below(self.habits.width_ms + 1)).unwrap();
         let (before, after) = (off(), off());
-        Span::new(UnixMillis::new(now - before).unwrap(), UnixMillis::new(now + after).unwrap())
+        TimeSpan::new(UnixMillis::new(now - before).unwrap(), UnixMillis::new(now + after).unwrap())
     }
 
     /// Asks for the lists.
@@ -320,7 +320,7 @@ impl Rig {
 
     fn ask(&mut self, unit: &PollTarget) -> Option<Answered> {
         let span = self.span();
-        let origin = Origin { span, request_id: None };
+        let origin = ResponseOrigin { span, request_id: None };
         let (answer, told) = match unit {
             PollTarget::TopicStatus(id, topic) => {
                 let truth = self.sim.world(|w| w.topic_truth(id.as_str(), topic.as_str()))?;
@@ -352,7 +352,7 @@ impl Rig {
         Some(Answered { unit: unit.clone(), answer, told })
     }
 
-    fn note(&mut self, id: &InstanceId, topic: &TopicName, truth: &TopicTruth, span: Span) {
+    fn note(&mut self, id: &InstanceId, topic: &TopicName, truth: &TopicTruth, span: TimeSpan) {
         for p in &truth.partitions {
             let place = (id.clone(), topic.clone(), told::number(p.partition));
             self.seen.entry(place).or_default().push(Seen { span, end: p.end });

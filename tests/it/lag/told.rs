@@ -1,8 +1,8 @@
 //! From the truth of the simulated world to what the product makes of an answer that tells it.
 
 use alikafka_exporter::model::{
-    Cleanup, GroupProgress, GroupState, Instance, InstanceId, InstanceState, Offset, Partition,
-    PartitionProgress, Rebalance, Storage, Times, Topic, TopicName, TopicPartition, TopicProgress,
+    Cleanup, GroupProgress, GroupState, Instance, InstanceId, InstanceState, MessageTimestamps, Offset,
+    Partition, PartitionProgress, Rebalance, Storage, Topic, TopicName, TopicPartition, TopicProgress,
     TopicStatus, UnixMillis,
 };
 use alikafka_simulator::{GroupTruth, InstanceTruth, TopicTruth};
@@ -65,7 +65,7 @@ pub(super) fn status(truth: &TopicTruth) -> TopicStatus {
 /// What an answer about a group tells that has all partitions but those that `lacks` names.
 pub(super) fn progress(
     truth: &GroupTruth,
-    times: Times,
+    times: MessageTimestamps,
     mut lacks: impl FnMut(&str, i64) -> bool,
 ) -> GroupProgress {
     let mut whole = true;
@@ -79,7 +79,7 @@ pub(super) fn progress(
                 committed: p.committed.and_then(Offset::new),
                 last_consumed: p
                     .last_consumed_stamp_ms
-                    .filter(|_| times == Times::Told && !topic.times_hidden)
+                    .filter(|_| times == MessageTimestamps::Requested && !topic.times_hidden)
                     .and_then(UnixMillis::new),
             })
             .collect();

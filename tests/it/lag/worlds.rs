@@ -1,7 +1,7 @@
 //! Seeded worlds in which much goes wrong: every kind of topic, every kind of reader, and somebody who resets,
 //! re-creates and deletes.
 
-use alikafka_exporter::collect::AskTimes;
+use alikafka_exporter::model::LastTimestamps;
 use alikafka_simulator::{
     Burst, Compaction, ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, ProduceRate, TopicSpec,
     WorldOptions,
@@ -68,8 +68,16 @@ impl Traits {
             Self { name: "bad serverless", habits: bad, serverless: true, ..plain },
             Self { name: "rare statuses", habits: rare, ..plain },
             Self { name: "no statuses", habits: Habits { status_every: 0, ..late }, ..plain },
-            Self { name: "always", habits: Habits { ask_times: AskTimes::Always, ..late }, ..plain },
-            Self { name: "never", habits: Habits { ask_times: AskTimes::Never, ..late }, ..plain },
+            Self {
+                name: "always",
+                habits: Habits { last_timestamps: LastTimestamps::Always, ..late },
+                ..plain
+            },
+            Self {
+                name: "never",
+                habits: Habits { last_timestamps: LastTimestamps::Never, ..late },
+                ..plain
+            },
             Self { name: "created anew", habits: bad, topic_events: 30, ..plain },
             Self { name: "cut", habits: together, retention_hours: 1, is_cut: true, ..plain },
             Self {

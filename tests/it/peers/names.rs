@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use alikafka_exporter::{
-    exposition::catalog::{FAMILIES, MetricType, Naming},
-    model::GroupState,
+    exposition::catalog::{FAMILIES, MetricType},
+    model::{GroupState, Naming},
 };
 
 use super::stand::*;

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use alikafka_exporter::{
     collect::{
-        AskTimes, DiscoverySequence, PollTarget, PollTiming,
+        DiscoverySequence, PollTarget,
         state::{Now, PollResponse, RegionState},
     },
-    exposition::{Granularity, RenderOptions, Renderer},
+    exposition::Renderer,
     model::{
-        Filters, GroupId, GroupProgress, GroupState, Instance, InstanceId, InstanceState, Listing, Observed,
-        Offset, Origin, Partition, PartitionProgress, RegionId, Span, Topic, TopicName, TopicPartition,
-        TopicProgress, TopicStatus, UnixMillis,
+        Filters, Granularity, GroupId, GroupProgress, GroupState, Instance, InstanceId, InstanceState,
+        LastTimestamps, Listing, Observed, Offset, Partition, PartitionProgress, PollTiming, RegionId,
+        RenderOptions, ResponseOrigin, TimeSpan, Topic, TopicName, TopicPartition, TopicProgress,
+        TopicStatus, UnixMillis,
     },
     snapshot::Snapshot,
 };
@@ -167,8 +168,8 @@ impl Stand {
         self.fleet.apply(unit, Ok(answer), self.now);
     }
 
-    fn origin(&self) -> Origin {
-        Origin { span: Span::at(self.now.wall), request_id: None }
+    fn origin(&self) -> ResponseOrigin {
+        ResponseOrigin { span: TimeSpan::at(self.now.wall), request_id: None }
     }
 }
 
@@ -184,7 +185,7 @@ pub(super) fn timing() -> PollTiming {
         discovery_stale_after: Duration::from_secs(100 * 86_400),
         request_timeout: Duration::from_secs(15),
         status_window: Duration::from_secs(WINDOW),
-        ask_times: AskTimes::Always,
+        last_timestamps: LastTimestamps::Always,
     }
 }
 

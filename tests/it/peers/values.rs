@@ -1,6 +1,6 @@
 //! Lag in messages: negative, hidden, phantom, left over, or gone when it matters.
 
-use alikafka_exporter::{collect::PollTiming, model::GroupState};
+use alikafka_exporter::model::{GroupState, PollTiming};
 use tokio::time::Duration;
 
 use super::stand::*;

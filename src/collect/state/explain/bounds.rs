@@ -6,7 +6,7 @@ use crate::{
         PartitionLag,
         age::{Age, Terms, TopicFacts},
     },
-    model::{Cleanup, Span, Times},
+    model::{Cleanup, MessageTimestamps, TimeSpan},
 };
 
 const LAST_CONSUMED: &str = "last_consumed";
@@ -41,9 +41,9 @@ pub(super) const LEGEND: [Legend; 4] = [
 #[derive(Clone, Copy)]
 pub(super) struct Sight<'a> {
     /// When the answer was true.
-    pub(super) now: Span,
+    pub(super) now: TimeSpan,
     /// Whether it was asked for `LastTimestamp`.
-    pub(super) asked: Times,
+    pub(super) asked: MessageTimestamps,
     /// What is known of the topic.
     pub(super) facts: &'a TopicFacts<'a>,
 }
@@ -122,8 +122,8 @@ impl Why<'_> {
 
     fn no_last_consumed(&self) -> &'static str {
         match (self.lag.last_consumed, self.sight.asked) {
-            (None, Times::Hidden) => "hidden: the answer was asked for without times",
-            (None, Times::Told) => "not told",
+            (None, MessageTimestamps::NotRequested) => "hidden: the answer was asked for without times",
+            (None, MessageTimestamps::Requested) => "not told",
             (Some(_), _) if !self.is_believed() => DISBELIEVED,
             (Some(_), _) => "later than the answer itself",
         }
