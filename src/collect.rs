@@ -38,6 +38,7 @@ pub mod state;
 
 pub use account::AccountSupervisor;
 pub use desk::Desk;
+pub use schedule::PollPriority;
 
 impl PollTiming {
     /// Between two calls for the same target of this action, unless nothing of it moves.
@@ -146,22 +147,6 @@ pub trait CollectObserver: Send + Sync {
     );
     /// A region is looked at no more; its own series may go.
     fn region_ended(&self, account: Option<&AccountName>, region: &RegionId);
-}
-
-/// How much it matters that what is known of a target is fresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PollPriority {
-    /// A group with lag that moves: it catches up or falls behind.
-    Lagging,
-    /// What moved lately, is not known well enough, or is stuck with lag.
-    Active,
-    /// Nothing of it moves, or others tell what does.
-    Idle,
-}
-
-impl PollPriority {
-    /// Every pace, the most urgent one first.
-    pub const ALL: [Self; 3] = [Self::Lagging, Self::Active, Self::Idle];
 }
 
 /// One thing that can be asked of a region: the target of scheduling and of failure.

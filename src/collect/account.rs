@@ -17,6 +17,7 @@ use super::{
     failure_log::{FailureKey, FailureLog},
     log::CollectLog,
     poller::{RegionPoller, TICK},
+    state::EmptyCheck,
 };
 use crate::{
     api::{Action, CloudApi, ErrorKind},
@@ -65,8 +66,7 @@ struct RegionDiscovery<C> {
     home: RegionId,
     name: String,
     failures: FailureLog<()>,
-    /// The last answer was empty where there were regions.
-    doubted: bool,
+    empty: EmptyCheck,
     /// The view that stands for all regions is shown.
     is_down: bool,
 }
@@ -89,8 +89,14 @@ impl<C: CloudApi> AccountSupervisor<C> {
                 let home = collector.account.home_region.clone();
                 let name = format!("{} (regions: auto)", collector.name(&home));
                 let (cloud, failures) = (collector.connect(&home)?, FailureLog::default());
-                collector.search =
-                    Some(RegionDiscovery { cloud, home, name, failures, doubted: false, is_down: false });
+                collector.search = Some(RegionDiscovery {
+                    cloud,
+                    home,
+                    name,
+                    failures,
+                    empty: EmptyCheck::default(),
+                    is_down: false,
+                });
                 known.to_vec()
             }
         };
@@ -113,7 +119,7 @@ impl<C: CloudApi> AccountSupervisor<C> {
         }
         if let (Some(search), Some(before)) = (&mut self.search, before.search) {
             search.failures = before.failures;
-            search.doubted = before.doubted;
+            search.empty = before.empty;
             search.is_down = before.is_down && self.loops.is_empty();
         }
     }
@@ -229,7 +235,7 @@ impl<C: CloudApi> AccountSupervisor<C> {
         let timing = self.account.timing;
         let key =
             |kind: ErrorKind| FailureKey { kind, action: Some(Action::GetAllInstanceIdList), instance: None };
-        let RegionDiscovery { cloud, home, name, failures, doubted, is_down } = &mut search;
+        let RegionDiscovery { cloud, home, name, failures, empty, is_down } = &mut search;
         let account = self.account.name.clone();
         let log = CollectLog { account: account.as_ref(), region: home };
         while !running.stop.is_cancelled() {
@@ -255,7 +261,7 @@ impl<C: CloudApi> AccountSupervisor<C> {
                         self.shared.store.remove(account.as_ref(), home);
                         *is_down = false;
                     }
-                    self.settle(seen, doubted, running)?;
+                    self.settle(seen, empty, running)?;
                     failures.ended(&(), Instant::now()).into_iter().collect()
                 }
                 Err(error) => {
@@ -285,7 +291,7 @@ impl<C: CloudApi> AccountSupervisor<C> {
     fn settle(
         &self,
         seen: Observed<Listing<RegionId>>,
-        doubted: &mut bool,
+        empty: &mut EmptyCheck,
         running: &mut RunningPollers<C>,
     ) -> Result<(), SupervisorError> {
         for anomaly in &seen.anomalies {
@@ -294,8 +300,7 @@ impl<C: CloudApi> AccountSupervisor<C> {
         let Listing { items, complete } = seen.value;
         let found: BTreeSet<RegionId> =
             items.into_iter().filter(|r| self.account.filters.allow_region(r)).collect();
-        *doubted = found.is_empty() && !running.stops.is_empty() && !*doubted;
-        if *doubted {
+        if !empty.accepts(found.is_empty() && !running.stops.is_empty()) {
             self.shared.observer.anomaly(AnomalyKind::EmptyList);
             tracing::warn!("no region holds instances any more, says one answer; asking again");
             return Ok(());

@@ -7,7 +7,7 @@ use super::{
     PollTarget,
     budget_shortage::ShortageChange,
     failure_log::{FailureKey, FailureLine, FailureTally},
-    state::Event,
+    state::RegionEvent,
 };
 use crate::{
     api::Action,
@@ -95,21 +95,23 @@ impl CollectLog<'_> {
         }
     }
 
-    pub(super) fn event(self, event: &Event) {
+    pub(super) fn event(self, event: &RegionEvent) {
         let (account, region) = (self.account.map(display), self.region.as_str());
         let label = |state: &Option<InstanceState>| state.map_or("not told", InstanceState::label);
         match event {
-            Event::InstanceFound(id, state) => {
+            RegionEvent::InstanceFound(id, state) => {
                 tracing::info!(account, region, instance_id = %id, state = label(state), "instance found");
             }
-            Event::InstanceGone(id) => tracing::info!(account, region, instance_id = %id, "instance gone"),
-            Event::InstanceRenamed(id) => {
+            RegionEvent::InstanceGone(id) => {
+                tracing::info!(account, region, instance_id = %id, "instance gone")
+            }
+            RegionEvent::InstanceRenamed(id) => {
                 tracing::info!(account, region, instance_id = %id, "instance renamed")
             }
-            Event::InstanceState(id, state) => {
+            RegionEvent::InstanceStateChanged(id, state) => {
                 tracing::info!(account, region, instance_id = %id, state = label(state), "instance state changed");
             }
-            Event::ObjectGone(target) => tracing::debug!(
+            RegionEvent::ObjectGone(target) => tracing::debug!(
                 account,
                 region,
                 instance_id = target.instance().map(display),

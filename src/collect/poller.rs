@@ -19,7 +19,7 @@ use super::{
     failure_log::{FailureKey, FailureLog, RecentSet},
     log::CollectLog,
     schedule::{PollJob, Schedule},
-    state::{Event, Now, PollOutcome, RegionState},
+    state::{Now, PollOutcome, RegionEvent, RegionState},
 };
 use crate::{
     api::{Action, ApiError, CloudApi, ErrorKind},
@@ -239,7 +239,7 @@ impl<C: CloudApi> RegionPoller<C> {
         let failed = outcome.is_err();
         self.tell(&target, &outcome, &heard, now.mono);
         let effects = self.fleet.apply(&target, outcome, now);
-        self.schedule.done(&target, failed || effects.again, effects.pace, now.mono);
+        self.schedule.done(&target, failed || effects.retry_soon, effects.priority, now.mono);
         if heard == AuthSignal::Suspected {
             self.schedule.expedite(&PollTarget::Instances, now.mono);
         }
@@ -262,7 +262,7 @@ impl<C: CloudApi> RegionPoller<C> {
         }
         for event in &effects.events {
             self.log().event(event);
-            if let Event::InstanceGone(gone) = event {
+            if let RegionEvent::InstanceGone(gone) = event {
                 self.odd.forget(now.mono, |(_, instance)| instance.as_ref() == Some(gone));
             }
         }

@@ -15,10 +15,15 @@ use std::{
 
 use tokio::time::{Duration, Instant};
 
-use super::{PollPriority, PollTarget, PollTiming};
+use super::{PollTarget, PollTiming};
 use crate::api::Action;
 
 mod action_queue;
+mod priority;
+
+pub use priority::PollPriority;
+
+pub(super) use priority::ActivityTracker;
 
 use action_queue::{ActionQueue, QueuedTarget};
 

@@ -1,41 +1,68 @@
-//! A value that answers refresh and failures do not: its age, its last outcome, and doubt about emptiness.
+//! Last known values with their age, and the status of the polls that refresh them.
 
 use std::sync::Arc;
 
 use tokio::time::{Duration, Instant};
 
-use crate::model::UnixMillis;
+use super::Effects;
+use crate::model::{Anomaly, AnomalyKind, Listing, UnixMillis};
 
-/// A moment on both clocks: ages are measured on the monotonic one, the wall clock is only shown.
+/// The present moment on both clocks. Ages are measured on the monotonic clock only.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// For ages.
+    /// Monotonic time, for ages.
     pub mono: Instant,
-    /// For `*_timestamp_seconds`.
+    /// Wall time, for `*_timestamp_seconds`.
     pub wall: UnixMillis,
 }
 
-/// How the attempts at one target went.
+/// A value that expires unless it is refreshed.
+#[derive(Debug, Clone)]
+pub(super) struct Cached<T>(Option<(Arc<T>, Instant)>);
+
+impl<T> Default for Cached<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Cached<T> {
+    pub(super) fn set(&mut self, value: T, now: Now) {
+        self.0 = Some((Arc::new(value), now.mono));
+    }
+
+    pub(super) fn get(&self) -> Option<&Arc<T>> {
+        self.0.as_ref().map(|(value, _)| value)
+    }
+
+    /// Returns the value and when it was set.
+    pub(super) fn with_time(&self) -> Option<(&Arc<T>, Instant)> {
+        self.0.as_ref().map(|(value, at)| (value, *at))
+    }
+
+    /// Drops the value if it is older than `max_age`. Returns whether it did.
+    pub(super) fn expire(&mut self, now: Now, max_age: Duration) -> bool {
+        self.0.take_if(|(_, at)| now.mono.duration_since(*at) > max_age).is_some()
+    }
+}
+
+/// Status of the polls of one target.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PollStatus {
-    /// An attempt has ended, good or bad.
+    /// Whether an attempt has ended, successful or not.
     pub(super) attempted: bool,
-    /// The last attempt was not complete.
+    /// Whether the last attempt failed or returned an incomplete list.
     pub(super) failing: bool,
-    /// The last answer was empty where there had been objects; the next empty one is believed.
-    pub(super) doubted: bool,
-    /// When an attempt last succeeded. Stays when the value is dropped.
+    /// Time of the last success. Kept when the value expires.
     pub(super) last_success: Option<UnixMillis>,
+    empty: EmptyCheck,
 }
 
 impl PollStatus {
     pub(super) fn succeeded(&mut self, now: Now) {
-        *self = Self { attempted: true, failing: false, doubted: false, last_success: Some(now.wall) };
-    }
-
-    /// An answer that is not whole: what it tells is taken, what it lacks is not believed to be gone.
-    pub(super) fn incomplete(&mut self, now: Now) {
-        *self = Self { attempted: true, failing: true, doubted: false, last_success: Some(now.wall) };
+        self.attempted = true;
+        self.failing = false;
+        self.last_success = Some(now.wall);
     }
 
     pub(super) fn failed(&mut self) {
@@ -43,46 +70,54 @@ impl PollStatus {
         self.failing = true;
     }
 
-    /// An empty answer where there were objects. Returns whether to believe it: the second time in a row.
-    pub(super) fn emptied(&mut self) -> bool {
-        let believe = self.doubted;
-        self.attempted = true;
-        self.failing = false;
-        self.doubted = !believe;
-        believe
+    /// Records the response to a list action. Returns whether to apply the list.
+    pub(super) fn accepts_list<T>(
+        &mut self,
+        list: &Listing<T>,
+        knows_items: bool,
+        content: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) -> bool {
+        let is_empty = list.items.is_empty() && list.complete;
+        if !self.accepts(is_empty && knows_items, content, effects) {
+            return false;
+        }
+        self.succeeded(now);
+        self.failing = !list.complete;
+        effects.retry_soon = !list.complete;
+        true
+    }
+
+    /// Returns whether to apply a response, where `vanished` means that it is empty although items are known.
+    /// A response that is not applied counts as an attempt and as an anomaly.
+    pub(super) fn accepts(&mut self, vanished: bool, content: &str, effects: &mut Effects) -> bool {
+        let accepted = self.empty.accepts(vanished);
+        if !accepted {
+            self.attempted = true;
+            self.failing = false;
+            effects.anomalies.push(Anomaly {
+                kind: AnomalyKind::EmptyList,
+                detail: format!(
+                    "the list of {content} is empty, retrying before its known items are dropped"
+                ),
+            });
+        }
+        accepted
     }
 }
 
-/// The last value of a target, kept for a bounded time when it cannot be refreshed.
-#[derive(Debug, Clone)]
-pub(super) struct Cached<T> {
-    value: Option<(Arc<T>, Instant)>,
-    pub(super) record: PollStatus,
+/// Rule for lists that are suddenly empty: the API may return an empty list by mistake, so only the second in
+/// a row is accepted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::collect) struct EmptyCheck {
+    is_doubted: bool,
 }
 
-impl<T> Default for Cached<T> {
-    fn default() -> Self {
-        Self { value: None, record: PollStatus::default() }
-    }
-}
-
-impl<T> Cached<T> {
-    pub(super) fn set(&mut self, value: T, now: Now) {
-        self.value = Some((Arc::new(value), now.mono));
-        self.record.succeeded(now);
-    }
-
-    pub(super) fn get(&self) -> Option<&Arc<T>> {
-        self.value.as_ref().map(|(value, _)| value)
-    }
-
-    /// The value and when it was told.
-    pub(super) fn with_time(&self) -> Option<(&Arc<T>, Instant)> {
-        self.value.as_ref().map(|(value, at)| (value, *at))
-    }
-
-    /// Drops the value if it is older than `hold`. Returns whether it did.
-    pub(super) fn expire(&mut self, now: Now, hold: Duration) -> bool {
-        self.value.take_if(|(_, at)| now.mono.duration_since(*at) > hold).is_some()
+impl EmptyCheck {
+    /// Returns whether to accept a list. `vanished` means that it is empty although items are known.
+    pub(in crate::collect) fn accepts(&mut self, vanished: bool) -> bool {
+        self.is_doubted = vanished && !self.is_doubted;
+        !self.is_doubted
     }
 }

@@ -6,7 +6,10 @@
 
 use tokio::time::Duration;
 
-use super::{GroupEntry, InstanceEntry, Now, PollStatus, RegionState, assess, group::LastPoll};
+use super::{
+    InstanceEntry, Now, PollStatus, RegionState,
+    group::{GroupEntry, GroupPoll},
+};
 use crate::{
     api::Action,
     collect::desk::{Answer, Question},
@@ -45,7 +48,8 @@ impl RegionState {
         let Some(member) = self.instances.get(&question.instance) else { return Answer::Unknown(known) };
         known.groups_of_instance = Some(member.groups.len());
         let Some(group) = member.groups.get(&question.group) else { return Answer::Unknown(known) };
-        let lag = group.lag.get();
+        let poll = group.current();
+        let lag = poll.map(|poll| poll.lag.as_ref());
         if let (Some(lag), Some(topic)) = (lag, &question.topic)
             && lag.topic(topic).is_none()
         {
@@ -53,11 +57,10 @@ impl RegionState {
             return Answer::Unknown(known);
         }
 
-        // What was said outlives the lag that it was said with.
-        let shown = group.said.as_ref().filter(|_| lag.is_some());
-        let assessment = shown.map(|said| said.assessment.as_ref());
+        let assessment = poll.map(|poll| poll.assessment.as_ref());
         let mut room = Room::default();
-        let topics = lag.zip(shown).map(|(lag, said)| {
+        let topics = poll.map(|said| {
+            let lag = &said.lag;
             let is_asked =
                 |topic: &TopicLag| question.topic.as_ref().is_none_or(|asked| *asked == topic.topic);
             let all = lag.topics.iter().zip(&said.assessment.topics);
@@ -74,14 +77,14 @@ impl RegionState {
             instance_id: question.instance.to_string(),
             instance_name: member.info.get().and_then(|info| info.name.clone()),
             group: question.group.to_string(),
-            listed: group.listed.get().is_some(),
-            polling: polling(group.lag.record, group.lag.with_time().map(|(_, at)| at), hold, now),
-            answer: group.said.as_ref().map(|said| source(&said.origin)),
+            listed: group.listed_at.is_some(),
+            polling: polling(group.polls, poll.map(|poll| poll.at), hold, now),
+            answer: group.last_poll.as_ref().map(|poll| source(&poll.origin)),
             asked_for_last_timestamp: group
-                .said
+                .last_poll
                 .as_ref()
-                .map(|_| group.asked == MessageTimestamps::Requested),
-            state: shown.and_then(|said| said.state).map(|state| state.label()),
+                .map(|poll| poll.timestamps == MessageTimestamps::Requested),
+            state: poll.and_then(|poll| poll.state).map(|state| state.label()),
             rebalances: group
                 .rebalances()
                 .map(|known| Rebalances { seen: known.seen, last: known.last.into() }),
@@ -91,7 +94,7 @@ impl RegionState {
             lag_floor_seconds: age.floor.map(seconds),
             catch_up_seconds: assessment.and_then(|assessment| assessment.catch_up),
             status: assessment.and_then(|assessment| assessment.status).map(|status| status.word()),
-            status_rule: verdict::of_group(lag.map(AsRef::as_ref), assessment, |topic, assessed| {
+            status_rule: verdict::of_group(lag, assessment, |topic, assessed| {
                 self.rule(member, group, topic, assessed)
             }),
             window_seconds: self.timing.status_window.as_secs_f64(),
@@ -110,8 +113,8 @@ impl RegionState {
         topic: &TopicLag,
         assessed: &TopicAssessment,
     ) -> String {
-        let facts = assess::facts(&member.topics, &member.histories, member.info.get().map(AsRef::as_ref));
-        let state = group.said.as_ref().and_then(|said| said.state);
+        let facts = member.topic_facts();
+        let state = group.last_poll.as_ref().and_then(|poll| poll.state);
         let track = group.track.topic(&topic.topic);
         let evidence = Evidence { track, state, window: self.timing.status_window };
         verdict::of_topic(topic, assessed, evidence, &facts(&topic.topic))
@@ -120,16 +123,16 @@ impl RegionState {
     /// `None` once there is no room left.
     fn topic(
         &self,
-        (member, group, said): (&InstanceEntry, &GroupEntry, &LastPoll),
+        (member, group, said): (&InstanceEntry, &GroupEntry, &GroupPoll),
         (topic, assessed): (&TopicLag, &TopicAssessment),
         room: &mut Room,
         now: Now,
     ) -> Option<Topic> {
         let taken = room.take(topic.partitions.len())?;
-        let known = member.topics.get(&topic.topic);
-        let facts = assess::facts(&member.topics, &member.histories, member.info.get().map(AsRef::as_ref));
+        let known = member.topics.entries.get(&topic.topic);
+        let facts = member.topic_facts();
         let facts = facts(&topic.topic);
-        let sight = Sight { now: said.origin.span, asked: group.asked, facts: &facts };
+        let sight = Sight { now: said.origin.span, asked: said.timestamps, facts: &facts };
         let track = group.track.topic(&topic.topic);
         let evidence = Evidence { track, state: said.state, window: self.timing.status_window };
         let hold = self.timing.hold(Action::GetTopicStatus);
@@ -138,10 +141,9 @@ impl RegionState {
         Some(Topic {
             topic: topic.topic.to_string(),
             cleanup: facts.cleanup.map(|cleanup| cleanup.label()),
-            polling: known.map(|known| {
-                polling(known.status.record, known.status.with_time().map(|(_, at)| at), hold, now)
-            }),
-            answer: known.and_then(|known| known.origin.as_ref()).map(source),
+            polling: known
+                .map(|known| polling(known.polls, known.status.with_time().map(|(_, at)| at), hold, now)),
+            answer: known.and_then(|known| known.status_origin.as_ref()).map(source),
             lag_messages: topic.messages,
             consumable_lag_messages: assessed.consumable,
             lag_seconds: assessed.age.ceiling.map(seconds),

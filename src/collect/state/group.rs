@@ -1,272 +1,287 @@
-//! One consumer group of an instance: its last answer, what is remembered of those before, and what is said of it.
+//! One consumer group of an instance: its state, how a poll result changes it, and its view.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
+
+use tokio::time::{Duration, Instant};
 
 use super::{
-    Cached, Effects, InstanceEntry, Now, RegionState, activity::ActivityTracker, empty_list, topic,
+    ApplyContext,
+    cached::{Now, PollStatus},
+    topic::TopicTable,
     topic_identity,
 };
 use crate::{
-    collect::{PollPriority, PollTarget, PollTiming},
-    lag::{self, GroupLag, PartitionLag, age::GroupAges, assess::GroupAssessment, track::Track},
+    collect::{PollPriority, schedule::ActivityTracker},
+    lag::{
+        self, GroupLag,
+        age::TopicFacts,
+        assess::{self, GroupAssessment},
+        track::Track,
+    },
     model::{
-        Anomaly, Cleanup, GroupId, GroupProgress, GroupState, InstanceId, LastTimestamps, MessageTimestamps,
-        Observed, Rebalance, ResponseOrigin, UnixMillis,
+        Anomaly, AnomalyKind, GroupId, GroupProgress, GroupState, LastTimestamps, MessageTimestamps,
+        Observed, PollTiming, Rebalance, ResponseOrigin, TopicName, UnixMillis,
     },
     snapshot::{GroupView, Rebalances},
 };
 
-/// So many answers in a row that were asked for times and told none, of what has been read: the service has
-/// none to tell.
-const SILENT: u8 = 2;
-/// A group whose times are not told is asked for them again at every so-manieth poll.
-const ASK_AGAIN: u8 = 20;
+/// Consecutive responses without the requested timestamps after which the service is assumed to have none.
+const RESPONSES_UNTIL_UNAVAILABLE: u8 = 2;
+/// Polls after which timestamps that are assumed to be unavailable are requested again.
+const POLLS_UNTIL_RETRY: u8 = 20;
 
+/// State of one consumer group.
 #[derive(Debug)]
 pub(super) struct GroupEntry {
-    pub(super) discovery_order: u64,
-    pub(super) listed: Cached<()>,
-    pub(super) lag: Cached<GroupLag>,
-    /// What came with the lag; outlives it, as it says when and by which answer it was told.
-    pub(super) said: Option<LastPoll>,
+    id: GroupId,
+    discovery_order: u64,
+    /// When a group list last contained it, unless that has expired.
+    pub(super) listed_at: Option<Instant>,
+    pub(super) polls: PollStatus,
+    /// Result of the last successful poll. Kept after it has expired, because it says which offsets the
+    /// histories are still needed for, and where it came from.
+    pub(super) last_poll: Option<GroupPoll>,
+    /// Whether the result of the last poll is too old to be shown.
+    is_expired: bool,
+    /// Offsets of earlier polls.
     pub(super) track: Track,
-    pub(super) movement: ActivityTracker,
-    rebalances: Option<(Rebalances, Option<u64>)>,
-    /// Whether the last answer was asked for the times of messages.
-    pub(super) asked: MessageTimestamps,
-    silence: TimestampSilence,
-    pub(super) view: Option<Arc<GroupView>>,
+    activity: ActivityTracker,
+    timestamps: TimestampAvailability,
+    rebalances: Option<RebalanceCounter>,
+    view: Option<Arc<GroupView>>,
 }
 
-/// What is said of a group from its last answer.
+/// Result of a successful poll of a group.
 #[derive(Debug)]
-pub(super) struct LastPoll {
-    /// Where the answer comes from.
+pub(super) struct GroupPoll {
+    pub(super) at: Instant,
     pub(super) origin: ResponseOrigin,
-    /// The state that it told.
+    /// Whether it requested message timestamps.
+    pub(super) timestamps: MessageTimestamps,
     pub(super) state: Option<GroupState>,
-    /// What it told; stays when the lag is too old to be shown, as history is kept for the offsets in it.
-    pub(super) lag: Option<Arc<GroupLag>>,
-    /// The ages at its moment.
-    pub(super) ages: GroupAges,
-    /// What follows from it and from those before.
+    pub(super) lag: Arc<GroupLag>,
+    /// Computed from this result and earlier ones. Recomputed when a topic changes.
     pub(super) assessment: Arc<GroupAssessment>,
 }
 
-/// Whether the service tells times of this group's messages at all.
-#[derive(Debug, Clone, Copy, Default)]
-struct TimestampSilence {
-    /// Answers in a row that should have told times and did not.
-    answers: u8,
-    /// Polls since times were last asked for.
-    since: u8,
-}
-
 impl GroupEntry {
-    pub(super) fn new(discovery_order: u64) -> Self {
+    pub(super) fn new(id: GroupId, discovery_order: u64) -> Self {
         Self {
+            id,
             discovery_order,
-            listed: Cached::default(),
-            lag: Cached::default(),
-            said: None,
+            listed_at: None,
+            polls: PollStatus::default(),
+            last_poll: None,
+            is_expired: false,
             track: Track::default(),
-            movement: ActivityTracker::default(),
+            activity: ActivityTracker::default(),
+            timestamps: TimestampAvailability::default(),
             rebalances: None,
-            asked: MessageTimestamps::NotRequested,
-            silence: TimestampSilence::default(),
             view: None,
         }
     }
 
-    /// Whether the next answer is to tell the times of messages. The first is asked for them, so that there is a
-    /// lag in seconds from the first pass on.
-    fn wanted_times(&self, ask: LastTimestamps) -> MessageTimestamps {
-        let lags = self.lag.get().and_then(|lag| lag.messages) != Some(0);
-        let in_vain = self.silence.answers >= SILENT && self.silence.since < ASK_AGAIN;
-        match ask {
-            LastTimestamps::Always => MessageTimestamps::Requested,
-            LastTimestamps::Lagging if lags && !in_vain => MessageTimestamps::Requested,
-            LastTimestamps::Lagging | LastTimestamps::Never => MessageTimestamps::NotRequested,
-        }
-    }
-
-    fn hear_times(&mut self, lag: &GroupLag, asked: MessageTimestamps) {
-        self.asked = asked;
-        let partitions = || lag.topics.iter().flat_map(|t| &t.partitions);
-        if partitions().any(|p| p.last_consumed.is_some()) {
-            self.silence = TimestampSilence::default();
-        } else if asked == MessageTimestamps::NotRequested {
-            self.silence.since = self.silence.since.saturating_add(1);
-        } else if partitions().any(|p| p.committed.is_some_and(|c| c.get() > 0)) {
-            self.silence = TimestampSilence { answers: self.silence.answers.saturating_add(1), since: 0 };
-        }
+    /// Returns the result of the last successful poll, unless it has expired.
+    pub(super) fn current(&self) -> Option<&GroupPoll> {
+        self.last_poll.as_ref().filter(|_| !self.is_expired)
     }
 
     pub(super) fn rebalances(&self) -> Option<Rebalances> {
-        self.rebalances.map(|(rebalances, _)| rebalances)
+        self.rebalances.map(|counter| counter.total)
     }
 
-    /// Counts the rebalances that an answer tells and the one before did not.
-    fn hear_rebalances(&mut self, told: &[Rebalance]) {
-        let Some(newest) = told.last() else { return };
-        let (seen, before) = match &self.rebalances {
-            None => (0, None),
-            Some((known, generation)) => {
-                let listed = told.iter().filter(|r| r.at > known.last).count() as u64;
-                // The list is short: generations tell of those that have left it.
-                let skipped =
-                    newest.generation.zip(*generation).and_then(|(now, then)| now.checked_sub(then));
-                let new = if listed == 0 { 0 } else { skipped.unwrap_or(0).max(listed) };
-                (known.seen.saturating_add(new), Some(known.last))
-            }
-        };
-        let last = before.map_or(newest.at, |before: UnixMillis| before.max(newest.at));
-        self.rebalances = Some((Rebalances { seen, last }, newest.generation));
+    /// Records that a group list contains the group.
+    pub(super) fn record_listed(&mut self, now: Now) {
+        self.listed_at = Some(now.mono);
+        self.view = None;
     }
 
-    pub(super) fn view(&mut self, id: &GroupId) -> Arc<GroupView> {
+    /// Applies a response to `GetConsumerProgress`.
+    pub(super) fn apply_progress(
+        &mut self,
+        response: Observed<GroupProgress>,
+        origin: ResponseOrigin,
+        topics: &mut TopicTable,
+        retention: Option<Duration>,
+        context: &mut ApplyContext<'_>,
+    ) {
+        let ApplyContext { timing, now, ref mut effects, .. } = *context;
+        let Observed { value: progress, anomalies } = response;
+        effects.anomalies = anomalies;
+        effects.priority = Some(PollPriority::Active);
+        self.view = None;
+        let (mut lag, anomalies) = lag::group(&progress);
+        effects.anomalies.extend(anomalies);
+        let previous = self.current().map(|poll| Arc::clone(&poll.lag));
+        let previous = previous.as_deref();
+        let vanished = lag.topics.is_empty() && previous.is_some_and(|previous| !previous.topics.is_empty());
+        if !self.polls.accepts(vanished, "topics of a group", effects) {
+            return;
+        }
+
+        if previous.is_some_and(|previous| topic_identity::committed_fell(previous, &lag)) {
+            let detail = format!("committed offsets of group {} went backwards", self.id);
+            effects.anomalies.push(Anomaly { kind: AnomalyKind::Rewind, detail });
+        }
+        let timestamps = self.wanted_timestamps(timing.last_timestamps);
+        self.timestamps.record(&lag, timestamps);
+        if let Some(previous) = previous {
+            carry_over_timestamps(&mut lag, previous);
+        }
+        // Equal lag at equal committed offsets means equal end offsets.
+        self.activity.record(previous.map(|previous| *previous != lag));
+        effects.priority = Some(self.activity.group_priority(&lag));
+        RebalanceCounter::record(&mut self.rebalances, &progress.rebalances);
+
+        effects.anomalies.extend(topics.record_progress(previous, &lag, &origin, timing));
+        let facts = topics.facts(retention);
+        let (ages, contradictions) = lag::age::ages(&lag, origin.span, facts);
+        effects.anomalies.extend(contradictions);
+        self.track.record(&lag, &ages, origin.span, timing.status_window);
+        let assessment =
+            assess::assess(&lag, &ages, &self.track, progress.state, timing.status_window, facts);
+        self.last_poll = Some(GroupPoll {
+            at: now.mono,
+            origin,
+            timestamps,
+            state: progress.state,
+            lag: Arc::new(lag),
+            assessment: Arc::new(assessment),
+        });
+        self.is_expired = false;
+        self.polls.succeeded(now);
+        let needed = topics.record_reported_ends(&self.id, &progress.topics, timing, now.mono);
+        effects.expedited.extend(needed);
+    }
+
+    /// Recomputes the assessment if the group consumes a topic that changed.
+    pub(super) fn reassess<'a>(
+        &mut self,
+        changed: &BTreeSet<TopicName>,
+        facts: impl Fn(&TopicName) -> TopicFacts<'a> + Copy,
+        window: Duration,
+    ) {
+        let Some(poll) = self.last_poll.as_mut().filter(|_| !self.is_expired) else { return };
+        if !poll.lag.topics.iter().any(|topic| changed.contains(&topic.topic)) {
+            return;
+        }
+        // Contradictions were counted when the response arrived.
+        let (ages, _) = lag::age::ages(&poll.lag, poll.origin.span, facts);
+        let assessment = assess::assess(&poll.lag, &ages, &self.track, poll.state, window, facts);
+        if *poll.assessment != assessment {
+            poll.assessment = Arc::new(assessment);
+            self.view = None;
+        }
+    }
+
+    /// Drops expired values. Returns whether there were any.
+    pub(super) fn expire(&mut self, timing: &PollTiming, now: Now) -> bool {
+        let is_older = |at: Instant, max_age| now.mono.duration_since(at) > max_age;
+        let list_expired = self.listed_at.take_if(|at| is_older(*at, timing.discovery_stale_after)).is_some();
+        let poll_expired = self.current().is_some_and(|poll| is_older(poll.at, timing.stale_after));
+        self.is_expired |= poll_expired;
+        if list_expired || poll_expired {
+            self.view = None;
+        }
+        list_expired || poll_expired
+    }
+
+    pub(super) fn view(&mut self) -> Arc<GroupView> {
         if let Some(view) = &self.view {
             return Arc::clone(view);
         }
-        let lag = self.lag.get().cloned();
-        let said = self.said.as_ref().filter(|_| lag.is_some());
+        let poll = self.current();
         let view = Arc::new(GroupView {
-            id: id.clone(),
+            id: self.id.clone(),
             discovery_order: self.discovery_order,
-            listed: self.listed.get().is_some(),
-            assessment: said.map(|said| Arc::clone(&said.assessment)),
-            state: said.and_then(|said| said.state),
+            listed: self.listed_at.is_some(),
+            lag: poll.map(|poll| Arc::clone(&poll.lag)),
+            assessment: poll.map(|poll| Arc::clone(&poll.assessment)),
+            state: poll.and_then(|poll| poll.state),
             rebalances: self.rebalances(),
-            lag,
         });
         self.view = Some(Arc::clone(&view));
         view
     }
-}
 
-impl RegionState {
-    /// Whether an answer to this target is to tell the times of messages.
-    #[must_use]
-    pub fn times(&self, target: &PollTarget) -> MessageTimestamps {
-        let PollTarget::GroupProgress(id, group) = target else { return MessageTimestamps::NotRequested };
-        let known = self.instances.get(id).and_then(|member| member.groups.get(group));
-        known.map_or(MessageTimestamps::Requested, |known| known.wanted_times(self.timing.last_timestamps))
-    }
-
-    pub(super) fn take_progress(
-        &mut self,
-        id: &InstanceId,
-        group: &GroupId,
-        (seen, origin): (Observed<GroupProgress>, ResponseOrigin),
-        now: Now,
-        effects: &mut Effects,
-    ) {
-        let timing = self.timing;
-        let Some(member) = self.instances.get_mut(id) else { return };
-        let Some(known) = member.touch().groups.get_mut(group) else { return };
-        effects.anomalies = seen.anomalies;
-        effects.pace = Some(PollPriority::Active);
-        known.view = None;
-        let (mut lag, odd) = lag::group(&seen.value);
-        effects.anomalies.extend(odd);
-        let before = known.lag.get().cloned();
-        if let Some(before) = &before {
-            if lag.topics.is_empty() && !before.topics.is_empty() && !known.lag.record.emptied() {
-                effects.anomalies.push(empty_list("topics of a group"));
-                return;
+    /// Whether the next poll requests message timestamps (`HideLastTimestamp`). The first poll does, so that lag
+    /// in seconds is known from the first pass on.
+    pub(super) fn wanted_timestamps(&self, ask: LastTimestamps) -> MessageTimestamps {
+        let has_lag = self.current().and_then(|poll| poll.lag.messages) != Some(0);
+        match ask {
+            LastTimestamps::Always => MessageTimestamps::Requested,
+            LastTimestamps::Lagging if has_lag && self.timestamps.is_worth_requesting() => {
+                MessageTimestamps::Requested
             }
-            effects.anomalies.extend(topic_identity::of_group(group, before, &lag));
-        }
-        let asked = known.wanted_times(timing.last_timestamps);
-        known.hear_times(&lag, asked);
-        if let Some(before) = &before {
-            keep_times(&mut lag, before);
-        }
-        // Lag and committed offset are equal only if the end offset is too.
-        known.movement.heard(before.as_ref().map(|before| **before != lag));
-        effects.pace = Some(known.movement.of_group(&lag));
-        known.hear_rebalances(&seen.value.rebalances);
-        effects.anomalies.extend(member.remember(
-            group,
-            before.as_deref(),
-            &lag,
-            seen.value.state,
-            origin,
-            &timing,
-        ));
-        if let Some(known) = member.groups.get_mut(group) {
-            known.lag.set(lag, now);
-            let lag = known.lag.get().cloned();
-            known.said.iter_mut().for_each(|said| said.lag.clone_from(&lag));
-        }
-        for topic in &seen.value.topics {
-            effects.expedited.extend(member.hear_ends(id, group, topic, &timing, now));
+            LastTimestamps::Lagging | LastTimestamps::Never => MessageTimestamps::NotRequested,
         }
     }
 }
 
-impl InstanceEntry {
-    /// Adds an answer to what is remembered, and puts together what is said of the group from now on.
-    fn remember(
-        &mut self,
-        group: &GroupId,
-        before: Option<&GroupLag>,
-        lag: &GroupLag,
-        state: Option<GroupState>,
-        origin: ResponseOrigin,
-        timing: &PollTiming,
-    ) -> Vec<Anomaly> {
-        for topic in before.map(|before| topic_identity::created_anew(before, lag)).unwrap_or_default() {
-            // Another group's answer may have told already: what has been seen since then is of the new topic.
-            let history = self.histories.get(&topic.topic);
-            let is_past = |p: &PartitionLag| Some(history?.newest(p.partition)?.end > p.end?);
-            if topic.partitions.iter().any(|p| is_past(p) == Some(true)) {
-                self.created_anew(&topic.topic);
-            }
+/// Whether the service returns message timestamps for a group at all.
+#[derive(Debug, Clone, Copy, Default)]
+struct TimestampAvailability {
+    /// Consecutive responses that lack the requested timestamps of consumed messages.
+    missing: u8,
+    /// Polls since timestamps were last requested.
+    polls_since_request: u8,
+}
+
+impl TimestampAvailability {
+    fn is_worth_requesting(self) -> bool {
+        self.missing < RESPONSES_UNTIL_UNAVAILABLE || self.polls_since_request >= POLLS_UNTIL_RETRY
+    }
+
+    fn record(&mut self, lag: &GroupLag, requested: MessageTimestamps) {
+        let partitions = || lag.topics.iter().flat_map(|topic| &topic.partitions);
+        if partitions().any(|p| p.last_consumed.is_some()) {
+            *self = Self::default();
+        } else if requested == MessageTimestamps::NotRequested {
+            self.polls_since_request = self.polls_since_request.saturating_add(1);
+        } else if partitions().any(|p| p.committed.is_some_and(|committed| committed.get() > 0)) {
+            *self = Self { missing: self.missing.saturating_add(1), polls_since_request: 0 };
         }
-        let mut odd = Vec::new();
-        for topic in &lag.topics {
-            let history = self.histories.entry(topic.topic.clone()).or_default();
-            let ends = topic.partitions.iter().filter_map(|p| Some((p.partition, p.end?)));
-            history.record(ends, origin.span, timing.poll);
-            // Of a compacted topic, the message that was read last may be gone, and an earlier one tells its time.
-            let info = self.topics.get(&topic.topic).and_then(|known| known.info.get());
-            let is_compacted = info.is_some_and(|info| info.cleanup == Some(Cleanup::Compact));
-            let before = before.and_then(|before| before.topic(&topic.topic));
-            let mut is_news = false;
-            for p in topic.partitions.iter().filter(|_| !is_compacted) {
-                let then = before.and_then(|before| before.partition(p.partition));
-                // What is known from before has been looked at then.
-                let told = p.last_consumed.filter(|stamp| then.and_then(|p| p.last_consumed) != Some(*stamp));
-                let read = p.committed.and_then(|committed| committed.before());
-                if let Some((read, stamp)) = read.zip(told) {
-                    is_news |= history.check(p.partition, read, stamp, origin.span);
-                }
-            }
-            odd.extend(is_news.then(|| topic::other_clock(&topic.topic)));
-        }
-        let Self { groups, topics, histories, info, .. } = self;
-        let facts = super::assess::facts(topics, histories, info.get().map(Arc::as_ref));
-        let (ages, contradictions) = lag::age::ages(lag, origin.span, facts);
-        odd.extend(contradictions);
-        let Some(known) = groups.get_mut(group) else { return odd };
-        known.track.record(lag, &ages, origin.span, timing.status_window);
-        let assessment = lag::assess::assess(lag, &ages, &known.track, state, timing.status_window, facts);
-        known.said = Some(LastPoll { origin, state, lag: None, ages, assessment: Arc::new(assessment) });
-        odd
     }
 }
 
-/// Where a group has read nothing more, its last message is still the same, and so is that message's time, though
-/// the answer does not tell it.
-fn keep_times(lag: &mut GroupLag, before: &GroupLag) {
+/// Counts rebalances from lists that contain only the latest ones (`RebalanceInfoList`).
+#[derive(Debug, Clone, Copy)]
+struct RebalanceCounter {
+    total: Rebalances,
+    /// Generation of the newest listed rebalance.
+    generation: Option<u64>,
+}
+
+impl RebalanceCounter {
+    /// Counts the rebalances that are listed now and were not before. Those of the first list do not count.
+    fn record(counter: &mut Option<Self>, listed: &[Rebalance]) {
+        let Some(newest) = listed.last() else { return };
+        let total = match counter {
+            None => Rebalances { seen: 0, last: newest.at },
+            Some(known) => {
+                let last: UnixMillis = known.total.last;
+                let new = listed.iter().filter(|rebalance| rebalance.at > last).count() as u64;
+                // Generations also count the rebalances that have dropped out of the list.
+                let generations =
+                    newest.generation.zip(known.generation).and_then(|(new, old)| new.checked_sub(old));
+                let new = if new == 0 { 0 } else { new.max(generations.unwrap_or(0)) };
+                Rebalances { seen: known.total.seen.saturating_add(new), last: last.max(newest.at) }
+            }
+        };
+        *counter = Some(Self { total, generation: newest.generation });
+    }
+}
+
+/// Copies message timestamps from the previous response where nothing was consumed since, because the last
+/// consumed message is still the same.
+fn carry_over_timestamps(lag: &mut GroupLag, previous: &GroupLag) {
     for topic in &mut lag.topics {
-        let Some(before) = before.topic(&topic.topic) else { continue };
+        let Some(previous) = previous.topic(&topic.topic) else { continue };
         for p in topic.partitions.iter_mut().filter(|p| p.last_consumed.is_none()) {
-            // An end that fell is that of another topic of the same name.
-            let is_same = |then: &&PartitionLag| then.committed == p.committed && then.end <= p.end;
-            p.last_consumed =
-                before.partition(p.partition).filter(is_same).and_then(|then| then.last_consumed);
+            let known = previous.partition(p.partition).filter(|known| {
+                known.committed == p.committed && topic_identity::is_same_partition(known, p)
+            });
+            p.last_consumed = known.and_then(|known| known.last_consumed);
         }
     }
 }

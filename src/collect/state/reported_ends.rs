@@ -1,23 +1,22 @@
-//! End offsets of a topic as the answers about groups tell them (`BrokerOffset`), which may stand in for the
-//! `MaxOffset` of its own status.
+//! End offsets of a topic as reported by its groups (`BrokerOffset`), which refine the `MaxOffset` of its status.
 //!
-//! Between two sources the larger end counts, while the answer of the one is not much older than that of
-//! the other: calls overtake each other, and an end offset that steps back by a few messages reads as a
-//! counter that began anew. A source is compared with its own earlier word only: an end that fell there
-//! means a topic that was created anew. Then nothing stands in until the next status.
+//! Groups are polled more often than topics. Of two sources, the larger end offset counts as long as neither
+//! response is much older than the other: calls overtake each other, and an end offset that steps back by a few
+//! messages looks like a counter reset. After a topic was recreated, only its next status counts.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::{Duration, Instant};
 
+use super::topic_identity::{TopicIdentity, status_end};
 use crate::model::{GroupId, Offset, Partition, TopicProgress, TopicStatus};
 
-/// What groups' answers have told of one topic.
+/// End offsets that the responses about groups report for one topic.
 #[derive(Debug, Default)]
 pub(super) struct ReportedEnds {
-    told: BTreeMap<Partition, ReportedEnd>,
-    /// The topic was created anew since the last status.
-    fell: bool,
+    by_partition: BTreeMap<Partition, ReportedEnd>,
+    /// Whether the topic was recreated since its last status.
+    is_recreated: bool,
 }
 
 #[derive(Debug)]
@@ -27,87 +26,71 @@ struct ReportedEnd {
     by: GroupId,
 }
 
-/// What an answer about a group means for a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EndComparison {
-    /// All is in order.
-    Good,
-    /// The topic ends before where its status says that it does. The status may be of a topic that was
-    /// created anew since, or the two sources do not agree.
-    Behind,
-    /// An end fell against the same group's earlier word: the topic was created anew.
-    Fell,
-}
-
 impl ReportedEnds {
-    /// Takes what an answer about a group tells. `window` is how much older the answer of one source may be
-    /// than that of another.
-    pub(super) fn hear(
+    /// Records the end offsets that a group's response reports. `max_age` is the age up to which the end offset
+    /// of one group takes precedence over a lower one of another group.
+    pub(super) fn record(
         &mut self,
         group: &GroupId,
         topic: &TopicProgress,
         status: Option<&TopicStatus>,
-        window: Duration,
+        max_age: Duration,
         now: Instant,
-    ) -> EndComparison {
+    ) -> TopicIdentity {
         let ends = || topic.partitions.iter().filter_map(|p| Some((p.partition, p.end?)));
-        let fell = |(p, end): (Partition, Offset)| {
-            self.told.get(&p).is_some_and(|told| told.by == *group && end < told.end)
-        };
-        if ends().any(fell) {
-            self.told.clear();
-            self.fell = true;
-            return EndComparison::Fell;
+        let fell = ends().any(|(partition, end)| {
+            self.by_partition.get(&partition).is_some_and(|known| known.by == *group && end < known.end)
+        });
+        if fell {
+            self.by_partition.clear();
+            self.is_recreated = true;
+            return TopicIdentity::Recreated;
         }
         for (partition, end) in ends() {
-            let before = self.told.get(&partition);
-            if before.is_none_or(|told| end >= told.end || now.duration_since(told.at) > window) {
-                self.told.insert(partition, ReportedEnd { end, at: now, by: group.clone() });
+            let known = self.by_partition.get(&partition);
+            if known.is_none_or(|known| end >= known.end || now.duration_since(known.at) > max_age) {
+                self.by_partition.insert(partition, ReportedEnd { end, at: now, by: group.clone() });
             }
         }
-        let behind =
-            |(p, end): (Partition, Offset)| status.and_then(|s| own_end(s, p)).is_some_and(|own| end < own);
-        if ends().any(behind) { EndComparison::Behind } else { EndComparison::Good }
+        let is_behind = |(partition, end)| status.and_then(|s| status_end(s, partition)) > Some(end);
+        if ends().any(is_behind) { TopicIdentity::Unclear } else { TopicIdentity::Same }
     }
 
-    /// A status has come. `fell` is whether its ends fell against those of the one before.
-    pub(super) fn heard_status(&mut self, fell: bool) {
-        if fell {
-            self.told.clear();
+    /// Records that the topic has a new status.
+    pub(super) fn record_status(&mut self, identity: TopicIdentity) {
+        if identity == TopicIdentity::Recreated {
+            self.by_partition.clear();
         }
-        self.fell = false;
+        self.is_recreated = false;
     }
 
-    /// Whether every partition of a status has been told of within the window.
-    pub(super) fn tell_all_of(&self, status: &TopicStatus, window: Duration, now: Instant) -> bool {
-        let told = |p: Partition| self.told.get(&p).is_some_and(|t| now.duration_since(t.at) <= window);
-        !status.partitions.is_empty() && status.partitions.iter().all(|p| told(p.partition))
-    }
-
-    /// A status with the ends that are to be shown. One that needs no other ends is the same allocation.
-    pub(super) fn shown(
-        &self,
-        (status, at): (&Arc<TopicStatus>, Instant),
-        window: Duration,
-    ) -> Arc<TopicStatus> {
-        let better = |partition: Partition, own: Offset| {
-            let told = self.told.get(&partition).filter(|t| !self.fell && at <= t.at + window)?;
-            (told.end > own).then_some(told.end)
+    /// Whether groups have reported the end offset of every partition of `status` within `max_age`.
+    pub(super) fn cover(&self, status: &TopicStatus, max_age: Duration, now: Instant) -> bool {
+        let is_reported = |partition| {
+            self.by_partition.get(&partition).is_some_and(|known| now.duration_since(known.at) <= max_age)
         };
-        let any =
-            status.partitions.iter().any(|p| p.end.is_some_and(|own| better(p.partition, own).is_some()));
-        if !any {
+        !status.partitions.is_empty() && status.partitions.iter().all(|p| is_reported(p.partition))
+    }
+
+    /// Returns the status with the larger of its own and the reported end offsets. Returns the same allocation
+    /// if none is larger.
+    pub(super) fn merge(
+        &self,
+        (status, polled_at): (&Arc<TopicStatus>, Instant),
+        max_age: Duration,
+    ) -> Arc<TopicStatus> {
+        let larger_end = |partition: Partition, own: Option<Offset>| {
+            let reported = self.by_partition.get(&partition)?;
+            let counts = !self.is_recreated && polled_at <= reported.at + max_age;
+            (counts && reported.end > own?).then_some(reported.end)
+        };
+        if !status.partitions.iter().any(|p| larger_end(p.partition, p.end).is_some()) {
             return Arc::clone(status);
         }
-        let mut shown = TopicStatus::clone(status);
-        for p in &mut shown.partitions {
-            p.end = p.end.map(|own| better(p.partition, own).unwrap_or(own));
+        let mut merged = TopicStatus::clone(status);
+        for p in &mut merged.partitions {
+            p.end = larger_end(p.partition, p.end).or(p.end);
         }
-        Arc::new(shown)
+        Arc::new(merged)
     }
-}
-
-fn own_end(status: &TopicStatus, partition: Partition) -> Option<Offset> {
-    let index = status.partitions.binary_search_by_key(&partition, |p| p.partition).ok()?;
-    status.partitions.get(index)?.end
 }

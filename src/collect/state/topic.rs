@@ -1,71 +1,97 @@
-//! One topic of an instance: what its list and its status say, and when it is another under the same name.
+//! Topics of an instance: their state, how a topic list, a topic status or a group's progress changes it, and
+//! their views.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::{
-    Cached, Effects, InstanceEntry, Now, RegionState,
-    activity::ActivityTracker,
-    empty_list,
-    reported_ends::{EndComparison, ReportedEnds},
-    topic_identity,
+    ApplyContext, Effects,
+    cached::{Cached, Now, PollStatus},
+    reported_ends::ReportedEnds,
+    topic_identity::{self, TopicIdentity},
 };
 use crate::{
-    collect::{PollPriority, PollTarget, PollTiming},
-    lag::forecast::StartHistory,
+    collect::{PollPriority, PollTarget, schedule::ActivityTracker},
+    lag::{GroupLag, TopicLag, age::TopicFacts, forecast::StartHistory, history::EndHistory},
     model::{
-        Anomaly, AnomalyKind, GroupId, InstanceId, Observed, ResponseOrigin, Topic, TopicName, TopicProgress,
-        TopicStatus, UnixMillis,
+        Anomaly, AnomalyKind, Cleanup, GroupId, InstanceId, Listing, Observed, Offset, Partition, PollTiming,
+        ResponseOrigin, Topic, TopicName, TopicProgress, TopicStatus, UnixMillis,
     },
     snapshot::TopicView,
 };
 
+/// State of one topic.
 #[derive(Debug)]
 pub(super) struct TopicEntry {
-    pub(super) discovery_order: u64,
-    pub(super) info: Cached<Topic>,
+    name: TopicName,
+    discovery_order: u64,
+    /// Item of the topic list.
+    info: Cached<Topic>,
+    pub(super) polls: PollStatus,
     pub(super) status: Cached<TopicStatus>,
-    /// Where the status comes from.
-    pub(super) origin: Option<ResponseOrigin>,
-    /// The status is of another topic of the same name, which is gone: no group is judged by it.
-    pub(super) is_past: bool,
-    pub(super) movement: ActivityTracker,
-    pub(super) ends: ReportedEnds,
-    pub(super) starts: StartHistory,
-    pub(super) view: Option<Arc<TopicView>>,
+    /// ResponseOrigin of the last status. Kept when the status expires.
+    pub(super) status_origin: Option<ResponseOrigin>,
+    /// Whether the status belongs to a deleted topic of the same name. Groups are not assessed by it.
+    is_status_outdated: bool,
+    reported_ends: ReportedEnds,
+    start_history: StartHistory,
+    activity: ActivityTracker,
+    view: Option<Arc<TopicView>>,
 }
 
 impl TopicEntry {
-    pub(super) fn new(discovery_order: u64) -> Self {
+    fn new(name: TopicName, discovery_order: u64) -> Self {
         Self {
+            name,
             discovery_order,
             info: Cached::default(),
+            polls: PollStatus::default(),
             status: Cached::default(),
-            origin: None,
-            is_past: false,
-            movement: ActivityTracker::default(),
-            ends: ReportedEnds::default(),
-            starts: StartHistory::default(),
+            status_origin: None,
+            is_status_outdated: false,
+            reported_ends: ReportedEnds::default(),
+            start_history: StartHistory::default(),
+            activity: ActivityTracker::default(),
             view: None,
         }
     }
 
-    /// When the topic of a list was created, if that is another one than before under the same name.
-    pub(super) fn created_anew(&self, listed: &Topic) -> Option<UnixMillis> {
-        let before = self.info.get()?.created_at?;
-        listed.created_at.filter(|created| *created != before)
+    /// Records a group's end offsets of this topic. Returns when the topic's own status is needed at the latest:
+    /// now if the topic was recreated; if that is only likely, at its regular time as an active topic, so that
+    /// two sources that never agree cost no extra calls.
+    fn record_reported_ends(
+        &mut self,
+        group: &GroupId,
+        topic: &TopicProgress,
+        timing: &PollTiming,
+        now: Instant,
+    ) -> Option<Instant> {
+        let status = self.status.with_time();
+        let current = status.map(|(status, _)| status.as_ref());
+        let identity = self.reported_ends.record(group, topic, current, timing.idle_topic_poll, now);
+        // Most responses report what the view already shows.
+        let merged = status.map(|status| self.reported_ends.merge(status, timing.request_timeout));
+        self.view.take_if(|view| view.status.as_deref() != merged.as_deref());
+        match identity {
+            TopicIdentity::Same => None,
+            TopicIdentity::Unclear => Some(status?.1 + timing.topic_poll),
+            TopicIdentity::Recreated => Some(now),
+        }
     }
 
-    pub(super) fn view(&mut self, name: &TopicName, groups: Option<u64>, window: Duration) -> Arc<TopicView> {
-        if let Some(view) = self.view.as_ref().filter(|v| v.groups == groups) {
+    fn view(&mut self, groups: Option<u64>, max_age: Duration) -> Arc<TopicView> {
+        if let Some(view) = self.view.as_ref().filter(|view| view.groups == groups) {
             return Arc::clone(view);
         }
         let view = Arc::new(TopicView {
-            name: name.clone(),
+            name: self.name.clone(),
             discovery_order: self.discovery_order,
             info: self.info.get().cloned(),
-            status: self.status.with_time().map(|status| self.ends.shown(status, window)),
+            status: self.status.with_time().map(|status| self.reported_ends.merge(status, max_age)),
             groups,
         });
         self.view = Some(Arc::clone(&view));
@@ -73,128 +99,273 @@ impl TopicEntry {
     }
 }
 
-impl RegionState {
-    pub(super) fn take_status(
-        &mut self,
-        id: &InstanceId,
-        topic: &TopicName,
-        (seen, origin): (Observed<TopicStatus>, ResponseOrigin),
-        now: Now,
-        effects: &mut Effects,
-    ) {
-        let Some(member) = self.instances.get_mut(id) else { return };
-        let Some(known) = member.touch().topics.get_mut(topic) else { return };
-        effects.anomalies = seen.anomalies;
-        effects.pace = Some(PollPriority::Active);
-        known.view = None;
-        let before = known.status.get().cloned();
-        if let Some(before) = &before {
-            let emptied = seen.value.partitions.is_empty() && !before.partitions.is_empty();
-            if emptied && !known.status.record.emptied() {
-                effects.anomalies.push(empty_list("partitions of a topic"));
-                return;
-            }
-        }
-        let rewound = before.as_ref().and_then(|before| topic_identity::of_topic(topic, before, &seen.value));
-        let is_anew = rewound.is_some();
-        known.ends.heard_status(is_anew);
-        known
-            .movement
-            .heard(before.map(|before| topic_identity::ends(&before) != topic_identity::ends(&seen.value)));
-        let told = known.ends.tell_all_of(&seen.value, self.timing.idle_topic_poll, now.mono);
-        effects.pace = Some(known.movement.of_topic(told));
-        effects.anomalies.extend(rewound);
-        if is_anew {
-            member.created_anew(topic);
-        }
-        effects.anomalies.extend(member.hear_status(topic, &seen.value, &origin, self.timing.poll));
-        if let Some(known) = member.topics.get_mut(topic) {
-            known.status.set(seen.value, now);
-            known.origin = Some(origin);
-            known.is_past = false;
-        }
-        member.changed.insert(topic.clone());
-    }
+/// Committed offsets of all groups, sorted.
+pub(super) type NeededOffsets<'a> = BTreeMap<&'a TopicName, BTreeMap<Partition, Vec<Offset>>>;
+
+/// All topics of one instance, and the history of their offsets.
+#[derive(Debug)]
+pub(super) struct TopicTable {
+    instance: InstanceId,
+    pub(super) entries: BTreeMap<TopicName, TopicEntry>,
+    /// End offsets over time. Includes topics that groups consume but the topic list lacks.
+    pub(super) end_histories: BTreeMap<TopicName, EndHistory>,
+    /// Topics that changed since the assessments of their groups were last computed.
+    pub(super) changed: BTreeSet<TopicName>,
 }
 
-impl InstanceEntry {
-    /// Forgets where the ends and starts of a topic were: it was deleted, and created again.
-    pub(super) fn created_anew(&mut self, topic: &TopicName) {
-        self.histories.remove(topic);
-        if let Some(known) = self.topics.get_mut(topic) {
-            known.starts.forget();
-            known.is_past = true;
-        }
-        self.changed.insert(topic.clone());
+impl TopicTable {
+    pub(super) fn new(instance: InstanceId) -> Self {
+        Self { instance, entries: BTreeMap::new(), end_histories: BTreeMap::new(), changed: BTreeSet::new() }
     }
 
-    /// Forgets what was seen of a topic before it was created. What has been seen since then is of this one.
-    pub(super) fn forget_before(&mut self, topic: &TopicName, created: UnixMillis) {
-        if let Some(history) = self.histories.get_mut(topic) {
-            history.forget_before(created);
+    /// Applies a response to `GetTopicList`.
+    pub(super) fn apply_list(&mut self, list: Listing<Topic>, context: &mut ApplyContext<'_>) {
+        let Listing { items, complete } = list;
+        let listed: BTreeMap<TopicName, Topic> = items
+            .into_iter()
+            .filter(|topic| context.filters.topics.allows(topic.name.as_str()))
+            .map(|topic| (topic.name.clone(), topic))
+            .collect();
+        if complete {
+            self.remove_unless(context.effects, |name| listed.contains_key(name));
         }
-        if let Some(known) = self.topics.get_mut(topic) {
-            known.starts.forget();
-            known.is_past |= known.origin.as_ref().is_some_and(|origin| origin.span.latest() < created);
+        for (name, topic) in listed {
+            let entry = self.entries.entry(name.clone()).or_insert_with(|| {
+                context.effects.added.push(PollTarget::TopicStatus(self.instance.clone(), name.clone()));
+                TopicEntry::new(name.clone(), context.sequence.next())
+            });
+            let recreated_at = entry.info.get().and_then(|known| topic_identity::recreated_at(known, &topic));
+            entry.view = None;
+            entry.info.set(topic, context.now);
+            if let Some(created) = recreated_at {
+                self.forget_before(&name, created);
+            }
         }
-        self.changed.insert(topic.clone());
     }
 
-    /// Notes where the topic begins and ends, and whether its message times can be right.
-    fn hear_status(
+    /// Removes the topics that do not satisfy `keep`.
+    pub(super) fn remove_unless(&mut self, effects: &mut Effects, keep: impl Fn(&TopicName) -> bool) {
+        let removed = self.entries.extract_if(.., |name, _| !keep(name));
+        effects.removed.extend(removed.map(|(name, _)| PollTarget::TopicStatus(self.instance.clone(), name)));
+    }
+
+    /// Applies a response to `GetTopicStatus`.
+    pub(super) fn apply_status(
         &mut self,
-        topic: &TopicName,
-        status: &TopicStatus,
-        origin: &ResponseOrigin,
-        spacing: Duration,
-    ) -> Option<Anomaly> {
-        let history = self.histories.entry(topic.clone()).or_default();
+        name: &TopicName,
+        response: Observed<TopicStatus>,
+        origin: ResponseOrigin,
+        context: &mut ApplyContext<'_>,
+    ) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let ApplyContext { timing, now, ref mut effects, .. } = *context;
+        let Observed { value: status, anomalies } = response;
+        effects.anomalies = anomalies;
+        effects.priority = Some(PollPriority::Active);
+        entry.view = None;
+        let previous = entry.status.get();
+        let vanished = status.partitions.is_empty() && previous.is_some_and(|p| !p.partitions.is_empty());
+        if !entry.polls.accepts(vanished, "partitions of a topic", effects) {
+            return;
+        }
+
+        let identity = previous.map_or(TopicIdentity::Same, |p| TopicIdentity::of_status(p, &status));
+        entry.reported_ends.record_status(identity);
+        let ends_of =
+            |status: &TopicStatus| status.partitions.iter().map(|p| (p.partition, p.end)).collect::<Vec<_>>();
+        entry.activity.record(previous.map(|previous| ends_of(previous) != ends_of(&status)));
+        let ends_reported = entry.reported_ends.cover(&status, timing.idle_topic_poll, now.mono);
+        effects.priority = Some(entry.activity.topic_priority(ends_reported));
+
+        let history = self.end_histories.entry(name.clone()).or_default();
+        if identity == TopicIdentity::Recreated {
+            let detail = format!("end offsets of topic {name} went backwards");
+            effects.anomalies.push(Anomaly { kind: AnomalyKind::Rewind, detail });
+            *history = EndHistory::default();
+            entry.start_history.forget();
+        }
         let ends = status.partitions.iter().filter_map(|p| Some((p.partition, p.end?)));
-        history.record(ends, origin.span, spacing);
-        let mut is_news = false;
+        history.record(ends, origin.span, timing.poll);
+        entry.start_history.record(&status, origin.span);
+        let mut is_contradicted = false;
         for p in &status.partitions {
             let newest = p.end.and_then(|end| end.before());
-            if let Some((newest, stamp)) = newest.zip(p.last_write) {
-                is_news |= history.check(p.partition, newest, stamp, origin.span);
+            if let Some((newest, written_at)) = newest.zip(p.last_write) {
+                is_contradicted |= history.check(p.partition, newest, written_at, origin.span);
             }
         }
-        if let Some(known) = self.topics.get_mut(topic) {
-            known.starts.record(status, origin.span);
-        }
-        is_news.then(|| other_clock(topic))
+        effects.anomalies.extend(is_contradicted.then(|| contradiction(name)));
+
+        entry.status.set(status, now);
+        entry.polls.succeeded(now);
+        entry.status_origin = Some(origin);
+        entry.is_status_outdated = false;
+        self.changed.insert(name.clone());
     }
 
-    /// Takes the end offsets that an answer about a group tells of a topic. Returns whether the topic's own
-    /// status is needed, and by when: at once if the topic was created anew, and if that is only likely, not
-    /// sooner than it would be asked for if others told nothing. So two sources that never agree cost no
-    /// more calls than one.
-    pub(super) fn hear_ends(
+    /// Records what a response about a group reports of its topics: end offsets and message timestamps.
+    /// `previous` is the response before it. Returns the anomalies.
+    pub(super) fn record_progress(
         &mut self,
-        id: &InstanceId,
-        group: &GroupId,
-        topic: &TopicProgress,
+        previous: Option<&GroupLag>,
+        lag: &GroupLag,
+        origin: &ResponseOrigin,
         timing: &PollTiming,
-        now: Now,
-    ) -> Option<(PollTarget, tokio::time::Instant)> {
-        let known = self.topics.get_mut(&topic.topic)?;
-        let (status, window) = (known.status.with_time(), timing.idle_topic_poll);
-        let word = known.ends.hear(group, topic, status.map(|(s, _)| s.as_ref()), window, now.mono);
-        // Most answers tell what is shown already: then the page's part of the topic need not be made anew.
-        let shown = status.map(|status| known.ends.shown(status, timing.request_timeout));
-        known.view.take_if(|view| view.status.as_deref() != shown.as_deref());
-        let at = match word {
-            EndComparison::Good => return None,
-            EndComparison::Behind => status?.1 + timing.topic_poll,
-            EndComparison::Fell => now.mono,
-        };
-        Some((PollTarget::TopicStatus(id.clone(), topic.topic.clone()), at))
+    ) -> Vec<Anomaly> {
+        let mut anomalies = Vec::new();
+        for topic in &lag.topics {
+            let name = &topic.topic;
+            let previous = previous.and_then(|previous| previous.topic(name));
+            let history = self.end_histories.entry(name.clone()).or_default();
+            let is_recreated = previous.is_some_and(|previous| {
+                TopicIdentity::of_progress(previous, topic, history) == TopicIdentity::Recreated
+            });
+            if is_recreated {
+                *history = EndHistory::default();
+                self.changed.insert(name.clone());
+            }
+            let entry = self.entries.get_mut(name);
+            let cleanup = entry.as_ref().and_then(|entry| entry.info.get()).and_then(|info| info.cleanup);
+            if let Some(entry) = entry.filter(|_| is_recreated) {
+                entry.start_history.forget();
+                entry.is_status_outdated = true;
+            }
+            let ends = topic.partitions.iter().filter_map(|p| Some((p.partition, p.end?)));
+            history.record(ends, origin.span, timing.poll);
+            // In a compacted topic the last consumed message may be gone. `LastTimestamp` is then that of an
+            // earlier one.
+            if cleanup != Some(Cleanup::Compact) && contradicts_polls(history, previous, topic, origin) {
+                anomalies.push(contradiction(name));
+            }
+        }
+        anomalies
+    }
+
+    /// Records the end offsets that a group reports. Returns the topic statuses to poll earlier.
+    pub(super) fn record_reported_ends(
+        &mut self,
+        group: &GroupId,
+        topics: &[TopicProgress],
+        timing: &PollTiming,
+        now: Instant,
+    ) -> Vec<(PollTarget, Instant)> {
+        let needed = topics.iter().filter_map(|topic| {
+            let entry = self.entries.get_mut(&topic.topic)?;
+            let at = entry.record_reported_ends(group, topic, timing, now)?;
+            Some((PollTarget::TopicStatus(self.instance.clone(), topic.topic.clone()), at))
+        });
+        needed.collect()
+    }
+
+    /// Forgets what was seen of a topic before it was created.
+    fn forget_before(&mut self, name: &TopicName, created: UnixMillis) {
+        if let Some(history) = self.end_histories.get_mut(name) {
+            history.forget_before(created);
+        }
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.start_history.forget();
+            let polled_before =
+                entry.status_origin.as_ref().is_some_and(|origin| origin.span.latest() < created);
+            entry.is_status_outdated |= polled_before;
+        }
+        self.changed.insert(name.clone());
+    }
+
+    /// Drops expired values. Returns whether there were any.
+    pub(super) fn expire(&mut self, timing: &PollTiming, now: Now) -> bool {
+        let mut any = false;
+        for (name, entry) in &mut self.entries {
+            let info_expired = entry.info.expire(now, timing.discovery_stale_after);
+            if entry.status.expire(now, timing.topic_stale_after) || info_expired {
+                entry.view = None;
+                self.changed.insert(name.clone());
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Returns a lookup of what is known of a topic, for the assessment of a group.
+    pub(super) fn facts<'a>(
+        &'a self,
+        retention: Option<Duration>,
+    ) -> impl Fn(&TopicName) -> TopicFacts<'a> + Copy {
+        move |name| {
+            let entry = self.entries.get(name);
+            let status = entry.filter(|entry| !entry.is_status_outdated).and_then(|entry| entry.status.get());
+            TopicFacts {
+                history: self.end_histories.get(name),
+                status: status.map(Arc::as_ref),
+                starts: entry.map(|entry| &entry.start_history),
+                cleanup: entry.and_then(|entry| entry.info.get()).and_then(|info| info.cleanup),
+                retention,
+            }
+        }
+    }
+
+    /// Returns the views, sorted by name. `consumers` is the number of groups per topic, if known.
+    pub(super) fn views(
+        &mut self,
+        consumers: Option<&BTreeMap<TopicName, u64>>,
+        timing: &PollTiming,
+    ) -> Vec<Arc<TopicView>> {
+        let views = self.entries.iter_mut().map(|(name, entry)| {
+            let groups = consumers.map(|consumers| consumers.get(name).copied().unwrap_or(0));
+            entry.view(groups, timing.request_timeout)
+        });
+        views.collect()
+    }
+
+    /// Drops the end histories of topics that are neither listed nor consumed.
+    pub(super) fn retain_histories(&mut self, is_consumed: impl Fn(&TopicName) -> bool) {
+        self.end_histories.retain(|topic, _| self.entries.contains_key(topic) || is_consumed(topic));
+    }
+
+    /// Drops points of the end histories that no group needs, and more where a history has more points than
+    /// `max_points` returns for their number.
+    pub(super) fn prune_histories(
+        &mut self,
+        needed: &NeededOffsets<'_>,
+        max_points: impl Fn(usize) -> usize,
+    ) {
+        for (topic, history) in &mut self.end_histories {
+            let offsets = needed.get(topic);
+            let offsets_of = |partition| offsets.and_then(|offsets| offsets.get(&partition));
+            let max_points = max_points(history.len());
+            history.prune(|partition| offsets_of(partition).map_or(&[], Vec::as_slice), max_points);
+        }
+    }
+
+    /// Returns the memory used by histories, in bytes.
+    pub(super) fn history_bytes(&self) -> usize {
+        self.end_histories.values().map(EndHistory::bytes).sum::<usize>()
+            + self.entries.values().map(|entry| entry.start_history.bytes()).sum::<usize>()
     }
 }
 
-/// Times that contradict what polls have seen.
-pub(super) fn other_clock(topic: &TopicName) -> Anomaly {
+/// Whether message timestamps of a group's response contradict the end offsets that polls have seen. Timestamps
+/// that the previous response had too were checked then.
+fn contradicts_polls(
+    history: &mut EndHistory,
+    previous: Option<&TopicLag>,
+    topic: &TopicLag,
+    origin: &ResponseOrigin,
+) -> bool {
+    let mut is_contradicted = false;
+    for p in &topic.partitions {
+        let known = previous.and_then(|previous| previous.partition(p.partition)?.last_consumed);
+        let reported = p.last_consumed.filter(|stored_at| known != Some(*stored_at));
+        let consumed = p.committed.and_then(|committed| committed.before());
+        if let Some((consumed, stored_at)) = consumed.zip(reported) {
+            is_contradicted |= history.check(p.partition, consumed, stored_at, origin.span);
+        }
+    }
+    is_contradicted
+}
+
+fn contradiction(topic: &TopicName) -> Anomaly {
     Anomaly {
         kind: AnomalyKind::Contradiction,
-        detail: format!("message times of topic {topic} are of another clock than the cloud's"),
+        detail: format!("message timestamps of topic {topic} contradict the clock of the API"),
     }
 }

@@ -1,46 +1,75 @@
-//! Offsets that went backwards between two answers: a reset group, a topic created anew.
+//! Decides whether a response is about the known topic, or about a topic recreated under the same name.
+//!
+//! The API reports no topic id. Three signs tell a recreated topic: the topic list shows another creation time,
+//! an end offset of the topic's status falls, or an end offset that the same group reports falls. End offsets of
+//! two different sources prove nothing, because calls overtake each other.
 
 use crate::{
-    lag::{GroupLag, TopicLag},
-    model::{Anomaly, AnomalyKind, GroupId, Offset, Partition, TopicName, TopicStatus},
+    lag::{GroupLag, PartitionLag, TopicLag, history::EndHistory},
+    model::{Offset, Partition, Topic, TopicStatus, UnixMillis},
 };
 
-/// A topic whose end offset fell.
-pub(super) fn of_topic(topic: &TopicName, before: &TopicStatus, after: &TopicStatus) -> Option<Anomaly> {
-    fell(&ends(before), &ends(after)).then(|| anomaly(format!("end offsets of topic {topic} went backwards")))
+/// Relation of reported end offsets to the topic that is known by that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TopicIdentity {
+    /// The same topic.
+    Same,
+    /// An end offset is lower than that of the topic's own status: the response is older, or the topic was
+    /// recreated. Only the next status decides.
+    Unclear,
+    /// The topic was deleted and created again.
+    Recreated,
 }
 
-/// The end offset of each partition.
-pub(super) fn ends(status: &TopicStatus) -> Vec<(Partition, Option<Offset>)> {
-    status.partitions.iter().map(|p| (p.partition, p.end)).collect()
+impl TopicIdentity {
+    /// Compares a status (`GetTopicStatus`) with the one before it.
+    pub(super) fn of_status(previous: &TopicStatus, status: &TopicStatus) -> Self {
+        let ends = status.partitions.iter().map(|p| (p.partition, p.end));
+        Self::recreated_if(any_fell(ends, |partition| status_end(previous, partition)))
+    }
+
+    /// Compares the end offsets of a topic in two successive responses about one group. A history that is not
+    /// ahead of the new end offsets already belongs to the recreated topic, reported by another group.
+    pub(super) fn of_progress(previous: &TopicLag, topic: &TopicLag, history: &EndHistory) -> Self {
+        let ends = topic.partitions.iter().map(|p| (p.partition, p.end));
+        let fell = any_fell(ends, |partition| previous.partition(partition)?.end);
+        let is_ahead = |p: &PartitionLag| history.newest(p.partition).map(|newest| newest.end) > p.end;
+        Self::recreated_if(fell && topic.partitions.iter().any(|p| p.end.is_some() && is_ahead(p)))
+    }
+
+    pub(super) fn recreated_if(recreated: bool) -> Self {
+        if recreated { Self::Recreated } else { Self::Same }
+    }
 }
 
-/// Topics whose ends fell between two answers about the same group: they were deleted, and created again.
-pub(super) fn created_anew<'a>(before: &GroupLag, after: &'a GroupLag) -> Vec<&'a TopicLag> {
-    let ends = |t: &TopicLag| t.partitions.iter().map(|p| (p.partition, p.end)).collect::<Vec<_>>();
-    let fell = |t: &&TopicLag| before.topic(&t.topic).is_some_and(|before| fell(&ends(before), &ends(t)));
-    after.topics.iter().filter(fell).collect()
+/// Returns when a listed topic was created (`CreateTime`), if that differs from the known creation time.
+pub(super) fn recreated_at(known: &Topic, listed: &Topic) -> Option<UnixMillis> {
+    let known = known.created_at?;
+    listed.created_at.filter(|created| *created != known)
 }
 
-/// A group whose committed offset fell on a topic.
-pub(super) fn of_group(group: &GroupId, before: &GroupLag, after: &GroupLag) -> Option<Anomaly> {
-    let committed =
-        |t: &TopicLag| t.partitions.iter().map(|p| (p.partition, p.committed)).collect::<Vec<_>>();
-    let fell =
-        |t: &TopicLag| before.topic(&t.topic).is_some_and(|before| fell(&committed(before), &committed(t)));
-    let any = after.topics.iter().any(fell);
-    any.then(|| anomaly(format!("committed offsets of group {group} went backwards")))
+/// Whether a partition is still of the same topic, by two successive responses about one group.
+pub(super) fn is_same_partition(previous: &PartitionLag, partition: &PartitionLag) -> bool {
+    previous.end <= partition.end
 }
 
-/// Both lists are sorted by partition.
-fn fell(before: &[(Partition, Option<Offset>)], after: &[(Partition, Option<Offset>)]) -> bool {
-    after.iter().any(|(partition, now)| {
-        let index = before.binary_search_by_key(partition, |(p, _)| *p);
-        let then = index.ok().and_then(|i| before.get(i)).and_then(|(_, offset)| *offset);
-        matches!((then, now), (Some(then), Some(now)) if *now < then)
+/// Whether a committed offset fell between two successive responses about one group.
+pub(super) fn committed_fell(previous: &GroupLag, lag: &GroupLag) -> bool {
+    lag.topics.iter().any(|topic| {
+        let Some(previous) = previous.topic(&topic.topic) else { return false };
+        let committed = topic.partitions.iter().map(|p| (p.partition, p.committed));
+        any_fell(committed, |partition| previous.partition(partition)?.committed)
     })
 }
 
-fn anomaly(detail: String) -> Anomaly {
-    Anomaly { kind: AnomalyKind::Rewind, detail }
+/// Returns the end offset (`MaxOffset`) of a partition.
+pub(super) fn status_end(status: &TopicStatus, partition: Partition) -> Option<Offset> {
+    status.partition(partition)?.end
+}
+
+fn any_fell(
+    mut offsets: impl Iterator<Item = (Partition, Option<Offset>)>,
+    previous: impl Fn(Partition) -> Option<Offset>,
+) -> bool {
+    offsets.any(|(partition, offset)| offset.is_some_and(|offset| previous(partition) > Some(offset)))
 }

@@ -31,7 +31,7 @@ impl Case {
 
     fn pace(&mut self, progress: GroupProgress) -> Option<PollPriority> {
         self.after(60);
-        self.tell("g", progress).pace
+        self.tell("g", progress).priority
     }
 
     fn status(&mut self, status: TopicStatus) -> Effects {
@@ -100,7 +100,7 @@ fn failures_and_doubts_say_nothing_of_the_pace() {
     let mut case = Case::with(&[], &["g"]);
     (0..6).for_each(|_| _ = case.pace(at(7, 7)));
     let failure = Err(error(Action::GetConsumerProgress, ErrorKind::Server));
-    assert_eq!(case.apply(&of_group("g"), failure).pace, None, "it stays as it was");
+    assert_eq!(case.apply(&of_group("g"), failure).priority, None, "it stays as it was");
     assert_eq!(case.pace(GroupProgress::default()), ACTIVE, "an empty answer is asked again soon");
     assert_eq!(case.pace(at(7, 7)), IDLE);
     case.after(600);
@@ -118,20 +118,20 @@ fn a_topic_is_idle_if_its_ends_rest_or_groups_tell_all_of_them() {
     };
     for end in 0..10 {
         case.after(60);
-        assert_eq!(case.status(two(end, 3)).pace, ACTIVE, "it moves");
+        assert_eq!(case.status(two(end, 3)).priority, ACTIVE, "it moves");
     }
     case.tell("g", at(0, 9));
-    assert_eq!(case.status(two(10, 3)).pace, ACTIVE, "one of two ends is told");
+    assert_eq!(case.status(two(10, 3)).priority, ACTIVE, "one of two ends is told");
     let mut both = at(0, 10);
     let second = PartitionProgress { partition: Partition(1), ..both.topics[0].partitions[0] };
     both.topics[0].partitions.push(PartitionProgress { end: Offset::new(3), ..second });
     case.tell("g", both);
-    assert_eq!(case.status(two(11, 3)).pace, IDLE, "both are");
+    assert_eq!(case.status(two(11, 3)).priority, IDLE, "both are");
     case.after(91);
-    assert_eq!(case.status(two(12, 3)).pace, ACTIVE, "the group has not told them for longer than that");
-    let paces: Vec<_> = (0..5).map(|_| case.status(two(12, 3)).pace).collect();
+    assert_eq!(case.status(two(12, 3)).priority, ACTIVE, "the group has not told them for longer than that");
+    let paces: Vec<_> = (0..5).map(|_| case.status(two(12, 3)).priority).collect();
     assert_eq!((paces[3], paces[4]), (ACTIVE, IDLE));
-    assert_eq!(case.status(TopicStatus::default()).pace, ACTIVE, "an empty answer is asked again soon");
+    assert_eq!(case.status(TopicStatus::default()).priority, ACTIVE, "an empty answer is asked again soon");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::collect::{
     desk::{self, Question},
-    state::{Effects, Event, Now, PollOutcome, PollResponse, RegionState},
+    state::{Effects, Now, PollOutcome, PollResponse, RegionEvent, RegionState},
 };
 
 /// A fleet and its clock.
@@ -157,7 +157,7 @@ fn an_empty_list_after_a_full_one_is_believed_the_second_time() {
     assert_eq!(kinds(&case.answer(&PollTarget::Instances, instances(&[]))), [AnomalyKind::EmptyList]);
     assert_eq!(case.shown(), "i[|g]");
     let effects = case.answer(&PollTarget::Instances, instances(&[]));
-    assert_eq!(effects.events, [Event::InstanceGone(id("i"))]);
+    assert_eq!(effects.events, [RegionEvent::InstanceGone(id("i"))]);
     assert_eq!(case.shown(), "");
 }
 
@@ -223,8 +223,8 @@ fn a_rename_and_a_change_of_state_are_told_once() {
     let mut renamed = instance("i", InstanceState::Upgrading);
     renamed.name = Some("新名字".to_owned());
     let effects = case.answer(&PollTarget::Instances, instances(&[renamed.clone()]));
-    let state = Event::InstanceState(id("i"), Some(InstanceState::Upgrading));
-    assert_eq!(effects.events, [Event::InstanceRenamed(id("i")), state]);
+    let state = RegionEvent::InstanceStateChanged(id("i"), Some(InstanceState::Upgrading));
+    assert_eq!(effects.events, [RegionEvent::InstanceRenamed(id("i")), state]);
     assert!(effects.removed.is_empty(), "an instance that is being upgraded is in service");
     assert!(case.answer(&PollTarget::Instances, instances(&[renamed])).events.is_empty());
 }
