@@ -25,11 +25,11 @@ use alikafka_simulator::{
     Simulator, SimulatorOptions, TopicSpec, UnknownObject, World, WorldOptions,
 };
 use clap::Parser;
+use test_support::http;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
@@ -333,7 +333,7 @@ const ACTS: [Act; 8] = [
 /// Plays the acts over and over.
 async fn play(simulator: &Simulator, exporter: SocketAddr, pause: Duration) -> Result<(), Ended> {
     let began = Instant::now();
-    while !get(exporter, "/-/ready").await.is_ok_and(|answer| answer.contains(" 200 ")) {
+    while !http::get(exporter, "/-/ready").await.is_ok_and(|response| response.status == 200) {
         sleep(Duration::from_millis(100)).await;
     }
     say(&format!("[{}] every region was read once; the acts begin\n", Elapsed(began.elapsed())))?;
@@ -365,25 +365,15 @@ impl fmt::Display for Elapsed {
 
 /// The value of a series on the page now, as anybody would read it.
 async fn sample(exporter: SocketAddr, series: &str) -> String {
-    match get(exporter, "/metrics").await {
-        Ok(page) => page
+    match http::get(exporter, "/metrics").await {
+        Ok(response) => response
+            .text()
             .lines()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
             .unwrap_or("absent")
             .to_owned(),
         Err(error) => format!("unknown ({error})"),
     }
-}
-
-async fn get(from: SocketAddr, path: &str) -> io::Result<String> {
-    let asked = async {
-        let mut stream = TcpStream::connect(from).await?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {from}\r\n\r\n").as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
-    };
-    timeout(Duration::from_secs(5), asked).await?
 }
 
 fn say(text: &str) -> Result<(), Ended> {

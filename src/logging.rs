@@ -261,43 +261,20 @@ fn is_bare(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use test_support::log_capture::LogCapture;
 
     use super::*;
     use crate::model::UnixMillis;
-
-    #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Memory {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Memory {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
 
     fn clock() -> UnixMillis {
         UnixMillis::new(1_700_000_000_007).unwrap()
     }
 
     fn written(level: Level, format: LineFormat, log: impl FnOnce()) -> String {
-        let memory = Memory::default();
-        let subscriber = tracing_subscriber::registry().with(layer(level, format, clock, memory.clone()));
+        let capture = LogCapture::default();
+        let subscriber = tracing_subscriber::registry().with(layer(level, format, clock, capture.clone()));
         tracing::subscriber::with_default(subscriber, log);
-        let bytes = memory.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        capture.text()
     }
 
     fn log_everything() {

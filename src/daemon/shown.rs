@@ -109,11 +109,9 @@ impl web::ContentSource for Shown {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Mutex, mpsc},
-        time::Duration,
-    };
+    use std::{sync::mpsc, time::Duration};
+
+    use test_support::log_capture::LogCapture;
 
     use super::*;
     use crate::{
@@ -121,20 +119,6 @@ mod tests {
         model::{GroupId, InstanceId, RegionId, RenderOptions},
         snapshot::{GroupView, InstanceView, LastSuccess, ObjectCounts, RegionView},
     };
-
-    #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Memory {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// An instance with so many groups, of which nothing but the name is known.
     fn groups(number: u64) -> Arc<Snapshot> {
@@ -229,24 +213,15 @@ mod tests {
 
     #[test]
     fn what_the_limit_cuts_is_told_when_it_begins_and_when_it_ends() {
-        let memory = Memory::default();
-        let writer = memory.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .without_time()
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            let shown = shown(&Health::default());
-            // Three series tell of the objects of the region.
-            let mut renderer =
-                Renderer::new(RenderOptions { max_series: Some(5), ..RenderOptions::default() });
-            for number in [2, 3, 4, 4, 1, 1] {
-                let snapshot = groups(number);
-                shown.show(renderer.render(&snapshot), snapshot, None);
-            }
-        });
-        let log = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        let (_guard, capture) = LogCapture::start(tracing::Level::INFO);
+        let shown = shown(&Health::default());
+        // Three series tell of the objects of the region.
+        let mut renderer = Renderer::new(RenderOptions { max_series: Some(5), ..RenderOptions::default() });
+        for number in [2, 3, 4, 4, 1, 1] {
+            let snapshot = groups(number);
+            shown.show(renderer.render(&snapshot), snapshot, None);
+        }
+        let log = capture.text();
         let lines: Vec<&str> = log.lines().collect();
         assert_eq!(lines.len(), 2, "{log}");
         assert!(lines[0].contains("WARN") && lines[0].contains("cut=1"), "{log}");

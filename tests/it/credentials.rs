@@ -26,9 +26,10 @@ use alikafka_simulator::{
     Simulator, SimulatorOptions, StsRole, StsRules, StsService, TokenMode, UriRules, UriService,
     WorldOptions,
 };
+use test_support::scrape::Scrape;
 
 use crate::faults::{
-    A, AFTER, B, BEFORE, REGION, add_instance, all_lag_by, daemon::Daemon, millis, page::Page, write_more,
+    A, AFTER, B, BEFORE, REGION, add_instance, all_lag_by, daemon::Daemon, millis, write_more,
 };
 
 /// Roles of the token service. Only a key of [`READER`] may assume [`OTHER`], and only with [`EXTERNAL_ID`].
@@ -123,7 +124,7 @@ impl Cloud {
             ("the external id", EXTERNAL_ID),
             ("the ticket of the address", TICKET),
         ] {
-            daemon.keep_secret(what, secret);
+            daemon.add_secret(what, secret);
         }
         daemon
     }
@@ -131,9 +132,9 @@ impl Cloud {
     /// Ends the daemon, and searches all that it said for every key that was handed out.
     async fn stop(&self, daemon: Daemon) {
         for key in self.keys.issued() {
-            daemon.keep_secret("an id that was handed out", &key.id);
-            daemon.keep_secret("a secret that was handed out", &key.secret);
-            daemon.keep_secret("a token that was handed out", &key.token);
+            daemon.add_secret("an id that was handed out", &key.id);
+            daemon.add_secret("a secret that was handed out", &key.secret);
+            daemon.add_secret("a token that was handed out", &key.token);
         }
         daemon.stop().await;
         assert_eq!(self.keys.mixed_calls(), 0, "parts of two keys were used together");

@@ -15,14 +15,13 @@ use alikafka_simulator::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use test_support::scrape::Scrape;
 use tokio::time::{Instant, sleep};
 
 use crate::faults::{
     A, AFTER, B, BEFORE, REGION, add_instance, all_lag_by, cloud,
     daemon::{Daemon, SECRETS},
-    error, millis, on_group,
-    page::Page,
-    raw, write_more,
+    error, millis, on_group, raw, write_more,
 };
 
 /// What a form would send as `%E8%AE%A2%E5%8D%95+%26+50%25%2B`, in a world that has more such names.
@@ -51,8 +50,8 @@ fn encoded(text: &str) -> String {
 
 /// The status and the JSON that a question gets. All that is said is searched for secrets in the end.
 async fn ask(daemon: &Daemon, query: &str) -> (u16, Value) {
-    let (status, body) = daemon.ask(&format!("/debug/state?{query}")).await;
-    daemon.said(&body);
+    let (status, body) = daemon.get(&format!("/debug/state?{query}")).await;
+    daemon.search_later(&body);
     (status, serde_json::from_str(&body).unwrap())
 }
 
@@ -78,7 +77,7 @@ async fn until(daemon: &Daemon, group: &str, what: &str, holds: impl Fn(&Value) 
 }
 
 /// What the page says of a group, one topic of it, and one partition of that, by the keys that explain it.
-fn on_page(page: &Page, group: &str, topic: &str) -> Value {
+fn on_page(page: &Scrape, group: &str, topic: &str) -> Value {
     let of = |name: &str, more: &[(&str, &str)]| {
         let labels = [&[("instance_id", A), ("group", group)], more].concat();
         page.value(&format!("alikafka_group_{name}"), &labels)
@@ -162,8 +161,8 @@ async fn without_the_flag_nothing_is_explained() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
-    assert_eq!(daemon.ask(&format!("/debug/state?instance={A}&group=billing")).await.0, 404);
-    assert!(!daemon.get("/").await.contains("/debug/state"));
+    assert_eq!(daemon.get(&format!("/debug/state?instance={A}&group=billing")).await.0, 404);
+    assert!(!daemon.body("/").await.contains("/debug/state"));
     daemon.stop().await;
 }
 
@@ -173,13 +172,13 @@ async fn what_is_explained_is_what_the_page_says_and_what_is_true() {
     // Long enough that a page and an explanation are of the same answer.
     let slow = [("POLL_INTERVAL", "3s"), ("TOPIC_POLL_INTERVAL", "3s"), ("STALE_AFTER", "30s")];
     let daemon = start("numbers", &sim, &slow).await;
-    assert!(daemon.get("/").await.contains("<form action=\"/debug/state\""));
+    assert!(daemon.body("/").await.contains("<form action=\"/debug/state\""));
     for lags in [[17, 6], [27, 16]] {
         for (group, lag) in ["billing", STRANGE].into_iter().zip(lags) {
             let begun = Instant::now();
             let (json, page) = loop {
                 let json = until(&daemon, group, "the lag", |json| json["lag_messages"] == json!(lag)).await;
-                let page = daemon.page().await;
+                let page = daemon.scrape().await;
                 let after = explained(&daemon, A, group).await;
                 let is_same =
                     json["answer"] == after["answer"] && as_explained(&json) == as_explained(&after);
@@ -353,7 +352,7 @@ async fn what_is_not_known_is_told_with_what_is() {
         assert_eq!(status, 400, "{query}: {json}");
         assert!(json["error"].as_str().unwrap().contains(why), "{query}: {json}");
     }
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     let counted =
         |code| page.value("alikafka_exporter_http_requests_total", &[("path", "debug"), ("code", code)]);
     assert_eq!((counted("404"), counted("400")), (Some(5.0), Some(4.0)));
@@ -374,7 +373,7 @@ async fn the_same_names_in_two_accounts_are_both_explained_and_told_apart() {
     };
     let text = format!("accounts:\n{}{}", account("one", &one), account("two & more", &two));
     let daemon = Daemon::explaining(&file("accounts", &text), &[]).await;
-    let lag = |page: &Page, account: &str| {
+    let lag = |page: &Scrape, account: &str| {
         page.value(
             "alikafka_group_lag_messages",
             &[("account", account), ("instance_id", B), ("group", "billing")],

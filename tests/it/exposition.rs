@@ -7,7 +7,6 @@ mod fleet;
 mod incremental;
 mod levels;
 mod limit;
-pub(crate) mod parse;
 mod properties;
 mod self_metrics;
 
@@ -18,7 +17,7 @@ use alikafka_exporter::exposition::{Exposition, Renderer};
 use alikafka_exporter::model::{Granularity, Naming, RenderOptions};
 use alikafka_exporter::snapshot::Snapshot;
 
-use parse::Parsed;
+use test_support::scrape::{Sample, Scrape, family_name};
 
 fn render(options: RenderOptions, snapshot: &Snapshot) -> String {
     text(&Renderer::new(options).render(snapshot))
@@ -78,18 +77,18 @@ fn kafka_exporter_names_show_nothing_twice_nothing_made_up_and_no_sentinel() {
     for granularity in [Granularity::Partition, Granularity::Topic, Granularity::Group] {
         let options = RenderOptions { naming: Naming::KafkaExporter, granularity, ..everything() };
         let page = render(options, &fleet::fleet());
-        let names: Vec<_> = page.lines().map(parse::name_of).collect();
+        let names: Vec<_> = page.lines().map(family_name).collect();
         for f in FAMILIES.iter().filter(|f| f.kafka_exporter.is_some()) {
             assert!(!names.contains(&f.name), "{} is there under another name", f.name);
         }
         for made_up in ["replica", "leader", "isr", "broker", "kafka_consumergroup_members", "zookeeper"] {
             assert!(!names.iter().any(|n| n.contains(made_up)), "the cloud does not tell {made_up}");
         }
-        let parsed = Parsed::of(&page);
+        let parsed = Scrape::parse(page.as_str());
         let negative = parsed.samples.iter().find(|s| s.value.starts_with('-'));
         assert!(negative.is_none(), "{negative:?}");
         // The same number under both kinds of names would count double in a sum over all names.
-        let theirs = |s: &parse::Sample| s.labels.contains_key("consumergroup");
+        let theirs = |s: &Sample| s.labels.contains_key("consumergroup");
         assert!(parsed.samples.iter().all(|s| !(theirs(s) && s.labels.contains_key("group"))));
     }
 }
@@ -104,7 +103,7 @@ fn an_empty_fleet_is_an_empty_page() {
 fn a_coarser_page_is_the_finest_one_without_the_finer_families() {
     let finest = render(everything(), &fleet::fleet());
     let without = |out: &dyn Fn(&str) -> bool| -> String {
-        finest.lines().filter(|line| !out(parse::name_of(line))).map(|l| format!("{l}\n")).collect()
+        finest.lines().filter(|line| !out(family_name(line))).map(|l| format!("{l}\n")).collect()
     };
     let topic = render(RenderOptions { granularity: Granularity::Topic, ..everything() }, &fleet::fleet());
     assert_eq!(topic, without(&|name| name.contains("_partition_")));
@@ -118,7 +117,7 @@ fn a_coarser_page_is_the_finest_one_without_the_finer_families() {
 
 #[test]
 fn offsets_past_two_to_the_53_are_printed_to_the_last_digit() {
-    let page = Parsed::of(&render(RenderOptions::default(), &fleet::fleet()));
+    let page = Scrape::parse(render(RenderOptions::default(), &fleet::fleet()));
     let value =
         |name: &str| page.values(name, &[("topic", "orders"), ("partition", "1"), ("region", "cn-hangzhou")]);
     assert_eq!(value("alikafka_topic_partition_end_offset"), ["9223372036854775807"]);
@@ -128,7 +127,7 @@ fn offsets_past_two_to_the_53_are_printed_to_the_last_digit() {
 
 #[test]
 fn what_is_unknown_is_absent() {
-    let page = Parsed::of(&render(RenderOptions::default(), &fleet::fleet()));
+    let page = Scrape::parse(render(RenderOptions::default(), &fleet::fleet()));
     for (name, labels) in [
         ("alikafka_instance_up", [("instance_id", "alikafka-new")].as_slice()),
         ("alikafka_instance_info", &[("instance_id", "alikafka-new")]),
@@ -151,7 +150,7 @@ fn what_is_unknown_is_absent() {
 
 #[test]
 fn lost_messages_and_margin_come_from_the_oldest_offset_held() {
-    let page = Parsed::of(&render(RenderOptions::default(), &fleet::fleet()));
+    let page = Scrape::parse(render(RenderOptions::default(), &fleet::fleet()));
     let value = |name: &str, partition| {
         page.values(name, &[("topic", "orders"), ("partition", partition), ("region", "cn-hangzhou")])
     };
@@ -184,7 +183,7 @@ fn tags_make_labels_by_one_rule_and_the_first_of_the_list_wins() {
     let snapshot = Snapshot { regions: vec![Arc::new(fleet::region_view(None, "r", vec![instance]))] };
     let options =
         RenderOptions { instance_tags: keys.map(str::to_owned).to_vec(), ..RenderOptions::default() };
-    let page = Parsed::of(&render(options, &snapshot));
+    let page = Scrape::parse(render(options, &snapshot));
     let tags = page.samples.iter().find(|s| s.name == "alikafka_instance_tags").unwrap();
     let mut labels = tags.labels.clone();
     labels.retain(|label, _| label.starts_with("tag_"));
@@ -208,7 +207,7 @@ fn a_constant_label_that_would_spoil_the_page_is_left_out() {
         constant_labels: labels.iter().map(|l| ((*l).to_owned(), "x".to_owned())).collect(),
         ..RenderOptions::default()
     };
-    let page = Parsed::of(&render(options, &fleet::fleet()));
+    let page = Scrape::parse(render(options, &fleet::fleet()));
     for sample in &page.samples {
         assert_eq!(sample.labels.get("team").map(String::as_str), Some("x"));
         assert!(!sample.labels.contains_key("0day") && !sample.labels.contains_key("le"));
@@ -218,7 +217,7 @@ fn a_constant_label_that_would_spoil_the_page_is_left_out() {
 
 #[test]
 fn free_text_is_cut_at_a_character_and_names_are_not() {
-    let page = Parsed::of(&render(RenderOptions::default(), &fleet::long_names()));
+    let page = Scrape::parse(render(RenderOptions::default(), &fleet::long_names()));
     let info = page.samples.iter().find(|s| s.name == "alikafka_instance_info").unwrap();
     assert_eq!(info.labels["name"], "名".repeat(256));
     let topic = page.samples.iter().find(|s| s.name == "alikafka_topic_info").unwrap();
@@ -228,5 +227,5 @@ fn free_text_is_cut_at_a_character_and_names_are_not() {
 #[test]
 fn the_number_of_series_is_what_the_page_holds() {
     let page = Renderer::new(everything()).render(&fleet::fleet());
-    assert_eq!(page.series_count(), Parsed::of(&text(&page)).samples.len() as u64);
+    assert_eq!(page.series_count(), Scrape::parse(text(&page)).samples.len() as u64);
 }

@@ -23,7 +23,6 @@ mod lists;
 mod names;
 mod network;
 mod once;
-pub(crate) mod page;
 mod process;
 mod reload;
 mod revoked;
@@ -40,7 +39,7 @@ use alikafka_simulator::{
     SimulatorOptions, TopicSpec, World, WorldOptions,
 };
 use daemon::{Daemon, Launch, SECRETS};
-use page::Page;
+use test_support::scrape::Scrape;
 
 pub(crate) const REGION: &str = "cn-hangzhou";
 pub(crate) const A: &str = "alikafka_post-cn-a";
@@ -108,7 +107,7 @@ pub(crate) fn write_more(world: &mut World) {
 }
 
 /// Whether all four groups of [`cloud`] lag by this much.
-pub(crate) fn all_lag_by(page: &Page, lag: f64) -> bool {
+pub(crate) fn all_lag_by(page: &Scrape, lag: f64) -> bool {
     [A, B].iter().all(|i| ["billing", "shipping"].iter().all(|g| page.lag(i, g) == Some(lag)))
 }
 

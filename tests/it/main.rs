@@ -13,5 +13,4 @@ mod fuzz;
 mod lag;
 mod peers;
 mod scrape;
-mod soak;
 mod web;

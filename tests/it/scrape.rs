@@ -2,25 +2,24 @@
 //! answer, and every series there and no other. Budgets are in `faults`.
 #![cfg(test)]
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use alikafka_exporter::{Source, WebOptions, config, run, web::HttpLimits};
 use alikafka_simulator::{
     AccessKey, Churn, ClockMode, GroupTruth, LastServed, ObjectKey, ServiceBehaviour, Simulator,
     SimulatorOptions, WorldOptions,
 };
+use test_support::{expected, http, series::SeriesSet};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) mod page;
 mod seconds;
-pub(crate) mod truth;
-
-use page::Page;
 
 /// A daemon over a simulator, both in this process.
 pub(crate) struct Pair {
@@ -55,8 +54,8 @@ impl Pair {
         Self { cloud, address, shutdown, daemon }
     }
 
-    pub(crate) async fn page(&self) -> Page {
-        Page::parse(&get(self.address, "/metrics").await)
+    pub(crate) async fn scrape(&self) -> SeriesSet {
+        SeriesSet::parse(http::get(self.address, "/metrics").await.unwrap().text().to_owned())
     }
 
     pub(crate) async fn stop(self) {
@@ -64,16 +63,6 @@ impl Pair {
         self.daemon.await.unwrap().unwrap();
         self.cloud.shutdown().await;
     }
-}
-
-/// The body of an answer.
-async fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// A world that has one of everything: churn, strange names, offsets that an f64 cannot hold.
@@ -107,7 +96,7 @@ async fn settle(pair: &Pair) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         // The world stands still while this waits, but for the ticks of churn that `advance` makes.
-        let difference = truth::difference(&pair.cloud.truth(), &pair.page().await);
+        let difference = expected::difference(&pair.cloud.truth(), &pair.scrape().await);
         if difference.is_empty() {
             return;
         }
@@ -127,7 +116,7 @@ async fn every_number_is_that_of_its_answer_and_every_series_is_there_and_no_oth
         // While new values come in, each group shows one of its answers, whole, and never an older one
         // than it showed before.
         for _ in 0..12 {
-            let page = pair.page().await;
+            let page = pair.scrape().await;
             answers.note(&pair.cloud);
             answers.check(&page);
             tokio::time::sleep(Duration::from_millis(25)).await;
@@ -165,17 +154,17 @@ impl Answers {
         }
     }
 
-    fn check(&mut self, page: &Page) {
-        let shown = page.of_groups();
+    fn check(&mut self, page: &SeriesSet) {
+        let shown = page.by_group();
         for (key, OfGroup { answers, shown: shown_before }) in &mut self.of_group {
             // The list may have told the group gone since.
             let Some(shown) = shown.get(key) else { continue };
             let (region, instance, group) = key;
             self.compared += shown.len();
             let differences = answers[*shown_before..].iter().map(|answer| {
-                let mut expected = Page::default();
-                truth::group(&mut expected, region, instance, group, &answer.truth);
-                expected.difference(shown)
+                let mut series = SeriesSet::default();
+                expected::add_group(&mut series, region, instance, group, &answer.truth);
+                series.difference(shown, &BTreeSet::new())
             });
             let differences: Vec<_> = differences.collect();
             match differences.iter().position(Vec::is_empty) {

@@ -17,6 +17,7 @@ use alikafka_exporter::{
     health::Health,
     web::{self, ContentSource, HttpLimits, HttpObserver, ResponseContent, StatusPage, WebApp},
 };
+use test_support::http::{Connection, Response};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -138,19 +139,18 @@ impl Server {
         Self { address, counts, health, shutdown, serving }
     }
 
-    async fn connect(&self) -> Client {
-        let stream = timeout(PATIENCE, TcpStream::connect(self.address)).await.unwrap().unwrap();
-        Client { stream, left: Vec::new() }
+    async fn connect(&self) -> Connection {
+        Connection::open(self.address).await
     }
 
     /// The answer to one request on its own connection.
-    async fn ask(&self, request: &str) -> ResponseBody {
+    async fn ask(&self, request: &str) -> Response {
         let mut client = self.connect().await;
         client.send(request).await;
-        client.answer().await
+        client.response().await
     }
 
-    async fn get(&self, path: &str) -> ResponseBody {
+    async fn get(&self, path: &str) -> Response {
         self.ask(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await
     }
 
@@ -183,82 +183,5 @@ impl Server {
         if timeout(PATIENCE, reached).await.is_err() {
             panic!("{} connections instead of {open}", self.open());
         }
-    }
-}
-
-/// A connection, byte by byte.
-struct Client {
-    stream: TcpStream,
-    left: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct ResponseBody {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl ResponseBody {
-    fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-}
-
-impl Client {
-    async fn send(&mut self, bytes: &str) {
-        timeout(PATIENCE, self.stream.write_all(bytes.as_bytes())).await.unwrap().unwrap();
-    }
-
-    /// Reads more; `false` at the end, however it came.
-    async fn more(&mut self) -> bool {
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.left)).await;
-        read.expect("the server neither answers nor closes").is_ok_and(|n| n > 0)
-    }
-
-    /// One whole answer with a body.
-    async fn answer(&mut self) -> ResponseBody {
-        let answer = self.head_only().await;
-        let length: usize = answer.header("content-length").expect("a length").parse().unwrap();
-        while self.left.len() < length {
-            assert!(self.more().await, "closed within a body: {} of {length} bytes", self.left.len());
-        }
-        ResponseBody { body: self.left.drain(..length).collect(), ..answer }
-    }
-
-    /// One answer without a body, as to HEAD.
-    async fn head_only(&mut self) -> ResponseBody {
-        let end = loop {
-            if let Some(end) = self.left.windows(4).position(|four| four == b"\r\n\r\n") {
-                break end;
-            }
-            assert!(self.more().await, "closed within a head: {:?}", String::from_utf8_lossy(&self.left));
-        };
-        let head = String::from_utf8(self.left.drain(..end + 4).collect()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        ResponseBody { status, head, body: Vec::new() }
-    }
-
-    async fn get(&mut self, path: &str) -> ResponseBody {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-        self.answer().await
-    }
-
-    /// All bytes until the server closes.
-    async fn rest(&mut self) -> Vec<u8> {
-        while self.more().await {}
-        std::mem::take(&mut self.left)
-    }
-
-    /// Waits for the server to close, without an answer; returns how long that took.
-    async fn closed(&mut self) -> Duration {
-        let begun = Instant::now();
-        assert_eq!(String::from_utf8_lossy(&self.rest().await), "");
-        begun.elapsed()
     }
 }

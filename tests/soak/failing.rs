@@ -11,6 +11,7 @@ use std::{
 use alikafka_simulator::{
     AccessKey, Effect, Fault, ServiceBehaviour, Simulator, SimulatorOptions, WorldOptions,
 };
+use test_support::scrape::Scrape;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -81,7 +82,7 @@ pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
     }
     let (lines, warm) = (rig.lines(), 200.min(count / 4));
     println!("failing: {failure:?}: {}, in {:?}", rig::slope(&samples, warm), began.elapsed());
-    let failed = rig::sum(&rig.page().await, "alikafka_exporter_api_requests_total", "");
+    let failed = Scrape::parse(rig.metrics().await).sum("alikafka_exporter_api_requests_total", &[]);
     assert!(failed > count as f64, "it has failed on and on: {failed}");
     let broken = rig::broken(&samples, warm, if failure == Failure::Timeout { UNITS } else { 0 });
     assert!(broken.is_empty(), "{broken:#?}");

@@ -9,8 +9,9 @@ use alikafka_simulator::{
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::rig::{self, Dice, Passes, Rig, Sample};
-use crate::scrape::{page::Page, truth};
+use test_support::{expected, rng::Rng, series::SeriesSet};
+
+use super::rig::{self, Passes, Rig, Sample};
 
 const REGION: &str = "cn-hangzhou";
 /// World time between two passes: 1,440 of them are a day.
@@ -46,8 +47,8 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
     let rig = Rig::start(&sim.url(), &settings(scale)).await;
     let anchors = truth_groups(&sim.truth());
     let mut passes = Passes::of(anchors, scale.pass);
-    let mut churn = Churn { dice: Dice::new(seed), made: Vec::new(), numbered: 0, owed: 0, edits: 0 };
-    let mut moments = VecDeque::from([truth::expected(&sim.truth())]);
+    let mut churn = Churn { rng: Rng::new(seed), made: Vec::new(), numbered: 0, owed: 0, edits: 0 };
+    let mut moments = VecDeque::from([expected::all_series(&sim.truth())]);
     settle(&sim, &rig, "before anything goes wrong").await;
     // What was open while it started does not count.
     rig.sample(0).await;
@@ -64,11 +65,11 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
         sim.advance(MINUTE);
         // No call is answered meanwhile, so each answer is of a moment that is noted here.
         sim.world(|w| {
-            moments.push_back(truth::expected(&w.truth()));
+            moments.push_back(expected::all_series(&w.truth()));
             // On a busy machine passes go by between two ticks.
             let edited = (before..pass).filter(|_| churn.turn(w)).count() > 0;
             if edited {
-                moments.push_back(truth::expected(&w.truth()));
+                moments.push_back(expected::all_series(&w.truth()));
             }
         });
         while moments.len() > MOMENTS {
@@ -77,10 +78,10 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
         if pass >= looked + LOOK {
             looked = pass;
             let moments = moments.make_contiguous();
-            let page = Page::parse(&rig.page().await);
-            let untrue = page.untrue(moments, &OF_TWO_ANSWERS);
+            let page = SeriesSet::parse(rig.metrics().await);
+            let untrue = page.never_true(moments, &OF_TWO_ANSWERS);
             assert!(untrue.is_empty(), "never true: {:#?}", &untrue[..untrue.len().min(20)]);
-            let lacks = page.lacks(moments, &LISTED);
+            let lacks = page.missing_from(moments, &LISTED);
             lacking
                 .extend(lacks.first().map(|first| format!("pass {pass}: {} such as {first}", lacks.len())));
             compared += page.len();
@@ -194,7 +195,7 @@ fn truth_groups(world: &WorldTruth) -> Vec<(String, String)> {
 async fn settle(sim: &Simulator, rig: &Rig, when: &str) {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
-        let difference = truth::difference(&sim.truth(), &Page::parse(&rig.page().await));
+        let difference = expected::difference(&sim.truth(), &SeriesSet::parse(rig.metrics().await));
         if difference.is_empty() {
             return;
         }
@@ -278,7 +279,7 @@ fn add_faults(sim: &Simulator, seed: u64) {
 
 /// What comes, goes and changes.
 struct Churn {
-    dice: Dice,
+    rng: Rng,
     /// What this has made and not deleted yet.
     made: Vec<Made>,
     numbered: usize,
@@ -306,7 +307,7 @@ impl Churn {
         while self.owed >= 100 {
             self.owed -= 100;
             self.edits += 1;
-            let id = instances[self.dice.below(instances.len())].1.clone();
+            let id = instances[self.rng.index(instances.len())].1.clone();
             self.edit(world, &id);
         }
         self.edits > before
@@ -315,12 +316,12 @@ impl Churn {
     fn edit(&mut self, world: &mut World, id: &str) {
         self.numbered += 1;
         let name = format!("churned-{}", self.numbered);
-        match self.dice.below(if self.made.len() < KEPT { 8 } else { 4 }) {
+        match self.rng.index(if self.made.len() < KEPT { 8 } else { 4 }) {
             0 | 1 => self.delete(world),
             2 => drop(world.rename_instance(id, &name)),
             3 => {
                 let topics = world.topics(id);
-                if let Some(topic) = topics.get(self.dice.below(topics.len())) {
+                if let Some(topic) = topics.get(self.rng.index(topics.len())) {
                     // Fails only if the instance was deleted in the same turn.
                     drop(world.recreate_topic(id, topic, self.numbered.is_multiple_of(2)));
                 }
@@ -337,7 +338,7 @@ impl Churn {
     }
 
     fn add_topic(&mut self, world: &mut World, id: &str, name: &str) {
-        let rate = ProduceRate::per_second(1 + self.dice.below(20) as i64);
+        let rate = ProduceRate::per_second(1 + self.rng.index(20) as i64);
         if world.add_topic(id, TopicSpec { rate, ..TopicSpec::new(name, 3) }).is_ok() {
             self.made.push(Made::Topic(id.to_owned(), name.to_owned()));
         }
@@ -346,7 +347,7 @@ impl Churn {
     fn add_group(&mut self, world: &mut World, id: &str, name: &str) {
         let topics = world.topics(id);
         let first = topics.first().map_or("", String::as_str);
-        let consumer = if self.dice.below(2) == 0 { ConsumerMode::Healthy } else { ConsumerMode::Stopped };
+        let consumer = if self.rng.index(2) == 0 { ConsumerMode::Healthy } else { ConsumerMode::Stopped };
         let spec = GroupSpec { consumer, from: OffsetSpec::Start, ..GroupSpec::new(name, &[first]) };
         if world.add_group(id, spec).is_ok() {
             self.made.push(Made::Group(id.to_owned(), name.to_owned()));

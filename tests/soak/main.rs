@@ -1,5 +1,5 @@
-//! The long runs: too long for every change, so each is ignored unless asked for. `just soak` runs all of
-//! them. README.md beside this says what each bound is and how it was seen to break.
+//! Soak tests. `just soak` runs the long ones, which are ignored by default; `cargo test` runs the short ones.
+//! README.md in this folder lists the limits, and the faults that break them.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,7 +15,27 @@ mod failing;
 mod fleet;
 mod paces;
 mod rig;
-mod scrape;
+
+/// An hour instead of a day. The limits on memory and time need the long runs.
+mod hours {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_hour_of_churn_and_faults_leaves_correct_metrics() {
+        let pass = Duration::from_millis(250);
+        let scale = fleet::Scale { passes: 60, pass, instances: 6, topics: 2, groups: 2, sample: 10 };
+        fleet::run(7, scale).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_hour_of_one_failure_logs_few_lines() {
+        tokio::join!(
+            failing::run(failing::Failure::Auth, 60, 20),
+            failing::run(failing::Failure::Tls, 60, 20),
+            failing::run(failing::Failure::Timeout, 24, 8),
+        );
+    }
+}
 
 /// Passes of a day at one a minute.
 const DAY: usize = 1_440;

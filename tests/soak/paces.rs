@@ -7,6 +7,7 @@ use alikafka_simulator::{
     CallLogEntry, Effect, Fault, GroupSpec, InstanceSpec, Occurrence, ServiceBehaviour, Simulator,
     SimulatorOptions, TopicSpec, WorldOptions,
 };
+use test_support::scrape::Scrape;
 use tokio::time::{Instant, sleep};
 
 use super::rig::{self, Rig};
@@ -147,10 +148,10 @@ pub(crate) async fn random_failures(seed: u64, passes: usize) {
     let enough = (units * passes) as u64;
     let patience = POLL * passes as u32 * 10;
     until("all passes", patience, || sim.with_call_log(alikafka_simulator::CallLog::len) > enough).await;
-    let page = rig.page().await;
-    let retries = rig::sum(&page, "alikafka_exporter_api_retries_total", "");
-    let told = rig::sum(&page, "alikafka_exporter_api_requests_total", "");
-    let failed = rig::sum(&page, "alikafka_exporter_api_requests_total", "result=\"server\"");
+    let scrape = Scrape::parse(rig.metrics().await);
+    let retries = scrape.sum("alikafka_exporter_api_retries_total", &[]);
+    let told = scrape.sum("alikafka_exporter_api_requests_total", &[]);
+    let failed = scrape.sum("alikafka_exporter_api_requests_total", &[("result", "server")]);
     rig.stop().await;
     // Without the exporter's word: a unit is due once in each interval, so more calls than that are retries.
     let calls = calls(&sim, 0);

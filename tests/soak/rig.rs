@@ -4,25 +4,20 @@
 use std::{
     collections::BTreeMap,
     fmt, fs,
-    net::SocketAddr,
-    process::Stdio,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use alikafka_simulator::{AccessKey, Simulator};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
+use test_support::{PATIENCE, harness::ExporterProcess, scrape::Scrape};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
-    process::{Child, Command},
+    process::Command,
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 const KEY: (&str, &str) = ("LTAI5tSoakTestKey", "soak-test-secret");
-/// Longest wait for anything that must come at once.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two counts of descriptors. The fewest of many is what is held with no call under way.
 const COUNT_EVERY: Duration = Duration::from_millis(20);
 
@@ -31,32 +26,12 @@ pub(crate) fn key() -> AccessKey {
     AccessKey::new(KEY.0, KEY.1)
 }
 
-/// Numbers from a seed (splitmix64), so that a run can be had again.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number below `n`.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) % n.max(1) as u64).unwrap()
-    }
-}
-
-/// A running daemon with its default log, at level info.
+/// A running exporter with its default log at level info, and the open descriptors counted.
 pub(crate) struct Rig {
-    child: Child,
-    pid: i32,
-    address: SocketAddr,
-    log: Arc<Mutex<Vec<String>>>,
+    process: ExporterProcess,
+    /// Fewest descriptors counted since the last sample.
     fewest: Arc<Mutex<usize>>,
-    tasks: Vec<JoinHandle<()>>,
+    counter: JoinHandle<()>,
 }
 
 impl Rig {
@@ -72,27 +47,16 @@ impl Rig {
             // size that begins here and moves upwards by itself, unless it is told where it is. That is no
             // growth with passes, and would hide it.
             .env("MALLOC_MMAP_THRESHOLD_", "131072")
-            .arg("--web.listen-address=127.0.0.1:0")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .arg("--web.listen-address=127.0.0.1:0");
         for (name, value) in settings {
             command.env(format!("ALIKAFKA_EXPORTER_{name}"), value);
         }
-        let mut child = command.spawn().unwrap();
-        let pid = i32::try_from(child.id().unwrap()).unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let log = Arc::<Mutex<Vec<String>>>::default();
-        let kept = Arc::clone(&log);
-        let reading = tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                kept.lock().unwrap().push(line);
-            }
-        });
+        let process = ExporterProcess::start(command).await;
+        let descriptors = format!("/proc/{}/fd", process.pid().as_raw_pid());
         let fewest = Arc::new(Mutex::new(usize::MAX));
         let seen = Arc::clone(&fewest);
-        let counting = tokio::spawn(async move {
-            while let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) {
+        let counter = tokio::spawn(async move {
+            while let Ok(open) = fs::read_dir(&descriptors) {
                 let count = open.count();
                 {
                     let mut fewest = seen.lock().unwrap();
@@ -101,97 +65,49 @@ impl Rig {
                 sleep(COUNT_EVERY).await;
             }
         });
-        let mut rig = Self {
-            child,
-            pid,
-            address: ([127, 0, 0, 1], 0).into(),
-            log,
-            fewest,
-            tasks: vec![reading, counting],
-        };
-        let until = Instant::now() + PATIENCE;
-        rig.address = loop {
-            if let Some(address) = rig.lines().iter().find_map(|l| listening(l)) {
-                break address;
-            }
-            assert!(Instant::now() < until, "it does not listen: {:?}", rig.lines());
-            sleep(COUNT_EVERY).await;
-        };
-        rig
+        Self { process, fewest, counter }
     }
 
     /// Every line of the log so far.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
+        self.process.log_lines()
     }
 
-    /// A scraped page.
-    pub(crate) async fn page(&self) -> String {
-        let exchange = async {
-            let mut stream = TcpStream::connect(self.address).await.unwrap();
-            stream
-                .write_all(b"GET /metrics HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n")
-                .await
-                .unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            answer
-        };
-        let answer = timeout(PATIENCE, exchange).await.expect("no answer to a scrape");
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        body.to_owned()
+    pub(crate) async fn metrics(&self) -> String {
+        self.process.metrics().await
     }
 
     /// What the process holds now; of its descriptors, the fewest since the last sample.
     pub(crate) async fn sample(&self, pass: usize) -> Sample {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let field = |name: &str| -> u64 {
-            let line = status.lines().find_map(|l| l.strip_prefix(name)).unwrap();
-            line.split_whitespace().next().unwrap().parse().unwrap()
-        };
         // A sample may follow the one before at once.
         sleep(COUNT_EVERY * 5).await;
         let fds = std::mem::replace(&mut *self.fewest.lock().unwrap(), usize::MAX);
-        let page = self.page().await;
+        let scrape = Scrape::parse(self.metrics().await);
         let lines = self.lines();
         let panics = lines.iter().filter(|l| l.contains("panicked")).count();
         Sample {
             pass,
-            resident_kib: field("VmRSS:"),
+            resident_kib: self.process.proc_status("VmRSS"),
             fds,
-            threads: field("Threads:"),
-            panics: panics.max(sum(&page, "alikafka_exporter_panics_total", "") as usize),
-            series: sum(&page, "alikafka_exporter_series", ""),
+            threads: self.process.proc_status("Threads"),
+            panics: panics.max(scrape.sum("alikafka_exporter_panics_total", &[]) as usize),
+            series: scrape.sum("alikafka_exporter_series", &[]),
             lines: lines.len(),
         }
     }
 
-    /// Ends it by SIGTERM; its exit code is 0.
+    /// Stops the exporter by SIGTERM, which must end with exit code 0.
     pub(crate) async fn stop(mut self) {
-        kill_process(Pid::from_raw(self.pid).unwrap(), Signal::TERM).unwrap();
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap();
+        self.process.signal(Signal::TERM);
+        let status = self.process.wait_for_exit(PATIENCE).await;
         assert_eq!(status.code(), Some(0), "{:?}", self.lines().last());
     }
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.counter.abort();
     }
-}
-
-fn listening(line: &str) -> Option<SocketAddr> {
-    let address = line.contains("msg=listening").then(|| line.split_once("address="))??.1;
-    address.split(' ').next()?.trim_matches('"').parse().ok()
-}
-
-/// The sum of the series of a name whose labels hold a text.
-pub(crate) fn sum(page: &str, name: &str, labels: &str) -> f64 {
-    let of = |l: &&str| {
-        l.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(labels))
-    };
-    page.lines().filter(of).map(|l| l.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
 }
 
 /// What the process held after a pass.

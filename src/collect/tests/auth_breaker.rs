@@ -1,9 +1,12 @@
 //! While the key is refused, one call an interval is made, and all is down; one object's refusal is its own.
 
-use super::{failure_log::logged, *};
+use test_support::log_capture::LogCapture;
+use tracing::Level;
 
-fn failures_of(log: &Mutex<Vec<u8>>) -> Vec<String> {
-    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+use super::*;
+
+fn failures_of(log: &LogCapture) -> Vec<String> {
+    let log = log.text();
     log.lines().filter(|l| l.contains("result=")).map(str::to_owned).collect()
 }
 
@@ -20,7 +23,7 @@ fn two_instances() -> Script {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_key_costs_a_call_an_interval_until_it_is_good_again() {
-    let (_guard, log) = logged();
+    let (_guard, log) = LogCapture::start(Level::INFO);
     let script = two_instances();
     let running = Running::fixed(&script);
     seconds(130).await;
@@ -106,7 +109,7 @@ async fn a_first_pass_that_a_refusal_cuts_short_has_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_one_object_alone_costs_that_object_alone() {
-    let (_guard, log) = logged();
+    let (_guard, log) = LogCapture::start(Level::INFO);
     let script = two_instances();
     script.edit(|w| {
         let target = PollTarget::GroupProgress(id("i"), group("g1"));
@@ -136,7 +139,7 @@ async fn a_refusal_of_one_object_alone_costs_that_object_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_goes_while_a_call_for_it_fails_leaves_no_failure_behind() {
-    let (_guard, log) = logged();
+    let (_guard, log) = LogCapture::start(Level::INFO);
     let script = two_instances();
     script.edit(|w| {
         w.slow.insert(id("j"), Duration::from_secs(100));

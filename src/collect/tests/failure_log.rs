@@ -1,5 +1,8 @@
 //! A failure is worth one line when it begins, a summary now and then, one when it is over.
 
+use test_support::log_capture::LogCapture;
+use tracing::Level;
+
 use super::*;
 use crate::collect::failure_log::{FailureKey, FailureLine, FailureLog, FailureTally, RecentSet};
 
@@ -269,29 +272,9 @@ fn what_is_odd_is_told_again_only_after_it_was_not_seen_for_a_while() {
     assert!(odd.is_news("a", now) && !odd.is_news("b", now), "what is gone is forgotten");
 }
 
-/// What is written while the code runs.
-pub(super) fn logged() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<Vec<u8>>>) {
-    #[derive(Clone)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Memory {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let memory = Memory(Arc::clone(&log));
-    let writer = move || memory.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
-    (tracing::subscriber::set_default(subscriber), log)
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_line_of_a_failure_names_the_group_that_fails() {
-    let (_guard, log) = logged();
+    let (_guard, log) = LogCapture::start(Level::INFO);
     let script = one_instance(3);
     script.edit(|w| {
         w.failing.insert(PollTarget::GroupProgress(id("i"), group("g1")), ErrorKind::Business);
@@ -300,7 +283,7 @@ async fn the_line_of_a_failure_names_the_group_that_fails() {
     let running = Running::fixed(&script);
     seconds(5).await;
     running.stop().await;
-    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     let line = |result: &str| log.lines().find(|l| l.contains(result)).unwrap();
     assert!(line("result=\"business\"").contains("instance_id=i object=\"g1\""), "{log}");
     assert!(!line("result=\"throttled\"").contains("object"), "one of the region has no object: {log}");

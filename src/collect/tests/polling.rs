@@ -1,6 +1,8 @@
 //! The loops: spreading, isolation, staleness, readiness.
 
 use regex::Regex;
+use test_support::log_capture::LogCapture;
+use tracing::Level;
 
 use super::*;
 use crate::model::Filter;
@@ -113,13 +115,13 @@ async fn a_topic_that_was_created_anew_is_asked_as_soon_as_a_group_tells() {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_is_too_small_is_told_once_and_loses_no_unit() {
-    let (_guard, log) = failure_log::logged();
+    let (_guard, log) = LogCapture::start(Level::INFO);
     let script = one_instance(150);
     script.edit(|w| w.rate = Some(1.0));
     let running = Running::over(&script, hangzhou(), Filters::default(), 1.0);
     seconds(1200).await;
     let told = |words: &str| {
-        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        let log = log.text();
         log.lines().filter(|l| l.contains(words)).map(str::to_owned).collect::<Vec<_>>()
     };
     let [short] = &told("the budget is short")[..] else { panic!("{:?}", told("budget")) };

@@ -1,12 +1,14 @@
 //! Forecasts against a topic whose retention deletes whole segments, as brokers do.
 
+use test_support::rng::Rng;
+
 use super::*;
 use crate::{
     lag::{
         age::{Age, GroupAges, TopicAges},
         assess::TopicAssessment,
         status::Status,
-        track::rig::{Desk, Dice, answer, at, ceilings, no_ages, starts},
+        track::rig::{Desk, answer, at, ceilings, no_ages, starts},
     },
     model::{Cleanup, UnixMillis},
 };
@@ -63,7 +65,7 @@ fn foreseen(
     known: Known,
     hours: f64,
     committed: impl Fn(f64) -> i64,
-    dice: &mut Dice,
+    dice: &mut Rng,
 ) -> Vec<(f64, i64, TopicAssessment)> {
     let mut desk = Desk::default();
     if known != Known::Starts {
@@ -91,7 +93,7 @@ fn foreseen(
 fn a_group_that_stands_is_told_when_it_will_lose_messages_to_a_segment_and_a_poll() {
     for (seed, minutes) in (0..).zip([5.0, 20.0, 30.0, 60.0]) {
         for known in [Known::Ages, Known::Starts, Known::Both] {
-            let dice = &mut Dice(seed);
+            let dice = &mut Rng::new(seed);
             let log = Log { segment: minutes * 60.0 };
             let stop = 5.0 * HOUR + dice.between(0.0, HOUR);
             let loss = log.deleted_at(log.end(stop));
@@ -130,7 +132,7 @@ fn a_slow_group_is_told_too() {
         let begin = 3.0 * HOUR;
         // From then on it reads three of five messages, and is 6 hours late after 15.
         let committed = |now: f64| log.end(begin.min(now) + (now - begin).max(0.0) * 0.6);
-        let said = foreseen(log, known, 20.0, committed, &mut Dice(seed));
+        let said = foreseen(log, known, 20.0, committed, &mut Rng::new(seed));
         let loss = said.iter().find(|(at, offset, _)| log.start(*at) > *offset).unwrap().0;
         assert!((begin + 14.9 * HOUR..begin + 16.0 * HOUR).contains(&loss));
         // The lag has to be something next to what is held, where its age is not known.
@@ -150,7 +152,7 @@ fn a_group_that_keeps_up_loses_nothing() {
             // Some seconds behind, or some hours, with commits on a grid.
             let (behind, grid) = ([1.0, 30.0, 3.0 * HOUR][seed as usize % 3], [5.0, 30.0][seed as usize % 2]);
             let committed = |now: f64| log.end((now / grid).floor() * grid - behind);
-            let said = foreseen(log, known, 12.0, committed, &mut Dice(seed));
+            let said = foreseen(log, known, 12.0, committed, &mut Rng::new(seed));
             let told = said.iter().filter(|(_, _, t)| t.data_loss_eta.is_some()).count();
             assert_eq!(told, 0, "{known:?} {behind} {grid}");
         }

@@ -3,27 +3,29 @@
 
 use std::collections::BTreeMap;
 
+use test_support::rng::Rng;
+
 use super::*;
 use crate::lag::{
     age::GroupAges,
-    track::rig::{Desk, Dice, Lane, Polls, Said, WINDOW, group, watch},
+    track::rig::{Desk, Lane, Polls, Said, WINDOW, group, watch},
 };
 
 const SEEDS: u64 = 40;
 const EVERY: f64 = 60.0;
 
 /// How polls come: phases, intervals, jitter and gaps differ from seed to seed.
-fn polls(dice: &mut Dice) -> Polls {
+fn polls(dice: &mut Rng) -> Polls {
     let interval = dice.pick(&[15.0, 30.0, EVERY, EVERY]);
     Polls { interval, jitter: dice.between(0.0, interval / 20.0), gaps: dice.pick(&[0.0, 0.0, 0.1]) }
 }
 
-fn state(dice: &mut Dice) -> Option<GroupState> {
+fn state(dice: &mut Rng) -> Option<GroupState> {
     dice.pick(&[None, Some(GroupState::Stable), Some(GroupState::Stable)])
 }
 
 /// Partitions of a topic that is written steadily, and a group that reads `speed` times as fast.
-fn steady(speed: f64, grids: &[i64], dice: &mut Dice) -> Vec<Lane> {
+fn steady(speed: f64, grids: &[i64], dice: &mut Rng) -> Vec<Lane> {
     let grid = dice.pick(grids);
     let written = dice.pick(&[0.3, 3.0, 40.0, 900.0]);
     let count = dice.pick(&[1, 2, 4, 6]);
@@ -36,7 +38,7 @@ fn steady(speed: f64, grids: &[i64], dice: &mut Dice) -> Vec<Lane> {
 }
 
 /// Any of the ways to be healthy.
-fn healthy(kind: &str, dice: &mut Dice) -> Vec<Said> {
+fn healthy(kind: &str, dice: &mut Rng) -> Vec<Said> {
     let polls = polls(dice);
     let state = state(dice);
     let grids = [1, 5, 10, 30, 60, 61, 120, 300];
@@ -67,7 +69,7 @@ fn healthy(kind: &str, dice: &mut Dice) -> Vec<Said> {
             let pause = dice.pick(&[60.0, 600.0, 1800.0]);
             watch(&mut lanes, 3 * hour, polls, state, dice, |_, lanes, dice| {
                 for lane in lanes.iter_mut() {
-                    lane.written = if dice.roll() < 1.0 / pause { 1.0 } else { 0.0 };
+                    lane.written = if dice.fraction() < 1.0 / pause { 1.0 } else { 0.0 };
                 }
             })
         }
@@ -139,7 +141,7 @@ fn shares(said: impl Iterator<Item = Option<Status>>) -> BTreeMap<Option<Status>
 #[test]
 fn nothing_is_the_matter_with_healthy_groups() {
     for kind in HEALTHY {
-        let said: Vec<Said> = (0..SEEDS).flat_map(|seed| healthy(kind, &mut Dice(seed))).collect();
+        let said: Vec<Said> = (0..SEEDS).flat_map(|seed| healthy(kind, &mut Rng::new(seed))).collect();
         let table = shares(said.iter().map(|s| s.said.status));
         let count = |status| table.get(&status).copied().unwrap_or_default();
         let bad = [Status::Stalled, Status::Stopped, Status::Rewound, Status::DataLoss];
@@ -153,7 +155,7 @@ fn nothing_is_the_matter_with_healthy_groups() {
 }
 
 /// A group that reads until a moment, and then does nothing. Returns when that was, or when there was lag, if later.
-fn stuck(state: Option<GroupState>, silent: bool, dice: &mut Dice) -> (f64, Polls, Vec<Said>) {
+fn stuck(state: Option<GroupState>, silent: bool, dice: &mut Rng) -> (f64, Polls, Vec<Said>) {
     let polls = polls(dice);
     let mut lanes = steady(20.0, &[5, 30, 60], dice);
     // One partition is enough.
@@ -190,7 +192,7 @@ fn whoever_is_stuck_is_seen_within_the_window_and_two_polls_and_never_before() {
             (Some(GroupState::Empty), Status::Stopped),
             (Some(GroupState::Dead), Status::Stopped),
         ] {
-            let (since, polls, said) = stuck(state, seed % 3 == 0, &mut Dice(seed));
+            let (since, polls, said) = stuck(state, seed % 3 == 0, &mut Rng::new(seed));
             // A poll that fails is none.
             let gap = said.windows(2).map(|w| w[1].at - w[0].at).fold(polls.interval, f64::max);
             let first = verdicts(&said).find(|(_, status)| *status >= Some(Status::Stalled)).unwrap();
@@ -207,7 +209,7 @@ fn whoever_is_stuck_is_seen_within_the_window_and_two_polls_and_never_before() {
 #[test]
 fn a_group_that_reads_nine_of_ten_messages_is_seen_to_lag_within_the_window_and_two_polls() {
     for seed in 0..SEEDS {
-        let dice = &mut Dice(seed);
+        let dice = &mut Rng::new(seed);
         let polls = Polls { gaps: 0.0, ..polls(dice) };
         let mut lanes = steady(20.0, &[1, 5, 10], dice);
         let begin = dice.between(900.0, 1800.0).floor();
@@ -226,7 +228,7 @@ fn a_group_that_reads_nine_of_ten_messages_is_seen_to_lag_within_the_window_and_
 fn slower_groups_lag_too_and_are_never_said_to_stand() {
     let (mut lagging, mut all) = (0, 0);
     for seed in 0..SEEDS {
-        let dice = &mut Dice(seed);
+        let dice = &mut Rng::new(seed);
         let polls = polls(dice);
         let mut lanes = steady(dice.between(0.7, 0.97), &[1, 5, 10, 30], dice);
         let said = watch(&mut lanes, 3600, polls, state(dice), dice, |_, _, _| {});
@@ -241,7 +243,7 @@ fn slower_groups_lag_too_and_are_never_said_to_stand() {
 #[test]
 fn pauses_shorter_than_the_window_are_no_standstill() {
     for seed in 0..SEEDS {
-        let dice = &mut Dice(seed);
+        let dice = &mut Rng::new(seed);
         let polls = Polls { gaps: 0.0, ..polls(dice) };
         let mut lanes = steady(20.0, &[5], dice);
         let speeds: Vec<f64> = lanes.iter().map(|l| l.read).collect();
@@ -260,7 +262,7 @@ fn pauses_shorter_than_the_window_are_no_standstill() {
 fn a_rewind_is_told_at_once_and_until_it_is_made_up_for_or_the_window_has_passed() {
     for seed in 0..SEEDS {
         for recovers in [true, false] {
-            let dice = &mut Dice(seed);
+            let dice = &mut Rng::new(seed);
             let polls = Polls { gaps: 0.0, ..polls(dice) };
             let mut lanes = steady(20.0, &[5], dice);
             // Read again within minutes, or not within the window.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use test_support::rng::Rng;
+
 use crate::{
     lag::{
         self, GroupLag,
@@ -83,26 +85,6 @@ pub(in crate::lag) fn ceilings(seconds: &[f64]) -> GroupAges {
     GroupAges { group: topic, topics: vec![TopicAges { topic, partitions }] }
 }
 
-/// Numbers that look random, and are the same each time.
-pub(in crate::lag) struct Dice(pub(in crate::lag) u64);
-
-impl Dice {
-    pub(in crate::lag) fn roll(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    pub(in crate::lag) fn between(&mut self, low: f64, high: f64) -> f64 {
-        low + self.roll() * (high - low)
-    }
-
-    pub(in crate::lag) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[((self.roll() * of.len() as f64) as usize).min(of.len() - 1)]
-    }
-}
-
 /// A partition with its producer and its consumer.
 #[derive(Debug, Clone)]
 pub(in crate::lag) struct Lane {
@@ -122,7 +104,7 @@ pub(in crate::lag) struct Lane {
 }
 
 impl Lane {
-    pub(in crate::lag) fn new(written: f64, read: f64, grid: i64, dice: &mut Dice) -> Self {
+    pub(in crate::lag) fn new(written: f64, read: f64, grid: i64, dice: &mut Rng) -> Self {
         let base = dice.between(1e3, 1e6).floor();
         Self {
             written,
@@ -180,8 +162,8 @@ pub(in crate::lag) fn watch(
     seconds: i64,
     polls: Polls,
     state: Option<GroupState>,
-    dice: &mut Dice,
-    mut move_on: impl FnMut(i64, &mut Vec<Lane>, &mut Dice),
+    dice: &mut Rng,
+    mut move_on: impl FnMut(i64, &mut Vec<Lane>, &mut Rng),
 ) -> Vec<Said> {
     let mut track = Track::default();
     let mut said = Vec::new();
@@ -193,7 +175,7 @@ pub(in crate::lag) fn watch(
             continue;
         }
         due += polls.interval + dice.between(-polls.jitter, polls.jitter);
-        if dice.roll() < polls.gaps {
+        if dice.fraction() < polls.gaps {
             continue;
         }
         let lag = answer(&lanes.iter().map(Lane::offsets).collect::<Vec<_>>());

@@ -12,10 +12,10 @@ fn warnings(daemon: &Daemon) -> Vec<Value> {
             && l["msg"].as_str().is_some_and(|m| m.contains("credentials"))
             && l.get("result").is_none()
     };
-    daemon.lines().into_iter().filter(is_of_keys).collect()
+    daemon.log_lines().into_iter().filter(is_of_keys).collect()
 }
 
-fn failures(page: &Page) -> f64 {
+fn failures(page: &Scrape) -> f64 {
     page.value(FAILURES, &[]).unwrap()
 }
 

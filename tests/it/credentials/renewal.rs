@@ -21,7 +21,7 @@ fn renewed_by_the_arithmetic(cloud: &Cloud, what: &str) {
 async fn never_a_gap(daemon: &Daemon, what: &str, long: Duration) {
     let until = Instant::now() + long;
     while Instant::now() < until {
-        let page = daemon.page().await;
+        let page = daemon.scrape().await;
         assert!(page.lag(A, "billing").is_some(), "{what}: a gap\n{}", daemon.evidence(&page));
         sleep(millis(100)).await;
     }
@@ -46,7 +46,7 @@ async fn twenty_instances_share_one_renewal_at_a_time_and_no_call_is_refused() {
     let begun = wall_ms();
     let until = Instant::now() + lifetime * 3;
     while Instant::now() < until {
-        let page = daemon.page().await;
+        let page = daemon.scrape().await;
         let lags = page.count("alikafka_group_lag_messages", &[]);
         assert_eq!(lags, 40, "a gap\n{}", daemon.evidence(&page));
         sleep(millis(100)).await;
@@ -58,10 +58,10 @@ async fn twenty_instances_share_one_renewal_at_a_time_and_no_call_is_refused() {
     // Each key lives 8 to 9 seconds, is taken to live 7 to 9, and the next comes after two thirds of that.
     assert!((3..=6).contains(&renewals), "three lifetimes: {renewals} renewals");
     // One may be under way at this moment.
-    let gave = |_: &Page| cloud.sts.call_log().len() == cloud.keys.issued().len() as u64;
+    let gave = |_: &Scrape| cloud.sts.call_log().len() == cloud.keys.issued().len() as u64;
     daemon.until("every call of the token service gave a key", gave).await;
     assert!(cloud.used().len() > renewals, "every key is used: {:?}", cloud.used());
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     assert_eq!(page.value(FAILURES, &[]), Some(0.0));
     cloud.stop(daemon).await;
 }
@@ -120,7 +120,7 @@ async fn an_oidc_token_that_is_replaced_is_read_again_for_every_renewal() {
     daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
     for n in 1..=3 {
         let fresh = format!("CanaryOidcHead.CanaryOidcBody{n}.CanaryOidcSign");
-        daemon.keep_secret("a later OIDC token", &fresh);
+        daemon.add_secret("a later OIDC token", &fresh);
         mount.publish(&[("token", &fresh)]);
         cloud.sts.rules(|r| r.oidc_tokens = vec![fresh]);
         let before = cloud.keys.issued().len();

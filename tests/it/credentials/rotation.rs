@@ -21,8 +21,8 @@ fn files(mount: &Mount) -> [(&'static str, String); 2] {
 fn publish(cloud: &Cloud, daemon: &Daemon, mount: &mut Mount, n: u32) {
     let (id, secret) = pair(n);
     cloud.keys.add(AccessKey::new(&id, &secret));
-    daemon.keep_secret("an id of the files", &id);
-    daemon.keep_secret("a secret of the files", &secret);
+    daemon.add_secret("an id of the files", &id);
+    daemon.add_secret("a secret of the files", &secret);
     mount.publish(&[("id", &id), ("secret", &secret)]);
 }
 
@@ -33,8 +33,8 @@ async fn started(name: &str) -> (Cloud, Mount, Daemon) {
     let mount = Mount::new(cloud.dir.join("mount"), &[("id", &id), ("secret", &secret)]);
     let settings = files(&mount);
     let daemon = cloud.daemon(&[], &borrowed(&settings)).await;
-    daemon.keep_secret("an id of the files", &id);
-    daemon.keep_secret("a secret of the files", &secret);
+    daemon.add_secret("an id of the files", &id);
+    daemon.add_secret("a secret of the files", &secret);
     daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
     (cloud, mount, daemon)
 }
@@ -66,10 +66,10 @@ async fn a_thousand_generations_that_are_swapped_during_passes_never_make_a_mixe
         ("STALE_AFTER", "60s"),
     ];
     let daemon = Daemon::with_file("swaps.yml", &text, &settings).await;
-    daemon.keep_secret("the ids of the files", "LTAI5tCanaryGeneration");
-    daemon.keep_secret("the secrets of the files", "CanaryGenerationSecret+/");
+    daemon.add_secret("the ids of the files", "LTAI5tCanaryGeneration");
+    daemon.add_secret("the secrets of the files", "CanaryGenerationSecret+/");
     let lags = ACCOUNTS * 4;
-    let known = |p: &Page| p.count("alikafka_group_lag_messages", &[]) == lags;
+    let known = |p: &Scrape| p.count("alikafka_group_lag_messages", &[]) == lags;
     daemon.until("all known", known).await;
     let (root, done) = (mount.root.clone(), Arc::new(AtomicBool::new(false)));
     let is_done = Arc::clone(&done);
@@ -111,7 +111,7 @@ async fn files_that_are_half_written_empty_or_gone_leave_the_old_key_in_use_unti
         let is_of_files = |l: &serde_json::Value| {
             l["level"] == "warn" && l["msg"].as_str().is_some_and(|m| m.contains("credential"))
         };
-        d.lines().iter().filter(|l| is_of_files(l)).count()
+        d.log_lines().iter().filter(|l| is_of_files(l)).count()
     };
     let (id_path, secret_path) = (mount.root.join("..data/id"), mount.root.join("..data/secret"));
     let mut told = 0;
@@ -139,13 +139,13 @@ async fn files_that_are_half_written_empty_or_gone_leave_the_old_key_in_use_unti
         assert_eq!(bad(&daemon), told, "{what}: told once");
         let (id, secret) = pair(n);
         cloud.keys.add(AccessKey::new(&id, &secret));
-        daemon.keep_secret("an id of the files", &id);
-        daemon.keep_secret("a secret of the files", &secret);
+        daemon.add_secret("an id of the files", &id);
+        daemon.add_secret("a secret of the files", &secret);
         fs::write(&secret_path, &secret).unwrap();
         fs::write(&id_path, &id).unwrap();
         daemon.until("the new key is used", |_| cloud.used().contains(&id)).await;
     }
-    assert!(daemon.page().await.value(FAILURES, &[]).unwrap() >= 3.0);
+    assert!(daemon.scrape().await.value(FAILURES, &[]).unwrap() >= 3.0);
     // The new secret stood beside the old id for a moment, in place: that a reader cannot know.
     cloud.stop(daemon).await;
 }

@@ -28,7 +28,7 @@ async fn variables_hold_a_lasting_key_or_a_temporary_one() {
         let variables = [(ID, "STS.CanaryTemporary1"), (SECRET, "CanaryTemp+/="), (TOKEN, "CAIS+/Canary==")];
         let daemon = cloud.daemon(&variables, settings).await;
         for (_, secret) in variables {
-            daemon.keep_secret("the temporary key", secret);
+            daemon.add_secret("the temporary key", secret);
         }
         signs_with(&cloud, kind, daemon, "STS.CanaryTemporary1").await;
     }
@@ -103,7 +103,7 @@ async fn a_profile_of_the_command_line_tool_is_taken_in_each_of_its_modes() {
         // Without a name it is the current profile.
         let settings = if name == "plain" { &settings[..2] } else { &settings[..] };
         let daemon = cloud.daemon(&[], settings).await;
-        daemon.keep_secret("the profile's token", "CAIS+/CanaryCli==");
+        daemon.add_secret("the profile's token", "CAIS+/CanaryCli==");
         signs_with(&cloud, name, daemon, beginning).await;
         if name == "role" {
             let asked = cloud.sts.call_log();

@@ -118,7 +118,7 @@ async fn a_measured_fleet_has_at_most_the_series_of_the_formula_and_most_of_them
     .sum();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let series = pair.page().await.value("alikafka_exporter_series", &[]).unwrap_or_default();
+        let series = pair.scrape().await.value("alikafka_exporter_series", &[]).unwrap_or_default();
         assert!(series <= most as f64, "{series} series are more than the {most} of the formula");
         if series >= most as f64 * 0.8 {
             break;

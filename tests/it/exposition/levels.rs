@@ -17,8 +17,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use super::parse::Parsed;
 use super::{fleet, text};
+use test_support::scrape::{Sample, Scrape};
 
 const NOW: i64 = 1_700_000_000_000;
 const WINDOW: Duration = Duration::from_secs(600);
@@ -76,7 +76,7 @@ fn group(topics: &[(String, Vec<Row>)]) -> GroupView {
 }
 
 /// The values of a family, of one topic if it is named.
-fn values(page: &Parsed, name: &str, topic: Option<&str>) -> Vec<f64> {
+fn values(page: &Scrape, name: &str, topic: Option<&str>) -> Vec<f64> {
     let labels: Vec<_> = topic.map(|t| ("topic", t)).into_iter().collect();
     page.values(name, &labels).into_iter().map(|v| v.parse().unwrap()).collect()
 }
@@ -99,7 +99,7 @@ proptest! {
         let snapshot = Snapshot { regions: vec![Arc::new(fleet::region_view(None, "r", vec![instance]))] };
         let page = |granularity| {
             let options = RenderOptions { granularity, ..RenderOptions::default() };
-            Parsed::of(&text(&Renderer::new(options).render(&snapshot)))
+            Scrape::parse(text(&Renderer::new(options).render(&snapshot)))
         };
         let pages = [Granularity::Partition, Granularity::Topic, Granularity::Group].map(page);
         let [finest, by_topic, by_group] = &pages;
@@ -137,8 +137,8 @@ proptest! {
             is_joined(&of_topics, &of_group, f64::max)?;
         }
         // And the group's own numbers are the same on every page.
-        let own = |page: &Parsed| -> Vec<_> {
-            let of_group = |s: &&super::parse::Sample| s.name.starts_with("alikafka_group_");
+        let own = |page: &Scrape| -> Vec<_> {
+            let of_group = |s: &&Sample| s.name.starts_with("alikafka_group_");
             page.samples.iter().filter(of_group).filter(|s| !s.labels.contains_key("topic")).cloned().collect()
         };
         prop_assert_eq!(own(finest), own(by_group));

@@ -8,8 +8,8 @@ use alikafka_exporter::lag::assess::GroupAssessment;
 use alikafka_exporter::model::{Granularity, Naming, RenderOptions};
 use alikafka_exporter::snapshot::{GroupView, InstanceView, RegionView, Snapshot};
 
-use super::parse::{Parsed, Sample};
 use super::{fleet, text};
+use test_support::scrape::{Sample, Scrape};
 
 /// The object that a series belongs to: account, region, instance, and its topic or group. `None` for
 /// series of regions and instances.
@@ -22,7 +22,7 @@ fn object(sample: &Sample) -> Option<[String; 5]> {
     is_object.then(|| [label("account"), label("region"), label("instance_id"), group, topic])
 }
 
-fn by_object(page: &Parsed) -> BTreeMap<Option<[String; 5]>, BTreeSet<Sample>> {
+fn by_object(page: &Scrape) -> BTreeMap<Option<[String; 5]>, BTreeSet<Sample>> {
     let mut objects: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for sample in &page.samples {
         objects.entry(object(sample)).or_default().insert(sample.clone());
@@ -54,14 +54,14 @@ struct Whole {
 impl Whole {
     fn of(snapshot: &Snapshot, options: &RenderOptions) -> Self {
         let unlimited = RenderOptions { max_series: None, ..options.clone() };
-        let whole = Parsed::of(&text(&Renderer::new(unlimited).render_uncompressed(snapshot)));
+        let whole = Scrape::parse(text(&Renderer::new(unlimited).render_uncompressed(snapshot)));
         Self { objects: by_object(&whole), ages: ages(snapshot), series: whole.samples.len() as u64 }
     }
 
     /// Checks a page under a limit.
     fn check(&self, max: u64, page: &Exposition) {
         let Self { objects: all, ages, series } = self;
-        let cut = Parsed::of(&text(page));
+        let cut = Scrape::parse(text(page));
         let kept = by_object(&cut);
         let of_instances = all.get(&None).map_or(0, BTreeSet::len) as u64;
         assert!(page.series_count() <= max.max(of_instances), "{} series, limit {max}", page.series_count());
@@ -181,7 +181,7 @@ fn over_many_pages_no_object_is_ever_half_shown() {
         let page = renderer.render_uncompressed(&snapshot);
         check(&snapshot, &options, &page);
         let shown: BTreeSet<String> =
-            by_object(&Parsed::of(&text(&page))).into_keys().flatten().map(|o| o[3].clone()).collect();
+            by_object(&Scrape::parse(text(&page))).into_keys().flatten().map(|o| o[3].clone()).collect();
         let is_new = |group: &&GroupView| group.discovery_order == since;
         let back = groups.iter().filter(|g| !is_new(g)).map(|g| g.id.to_string());
         let back = back.filter(|g| shown.contains(g) && !before.contains(g)).count();

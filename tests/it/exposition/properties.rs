@@ -15,8 +15,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::parse::{Parsed, Sample};
 use super::{fleet, gunzip, limit, text};
+use test_support::scrape::{Sample, Scrape};
 
 /// Names with everything in them that a format could stumble over.
 fn name() -> impl Strategy<Value = String> {
@@ -261,7 +261,7 @@ proptest! {
         let snapshot = snapshot(instances, account.as_deref());
         let page = Renderer::new(RenderOptions::default()).render(&snapshot);
         let expected = expected(&snapshot);
-        let mut found = Parsed::of(&text(&page)).samples;
+        let mut found = Scrape::parse(text(&page)).samples;
         found.retain(|s| is_expected(&s.name));
         for sample in &mut found {
             let is_float = ["_per_second", "_catch_up_seconds", "_eta_seconds"].map(|n| sample.name.ends_with(n));
@@ -282,7 +282,7 @@ proptest! {
         let snapshot = snapshot(instances, None);
         let samples = |granularity| {
             let options = RenderOptions { granularity, naming, ..RenderOptions::default() };
-            Parsed::of(&text(&Renderer::new(options).render(&snapshot))).samples
+            Scrape::parse(text(&Renderer::new(options).render(&snapshot))).samples
         };
         let finest = samples(Granularity::Partition);
         for (granularity, label) in [(Granularity::Topic, "partition"), (Granularity::Group, "topic")] {

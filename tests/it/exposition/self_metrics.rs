@@ -7,7 +7,9 @@ use alikafka_exporter::exposition::self_metrics::{BuildInfo, SelfMetricsOptions}
 use alikafka_exporter::exposition::{Renderer, SelfMetrics};
 use alikafka_exporter::model::{AccountName, AnomalyKind, Naming, RegionId, UnixMillis};
 
-use super::{fleet, parse::Parsed};
+use test_support::scrape::Scrape;
+
+use super::fleet;
 
 const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "abc", rustversion: "1.95.0" };
 
@@ -38,12 +40,12 @@ fn used(account: Option<&AccountName>) -> SelfMetrics {
     own
 }
 
-fn page(own: &SelfMetrics) -> Parsed {
+fn page(own: &SelfMetrics) -> Scrape {
     seen(own, &SelfMetricsOptions::default())
 }
 
-fn seen(own: &SelfMetrics, look: &SelfMetricsOptions) -> Parsed {
-    Parsed::of(&own.encode(look).unwrap())
+fn seen(own: &SelfMetrics, look: &SelfMetricsOptions) -> Scrape {
+    Scrape::parse(own.encode(look).unwrap())
 }
 
 #[test]
@@ -231,5 +233,7 @@ fn what_a_page_holds_and_what_it_lost_is_told() {
 fn the_fleet_and_the_exporter_have_no_family_in_common() {
     let own = used(None);
     let page = Renderer::new(super::everything()).render(&fleet::fleet());
-    Parsed::of(&super::text(&page.with_appended_text(own.encode(&SelfMetricsOptions::default()).unwrap())));
+    _ = Scrape::parse(super::text(
+        &page.with_appended_text(own.encode(&SelfMetricsOptions::default()).unwrap()),
+    ));
 }

@@ -13,7 +13,7 @@ fn of(instance: &str) -> [(&str, &str); 1] {
 async fn what_a_whole_list_lacks_is_gone_and_what_it_adds_is_there() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "audit", "1") == Some(7.0)).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "audit", "1") == Some(7.0)).await;
     sim.world(|w| {
         w.delete_topic(A, "audit").unwrap();
         w.delete_group(A, "shipping").unwrap();
@@ -25,8 +25,8 @@ async fn what_a_whole_list_lacks_is_gone_and_what_it_adds_is_there() {
             !p.has_topic(A, "audit") && !p.has_group(A, "shipping") && p.lag(A, "new") == Some(0.0)
         })
         .await;
-    assert_eq!(page.series(&[("instance_id", A), ("topic", "audit")]).len(), 0);
-    assert_eq!(page.series(&[("instance_id", A), ("group", "shipping")]).len(), 0);
+    assert_eq!(page.cloud_series(&[("instance_id", A), ("topic", "audit")]).len(), 0);
+    assert_eq!(page.cloud_series(&[("instance_id", A), ("group", "shipping")]).len(), 0);
     assert_eq!(page.instance_up(A), Some(1.0), "what was deleted has not failed");
     assert_eq!(daemon.failures().len(), 0);
     daemon.stop().await;
@@ -38,14 +38,14 @@ async fn what_is_deleted_between_list_and_detail_goes_at_once_and_is_no_failure(
     // No second discovery: only the detail calls can tell.
     let settings = [("DISCOVERY_INTERVAL", "1h"), ("STALE_AFTER", "30s")];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "audit", "1") == Some(7.0)).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "audit", "1") == Some(7.0)).await;
     sim.world(|w| {
         w.delete_group(A, "billing").unwrap();
         w.delete_topic(A, "audit").unwrap();
     });
     let page =
         daemon.until("both are gone", |p| !p.has_group(A, "billing") && !p.has_topic(A, "audit")).await;
-    assert_eq!(page.series(&[("instance_id", A), ("group", "billing")]).len(), 0);
+    assert_eq!(page.cloud_series(&[("instance_id", A), ("group", "billing")]).len(), 0);
     assert_eq!(page.instance_up(A), Some(1.0));
     let asked = |sim: &Simulator| {
         let of = |e: &alikafka_simulator::CallLogEntry| {
@@ -57,8 +57,8 @@ async fn what_is_deleted_between_list_and_detail_goes_at_once_and_is_no_failure(
     sim.world(write_more);
     let page = daemon.until("others go on", |p| p.lag(B, "billing") == Some(AFTER)).await;
     assert_eq!(asked(&sim), before, "what is gone is asked for no more");
-    assert_eq!(page.results("GetConsumerProgress", "gone"), 1.0);
-    assert_eq!(page.results("GetTopicStatus", "gone"), 1.0);
+    assert_eq!(page.api_calls("GetConsumerProgress", "gone"), 1.0);
+    assert_eq!(page.api_calls("GetTopicStatus", "gone"), 1.0);
     assert_eq!(daemon.failures().len(), 0, "what was deleted has not failed");
     daemon.stop().await;
 }
@@ -74,13 +74,13 @@ async fn a_deleted_instance_is_gone_with_all_that_was_below_it() {
     });
     let page = daemon
         .until("it is gone, and the other goes on", |p| {
-            p.series(&of(A)).is_empty() && p.lag(B, "billing") == Some(AFTER)
+            p.cloud_series(&of(A)).is_empty() && p.lag(B, "billing") == Some(AFTER)
         })
         .await;
     assert_eq!((page.region_up(REGION), page.instance_up(B)), (Some(1.0), Some(1.0)));
     let gone = |l: &serde_json::Value| l["msg"] == "instance gone" && l["instance_id"] == A;
     daemon.until_logged("the instance is gone", |lines| lines.iter().any(gone)).await;
-    assert_eq!(daemon.lines().iter().filter(|l| gone(l)).count(), 1);
+    assert_eq!(daemon.log_lines().iter().filter(|l| gone(l)).count(), 1);
     assert_eq!(daemon.failures().len(), 0, "what was deleted has not failed");
     daemon.stop().await;
 }
@@ -93,7 +93,7 @@ async fn an_instance_leaves_service_and_comes_back() {
     sim.world(|w| w.set_instance_status(A, 15, Some(6)).unwrap());
     let page = daemon
         .until("only its own series stay", |p| {
-            p.series(&of(A)).iter().all(|s| s.starts_with("alikafka_instance_"))
+            p.cloud_series(&of(A)).iter().all(|s| s.starts_with("alikafka_instance_"))
         })
         .await;
     assert_eq!(page.instance_up(A), None, "it was not asked, so it is neither up nor down");
@@ -120,7 +120,7 @@ struct Emptied {
     action: &'static str,
     /// The object of detail calls.
     object: Option<&'static str>,
-    shown: fn(&Page) -> bool,
+    shown: fn(&Scrape) -> bool,
 }
 
 fn emptied() -> Vec<Emptied> {
@@ -129,7 +129,7 @@ fn emptied() -> Vec<Emptied> {
         row("GetInstanceList", None, |p| p.count("alikafka_instance_info", &of(A)) == 1),
         row("GetTopicList", None, |p| p.has_topic(A, "orders") && p.has_topic(A, "audit")),
         row("GetConsumerList", None, |p| p.has_group(A, "billing") && p.has_group(A, "shipping")),
-        row("GetTopicStatus", Some("orders"), |p| p.end(A, "orders", "0") == Some(10.0)),
+        row("GetTopicStatus", Some("orders"), |p| p.end_offset(A, "orders", "0") == Some(10.0)),
         row("GetConsumerProgress", Some("billing"), |p| p.partition_lag(A, "billing", "0") == Some(10.0)),
     ]
 }
@@ -151,7 +151,7 @@ impl Emptied {
 
         // Once: doubted, and taken back by the next good answer.
         sim.faults(|f| f.add(self.fault(Some(1))));
-        let good = |p: &Page| p.results(action, "ok");
+        let good = |p: &Scrape| p.api_calls(action, "ok");
         let mut of_the_doubt = None;
         let page = daemon
             .until("an empty answer, and good ones after it", |p| {

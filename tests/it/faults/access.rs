@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use alikafka_simulator::SignatureKind;
 
-use super::{daemon::forms, *};
+use super::{daemon::encoded_secrets, *};
 
 #[tokio::test]
 async fn both_signatures_are_taken_and_no_url_holds_a_secret() {
@@ -16,7 +16,7 @@ async fn both_signatures_are_taken_and_no_url_holds_a_secret() {
             assert!(log.entries().all(|e| e.signature == kind && e.method == "POST"));
             for entry in log.entries() {
                 assert!(!entry.target.contains("Signature="), "{}", entry.target);
-                for (what, form) in forms() {
+                for (what, form) in encoded_secrets() {
                     assert!(!entry.target.contains(&form), "{what} in {}", entry.target);
                 }
             }
@@ -33,14 +33,14 @@ async fn a_wrong_secret_is_told_once_without_what_the_cloud_echoes() {
         sim.behaviour(|b| b.keys = vec![AccessKey { secret: "another".to_owned(), ..key() }]);
         let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
         let page =
-            daemon.until("refused, again and again", |p| p.results("GetInstanceList", "auth") >= 4.0).await;
+            daemon.until("refused, again and again", |p| p.api_calls("GetInstanceList", "auth") >= 4.0).await;
         assert_eq!(page.region_up(REGION), Some(0.0));
         let lines = daemon.failures();
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert_eq!(lines[0]["code"], "SignatureDoesNotMatch");
         assert!(lines[0]["request_id"].as_str().is_some_and(|id| !id.is_empty()));
-        assert_eq!(page.labels_of_results("GetInstanceList"), BTreeSet::from(["auth"]), "not retried");
-        assert_eq!(daemon.get("/-/ready").await.trim(), "ok", "good or bad, the first pass has ended");
+        assert_eq!(page.api_results("GetInstanceList"), BTreeSet::from(["auth"]), "not retried");
+        assert_eq!(daemon.body("/-/ready").await.trim(), "ok", "good or bad, the first pass has ended");
         sim.behaviour(|b| b.keys[0].secret = secret.to_owned());
         daemon.until("well without a restart", |p| all_lag_by(p, BEFORE)).await;
         daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
@@ -52,7 +52,9 @@ async fn a_wrong_secret_is_told_once_without_what_the_cloud_echoes() {
 async fn an_action_that_is_denied_costs_its_own_families_and_names_the_permission() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "orders", "0") == Some(10.0)).await;
+    daemon
+        .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
+        .await;
     sim.behaviour(|b| b.keys = vec![key().denying("GetTopicStatus")]);
     sim.world(write_more);
     let page = daemon
@@ -66,13 +68,13 @@ async fn an_action_that_is_denied_costs_its_own_families_and_names_the_permissio
         (Some(0.0), Some(0.0)),
         "every instance is down"
     );
-    assert!(page.results("GetTopicStatus", "auth") > 0.0);
+    assert!(page.api_calls("GetTopicStatus", "auth") > 0.0);
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "one line for the action, not one an instance: {lines:#?}");
     let advice = lines[0]["advice"].as_str().unwrap();
     assert!(advice.contains("alikafka:ListTopic") && advice.contains("GetTopicStatus"), "{advice}");
     sim.behaviour(|b| b.keys = vec![key()]);
-    daemon.until("it is back", |p| p.end(B, "audit", "1") == Some(13.0)).await;
+    daemon.until("it is back", |p| p.end_offset(B, "audit", "1") == Some(13.0)).await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
     daemon.stop().await;
 }
@@ -82,7 +84,7 @@ async fn regions_that_cannot_be_found_are_told_and_those_that_were_found_stay() 
     let sim = cloud().await;
     sim.behaviour(|b| b.keys = vec![key().denying("GetAllInstanceIdList")]);
     let daemon = Daemon::start(&sim, &[("REGIONS", "auto")]).await;
-    let denied = |p: &Page| p.results("GetAllInstanceIdList", "auth");
+    let denied = |p: &Scrape| p.api_calls("GetAllInstanceIdList", "auth");
     let page = daemon.until("refused, again and again", |p| denied(p) >= 3.0).await;
     assert_eq!(page.value("alikafka_region_up", &[]), Some(0.0), "one stands for all");
     let lines = daemon.failures();
@@ -91,7 +93,7 @@ async fn regions_that_cannot_be_found_are_told_and_those_that_were_found_stay() 
     sim.behaviour(|b| b.keys = vec![key()]);
     daemon.until("found", |p| all_lag_by(p, BEFORE)).await;
     sim.behaviour(|b| b.keys = vec![key().denying("GetAllInstanceIdList")]);
-    let before = denied(&daemon.page().await);
+    let before = denied(&daemon.scrape().await);
     sim.world(write_more);
     daemon
         .until("refused, and the region goes on", |p| denied(p) >= before + 3.0 && all_lag_by(p, AFTER))
@@ -102,7 +104,7 @@ async fn regions_that_cannot_be_found_are_told_and_those_that_were_found_stay() 
 #[tokio::test]
 async fn a_cloud_that_echoes_secrets_and_control_characters_does_not_get_them_into_the_log() {
     let sim = cloud().await;
-    let echo: Vec<String> = forms().into_iter().map(|(_, form)| form).collect();
+    let echo: Vec<String> = encoded_secrets().into_iter().map(|(_, form)| form).collect();
     for (n, part) in echo.chunks(3).enumerate() {
         let message = format!("a\r\nts=forged level=info\u{1b}[31m {}", part.join(" "));
         let fault = Fault::new(error(400, "BIZ_ECHO", &message));
@@ -123,6 +125,6 @@ async fn a_cloud_that_echoes_secrets_and_control_characters_does_not_get_them_in
     let lines = daemon.failures();
     assert!(lines.len() >= 3, "{lines:?}");
     assert!(lines.iter().any(|l| l["msg"].as_str().unwrap().contains("***")), "masked: {lines:?}");
-    assert!(!daemon.lines().iter().any(|l| l["ts"] == "forged"));
+    assert!(!daemon.log_lines().iter().any(|l| l["ts"] == "forged"));
     daemon.stop().await;
 }

@@ -56,25 +56,25 @@ async fn both_with(
     Daemon::with_file(file, &text, settings).await
 }
 
-fn lag(page: &Page, account: &str) -> Option<f64> {
+fn lag(page: &Scrape, account: &str) -> Option<f64> {
     let labels = [("account", account), ("instance_id", A), ("group", "billing")];
     page.value("alikafka_group_lag_messages", &labels)
 }
 
-fn lags(page: &Page) -> [Option<f64>; 2] {
+fn lags(page: &Scrape) -> [Option<f64>; 2] {
     ["one", "two"].map(|account| lag(page, account))
 }
 
-fn ups(page: &Page) -> [Option<f64>; 2] {
+fn ups(page: &Scrape) -> [Option<f64>; 2] {
     ["one", "two"].map(|account| page.value("alikafka_region_up", &[("account", account)]))
 }
 
-fn of(page: &Page, name: &str, account: &str, action: &str) -> f64 {
+fn of(page: &Scrape, name: &str, account: &str, action: &str) -> f64 {
     page.sum(name, &[("account", account), ("action", action)])
 }
 
 /// Attempts of an account that did not end well.
-fn failed(page: &Page, account: &str) -> f64 {
+fn failed(page: &Scrape, account: &str) -> f64 {
     let name = "alikafka_exporter_api_requests_total";
     page.sum(name, &[("account", account)]) - page.sum(name, &[("account", account), ("result", "ok")])
 }
@@ -89,7 +89,7 @@ async fn the_same_names_in_two_accounts_are_two_things() {
     let (one, two) = (cloud().await, second_cloud().await);
     two.world(write_more);
     let daemon = both("faults-accounts-names.yml", &one, &two, &[]).await;
-    let series = |p: &Page, account| p.series(&[("account", account)]);
+    let series = |p: &Scrape, account| p.cloud_series(&[("account", account)]);
     let page = daemon
         .until("both are known, and the same things in both", |p| {
             let renamed: std::collections::BTreeSet<String> =
@@ -107,11 +107,10 @@ async fn the_same_names_in_two_accounts_are_two_things() {
     assert!(of_one.len() > 50);
     assert_eq!(
         of_one.len() + of_two.len(),
-        page.series(&[]).len(),
+        page.cloud_series(&[]).len(),
         "each series of the fleet is of an account"
     );
-    for line in page.text().lines().filter(|l| l.starts_with("alikafka_exporter_") && l.contains("region=\""))
-    {
+    for line in page.text.lines().filter(|l| l.starts_with("alikafka_exporter_") && l.contains("region=\"")) {
         assert!(line.contains("account=\"one\"") || line.contains("account=\"two\""), "{line}");
     }
     // Neither cloud has seen the key of the other.
@@ -131,7 +130,7 @@ async fn an_account_that_is_throttled_takes_nothing_of_the_budget_of_the_other()
     let throttle =
         Effect::Throttle { status: 429, code: "Throttling.User".to_owned(), retry_after_ms: Some(500) };
     two.faults(|f| f.add(Fault::new(throttle)));
-    let budget = |p: &Page, account| {
+    let budget = |p: &Scrape, account| {
         let name = "alikafka_exporter_api_budget_requests_per_second";
         of(p, name, account, "GetConsumerProgress")
     };
@@ -166,7 +165,7 @@ async fn an_account_that_does_not_answer_does_not_make_the_other_late() {
     daemon.until("both are known", |p| lags(p) == [Some(BEFORE); 2]).await;
     two.faults(|f| f.add(Fault::new(Effect::Hang)));
     daemon.until("the one is dropped", |p| lag(p, "two").is_none()).await;
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     assert_eq!((lag(&page, "one"), ups(&page)), (Some(BEFORE), [Some(1.0), Some(0.0)]));
     one.world(write_more);
     let page = daemon.until("the other is fresh", |p| lag(p, "one") == Some(AFTER)).await;
@@ -214,7 +213,7 @@ async fn a_key_file_that_is_missing_costs_its_own_account_only_and_is_read_when_
         })
         .await;
     assert!(two.call_log().is_empty(), "nothing is signed with the key of the other account");
-    assert_eq!(page.series(&[("account", "two"), ("instance_id", A)]).len(), 0);
+    assert_eq!(page.cloud_series(&[("account", "two"), ("instance_id", A)]).len(), 0);
     assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
     let line = &daemon.failures()[0];
     assert!(line["msg"].as_str().unwrap().contains("faults-accounts-key-"), "the file is named: {line}");
@@ -230,7 +229,7 @@ async fn regions_that_cannot_be_found_in_one_account_are_no_matter_of_the_other(
     let (one, two) = (cloud().await, second_cloud().await);
     two.behaviour(|b| b.keys = vec![second_key().denying("GetAllInstanceIdList")]);
     let daemon = both_with("faults-accounts-auto.yml", &one, &two, "regions: auto, ", &[]).await;
-    let denied = |p: &Page| {
+    let denied = |p: &Scrape| {
         let labels = [("account", "two"), ("action", "GetAllInstanceIdList"), ("result", "auth")];
         p.sum("alikafka_exporter_api_requests_total", &labels)
     };

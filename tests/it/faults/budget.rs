@@ -59,7 +59,7 @@ fn crowd(world: &mut World, groups: usize) {
     }
 }
 
-fn knows_all(page: &Page, groups: usize) -> bool {
+fn knows_all(page: &Scrape, groups: usize) -> bool {
     let of_a = [("instance_id", A)];
     page.count("alikafka_group_lag_messages", &of_a) == groups + 2
         && page.count("alikafka_topic_messages", &of_a) == groups + 2
@@ -127,7 +127,7 @@ async fn each_region_has_a_budget_of_its_own() {
     ];
     let daemon = Daemon::start(&sim, &settings).await;
     let all =
-        |p: &Page, lag| regions.iter().all(|r| (0..16).all(|n| p.lag(r, &format!("g{n}")) == Some(lag)));
+        |p: &Scrape, lag| regions.iter().all(|r| (0..16).all(|n| p.lag(r, &format!("g{n}")) == Some(lag)));
     daemon.until("first passes", |p| all(p, BEFORE)).await;
     sim.world(write_more);
     daemon.until("second passes", |p| all(p, AFTER)).await;
@@ -202,7 +202,7 @@ async fn of_a_pass_in_which_a_fifth_fails_a_tenth_and_the_reserve_are_asked_agai
     assert!(first > 600, "{first}");
     assert!(10 * retries <= first + 50, "{retries} retries of {first} calls, and a reserve of five");
     assert!(10 * retries > first, "what failed is asked again while the budget lasts: {retries} of {first}");
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let retries = retries as f64;
     assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), retries, "as in the call log");
@@ -213,7 +213,7 @@ fn throttle(retry_after_ms: Option<u64>) -> Effect {
     Effect::Throttle { status: 400, code: "Throttling.User".to_owned(), retry_after_ms }
 }
 
-fn allowed(page: &Page, action: &str) -> Option<f64> {
+fn allowed(page: &Scrape, action: &str) -> Option<f64> {
     page.value("alikafka_exporter_api_budget_requests_per_second", &[("action", action)])
 }
 
@@ -238,7 +238,7 @@ async fn a_quota_below_the_budget_is_found_by_refusals_and_kept_to() {
     daemon.until("a hundred and twenty calls", |_| codes().len() >= 120).await;
     let refused = codes().iter().rev().take(40).filter(|c| *c == "Throttling.User").count();
     assert!(refused <= 10, "{refused} of the last forty were refused: {:?}", codes());
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     let lowered = allowed(&page, "GetConsumerProgress").unwrap();
     assert!((1.0..8.0).contains(&lowered), "{lowered}");
     assert_eq!(allowed(&page, "GetTopicStatus"), Some(20.0), "another action has another quota");
@@ -255,7 +255,7 @@ async fn a_pass_that_is_throttled_wholly_costs_a_tenth_more_calls_and_one_line_a
         .until("it is slowed, and the pass has ended", |p| {
             allowed(p, "GetConsumerProgress").is_some_and(|rate| rate < 5.0)
                 && p.instance_up(A) == Some(0.0)
-                && p.results("GetConsumerProgress", "throttled") > 20.0
+                && p.api_calls("GetConsumerProgress", "throttled") > 20.0
         })
         .await;
     let retries = page.sum("alikafka_exporter_api_retries_total", &[]);
@@ -302,7 +302,7 @@ async fn an_outage_of_many_passes_ends_without_a_burst_and_all_is_fresh_at_once(
     sim.shutdown().await;
     let page = daemon
         .until("four passes have failed, and all is dropped", |p| {
-            p.results("GetConsumerProgress", "connect") > 4.0 * 42.0 && !knows_all(p, 0)
+            p.api_calls("GetConsumerProgress", "connect") > 4.0 * 42.0 && !knows_all(p, 0)
         })
         .await;
     assert_eq!(page.region_up(REGION), Some(0.0));
@@ -354,7 +354,7 @@ async fn a_call_is_made_three_times_at_most_with_pauses_in_between() {
     let daemon = Daemon::start(&sim, &SELDOM).await;
     let page = daemon.until("it has failed for good", |p| p.instance_up(A) == Some(0.0)).await;
     assert_eq!(asked(&sim, "billing").len(), 3);
-    assert_eq!(page.results("GetConsumerProgress", "server"), 3.0);
+    assert_eq!(page.api_calls("GetConsumerProgress", "server"), 3.0);
     assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[("action", "GetConsumerProgress")]), 2.0);
     assert_eq!((page.lag(A, "billing"), page.lag(A, "shipping")), (None, Some(BEFORE)));
     daemon.stop().await;
@@ -370,7 +370,7 @@ async fn the_wish_of_a_throttling_cloud_is_heeded_and_a_failure_that_was_mended_
         [first, second] => assert!(second.duration_since(*first) >= millis(1_300)),
         calls => panic!("{} calls", calls.len()),
     }
-    assert_eq!(page.results("GetConsumerProgress", "throttled"), 1.0);
+    assert_eq!(page.api_calls("GetConsumerProgress", "throttled"), 1.0);
     assert_eq!(daemon.failures().len(), 0);
     daemon.stop().await;
 }
@@ -407,11 +407,11 @@ async fn one_slow_instance_does_not_make_the_other_late() {
     sim.world(write_more);
     let page = daemon
         .until("the other is fresh", |p| {
-            p.lag(B, "billing") == Some(AFTER) && p.end(B, "audit", "0") == Some(14.0)
+            p.lag(B, "billing") == Some(AFTER) && p.end_offset(B, "audit", "0") == Some(14.0)
         })
         .await;
     assert_eq!(page.instance_up(A), None, "it has not even failed yet");
     assert_eq!(page.instance_up(B), Some(1.0));
-    daemon.until("it has failed", |p| p.results("GetConsumerList", "timeout") > 0.0).await;
+    daemon.until("it has failed", |p| p.api_calls("GetConsumerList", "timeout") > 0.0).await;
     daemon.stop().await;
 }

@@ -46,7 +46,7 @@ impl On {
     }
 
     /// The value that the fault keeps from being renewed.
-    fn value(self, page: &Page) -> Option<f64> {
+    fn value(self, page: &Scrape) -> Option<f64> {
         let of_a = [("instance_id", A)];
         match self {
             Self::Progress => page.lag(A, "billing"),
@@ -72,11 +72,12 @@ impl On {
     }
 
     /// Whether all that the fault does not meet has been renewed since.
-    fn others_are_fresh(self, page: &Page) -> bool {
+    fn others_are_fresh(self, page: &Scrape) -> bool {
         let lags = [(A, "billing"), (A, "shipping"), (B, "billing"), (B, "shipping")];
         let ends = [(A, "orders"), (A, "audit"), (B, "orders"), (B, "audit")];
         let lag = |(i, g)| (self == Self::Progress && (i, g) == lags[0]) || page.lag(i, g) == Some(AFTER);
-        let end = |(i, t)| (self == Self::Status && (i, t) == ends[0]) || page.end(i, t, "0") == Some(14.0);
+        let end =
+            |(i, t)| (self == Self::Status && (i, t) == ends[0]) || page.end_offset(i, t, "0") == Some(14.0);
         let topics = self == Self::Topics || page.has_topic(A, "new");
         let groups = self == Self::Groups || page.has_group(A, "new");
         lags.into_iter().all(lag)
@@ -89,7 +90,7 @@ impl On {
     }
 
     /// Seconds since all that this is a part of was told.
-    fn age(self, page: &Page) -> f64 {
+    fn age(self, page: &Scrape) -> f64 {
         let of_instance = |scope| {
             let labels = [("instance_id", A), ("scope", scope)];
             page.value("alikafka_instance_last_success_timestamp_seconds", &labels)
@@ -108,7 +109,7 @@ impl On {
     }
 
     /// Whether the failure is told by `*_up`, and of nothing that did not fail.
-    fn is_down(self, page: &Page) -> bool {
+    fn is_down(self, page: &Scrape) -> bool {
         let (region, instance) =
             if self == Self::Instances { (Some(0.0), Some(1.0)) } else { (Some(1.0), Some(0.0)) };
         page.region_up(REGION) == region && page.instance_up(A) == instance
@@ -254,7 +255,7 @@ impl Row {
             Daemon::start(&sim, &[("REQUEST_TIMEOUT", timeout), ("STALE_AFTER", stale.as_str())]).await;
         daemon
             .until("everything is known", |p| {
-                all_lag_by(p, BEFORE) && on.value(p) == Some(old) && p.end(B, "audit", "0").is_some()
+                all_lag_by(p, BEFORE) && on.value(p) == Some(old) && p.end_offset(B, "audit", "0").is_some()
             })
             .await;
 
@@ -274,13 +275,13 @@ impl Row {
             .until("the old value is dropped while the rest is fresh", |page| {
                 let value = on.value(page);
                 assert!(value.is_none_or(|v| v == old), "neither old nor absent: {value:?}");
-                kept |= value == Some(old) && page.results(on.action(), result) > 0.0;
+                kept |= value == Some(old) && page.api_calls(on.action(), result) > 0.0;
                 value.is_none() && on.others_are_fresh(page) && on.is_down(page)
             })
             .await;
         assert!(kept, "the old value outlived the first failure: {}", daemon.evidence(&gone));
         assert!(on.age(&gone) >= stale_after, "{} s", on.age(&gone));
-        let results = gone.labels_of_results(on.action());
+        let results = gone.api_results(on.action());
         assert!(results.iter().all(|r| ["ok", result].contains(r)), "{results:?}");
         // The page may be here before the line: they come on two ways.
         daemon.until_logged("the failure", |lines| lines.iter().any(|l| l["result"] == result)).await;

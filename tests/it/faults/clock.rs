@@ -7,11 +7,11 @@ use super::*;
 
 const MINUTE: i64 = 60_000;
 
-fn skew(page: &Page) -> f64 {
+fn skew(page: &Scrape) -> f64 {
     page.value("alikafka_exporter_clock_skew_seconds", &[]).unwrap()
 }
 
-fn all_well(page: &Page, lag: f64) -> bool {
+fn all_well(page: &Scrape, lag: f64) -> bool {
     all_lag_by(page, lag) && [A, B].iter().all(|i| page.instance_up(i) == Some(1.0))
 }
 
@@ -24,7 +24,7 @@ async fn a_clock_that_is_off_is_corrected_within_the_pass_and_told() {
         sim.behaviour(|b| b.clock_skew_ms = minutes * MINUTE);
         let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
         let page = daemon.until("all known", |p| all_well(p, BEFORE)).await;
-        assert_eq!(page.results("GetInstanceList", "clock"), 1.0, "refused once, then corrected");
+        assert_eq!(page.api_calls("GetInstanceList", "clock"), 1.0, "refused once, then corrected");
         // The world stands still while this machine goes on.
         assert!(told.contains(&skew(&page)), "{}", skew(&page));
         assert_eq!(daemon.failures().len(), 0, "nothing is wrong with the answers");
@@ -40,7 +40,7 @@ async fn a_clock_that_is_put_right_later_costs_no_pass_either() {
     for (minutes, refused) in [(20, 1.0), (0, 2.0), (-90, 3.0), (0, 4.0)] {
         sim.behaviour(|b| b.clock_skew_ms = minutes * MINUTE);
         sim.world(|w| w.append(A, "orders", 0, 1).unwrap());
-        let clock = |p: &Page| p.sum("alikafka_exporter_api_requests_total", &[("result", "clock")]);
+        let clock = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "clock")]);
         let page = daemon
             .until("refused, and all well", |p| {
                 clock(p) >= refused && all_well_after(p, refused) && p.region_up(REGION) == Some(1.0)
@@ -54,7 +54,7 @@ async fn a_clock_that_is_put_right_later_costs_no_pass_either() {
 }
 
 /// Whether the one group that reads what was written has seen so many more messages.
-fn all_well_after(page: &Page, more: f64) -> bool {
+fn all_well_after(page: &Scrape, more: f64) -> bool {
     page.lag(A, "billing") == Some(BEFORE + more) && page.instance_up(A) == Some(1.0)
 }
 
@@ -64,7 +64,7 @@ async fn a_clock_that_is_off_by_more_than_a_day_is_told_in_seconds_and_not_follo
     sim.behaviour(|b| b.clock_skew_ms = 25 * 60 * MINUTE);
     let daemon = Daemon::start(&sim, &[]).await;
     let page =
-        daemon.until("refused, again and again", |p| p.results("GetInstanceList", "clock") >= 4.0).await;
+        daemon.until("refused, again and again", |p| p.api_calls("GetInstanceList", "clock") >= 4.0).await;
     assert_eq!(page.region_up(REGION), Some(0.0));
     assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), 0.0, "it would be refused again");
     assert!((89_900.0..=90_001.0).contains(&skew(&page)), "{}", skew(&page));

@@ -17,7 +17,7 @@ async fn paged(more: usize) -> Simulator {
     sim
 }
 
-fn known(page: &Page) -> (usize, usize) {
+fn known(page: &Scrape) -> (usize, usize) {
     let of_a = [("instance_id", A)];
     (page.count("alikafka_topic_info", &of_a), page.count("alikafka_group_info", &of_a))
 }
@@ -143,7 +143,8 @@ async fn a_page_that_fails_costs_the_whole_list_and_deletes_nothing() {
         add_group(w, A, "a-new", "orders");
         write_more(w);
     });
-    let counted = |p: &Page| p.results("GetTopicList", "business") + p.results("GetConsumerList", "business");
+    let counted =
+        |p: &Scrape| p.api_calls("GetTopicList", "business") + p.api_calls("GetConsumerList", "business");
     let page = daemon
         .until("the lists have failed, and details go on", |p| counted(p) >= 4.0 && all_lag_by(p, AFTER))
         .await;
@@ -160,8 +161,9 @@ async fn what_comes_twice_in_an_answer_is_one_series() {
     // The page is read by a reader that refuses a series that comes twice.
     sim.faults(|f| f.add(Fault::new(Effect::DuplicateItem)));
     let daemon = Daemon::start(&sim, &[]).await;
-    let page =
-        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "orders", "1") == Some(7.0)).await;
+    let page = daemon
+        .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "1") == Some(7.0))
+        .await;
     assert!(page.anomalies("duplicate") > 0.0);
     assert_eq!(known(&page), (2, 2));
     assert_eq!(daemon.failures().len(), 0);
@@ -182,6 +184,6 @@ async fn rows_of_another_instance_are_not_taken() {
         .await;
     assert_eq!(known(&page), (0, 0));
     assert!(page.anomalies("contradiction") > 0.0);
-    assert!(!page.text().contains("foreign"));
+    assert!(!page.text.contains("foreign"));
     daemon.stop().await;
 }

@@ -223,7 +223,7 @@ async fn a_name_server_falls_silent() {
     };
     let speak = || server.says(Says::Address(Ipv4Addr::LOCALHOST));
     let threads = |daemon: &Daemon| {
-        let threads = daemon.status("Threads");
+        let threads = daemon.proc_status("Threads");
         // The main one, two that work, one that renders, those that wait for the name server, and for each
         // region one that has just ended. Without a bound, each call would leave one behind.
         assert!(threads <= 4 + SLOW * (LOOK_UPS + 1), "{threads} threads");

@@ -152,8 +152,8 @@ pub(super) async fn others_are_in_time(
     let settings = [("REQUEST_TIMEOUT", "1500ms"), ("STALE_AFTER", "6s")];
     let launch = Launch { variables, accounts: Some(&file), settings: &settings, ..Launch::default() };
     let daemon = Daemon::launch(launch).await;
-    let all = |p: &Page, regions: &[&str], lag| regions.iter().all(|r| p.lag(r, "billing") == lag);
-    let up = |p: &Page, regions: &[&str], up| regions.iter().all(|r| p.region_up(r) == Some(up));
+    let all = |p: &Scrape, regions: &[&str], lag| regions.iter().all(|r| p.lag(r, "billing") == lag);
+    let up = |p: &Scrape, regions: &[&str], up| regions.iter().all(|r| p.region_up(r) == Some(up));
     daemon.until("all are known", |p| all(p, &NEAR, Some(BEFORE)) && all(p, &FAR, Some(BEFORE))).await;
 
     let well = Instant::now();
@@ -162,7 +162,7 @@ pub(super) async fn others_are_in_time(
     breaks();
     near.world(write_more);
     far.world(write_more);
-    let failed = |p: &Page| {
+    let failed = |p: &Scrape| {
         p.sum("alikafka_exporter_api_requests_total", &[("account", "far"), ("result", "timeout")])
     };
     let mut kept = false;
@@ -221,12 +221,12 @@ async fn a_scrape_waits_for_no_call() {
     sim.faults(|f| f.add(Fault::new(Effect::Hang)));
     let before = asked();
     daemon.until("calls hang", |_| asked() >= before + 4).await;
-    let ended = |p: &Page| p.sum("alikafka_exporter_api_requests_total", &[]);
-    let page = daemon.page().await;
+    let ended = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[]);
+    let page = daemon.scrape().await;
     for path in ["/metrics", "/", "/-/healthy", "/-/ready"].repeat(50) {
-        assert_eq!(daemon.ask(path).await.0, 200, "{path}");
+        assert_eq!(daemon.get(path).await.0, 200, "{path}");
     }
-    assert_eq!(ended(&daemon.page().await), ended(&page), "no call has ended meanwhile");
+    assert_eq!(ended(&daemon.scrape().await), ended(&page), "no call has ended meanwhile");
     sim.faults(Faults::clear);
     daemon.stop().await;
 }
@@ -237,18 +237,20 @@ async fn an_answer_of_500_megabytes_costs_little_memory() {
     for declared in [false, true] {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
-        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "orders", "0").is_some()).await;
-        let before = daemon.status("VmHWM");
+        daemon
+            .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0").is_some())
+            .await;
+        let before = daemon.proc_status("VmHWM");
         sim.faults(|f| f.add(on_group("billing", Effect::Oversized { bytes: 500 << 20, declared })));
         sim.world(write_more);
         daemon
             .until("it is refused, again and again, and others go on", |p| {
-                p.results("GetConsumerProgress", "too_large") >= 4.0
+                p.api_calls("GetConsumerProgress", "too_large") >= 4.0
                     && p.lag(A, "shipping") == Some(AFTER)
                     && p.lag(B, "billing") == Some(AFTER)
             })
             .await;
-        let more = daemon.status("VmHWM") - before;
+        let more = daemon.proc_status("VmHWM") - before;
         assert!(more <= MOST_KIB, "{more} KiB more");
         daemon.stop().await;
     }
@@ -313,14 +315,14 @@ async fn a_proxy_is_used_only_where_it_is_configured() {
         let daemon = Daemon::launch(launch).await;
         daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.region_up(REGION) == Some(1.0)).await;
         let told = |l: &serde_json::Value| l["msg"] == "account configured" && l["proxy"] == setting;
-        assert!(daemon.lines().iter().any(told), "the start tells of it: {:#?}", daemon.lines());
+        assert!(daemon.log_lines().iter().any(told), "the start tells of it: {:#?}", daemon.log_lines());
         assert_eq!(daemon.failures().len(), 0);
         daemon.stop().await;
         let asked = proxy.asked.lock().unwrap().clone();
         assert_eq!(!asked.is_empty(), through, "proxy: {setting}: {asked:?}");
         for head in asked {
             assert!(head.starts_with(&format!("CONNECT 127.0.0.1:{} ", front.port())), "{head}");
-            assert!(daemon::forms().iter().all(|(_, form)| !head.contains(form)), "{head}");
+            assert!(daemon::encoded_secrets().iter().all(|(_, form)| !head.contains(form)), "{head}");
         }
     }
 }

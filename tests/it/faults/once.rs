@@ -24,7 +24,7 @@ impl Mended {
         let page = daemon
             .until("asked again, with success", |p| {
                 assert_eq!(p.instance_up(A), Some(1.0), "{}", self.what);
-                p.results("GetConsumerProgress", self.result) == 1.0 && all_lag_by(p, AFTER)
+                p.api_calls("GetConsumerProgress", self.result) == 1.0 && all_lag_by(p, AFTER)
             })
             .await;
         assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), 1.0, "{}", self.what);
@@ -65,10 +65,10 @@ async fn connections_that_the_cloud_closes_when_they_rest_are_not_noticed() {
     sim.behaviour(|b| b.close_idle_after = Some(millis(100)));
     let settings = [("POLL_INTERVAL", "200ms"), ("TOPIC_POLL_INTERVAL", "200ms")];
     let daemon = Daemon::start(&sim, &settings).await;
-    let ok = |p: &Page| p.sum("alikafka_exporter_api_requests_total", &[("result", "ok")]);
+    let ok = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "ok")]);
     daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
     // A page may be made between a failure and its repetition.
-    let mended = |p: &Page| {
+    let mended = |p: &Scrape| {
         let failed = p.sum("alikafka_exporter_api_requests_total", &[]) - ok(p);
         failed <= p.sum("alikafka_exporter_api_retries_total", &[])
     };
@@ -86,11 +86,11 @@ async fn connections_that_the_cloud_closes_when_they_rest_are_not_noticed() {
 async fn a_cloud_that_throttles_everything_is_told_of_once_and_asked_hardly_more_often() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(B, "audit", "1").is_some()).await;
+    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(B, "audit", "1").is_some()).await;
     // A quota of the cloud's own, which lets nothing through.
     sim.behaviour(|b| b.quota = Quota { per_second: Some(0), ..Quota::default() });
     sim.world(write_more);
-    let throttled = |p: &Page| p.sum("alikafka_exporter_api_requests_total", &[("result", "throttled")]);
+    let throttled = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "throttled")]);
     let page = daemon
         .until("all is dropped, and the schedule goes on", |p| {
             throttled(p) >= 100.0
@@ -131,10 +131,10 @@ impl Odd {
                 p.anomalies(self.kind) >= 4.0 && p.lag(A, "shipping") == Some(AFTER)
             })
             .await;
-        let told = daemon.lines().into_iter().filter(|l| l["kind"] == self.kind && l["level"] == "warn");
+        let told = daemon.log_lines().into_iter().filter(|l| l["kind"] == self.kind && l["level"] == "warn");
         assert_eq!(told.count(), usize::from(self.is_news), "{}", self.kind);
         assert_eq!(daemon.failures().len(), 0, "an odd item is no failure");
-        let page = daemon.page().await;
+        let page = daemon.scrape().await;
         assert_eq!(page.instance_up(A), Some(1.0));
         assert_eq!(page.partition_lag(A, "billing", "1").is_some(), self.kind != "empty_list");
         daemon.stop().await;
@@ -167,14 +167,14 @@ async fn an_answer_is_never_inflated() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
-    let before = daemon.status("VmHWM");
+    let before = daemon.proc_status("VmHWM");
     sim.faults(|f| f.add(on_group("billing", raw(200, "application/json", bomb))));
     daemon
         .until("it is refused, again and again", |p| {
-            p.results("GetConsumerProgress", "decode") >= 4.0 && p.lag(A, "billing").is_none()
+            p.api_calls("GetConsumerProgress", "decode") >= 4.0 && p.lag(A, "billing").is_none()
         })
         .await;
-    assert!(daemon.status("VmHWM") - before <= 32 * 1024, "not even for a moment");
+    assert!(daemon.proc_status("VmHWM") - before <= 32 * 1024, "not even for a moment");
     assert_eq!(daemon.failures().len(), 1);
     daemon.stop().await;
 }
@@ -200,7 +200,10 @@ async fn what_is_new_empty_or_of_the_same_name_is_no_fault() {
         })
         .await;
     assert_eq!(page.count("alikafka_instance_info", &[("name", "the same")]), 2);
-    assert_eq!((page.end(A, "Orders", "0"), page.end(A, "orders", "0")), (Some(3.0), Some(10.0)));
+    assert_eq!(
+        (page.end_offset(A, "Orders", "0"), page.end_offset(A, "orders", "0")),
+        (Some(3.0), Some(10.0))
+    );
     assert!(page.has_group(A, "idle") && page.lag(A, "idle") == Some(0.0));
     assert_eq!(page.count("alikafka_group_partition_lag_messages", &[("group", "idle")]), 0);
     assert!(page.has_topic(A, "new"));
@@ -214,8 +217,8 @@ async fn what_is_new_empty_or_of_the_same_name_is_no_fault() {
     });
     daemon
         .until("the second partition is gone", |p| {
-            p.end(A, "orders", "0") == Some(0.0)
-                && p.end(A, "orders", "1").is_none()
+            p.end_offset(A, "orders", "0") == Some(0.0)
+                && p.end_offset(A, "orders", "1").is_none()
                 && p.partition_lag(A, "billing", "0") == Some(0.0)
                 && p.partition_lag(A, "billing", "1").is_none()
         })

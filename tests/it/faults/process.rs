@@ -107,7 +107,7 @@ impl When {
         let [poll, topic_poll, _] = UNHURRIED;
         let daemon = Daemon::start(sim, &[poll, topic_poll, ("REQUEST_TIMEOUT", "5m")]).await;
         if self == Self::BeforeTheFirstPass {
-            assert_eq!(daemon.ask("/-/ready").await.0, 503);
+            assert_eq!(daemon.get("/-/ready").await.0, 503);
         } else {
             until_behind(&mut Scraper::connect(daemon.address()).await, None).await;
         }
@@ -124,7 +124,7 @@ impl When {
         let bodies = rest_of(scrape).await;
         assert!((1..=requests).contains(&bodies.len()), "{} answers", bodies.len());
         assert!(bodies.iter().all(|b| b.ends_with('\n') && b.contains("alikafka_exporter_build_info")));
-        let stopping = daemon.lines().iter().filter(|l| l["msg"] == "stopping").count();
+        let stopping = daemon.log_lines().iter().filter(|l| l["msg"] == "stopping").count();
         assert_eq!(stopping, 1, "one line tells of it");
         assert_eq!(daemon.ended().await.code(), Some(0));
     }
@@ -277,12 +277,12 @@ async fn before_the_first_pass_the_page_has_the_exporter_s_own_series_and_it_is_
     sim.faults(|f| f.add(Fault::new(Effect::Hang)));
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
     daemon.until("the first call hangs", |_| !sim.call_log().is_empty()).await;
-    let page = daemon.page().await;
-    assert_eq!(page.series(&[]), [].into(), "of the cloud nothing is known");
+    let page = daemon.scrape().await;
+    assert_eq!(page.cloud_series(&[]), [].into(), "of the cloud nothing is known");
     assert_eq!(page.count("alikafka_exporter_build_info", &[]), 1);
-    let (status, words) = daemon.ask("/-/ready").await;
+    let (status, words) = daemon.get("/-/ready").await;
     assert!(status == 503 && words.contains(REGION), "{status}: {words}");
-    assert_eq!(daemon.ask("/-/healthy").await.0, 200);
+    assert_eq!(daemon.get("/-/healthy").await.0, 200);
     daemon.stop().await;
 }
 
@@ -306,20 +306,20 @@ async fn a_thousand_scrapers_at_once_all_get_their_page() {
         });
     }
     let scrapers = scraping.join_all().await;
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     assert!(page.value("alikafka_exporter_http_connections", &[]).unwrap() >= 1000.0);
     assert_eq!(page.sum("alikafka_exporter_http_rejected_total", &[]), 0.0);
     drop(scrapers);
     daemon.stop().await;
 }
 
-fn rejected(page: &Page, reason: &str) -> f64 {
+fn rejected(page: &Scrape, reason: &str) -> f64 {
     page.sum("alikafka_exporter_http_rejected_total", &[("reason", reason)])
 }
 
 /// Lines that an operator sees.
 fn loud(daemon: &Daemon) -> usize {
-    daemon.lines().iter().filter(|l| l["level"] != "debug" && l["level"] != "trace").count()
+    daemon.log_lines().iter().filter(|l| l["level"] != "debug" && l["level"] != "trace").count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -359,7 +359,7 @@ async fn clients_that_misbehave_are_counted_and_not_logged_and_disturb_nobody() 
         // Whoever leaves in the middle of an answer.
         drop(ask_slowly(daemon.address(), MANY).await);
     }
-    let all = |p: &Page| {
+    let all = |p: &Scrape| {
         requests.iter().all(|(reason, _)| {
             let of_it = EACH * requests.iter().filter(|(r, _)| r == reason).count();
             rejected(p, reason) == of_it as f64
@@ -367,7 +367,7 @@ async fn clients_that_misbehave_are_counted_and_not_logged_and_disturb_nobody() 
     };
     let page = daemon.until("all are counted", all).await;
     assert_eq!(rejected(&page, "limit") + rejected(&page, "accept"), 0.0);
-    assert_eq!(loud(&daemon), before, "{:#?}", daemon.lines());
+    assert_eq!(loud(&daemon), before, "{:#?}", daemon.log_lines());
     drop(waiting);
     let seen = page.lag(A, "reader");
     move_on(&sim, 100);
@@ -384,7 +384,7 @@ async fn slow_readers_of_many_generations_pin_few_pages() {
     let daemon = Daemon::start(&sim, &UNHURRIED).await;
     let mut scraper = Scraper::connect(daemon.address()).await;
     let (mut seen, length) = until_behind(&mut scraper, None).await;
-    let (size, idle) = (length / 1024, daemon.status("VmRSS"));
+    let (size, idle) = (length / 1024, daemon.proc_status("VmRSS"));
     let mut readers = Vec::new();
     for _ in 0..SWAPS {
         for _ in 0..READERS / SWAPS {
@@ -393,7 +393,7 @@ async fn slow_readers_of_many_generations_pin_few_pages() {
         move_on(&sim, PARTITIONS);
         (seen, _) = until_behind(&mut scraper, seen).await;
     }
-    let (now, most) = (daemon.status("VmRSS"), idle + 3 * size + 64 * 1024);
+    let (now, most) = (daemon.proc_status("VmRSS"), idle + 3 * size + 64 * 1024);
     assert!(size * READERS as u64 > most - idle, "pages of {size} KiB are too small to tell");
     assert!(now <= most, "{now} KiB, more than {most}: {idle} before, and pages of {size}");
     for mut reader in readers.into_iter().step_by(20) {
@@ -438,7 +438,7 @@ async fn without_descriptors_polling_goes_on_and_scrapes_are_back_once_there_are
         .until("B is fresh", |p| p.lag(B, "billing") == Some(AFTER) && p.region_up(REGION) == Some(1.0));
     let page = page.await;
     assert!(["accept", "limit", "evicted"].iter().any(|reason| rejected(&page, reason) > 0.0));
-    let lines = daemon.lines();
+    let lines = daemon.log_lines();
     let told = lines.iter().filter(|l| l["msg"].as_str().unwrap().starts_with("cannot accept")).count();
     assert!(told <= 2, "{told} lines");
     // The cloud may have closed a connection that was just used; want of descriptors is another matter.

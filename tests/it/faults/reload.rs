@@ -54,7 +54,7 @@ async fn two_regions() -> Simulator {
     sim
 }
 
-fn knows(page: &Page, instance: &str) -> bool {
+fn knows(page: &Scrape, instance: &str) -> bool {
     ["billing", "shipping"].iter().all(|group| page.lag(instance, group).is_some())
 }
 
@@ -70,12 +70,12 @@ fn refusals(lines: &[Value]) -> Vec<String> {
 
 /// Asks by signal and waits until it is done.
 async fn hang_up(daemon: &Daemon) {
-    let before = reloads(&daemon.lines());
+    let before = reloads(&daemon.log_lines());
     daemon.signal(Signal::HUP);
     daemon.until_logged("a reload", |lines| reloads(lines) > before).await;
 }
 
-fn loaded(page: &Page) -> (Option<f64>, Option<f64>) {
+fn loaded(page: &Scrape) -> (Option<f64>, Option<f64>) {
     (
         page.value("alikafka_exporter_config_last_reload_successful", &[]),
         page.value("alikafka_exporter_config_last_reload_success_timestamp_seconds", &[]),
@@ -88,7 +88,7 @@ async fn a_region_that_is_added_comes_without_a_gap_for_the_others() {
     let file = File::new("added", &config(&sim, REGION, ""));
     let daemon = Daemon::reloadable(&file.0, &RARE).await;
     let before = daemon.until("all known", |p| all_lag_by(p, BEFORE) && knows(p, A)).await;
-    let ok = before.results("GetInstanceList", "ok");
+    let ok = before.api_calls("GetInstanceList", "ok");
     // Whatever was to be read again would be missing.
     sim.faults(|f| {
         f.add(Fault::new(Effect::Hang).region(REGION));
@@ -96,7 +96,7 @@ async fn a_region_that_is_added_comes_without_a_gap_for_the_others() {
     });
     file.write(&config(&sim, &format!("{REGION}, {NEXT}"), ""));
     hang_up(&daemon).await;
-    assert_eq!(daemon.ask("/-/ready").await.0, 200, "its first pass does not un-ready the process");
+    assert_eq!(daemon.get("/-/ready").await.0, 200, "its first pass does not un-ready the process");
     let page = daemon
         .until("the other region", |p| {
             assert!(all_lag_by(p, BEFORE) && p.region_up(REGION) == Some(1.0), "a gap");
@@ -105,8 +105,8 @@ async fn a_region_that_is_added_comes_without_a_gap_for_the_others() {
         .await;
     let (successful, at) = loaded(&page);
     assert!(successful == Some(1.0) && at > loaded(&before).1);
-    assert!(page.results("GetInstanceList", "ok") > ok, "counters go on");
-    assert_eq!(reloads(&daemon.lines()), 1);
+    assert!(page.api_calls("GetInstanceList", "ok") > ok, "counters go on");
+    assert_eq!(reloads(&daemon.log_lines()), 1);
     daemon.stop().await;
 }
 
@@ -119,14 +119,14 @@ async fn what_is_configured_no_more_is_gone_at_once_and_asked_no_more() {
     daemon.until("all known", |p| all_lag_by(p, BEFORE) && knows(p, "next")).await;
     file.write(&config(&sim, REGION, ""));
     hang_up(&daemon).await;
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     assert!(all_lag_by(&page, BEFORE));
-    let of_next: Vec<_> = page.samples().iter().filter(|s| s.labels.values().any(|v| v == NEXT)).collect();
+    let of_next: Vec<_> = page.samples.iter().filter(|s| s.labels.values().any(|v| v == NEXT)).collect();
     assert!(of_next.is_empty(), "neither of the fleet nor of the exporter: {of_next:?}");
-    assert!(!daemon.get("/-/healthy").await.contains(NEXT));
+    assert!(!daemon.body("/-/healthy").await.contains(NEXT));
     let calls = |sim: &Simulator| sim.with_call_log(|l| l.entries().filter(|e| e.region == NEXT).count());
-    let (then, polls) = (calls(&sim), page.results("GetConsumerProgress", "ok"));
-    daemon.until("some polls", |p| p.results("GetConsumerProgress", "ok") > polls + 12.0).await;
+    let (then, polls) = (calls(&sim), page.api_calls("GetConsumerProgress", "ok"));
+    daemon.until("some polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + 12.0).await;
     assert_eq!(calls(&sim), then);
     daemon.stop().await;
 }
@@ -140,10 +140,10 @@ async fn another_filter_hides_at_once_and_finds_at_once() {
     let hide = format!("filters: {{groups: {{exclude: [ship.*]}}, instances: {{exclude: [{B}]}}}}");
     file.write(&config(&sim, REGION, &hide));
     hang_up(&daemon).await;
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     assert_eq!(page.lag(A, "billing"), Some(BEFORE));
     for hidden in ["shipping", B] {
-        assert!(page.series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
+        assert!(page.cloud_series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
     }
     assert_eq!(page.count("alikafka_topic_groups", &[]), 0, "a hidden group may read the topic");
     let about = || {
@@ -151,8 +151,8 @@ async fn another_filter_hides_at_once_and_finds_at_once() {
         let is_hidden = |of: &Option<String>| of.is_some() && hidden.contains(&of.as_deref());
         sim.with_call_log(|l| l.entries().filter(|e| is_hidden(&e.instance) || is_hidden(&e.object)).count())
     };
-    let (then, polls) = (about(), page.results("GetConsumerProgress", "ok"));
-    daemon.until("some polls", |p| p.results("GetConsumerProgress", "ok") > polls + 6.0).await;
+    let (then, polls) = (about(), page.api_calls("GetConsumerProgress", "ok"));
+    daemon.until("some polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + 6.0).await;
     assert_eq!(about(), then, "no call is spent on what is hidden");
     file.write(&config(&sim, REGION, ""));
     hang_up(&daemon).await;
@@ -184,11 +184,11 @@ async fn regions_that_were_found_stay_found_while_the_search_fails() {
     daemon
         .until("the one goes on", |p| {
             assert!(knows(p, "e"), "a gap");
-            assert_eq!(p.series(&[("region", west)]).len(), 0, "hidden at once");
+            assert_eq!(p.cloud_series(&[("region", west)]).len(), 0, "hidden at once");
             p.lag("e", "billing") == Some(AFTER)
         })
         .await;
-    assert_eq!(daemon.ask("/-/ready").await.0, 200);
+    assert_eq!(daemon.get("/-/ready").await.0, 200);
     daemon.stop().await;
 }
 
@@ -274,11 +274,11 @@ async fn a_bad_file_changes_nothing_and_says_why_on_one_line() {
         make_bad(&file);
         daemon.signal(Signal::HUP);
         daemon.until_logged(what, |lines| refusals(lines).len() >= number).await;
-        let lines = refusals(&daemon.lines());
+        let lines = refusals(&daemon.log_lines());
         let line = lines.last().unwrap();
         assert!(lines.len() == number && line.contains(why), "{what}: {lines:#?}");
         assert!(line.contains(&*file.0.to_string_lossy()) || !line.contains("cannot read"), "{what}: {line}");
-        let page = daemon.page().await;
+        let page = daemon.scrape().await;
         assert_eq!(loaded(&page), (Some(0.0), loaded(&before).1), "{what}");
         assert!(all_lag_by(&page, BEFORE), "{what}");
         assert_eq!(page.count("alikafka_region_up", &[("generation", "first")]), 1, "{what}");
@@ -289,7 +289,7 @@ async fn a_bad_file_changes_nothing_and_says_why_on_one_line() {
     fs::remove_dir(&file.0).unwrap();
     file.write(&good);
     hang_up(&daemon).await;
-    let (successful, at) = loaded(&daemon.page().await);
+    let (successful, at) = loaded(&daemon.scrape().await);
     assert!(successful == Some(1.0) && at > loaded(&before).1);
     // Searches all that was said for secrets.
     daemon.stop().await;
@@ -304,7 +304,7 @@ async fn a_request_is_answered_with_the_truth() {
     let file = File::new("request", &good("first"));
     let daemon = Daemon::reloadable(&file.0, &[]).await;
     daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
-    assert_eq!(daemon.ask("/-/reload").await.0, 405);
+    assert_eq!(daemon.get("/-/reload").await.0, 405);
     let post = async || loop {
         match daemon.request("POST", "/-/reload").await {
             (429, _) => sleep(millis(200)).await,
@@ -314,7 +314,7 @@ async fn a_request_is_answered_with_the_truth() {
     file.write(&good("second"));
     assert_eq!(post().await, (200, "reloaded\n".to_owned()));
     assert!(
-        daemon.page().await.count("alikafka_region_up", &[("generation", "second")]) == 1,
+        daemon.scrape().await.count("alikafka_region_up", &[("generation", "second")]) == 1,
         "it runs by then"
     );
     file.write(&config(&sim, "Nowhere", &format!("credentials: {{access_key_id: {:?}}}\nx: 1", SECRETS[1])));
@@ -325,12 +325,12 @@ async fn a_request_is_answered_with_the_truth() {
     }
     assert!(forms_in(&body).is_empty(), "{body}");
     daemon.until_logged("why", |lines| !refusals(lines).is_empty()).await;
-    assert_eq!(refusals(&daemon.lines()).len(), 1, "one line, however many problems");
+    assert_eq!(refusals(&daemon.log_lines()).len(), 1, "one line, however many problems");
     daemon.stop().await;
 }
 
 fn forms_in(text: &str) -> Vec<(String, String)> {
-    daemon::forms().into_iter().filter(|(_, form)| text.contains(form)).collect()
+    daemon::encoded_secrets().into_iter().filter(|(_, form)| text.contains(form)).collect()
 }
 
 #[tokio::test]
@@ -341,7 +341,7 @@ async fn without_the_flag_there_is_no_such_path_and_the_signal_works() {
     daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
     assert_eq!(daemon.request("POST", "/-/reload").await.0, 404);
     hang_up(&daemon).await;
-    assert!(all_lag_by(&daemon.page().await, BEFORE));
+    assert!(all_lag_by(&daemon.scrape().await, BEFORE));
     daemon.stop().await;
 }
 
@@ -367,7 +367,7 @@ async fn a_file_that_is_replaced_by_a_link_is_read_by_its_path() {
     publish("second");
     fs::remove_dir_all(folder.join("first")).unwrap();
     hang_up(&daemon).await;
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     assert!(all_lag_by(&page, BEFORE) && page.count("alikafka_region_up", &[("generation", "second")]) == 1);
     daemon.stop().await;
 }
@@ -402,9 +402,9 @@ async fn reloads_make_no_second_hold_more_calls_than_allowed() {
     daemon.until("a first pass", |p| p.lag(A, "g39").is_some()).await;
     for number in 0..12 {
         hang_up(&daemon).await;
-        let polls = daemon.page().await.results("GetConsumerProgress", "ok");
+        let polls = daemon.scrape().await.api_calls("GetConsumerProgress", "ok");
         daemon
-            .until("some polls", |p| p.results("GetConsumerProgress", "ok") > polls + f64::from(number % 3))
+            .until("some polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + f64::from(number % 3))
             .await;
     }
     for ((region, action), most) in stalls.busiest(&sim) {
@@ -433,16 +433,16 @@ fn generation(sim: &Simulator, number: usize) -> String {
 }
 
 /// The generation of a page of which every series is.
-fn generation_of(page: &Page) -> usize {
+fn generation_of(page: &Scrape) -> usize {
     let generations: std::collections::BTreeSet<_> =
-        page.samples().iter().map(|s| s.labels["generation"].as_str()).collect();
+        page.samples.iter().map(|s| s.labels["generation"].as_str()).collect();
     assert_eq!(generations.len(), 1, "{generations:?} on one page");
     let number: usize = generations.first().unwrap().parse().unwrap();
     let is_odd = number % 2 == 1;
-    let has = |name: &str| page.samples().iter().any(|s| s.name == name);
-    let of_next = page.samples().iter().any(|s| s.labels.values().any(|v| v == NEXT));
+    let has = |name: &str| page.samples.iter().any(|s| s.name == name);
+    let of_next = page.samples.iter().any(|s| s.labels.values().any(|v| v == NEXT));
     assert_eq!(of_next, is_odd, "the other region");
-    assert_eq!(page.samples().iter().any(|s| s.labels.contains_key("partition")), !is_odd, "partitions");
+    assert_eq!(page.samples.iter().any(|s| s.labels.contains_key("partition")), !is_odd, "partitions");
     assert_eq!((has("kafka_exporter_build_info"), has("alikafka_exporter_build_info")), (is_odd, !is_odd));
     let budget = [("action", "GetTopicList"), ("region", REGION)];
     let budget = page.value("alikafka_exporter_api_budget_requests_per_second", &budget);
@@ -453,9 +453,8 @@ fn generation_of(page: &Page) -> usize {
 
 /// Resident memory in MiB, threads and open files, by the daemon's own account.
 async fn footprint(daemon: &Daemon) -> [f64; 3] {
-    let page = daemon.page().await;
-    let of =
-        |name: &str| page.samples().iter().find(|s| s.name == name).unwrap().value.parse::<f64>().unwrap();
+    let page = daemon.scrape().await;
+    let of = |name: &str| page.samples.iter().find(|s| s.name == name).unwrap().value.parse::<f64>().unwrap();
     [of("process_resident_memory_bytes") / f64::from(1 << 20), of("process_threads"), of("process_open_fds")]
 }
 
@@ -489,7 +488,7 @@ async fn a_hundred_reloads_under_load_fail_no_scrape_and_mix_no_page() {
         tokio::spawn(async move {
             let mut last = 0;
             while !over.load(Ordering::Relaxed) {
-                let number = generation_of(&daemon.page().await);
+                let number = generation_of(&daemon.scrape().await);
                 assert!(number >= last, "an older page after a newer one");
                 last = number;
                 scrapes.fetch_add(1, Ordering::Relaxed);
@@ -517,6 +516,6 @@ async fn a_hundred_reloads_under_load_fail_no_scrape_and_mix_no_page() {
     assert!(now[0] < memory + 16.0, "from {memory} MiB to {}", now[0]);
     assert!(now[1] < threads + 16.0, "from {threads} threads to {}", now[1]);
     assert!(now[2] < files + 16.0, "from {files} open files to {}", now[2]);
-    assert_eq!(refusals(&daemon.lines()).len(), 0);
+    assert_eq!(refusals(&daemon.log_lines()).len(), 0);
     daemon.stop().await;
 }

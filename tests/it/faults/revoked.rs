@@ -13,13 +13,13 @@ fn calls_from(sim: &Simulator, number: u64) -> Vec<CallLogEntry> {
     sim.with_call_log(|l| l.entries().filter(|e| e.number >= number).cloned().collect())
 }
 
-fn all_down(page: &Page) -> bool {
+fn all_down(page: &Scrape) -> bool {
     page.region_up(REGION) == Some(0.0) && [A, B].iter().all(|i| page.instance_up(i) == Some(0.0))
 }
 
 /// The lines about the key.
 fn lines_of_the_key(daemon: &Daemon) -> Vec<serde_json::Value> {
-    daemon.lines().into_iter().filter(|l| l["result"] == "auth").collect()
+    daemon.log_lines().into_iter().filter(|l| l["result"] == "auth").collect()
 }
 
 #[tokio::test]
@@ -43,18 +43,20 @@ async fn a_revoked_key_costs_a_call_a_pass_and_a_line() {
             .await;
         assert!(kept, "values are kept for a while");
         // What was under way has ended by the time of the next call.
-        let refused = |p: &Page| p.results("GetInstanceList", "auth");
-        let first = refused(&daemon.page().await);
+        let refused = |p: &Scrape| p.api_calls("GetInstanceList", "auth");
+        let first = refused(&daemon.scrape().await);
         daemon.until("asked again", |p| refused(p) > first).await;
         let number = sim.with_call_log(CallLog::len);
         daemon
             .until("all is dropped", |p| {
-                p.lag(A, "billing").is_none() && p.end(B, "audit", "0").is_none() && refused(p) >= first + 6.0
+                p.lag(A, "billing").is_none()
+                    && p.end_offset(B, "audit", "0").is_none()
+                    && refused(p) >= first + 6.0
             })
             .await;
-        let page = daemon.page().await;
+        let page = daemon.scrape().await;
         assert!(all_down(&page));
-        assert_eq!(daemon.get("/-/ready").await.trim(), "ok");
+        assert_eq!(daemon.body("/-/ready").await.trim(), "ok");
         let calls = calls_from(&sim, number);
         assert!(calls.iter().all(|e| e.action == "GetInstanceList"), "{calls:?}");
         let (from, to) = (calls.first().unwrap().at, calls.last().unwrap().at);
@@ -123,7 +125,7 @@ async fn a_signature_that_is_refused_for_one_group_costs_that_group_alone() {
             p.lag(A, "billing").is_none() && others == [Some(AFTER); 3]
         })
         .await;
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     assert_eq!((page.instance_up(A), page.instance_up(B)), (Some(0.0), Some(1.0)));
     sim.faults(Faults::clear);
     daemon.until("it is back", |p| all_lag_by(p, AFTER)).await;

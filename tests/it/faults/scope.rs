@@ -34,10 +34,10 @@ async fn what_filters_hide_costs_no_call_and_has_no_series() {
     ];
     let daemon = Daemon::start(&sim, &settings).await;
     daemon.until("what is looked at", |p| p.lag(A, "billing") == Some(BEFORE)).await;
-    let page = daemon.until("once more", |p| p.results("GetInstanceList", "ok") >= 3.0).await;
+    let page = daemon.until("once more", |p| p.api_calls("GetInstanceList", "ok") >= 3.0).await;
     for hidden in ["cn-beijing", "elsewhere", B, "audit", "shipping"] {
         assert!(!asked_about(&sim, hidden), "a call about {hidden}");
-        assert!(page.series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
+        assert!(page.cloud_series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
     }
     assert_eq!(page.count("alikafka_topic_groups", &[]), 0, "hidden groups may read the topic, so unknown");
     daemon.stop().await;
@@ -54,11 +54,11 @@ async fn an_instance_that_is_not_in_service_has_its_own_series_and_costs_no_deta
     });
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
-    let page = daemon.until("once more", |p| p.results("GetInstanceList", "ok") >= 4.0).await;
+    let page = daemon.until("once more", |p| p.api_calls("GetInstanceList", "ok") >= 4.0).await;
     for (id, ..) in idle {
         let of = [("instance_id", id)];
         assert_eq!(page.count("alikafka_instance_info", &of), 1, "{id}");
-        assert!(page.series(&of).iter().all(|s| s.starts_with("alikafka_instance_")), "{id}");
+        assert!(page.cloud_series(&of).iter().all(|s| s.starts_with("alikafka_instance_")), "{id}");
         assert_eq!(page.instance_up(id), None, "{id}");
         assert!(!asked_about(&sim, id), "{id}");
     }
@@ -74,7 +74,7 @@ async fn a_coarser_granularity_has_fewer_series_and_knows_as_much() {
         daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
         sim.world(write_more);
         let page = daemon.until("again", |p| all_lag_by(p, AFTER)).await;
-        let has = |part: &str| page.series(&[]).iter().any(|s| s.contains(part));
+        let has = |part: &str| page.cloud_series(&[]).iter().any(|s| s.contains(part));
         assert_eq!((has("topic=\""), has("partition=\"")), (topics, partitions), "{granularity}");
         // What is shown of a group may be due to what its topics hold: data loss, for one.
         for action in ["GetTopicList", "GetTopicStatus"] {
@@ -89,7 +89,7 @@ async fn the_limit_on_series_holds_and_keeps_what_was_known_first() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("METRICS__MAX_SERIES", "400")]).await;
     let first = daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(B).is_some()).await;
-    let cut = |p: &Page| p.sum("alikafka_exporter_dropped_series_total", &[]);
+    let cut = |p: &Scrape| p.sum("alikafka_exporter_dropped_series_total", &[]);
     assert_eq!(cut(&first), 0.0, "it fits");
     sim.world(|w| {
         for n in 0..60 {
@@ -101,7 +101,7 @@ async fn the_limit_on_series_holds_and_keeps_what_was_known_first() {
         .until("some are cut", |p| {
             let series = p.value("alikafka_exporter_series", &[]).unwrap();
             assert!(series <= 400.0, "{series}");
-            assert!(p.series(&[]).len() <= 400, "{}", p.series(&[]).len());
+            assert!(p.cloud_series(&[]).len() <= 400, "{}", p.cloud_series(&[]).len());
             cut(p) > 0.0 && all_lag_by(p, AFTER)
         })
         .await;
@@ -118,7 +118,7 @@ async fn regions_are_found_and_one_that_fails_does_not_touch_the_other() {
         add_instance(w, west, "w");
     });
     let daemon = Daemon::start(&sim, &[("REGIONS", "auto")]).await;
-    let lag = |p: &Page, e, w| p.lag("e", "billing") == e && p.lag("w", "billing") == w;
+    let lag = |p: &Scrape, e, w| p.lag("e", "billing") == e && p.lag("w", "billing") == w;
     let page = daemon.until("both are found", |p| lag(p, Some(BEFORE), Some(BEFORE))).await;
     assert_eq!((page.region_up(east), page.region_up(REGION)), (Some(1.0), None), "none where nothing is");
     sim.faults(|f| f.add(Fault::new(Effect::Hang).region(east)));
@@ -135,7 +135,7 @@ async fn regions_are_found_and_one_that_fails_does_not_touch_the_other() {
             p.lag("e", "billing") == Some(AFTER) && p.region_up(west).is_none()
         })
         .await;
-    assert_eq!(page.series(&[("region", west)]).len(), 0);
+    assert_eq!(page.cloud_series(&[("region", west)]).len(), 0);
     daemon.stop().await;
 }
 
@@ -150,7 +150,7 @@ async fn a_region_that_is_unknown_to_the_cloud_does_not_keep_the_daemon_from_its
                 && p.region_up("cn-nowhere") == Some(0.0)
         })
         .await;
-    assert!(page.results("GetInstanceList", "business") > 0.0);
+    assert!(page.api_calls("GetInstanceList", "business") > 0.0);
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert_eq!(
@@ -173,11 +173,11 @@ async fn an_account_that_fails_wholly_does_not_touch_another() {
     };
     let file = format!("accounts:\n{}{}", account("good", &good), account("bad", &bad));
     let daemon = Daemon::with_file("faults-accounts.yml", &file, &[]).await;
-    let lag = |p: &Page, account| {
+    let lag = |p: &Scrape, account| {
         let labels = [("account", account), ("instance_id", A), ("group", "billing")];
         p.value("alikafka_group_lag_messages", &labels)
     };
-    let up = |p: &Page, account| p.value("alikafka_region_up", &[("account", account)]);
+    let up = |p: &Scrape, account| p.value("alikafka_region_up", &[("account", account)]);
     daemon.until("both are known", |p| [lag(p, "good"), lag(p, "bad")] == [Some(BEFORE), Some(BEFORE)]).await;
     bad.shutdown().await;
     good.world(write_more);
@@ -213,10 +213,10 @@ async fn a_cloud_that_is_not_there_is_told_and_found_when_it_comes() {
             p.region_up(REGION) == Some(0.0) && p.count("alikafka_group_lag_messages", &[]) == 0
         })
         .await;
-    assert!(page.results("GetConsumerProgress", "connect") > 0.0);
+    assert!(page.api_calls("GetConsumerProgress", "connect") > 0.0);
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "one line for the region, not one an instance: {lines:#?}");
-    assert_eq!(daemon.get("/-/healthy").await.trim(), "ok", "the cloud is not the daemon's health");
+    assert_eq!(daemon.body("/-/healthy").await.trim(), "ok", "the cloud is not the daemon's health");
     let behaviour = ServiceBehaviour { keys: vec![key()], ..ServiceBehaviour::default() };
     let world = WorldOptions { epoch_ms: Some(world), ..WorldOptions::empty([REGION]) };
     let options = SimulatorOptions { listen: address, world, behaviour, ..SimulatorOptions::default() };
@@ -239,7 +239,7 @@ async fn a_signal_ends_it_in_the_middle_of_a_pass() {
         sim.faults(|f| f.add(Fault::new(Effect::Hang).action(hanging)));
         let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
         daemon.until("a call hangs", |_| calls(&sim, hanging) > 0).await;
-        assert_eq!(daemon.page().await.results(hanging, "timeout"), 0.0);
+        assert_eq!(daemon.scrape().await.api_calls(hanging, "timeout"), 0.0);
         // Ends with 0, within five seconds.
         daemon.stop().await;
     }

@@ -29,8 +29,8 @@ async fn a_panic_in_a_call_costs_that_call_alone_and_is_counted_and_told_once() 
         ("STALE_AFTER", "60s"),
     ];
     let daemon = Daemon::start(&sim, &settings).await;
-    let up = |p: &Page| [A, B].map(|i| p.instance_up(i));
-    let panics = |p: &Page| p.value("alikafka_exporter_panics_total", &[]);
+    let up = |p: &Scrape| [A, B].map(|i| p.instance_up(i));
+    let panics = |p: &Scrape| p.value("alikafka_exporter_panics_total", &[]);
     let page = daemon.until("all known", |p| all_lag_by(p, BEFORE) && up(p) == [Some(1.0); 2]).await;
     assert_eq!(panics(&page), Some(0.0));
     let page = daemon
@@ -45,7 +45,7 @@ async fn a_panic_in_a_call_costs_that_call_alone_and_is_counted_and_told_once() 
     let page =
         daemon.until("renewed in the next pass", |p| all_lag_by(p, AFTER) && up(p) == [Some(1.0); 2]).await;
     assert_eq!(panics(&page), Some(1.0));
-    let lines = daemon.lines();
+    let lines = daemon.log_lines();
     let errors = errors(&lines);
     assert_eq!(errors.len(), 1, "{errors:#?}");
     assert!(errors[0]["place"].as_str().unwrap().contains("sabotage.rs:"), "{errors:#?}");
@@ -83,13 +83,13 @@ async fn a_loop_that_stands_still_is_not_healthy_and_ends_the_process_in_the_end
     let settings = [("SABOTAGE_ALIKAFKA", "stuck=3 unhealthy=1500 end=8000")];
     let daemon = Daemon::start(&sim, &settings).await;
     let until = tokio::time::Instant::now() + Duration::from_secs(60);
-    while daemon.get("/-/healthy").await.trim() == "ok" {
+    while daemon.body("/-/healthy").await.trim() == "ok" {
         assert!(tokio::time::Instant::now() < until, "a heart that is still is not noticed");
         tokio::time::sleep(millis(50)).await;
     }
-    assert!(daemon.get("/-/healthy").await.contains(REGION), "it is named");
+    assert!(daemon.body("/-/healthy").await.contains(REGION), "it is named");
     // The page is still there, for whoever wants to know why.
-    daemon.page().await;
+    daemon.scrape().await;
     let (status, lines) = daemon.died().await;
     assert_eq!(status.code(), Some(1));
     let errors = errors(&lines);
@@ -146,7 +146,7 @@ async fn nobody_may_look_into_the_memory_and_a_crash_leaves_no_image_of_it() {
         for name in ["process_resident_memory_bytes", "process_start_time_seconds", "process_threads"] {
             assert!(page.value(name, &[]).unwrap() > 0.0, "{name}");
         }
-        let id = daemon.id();
+        let id = daemon.pid();
         assert!(!can_be_read(id.as_raw_pid(), nobody).await, "another process of the same user");
         let limits = fs::read_to_string(format!("/proc/{}/limits", id.as_raw_pid())).unwrap();
         let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
@@ -154,7 +154,7 @@ async fn nobody_may_look_into_the_memory_and_a_crash_leaves_no_image_of_it() {
         kill_process(id, signal).unwrap();
         if signal == Signal::SEGV {
             // The first one that is no fault of a stack only ends the handler that looks for such.
-            daemon.page().await;
+            daemon.scrape().await;
             kill_process(id, signal).unwrap();
         }
         let (status, _) = daemon.died().await;

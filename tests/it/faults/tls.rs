@@ -222,12 +222,16 @@ impl Way<'_> {
         let Self { sim, daemon, result, says } = *self;
         let page = daemon
             .until("it fails, again and again", |p| {
-                p.results("GetInstanceList", result) >= 3.0 && p.region_up(REGION) == Some(0.0)
+                p.api_calls("GetInstanceList", result) >= 3.0 && p.region_up(REGION) == Some(0.0)
             })
             .await;
-        assert_eq!(page.labels_of_results("GetInstanceList"), [result].into());
-        assert!(page.series(&[]).iter().all(|s| s.starts_with("alikafka_region_")), "{:?}", page.series(&[]));
-        assert_eq!(daemon.ask("/-/ready").await.0, 200, "good or bad, the first pass has ended");
+        assert_eq!(page.api_results("GetInstanceList"), [result].into());
+        assert!(
+            page.cloud_series(&[]).iter().all(|s| s.starts_with("alikafka_region_")),
+            "{:?}",
+            page.cloud_series(&[])
+        );
+        assert_eq!(daemon.get("/-/ready").await.0, 200, "good or bad, the first pass has ended");
         self.is_told(1, says);
         assert_eq!(sim.call_log().len(), 0, "nothing was sent");
     }
@@ -263,12 +267,12 @@ impl Way<'_> {
 
     /// Waits for a failure, after which what had been sent before is over. Returns how many there were.
     pub(super) async fn begins_to_fail(&self) -> f64 {
-        let before = self.failed(&self.daemon.page().await);
+        let before = self.failed(&self.daemon.scrape().await);
         let page = self.daemon.until("a call fails", |p| self.failed(p) > before).await;
         self.failed(&page)
     }
 
-    fn failed(&self, page: &Page) -> f64 {
+    fn failed(&self, page: &Scrape) -> f64 {
         page.sum("alikafka_exporter_api_requests_total", &[("result", self.result)])
     }
 

@@ -5,7 +5,7 @@ use alikafka_simulator::{Faults, ListShape, WrongType};
 use super::*;
 
 /// The value of a partition's committed offset.
-fn committed(page: &Page, group: &str, partition: &str) -> Option<f64> {
+fn committed(page: &Scrape, group: &str, partition: &str) -> Option<f64> {
     let labels = [("instance_id", A), ("group", group), ("partition", partition)];
     page.value("alikafka_group_partition_offset", &labels)
 }
@@ -35,7 +35,9 @@ impl Bent {
     async fn holds(self) {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
-        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "orders", "0") == Some(10.0)).await;
+        daemon
+            .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
+            .await;
         sim.faults(|f| {
             f.add(on_group("billing", Effect::WrongType(self.how)));
             let of_orders = Fault::new(Effect::WrongType(self.how)).action("GetTopicStatus");
@@ -47,8 +49,8 @@ impl Bent {
             .until("the rest is fresh", |p| {
                 p.partition_lag(A, "billing", "1") == Some(13.0)
                     // The status is asked for less often, as groups tell end offsets too.
-                    && p.end(A, "orders", "0") == first(14.0)
-                    && p.end(A, "orders", "1") == Some(13.0)
+                    && p.end_offset(A, "orders", "0") == first(14.0)
+                    && p.end_offset(A, "orders", "1") == Some(13.0)
                     && p.lag(A, "shipping") == Some(AFTER)
                     && p.lag(B, "billing") == Some(AFTER)
             })
@@ -84,10 +86,10 @@ fn is_of_one_poll(series: &str) -> bool {
 async fn the_shapes_of_lists_and_unknown_fields_make_no_difference() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    let same = |p: &Page| all_lag_by(p, BEFORE) && p.end(A, "orders", "0") == Some(10.0);
+    let same = |p: &Scrape| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0);
     let before = daemon.until("all known", |p| same(p) && p.instance_up(A) == Some(1.0)).await;
-    let of_one_poll = |p: &Page| {
-        let mut series = p.series(&[]);
+    let of_one_poll = |p: &Scrape| {
+        let mut series = p.cloud_series(&[]);
         series.retain(|s| is_of_one_poll(s));
         series
     };
@@ -97,13 +99,13 @@ async fn the_shapes_of_lists_and_unknown_fields_make_no_difference() {
         if shape == ListShape::Wrapped {
             sim.faults(|f| f.add(Fault::new(Effect::UnknownFields)));
         }
-        let ok = |p: &Page| p.results("GetInstanceList", "ok");
-        let then = ok(&daemon.page().await);
+        let ok = |p: &Scrape| p.api_calls("GetInstanceList", "ok");
+        let then = ok(&daemon.scrape().await);
         let page = daemon.until("two more discoveries", |p| ok(p) >= then + 2.0).await;
         assert_eq!(of_one_poll(&page), series, "{shape:?}");
         assert!(same(&page), "{shape:?}");
     }
-    let page = daemon.page().await;
+    let page = daemon.scrape().await;
     assert_eq!(page.sum("alikafka_exporter_anomalies_total", &[]), 0.0);
     daemon.stop().await;
 }
@@ -136,7 +138,7 @@ async fn where_nothing_is_committed_there_is_no_lag_series() {
     assert_eq!(page.lag(A, "billing"), Some(7.0));
     assert_eq!(page.lag(A, "shipping"), None, "unknown, not 0");
     assert!(page.has_group(A, "shipping"));
-    assert!(!page.text().lines().any(|l| l.starts_with("alikafka_group") && l.ends_with(" -1")));
+    assert!(!page.text.lines().any(|l| l.starts_with("alikafka_group") && l.ends_with(" -1")));
     daemon.stop().await;
 }
 
@@ -159,7 +161,9 @@ async fn an_offset_beyond_two_to_the_53_has_an_exact_lag() {
 async fn partitions_are_added_and_a_topic_is_made_anew() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end(A, "orders", "0") == Some(10.0)).await;
+    daemon
+        .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
+        .await;
     sim.world(|w| {
         w.add_partitions(A, "orders", 3).unwrap();
         w.append(A, "orders", 4, 9).unwrap();
@@ -167,7 +171,7 @@ async fn partitions_are_added_and_a_topic_is_made_anew() {
     });
     daemon
         .until("the new partitions are there", |p| {
-            p.end(A, "orders", "4") == Some(9.0) && p.lag(A, "billing") == Some(BEFORE + 9.0)
+            p.end_offset(A, "orders", "4") == Some(9.0) && p.lag(A, "billing") == Some(BEFORE + 9.0)
         })
         .await;
     // Made anew with what was committed left in place: beyond the end, and the ends went backwards.
@@ -181,7 +185,7 @@ async fn partitions_are_added_and_a_topic_is_made_anew() {
     });
     let page = daemon
         .until("the new offsets at once", |p| {
-            p.end(A, "orders", "0") == Some(3.0) && p.partition_lag(A, "billing", "0") == Some(0.0)
+            p.end_offset(A, "orders", "0") == Some(3.0) && p.partition_lag(A, "billing", "0") == Some(0.0)
         })
         .await;
     assert!(page.anomalies("rewind") >= 1.0);
@@ -201,8 +205,8 @@ async fn a_renamed_instance_changes_its_info_alone() {
             all_lag_by(p, BEFORE) && topics && [A, B].iter().all(|i| p.instance_up(i) == Some(1.0))
         })
         .await;
-    let others = |p: &Page| {
-        let mut series = p.series(&[]);
+    let others = |p: &Scrape| {
+        let mut series = p.cloud_series(&[]);
         series.retain(|s| !s.starts_with("alikafka_instance_info{") && is_of_one_poll(s));
         series
     };
@@ -230,7 +234,7 @@ async fn a_state_of_an_instance_that_cannot_be_read_is_no_reason_to_go_blind() {
     daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
     sim.faults(|f| f.add(Fault::new(Effect::WrongTypes(WrongType::Null)).action("GetInstanceList")));
     sim.world(write_more);
-    let state = |p: &Page| p.count("alikafka_instance_state", &[("instance_id", A)]);
+    let state = |p: &Scrape| p.count("alikafka_instance_state", &[("instance_id", A)]);
     let page = daemon.until("no state is told", |p| state(p) == 0 && all_lag_by(p, AFTER)).await;
     assert_eq!(page.count("alikafka_instance_groups", &[("instance_id", A)]), 0, "unknown is absent");
     sim.faults(Faults::clear);

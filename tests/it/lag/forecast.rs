@@ -20,7 +20,7 @@ async fn world(seed: u64) -> Rig {
             TopicSpec { rate: ProduceRate::per_second(2), segment: 2 * SEGMENT_S, ..TopicSpec::new("t", 2) };
         w.add_topic("i", spec).unwrap();
     });
-    let past = 10_000 + rig.rng.between(0, SEGMENT_S);
+    let past = 10_000 + rig.rng.integer(0, SEGMENT_S);
     rig.advance(Duration::from_secs(past.unsigned_abs()));
     rig
 }

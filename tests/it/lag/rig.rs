@@ -18,6 +18,7 @@ use alikafka_exporter::{
     snapshot::RegionView,
 };
 use alikafka_simulator::{GroupTruth, Simulator, SimulatorOptions, TopicTruth, World, WorldOptions};
+use test_support::rng::Rng;
 use tokio::time::{Duration, Instant};
 
 use super::told;
@@ -29,41 +30,6 @@ pub(super) const EPOCH_MS: i64 = 1_790_000_000_000;
 const HOST_OFF_MS: i64 = 3 * 3_600_000;
 /// The lists are asked for at every so-manieth pass.
 const DISCOVERY: u32 = 5;
-
-/// Numbers from a seed (splitmix64).
-pub(super) struct Rng(u64);
-
-impl Rng {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 to `n - 1`; 0 if `n` is 0.
-    pub(super) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-
-    /// From `from` to `to`.
-    pub(super) fn between(&mut self, from: i64, to: i64) -> i64 {
-        from + i64::try_from(self.below(u64::try_from(to - from + 1).unwrap())).unwrap()
-    }
-
-    pub(super) fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    pub(super) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[usize::try_from(self.below(list.len() as u64)).unwrap()]
-    }
-}
 
 /// How the cloud is asked, and how well it answers.
 #[derive(Debug, Clone, Copy)]

@@ -6,9 +6,10 @@ use alikafka_simulator::{
     Burst, Compaction, ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, ProduceRate, TopicSpec,
     WorldOptions,
 };
+use test_support::rng::Rng;
 use tokio::time::Duration;
 
-use super::rig::{Habits, REGION, Rig, Rng};
+use super::rig::{Habits, REGION, Rig};
 
 pub(super) const INSTANCE: &str = "i";
 const MINUTE_MS: i64 = 60_000;
@@ -122,8 +123,8 @@ impl Traits {
         }
         // Now and then somebody writes to a topic that is idle else.
         if rig.rng.percent(15) {
-            let (partition, n) = (u32::try_from(rig.rng.below(2)).unwrap(), rig.rng.between(1, 40));
-            let topic = *rig.rng.pick(&["idle-0", "idle-1", "idle-2"]);
+            let (partition, n) = (u32::try_from(rig.rng.below(2)).unwrap(), rig.rng.integer(1, 40));
+            let topic = rig.rng.pick(&["idle-0", "idle-1", "idle-2"]);
             rig.world(|w| w.append(INSTANCE, topic, partition, n)).unwrap();
         }
     }
@@ -137,7 +138,7 @@ impl Traits {
                 .iter()
                 .flat_map(|(t, topic)| topic.partitions.iter().map(move |p| (t.clone(), p.clone())))
                 .collect();
-            rig.rng.pick(&parts).clone()
+            rig.rng.pick(&parts)
         };
         let number = u32::try_from(partition.partition).unwrap();
         match rig.rng.below(if self.rewinds { 10 } else { 7 }) {
@@ -146,14 +147,14 @@ impl Traits {
                 rig.world(|w| w.set_consumer_mode(INSTANCE, &name, next)).unwrap();
             }
             7 => {
-                let back = rig.rng.between(1, 30_000);
+                let back = rig.rng.integer(1, 30_000);
                 rig.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Back(back))).unwrap();
             }
             8 => rig.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Start)).unwrap(),
             4 => rig.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::End)).unwrap(),
             9 => {
                 // Forward or back, at times past the end.
-                let to = OffsetSpec::At(rig.rng.between(partition.start, partition.end + 20));
+                let to = OffsetSpec::At(rig.rng.integer(partition.start, partition.end + 20));
                 rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, to)).unwrap();
             }
             5 => {
@@ -161,7 +162,7 @@ impl Traits {
                     .unwrap();
             }
             _ => {
-                let long = rig.rng.between(10, 300) * 1_000;
+                let long = rig.rng.integer(10, 300) * 1_000;
                 rig.world(|w| w.rebalance(INSTANCE, &name, long)).unwrap();
             }
         }
@@ -169,7 +170,7 @@ impl Traits {
 
     fn stir_topic(&self, rig: &mut Rig) {
         let names = rig.world(|w| w.topics(INSTANCE));
-        let name = rig.rng.pick(&names).clone();
+        let name = rig.rng.pick(&names);
         let truth = rig.world(|w| w.topic_truth(INSTANCE, &name)).unwrap();
         match rig.rng.below(if self.is_cut { 7 } else { 4 }) {
             0 | 1 => {
@@ -192,8 +193,8 @@ impl Traits {
                 rig.world(|w| w.set_produce_rate(INSTANCE, &name, flow)).unwrap();
             }
             _ => {
-                let p = rig.rng.pick(&truth.partitions).clone();
-                let before = rig.rng.between(p.start, p.end);
+                let p = rig.rng.pick(&truth.partitions);
+                let before = rig.rng.integer(p.start, p.end);
                 let number = u32::try_from(p.partition).unwrap();
                 rig.world(|w| w.delete_records(INSTANCE, &name, number, before)).unwrap();
             }
@@ -204,13 +205,13 @@ impl Traits {
 fn produce_rate(name: &str, rng: &mut Rng) -> ProduceRate {
     match name.split('-').next() {
         Some("bursty") => {
-            let period_ms = rng.between(2, 15) * MINUTE_MS;
-            let on_ms = period_ms * rng.between(10, 50) / 100;
-            ProduceRate { per_hour: rng.between(10_000, 100_000), burst: Some(Burst { period_ms, on_ms }) }
+            let period_ms = rng.integer(2, 15) * MINUTE_MS;
+            let on_ms = period_ms * rng.integer(10, 50) / 100;
+            ProduceRate { per_hour: rng.integer(10_000, 100_000), burst: Some(Burst { period_ms, on_ms }) }
         }
-        Some("trickle") => ProduceRate::steady(rng.between(3, 90)),
+        Some("trickle") => ProduceRate::steady(rng.integer(3, 90)),
         Some("idle") => ProduceRate::IDLE,
-        _ => ProduceRate::steady(rng.between(500, 120_000)),
+        _ => ProduceRate::steady(rng.integer(500, 120_000)),
     }
 }
 
@@ -221,17 +222,17 @@ fn topics(rng: &mut Rng, partitions: (i64, i64)) -> Vec<TopicSpec> {
         for i in 0..3 {
             let name = format!("{kind}-{i}");
             let mut spec =
-                TopicSpec::new(&name, u32::try_from(rng.between(partitions.0, partitions.1)).unwrap());
+                TopicSpec::new(&name, u32::try_from(rng.integer(partitions.0, partitions.1)).unwrap());
             spec.rate = produce_rate(&name, rng);
-            spec.segment = rng.between(1, 2_000);
+            spec.segment = rng.integer(1, 2_000);
             spec.local = kind == "local";
             spec.compact = kind == "compacted";
             spec.compaction = spec.compact.then(|| Compaction {
-                older_than_ms: rng.between(1, 20) * MINUTE_MS,
-                keep_every: *rng.pick(&[2, 50, 5_000, 1_000_000]),
+                older_than_ms: rng.integer(1, 20) * MINUTE_MS,
+                keep_every: rng.pick(&[2, 50, 5_000, 1_000_000]),
             });
             if kind == "big" {
-                spec.base_offset = (1 << 53) + rng.between(0, 1_000_000);
+                spec.base_offset = (1 << 53) + rng.integer(0, 1_000_000);
             }
             all.push(spec);
         }
@@ -242,13 +243,13 @@ fn topics(rng: &mut Rng, partitions: (i64, i64)) -> Vec<TopicSpec> {
 pub(super) fn consumer(rng: &mut Rng) -> ConsumerMode {
     match rng.below(8) {
         0 | 1 => ConsumerMode::Healthy,
-        2 => ConsumerMode::Paced { percent: u32::try_from(rng.between(70, 97)).unwrap() },
-        3 => ConsumerMode::Paced { percent: u32::try_from(rng.between(110, 400)).unwrap() },
+        2 => ConsumerMode::Paced { percent: u32::try_from(rng.integer(70, 97)).unwrap() },
+        3 => ConsumerMode::Paced { percent: u32::try_from(rng.integer(110, 400)).unwrap() },
         4 | 5 => ConsumerMode::Stalled,
         6 => ConsumerMode::Stopped,
         _ => {
-            let period_ms = rng.between(6, 30) * MINUTE_MS;
-            ConsumerMode::Flapping { period_ms, stalled_ms: period_ms * rng.between(10, 70) / 100 }
+            let period_ms = rng.integer(6, 30) * MINUTE_MS;
+            ConsumerMode::Flapping { period_ms, stalled_ms: period_ms * rng.integer(10, 70) / 100 }
         }
     }
 }
@@ -264,7 +265,7 @@ fn groups(rng: &mut Rng) -> Vec<GroupSpec> {
         let from = match rng.below(4) {
             0 => OffsetSpec::Start,
             1 => OffsetSpec::Uncommitted,
-            2 => OffsetSpec::At(rng.between(0, 2_000)),
+            2 => OffsetSpec::At(rng.integer(0, 2_000)),
             _ => OffsetSpec::End,
         };
         all.push(GroupSpec {

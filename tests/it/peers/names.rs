@@ -60,7 +60,7 @@ fn no_value_is_scaled() {
 fn a_series_of_lag_is_the_same_whatever_becomes_of_the_group() {
     let name = "alikafka_group_partition_lag_messages";
     let lag_series = |stand: &mut Stand| -> Vec<String> {
-        let all = stand.page().series(&[("group", "g")]);
+        let all = stand.page().cloud_series(&[("group", "g")]);
         all.into_iter().filter(|s| s.starts_with(&format!("{name}{{"))).collect()
     };
     let mut stand = Stand::new();
@@ -78,6 +78,6 @@ fn a_series_of_lag_is_the_same_whatever_becomes_of_the_group() {
         trouble(stand.wait(POLL));
         assert_eq!(lag_series(&mut stand), at_first, "after trouble {i}");
         let text = stand.page();
-        assert!(!text.text().contains("=\"true\"") && !text.text().contains("=\"false\""));
+        assert!(!text.text.contains("=\"true\"") && !text.text.contains("=\"false\""));
     }
 }

@@ -16,9 +16,8 @@ use alikafka_exporter::{
     },
     snapshot::Snapshot,
 };
+use test_support::scrape::Scrape;
 use tokio::time::{Duration, Instant};
-
-use crate::faults::page::Page;
 
 /// The moment at which every stand begins, in milliseconds.
 pub(super) const START: i64 = 1_790_000_000_000;
@@ -157,11 +156,11 @@ impl Stand {
     }
 
     /// The page now, with all that it can show.
-    pub(super) fn page(&mut self) -> Page {
+    pub(super) fn page(&mut self) -> Scrape {
         let options = RenderOptions { granularity: Granularity::Partition, ..RenderOptions::default() };
         let snapshot = Snapshot { regions: vec![Arc::new(self.fleet.view(self.now))] };
         let page = Renderer::new(options).render(&snapshot);
-        Page::of(String::from_utf8(page.plain_chunks().flatten().collect()).unwrap())
+        Scrape::parse(String::from_utf8(page.plain_chunks().flatten().collect()).unwrap())
     }
 
     fn answer(&mut self, unit: &PollTarget, answer: PollResponse) {
@@ -190,17 +189,17 @@ pub(super) fn timing() -> PollTiming {
 }
 
 /// The value of a series of the group `g`, of which there is one at most.
-pub(super) fn of_group(page: &Page, name: &str) -> Option<f64> {
+pub(super) fn of_group(page: &Scrape, name: &str) -> Option<f64> {
     page.value(name, &[("group", "g")])
 }
 
 /// The value of a series of the group `g` on a partition of the topic `t`.
-pub(super) fn of_partition(page: &Page, name: &str, partition: &str) -> Option<f64> {
+pub(super) fn of_partition(page: &Scrape, name: &str, partition: &str) -> Option<f64> {
     page.value(name, &[("group", "g"), ("topic", "t"), ("partition", partition)])
 }
 
 /// Floor and ceiling of the group `g`, in seconds.
-pub(super) fn seconds(page: &Page) -> (Option<f64>, Option<f64>) {
+pub(super) fn seconds(page: &Scrape) -> (Option<f64>, Option<f64>) {
     (of_group(page, "alikafka_group_lag_floor_seconds"), of_group(page, "alikafka_group_lag_seconds"))
 }
 

@@ -41,7 +41,7 @@ fn no_answer_makes_a_value_negative_or_no_number() {
             let start = [-1, 0, 7, i64::MAX][i % 4];
             stand.wait(POLL).topic(&[(start, second.end, Some(9)), (0, 10, None)]);
             stand.group(&[*first, second]);
-            for sample in stand.page().samples() {
+            for sample in stand.page().samples {
                 let value: f64 = sample.value.parse().unwrap();
                 assert!(value.is_finite() && value >= 0.0, "{sample:?} of {first:?}, {second:?}");
             }
@@ -92,12 +92,12 @@ fn what_the_cloud_no_longer_tells_has_no_series() {
     assert_eq!(of_group(&stand.page(), LAG), Some(15.0));
     stand.wait(POLL).group(&[row(4, 10)]);
     let page = stand.page();
-    assert_eq!(page.series(&[("group", "g"), ("topic", "u")]).len(), 0, "its offsets have expired");
+    assert_eq!(page.cloud_series(&[("group", "g"), ("topic", "u")]).len(), 0, "its offsets have expired");
     assert_eq!(of_group(&page, LAG), Some(6.0));
     // Deleted: the next list has them no more.
     stand.list(&["u"], &["other"]);
     let page = stand.page();
-    assert_eq!(page.series(&[("group", "g")]).len() + page.series(&[("topic", "t")]).len(), 0);
+    assert_eq!(page.cloud_series(&[("group", "g")]).len() + page.cloud_series(&[("topic", "t")]).len(), 0);
 }
 
 /// redpanda-data/redpanda#30624, #30822, yahoo/CMAK#361, KX#94, #98, #101: lag that nobody can read any more, since

@@ -24,7 +24,7 @@ async fn asked_twice(pair: &Pair) {
 }
 
 /// Checks each bracket of a page; returns how many with lag have both bounds.
-fn check(page: &Page, cloud: &Simulator) -> usize {
+fn check(page: &SeriesSet, cloud: &Simulator) -> usize {
     let mut both = 0;
     let mut hold = |name: &str, labels: &[(&str, &str)], age: i64| {
         let bound = |what: &str| page.value(&format!("alikafka_group_{name}{what}_seconds"), labels);
@@ -59,7 +59,7 @@ async fn the_age_of_the_oldest_unread_message_is_between_its_bounds() {
     for step in 0..3u64 {
         settle(&pair).await;
         asked_twice(&pair).await;
-        both += check(&pair.page().await, &pair.cloud);
+        both += check(&pair.scrape().await, &pair.cloud);
         pair.cloud.advance(Duration::from_secs(7 + step * 31));
     }
     assert!(both > 120, "only {both} brackets with both bounds were seen");

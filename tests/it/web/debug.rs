@@ -47,7 +47,7 @@ async fn without_the_flag_there_is_no_such_path_and_the_landing_page_has_no_form
     for method in ["GET", "HEAD", "POST"] {
         let mut client = server.connect().await;
         client.send(&format!("{method} /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-        assert_eq!(client.head_only().await.status, 404, "{method}");
+        assert_eq!(client.response_head().await.status, 404, "{method}");
     }
     let status_page = server.get("/").await;
     assert!(!status_page.text().contains("/debug/state"));
@@ -132,12 +132,12 @@ async fn only_reading_is_allowed_and_head_has_the_headers_of_get() {
         let mut client = server.connect().await;
         let request = format!("HEAD /debug/state?{query} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         client.send(&request).await;
-        let head = client.head_only().await;
+        let head = client.response_head().await;
         assert_eq!(head.status, got.status, "{query}");
         for name in ["content-length", "content-type"] {
             assert_eq!(head.header(name), got.header(name), "{query}");
         }
-        assert_eq!(client.rest().await, b"", "{query}");
+        assert_eq!(client.read_to_end().await, b"", "{query}");
     }
 }
 
@@ -151,7 +151,7 @@ async fn few_are_answered_at_a_time_and_a_scrape_waits_for_none_of_them() {
         let mut client = server.connect().await;
         client.send(ask).await;
         // Whoever is turned away is told at once; whoever waits is told nothing.
-        match timeout(Duration::from_millis(300), client.answer()).await {
+        match timeout(Duration::from_millis(300), client.response()).await {
             Ok(answer) => break answer,
             Err(_) => waiting.push(client),
         }
@@ -162,7 +162,7 @@ async fn few_are_answered_at_a_time_and_a_scrape_waits_for_none_of_them() {
     assert_eq!(server.get("/-/healthy").await.status, 200);
     may.add_permits(waiting.len() + 1);
     for mut client in waiting {
-        assert_eq!(client.answer().await.status, 200);
+        assert_eq!(client.response().await.status, 200);
     }
     let again = server.get("/debug/state?instance=i&group=g").await;
     assert_eq!(again.status, 200, "the places came back");
@@ -178,7 +178,7 @@ async fn answers_that_nobody_reads_do_not_pile_up() {
     for _ in 0..8 {
         let mut client = server.connect().await;
         client.send(ask).await;
-        match client.head_only().await.status {
+        match client.response_head().await.status {
             200 => slow.push(client),
             429 => turned_away += 1,
             other => panic!("{other}"),
@@ -188,5 +188,5 @@ async fn answers_that_nobody_reads_do_not_pile_up() {
     server.until_rejected(web::reason::WRITE_TIMEOUT, 4).await;
     let mut client = server.connect().await;
     client.send(ask).await;
-    assert_eq!(client.head_only().await.status, 200, "the places came back");
+    assert_eq!(client.response_head().await.status, 200, "the places came back");
 }

@@ -10,7 +10,7 @@ fn assert_about(took: Duration, limit: Duration) {
 #[tokio::test]
 async fn a_silent_client_is_closed_at_the_header_timeout() {
     let server = Server::start(short()).await;
-    assert_about(server.connect().await.closed().await, short().header_timeout);
+    assert_about(server.connect().await.wait_for_close().await, short().header_timeout);
     assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
     server.until_open(0).await;
 }
@@ -20,12 +20,12 @@ async fn half_a_head_is_closed_at_the_header_timeout() {
     let server = Server::start(short()).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost").await;
-    assert_about(client.closed().await, short().header_timeout);
+    assert_about(client.wait_for_close().await, short().header_timeout);
     assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
 }
 
 /// Sends a byte every 20 ms until the server closes; returns how long it took.
-async fn drip(client: &mut Client) -> Duration {
+async fn drip(client: &mut Connection) -> Duration {
     let begun = Instant::now();
     let dripping = async {
         while client
@@ -68,7 +68,7 @@ async fn a_kept_connection_outlives_the_header_timeout_and_ends_at_the_idle_time
         sleep(short().header_timeout * 2).await;
     }
     assert_eq!(client.get("/metrics").await.status, 200);
-    assert_about(client.closed().await, short().idle_timeout);
+    assert_about(client.wait_for_close().await, short().idle_timeout);
     // That is no misdeed of the client.
     assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
 }
@@ -84,8 +84,8 @@ async fn the_head_of_a_later_request_has_the_header_timeout_too() {
 
     let mut pipelining = server.connect().await;
     pipelining.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\nGET /met").await;
-    assert_eq!(pipelining.answer().await.status, 200);
-    assert_about(pipelining.closed().await, short().header_timeout);
+    assert_eq!(pipelining.response().await.status, 200);
+    assert_about(pipelining.wait_for_close().await, short().header_timeout);
     assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 2);
 }
 
@@ -104,7 +104,7 @@ async fn whoever_does_not_read_the_answer_is_cut_and_others_are_served_meanwhile
     server.until_open(0).await;
     assert_eq!(server.rejected(web::reason::WRITE_TIMEOUT), 20);
     for client in &mut slow {
-        assert!(client.rest().await.len() < 400 * 65_536);
+        assert!(client.read_to_end().await.len() < 400 * 65_536);
     }
     assert_eq!(server.counts.requests.lock().unwrap().get(&("metrics", 200)), Some(&21));
 }
@@ -133,10 +133,10 @@ async fn answers_after_a_slow_but_timely_one_have_their_own_deadlines() {
     for _ in 0..4 {
         client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
         sleep(short().write_timeout / 2).await;
-        assert_eq!(client.answer().await.body.len(), 100 * 65_536);
+        assert_eq!(client.response().await.body.len(), 100 * 65_536);
     }
     // Its rest begins when the kernel has the answer, which is before it is read.
-    client.closed().await;
+    client.wait_for_close().await;
     assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
 }
 
@@ -146,7 +146,7 @@ async fn a_client_that_leaves_within_an_answer_is_forgotten() {
     for _ in 0..10 {
         let mut client = server.connect().await;
         client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        assert!(client.more().await);
+        assert!(client.receive().await);
     }
     server.until_open(0).await;
     assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
@@ -168,8 +168,8 @@ async fn too_large_heads_are_told_so() {
         let mut client = server.connect().await;
         // The server need not take all of it.
         _ = client.stream.write_all(bytes.as_bytes()).await;
-        assert_eq!(client.head_only().await.status, 431, "{number}");
-        client.rest().await;
+        assert_eq!(client.response_head().await.status, 431, "{number}");
+        client.read_to_end().await;
         drop(client);
         server.until_rejected(web::reason::HEAD_TOO_LARGE, number).await;
     }
@@ -187,12 +187,12 @@ async fn a_newcomer_takes_the_place_of_whoever_waited_longest_without_a_request(
     sleep(Duration::from_millis(200)).await;
 
     assert_eq!(server.get("/metrics").await.status, 200);
-    assert!(silent.closed().await < Duration::from_secs(1));
+    assert!(silent.wait_for_close().await < Duration::from_secs(1));
     server.until_open(2).await;
     let _third = server.connect().await;
     server.until_open(3).await;
     assert_eq!(server.get("/metrics").await.status, 200);
-    assert!(half.closed().await < Duration::from_secs(1));
+    assert!(half.wait_for_close().await < Duration::from_secs(1));
     assert_eq!(kept.get("/metrics").await.status, 200);
     assert_eq!(server.rejected(web::reason::EVICTED), 2);
     assert_eq!(server.rejected(web::reason::LIMIT), 0);
@@ -209,7 +209,7 @@ async fn a_client_that_has_long_been_served_gives_way_and_a_recent_one_does_not(
     let mut recent = server.connect().await;
     assert_eq!(recent.get("/metrics").await.status, 200);
     assert_eq!(server.get("/metrics").await.status, 200);
-    assert!(long.closed().await < Duration::from_secs(1));
+    assert!(long.wait_for_close().await < Duration::from_secs(1));
     assert_eq!(recent.get("/metrics").await.status, 200);
 }
 
@@ -228,14 +228,14 @@ async fn where_all_are_being_answered_a_newcomer_is_told_to_come_again() {
     let begun = Instant::now();
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let answer = client.answer().await;
+    let answer = client.response().await;
     assert!(begun.elapsed() < Duration::from_secs(1));
     assert_eq!((answer.status, answer.text()), (503, "too many connections\n"));
     assert_eq!(answer.header("retry-after"), Some("1"));
-    assert_eq!(client.rest().await, b"");
+    assert_eq!(client.read_to_end().await, b"");
     assert_eq!(server.rejected(web::reason::LIMIT), 1);
     for client in &mut busy {
-        assert_eq!(client.answer().await.body.len(), 400 * 65_536);
+        assert_eq!(client.response().await.body.len(), 400 * 65_536);
     }
     drop(busy);
     server.until_open(0).await;

@@ -1,52 +1,21 @@
 //! What clients do wrong is counted, not logged; what the host does wrong is logged, but not for every
 //! event.
 
-use std::{io::Write, process::Stdio};
+use std::process::Stdio;
 
+use test_support::{http::Connection, log_capture::LogCapture};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::Command,
 };
 use tracing::Level;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
-
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
 
 // The tasks of a test run on its own thread, whose subscriber this is.
 #[tokio::test]
 async fn no_client_can_write_to_the_log() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(log.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (_guard, log) = LogCapture::start(Level::INFO);
 
     let server = Server::with_large_page(HttpLimits { max_connections: 20, ..short() }, 200).await;
     let requests = [
@@ -82,9 +51,7 @@ async fn no_client_can_write_to_the_log() {
 #[tokio::test]
 #[ignore = "is run by the test below, in a process with few file descriptors"]
 async fn server_with_few_descriptors() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(log.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (_guard, log) = LogCapture::start(Level::INFO);
     let server =
         Server::start(HttpLimits { header_timeout: Duration::from_secs(60), ..HttpLimits::default() }).await;
     println!("address={}", server.address);
@@ -120,7 +87,7 @@ async fn want_of_file_descriptors_is_survived_counted_and_logged_once() {
         crowd.push(connect().await);
     }
     let scrape = async || {
-        let mut client = Client { stream: connect().await, left: Vec::new() };
+        let mut client = Connection::over(connect().await);
         assert_eq!(client.get("/metrics").await.status, 200);
     };
     // Those who wait without a request give way, and are not needed any more at all after they have left.

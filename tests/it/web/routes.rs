@@ -47,12 +47,12 @@ async fn head_gets_the_headers_of_get_and_no_body() {
         let got = server.get(path).await;
         let mut client = server.connect().await;
         client.send(&format!("HEAD {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
-        let head = client.head_only().await;
+        let head = client.response_head().await;
         assert_eq!(head.status, got.status, "{path}");
         for name in ["content-length", "content-type", "vary", "content-security-policy"] {
             assert_eq!(head.header(name), got.header(name), "{path} {name}");
         }
-        assert_eq!(client.rest().await, b"", "{path}");
+        assert_eq!(client.read_to_end().await, b"", "{path}");
     }
 }
 
@@ -62,7 +62,7 @@ async fn other_methods_and_paths_are_told_so_and_the_connection_lives_on() {
     let mut client = server.connect().await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
         client.send(&format!("{method} /metrics HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-        let answer = client.answer().await;
+        let answer = client.response().await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
     }
     for path in ["/metrics/", "/Metrics", "/-/", "/favicon.ico", "//", "/%6detrics"] {
@@ -105,9 +105,9 @@ async fn a_reload_is_a_post_where_it_is_wanted_and_answers_with_what_came_of_it(
     // The second comes at the heels of the first, so it is turned away; one after that is not.
     let mut client = server.connect().await;
     client.send(&"POST /-/reload HTTP/1.1\r\nhost: a\r\n\r\n".repeat(2)).await;
-    let answer = client.answer().await;
+    let answer = client.response().await;
     assert_eq!((answer.status, answer.text()), (200, "reloaded\n"));
-    let answer = client.answer().await;
+    let answer = client.response().await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
     assert_eq!(*reloads.lock().unwrap(), 1);
     sleep(Duration::from_secs(1)).await;
@@ -141,11 +141,11 @@ async fn requests_follow_each_other_on_one_connection_pipelined_or_not() {
     }
     client.send(&"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n".repeat(40)).await;
     for _ in 0..40 {
-        assert_eq!(client.answer().await.text(), "alikafka_region_up 1\n");
+        assert_eq!(client.response().await.text(), "alikafka_region_up 1\n");
     }
     client.send("GET /metrics HTTP/1.0\r\n\r\n").await;
-    assert_eq!(client.answer().await.status, 200);
-    assert_eq!(client.rest().await, b"");
+    assert_eq!(client.response().await.status, 200);
+    assert_eq!(client.read_to_end().await, b"");
 }
 
 #[tokio::test]
@@ -154,8 +154,8 @@ async fn a_client_that_ends_its_side_after_the_request_gets_the_whole_answer() {
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
     client.stream.shutdown().await.unwrap();
-    assert_eq!(client.answer().await.body.len(), 200 * 65_536);
-    assert_eq!(client.rest().await, b"");
+    assert_eq!(client.response().await.body.len(), 200 * 65_536);
+    assert_eq!(client.read_to_end().await, b"");
 }
 
 #[tokio::test]
@@ -189,8 +189,8 @@ async fn a_client_still_sending_its_too_large_body_reads_the_refusal() {
         client.send(&"x".repeat(20_000)).await;
         sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(client.answer().await.status, 413);
-    assert_eq!(client.rest().await, b"");
+    assert_eq!(client.response().await.status, 413);
+    assert_eq!(client.read_to_end().await, b"");
 }
 
 #[tokio::test]
@@ -202,8 +202,8 @@ async fn a_body_is_read_before_the_next_bytes_are_taken_for_a_request() {
     client
         .send(&format!("GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{inner}"))
         .await;
-    assert_eq!(client.answer().await.status, 200);
-    assert_eq!(client.rest().await, b"");
+    assert_eq!(client.response().await.status, 200);
+    assert_eq!(client.read_to_end().await, b"");
 }
 
 #[tokio::test]
@@ -325,9 +325,9 @@ async fn requests_whose_end_is_ambiguous_are_refused_and_the_connection_closed()
     for (number, (what, bytes)) in (1..).zip(table) {
         let mut client = server.connect().await;
         client.send(&bytes).await;
-        let answer = client.head_only().await;
+        let answer = client.response_head().await;
         assert_eq!(answer.status, 400, "{what}");
-        let rest = client.rest().await;
+        let rest = client.read_to_end().await;
         assert!(!rest.windows(8).any(|part| part == b"HTTP/1.1"), "{what}: a second answer");
         drop(client);
         server.until_rejected(web::reason::BAD_REQUEST, number).await;
@@ -345,7 +345,7 @@ async fn bytes_of_other_protocols_are_closed_at_once() {
     ] {
         let mut client = server.connect().await;
         client.send(bytes).await;
-        let rest = String::from_utf8(client.rest().await).unwrap();
+        let rest = String::from_utf8(client.read_to_end().await).unwrap();
         assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 400 "), "{bytes:?}: {rest}");
     }
     server.until_rejected(web::reason::BAD_REQUEST, 4).await;

@@ -31,7 +31,7 @@ async fn kept_connections_are_closed_and_new_ones_refused() {
     let took = server.stop().await;
     assert!(took < Duration::from_secs(2), "{took:?}");
     for client in &mut kept {
-        client.closed().await;
+        client.wait_for_close().await;
     }
     assert!(TcpStream::connect(address).await.is_err());
 }
@@ -41,12 +41,12 @@ async fn a_scrape_in_flight_completes() {
     let server = Server::with_large_page(HttpLimits::default(), 400).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert!(client.more().await);
+    assert!(client.receive().await);
     let stopping = tokio::spawn(server.stop());
     sleep(Duration::from_millis(300)).await;
     assert!(!stopping.is_finished());
-    assert_eq!(client.answer().await.body.len(), 400 * 65_536);
-    assert_eq!(client.rest().await, b"");
+    assert_eq!(client.response().await.body.len(), 400 * 65_536);
+    assert_eq!(client.read_to_end().await, b"");
     assert!(stopping.await.unwrap() < Duration::from_secs(4));
 }
 
@@ -58,8 +58,8 @@ async fn a_request_sent_just_before_the_shutdown_is_answered() {
         server.until_open(1).await;
         client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
         server.shutdown.cancel();
-        assert_eq!(client.answer().await.status, 200);
-        assert_eq!(client.rest().await, b"");
+        assert_eq!(client.response().await.status, 200);
+        assert_eq!(client.read_to_end().await, b"");
         drop(client);
         assert!(server.stop().await < Duration::from_secs(1));
     }
@@ -88,7 +88,7 @@ async fn dropping_the_server_cuts_all_connections() {
     let mut kept = server.connect().await;
     assert_eq!(kept.get("/metrics").await.status, 200);
     server.serving.abort();
-    assert!(kept.closed().await < Duration::from_secs(2));
+    assert!(kept.wait_for_close().await < Duration::from_secs(2));
 }
 
 #[tokio::test]
