@@ -11,10 +11,10 @@ use std::{
 use alikafka_exporter::{
     exposition::{Exposition, Renderer},
     lag::{
-        GroupLag, PartitionLag, Retention, TopicLag,
-        age::Age,
+        GroupLag, PartitionLag, RetentionMargin, TopicLag,
         assess::{GroupAssessment, PartitionAssessment, TopicAssessment},
-        status::Status,
+        bounds::TimeBounds,
+        status::{Status, StatusRule},
     },
     model::{
         GroupId, GroupState, InstanceId, Offset, Partition, RegionId, RenderOptions, TopicName, UnixMillis,
@@ -176,9 +176,9 @@ impl Noise {
         UnixMillis::new(1_700_000_000_000 - i64::try_from(self.next()).ok()?)
     }
 
-    fn age(&mut self) -> Age {
+    fn age(&mut self) -> TimeBounds {
         let floor = self.next();
-        Age { floor: Some(floor), ceiling: Some(floor + 60_000) }
+        TimeBounds { lower: Some(floor), upper: Some(floor + 60_000) }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
@@ -194,15 +194,15 @@ impl Noise {
             messages: Some(self.next()),
             last_consumed: self.time(),
         };
-        let retention = Some(Retention { margin: Some(self.next()), lost: 0 });
-        (lag, PartitionAssessment { age: self.age(), status: None, retention })
+        let retention = Some(RetentionMargin { margin: Some(self.next()), lost: 0 });
+        (lag, PartitionAssessment { bounds: self.age(), rule: StatusRule::TooFewPolls, retention })
     }
 
     fn topic(&mut self, number: u32) -> Result<(TopicLag, TopicAssessment)> {
         let (rows, said) = (0..PARTITIONS).map(|p| self.partition(p)).unzip();
         let topic = TopicName::new(&format!("orders-created-{number:03}"))?;
         let assessment = TopicAssessment {
-            age: self.age(),
+            bounds: self.age(),
             status: Some(Status::Ok),
             consumable: Some(self.next()),
             consumed: Some(self.rate()),
@@ -218,7 +218,7 @@ impl Noise {
         let topics: Result<Vec<_>> = (0..TOPICS).map(|t| self.topic(t)).collect();
         let (lags, said) = topics?.into_iter().unzip();
         let assessment = GroupAssessment {
-            age: self.age(),
+            bounds: self.age(),
             status: Some(Status::Ok),
             consumable: Some(self.next()),
             catch_up: Some(self.rate()),

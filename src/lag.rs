@@ -1,59 +1,62 @@
-//! Lag in messages, and what retention did to it: partition, then topic, then group. Pure.
+//! Lag in messages of partitions, topics and groups, and the retention margin of committed offsets. Pure.
 //!
-//! Owns: the arithmetic between a committed offset, an end offset and a start offset. Refuses: clocks,
-//! I/O, and guessing: a sum is over the partitions whose lag is known, and absent if none is.
+//! Owns: the arithmetic between a committed offset, an end offset and a start offset. A total covers the parts whose
+//! lag is known and is absent if none is. Out of scope: I/O, clocks, estimates.
 //!
-//! Below it: [`age`] makes lag a matter of seconds, from message times and the poll [`history`]; [`track`] remembers
-//! a window of answers, from which [`status`] says what is the matter and [`forecast`] what is to come; [`assess`]
-//! puts all of it together.
+//! Each submodule uses only those before it. [`end_history`] and [`start_history`] record where partitions ended and
+//! started; [`facts`] combines them with the status of a topic. [`bounds`] computes lag in seconds from them.
+//! [`window`] remembers recent polls, [`status`] and [`forecast`] interpret them, and [`assess`] joins all results.
 
-pub mod age;
 pub mod assess;
-pub mod forecast;
-pub mod history;
+pub mod bounds;
+pub mod end_history;
+pub mod facts;
+mod forecast;
+#[cfg(test)]
+mod reference_model;
+pub mod start_history;
 pub mod status;
-pub mod track;
+pub mod window;
 
 use crate::model::{
     Anomaly, AnomalyKind, GroupProgress, Offset, Partition, PartitionProgress, TopicName, TopicProgress,
     UnixMillis,
 };
 
-/// What a group has left to read.
+/// Lag of a group in messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupLag {
-    /// Messages over all topics whose lag is known; 0 for a group that has no topics.
+    /// Total over the topics whose lag is known; 0 for a group without topics.
     pub messages: Option<u64>,
     /// Each topic once, sorted by name.
     pub topics: Vec<TopicLag>,
 }
 
-/// What a group has left to read of one topic.
+/// Lag of a group on one topic, in messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicLag {
     /// The topic.
     pub topic: TopicName,
-    /// Messages over all partitions whose lag is known.
+    /// Total over the partitions whose lag is known.
     pub messages: Option<u64>,
     /// Each partition once, sorted by number.
     pub partitions: Vec<PartitionLag>,
 }
 
 impl GroupLag {
-    /// What it says of a topic.
+    /// Returns the lag on a topic.
     #[must_use]
     pub fn topic(&self, topic: &TopicName) -> Option<&TopicLag> {
-        let at = self.topics.binary_search_by(|t| t.topic.cmp(topic)).ok()?;
-        self.topics.get(at)
+        let i = self.topics.binary_search_by(|t| t.topic.cmp(topic)).ok()?;
+        self.topics.get(i)
     }
 }
 
 impl TopicLag {
-    /// What it says of a partition.
+    /// Returns the lag on a partition.
     #[must_use]
     pub fn partition(&self, partition: Partition) -> Option<&PartitionLag> {
-        let at = self.partitions.binary_search_by_key(&partition, |p| p.partition).ok()?;
-        self.partitions.get(at)
+        partition.find_in(&self.partitions, |p| p.partition)
     }
 
     /// Whether the group has committed an offset on this topic.
@@ -63,54 +66,65 @@ impl TopicLag {
     }
 }
 
-/// What a group has left to read of one partition.
+/// Lag of a group on one partition, in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionLag {
     /// The partition.
     pub partition: Partition,
-    /// Where the partition ended (`BrokerOffset`).
+    /// End offset (`BrokerOffset`).
     pub end: Option<Offset>,
-    /// The committed offset (`ConsumerOffset`).
+    /// Committed offset (`ConsumerOffset`).
     pub committed: Option<Offset>,
-    /// End offset less committed offset of the same answer, at least 0.
+    /// End offset minus committed offset of the same response, at least 0.
     pub messages: Option<u64>,
     /// Store time of the last consumed message (`LastTimestamp`).
     pub last_consumed: Option<UnixMillis>,
 }
 
-/// What retention means for a committed offset.
+impl PartitionLag {
+    /// Whether the group has unread messages on the partition.
+    #[must_use]
+    pub fn is_lagging(&self) -> bool {
+        self.messages > Some(0)
+    }
+}
+
+/// Distance of a committed offset from the oldest retained message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// Messages between the oldest one held and the committed offset; `None` once messages are lost.
+pub struct RetentionMargin {
+    /// Messages from the oldest retained one to the committed offset; `None` once messages are lost.
     pub margin: Option<u64>,
-    /// Messages that were deleted before the group read them.
+    /// Messages deleted before the group read them.
     pub lost: u64,
 }
 
-/// Computes the lag of a group from one answer.
+impl RetentionMargin {
+    /// Compares a committed offset with the start offset of its partition (`MinOffset`).
+    ///
+    /// The two come from different responses. Start offsets only grow, so an older one makes the margin too large.
+    #[must_use]
+    pub fn new(committed: Offset, start: Offset) -> Self {
+        let margin = committed.minus(start);
+        Self { margin: u64::try_from(margin).ok(), lost: margin.min(0).unsigned_abs() }
+    }
+}
+
+/// Computes the lag of a group from one `GetConsumerProgress` response.
 ///
-/// Partitions and topics come out in the order that they have in `progress`. The anomalies are offsets
-/// past the end ([`AnomalyKind::Clamped`]) and a server total that differs from the sum of all of its
-/// parts ([`AnomalyKind::TotalMismatch`]).
+/// Topics and partitions keep the order of `progress`. The anomalies are committed offsets beyond the end
+/// ([`AnomalyKind::Clamped`]) and totals of the server that differ from the sum of all parts
+/// ([`AnomalyKind::TotalMismatch`]).
 #[must_use]
-pub fn group(progress: &GroupProgress) -> (GroupLag, Vec<Anomaly>) {
+pub fn compute_lag(progress: &GroupProgress) -> (GroupLag, Vec<Anomaly>) {
     let mut anomalies = Vec::new();
-    let topics: Vec<TopicLag> = progress.topics.iter().map(|t| topic(t, &mut anomalies)).collect();
-    let messages = if topics.is_empty() { Some(0) } else { sum(topics.iter().map(|t| t.messages)) };
-    let whole = topics.iter().all(|t| t.partitions.iter().all(|p| p.messages.is_some()));
-    check_total(progress.total_diff, messages.filter(|_| whole), "the group", &mut anomalies);
+    let topics: Vec<TopicLag> = progress.topics.iter().map(|t| topic_lag(t, &mut anomalies)).collect();
+    let messages = if topics.is_empty() { Some(0) } else { known_total(topics.iter().map(|t| t.messages)) };
+    let is_complete = topics.iter().flat_map(|t| &t.partitions).all(|p| p.messages.is_some());
+    check_total(progress.total_diff, messages.filter(|_| is_complete), "the group", &mut anomalies);
     (GroupLag { messages, topics }, anomalies)
 }
 
-/// Compares a committed offset with the oldest offset held (`MinOffset`). The two come from different
-/// answers; the start offset only grows, so an older one errs towards a larger margin.
-#[must_use]
-pub fn retention(committed: Offset, start: Offset) -> Retention {
-    let margin = committed.minus(start);
-    Retention { margin: u64::try_from(margin).ok(), lost: margin.min(0).unsigned_abs() }
-}
-
-fn topic(progress: &TopicProgress, anomalies: &mut Vec<Anomaly>) -> TopicLag {
+fn topic_lag(progress: &TopicProgress, anomalies: &mut Vec<Anomaly>) -> TopicLag {
     let partitions: Vec<PartitionLag> = progress
         .partitions
         .iter()
@@ -118,38 +132,38 @@ fn topic(progress: &TopicProgress, anomalies: &mut Vec<Anomaly>) -> TopicLag {
             partition: p.partition,
             end: p.end,
             committed: p.committed,
-            messages: partition(&progress.topic, p, anomalies),
+            messages: partition_lag(&progress.topic, p, anomalies),
             last_consumed: p.last_consumed,
         })
         .collect();
-    let messages = sum(partitions.iter().map(|p| p.messages));
-    let whole = partitions.iter().all(|p| p.messages.is_some());
-    check_total(progress.total_diff, messages.filter(|_| whole), progress.topic.as_str(), anomalies);
+    let messages = known_total(partitions.iter().map(|p| p.messages));
+    let is_complete = partitions.iter().all(|p| p.messages.is_some());
+    check_total(progress.total_diff, messages.filter(|_| is_complete), progress.topic.as_str(), anomalies);
     TopicLag { topic: progress.topic.clone(), messages, partitions }
 }
 
-fn partition(topic: &TopicName, p: &PartitionProgress, anomalies: &mut Vec<Anomaly>) -> Option<u64> {
+fn partition_lag(topic: &TopicName, p: &PartitionProgress, anomalies: &mut Vec<Anomaly>) -> Option<u64> {
     let lag = p.end?.minus(p.committed?);
     if lag < 0 {
         anomalies.push(Anomaly {
             kind: AnomalyKind::Clamped,
-            detail: format!("topic {topic} partition {}: committed offset past the end", p.partition.0),
+            detail: format!("topic {topic} partition {}: committed offset beyond the end", p.partition.0),
         });
     }
     Some(lag.max(0).unsigned_abs())
 }
 
-/// The sum of what is known; `None` if nothing is. Saturates, as 2^64 messages cannot be.
-fn sum(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
-    values.flatten().fold(None, |sum, v| Some(sum.unwrap_or(0u64).saturating_add(v)))
+/// Returns the total of the known values, `None` if none is known. Saturates.
+fn known_total(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    values.flatten().reduce(u64::saturating_add)
 }
 
-fn check_total(server: Option<i64>, ours: Option<u64>, of: &str, anomalies: &mut Vec<Anomaly>) {
-    let (Some(server), Some(ours)) = (server, ours) else { return };
-    if i128::from(server) != i128::from(ours) {
+fn check_total(server: Option<i64>, computed: Option<u64>, name: &str, anomalies: &mut Vec<Anomaly>) {
+    let (Some(server), Some(computed)) = (server, computed) else { return };
+    if i128::from(server) != i128::from(computed) {
         anomalies.push(Anomaly {
             kind: AnomalyKind::TotalMismatch,
-            detail: format!("TotalDiff of {of} is {server}, the sum of its partitions is {ours}"),
+            detail: format!("TotalDiff of {name} is {server}, the sum of its partitions is {computed}"),
         });
     }
 }
@@ -173,7 +187,7 @@ mod tests {
         }
     }
 
-    fn of(
+    fn progress(
         topics: Vec<(&str, Option<i64>, Vec<PartitionProgress>)>,
         total_diff: Option<i64>,
     ) -> GroupProgress {
@@ -190,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn lag_is_the_end_less_the_committed_offset_summed_over_what_is_known() {
-        let (lag, anomalies) = group(&of(
+    fn lag_is_end_minus_committed_offset_summed_over_known_parts() {
+        let (lag, anomalies) = compute_lag(&progress(
             vec![
                 ("a", Some(7), vec![row(0, 10, 5), row(1, 10, 8), row(2, -1, 4), row(3, 4, -1)]),
                 ("b", Some(1), vec![row(0, 1, 0)]),
@@ -209,50 +223,55 @@ mod tests {
     }
 
     #[test]
-    fn a_group_without_topics_lags_by_nothing_and_one_without_offsets_by_nobody_knows_what() {
-        assert_eq!(group(&of(vec![], None)).0.messages, Some(0));
-        assert_eq!(group(&of(vec![("a", None, vec![])], None)).0.messages, None);
-        assert_eq!(group(&of(vec![("a", None, vec![row(0, 5, -1)])], None)).0.messages, None);
+    fn lag_is_zero_without_topics_and_unknown_without_offsets() {
+        assert_eq!(compute_lag(&progress(vec![], None)).0.messages, Some(0));
+        assert_eq!(compute_lag(&progress(vec![("a", None, vec![])], None)).0.messages, None);
+        assert_eq!(compute_lag(&progress(vec![("a", None, vec![row(0, 5, -1)])], None)).0.messages, None);
     }
 
     #[test]
-    fn the_difference_of_offsets_past_two_to_the_53_is_exact() {
+    fn lag_is_exact_for_offsets_beyond_2_to_the_53() {
         let large = 1 << 53;
-        let (lag, _) =
-            group(&of(vec![("a", None, vec![row(0, large + 1, large), row(1, i64::MAX, 0)])], None));
+        let (lag, _) = compute_lag(&progress(
+            vec![("a", None, vec![row(0, large + 1, large), row(1, i64::MAX, 0)])],
+            None,
+        ));
         let messages: Vec<_> = lag.topics[0].partitions.iter().map(|p| p.messages).collect();
         assert_eq!(messages, [Some(1), Some(i64::MAX.unsigned_abs())]);
     }
 
     #[test]
-    fn a_committed_offset_past_the_end_is_no_lag_and_an_anomaly() {
-        let (lag, anomalies) = group(&of(vec![("a", None, vec![row(0, 0, i64::MAX), row(1, 5, 3)])], None));
+    fn a_committed_offset_beyond_the_end_is_zero_lag_and_an_anomaly() {
+        let (lag, anomalies) =
+            compute_lag(&progress(vec![("a", None, vec![row(0, 0, i64::MAX), row(1, 5, 3)])], None));
         assert_eq!(lag.topics[0].partitions[0].messages, Some(0));
         assert_eq!(lag.messages, Some(2));
         assert_eq!(kinds(&anomalies), [AnomalyKind::Clamped]);
     }
 
     #[test]
-    fn a_server_total_is_compared_only_with_a_whole_sum() {
-        let whole = vec![row(0, 10, 5)];
-        let part = vec![row(0, 10, 5), row(1, 10, -1)];
+    fn a_server_total_is_compared_only_with_a_complete_sum() {
+        let complete = vec![row(0, 10, 5)];
+        let incomplete = vec![row(0, 10, 5), row(1, 10, -1)];
         let mismatches = |topic, group_total, rows: &[PartitionProgress]| {
-            kinds(&group(&of(vec![("a", topic, rows.to_vec())], group_total)).1).len()
+            kinds(&compute_lag(&progress(vec![("a", topic, rows.to_vec())], group_total)).1).len()
         };
-        assert_eq!(mismatches(Some(5), Some(5), &whole), 0);
-        assert_eq!(mismatches(Some(6), Some(5), &whole), 1);
-        assert_eq!(mismatches(Some(6), Some(-5), &whole), 2);
-        assert_eq!(mismatches(Some(6), Some(6), &part), 0);
+        assert_eq!(mismatches(Some(5), Some(5), &complete), 0);
+        assert_eq!(mismatches(Some(6), Some(5), &complete), 1);
+        assert_eq!(mismatches(Some(6), Some(-5), &complete), 2);
+        assert_eq!(mismatches(Some(6), Some(6), &incomplete), 0);
     }
 
     #[test]
-    fn retention_is_a_margin_until_messages_are_lost() {
-        let of = |committed, start| retention(Offset::new(committed).unwrap(), Offset::new(start).unwrap());
-        assert_eq!(of(10, 4), Retention { margin: Some(6), lost: 0 });
-        assert_eq!(of(4, 4), Retention { margin: Some(0), lost: 0 });
-        assert_eq!(of(4, 10), Retention { margin: None, lost: 6 });
-        assert_eq!(of(0, i64::MAX), Retention { margin: None, lost: i64::MAX.unsigned_abs() });
-        assert_eq!(of(i64::MAX, 0), Retention { margin: Some(i64::MAX.unsigned_abs()), lost: 0 });
+    fn retention_margin_is_known_until_messages_are_lost() {
+        let margin = |committed, start| {
+            RetentionMargin::new(Offset::new(committed).unwrap(), Offset::new(start).unwrap())
+        };
+        assert_eq!(margin(10, 4), RetentionMargin { margin: Some(6), lost: 0 });
+        assert_eq!(margin(4, 4), RetentionMargin { margin: Some(0), lost: 0 });
+        assert_eq!(margin(4, 10), RetentionMargin { margin: None, lost: 6 });
+        assert_eq!(margin(0, i64::MAX), RetentionMargin { margin: None, lost: i64::MAX.unsigned_abs() });
+        assert_eq!(margin(i64::MAX, 0), RetentionMargin { margin: Some(i64::MAX.unsigned_abs()), lost: 0 });
     }
 
     fn any_offset() -> impl Strategy<Value = i64> {
@@ -261,7 +280,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_are_those_of_wider_arithmetic(
+        fn totals_match_wider_arithmetic(
             topics in btree_map("[a-z]{1,3}", btree_map(0..9_u32, (any_offset(), any_offset()), 0..5), 0..4),
             total in option::of(any::<i64>()),
         ) {
@@ -270,26 +289,26 @@ mod tests {
             };
             let topics: Vec<_> = topics.into_iter().map(|(name, r)| (name, rows(r))).collect();
             let topics = topics.iter().map(|(name, r): &(String, Vec<_>)| (name.as_str(), total, r.clone()));
-            let progress = of(topics.collect(), total);
-            let (lag, anomalies) = group(&progress);
+            let progress = progress(topics.collect(), total);
+            let (lag, anomalies) = compute_lag(&progress);
             let known: Vec<Vec<i128>> = progress.topics.iter().map(|t| t.partitions.iter().filter_map(|p| {
                 Some(i128::from(p.end?.get()) - i128::from(p.committed?.get()))
             }).collect()).collect();
             let saturated = |sum: i128| u64::try_from(sum).unwrap_or(u64::MAX);
-            let of_topic = |lags: &[i128]| lags.iter().map(|l| *l.max(&0)).sum::<i128>();
+            let total = |lags: &[i128]| lags.iter().map(|l| *l.max(&0)).sum::<i128>();
             for (topic, lags) in lag.topics.iter().zip(&known) {
-                prop_assert_eq!(topic.messages, (!lags.is_empty()).then(|| saturated(of_topic(lags))));
+                prop_assert_eq!(topic.messages, (!lags.is_empty()).then(|| saturated(total(lags))));
             }
             let all: Vec<i128> = known.concat();
-            let expected = (!all.is_empty() || known.is_empty()).then(|| saturated(of_topic(&all)));
+            let expected = (!all.is_empty() || known.is_empty()).then(|| saturated(total(&all)));
             prop_assert_eq!(lag.messages, expected);
             let clamped = kinds(&anomalies).iter().filter(|k| **k == AnomalyKind::Clamped).count();
             prop_assert_eq!(clamped, all.iter().filter(|l| **l < 0).count());
         }
 
         #[test]
-        fn retention_is_lost_or_margin_and_never_both(committed in 0..=i64::MAX, start in 0..=i64::MAX) {
-            let kept = retention(Offset::new(committed).unwrap(), Offset::new(start).unwrap());
+        fn messages_are_either_lost_or_margin(committed in 0..=i64::MAX, start in 0..=i64::MAX) {
+            let kept = RetentionMargin::new(Offset::new(committed).unwrap(), Offset::new(start).unwrap());
             let signed = kept.margin.map_or(-i128::from(kept.lost), i128::from);
             prop_assert_eq!(signed, i128::from(committed) - i128::from(start));
             prop_assert!(kept.margin.is_none() || kept.lost == 0);

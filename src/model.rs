@@ -125,6 +125,27 @@ identifier!(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(pub u32);
 
+impl Partition {
+    /// Searches `items`, sorted by partition, for this partition. Returns its position, or the one to insert it at.
+    ///
+    /// # Errors
+    /// The position at which to insert the partition, if `items` lack it.
+    pub fn position_in<T>(self, items: &[T], partition_of: impl Fn(&T) -> Self) -> Result<usize, usize> {
+        // Partitions are nearly always numbered 0, 1, 2, ..., so look there before searching.
+        let guess = self.0 as usize;
+        if items.get(guess).is_some_and(|item| partition_of(item) == self) {
+            return Ok(guess);
+        }
+        items.binary_search_by_key(&self, partition_of)
+    }
+
+    /// Returns the item of this partition from `items`, sorted by partition.
+    #[must_use]
+    pub fn find_in<T>(self, items: &[T], partition_of: impl Fn(&T) -> Self) -> Option<&T> {
+        items.get(self.position_in(items, partition_of).ok()?)
+    }
+}
+
 /// A position in a partition: 0 or more. The sentinel -1 ("nothing committed") cannot be an `Offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(i64);

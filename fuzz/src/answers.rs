@@ -65,7 +65,7 @@ pub fn group_progress(body: &[u8]) {
     for topic in &progress.topics {
         assert!(topic.partitions.is_sorted_by(|a, b| a.partition < b.partition), "sorted, each once");
     }
-    let (lag, _) = lag::group(&progress);
+    let (lag, _) = lag::compute_lag(&progress);
     for (told, made) in progress.topics.iter().zip(&lag.topics) {
         for (told, made) in told.partitions.iter().zip(&made.partitions) {
             let expected = told.end.zip(told.committed).map(|(end, at)| (end.get() - at.get()).max(0));

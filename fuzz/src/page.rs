@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use alikafka_exporter::{
     exposition::Renderer,
     lag::{
-        GroupLag, PartitionLag, Retention, TopicLag,
-        age::Age,
+        GroupLag, PartitionLag, RetentionMargin, TopicLag,
         assess::{GroupAssessment, PartitionAssessment, TopicAssessment},
-        status::Status,
+        bounds::TimeBounds,
+        status::{Status, StatusRule},
     },
     model::{
         AccountName, GroupId, GroupState, Instance, InstanceId, InstanceState, Offset, Partition, RegionId,
@@ -213,8 +213,8 @@ fn topic(bytes: &mut Bytes<'_>) -> TopicView {
     TopicView { name, discovery_order: bytes.number(), info, status, groups: bytes.maybe(Bytes::number) }
 }
 
-fn age(bytes: &mut Bytes<'_>) -> Age {
-    Age { floor: bytes.maybe(Bytes::number), ceiling: bytes.maybe(Bytes::number) }
+fn age(bytes: &mut Bytes<'_>) -> TimeBounds {
+    TimeBounds { lower: bytes.maybe(Bytes::number), upper: bytes.maybe(Bytes::number) }
 }
 
 fn status(bytes: &mut Bytes<'_>) -> Status {
@@ -233,7 +233,7 @@ fn float(bytes: &mut Bytes<'_>) -> f64 {
 /// What is said of a group on so many partitions of a topic.
 fn topic_assessment(bytes: &mut Bytes<'_>, partitions: usize) -> TopicAssessment {
     TopicAssessment {
-        age: age(bytes),
+        bounds: age(bytes),
         status: bytes.maybe(status),
         consumable: bytes.maybe(Bytes::number),
         consumed: bytes.maybe(float),
@@ -242,9 +242,10 @@ fn topic_assessment(bytes: &mut Bytes<'_>, partitions: usize) -> TopicAssessment
         data_loss_eta: bytes.maybe(float),
         partitions: (0..partitions)
             .map(|_| PartitionAssessment {
-                age: age(bytes),
-                status: None,
-                retention: bytes.maybe(|b| Retention { margin: b.maybe(Bytes::number), lost: b.number() }),
+                bounds: age(bytes),
+                rule: StatusRule::TooFewPolls,
+                retention: bytes
+                    .maybe(|b| RetentionMargin { margin: b.maybe(Bytes::number), lost: b.number() }),
             })
             .collect(),
     }
@@ -252,7 +253,7 @@ fn topic_assessment(bytes: &mut Bytes<'_>, partitions: usize) -> TopicAssessment
 
 fn group_assessment(bytes: &mut Bytes<'_>, lag: &GroupLag) -> GroupAssessment {
     GroupAssessment {
-        age: age(bytes),
+        bounds: age(bytes),
         status: bytes.maybe(status),
         consumable: bytes.maybe(Bytes::number),
         catch_up: bytes.maybe(float),
@@ -360,8 +361,8 @@ fn expected(snapshot: &Snapshot) -> Series {
                 let Some(lag) = &g.lag else { continue };
                 put("group_lag_messages", &[id, group], lag.messages.map(|n| n.to_string()));
                 let said = g.assessment.clone().unwrap_or_default();
-                put("group_lag_seconds", &[id, group], said.age.ceiling.map(span));
-                put("group_lag_floor_seconds", &[id, group], said.age.floor.map(span));
+                put("group_lag_seconds", &[id, group], said.bounds.upper.map(span));
+                put("group_lag_floor_seconds", &[id, group], said.bounds.lower.map(span));
                 put("group_status", &[id, group], said.status.map(|s| s.number().to_string()));
                 let consumable = said.consumable.map(|n| n.to_string());
                 put("group_consumable_lag_messages", &[id, group], consumable);
@@ -371,8 +372,8 @@ fn expected(snapshot: &Snapshot) -> Series {
                     let labels = [id, group, topic];
                     put("group_topic_lag_messages", &labels, t.messages.map(|n| n.to_string()));
                     let said = said.topics.get(at).cloned().unwrap_or_default();
-                    put("group_topic_lag_seconds", &labels, said.age.ceiling.map(span));
-                    put("group_topic_lag_floor_seconds", &labels, said.age.floor.map(span));
+                    put("group_topic_lag_seconds", &labels, said.bounds.upper.map(span));
+                    put("group_topic_lag_floor_seconds", &labels, said.bounds.lower.map(span));
                     put("group_topic_status", &labels, said.status.map(|s| s.number().to_string()));
                     let consumable = said.consumable.map(|n| n.to_string());
                     put("group_topic_consumable_lag_messages", &labels, consumable);
@@ -392,8 +393,8 @@ fn expected(snapshot: &Snapshot) -> Series {
                         let read_at = p.last_consumed.map(seconds);
                         put("group_partition_last_consumed_timestamp_seconds", &labels, read_at);
                         let said = said.partitions.get(at).copied().unwrap_or_default();
-                        put("group_partition_lag_seconds", &labels, said.age.ceiling.map(span));
-                        put("group_partition_lag_floor_seconds", &labels, said.age.floor.map(span));
+                        put("group_partition_lag_seconds", &labels, said.bounds.upper.map(span));
+                        put("group_partition_lag_floor_seconds", &labels, said.bounds.lower.map(span));
                         let margin = said.retention.and_then(|r| r.margin).map(|n| n.to_string());
                         put("group_partition_retention_margin_messages", &labels, margin);
                         let lost = said.retention.map(|r| r.lost.to_string());

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     lag::{
         TopicLag,
-        age::Age,
         assess::{GroupAssessment, PartitionAssessment, TopicAssessment},
+        bounds::TimeBounds,
         status::Status,
     },
     model::{
@@ -247,8 +247,8 @@ pub(super) fn group(view: &GroupView, out: &mut impl SeriesSink) {
     let Some(lag) = view.lag.as_deref() else { return };
     out.known(MetricId::GroupTotalLag, lag.messages);
     let said = view.assessment.as_deref();
-    if let Some(GroupAssessment { age, status, consumable, catch_up, topics: _ }) = said {
-        age_of(*age, MetricId::GroupTotalLagSeconds, MetricId::GroupTotalLagFloor, out);
+    if let Some(GroupAssessment { bounds, status, consumable, catch_up, topics: _ }) = said {
+        time_bounds(*bounds, MetricId::GroupTotalLagSeconds, MetricId::GroupTotalLagFloor, out);
         out.known(MetricId::GroupStatus, *status);
         out.known(MetricId::GroupConsumable, *consumable);
         out.known(MetricId::GroupCatchUp, FiniteFloat::of(*catch_up));
@@ -269,19 +269,19 @@ fn group_topic(lag: &TopicLag, said: Option<&TopicAssessment>, out: &mut impl Se
         rows.iter().filter_map(|p| Some((p.partition.0, p.last_consumed?))),
     );
     let Some(said) = said else { return };
-    age_of(said.age, MetricId::GroupTopicLagSeconds, MetricId::GroupTopicLagFloor, out);
+    time_bounds(said.bounds, MetricId::GroupTopicLagSeconds, MetricId::GroupTopicLagFloor, out);
     out.known(MetricId::GroupTopicStatus, said.status);
     out.known(MetricId::GroupTopicConsumable, said.consumable);
     out.known(MetricId::GroupTopicConsumed, FiniteFloat::of(said.consumed));
     out.known(MetricId::GroupTopicProduced, FiniteFloat::of(said.produced));
     out.known(MetricId::GroupTopicCatchUp, FiniteFloat::of(said.catch_up));
     out.known(MetricId::GroupTopicLossEta, FiniteFloat::of(said.data_loss_eta));
-    let each = || rows.iter().map(|p| p.partition.0).zip(&said.partitions);
+    let each = || said.with_lag(lag).map(|(p, assessed)| (p.partition.0, assessed));
     let ages = |bound: fn(&PartitionAssessment) -> Option<u64>| {
         each().filter_map(move |(number, p)| Some((number, MillisAsSeconds(bound(p)?))))
     };
-    out.partitions(MetricId::GroupLagSeconds, ages(|p| p.age.ceiling));
-    out.partitions(MetricId::GroupLagFloor, ages(|p| p.age.floor));
+    out.partitions(MetricId::GroupLagSeconds, ages(|p| p.bounds.upper));
+    out.partitions(MetricId::GroupLagFloor, ages(|p| p.bounds.lower));
     out.partitions(
         MetricId::GroupMargin,
         each().filter_map(|(number, p)| Some((number, p.retention?.margin?))),
@@ -289,9 +289,9 @@ fn group_topic(lag: &TopicLag, said: Option<&TopicAssessment>, out: &mut impl Se
     out.partitions(MetricId::GroupLost, each().filter_map(|(number, p)| Some((number, p.retention?.lost))));
 }
 
-fn age_of(age: Age, ceiling: MetricId, floor: MetricId, out: &mut impl SeriesSink) {
-    out.known(ceiling, age.ceiling.map(MillisAsSeconds));
-    out.known(floor, age.floor.map(MillisAsSeconds));
+fn time_bounds(bounds: TimeBounds, upper: MetricId, lower: MetricId, out: &mut impl SeriesSink) {
+    out.known(upper, bounds.upper.map(MillisAsSeconds));
+    out.known(lower, bounds.lower.map(MillisAsSeconds));
 }
 
 fn last_success(id: MetricId, last: LastSuccess, out: &mut impl SeriesSink) {

@@ -1,170 +1,200 @@
-//! All that is said of a group beside messages and offsets, from one answer and what came before it. Pure.
+//! Assessment of a group: time bounds, status, rates and forecasts from its last poll and those before. Pure.
+//!
+//! Owns: how partitions combine into topics, and topics into the group.
 
 use std::time::Duration;
 
 use super::{
-    GroupLag, PartitionLag, Retention, TopicLag,
-    age::{Age, GroupAges, TopicAges, TopicFacts},
-    forecast::{self, Prospect},
-    status::{self, Rule, Status},
-    track::{TopicTrack, Track},
+    GroupLag, PartitionLag, RetentionMargin, TopicLag,
+    bounds::{GroupBounds, TimeBounds, TopicBounds},
+    facts::TopicFacts,
+    forecast::{self, DataLossForecast},
+    known_total,
+    status::{self, Status, StatusRule},
+    window::{GroupWindow, TopicWindow},
 };
 use crate::model::{GroupState, Offset, TopicName};
 
-/// What is to be said of a group.
+#[cfg(test)]
+mod tests;
+
+/// Assessment of a group. Belongs to the [`GroupLag`] that it was computed from: topics and partitions of both are in
+/// the same order, so [`GroupAssessment::with_lag`] can pair them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroupAssessment {
-    /// Age of the oldest unread message: the largest of all partitions.
-    pub age: Age,
-    /// The worst of its topics; `None` while none is known.
+    /// Lag in seconds: maximum over the topics.
+    pub bounds: TimeBounds,
+    /// Worst status of the topics.
     pub status: Option<Status>,
-    /// Messages left to read that are still held; `None` if that is not known of any partition.
+    /// Unread messages that are still retained; `None` if no partition has a known number.
     pub consumable: Option<u64>,
-    /// Seconds until all is read at the present pace; `None` if a topic with lag does not catch up.
+    /// Seconds until the group has caught up at its current rates; `None` if it does not on a topic with lag.
     pub catch_up: Option<f64>,
     /// In the order of the group's topics.
     pub topics: Vec<TopicAssessment>,
 }
 
-/// What is to be said of a group on one topic.
+/// Assessment of a group on one topic.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TopicAssessment {
-    /// Age of the oldest unread message: the largest of its partitions.
-    pub age: Age,
-    /// The worst of its partitions, and of its trend.
+    /// Lag in seconds: maximum over the partitions.
+    pub bounds: TimeBounds,
+    /// Worst status of the partitions, or [`Status::Lagging`] for the topic.
     pub status: Option<Status>,
-    /// Messages left to read that are still held.
+    /// Unread messages that are still retained.
     pub consumable: Option<u64>,
-    /// Messages a second that the group has read over the window.
+    /// Messages consumed per second, averaged over the status window.
     pub consumed: Option<f64>,
-    /// Messages a second that were written over the window, on the partitions that the group reads.
+    /// Messages produced per second to the partitions that the group reads, averaged over the status window.
     pub produced: Option<f64>,
-    /// Seconds until all is read at the present pace; 0 without lag, `None` if lag does not shrink.
+    /// Seconds until the group has caught up; 0 without lag, `None` if the lag does not shrink.
     pub catch_up: Option<f64>,
-    /// Seconds until messages are deleted before they are read; `None` if that comes no nearer.
+    /// Seconds until messages are deleted before the group reads them; `None` if that does not get closer.
     pub data_loss_eta: Option<f64>,
     /// In the order of the topic's partitions.
     pub partitions: Vec<PartitionAssessment>,
 }
 
-/// What is to be said of a group on one partition.
+/// Assessment of a group on one partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct PartitionAssessment {
-    /// Age of the oldest unread message.
-    pub age: Age,
-    /// What is the matter with this partition alone.
-    pub status: Option<Status>,
-    /// Margin and loss; `None` where either offset is unknown.
-    pub retention: Option<Retention>,
+    /// Lag in seconds.
+    pub bounds: TimeBounds,
+    /// Rule that decided the status of this partition.
+    pub rule: StatusRule,
+    /// Margin and loss; `None` if either offset is unknown.
+    pub retention: Option<RetentionMargin>,
 }
 
-/// Puts together what is known at the moment of an answer. `window` is that of the track, which has taken the same
-/// answer; `state` is what the answer says.
+impl GroupAssessment {
+    /// Returns each topic of the lag that this assessment was computed from, with its assessment.
+    pub fn with_lag<'a>(
+        &'a self,
+        lag: &'a GroupLag,
+    ) -> impl Iterator<Item = (&'a TopicLag, &'a TopicAssessment)> {
+        lag.topics.iter().zip(&self.topics)
+    }
+}
+
+impl TopicAssessment {
+    /// Returns each partition of the lag that this assessment was computed from, with its assessment.
+    pub fn with_lag<'a>(
+        &'a self,
+        lag: &'a TopicLag,
+    ) -> impl Iterator<Item = (&'a PartitionLag, &'a PartitionAssessment)> {
+        lag.partitions.iter().zip(&self.partitions)
+    }
+}
+
+/// Assesses a group at the time of a poll. `window` includes this poll, `state` is from its response.
 #[must_use]
 pub fn assess<'a>(
     lag: &GroupLag,
-    ages: &GroupAges,
-    track: &Track,
+    bounds: &GroupBounds,
+    window: &GroupWindow,
     state: Option<GroupState>,
-    window: Duration,
+    status_window: Duration,
     facts: impl Fn(&TopicName) -> TopicFacts<'a>,
 ) -> GroupAssessment {
     let topics: Vec<TopicAssessment> = lag
         .topics
         .iter()
-        .zip(&ages.topics)
-        .map(|(lag, ages)| topic(lag, ages, track.topic(&lag.topic), state, window, &facts(&lag.topic)))
+        .zip(&bounds.topics)
+        .map(|(lag, bounds)| {
+            assess_topic(lag, bounds, window.topic(&lag.topic), state, status_window, &facts(&lag.topic))
+        })
         .collect();
-    // A group without topics has nothing to read.
+    let lags = lag.topics.iter().map(|topic| topic.messages);
+    let statuses = topics.iter().map(|topic| topic.status);
+    // A group without topics has nothing to consume.
     let consumable =
-        if topics.is_empty() { Some(0) } else { super::sum(topics.iter().map(|t| t.consumable)) };
+        if topics.is_empty() { Some(0) } else { known_total(topics.iter().map(|t| t.consumable)) };
     GroupAssessment {
-        age: ages.group,
-        status: worst(lag, &topics),
+        bounds: bounds.group,
+        status: worst_status(lags.zip(statuses)),
         consumable,
-        catch_up: slowest(lag, &topics),
+        catch_up: slowest_catch_up(lag, &topics),
         topics,
     }
 }
 
-/// The worst of the topics; that nothing is the matter only if it is known of all with something left to read.
-fn worst(lag: &GroupLag, topics: &[TopicAssessment]) -> Option<Status> {
-    let mut known = lag.topics.iter().zip(topics);
-    let is_undecided = known.any(|(lag, topic)| lag.messages > Some(0) && topic.status.is_none());
-    let worst = topics.iter().filter_map(|topic| topic.status).max();
+/// Returns the worst status of the parts, each with its lag. `ok` requires a known status of all parts with lag.
+fn worst_status(parts: impl Iterator<Item = (Option<u64>, Option<Status>)> + Clone) -> Option<Status> {
+    let is_undecided = parts.clone().any(|(lag, status)| lag > Some(0) && status.is_none());
+    let worst = parts.filter_map(|(_, status)| status).max();
     worst.filter(|status| *status > Status::Ok || !is_undecided)
 }
 
-/// When the last topic with lag will be read; `None` if one never will. Topics whose lag nobody knows do not count.
-fn slowest(lag: &GroupLag, topics: &[TopicAssessment]) -> Option<f64> {
+/// Returns the seconds until the group has caught up on its last topic; `None` if it never does on one. Topics with
+/// unknown lag do not count.
+fn slowest_catch_up(lag: &GroupLag, topics: &[TopicAssessment]) -> Option<f64> {
     lag.messages?;
     let known = lag.topics.iter().zip(topics).filter(|(lag, _)| lag.messages.is_some());
-    known.map(|(_, topic)| topic.catch_up).try_fold(0.0, |slowest: f64, eta| Some(slowest.max(eta?)))
+    known.map(|(_, topic)| topic.catch_up).try_fold(0.0, |slowest: f64, seconds| Some(slowest.max(seconds?)))
 }
 
-fn topic(
+fn assess_topic(
     lag: &TopicLag,
-    ages: &TopicAges,
-    track: Option<&TopicTrack>,
+    bounds: &TopicBounds,
+    window: Option<&TopicWindow>,
     state: Option<GroupState>,
-    window: Duration,
+    status_window: Duration,
     facts: &TopicFacts<'_>,
 ) -> TopicAssessment {
-    let skew = status::skew(track);
-    let partition = |(place, (p, age)): (usize, (&PartitionLag, &Age))| {
-        let start = start(p, facts);
-        let known = track.and_then(|t| t.partition(place));
-        let stuck = track.is_some_and(|t| t.is_stuck(place, window));
-        PartitionAssessment {
-            age: *age,
-            status: Rule::of_partition(p, start, known, stuck, state, skew).status(),
-            retention: p.committed.zip(start).map(|(committed, start)| super::retention(committed, start)),
-        }
-    };
-    let partitions: Vec<PartitionAssessment> =
-        lag.partitions.iter().zip(&ages.partitions).enumerate().map(partition).collect();
-    let lags = track.is_some_and(|t| Status::is_lagging(t, window)).then_some(Status::Lagging);
-    // Nothing is the matter only if that is known of all that has something left to read.
-    let is_undecided =
-        lag.partitions.iter().zip(&partitions).any(|(p, said)| p.messages > Some(0) && said.status.is_none());
-    let status = partitions.iter().filter_map(|p| p.status).chain(lags).max();
-    let status = status.filter(|status| *status > Status::Ok || !is_undecided);
-    let left = lag.partitions.iter().map(|p| consumable(p, facts.status.and_then(|s| s.start(p.partition))));
-    let rates = track.and_then(TopicTrack::rates);
-    let retentions: Vec<_> = partitions.iter().map(|p| p.retention).collect();
-    // A partition that stands still is never caught up with.
-    let waits = |(place, p): (usize, &PartitionLag)| {
-        p.messages > Some(0) && track.is_some_and(|track| track.is_stuck(place, window))
-    };
-    let is_stuck = lag.partitions.iter().enumerate().any(waits);
+    let max_skew = status::max_offset_skew(window);
+    let mut partitions = Vec::with_capacity(lag.partitions.len());
+    let mut has_stuck_lag = false;
+    for (i, (p, bounds)) in lag.partitions.iter().zip(&bounds.partitions).enumerate() {
+        let start = start_within(p, facts);
+        let is_stuck = window.is_some_and(|w| w.is_stuck(i, status_window));
+        has_stuck_lag |= is_stuck && p.is_lagging();
+        let partition_window = window.and_then(|w| w.partition(i));
+        partitions.push(PartitionAssessment {
+            bounds: *bounds,
+            rule: StatusRule::evaluate(p, start, partition_window, is_stuck, state, max_skew),
+            retention: p
+                .committed
+                .zip(start)
+                .map(|(committed, start)| RetentionMargin::new(committed, start)),
+        });
+    }
+    let lagging = window.is_some_and(|w| status::is_lagging(w, status_window)).then_some(Status::Lagging);
+    let statuses = partitions.iter().map(|p| p.rule.status());
+    let parts = lag.partitions.iter().map(|p| p.messages).zip(statuses);
+    let rates = window.and_then(TopicWindow::rates);
+    // A group never catches up on a stuck partition.
     let catch_up =
-        lag.messages.filter(|_| !is_stuck).and_then(|messages| forecast::catch_up(messages, rates));
-    let prospect =
-        track.map(|track| Prospect { lag, ages, track, facts, retentions: &retentions, catch_up, window });
+        lag.messages.filter(|_| !has_stuck_lag).and_then(|messages| forecast::catch_up(messages, rates));
+    let retention: Vec<_> = partitions.iter().map(|p| p.retention).collect();
+    let forecast = window.map(|window| DataLossForecast {
+        lag,
+        bounds,
+        window,
+        facts,
+        retention: &retention,
+        catch_up,
+        status_window,
+    });
     TopicAssessment {
-        age: ages.topic,
-        status,
-        consumable: super::sum(left),
+        bounds: bounds.topic,
+        status: worst_status(parts.chain([(None, lagging)])),
+        consumable: known_total(lag.partitions.iter().map(|p| consumable(p, facts.start(p.partition)))),
         consumed: rates.map(|r| r.consumed),
         produced: rates.map(|r| r.produced),
         catch_up,
-        data_loss_eta: prospect.and_then(|p| p.data_loss()),
+        data_loss_eta: forecast.and_then(|forecast| forecast.seconds()),
         partitions,
     }
 }
 
-/// The oldest offset that is held. One past the end is of another topic of the same name, or of a later moment.
-fn start(lag: &PartitionLag, facts: &TopicFacts<'_>) -> Option<Offset> {
-    let start = facts.status?.start(lag.partition)?;
-    lag.end.is_none_or(|end| start <= end).then_some(start)
+/// Returns the start offset of a partition. One beyond the end is newer, or belongs to a recreated topic.
+fn start_within(p: &PartitionLag, facts: &TopicFacts<'_>) -> Option<Offset> {
+    facts.start(p.partition).filter(|start| p.end.is_none_or(|end| *start <= end))
 }
 
-/// What is left to read of what is still held: messages that are deleted already are not. The start is from another
-/// answer than the end, and may be past it.
-fn consumable(lag: &PartitionLag, start: Option<Offset>) -> Option<u64> {
-    let from = lag.committed?.max(start.unwrap_or(lag.committed?));
-    Some(lag.end?.minus(from).max(0).unsigned_abs())
+/// Returns the unread messages that are still retained. The start offset comes from another response than the end offset
+/// and may be beyond it.
+fn consumable(p: &PartitionLag, start: Option<Offset>) -> Option<u64> {
+    let first = p.committed?.max(start.unwrap_or(p.committed?));
+    Some(p.end?.minus(first).max(0).unsigned_abs())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,58 +1,55 @@
-//! What is the matter with a group on a topic, in one word. Pure.
+//! Status of a group on a topic or partition, and the rule that decided it. Pure.
 //!
-//! Owns: the rules, and how they are joined. Refuses: words for what it has seen too little of.
+//! Owns: the rules and their order. With too few polls there is no status. Out of scope: combining the parts, see
+//! [`super::assess`].
 
 use std::time::Duration;
 
 use super::{
     PartitionLag,
-    track::{PartitionTrack, TopicTrack},
+    window::{PartitionWindow, TopicWindow},
 };
 use crate::model::{GroupState, Offset};
 
-/// Answers that it takes to say that nothing is the matter, or that lag grows.
-pub const LEAST_POLLS: u8 = 5;
+#[cfg(test)]
+mod tests;
 
-/// Lag that grows by less than this share of what was written is how commits and polls meet.
+/// Minimum number of polls for the statuses `ok` and `lagging`.
+pub const MIN_POLLS: u8 = 5;
+
+/// Lag growth below this share of the produced messages is noise, because commits and polls interfere.
 const NOISE: f64 = 0.01;
 
-/// Seconds between the cloud's reading of an end and of a committed offset in one answer, at the most.
-const APART: f64 = 5.0;
+/// Maximum seconds between the reads of an end offset and of a committed offset for one response.
+const MAX_SKEW_SECONDS: f64 = 5.0;
 
-/// Messages by which a group that keeps up may seem to be past the end, as the end is read first.
-#[must_use]
-pub fn skew(track: Option<&TopicTrack>) -> i64 {
-    let produced = track.and_then(TopicTrack::rates).map_or(0.0, |rates| rates.produced);
-    (produced * APART) as i64
-}
-
-/// The status of a group, or of a group on one topic; a later one is worse.
+/// Status of a group, topic or partition. A later one is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// All is read at some point of the window, or lag does not grow.
+    /// The lag reached 0 within the window, or does not grow.
     Ok,
-    /// The offset advances, and lag grows.
+    /// The offset advances, and the lag grows.
     Lagging,
-    /// There is lag throughout the window, the offset stands still, and the group has members.
+    /// Lag throughout the window, the offset is unchanged, and the group has members.
     Stalled,
-    /// The same, and the group has none.
+    /// Lag throughout the window, the offset is unchanged, and the group has no members.
     Stopped,
-    /// The offset fell back, or is past the end.
+    /// The offset moved back, or is beyond the end.
     Rewound,
-    /// Messages were deleted before they were read.
+    /// Messages were deleted before the group read them.
     DataLoss,
 }
 
 impl Status {
-    /// The value on the page.
+    /// Returns the value of the status metrics.
     #[must_use]
     pub fn number(self) -> u8 {
         self as u8
     }
 
-    /// A word for people.
+    /// Returns the name of the status.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Lagging => "lagging",
@@ -62,122 +59,122 @@ impl Status {
             Self::DataLoss => "data loss",
         }
     }
-
-    /// Whether a group lags on a topic as a whole: it reads, is never done, and has more to read all the time.
-    pub(super) fn is_lagging(track: &TopicTrack, window: Duration) -> bool {
-        let (consumed, produced) = track.totals();
-        let grows = |trend: super::track::Trend| {
-            trend.rises() && trend.growth >= 1.0 && trend.growth >= produced as f64 * NOISE
-        };
-        track.polls() >= LEAST_POLLS
-            && consumed > 0
-            && !track.was_caught_up(window)
-            && track.lag_trend().is_some_and(grows)
-    }
 }
 
-/// Why a partition has the status that it has, or has none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// None: there is no offset to judge.
-    NothingCommitted,
+/// Whether a group is lagging on a topic: it consumes, never catches up, and its lag grows by more than noise.
+///
+/// This is decided for the topic, because a group may read its partitions in turn.
+pub(super) fn is_lagging(window: &TopicWindow, status_window: Duration) -> bool {
+    let (consumed, produced) = window.totals();
+    window.polls() >= MIN_POLLS
+        && consumed > 0
+        && !window.was_caught_up(status_window)
+        && window.lag_trend().is_some_and(|trend| {
+            trend.is_rising() && trend.growth >= 1.0 && trend.growth >= produced as f64 * NOISE
+        })
+}
+
+/// Returns the messages by which the committed offset may exceed the end offset of the same response, because the
+/// service reads the end first.
+pub(super) fn max_offset_skew(window: Option<&TopicWindow>) -> i64 {
+    let produced = window.and_then(TopicWindow::rates).map_or(0.0, |rates| rates.produced);
+    (produced * MAX_SKEW_SECONDS) as i64
+}
+
+/// Rule that decided the status of a partition, or why the status is unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StatusRule {
+    /// Unknown: no committed offset.
+    NoCommittedOffset,
     /// Data loss.
-    BeforeTheStart,
+    BeforeStart,
     /// Rewound.
-    PastTheEnd,
+    BeyondEnd,
     /// Rewound.
-    FellBack,
+    MovedBack,
     /// Stalled.
-    StandsStill,
+    UnchangedWithMembers,
     /// Stopped.
-    StandsStillWithoutMembers,
+    UnchangedWithoutMembers,
     /// Ok.
-    Moves,
-    /// None.
-    TooFewAnswers,
-    /// None.
-    StandsStillTooShortly,
+    Moving,
+    /// Unknown.
+    #[default]
+    TooFewPolls,
+    /// Unknown.
+    UnchangedTooShortly,
 }
 
-impl Rule {
-    /// The first rule that fires on one partition. `start` is its oldest offset; whether it stands still for the
-    /// window is `stuck`.
-    ///
-    /// That lag grows is not told of one partition: a group reads them in turns. By up to `skew` messages a committed
-    /// offset may be past the end of the same answer; see [`skew`].
-    #[must_use]
-    pub fn of_partition(
+impl StatusRule {
+    /// Returns the first rule that applies to a partition. `start` is its start offset, `is_stuck` whether its offset
+    /// is unchanged for the window, and `max_skew` the result of [`max_offset_skew`].
+    pub(super) fn evaluate(
         lag: &PartitionLag,
         start: Option<Offset>,
-        track: Option<PartitionTrack>,
-        stuck: bool,
+        window: Option<PartitionWindow>,
+        is_stuck: bool,
         state: Option<GroupState>,
-        skew: i64,
+        max_skew: i64,
     ) -> Self {
-        let Some(committed) = lag.committed else { return Self::NothingCommitted };
-        let is_lost = start.is_some_and(|start| committed < start);
-        // The two are read one after the other: what was committed between is no word of a topic that was created anew.
-        let is_past_the_end = lag.end.is_some_and(|end| committed.minus(end) > skew);
-        // What two answers tell is not known of a partition whose lag this one does not tell.
-        let track = track.filter(|t| t.polls > 0);
-        let knows_enough = track.is_some_and(|t| t.polls >= LEAST_POLLS);
-        if is_lost {
-            Self::BeforeTheStart
-        } else if is_past_the_end {
-            Self::PastTheEnd
-        } else if track.is_some_and(|t| t.rewind.is_some()) {
-            Self::FellBack
-        } else if stuck {
-            let is_empty = state.is_some_and(|state| !state.has_members());
-            if is_empty { Self::StandsStillWithoutMembers } else { Self::StandsStill }
-        } else if !knows_enough {
-            Self::TooFewAnswers
-        } else if track.is_some_and(|t| t.was_moving) {
-            // A run shorter than the window, before which something moved: something moved within the window.
-            Self::Moves
+        let Some(committed) = lag.committed else { return Self::NoCommittedOffset };
+        // Earlier polls do not count if the last one has no lag of the partition.
+        let window = window.filter(|w| w.polls > 0);
+        if start.is_some_and(|start| committed < start) {
+            Self::BeforeStart
+        } else if lag.end.is_some_and(|end| committed.minus(end) > max_skew) {
+            Self::BeyondEnd
+        } else if window.is_some_and(|w| w.rewind.is_some()) {
+            Self::MovedBack
+        } else if is_stuck {
+            let has_members = state.is_none_or(GroupState::has_members);
+            if has_members { Self::UnchangedWithMembers } else { Self::UnchangedWithoutMembers }
+        } else if window.is_none_or(|w| w.polls < MIN_POLLS) {
+            Self::TooFewPolls
+        } else if window.is_some_and(|w| w.was_moving) {
+            // The offset is unchanged for less than the window and moved before, hence within the window.
+            Self::Moving
         } else {
-            Self::StandsStillTooShortly
+            Self::UnchangedTooShortly
         }
     }
 
-    /// The status that it makes.
+    /// Returns the resulting status.
     #[must_use]
     pub fn status(self) -> Option<Status> {
         match self {
-            Self::BeforeTheStart => Some(Status::DataLoss),
-            Self::PastTheEnd | Self::FellBack => Some(Status::Rewound),
-            Self::StandsStillWithoutMembers => Some(Status::Stopped),
-            Self::StandsStill => Some(Status::Stalled),
-            Self::Moves => Some(Status::Ok),
-            Self::NothingCommitted | Self::TooFewAnswers | Self::StandsStillTooShortly => None,
+            Self::BeforeStart => Some(Status::DataLoss),
+            Self::BeyondEnd | Self::MovedBack => Some(Status::Rewound),
+            Self::UnchangedWithoutMembers => Some(Status::Stopped),
+            Self::UnchangedWithMembers => Some(Status::Stalled),
+            Self::Moving => Some(Status::Ok),
+            Self::NoCommittedOffset | Self::TooFewPolls | Self::UnchangedTooShortly => None,
         }
     }
 
-    /// The rule in a sentence for people.
+    /// Returns a sentence that describes the rule.
     #[must_use]
-    pub fn sentence(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
-            Self::NothingCommitted => "The group has no committed offset here.",
-            Self::BeforeTheStart => "The committed offset is before the oldest message that is held.",
-            Self::PastTheEnd => "The committed offset is past the end of the partition.",
-            Self::FellBack => "The committed offset fell back within the window, and has not made up for it.",
-            Self::StandsStill => {
-                "There has been lag, and the same committed offset, for at least the window, and the group has \
-                 members, or does not tell."
+            Self::NoCommittedOffset => "The group has no committed offset on this partition.",
+            Self::BeforeStart => "The committed offset is before the oldest message that is retained.",
+            Self::BeyondEnd => "The committed offset is beyond the end of the partition.",
+            Self::MovedBack => {
+                "The committed offset moved back within the window and has not reached its earlier value again."
             }
-            Self::StandsStillWithoutMembers => {
-                "There has been lag, and the same committed offset, for at least the window, and the group has no \
-                 members."
+            Self::UnchangedWithMembers => {
+                "The partition has had lag and an unchanged committed offset for at least the window, and the group \
+                 has members or does not report them."
             }
-            Self::Moves => "The committed offset moved, or there was no lag, within the window.",
-            Self::TooFewAnswers => "Fewer than 5 answers in a row have told the lag.",
-            Self::StandsStillTooShortly => {
-                "There has been lag, and the same committed offset, ever since it was first seen, which is shorter \
+            Self::UnchangedWithoutMembers => {
+                "The partition has had lag and an unchanged committed offset for at least the window, and the group \
+                 has no members."
+            }
+            Self::Moving => "The committed offset moved, or there was no lag, within the window.",
+            Self::TooFewPolls => "Fewer than 5 consecutive polls have reported the lag.",
+            Self::UnchangedTooShortly => {
+                "The partition has had lag and an unchanged committed offset since its first poll, which is shorter \
                  than the window."
             }
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -242,12 +242,7 @@ impl TopicStatus {
     /// What it says of a partition.
     #[must_use]
     pub fn partition(&self, partition: Partition) -> Option<&TopicPartition> {
-        // Partitions are nearly always 0, 1, 2, and so on: look there before searching.
-        let guess = self.partitions.get(partition.0 as usize).filter(|p| p.partition == partition);
-        guess.or_else(|| {
-            let at = self.partitions.binary_search_by_key(&partition, |p| p.partition).ok()?;
-            self.partitions.get(at)
-        })
+        partition.find_in(&self.partitions, |p| p.partition)
     }
 
     /// The oldest offset that a partition holds.

@@ -15,8 +15,8 @@ use crate::{
     collect::desk::{Answer, Question},
     lag::{
         PartitionLag, TopicLag,
-        age::{self, TopicFacts},
         assess::{PartitionAssessment, TopicAssessment},
+        facts::TopicFacts,
     },
     model::{MessageTimestamps, ResponseOrigin},
 };
@@ -63,13 +63,12 @@ impl RegionState {
             let lag = &said.lag;
             let is_asked =
                 |topic: &TopicLag| question.topic.as_ref().is_none_or(|asked| *asked == topic.topic);
-            let all = lag.topics.iter().zip(&said.assessment.topics);
-            let asked: Vec<_> = all.filter(|(topic, _)| is_asked(topic)).collect();
+            let asked: Vec<_> = said.assessment.with_lag(lag).filter(|(topic, _)| is_asked(topic)).collect();
             room = Room::for_partitions(asked.iter().map(|(topic, _)| topic.partitions.len()).sum());
             let told = |topic| self.topic((member, group, said), topic, &mut room, now);
             asked.into_iter().map_while(told).collect()
         });
-        let age = assessment.map(|assessment| assessment.age).unwrap_or_default();
+        let age = assessment.map(|assessment| assessment.bounds).unwrap_or_default();
         let hold = self.timing.hold(Action::GetConsumerProgress);
         Answer::Found(Box::new(Explained {
             account: self.account.as_ref().map(ToString::to_string),
@@ -90,34 +89,17 @@ impl RegionState {
                 .map(|known| Rebalances { seen: known.seen, last: known.last.into() }),
             lag_messages: lag.and_then(|lag| lag.messages),
             consumable_lag_messages: assessment.and_then(|assessment| assessment.consumable),
-            lag_seconds: age.ceiling.map(seconds),
-            lag_floor_seconds: age.floor.map(seconds),
+            lag_seconds: age.upper.map(seconds),
+            lag_floor_seconds: age.lower.map(seconds),
             catch_up_seconds: assessment.and_then(|assessment| assessment.catch_up),
-            status: assessment.and_then(|assessment| assessment.status).map(|status| status.word()),
-            status_rule: verdict::of_group(lag, assessment, |topic, assessed| {
-                self.rule(member, group, topic, assessed)
-            }),
+            status: assessment.and_then(|assessment| assessment.status).map(|status| status.name()),
+            status_rule: verdict::of_group(lag, assessment),
             window_seconds: self.timing.status_window.as_secs_f64(),
             retention_seconds: member.info.get().and_then(|info| info.message_retention_seconds),
             truncated: room.was_too_small,
             topics,
             terms: bounds::LEGEND,
         }))
-    }
-
-    /// The rule that made the status of a topic.
-    fn rule(
-        &self,
-        member: &InstanceEntry,
-        group: &GroupEntry,
-        topic: &TopicLag,
-        assessed: &TopicAssessment,
-    ) -> String {
-        let facts = member.topic_facts();
-        let state = group.last_poll.as_ref().and_then(|poll| poll.state);
-        let track = group.track.topic(&topic.topic);
-        let evidence = Evidence { track, state, window: self.timing.status_window };
-        verdict::of_topic(topic, assessed, evidence, &facts(&topic.topic))
     }
 
     /// `None` once there is no room left.
@@ -133,10 +115,10 @@ impl RegionState {
         let facts = member.topic_facts();
         let facts = facts(&topic.topic);
         let sight = Sight { now: said.origin.span, asked: said.timestamps, facts: &facts };
-        let track = group.track.topic(&topic.topic);
-        let evidence = Evidence { track, state: said.state, window: self.timing.status_window };
+        let track = group.window.topic(&topic.topic);
+        let evidence = Evidence { track, window: self.timing.status_window };
         let hold = self.timing.hold(Action::GetTopicStatus);
-        let partitions = topic.partitions.iter().zip(&assessed.partitions).enumerate().take(taken);
+        let partitions = assessed.with_lag(topic).enumerate().take(taken);
         let partitions = partitions.map(|(place, told)| partition(told, sight, (evidence, place), room));
         Some(Topic {
             topic: topic.topic.to_string(),
@@ -146,14 +128,14 @@ impl RegionState {
             answer: known.and_then(|known| known.status_origin.as_ref()).map(source),
             lag_messages: topic.messages,
             consumable_lag_messages: assessed.consumable,
-            lag_seconds: assessed.age.ceiling.map(seconds),
-            lag_floor_seconds: assessed.age.floor.map(seconds),
+            lag_seconds: assessed.bounds.upper.map(seconds),
+            lag_floor_seconds: assessed.bounds.lower.map(seconds),
             consumed_messages_per_second: assessed.consumed,
             produced_messages_per_second: assessed.produced,
             catch_up_seconds: assessed.catch_up,
             data_loss_eta_seconds: assessed.data_loss_eta,
-            status: assessed.status.map(|status| status.word()),
-            status_rule: self.rule(member, group, topic, assessed),
+            status: assessed.status.map(|status| status.name()),
+            status_rule: verdict::of_topic(topic, assessed),
             window: evidence.window(),
             partition_count: topic.partitions.len(),
             partitions: partitions.collect(),
@@ -168,7 +150,7 @@ fn partition(
     room: &mut Room,
 ) -> Partition {
     let status = sight.facts.status.and_then(|status| status.partition(lag.partition));
-    let (lag_seconds, lag_floor_seconds) = bounds::of(lag, assessed.age, sight);
+    let (lag_seconds, lag_floor_seconds) = bounds::of(lag, assessed.bounds, sight);
     let steps = sight.facts.starts.map(|starts| starts.steps(lag.partition));
     let steps = steps.map(|steps| steps.map(|(unix_seconds, start)| Step { start, unix_seconds }));
     Partition {
@@ -188,8 +170,8 @@ fn partition(
         lost_messages: assessed.retention.map(|retention| retention.lost),
         lag_seconds,
         lag_floor_seconds,
-        status: assessed.status.map(|status| status.word()),
-        status_rule: evidence.of_partition(place, lag, sight.facts),
+        status: assessed.rule.status().map(|status| status.name()),
+        status_rule: assessed.rule.description(),
         track: evidence.track(place),
         history: history(lag, sight, room),
         start_steps: steps.into_iter().flatten().collect(),
@@ -197,7 +179,7 @@ fn partition(
 }
 
 fn history(lag: &PartitionLag, sight: Sight<'_>, room: &mut Room) -> History {
-    let Sight { now, facts: TopicFacts { history, .. }, .. } = sight;
+    let Sight { now, facts: TopicFacts { ends: history, .. }, .. } = sight;
     let points = || history.iter().flat_map(|history| history.points(lag.partition));
     let held = points().count();
     room.was_too_small |= held > room.points;
@@ -207,7 +189,7 @@ fn history(lag: &PartitionLag, sight: Sight<'_>, room: &mut Room) -> History {
         last_unix_ms: point.last.get(),
     });
     History {
-        believes_message_times: history.is_none_or(|history| history.believes(lag.partition, now)),
+        believes_message_times: history.is_none_or(|history| history.trusts_timestamps(lag.partition, now)),
         held,
         points: newest.collect(),
     }

@@ -14,9 +14,9 @@ use crate::{
     collect::{PollPriority, schedule::ActivityTracker},
     lag::{
         self, GroupLag,
-        age::TopicFacts,
         assess::{self, GroupAssessment},
-        track::Track,
+        facts::TopicFacts,
+        window::GroupWindow,
     },
     model::{
         Anomaly, AnomalyKind, GroupId, GroupProgress, GroupState, LastTimestamps, MessageTimestamps,
@@ -44,7 +44,7 @@ pub(super) struct GroupEntry {
     /// Whether the result of the last poll is too old to be shown.
     is_expired: bool,
     /// Offsets of earlier polls.
-    pub(super) track: Track,
+    pub(super) window: GroupWindow,
     activity: ActivityTracker,
     timestamps: TimestampAvailability,
     rebalances: Option<RebalanceCounter>,
@@ -73,7 +73,7 @@ impl GroupEntry {
             polls: PollStatus::default(),
             last_poll: None,
             is_expired: false,
-            track: Track::default(),
+            window: GroupWindow::default(),
             activity: ActivityTracker::default(),
             timestamps: TimestampAvailability::default(),
             rebalances: None,
@@ -110,7 +110,7 @@ impl GroupEntry {
         effects.anomalies = anomalies;
         effects.priority = Some(PollPriority::Active);
         self.view = None;
-        let (mut lag, anomalies) = lag::group(&progress);
+        let (mut lag, anomalies) = lag::compute_lag(&progress);
         effects.anomalies.extend(anomalies);
         let previous = self.current().map(|poll| Arc::clone(&poll.lag));
         let previous = previous.as_deref();
@@ -135,11 +135,11 @@ impl GroupEntry {
 
         effects.anomalies.extend(topics.record_progress(previous, &lag, &origin, timing));
         let facts = topics.facts(retention);
-        let (ages, contradictions) = lag::age::ages(&lag, origin.span, facts);
+        let (bounds, contradictions) = lag::bounds::compute_bounds(&lag, origin.span, facts);
         effects.anomalies.extend(contradictions);
-        self.track.record(&lag, &ages, origin.span, timing.status_window);
+        self.window.record(&lag, &bounds, origin.span, timing.status_window);
         let assessment =
-            assess::assess(&lag, &ages, &self.track, progress.state, timing.status_window, facts);
+            assess::assess(&lag, &bounds, &self.window, progress.state, timing.status_window, facts);
         self.last_poll = Some(GroupPoll {
             at: now.mono,
             origin,
@@ -166,8 +166,8 @@ impl GroupEntry {
             return;
         }
         // Contradictions were counted when the response arrived.
-        let (ages, _) = lag::age::ages(&poll.lag, poll.origin.span, facts);
-        let assessment = assess::assess(&poll.lag, &ages, &self.track, poll.state, window, facts);
+        let (bounds, _) = lag::bounds::compute_bounds(&poll.lag, poll.origin.span, facts);
+        let assessment = assess::assess(&poll.lag, &bounds, &self.window, poll.state, window, facts);
         if *poll.assessment != assessment {
             poll.assessment = Arc::new(assessment);
             self.view = None;

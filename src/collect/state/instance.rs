@@ -16,8 +16,8 @@ use super::{
 use crate::{
     collect::PollTarget,
     lag::{
-        age::TopicFacts,
-        history::{self, EndHistory},
+        end_history::{self, EndHistory},
+        facts::TopicFacts,
     },
     model::{
         AccountName, Filters, GroupId, GroupProgress, Instance, InstanceId, InstanceState, Listing, Observed,
@@ -310,7 +310,7 @@ impl InstanceEntry {
 
     /// Returns the memory used by histories, in bytes, and the number of partitions that they are for.
     pub(super) fn history_bytes(&self) -> (usize, usize) {
-        let tracks: usize = self.groups.values().map(|group| group.track.bytes()).sum();
+        let tracks: usize = self.groups.values().map(|group| group.window.bytes()).sum();
         (self.topics.history_bytes() + tracks, self.group_partitions())
     }
 
@@ -333,8 +333,8 @@ impl InstanceEntry {
         self.topics.prune_histories(&needed, |_| usize::MAX);
         let points: usize = self.topics.end_histories.values().map(EndHistory::len).sum();
         let (used, _) = self.history_bytes();
-        let others = used.saturating_sub(points * history::POINT_BYTES);
-        let max_points = (partitions * BYTES_PER_PARTITION).saturating_sub(others) / history::POINT_BYTES;
+        let others = used.saturating_sub(points * end_history::POINT_BYTES);
+        let max_points = (partitions * BYTES_PER_PARTITION).saturating_sub(others) / end_history::POINT_BYTES;
         let max_points = max_points.max(partitions * MIN_POINTS);
         if points > max_points {
             // Each history gives up its share.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     collect::{PollPriority, PollTarget, schedule::ActivityTracker},
-    lag::{GroupLag, TopicLag, age::TopicFacts, forecast::StartHistory, history::EndHistory},
+    lag::{GroupLag, TopicLag, end_history::EndHistory, facts::TopicFacts, start_history::StartHistory},
     model::{
         Anomaly, AnomalyKind, Cleanup, GroupId, InstanceId, Listing, Observed, Offset, Partition, PollTiming,
         ResponseOrigin, Topic, TopicName, TopicProgress, TopicStatus, UnixMillis,
@@ -182,7 +182,7 @@ impl TopicTable {
             let detail = format!("end offsets of topic {name} went backwards");
             effects.anomalies.push(Anomaly { kind: AnomalyKind::Rewind, detail });
             *history = EndHistory::default();
-            entry.start_history.forget();
+            entry.start_history.clear();
         }
         let ends = status.partitions.iter().filter_map(|p| Some((p.partition, p.end?)));
         history.record(ends, origin.span, timing.poll);
@@ -191,7 +191,7 @@ impl TopicTable {
         for p in &status.partitions {
             let newest = p.end.and_then(|end| end.before());
             if let Some((newest, written_at)) = newest.zip(p.last_write) {
-                is_contradicted |= history.check(p.partition, newest, written_at, origin.span);
+                is_contradicted |= history.detect_clock_skew(p.partition, newest, written_at, origin.span);
             }
         }
         effects.anomalies.extend(is_contradicted.then(|| contradiction(name)));
@@ -227,7 +227,7 @@ impl TopicTable {
             let entry = self.entries.get_mut(name);
             let cleanup = entry.as_ref().and_then(|entry| entry.info.get()).and_then(|info| info.cleanup);
             if let Some(entry) = entry.filter(|_| is_recreated) {
-                entry.start_history.forget();
+                entry.start_history.clear();
                 entry.is_status_outdated = true;
             }
             let ends = topic.partitions.iter().filter_map(|p| Some((p.partition, p.end?)));
@@ -260,10 +260,10 @@ impl TopicTable {
     /// Forgets what was seen of a topic before it was created.
     fn forget_before(&mut self, name: &TopicName, created: UnixMillis) {
         if let Some(history) = self.end_histories.get_mut(name) {
-            history.forget_before(created);
+            history.remove_before(created);
         }
         if let Some(entry) = self.entries.get_mut(name) {
-            entry.start_history.forget();
+            entry.start_history.clear();
             let polled_before =
                 entry.status_origin.as_ref().is_some_and(|origin| origin.span.latest() < created);
             entry.is_status_outdated |= polled_before;
@@ -294,7 +294,7 @@ impl TopicTable {
             let entry = self.entries.get(name);
             let status = entry.filter(|entry| !entry.is_status_outdated).and_then(|entry| entry.status.get());
             TopicFacts {
-                history: self.end_histories.get(name),
+                ends: self.end_histories.get(name),
                 status: status.map(Arc::as_ref),
                 starts: entry.map(|entry| &entry.start_history),
                 cleanup: entry.and_then(|entry| entry.info.get()).and_then(|info| info.cleanup),
@@ -357,7 +357,7 @@ fn contradicts_polls(
         let reported = p.last_consumed.filter(|stored_at| known != Some(*stored_at));
         let consumed = p.committed.and_then(|committed| committed.before());
         if let Some((consumed, stored_at)) = consumed.zip(reported) {
-            is_contradicted |= history.check(p.partition, consumed, stored_at, origin.span);
+            is_contradicted |= history.detect_clock_skew(p.partition, consumed, stored_at, origin.span);
         }
     }
     is_contradicted

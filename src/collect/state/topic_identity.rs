@@ -5,7 +5,7 @@
 //! two different sources prove nothing, because calls overtake each other.
 
 use crate::{
-    lag::{GroupLag, PartitionLag, TopicLag, history::EndHistory},
+    lag::{GroupLag, PartitionLag, TopicLag, end_history::EndHistory},
     model::{Offset, Partition, Topic, TopicStatus, UnixMillis},
 };
 

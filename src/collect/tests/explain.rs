@@ -288,12 +288,16 @@ fn the_status_of_a_partition_comes_with_the_rule_that_made_it() {
     let still = |answers: usize| vec![(100, 40); answers];
     for (answers, status, rule) in [
         (vec![(100, -1)], None, "no committed offset"),
-        (vec![(100, 40), (110, 50)], None, "Fewer than 5 answers"),
+        (vec![(100, 40), (110, 50)], None, "Fewer than 5 consecutive polls"),
         (still(6), None, "shorter than the window"),
-        (still(12), Some("stalled"), "at least the window, and the group has members, or does not tell"),
+        (
+            still(12),
+            Some("stalled"),
+            "at least the window, and the group has members or does not report them",
+        ),
         (vec![(100, 40), (110, 50), (120, 60), (130, 70), (140, 80)], Some("ok"), "moved"),
-        (vec![(100, 40), (110, 20), (120, 30)], Some("rewound"), "fell back"),
-        (vec![(100, 40), (110, 120)], Some("rewound"), "past the end"),
+        (vec![(100, 40), (110, 20), (120, 30)], Some("rewound"), "moved back"),
+        (vec![(100, 40), (110, 120)], Some("rewound"), "beyond the end"),
     ] {
         let explained = polled(&answers).explained();
         let p = &explained.topics.as_ref().unwrap()[0].partitions[0];

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     collect::state::{PollResponse, RegionState},
-    lag::{Retention, status::Status},
+    lag::{RetentionMargin, status::Status},
     model::{GroupState, Rebalance},
     snapshot::{GroupView, Rebalances},
 };
@@ -150,11 +150,11 @@ fn what_is_said_of_a_group_goes_with_its_lag_and_follows_its_topics() {
         case.answer(&target, PollResponse::TopicStatus(clean(status), origin()));
         retention(case)
     };
-    assert_eq!(topic_holds(&mut case, 30), Some(Retention { margin: Some(10), lost: 0 }));
+    assert_eq!(topic_holds(&mut case, 30), Some(RetentionMargin { margin: Some(10), lost: 0 }));
     let before = case.group();
-    assert_eq!(topic_holds(&mut case, 30), Some(Retention { margin: Some(10), lost: 0 }));
+    assert_eq!(topic_holds(&mut case, 30), Some(RetentionMargin { margin: Some(10), lost: 0 }));
     assert!(Arc::ptr_eq(&before, &case.group()), "the same is not said anew");
-    assert_eq!(topic_holds(&mut case, 55), Some(Retention { margin: None, lost: 15 }));
+    assert_eq!(topic_holds(&mut case, 55), Some(RetentionMargin { margin: None, lost: 15 }));
     assert_eq!(case.group().state, Some(GroupState::Stable));
     case.after(120);
     case.told(at(40, 100, 0));
@@ -174,7 +174,7 @@ fn an_outage_that_outlives_a_value_costs_nothing_of_the_past() {
         let span = TimeSpan::at(wall(case.wall().get()));
         let origin = ResponseOrigin { span, request_id: None };
         case.answer(&target(), PollResponse::GroupProgress(clean(at(100, end, 0)), origin));
-        case.group().assessment.clone().unwrap().age
+        case.group().assessment.clone().unwrap().bounds
     };
     for minute in 0..30 {
         poll(&mut case, 60, 90 + 10 * minute);
@@ -185,8 +185,8 @@ fn an_outage_that_outlives_a_value_costs_nothing_of_the_past() {
     }
     assert!(case.group().lag.is_none(), "it is too old to be shown");
     let age = poll(&mut case, 60, 1_000);
-    assert!(age.floor > Some(30 * 60_000) && age.ceiling < Some(40 * 60_000), "{age:?}");
-    assert!(age.ceiling.is_some(), "{age:?}");
+    assert!(age.lower > Some(30 * 60_000) && age.upper < Some(40 * 60_000), "{age:?}");
+    assert!(age.upper.is_some(), "{age:?}");
 }
 
 #[test]
@@ -220,12 +220,12 @@ fn a_group_is_not_judged_by_what_a_topic_held_that_is_gone() {
         let said = case.group().assessment.clone().unwrap();
         (said.status, said.topics[0].partitions[0].retention)
     };
-    assert_eq!(said(&mut case), (None, Some(Retention { margin: Some(4_892), lost: 0 })));
+    assert_eq!(said(&mut case), (None, Some(RetentionMargin { margin: Some(4_892), lost: 0 })));
     case.told(at(3, 10, 0));
     let (status, retention) = said(&mut case);
     assert_eq!((status, retention), (None, None), "nothing is lost of the new topic");
     let mut held = self::status(10);
     held.partitions[0].start = Offset::new(1);
     case.answer(&target, PollResponse::TopicStatus(clean(held), origin()));
-    assert_eq!(said(&mut case).1, Some(Retention { margin: Some(2), lost: 0 }));
+    assert_eq!(said(&mut case).1, Some(RetentionMargin { margin: Some(2), lost: 0 }));
 }

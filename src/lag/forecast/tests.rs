@@ -5,12 +5,12 @@ use test_support::rng::Rng;
 use super::*;
 use crate::{
     lag::{
-        age::{Age, GroupAges, TopicAges},
         assess::TopicAssessment,
+        bounds::{GroupBounds, TimeBounds, TopicBounds},
+        reference_model::{GroupHarness, answer, ceilings, no_ages},
         status::Status,
-        track::rig::{Desk, answer, at, ceilings, no_ages, starts},
     },
-    model::{Cleanup, UnixMillis},
+    model::Cleanup,
 };
 
 const HOUR: f64 = 3600.0;
@@ -29,7 +29,7 @@ struct Log {
 impl Log {
     /// The offset that is written at a moment.
     fn end(&self, at: f64) -> i64 {
-        // Written since long before the beginning.
+        // WriteInterval since long before the beginning.
         ((at + 100.0 * HOUR) * WRITTEN) as i64
     }
 
@@ -67,7 +67,7 @@ fn foreseen(
     committed: impl Fn(f64) -> i64,
     dice: &mut Rng,
 ) -> Vec<(f64, i64, TopicAssessment)> {
-    let mut desk = Desk::default();
+    let mut desk = GroupHarness::default();
     if known != Known::Starts {
         desk.retention = Some(Duration::from_secs_f64(RETENTION));
     }
@@ -161,7 +161,8 @@ fn a_group_that_keeps_up_loses_nothing() {
 
 #[test]
 fn one_partition_that_stands_is_told_while_the_others_hide_it() {
-    let mut desk = Desk { retention: Some(Duration::from_secs_f64(RETENTION)), ..Desk::default() };
+    let mut desk =
+        GroupHarness { retention: Some(Duration::from_secs_f64(RETENTION)), ..GroupHarness::default() };
     let mut eta = None;
     for minute in 0..20_i64 {
         let now = minute as f64 * 60.0;
@@ -176,9 +177,9 @@ fn one_partition_that_stands_is_told_while_the_others_hide_it() {
 
 /// A group that reads so many messages of what is written, for 20 minutes, on two partitions of which the second is
 /// read only by `second`; with the ages that are told of it.
-fn topic_after(read: [f64; 2], lag: i64, age: impl Fn(f64) -> Age) -> TopicAssessment {
+fn topic_after(read: [f64; 2], lag: i64, age: impl Fn(f64) -> TimeBounds) -> TopicAssessment {
     let retention = Some(Duration::from_secs(RETENTION as u64));
-    let mut desk = Desk { retention, ..Desk::default() };
+    let mut desk = GroupHarness { retention, ..GroupHarness::default() };
     let mut said = None;
     for poll in 0..20 {
         let seconds = f64::from(poll) * POLL;
@@ -187,9 +188,9 @@ fn topic_after(read: [f64; 2], lag: i64, age: impl Fn(f64) -> Age) -> TopicAsses
             (written, 1_000_000 - lag + (seconds * WRITTEN * read) as i64)
         };
         let lag = answer(&read.map(row));
-        let ages = GroupAges {
+        let ages = GroupBounds {
             group: age(seconds),
-            topics: vec![TopicAges { topic: age(seconds), partitions: vec![age(seconds); 2] }],
+            topics: vec![TopicBounds { topic: age(seconds), partitions: vec![age(seconds); 2] }],
         };
         said = Some(desk.hear_aged(seconds, &lag, &ages));
     }
@@ -199,9 +200,9 @@ fn topic_after(read: [f64; 2], lag: i64, age: impl Fn(f64) -> Age) -> TopicAsses
 #[test]
 fn a_floor_alone_foresees_nothing_and_who_reads_all_in_time_loses_nothing() {
     let old = |seconds: f64| Some(((HOUR + seconds) * 1e3) as u64);
-    let bracket = |seconds| Age { floor: old(seconds), ceiling: old(seconds) };
+    let bracket = |seconds| TimeBounds { lower: old(seconds), upper: old(seconds) };
     // After a restart all that polls tell of old lag is that it has been there since.
-    let floor = |seconds: f64| Age { floor: Some((seconds * 1e3) as u64), ceiling: None };
+    let floor = |seconds: f64| TimeBounds { lower: Some((seconds * 1e3) as u64), upper: None };
     let told = topic_after([0.0; 2], 9_000, bracket).data_loss_eta;
     assert!(told.is_some_and(|eta| (4.0 * HOUR..5.0 * HOUR).contains(&eta)), "{told:?}");
     assert_eq!(topic_after([0.0; 2], 9_000, floor).data_loss_eta, None);
@@ -213,7 +214,7 @@ fn a_floor_alone_foresees_nothing_and_who_reads_all_in_time_loses_nothing() {
 
 #[test]
 fn a_group_does_not_catch_up_while_one_partition_waits_for_it() {
-    let no_age = |_| Age::default();
+    let no_age = |_| TimeBounds::default();
     assert!(topic_after([1.5, 1.5], 9_000, no_age).catch_up.is_some());
     assert_eq!(topic_after([9.0, 0.0], 9_000, no_age).catch_up, None);
 }
@@ -222,7 +223,7 @@ fn a_group_does_not_catch_up_while_one_partition_waits_for_it() {
 fn no_loss_is_foreseen_without_lag_nor_for_compacted_topics_nor_out_of_nothing() {
     let after = |cleanup, retention: Option<f64>, committed: i64, start: i64, known: bool| {
         let retention = retention.map(Duration::from_secs_f64);
-        let mut desk = Desk { cleanup, retention, ..Desk::default() };
+        let mut desk = GroupHarness { cleanup, retention, ..GroupHarness::default() };
         let mut eta = None;
         for minute in 0..15 {
             desk.take_status(f64::from(minute) * 60.0, &[start]);
@@ -245,86 +246,13 @@ fn no_loss_is_foreseen_without_lag_nor_for_compacted_topics_nor_out_of_nothing()
 }
 
 #[test]
-fn a_pace_takes_two_jumps_and_one_that_is_overdue_slows_down() {
-    let mut starts_of = StartHistory::default();
-    let mut hear = |seconds: f64, start| starts_of.record(&starts(&[start]), at(seconds));
-    let moment = |seconds: f64| at(seconds).latest();
-    hear(0.0, 100);
-    hear(60.0, 100);
-    hear(600.0, 400);
-    hear(660.0, 400);
-    let first = starts_of.get(Partition(0)).unwrap();
-    assert_eq!(first.pace(moment(660.0)), None, "how long the first took is not known");
-    starts_of.record(&starts(&[700]), at(1200.0));
-    let pace = |seconds| starts_of.get(Partition(0)).unwrap().pace(moment(seconds)).unwrap();
-    assert_eq!(pace(1200.0), Pace { ahead: 0.0, speed: 0.5 });
-    assert_eq!(pace(1500.0), Pace { ahead: 150.0, speed: 0.5 });
-    assert_eq!(pace(1800.0), Pace { ahead: 300.0, speed: 0.5 });
-    assert_eq!(pace(3000.0), Pace { ahead: 300.0, speed: 0.25 });
-    // Jumps that follow each other fast are remembered over more than an hour, and no longer than over some.
-    let mut starts_of = StartHistory::default();
-    let mut start = 0;
-    let mut speed_after = |minutes: std::ops::Range<i64>, step| {
-        for minute in minutes.clone().step_by(10) {
-            start += step;
-            starts_of.record(&starts(&[start]), at(minute as f64 * 60.0));
-        }
-        let pace = starts_of.get(Partition(0)).unwrap().pace(moment(minutes.end as f64 * 60.0)).unwrap();
-        assert!((pace.ahead - step as f64).abs() < step as f64 / 2.0, "{pace:?}");
-        pace.speed * 600.0
-    };
-    assert!((speed_after(0..300, 100) - 100.0).abs() < 1e-6);
-    let speed = speed_after(300..330, 200);
-    assert!((110.0..150.0).contains(&speed), "{speed}");
-    assert!((speed_after(330..500, 200) - 200.0).abs() < 1e-6);
-}
-
-#[test]
-fn a_start_that_falls_is_another_topic_and_one_that_is_not_told_is_forgotten() {
-    let mut history = StartHistory::default();
-    for (seconds, told) in [(0.0, [0, 0]), (60.0, [10, 10]), (120.0, [20, 20])] {
-        history.record(&starts(&told), at(seconds));
-    }
-    let has_pace = |history: &StartHistory, partition| {
-        let start = history.get(Partition(partition));
-        start.is_some_and(|s| s.pace(UnixMillis::new(1_700_000_200_000).unwrap()).is_some())
-    };
-    assert!(has_pace(&history, 0) && has_pace(&history, 1));
-    history.record(&starts(&[30, -1]), at(180.0));
-    assert!(has_pace(&history, 0) && history.get(Partition(1)).is_none());
-    history.record(&starts(&[0, 40]), at(240.0));
-    assert!(!has_pace(&history, 0) && history.get(Partition(1)).is_some());
-    history.forget();
-    assert!(history.get(Partition(0)).is_none());
-}
-
-#[test]
-fn starts_take_little_memory_and_jumps_only_where_there_are_any() {
-    let mut history = StartHistory::default();
-    let empty = history.bytes();
-    let mut starts_at = vec![0; 100];
-    for i in 0..200 {
-        history.record(&starts(&starts_at), at(f64::from(i) * 60.0));
-    }
-    assert_eq!(history.bytes() - empty, 100 * 24);
-    starts_at[..50].fill(10);
-    history.record(&starts(&starts_at), at(200.0 * 60.0));
-    assert_eq!(history.bytes() - empty, 100 * 24 + 50 * 32);
-    // A jump that fits no counter, and clocks that stand.
-    for start in [i64::MAX - 1, i64::MAX] {
-        history.record(&starts(&[start]), at(201.0 * 60.0));
-        assert!(history.get(Partition(0)).unwrap().pace(at(9e9).latest()).is_none());
-    }
-}
-
-#[test]
 fn catching_up_is_lag_by_what_is_read_beyond_what_is_written() {
-    let rates = |consumed, produced| Some(Rates { consumed, produced });
+    let rates = |consumed, produced| Some(MessageRates { consumed, produced });
     assert_eq!(catch_up(100, rates(3.0, 1.0)), Some(50.0));
     assert_eq!(catch_up(100, rates(1.0, 1.0)), None);
     assert_eq!(catch_up(100, rates(0.0, 1.0)), None);
     assert_eq!(catch_up(100, None), None);
     assert_eq!((catch_up(0, None), catch_up(0, rates(0.0, 1.0))), (Some(0.0), Some(0.0)));
-    let nothing = Desk::default().hear_aged(0.0, &answer(&[]), &GroupAges::default());
+    let nothing = GroupHarness::default().hear_aged(0.0, &answer(&[]), &GroupBounds::default());
     assert_eq!(nothing.catch_up, None);
 }

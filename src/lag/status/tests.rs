@@ -7,8 +7,8 @@ use test_support::rng::Rng;
 
 use super::*;
 use crate::lag::{
-    age::GroupAges,
-    track::rig::{Desk, Lane, Polls, Said, WINDOW, group, watch},
+    bounds::GroupBounds,
+    reference_model::{GroupHarness, Lane, Polls, Said, WINDOW, group, watch},
 };
 
 const SEEDS: u64 = 40;
@@ -301,48 +301,48 @@ fn a_rewind_is_told_at_once_and_until_it_is_made_up_for_or_the_window_has_passed
 
 #[test]
 fn what_one_answer_shows_is_said_at_once() {
-    let mut desk = Desk::default();
+    let mut desk = GroupHarness::default();
     assert_eq!(desk.hear(0.0, &[(10, 11)]).status, Some(Status::Rewound), "past the end");
     desk.take_status(1.0, &[5]);
-    assert_eq!(Desk::default().hear(1.0, &[(10, 3)]).status, None);
+    assert_eq!(GroupHarness::default().hear(1.0, &[(10, 3)]).status, None);
     let said = desk.hear(60.0, &[(10, 3)]);
     assert_eq!(
-        (said.status, said.topics[0].partitions[0].status),
+        (said.status, said.topics[0].partitions[0].rule.status()),
         (Some(Status::DataLoss), Some(Status::DataLoss))
     );
     assert_eq!(desk.hear(120.0, &[(10, 5)]).status, Some(Status::Rewound), "the oldest message that is held");
     // The partition that is worst counts, and one of which nothing is known does not.
-    let mut desk = Desk::default();
+    let mut desk = GroupHarness::default();
     desk.take_status(0.0, &[0, 5, 0]);
     let said = desk.hear(0.0, &[(10, 11), (10, 3), (10, -1)]);
-    let of: Vec<_> = said.topics[0].partitions.iter().map(|p| p.status).collect();
+    let of: Vec<_> = said.topics[0].partitions.iter().map(|p| p.rule.status()).collect();
     assert_eq!(of, [Some(Status::Rewound), Some(Status::DataLoss), None]);
     assert_eq!(said.status, Some(Status::DataLoss));
 }
 
 #[test]
 fn nothing_is_said_before_five_polls_nor_of_a_short_standstill_from_the_beginning() {
-    let mut desk = Desk::default();
+    let mut desk = GroupHarness::default();
     let said: Vec<_> = (0..6).map(|i| desk.hear(f64::from(i) * EVERY, &[(10, 10)]).status).collect();
     let ok = Some(Status::Ok);
     assert_eq!(said, [None, None, None, None, ok, ok], "caught up");
-    let mut desk = Desk::default();
+    let mut desk = GroupHarness::default();
     let said: Vec<_> = (0..12).map(|i| desk.hear(f64::from(i) * EVERY, &[(10, 9)]).status).collect();
     assert!(said[..10].iter().all(Option::is_none), "{said:?}");
     assert_eq!(said[10..], [Some(Status::Stalled); 2]);
     // The same, had it been caught up before.
-    let mut desk = Desk::default();
+    let mut desk = GroupHarness::default();
     let end = |i| if i == 0 { 9 } else { 10 };
     let said: Vec<_> = (0..12).map(|i| desk.hear(f64::from(i) * EVERY, &[(end(i), 9)]).status).collect();
     assert_eq!(said[..11], [&[None; 4][..], &[ok; 7][..]].concat());
     assert_eq!(said[11], Some(Status::Stalled));
     // A group without topics has no status.
-    assert_eq!(Desk::default().hear_aged(0.0, &group(&[]), &GroupAges::default()).status, None);
+    assert_eq!(GroupHarness::default().hear_aged(0.0, &group(&[]), &GroupBounds::default()).status, None);
 }
 
 #[test]
 fn the_state_decides_between_stalled_and_stopped_at_the_moment_of_the_answer() {
-    let mut desk = Desk { state: Some(GroupState::Stable), ..Desk::default() };
+    let mut desk = GroupHarness { state: Some(GroupState::Stable), ..GroupHarness::default() };
     for i in 0..12 {
         desk.hear(f64::from(i) * EVERY, &[(10, 9)]);
     }
@@ -353,7 +353,7 @@ fn the_state_decides_between_stalled_and_stopped_at_the_moment_of_the_answer() {
 
 #[test]
 fn a_group_that_was_done_within_the_window_does_not_lag() {
-    let mut desk = Desk::default();
+    let mut desk = GroupHarness::default();
     let said: Vec<_> =
         (0..13).map(|m: i64| desk.hear(m as f64 * EVERY, &[(1000 + 60 * m, 1000 + 50 * m)]).status).collect();
     assert_eq!(said[4..], [&[Some(Status::Ok); 7][..], &[Some(Status::Lagging); 2][..]].concat());
@@ -366,7 +366,7 @@ fn slow(minute: i64, written: i64) -> (i64, i64) {
 
 #[test]
 fn burrow_738_one_decrease_does_not_reset() {
-    let mut desk = Desk::default();
+    let mut desk = GroupHarness::default();
     let said: Vec<_> = (0..15)
         .map(|i| {
             // Every fourth minute it reads more than is written.
@@ -380,7 +380,7 @@ fn burrow_738_one_decrease_does_not_reset() {
 #[test]
 fn burrow_38_and_123_a_slow_topic_is_no_error() {
     // Nothing is committed for hours, because nothing is written.
-    let mut desk = Desk { state: Some(GroupState::Stable), ..Desk::default() };
+    let mut desk = GroupHarness { state: Some(GroupState::Stable), ..GroupHarness::default() };
     for minute in 0..600 {
         let said = desk.hear(f64::from(minute) * EVERY, &[(645_853, 645_853), (840_126, 840_126)]).status;
         assert_eq!(said, (minute >= 4).then_some(Status::Ok));
@@ -395,7 +395,7 @@ fn burrow_38_and_123_a_slow_topic_is_no_error() {
 #[test]
 fn burrow_303_how_soon_a_stop_is_seen_does_not_depend_on_how_often_the_group_committed() {
     let seen_after = |grid: i64| {
-        let mut desk = Desk { state: Some(GroupState::Empty), ..Desk::default() };
+        let mut desk = GroupHarness { state: Some(GroupState::Empty), ..GroupHarness::default() };
         let offsets = |m: i64| (1000 + 10 * m, 1000 + 10 * (m.min(60) / grid * grid));
         (0..200)
             .find(|m| desk.hear(*m as f64 * EVERY, &[offsets(*m)]).status == Some(Status::Stopped))
@@ -407,7 +407,7 @@ fn burrow_303_how_soon_a_stop_is_seen_does_not_depend_on_how_often_the_group_com
 
 #[test]
 fn burrow_32_and_637_a_slow_committer_has_a_status_after_five_polls() {
-    let mut desk = Desk::default();
+    let mut desk = GroupHarness::default();
     // A commit every five minutes, and the window is far from full of commits.
     let said: Vec<_> = (0..30)
         .map(|m: i64| desk.hear(m as f64 * EVERY, &[(1000 + 10 * m, 990 + 10 * (m / 5 * 5))]).status)
@@ -418,7 +418,7 @@ fn burrow_32_and_637_a_slow_committer_has_a_status_after_five_polls() {
 
 #[test]
 fn burrow_58_lag_and_rates_go_on_while_a_group_stands() {
-    let mut desk = Desk { state: Some(GroupState::Empty), ..Desk::default() };
+    let mut desk = GroupHarness { state: Some(GroupState::Empty), ..GroupHarness::default() };
     let said: Vec<_> = (0..30).map(|m| desk.hear(m as f64 * EVERY, &[(1000 + 60 * m, 1000)])).collect();
     let last = &said[29];
     assert_eq!(last.status, Some(Status::Stopped));

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use alikafka_exporter::lag::age::Age;
 use alikafka_exporter::lag::assess::{GroupAssessment, PartitionAssessment, TopicAssessment};
-use alikafka_exporter::lag::status::Status;
-use alikafka_exporter::lag::{GroupLag, PartitionLag, Retention, TopicLag};
+use alikafka_exporter::lag::bounds::TimeBounds;
+use alikafka_exporter::lag::status::{Status, StatusRule};
+use alikafka_exporter::lag::{GroupLag, PartitionLag, RetentionMargin, TopicLag};
 use alikafka_exporter::model::{
     AccountName, Cleanup, GroupId, GroupState, Instance, InstanceId, InstanceState, Offset, Partition,
     RegionId, Storage, Topic, TopicName, TopicPartition, TopicStatus, UnixMillis,
@@ -145,15 +145,21 @@ pub(crate) fn partition_lag(
 
 /// What is said of a partition: bounds of its age in milliseconds, and the margin if positive, else the loss.
 pub(crate) fn said(floor: Option<u64>, ceiling: Option<u64>, margin: Option<i64>) -> PartitionAssessment {
-    let retention = margin
-        .map(|margin| Retention { margin: u64::try_from(margin).ok(), lost: margin.min(0).unsigned_abs() });
-    PartitionAssessment { age: Age { floor, ceiling }, status: None, retention }
+    let retention = margin.map(|margin| RetentionMargin {
+        margin: u64::try_from(margin).ok(),
+        lost: margin.min(0).unsigned_abs(),
+    });
+    PartitionAssessment {
+        bounds: TimeBounds { lower: floor, upper: ceiling },
+        rule: StatusRule::TooFewPolls,
+        retention,
+    }
 }
 
 /// What is said of the group `billing`: of its topics `deleted`, `orders` and `unread`.
 fn billing_assessment() -> GroupAssessment {
     let deleted = TopicAssessment {
-        age: Age { floor: Some(0), ceiling: Some(0) },
+        bounds: TimeBounds { lower: Some(0), upper: Some(0) },
         status: Some(Status::Ok),
         consumable: None,
         consumed: Some(0.0),
@@ -163,7 +169,7 @@ fn billing_assessment() -> GroupAssessment {
         partitions: vec![said(Some(0), Some(0), None)],
     };
     let orders = TopicAssessment {
-        age: Age { floor: Some(90_000), ceiling: Some(3_600_001) },
+        bounds: TimeBounds { lower: Some(90_000), upper: Some(3_600_001) },
         status: Some(Status::DataLoss),
         consumable: Some(9_214_364_837_600_034_875),
         consumed: Some(12.5),
@@ -179,7 +185,7 @@ fn billing_assessment() -> GroupAssessment {
     };
     let unread = TopicAssessment { partitions: vec![said(None, None, None)], ..TopicAssessment::default() };
     GroupAssessment {
-        age: orders.age,
+        bounds: orders.bounds,
         status: orders.status,
         consumable: orders.consumable,
         catch_up: None,
@@ -297,10 +303,11 @@ pub(crate) fn fleet() -> Snapshot {
     let rows = vec![partition_lag(0, 3, Some(2), 1_699_999_999_000)];
     let mut same_group = group_view("billing", 12, Some(2), vec![topic_lag("orders", Some(2), rows)]);
     let partitions = vec![said(Some(1_000), Some(60_000), Some(2))];
-    let age = Age { floor: Some(1_000), ceiling: Some(60_000) };
-    let topic = TopicAssessment { age, partitions, catch_up: Some(4.0), ..TopicAssessment::default() };
+    let age = TimeBounds { lower: Some(1_000), upper: Some(60_000) };
+    let topic =
+        TopicAssessment { bounds: age, partitions, catch_up: Some(4.0), ..TopicAssessment::default() };
     same_group.assessment = Some(Arc::new(GroupAssessment {
-        age,
+        bounds: age,
         status: Some(Status::Stopped),
         consumable: Some(2),
         catch_up: Some(4.0),

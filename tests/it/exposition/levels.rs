@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alikafka_exporter::exposition::Renderer;
-use alikafka_exporter::lag::age::{TopicFacts, ages};
 use alikafka_exporter::lag::assess::assess;
-use alikafka_exporter::lag::track::Track;
+use alikafka_exporter::lag::bounds::compute_bounds;
+use alikafka_exporter::lag::facts::TopicFacts;
+use alikafka_exporter::lag::window::GroupWindow;
 use alikafka_exporter::model::{
     Anomaly, Granularity, GroupProgress, GroupState, Partition, PartitionProgress, RenderOptions, TimeSpan,
     TopicName, TopicProgress, TopicStatus,
@@ -57,15 +58,15 @@ fn told(topics: &[(String, Vec<Row>)]) -> (GroupProgress, Vec<(TopicName, TopicS
 /// The same group as it is shown.
 fn group(topics: &[(String, Vec<Row>)]) -> GroupView {
     let (progress, statuses) = told(topics);
-    let (lag, _) = alikafka_exporter::lag::group(&progress);
+    let (lag, _) = alikafka_exporter::lag::compute_lag(&progress);
     let facts = |topic: &TopicName| TopicFacts {
         status: statuses.iter().find(|(name, _)| name == topic).map(|(_, status)| status),
         ..TopicFacts::default()
     };
     let now = TimeSpan::at(fleet::at(NOW).unwrap());
-    let (ages, anomalies): (_, Vec<Anomaly>) = ages(&lag, now, facts);
+    let (ages, anomalies): (_, Vec<Anomaly>) = compute_bounds(&lag, now, facts);
     drop(anomalies);
-    let mut track = Track::default();
+    let mut track = GroupWindow::default();
     track.record(&lag, &ages, now, WINDOW);
     let assessment = assess(&lag, &ages, &track, progress.state, WINDOW, facts);
     let mut view = fleet::group_view("g", 2, None, Vec::new());

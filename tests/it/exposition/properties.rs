@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alikafka_exporter::exposition::Renderer;
-use alikafka_exporter::lag::age::Age;
 use alikafka_exporter::lag::assess::{GroupAssessment, TopicAssessment};
+use alikafka_exporter::lag::bounds::TimeBounds;
 use alikafka_exporter::lag::status::Status;
 use alikafka_exporter::lag::{GroupLag, TopicLag};
 use alikafka_exporter::model::{Granularity, GroupState, Naming, RenderOptions, TopicName};
@@ -49,9 +49,9 @@ fn topic() -> impl Strategy<Value = TopicView> {
     )
 }
 
-fn age() -> impl Strategy<Value = Age> {
+fn age() -> impl Strategy<Value = TimeBounds> {
     let bound = || option::of(prop_oneof![Just(0), 1..5_000_000_u64, any::<u64>()]);
-    (bound(), bound()).prop_map(|(floor, ceiling)| Age { floor, ceiling })
+    (bound(), bound()).prop_map(|(floor, ceiling)| TimeBounds { lower: floor, upper: ceiling })
 }
 
 fn status() -> impl Strategy<Value = Option<Status>> {
@@ -71,13 +71,13 @@ fn topic_lag() -> impl Strategy<Value = (TopicLag, TopicAssessment)> {
     let floats = (float(), float(), float(), float());
     (option::of(any::<u64>()), btree_map(0..6_u32, row, 0..5), age(), status(), floats).prop_map(
         |(messages, rows, age, status, (consumed, produced, catch_up, data_loss_eta))| {
-            let said = rows.values().map(|(_, _, _, age, m)| fleet::said(age.floor, age.ceiling, *m));
+            let said = rows.values().map(|(_, _, _, age, m)| fleet::said(age.lower, age.upper, *m));
             let partitions = said.collect();
             let rows = rows.into_iter().map(|(p, (c, m, t, ..))| fleet::partition_lag(p, c, m, t));
             let lag = fleet::topic_lag("x", messages, rows.collect());
             let consumable = messages.map(|m| m / 2);
             let assessment = TopicAssessment {
-                age,
+                bounds: age,
                 status,
                 consumable,
                 consumed,
@@ -109,7 +109,7 @@ fn group() -> impl Strategy<Value = GroupView> {
                     .map(|(name, (lag, said))| (TopicLag { topic: name.parse_topic(), ..lag }, said))
                     .unzip();
                 let consumable = messages.map(|m| m / 2);
-                let said = GroupAssessment { age, status, consumable, catch_up, topics: said };
+                let said = GroupAssessment { bounds: age, status, consumable, catch_up, topics: said };
                 view.assessment = is_said.then(|| Arc::new(said));
                 view.lag = Some(Arc::new(GroupLag { messages, topics: lags }));
             }
@@ -210,8 +210,8 @@ fn expected(snapshot: &Snapshot) -> Vec<Sample> {
             let Some(lag) = &g.lag else { continue };
             add("group_lag_messages", &[group], lag.messages.map(|m| m.to_string()));
             let said = g.assessment.clone().unwrap_or_default();
-            add("group_lag_seconds", &[group], said.age.ceiling.map(seconds));
-            add("group_lag_floor_seconds", &[group], said.age.floor.map(seconds));
+            add("group_lag_seconds", &[group], said.bounds.upper.map(seconds));
+            add("group_lag_floor_seconds", &[group], said.bounds.lower.map(seconds));
             add("group_status", &[group], said.status.map(|s| s.number().to_string()));
             add("group_consumable_lag_messages", &[group], said.consumable.map(|m| m.to_string()));
             add("group_catch_up_seconds", &[group], said.catch_up.and_then(number));
@@ -220,8 +220,8 @@ fn expected(snapshot: &Snapshot) -> Vec<Sample> {
                 let labels = [group, topic];
                 add("group_topic_lag_messages", &labels, t.messages.map(|m| m.to_string()));
                 let said = said.topics.get(n).cloned().unwrap_or_default();
-                add("group_topic_lag_seconds", &labels, said.age.ceiling.map(seconds));
-                add("group_topic_lag_floor_seconds", &labels, said.age.floor.map(seconds));
+                add("group_topic_lag_seconds", &labels, said.bounds.upper.map(seconds));
+                add("group_topic_lag_floor_seconds", &labels, said.bounds.lower.map(seconds));
                 add("group_topic_status", &labels, said.status.map(|s| s.number().to_string()));
                 add("group_topic_consumable_lag_messages", &labels, said.consumable.map(|m| m.to_string()));
                 add("group_topic_consumed_messages_per_second", &labels, said.consumed.and_then(number));
@@ -236,8 +236,8 @@ fn expected(snapshot: &Snapshot) -> Vec<Sample> {
                     let at = p.last_consumed.map(|t| seconds(t.get().unsigned_abs()));
                     add("group_partition_last_consumed_timestamp_seconds", &labels, at);
                     let said = said.partitions.get(n).copied().unwrap_or_default();
-                    add("group_partition_lag_seconds", &labels, said.age.ceiling.map(seconds));
-                    add("group_partition_lag_floor_seconds", &labels, said.age.floor.map(seconds));
+                    add("group_partition_lag_seconds", &labels, said.bounds.upper.map(seconds));
+                    add("group_partition_lag_floor_seconds", &labels, said.bounds.lower.map(seconds));
                     let margin = said.retention.and_then(|r| r.margin).map(|m| m.to_string());
                     add("group_partition_retention_margin_messages", &labels, margin);
                     let lost = said.retention.map(|r| r.lost.to_string());

@@ -123,9 +123,9 @@ async fn a_ceiling_is_there_from_the_first_pass_where_times_are_told_and_from_th
             let mut rig = traits.start(seed).await;
             for pass in 0..3 {
                 rig.pass();
-                for Lagging { truth, age, is_timed, is_seen_coming } in rig.lagging() {
+                for Lagging { truth, bounds, is_timed, is_seen_coming } in rig.lagging() {
                     if is_timed || is_seen_coming {
-                        assert!(age.ceiling.is_some(), "pass {pass}: {age:?} of {truth:?}");
+                        assert!(bounds.upper.is_some(), "pass {pass}: {bounds:?} of {truth:?}");
                     }
                     told += u32::from(is_timed);
                     at_once += u32::from(is_timed && pass == 0);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use alikafka_exporter::{
-    lag::{TopicLag, age::Age, assess::TopicAssessment},
+    lag::{TopicLag, assess::TopicAssessment, bounds::TimeBounds},
     model::{GroupId, InstanceId, TimeSpan},
     snapshot::GroupView,
 };
@@ -165,7 +165,7 @@ pub(super) struct Rules {
 /// A partition of the last pass with something to read.
 pub(super) struct Lagging {
     pub(super) truth: GroupPartitionTruth,
-    pub(super) age: Age,
+    pub(super) bounds: TimeBounds,
     /// The time of its last read message was told.
     pub(super) is_timed: bool,
     /// A poll has seen it end at or before its oldest unread message.
@@ -195,7 +195,7 @@ impl Rig {
                     all.push(Lagging {
                         is_timed: p.last_consumed.is_some() && !topic.times_hidden,
                         is_seen_coming: seen.iter().any(|seen| Some(seen.end) <= oldest),
-                        age: said.age,
+                        bounds: said.bounds,
                         truth,
                     });
                 }
@@ -233,7 +233,7 @@ impl Rig {
             let of = Of { rig: self, id, group: &view.id, told, lag, truth };
             let true_age = of.check_topic(said, rules, tally);
             oldest = oldest.max(true_age);
-            of.check_sum(said.age, true_age, rules, tally);
+            of.check_sum(said.bounds, true_age, rules, tally);
         }
         if let Some(lag) = lag.topics.first() {
             let of = Of {
@@ -244,7 +244,7 @@ impl Rig {
                 lag,
                 truth: &told.truth.topics[lag.topic.as_str()],
             };
-            of.check_sum(said.age, oldest, rules, tally);
+            of.check_sum(said.bounds, oldest, rules, tally);
         }
     }
 }
@@ -272,22 +272,22 @@ impl Of<'_> {
             assert_eq!(Some(messages), truth.lag.map(i64::unsigned_abs), "lag in messages");
             let true_age = truth.oldest_unread_age_ms.unwrap().unsigned_abs();
             oldest = oldest.max(Some(true_age));
-            if said.age == Age::default() {
+            if said.bounds == TimeBounds::default() {
                 tally.silent += 1;
                 continue;
             }
             tally.partitions += 1;
             *tally.by_kind.entry(self.kind()).or_default() += 1;
             let exact = rules.exact_once_written && self.is_written(truth);
-            if !holds(said.age, true_age, if exact { 0 } else { rules.slack_ms }) {
+            if !holds(said.bounds, true_age, if exact { 0 } else { rules.slack_ms }) {
                 tally.violations += 1;
-                tally.remark(|| self.describe("bounds", said.age, truth));
+                tally.remark(|| self.describe("bounds", said.bounds, truth));
             }
-            if let (true, Some(floor), Some(ceiling)) = (messages > 0, said.age.floor, said.age.ceiling) {
+            if let (true, Some(floor), Some(ceiling)) = (messages > 0, said.bounds.lower, said.bounds.upper) {
                 tally.bracketed += 1;
                 // What compaction took of what is unread, and when, nobody can tell.
                 if rules.narrow && !self.lag.topic.as_str().starts_with("compacted") {
-                    self.check_width(ceiling.saturating_sub(floor), said.age, truth, tally);
+                    self.check_width(ceiling.saturating_sub(floor), said.bounds, truth, tally);
                 }
             }
         }
@@ -310,20 +310,20 @@ impl Of<'_> {
         seen.first().map(|seen| seen.end) != seen.last().map(|seen| seen.end)
     }
 
-    fn check_sum(&self, age: Age, true_age: Option<u64>, rules: Rules, tally: &mut Tally) {
-        let (true, Some(true_age)) = (age != Age::default(), true_age) else { return };
+    fn check_sum(&self, bounds: TimeBounds, true_age: Option<u64>, rules: Rules, tally: &mut Tally) {
+        let (true, Some(true_age)) = (bounds != TimeBounds::default(), true_age) else { return };
         tally.sums += 1;
-        if !holds(age, true_age, rules.slack_ms) {
+        if !holds(bounds, true_age, rules.slack_ms) {
             tally.violations += 1;
             let (group, topic, pass) = (self.group, &self.lag.topic, self.rig.pass);
             tally.remark(|| {
-                format!("sum: pass {pass} group {group} topic {topic}: {age:?} and truly {true_age}")
+                format!("sum: pass {pass} group {group} topic {topic}: {bounds:?} and truly {true_age}")
             });
         }
     }
 
     /// Polls have seen the message coming: the one before it and the one after it bound its age.
-    fn check_width(&self, width: u64, age: Age, truth: &GroupPartitionTruth, tally: &mut Tally) {
+    fn check_width(&self, width: u64, bounds: TimeBounds, truth: &GroupPartitionTruth, tally: &mut Tally) {
         let seen = self.seen(truth.partition);
         let Some(oldest) = truth.committed.max(Some(truth.start)) else { return };
         let after = seen.partition_point(|seen| seen.end <= oldest);
@@ -340,13 +340,13 @@ impl Of<'_> {
             if width > allowed + truth.oldest_unread_age_ms.unwrap_or_default().unsigned_abs() / 2 {
                 tally.far_too_wide += 1;
             }
-            tally.remark(|| format!("{} and {allowed} allowed", self.describe("width", age, truth)));
+            tally.remark(|| format!("{} and {allowed} allowed", self.describe("width", bounds, truth)));
         }
     }
 
-    fn describe(&self, what: &str, age: Age, truth: &GroupPartitionTruth) -> String {
+    fn describe(&self, what: &str, bounds: TimeBounds, truth: &GroupPartitionTruth) -> String {
         format!(
-            "{what}: pass {} at {} group {} ({}) topic {}: {age:?}, span {:?}, truly {truth:?}",
+            "{what}: pass {} at {} group {} ({}) topic {}: {bounds:?}, span {:?}, truly {truth:?}",
             self.rig.pass,
             self.told.truth.now_ms,
             self.group,
@@ -357,9 +357,9 @@ impl Of<'_> {
     }
 }
 
-fn holds(age: Age, true_age: u64, slack: u64) -> bool {
-    age.floor.is_none_or(|floor| floor <= true_age + slack)
-        && age.ceiling.is_none_or(|ceiling| true_age <= ceiling + slack)
+fn holds(bounds: TimeBounds, true_age: u64, slack: u64) -> bool {
+    bounds.lower.is_none_or(|floor| floor <= true_age + slack)
+        && bounds.upper.is_none_or(|ceiling| true_age <= ceiling + slack)
 }
 
 fn length(span: TimeSpan) -> u64 {

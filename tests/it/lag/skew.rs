@@ -52,7 +52,7 @@ async fn true_stamps_are_believed() {
     for _ in 0..120 {
         rig.pass();
         for lagging in rig.lagging().into_iter().filter(|l| l.is_timed) {
-            assert!(lagging.age.ceiling.is_some(), "{:?} of {:?}", lagging.age, lagging.truth);
+            assert!(lagging.bounds.upper.is_some(), "{:?} of {:?}", lagging.bounds, lagging.truth);
         }
     }
     let contradictions = rig.anomalies.get(&alikafka_exporter::model::AnomalyKind::Contradiction);

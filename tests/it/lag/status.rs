@@ -201,7 +201,7 @@ impl Confusion {
             .rows
             .entry(scenario.name)
             .or_default()
-            .entry(said.map_or("absent", Status::word))
+            .entry(said.map_or("absent", Status::name))
             .or_default() += 1;
         let after = if scenario.event.is_some() { pass.checked_sub(EVENT) } else { None };
         let allowed = match after {
@@ -217,7 +217,7 @@ impl Confusion {
     }
 
     fn table(&self) -> String {
-        let all = ANY_BUT_NOTHING.iter().flatten().map(|status| status.word());
+        let all = ANY_BUT_NOTHING.iter().flatten().map(|status| status.name());
         let words: Vec<&str> = ["absent"].into_iter().chain(all).collect();
         let mut table = format!("{:<42}", "");
         for word in &words {

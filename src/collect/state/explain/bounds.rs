@@ -1,10 +1,11 @@
 //! The two bounds of an age, term by term: what each says, or why it says nothing, and which one is shown.
 
-use super::{Bound, Legend, Term, age, seconds};
+use super::{Bound, Legend, Term, seconds};
 use crate::{
     lag::{
         PartitionLag,
-        age::{Age, Terms, TopicFacts},
+        bounds::{BoundTerms, TimeBounds, bound_terms},
+        facts::TopicFacts,
     },
     model::{Cleanup, MessageTimestamps, TimeSpan},
 };
@@ -49,13 +50,15 @@ pub(super) struct Sight<'a> {
 }
 
 /// Ceiling and floor. `shown` is what the page has.
-pub(super) fn of(lag: &PartitionLag, shown: Age, sight: Sight<'_>) -> (Bound, Bound) {
-    let terms = age::terms(lag, sight.now, sight.facts);
+pub(super) fn of(lag: &PartitionLag, shown: TimeBounds, sight: Sight<'_>) -> (Bound, Bound) {
+    let terms = bound_terms(lag, sight.now, sight.facts);
     let nothing = match lag.messages {
         None => Some("an offset is not known"),
         Some(0) => Some("all is read"),
         // The answer tells of messages, the status of none that is still held.
-        Some(_) if shown == READ && terms == Terms::default() => Some("all that was unread is deleted"),
+        Some(_) if shown == TimeBounds::ZERO && terms == BoundTerms::default() => {
+            Some("all that was unread is deleted")
+        }
         Some(_) => None,
     };
     let why = Why { lag, sight };
@@ -78,7 +81,8 @@ pub(super) fn of(lag: &PartitionLag, shown: Age, sight: Sight<'_>) -> (Bound, Bo
         (LAST_WRITE, terms.last_write),
         (WRITTEN_AT, terms.written_at),
     ];
-    let is_withheld = nothing.is_none() && shown == Age::default() && all.iter().any(|(_, t)| t.is_some());
+    let is_withheld =
+        nothing.is_none() && shown == TimeBounds::default() && all.iter().any(|(_, t)| t.is_some());
     // Bounds that are apart by no more than the grain of clocks are told in the order of their size, so either may
     // come from a term of the other. Its own come first.
     let from = |shown: Option<u64>, own: [usize; 2]| {
@@ -93,13 +97,10 @@ pub(super) fn of(lag: &PartitionLag, shown: Age, sight: Sight<'_>) -> (Bound, Bo
         }
     };
     (
-        Bound { seconds: shown.ceiling.map(seconds), from: from(shown.ceiling, [0, 1]), terms: ceiling },
-        Bound { seconds: shown.floor.map(seconds), from: from(shown.floor, [2, 3]), terms: floor },
+        Bound { seconds: shown.upper.map(seconds), from: from(shown.upper, [0, 1]), terms: ceiling },
+        Bound { seconds: shown.lower.map(seconds), from: from(shown.lower, [2, 3]), terms: floor },
     )
 }
-
-/// Of a partition where nothing is left to read.
-const READ: Age = Age { floor: Some(0), ceiling: Some(0) };
 
 /// Why a term says nothing.
 struct Why<'a> {
@@ -112,12 +113,12 @@ const NO_HISTORY: &str = "no history: no poll of the partition is remembered";
 
 impl Why<'_> {
     fn is_believed(&self) -> bool {
-        let history = self.sight.facts.history;
-        history.is_none_or(|history| history.believes(self.lag.partition, self.sight.now))
+        let history = self.sight.facts.ends;
+        history.is_none_or(|history| history.trusts_timestamps(self.lag.partition, self.sight.now))
     }
 
     fn has_history(&self) -> bool {
-        self.sight.facts.history.is_some_and(|history| history.newest(self.lag.partition).is_some())
+        self.sight.facts.ends.is_some_and(|history| history.newest(self.lag.partition).is_some())
     }
 
     fn no_last_consumed(&self) -> &'static str {

@@ -8,10 +8,11 @@ use test_support::rng::Rng;
 use crate::{
     lag::{
         self, GroupLag,
-        age::{Age, GroupAges, TopicAges, TopicFacts},
         assess::{GroupAssessment, assess},
-        forecast::StartHistory,
-        track::Track,
+        bounds::{GroupBounds, TimeBounds, TopicBounds},
+        facts::TopicFacts,
+        start_history::StartHistory,
+        window::GroupWindow,
     },
     model::{
         Cleanup, GroupProgress, GroupState, Offset, Partition, PartitionProgress, TimeSpan, TopicName,
@@ -54,7 +55,7 @@ pub(in crate::lag) fn group(topics: &[(&str, Vec<Row>)]) -> GroupLag {
         total_diff: None,
         partitions: partitions.iter().map(partition).collect(),
     });
-    lag::group(&GroupProgress { topics: topics.collect(), ..GroupProgress::default() }).0
+    lag::compute_lag(&GroupProgress { topics: topics.collect(), ..GroupProgress::default() }).0
 }
 
 /// A status of a topic whose partitions 0, 1, 2, and so on start at these offsets.
@@ -69,20 +70,20 @@ pub(in crate::lag) fn starts(starts: &[i64]) -> TopicStatus {
 }
 
 /// Ages of which nothing is known.
-pub(in crate::lag) fn no_ages(lag: &GroupLag) -> GroupAges {
-    let topic = |t: &lag::TopicLag| TopicAges {
-        topic: Age::default(),
-        partitions: vec![Age::default(); t.partitions.len()],
+pub(in crate::lag) fn no_ages(lag: &GroupLag) -> GroupBounds {
+    let topic = |t: &lag::TopicLag| TopicBounds {
+        topic: TimeBounds::default(),
+        partitions: vec![TimeBounds::default(); t.partitions.len()],
     };
-    GroupAges { group: Age::default(), topics: lag.topics.iter().map(topic).collect() }
+    GroupBounds { group: TimeBounds::default(), topics: lag.topics.iter().map(topic).collect() }
 }
 
 /// Ages of one topic in seconds, as ceilings.
-pub(in crate::lag) fn ceilings(seconds: &[f64]) -> GroupAges {
-    let age = |s: f64| Age { floor: None, ceiling: Some((s * 1e3) as u64) };
+pub(in crate::lag) fn ceilings(seconds: &[f64]) -> GroupBounds {
+    let age = |s: f64| TimeBounds { lower: None, upper: Some((s * 1e3) as u64) };
     let topic = age(seconds.iter().copied().fold(0.0, f64::max));
     let partitions = seconds.iter().map(|s| age(*s)).collect();
-    GroupAges { group: topic, topics: vec![TopicAges { topic, partitions }] }
+    GroupBounds { group: topic, topics: vec![TopicBounds { topic, partitions }] }
 }
 
 /// A partition with its producer and its consumer.
@@ -165,7 +166,7 @@ pub(in crate::lag) fn watch(
     dice: &mut Rng,
     mut move_on: impl FnMut(i64, &mut Vec<Lane>, &mut Rng),
 ) -> Vec<Said> {
-    let mut track = Track::default();
+    let mut track = GroupWindow::default();
     let mut said = Vec::new();
     let mut due = dice.between(0.0, polls.interval);
     for second in 0..seconds {
@@ -191,8 +192,8 @@ pub(in crate::lag) fn watch(
 
 /// One group on one topic, from answer to answer, with all that is known of it.
 #[derive(Default)]
-pub(in crate::lag) struct Desk {
-    pub(in crate::lag) track: Track,
+pub(in crate::lag) struct GroupHarness {
+    pub(in crate::lag) track: GroupWindow,
     pub(in crate::lag) starts: StartHistory,
     pub(in crate::lag) state: Option<GroupState>,
     pub(in crate::lag) cleanup: Option<Cleanup>,
@@ -200,7 +201,7 @@ pub(in crate::lag) struct Desk {
     pub(in crate::lag) status: Option<TopicStatus>,
 }
 
-impl Desk {
+impl GroupHarness {
     pub(in crate::lag) fn take_status(&mut self, seconds: f64, offsets: &[i64]) {
         let status = starts(offsets);
         self.starts.record(&status, at(seconds));
@@ -216,7 +217,7 @@ impl Desk {
         &mut self,
         seconds: f64,
         lag: &GroupLag,
-        ages: &GroupAges,
+        ages: &GroupBounds,
     ) -> GroupAssessment {
         self.track.record(lag, ages, at(seconds), WINDOW);
         let facts = |_: &TopicName| TopicFacts {

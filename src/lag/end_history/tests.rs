@@ -35,7 +35,7 @@ fn points(history: &EndHistory, partition: Partition) -> Vec<(i64, i64, i64)> {
 }
 
 fn written(history: &EndHistory, value: i64) -> (Option<i64>, Option<i64>) {
-    let Written { not_before, not_after } = history.written(P, offset(value));
+    let WriteInterval { not_before, not_after } = history.write_interval(P, offset(value));
     (not_before.map(UnixMillis::get), not_after.map(UnixMillis::get))
 }
 
@@ -57,7 +57,7 @@ fn a_message_was_written_between_the_polls_before_and_after_it() {
     ] {
         assert_eq!(written(&history, message), expected, "message {message}");
     }
-    assert_eq!(history.written(Partition(1), offset(0)), Written::default());
+    assert_eq!(history.write_interval(Partition(1), offset(0)), WriteInterval::default());
     assert_eq!(history.newest(P).map(|p| p.end.get()), Some(20));
     assert_eq!(history.newest(Partition(1)), None);
 }
@@ -144,25 +144,29 @@ fn a_message_time_that_polls_contradict_is_not_believed_for_an_hour() {
         (25, 202_501, true),
     ] {
         let mut history = history();
-        let news = history.check(P, offset(message), at(stamp), now);
-        assert_eq!((news, !history.believes(P, now)), (contradicted, contradicted), "{message} at {stamp}");
+        let news = history.detect_clock_skew(P, offset(message), at(stamp), now);
+        assert_eq!(
+            (news, !history.trusts_timestamps(P, now)),
+            (contradicted, contradicted),
+            "{message} at {stamp}"
+        );
     }
     let mut history = history();
-    assert!(history.check(P, offset(15), at(1), now));
-    assert!(!history.check(P, offset(15), at(1), now), "no news");
-    assert!(history.believes(Partition(1), now));
-    assert!(!history.believes(P, span(3_800_499, 3_900_000)));
-    assert!(history.believes(P, span(3_800_500, 3_900_000)));
+    assert!(history.detect_clock_skew(P, offset(15), at(1), now));
+    assert!(!history.detect_clock_skew(P, offset(15), at(1), now), "no news");
+    assert!(history.trusts_timestamps(Partition(1), now));
+    assert!(!history.trusts_timestamps(P, span(3_800_499, 3_900_000)));
+    assert!(history.trusts_timestamps(P, span(3_800_500, 3_900_000)));
     // One that is right does not make up for it, another wrong one counts from then on.
     let later = span(1_000_000, 1_000_500);
-    assert!(!history.check(P, offset(15), at(150_000), later));
-    assert!(!history.believes(P, later));
-    assert!(!history.check(P, offset(15), at(1), later));
-    assert!(!history.believes(P, span(4_600_499, 4_600_499)));
-    assert!(history.believes(P, span(4_600_500, 4_600_500)));
-    assert!(history.check(P, offset(15), at(1), span(4_600_500, 4_600_500)), "news again");
+    assert!(!history.detect_clock_skew(P, offset(15), at(150_000), later));
+    assert!(!history.trusts_timestamps(P, later));
+    assert!(!history.detect_clock_skew(P, offset(15), at(1), later));
+    assert!(!history.trusts_timestamps(P, span(4_600_499, 4_600_499)));
+    assert!(history.trusts_timestamps(P, span(4_600_500, 4_600_500)));
+    assert!(history.detect_clock_skew(P, offset(15), at(1), span(4_600_500, 4_600_500)), "news again");
     // A time in the future needs no history.
-    assert!(EndHistory::default().check(P, offset(0), at(2_002), span(1, 1)));
+    assert!(EndHistory::default().detect_clock_skew(P, offset(0), at(2_002), span(1, 1)));
 }
 
 #[test]
@@ -184,24 +188,23 @@ fn what_nobody_will_ask_for_is_forgotten() {
         history.prune(|_| one(needed.map(offset)), usize::MAX);
         assert_eq!(ends(&history), left, "{needed:?}");
         if let Some(needed) = needed {
-            assert_eq!(history.written(P, offset(needed)), full().written(P, offset(needed)), "{needed}");
+            assert_eq!(
+                history.write_interval(P, offset(needed)),
+                full().write_interval(P, offset(needed)),
+                "{needed}"
+            );
         }
     }
-    let mut history = full();
-    assert!(!history.is_empty());
-    history.forget();
-    assert!(history.is_empty() && history.newest(P).is_none());
-    assert_eq!(history.len(), 0);
 }
 
 #[test]
 fn what_was_seen_before_a_topic_was_created_is_of_another_one() {
     let mut history = of(&[(10, 60_000, 60_100), (20, 120_000, 120_100), (30, 180_000, 180_100)]);
-    history.forget_before(UnixMillis::new(60_050).unwrap());
+    history.remove_before(UnixMillis::new(60_050).unwrap());
     assert_eq!(history.len(), 3, "the first may have been seen just after");
-    history.forget_before(UnixMillis::new(120_050).unwrap());
+    history.remove_before(UnixMillis::new(120_050).unwrap());
     assert_eq!(points(&history, P).iter().map(|p| p.0).collect::<Vec<_>>(), [20, 30]);
-    history.forget_before(UnixMillis::new(200_000).unwrap());
+    history.remove_before(UnixMillis::new(200_000).unwrap());
     assert!(history.is_empty());
 }
 
@@ -304,7 +307,7 @@ fn a_hundred_days_of_deep_lag_are_exact_and_near_again_once_read() {
 #[test]
 fn a_message_that_may_be_deleted_is_no_witness() {
     let history = of(&[(10, 100_000, 100_500), (20, 200_000, 200_500), (30, 300_000, 300_500)]);
-    let since = |message, since| history.written_since(P, offset(message), at(since)).map(UnixMillis::get);
+    let since = |message, since| history.written_by(P, offset(message), Some(at(since))).map(UnixMillis::get);
     // The last message before end 20 was written after the poll at 100 s.
     assert_eq!(since(5, 99_999), Some(200_500));
     assert_eq!(since(5, 100_000), Some(300_500));
@@ -312,7 +315,7 @@ fn a_message_that_may_be_deleted_is_no_witness() {
     assert_eq!(since(5, 200_000), None);
     // Nobody knows how old the messages before the first poll are.
     assert_eq!(since(5, 1), Some(200_500));
-    assert_eq!(history.written_since(Partition(1), offset(0), at(1)), None);
+    assert_eq!(history.written_by(Partition(1), offset(0), Some(at(1))), None);
 }
 
 /// Polls of a fleet: `partitions` with the given lag in polls, each written between any two polls.
@@ -386,8 +389,8 @@ fn end_at(log: &[i64], base: i64, t: i64) -> Offset {
 }
 
 /// What a list of all answers says.
-fn by_force(seen: &[(TimeSpan, Offset)], message: Offset) -> Written {
-    Written {
+fn by_force(seen: &[(TimeSpan, Offset)], message: Offset) -> WriteInterval {
+    WriteInterval {
         not_before: seen.iter().filter(|(_, end)| *end <= message).map(|(span, _)| span.earliest()).max(),
         not_after: seen.iter().filter(|(_, end)| *end > message).map(|(span, _)| span.latest()).min(),
     }
@@ -424,17 +427,17 @@ proptest! {
             }
             for (message, at) in log.iter().enumerate() {
                 let message = offset(base + i64::try_from(message).unwrap());
-                let Written { not_before, not_after } = history.written(P, message);
+                let WriteInterval { not_before, not_after } = history.write_interval(P, message);
                 prop_assert!(not_before.is_none_or(|t| t.get() <= *at), "{not_before:?} > {at}");
                 prop_assert!(not_after.is_none_or(|t| t.get() >= *at), "{not_after:?} < {at}");
                 let all = by_force(&seen, message);
                 prop_assert!(not_before <= all.not_before);
                 prop_assert!(not_after.is_none() || not_after >= all.not_after);
                 // Who asks only for what is young gets nothing older.
-                let since = history.written_since(P, message, UnixMillis::new(*at).unwrap());
+                let since = history.written_by(P, message, UnixMillis::new(*at));
                 prop_assert!(since.is_none_or(|t| t.get() > *at));
             }
-            let held: Vec<Point> = history.points(P).collect();
+            let held: Vec<EndPoint> = history.points(P).collect();
             prop_assert!(held.is_sorted_by(|a, b| a.end < b.end && a.first <= b.first && a.last <= b.last));
         }
     }
@@ -453,7 +456,7 @@ proptest! {
         }
         for message in 0..log.len() {
             let message = offset(base + i64::try_from(message).unwrap());
-            prop_assert_eq!(history.written(P, message), by_force(&seen, message));
+            prop_assert_eq!(history.write_interval(P, message), by_force(&seen, message));
         }
     }
 
@@ -476,7 +479,7 @@ proptest! {
         let spacing = i64::try_from(spacing).unwrap();
         for (message, at) in log.iter().enumerate() {
             if looks[0] < *at && *at <= looks[looks.len() - 1] {
-                let Written { not_before, not_after } = history.written(P, offset(i64::try_from(message).unwrap()));
+                let WriteInterval { not_before, not_after } = history.write_interval(P, offset(i64::try_from(message).unwrap()));
                 let window = not_after.unwrap().get() - not_before.unwrap().get();
                 prop_assert!(window <= spacing + 2 * width, "{window}");
             }

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    lag::history::EndHistory,
-    model::{Partition, TopicPartition},
+    lag::end_history::EndHistory,
+    model::{Cleanup, Partition, TopicPartition, TopicStatus},
 };
 
 const P: Partition = Partition(0);
@@ -66,13 +66,13 @@ fn status(start: i64, end: i64, last_write: i64) -> TopicStatus {
     }
 }
 
-fn age(floor: impl Into<Option<u64>>, ceiling: impl Into<Option<u64>>) -> Age {
-    Age { floor: floor.into(), ceiling: ceiling.into() }
+fn age(floor: impl Into<Option<u64>>, ceiling: impl Into<Option<u64>>) -> TimeBounds {
+    TimeBounds { lower: floor.into(), upper: ceiling.into() }
 }
 
 /// The age of partition 0 alone, and whether it contradicted itself.
-fn alone(p: PartitionLag, facts: TopicFacts<'_>) -> (Age, bool) {
-    let (ages, anomalies) = ages(&group(vec![("t", vec![p])]), span(NOW), |_| facts);
+fn alone(p: PartitionLag, facts: TopicFacts<'_>) -> (TimeBounds, bool) {
+    let (ages, anomalies) = compute_bounds(&group(vec![("t", vec![p])]), span(NOW), |_| facts);
     assert_eq!(ages.topics[0].topic, ages.group);
     (ages.topics[0].partitions[0], !anomalies.is_empty())
 }
@@ -81,19 +81,19 @@ fn alone(p: PartitionLag, facts: TopicFacts<'_>) -> (Age, bool) {
 fn each_term_counts_from_the_safe_end_of_the_span() {
     let history = history(&[(10, 700_000), (20, 800_000)]);
     let status = status(0, 20, 900_000);
-    let facts = TopicFacts { history: Some(&history), status: Some(&status), ..TopicFacts::default() };
+    let facts = TopicFacts { ends: Some(&history), status: Some(&status), ..TopicFacts::default() };
     let p = part(0, 20, 15, 650_000);
-    let all = Terms {
+    let all = BoundTerms {
         last_consumed: Some(351_500),
         not_written_at: Some(301_500),
         last_write: Some(100_000),
         written_at: Some(200_000),
     };
-    assert_eq!(terms(&p, span(NOW), &facts), all);
+    assert_eq!(bound_terms(&p, span(NOW), &facts), all);
     assert_eq!(alone(p, facts), (age(200_000, 301_500), false));
     // (facts, committed offset, LastTimestamp, age): what is unknown drops out.
     let none = TopicFacts::default();
-    let by_history = TopicFacts { history: Some(&history), ..none };
+    let by_history = TopicFacts { ends: Some(&history), ..none };
     let by_status = TopicFacts { status: Some(&status), ..none };
     for (facts, committed, last_consumed, expected) in [
         (facts, 15, -1, age(200_000, 301_500)),
@@ -110,9 +110,9 @@ fn each_term_counts_from_the_safe_end_of_the_span() {
         let got = alone(part(0, 20, committed, last_consumed), facts);
         assert_eq!(got, (expected, false), "{committed} {last_consumed} {facts:?}");
     }
-    assert_eq!(alone(part(0, -1, 15, 650_000), facts).0, Age::default());
-    assert_eq!(terms(&part(0, 20, 20, 650_000), span(NOW), &facts), Terms::default());
-    assert_eq!(terms(&part(0, 20, -1, 650_000), span(NOW), &facts), Terms::default());
+    assert_eq!(alone(part(0, -1, 15, 650_000), facts).0, TimeBounds::default());
+    assert_eq!(bound_terms(&part(0, 20, 20, 650_000), span(NOW), &facts), BoundTerms::default());
+    assert_eq!(bound_terms(&part(0, 20, -1, 650_000), span(NOW), &facts), BoundTerms::default());
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn times_in_the_future_drop_out_but_for_the_grain_of_clocks() {
     {
         let status = status(0, 20, stamp);
         let facts = TopicFacts { status: Some(&status), ..TopicFacts::default() };
-        assert_eq!(terms(&part(0, 20, 15, -1), span(NOW), &facts).last_write, expected, "{stamp}");
+        assert_eq!(bound_terms(&part(0, 20, 15, -1), span(NOW), &facts).last_write, expected, "{stamp}");
     }
 }
 
@@ -153,7 +153,11 @@ fn the_newest_message_bounds_only_a_group_that_has_not_read_it() {
     ] {
         let status = status(start, end, 900_000);
         let facts = TopicFacts { status: Some(&status), ..TopicFacts::default() };
-        assert_eq!(terms(&part(0, 20, 15, -1), span(NOW), &facts).last_write, expected, "{start} {end}");
+        assert_eq!(
+            bound_terms(&part(0, 20, 15, -1), span(NOW), &facts).last_write,
+            expected,
+            "{start} {end}"
+        );
     }
 }
 
@@ -173,7 +177,7 @@ fn messages_that_are_gone_are_not_to_be_read() {
         (30, 31, age(0, None)),
     ] {
         let status = status(start, end, -1);
-        let facts = TopicFacts { history: Some(&history), status: Some(&status), ..TopicFacts::default() };
+        let facts = TopicFacts { ends: Some(&history), status: Some(&status), ..TopicFacts::default() };
         assert_eq!(alone(part(0, 30, 5, -1), facts), (expected, false), "{start} {end}");
     }
     // Without a history, too.
@@ -186,7 +190,7 @@ fn messages_that_are_gone_are_not_to_be_read() {
 fn what_may_have_been_deleted_is_no_floor() {
     let history = history(&[(10, 100_000), (20, 400_000), (30, 700_000), (40, 900_000)]);
     let of = |seconds, cleanup| TopicFacts {
-        history: Some(&history),
+        ends: Some(&history),
         retention: Some(Duration::from_secs(seconds)),
         cleanup,
         ..TopicFacts::default()
@@ -199,13 +203,13 @@ fn what_may_have_been_deleted_is_no_floor() {
         (601, Some(100_000)),
         (300, None),
     ] {
-        let t = terms(&part(0, 40, 5, -1), span(NOW), &of(retention, Some(Cleanup::Delete)));
+        let t = bound_terms(&part(0, 40, 5, -1), span(NOW), &of(retention, Some(Cleanup::Delete)));
         assert_eq!(t.written_at, expected, "{retention} s");
     }
     let last_write = |retention, cleanup| {
         let status = status(0, 40, 900_000);
         let facts = TopicFacts { status: Some(&status), ..of(retention, cleanup) };
-        terms(&part(0, 40, 5, -1), span(NOW), &facts).last_write
+        bound_terms(&part(0, 40, 5, -1), span(NOW), &facts).last_write
     };
     assert_eq!(last_write(102, None), Some(100_000));
     assert_eq!(last_write(101, None), None);
@@ -218,8 +222,7 @@ fn the_message_at_an_offset_of_a_compacted_topic_may_be_gone() {
     let history = history(&[(10, 700_000), (20, 800_000)]);
     let status = status(0, 20, 900_000);
     let cleanup = Some(Cleanup::Compact);
-    let facts =
-        TopicFacts { history: Some(&history), status: Some(&status), cleanup, ..TopicFacts::default() };
+    let facts = TopicFacts { ends: Some(&history), status: Some(&status), cleanup, ..TopicFacts::default() };
     assert_eq!(alone(part(0, 20, 15, -1), facts), (age(100_000, 301_500), false));
     let facts = TopicFacts { status: None, ..facts };
     assert_eq!(alone(part(0, 20, 15, -1), facts), (age(0, 301_500), false));
@@ -238,22 +241,22 @@ fn a_history_of_another_life_of_the_topic_makes_no_floor() {
         (19, 20, 1_000_000, age(200_000, 301_500)),
     ] {
         let history = history(&[(10, 700_000), (18, 800_000), (newest, seen)]);
-        let facts = TopicFacts { history: Some(&history), ..TopicFacts::default() };
+        let facts = TopicFacts { ends: Some(&history), ..TopicFacts::default() };
         assert_eq!(alone(part(0, end, 15, -1), facts), (expected, false), "{end} {newest} {seen}");
     }
     // A bound from after the answer is none.
     let history = history(&[(10, 2_000_000), (20, 2_060_000)]);
-    let facts = TopicFacts { history: Some(&history), ..TopicFacts::default() };
+    let facts = TopicFacts { ends: Some(&history), ..TopicFacts::default() };
     assert_eq!(alone(part(0, 19, 15, -1), facts), (age(0, None), false));
 }
 
 #[test]
 fn message_times_of_a_clock_that_was_found_wrong_do_not_count() {
     let mut history = history(&[(10, 700_000), (20, 800_000)]);
-    assert!(history.check(P, offset(15), at(1), span(NOW)));
+    assert!(history.detect_clock_skew(P, offset(15), at(1), span(NOW)));
     let status = status(0, 20, 100_000);
-    let facts = TopicFacts { history: Some(&history), status: Some(&status), ..TopicFacts::default() };
-    let t = terms(&part(0, 20, 15, 999_000), span(NOW), &facts);
+    let facts = TopicFacts { ends: Some(&history), status: Some(&status), ..TopicFacts::default() };
+    let t = bound_terms(&part(0, 20, 15, 999_000), span(NOW), &facts);
     assert_eq!((t.last_consumed, t.last_write), (None, None));
     assert_eq!(alone(part(0, 20, 15, 999_000), facts), (age(200_000, 301_500), false));
 }
@@ -272,7 +275,7 @@ fn a_bracket_that_contradicts_itself_is_turned_or_withheld() {
         assert_eq!(alone(part(0, 20, 15, stamp), facts), (expected, contradicts), "{stamp}");
     }
     let lag = group(vec![("a", vec![part(0, 20, 15, 999_000), part(1, 9, 1, 500_000), part(2, 5, 5, 1)])]);
-    let (ages, anomalies) = ages(&lag, span(NOW), |_| facts);
+    let (ages, anomalies) = compute_bounds(&lag, span(NOW), |_| facts);
     assert_eq!(ages.topics[0].partitions, [age(None, None), age(0, 501_500), age(0, 0)]);
     assert_eq!((ages.group, ages.topics[0].topic), (age(0, None), age(0, None)));
     assert_eq!(anomalies.len(), 1);
@@ -317,15 +320,15 @@ fn topic_and_group_are_the_largest_of_what_is_known_and_no_ceiling_is_half_a_cei
         ),
     ];
     for (topics, of_topics, of_group) in cases {
-        let (ages, anomalies) = ages(&group(topics.clone()), span(NOW), |_| TopicFacts::default());
-        let got: Vec<Age> = ages.topics.iter().map(|t| t.topic).collect();
+        let (ages, anomalies) = compute_bounds(&group(topics.clone()), span(NOW), |_| TopicFacts::default());
+        let got: Vec<TimeBounds> = ages.topics.iter().map(|t| t.topic).collect();
         assert_eq!((got, ages.group), (of_topics, of_group), "{topics:?}");
         assert_eq!(anomalies, []);
     }
     // Floors are the largest, too; each topic has its own facts.
     let (old, young) = (status(0, 20, 400_000), status(0, 20, 900_000));
     let lag = group(vec![("old", vec![part(0, 20, 1, 1_000)]), ("young", vec![part(0, 20, 1, -1)])]);
-    let (ages, _) = ages(&lag, span(NOW), |topic| TopicFacts {
+    let (ages, _) = compute_bounds(&lag, span(NOW), |topic| TopicFacts {
         status: Some(if *topic == name("old") { &old } else { &young }),
         ..TopicFacts::default()
     });
@@ -339,14 +342,14 @@ fn the_ends_of_numbers_are_no_trap() {
     let status = status(0, i64::MAX, i64::MAX);
     let retention = Some(Duration::MAX);
     let facts =
-        TopicFacts { history: Some(&history), status: Some(&status), retention, ..TopicFacts::default() };
+        TopicFacts { ends: Some(&history), status: Some(&status), retention, ..TopicFacts::default() };
     let all = i64::MAX.unsigned_abs() - 1;
     let p = part(0, i64::MAX, 1 << 53, 1);
-    let t = terms(&p, span(last), &facts);
+    let t = bound_terms(&p, span(last), &facts);
     assert_eq!((t.last_consumed, t.not_written_at), (Some(all), Some(all)));
     assert_eq!((t.last_write, t.written_at), (Some(0), Some(all - 1)));
-    assert_eq!(terms(&p, span(first), &facts).last_write, None);
-    assert_eq!(terms(&part(0, i64::MAX, 0, i64::MAX), span(first), &facts).last_consumed, None);
+    assert_eq!(bound_terms(&p, span(first), &facts).last_write, None);
+    assert_eq!(bound_terms(&part(0, i64::MAX, 0, i64::MAX), span(first), &facts).last_consumed, None);
 }
 
 /// What a simulated partition is like.
@@ -417,7 +420,7 @@ impl World {
                 let status = self.status(t);
                 history.record([(P, offset(self.end(t).try_into().unwrap()))].into_iter(), now, MINUTE);
                 if let Some((end, stamp)) = status.partitions[0].end.zip(status.partitions[0].last_write) {
-                    history.check(P, offset(end.get() - 1), stamp, now);
+                    history.detect_clock_skew(P, offset(end.get() - 1), stamp, now);
                 }
                 told = Some(status);
             }
@@ -429,31 +432,31 @@ impl World {
             let p = part(0, end.try_into().unwrap(), committed.try_into().unwrap(), stamp.unwrap_or(-1));
             history.record([(P, offset(end.try_into().unwrap()))].into_iter(), now, MINUTE);
             if let Some((stamp, last)) = stamp.zip(last) {
-                history.check(P, offset(last.try_into().unwrap()), at(stamp), now);
+                history.detect_clock_skew(P, offset(last.try_into().unwrap()), at(stamp), now);
             }
-            history.prune(|_| crate::lag::history::tests::one(p.committed), self.room);
+            history.prune(|_| crate::lag::end_history::tests::one(p.committed), self.room);
 
             let facts = TopicFacts {
-                history: Some(&history),
+                ends: Some(&history),
                 status: told.as_ref(),
                 starts: None,
                 cleanup: Some(if self.replaced_by.is_some() { Cleanup::Compact } else { Cleanup::Delete }),
                 retention: Some(RETENTION),
             };
-            let (ages, anomalies) = ages(&group(vec![("t", vec![p])]), now, |_| facts);
+            let (ages, anomalies) = compute_bounds(&group(vec![("t", vec![p])]), now, |_| facts);
             prop_assert!(self.skew != 0 || anomalies.is_empty(), "{anomalies:?}");
             let truth = self.true_age(committed, t);
-            let over = ages.group.floor.map_or(0, |floor| i64::try_from(floor).unwrap() - truth);
-            let under = ages.group.ceiling.map_or(0, |ceiling| truth - i64::try_from(ceiling).unwrap());
+            let over = ages.group.lower.map_or(0, |floor| i64::try_from(floor).unwrap() - truth);
+            let under = ages.group.upper.map_or(0, |ceiling| truth - i64::try_from(ceiling).unwrap());
             let missed = over.max(under).max(0);
             outcome.missed = outcome.missed.max(missed);
             outcome.polls += 1;
-            if history.believes(P, now) {
+            if history.trusts_timestamps(P, now) {
                 outcome.believed += 1;
             } else {
                 prop_assert_eq!(missed, 0, "poll {}: {:?} and {}", i, ages.group, truth);
             }
-            let width = ages.group.ceiling.zip(ages.group.floor).map(|(ceiling, floor)| ceiling - floor);
+            let width = ages.group.upper.zip(ages.group.lower).map(|(ceiling, floor)| ceiling - floor);
             outcome.widest = outcome.widest.max(width.unwrap_or(0));
             outcome.open += usize::from(width.is_none());
         }

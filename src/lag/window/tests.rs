@@ -2,10 +2,8 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{
-    rig::{WINDOW, answer, at, ceilings, group, name, no_ages},
-    *,
-};
+use super::*;
+use crate::lag::reference_model::{WINDOW, answer, at, ceilings, group, name, no_ages};
 
 /// What happens to a partition between two answers.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +94,7 @@ fn lag_of(told: &Told) -> GroupLag {
 }
 
 /// What a track should say of a partition, from all answers since the topic was created.
-fn expected(all: &[Told], partition: u32, window: i64) -> PartitionTrack {
+fn expected(all: &[Told], partition: u32, window: i64) -> PartitionWindow {
     let known: Vec<(i64, (i64, i64))> = all
         .iter()
         .rev()
@@ -120,12 +118,12 @@ fn expected(all: &[Told], partition: u32, window: i64) -> PartitionTrack {
         let first = all.first().unwrap().at;
         UnixMillis::new(first + (at - first + 99) / 100 * 100).unwrap()
     };
-    PartitionTrack {
+    PartitionWindow {
         polls: known.len().min(7) as u8,
-        still_since: run.last().map(|(at, _)| tenth(*at)),
+        unchanged_since: run.last().map(|(at, _)| tenth(*at)),
         was_moving: !known.is_empty() && run.len() < known.len()
             || known.last().is_some_and(|(_, o)| !lags(*o)),
-        rewind: rewind.map(|(before, at)| Rewind {
+        rewind: rewind.map(|(before, at)| OffsetRewind {
             before: Offset::new(before).unwrap(),
             at: UnixMillis::new(at).unwrap(),
         }),
@@ -152,7 +150,7 @@ proptest! {
     fn a_track_is_what_all_answers_say(steps in vec(any_step(), 1..80)) {
         let window = WINDOW.as_millis() as i64;
         let all = told(&steps);
-        let mut track = Track::default();
+        let mut track = GroupWindow::default();
         // The first answer about the topic as it is; and the first since a lag is known.
         let (mut created, mut lagged) = (0, 0);
         for (i, now) in all.iter().enumerate() {
@@ -169,11 +167,11 @@ proptest! {
             }
             if lag_sum(now).is_none() {
                 lagged = i + 1;
-                prop_assert_eq!((topic.polls(), topic.points().count()), (0, 0));
+                prop_assert_eq!((topic.polls(), topic.samples().count()), (0, 0));
                 continue;
             }
             let since = &all[lagged..=i];
-            let points: Vec<Point> = topic.points().collect();
+            let points: Vec<WindowSample> = topic.samples().collect();
             prop_assert_eq!(usize::from(topic.polls()), since.len());
             // The window is spanned, by few points, each of them an answer.
             prop_assert!(points.len() <= 12);
@@ -200,7 +198,7 @@ proptest! {
             prop_assert_eq!(topic.totals(), (consumed as u64, produced as u64));
             let seconds = (now.at - first) as f64 / 1e3;
             let rates = (points.len() > 1 && since.len() >= 3)
-                .then(|| Rates { consumed: consumed as f64 / seconds, produced: produced as f64 / seconds });
+                .then(|| MessageRates { consumed: consumed as f64 / seconds, produced: produced as f64 / seconds });
             prop_assert_eq!(topic.rates(), rates);
             let done = since.iter().any(|t| t.at >= now.at - window && lag_sum(t) == Some(0));
             prop_assert_eq!(topic.was_caught_up(WINDOW), done);
@@ -211,7 +209,7 @@ proptest! {
     fn whatever_comes_is_taken(
         answers in vec((any::<i64>(), vec((0..9_u32, any::<i64>(), any::<i64>()), 0..4)), 0..20),
     ) {
-        let mut track = Track::default();
+        let mut track = GroupWindow::default();
         for (moment, mut rows) in answers {
             rows.sort_unstable();
             rows.dedup_by_key(|r| r.0);
@@ -219,7 +217,7 @@ proptest! {
             let Some(moment) = UnixMillis::new(moment) else { continue };
             track.record(&lag, &no_ages(&lag), TimeSpan::at(moment), WINDOW);
             let topic = track.topic(&name()).unwrap();
-            prop_assert!(topic.points().count() <= 12);
+            prop_assert!(topic.samples().count() <= 12);
             prop_assert!(topic.rates().is_none_or(|r| r.consumed.is_finite() && r.produced.is_finite()));
             prop_assert!(topic.lag_trend().is_none_or(|t| t.growth.is_finite()));
         }
@@ -229,12 +227,12 @@ proptest! {
 #[test]
 fn topics_that_an_answer_lacks_are_forgotten_and_the_others_are_not() {
     let rows = |n| (0..n).map(|p| (p, 10, 5)).collect::<Vec<_>>();
-    let mut track = Track::default();
+    let mut track = GroupWindow::default();
     let mut hear = |seconds, lag: &GroupLag| {
         track.record(lag, &no_ages(lag), at(seconds), WINDOW);
         let since = |t: &str| {
             let topic = TopicName::new(t).unwrap();
-            Some(track.topic(&topic)?.partition(0)?.still_since.unwrap().get() - at(0.0).latest().get())
+            Some(track.topic(&topic)?.partition(0)?.unchanged_since.unwrap().get() - at(0.0).latest().get())
         };
         ["a", "b", "c"].map(since)
     };
@@ -246,7 +244,7 @@ fn topics_that_an_answer_lacks_are_forgotten_and_the_others_are_not() {
 
 #[test]
 fn a_standstill_outlives_an_outage_and_months() {
-    let mut track = Track::default();
+    let mut track = GroupWindow::default();
     let lag = answer(&[(10, 5)]);
     let days = 86_400.0;
     // An outage of an hour, and then polls once a day for a hundred days.
@@ -255,7 +253,7 @@ fn a_standstill_outlives_an_outage_and_months() {
         let topic = track.topic(&name()).unwrap();
         assert_eq!(topic.is_stuck(0, WINDOW), seconds > 60.0);
         assert_eq!(topic.newest(), at(seconds).latest());
-        let since = topic.partition(0).unwrap().still_since.unwrap();
+        let since = topic.partition(0).unwrap().unchanged_since.unwrap();
         if seconds < 40.0 * days {
             assert_eq!(since, at(0.0).latest());
         } else {
@@ -267,18 +265,18 @@ fn a_standstill_outlives_an_outage_and_months() {
 
 #[test]
 fn a_window_is_of_twelve_points_however_polls_fall() {
-    let mut track = Track::default();
+    let mut track = GroupWindow::default();
     let lag = answer(&[(10, 5)]);
     // Just as far apart as points are, and then one that comes at once.
     for seconds in (0..30).map(|i| f64::from(i) * 55.0).chain([29.0 * 55.0 + 1.0]) {
         track.record(&lag, &no_ages(&lag), at(seconds), WINDOW);
-        assert!(track.topic(&name()).unwrap().points().count() <= 12);
+        assert!(track.topic(&name()).unwrap().samples().count() <= 12);
     }
 }
 
 #[test]
 fn a_clock_that_is_put_back_a_little_stands_and_by_more_than_the_window_begins_anew() {
-    let mut track = Track::default();
+    let mut track = GroupWindow::default();
     let mut hear = |seconds| {
         let lag = answer(&[(10, 5)]);
         track.record(&lag, &no_ages(&lag), at(seconds), WINDOW);
@@ -292,7 +290,7 @@ fn a_clock_that_is_put_back_a_little_stands_and_by_more_than_the_window_begins_a
 
 #[test]
 fn offsets_set_by_hand_over_thousands_of_millions_of_messages_are_no_pace() {
-    let mut track = Track::default();
+    let mut track = GroupWindow::default();
     let mut hear = |seconds, end, committed| {
         let lag = answer(&[(end, committed)]);
         track.record(&lag, &no_ages(&lag), at(seconds), WINDOW);
@@ -303,14 +301,14 @@ fn offsets_set_by_hand_over_thousands_of_millions_of_messages_are_no_pace() {
     }
     assert_eq!(hear(600.0, i64::MAX, i64::MAX), None);
     hear(660.0, i64::MAX, i64::MAX);
-    assert_eq!(hear(720.0, i64::MAX, i64::MAX), Some(Rates { consumed: 0.0, produced: 0.0 }));
+    assert_eq!(hear(720.0, i64::MAX, i64::MAX), Some(MessageRates { consumed: 0.0, produced: 0.0 }));
 }
 
 #[test]
 fn ages_of_another_kind_are_no_growth() {
-    let mut track = Track::default();
+    let mut track = GroupWindow::default();
     let lag = answer(&[(10, 5)]);
-    let floor = Age { floor: Some(1_000), ceiling: None };
+    let floor = TimeBounds { lower: Some(1_000), upper: None };
     for i in 0..12_u32 {
         // No ceiling is known at first: a floor of a second, and then a ceiling of ten minutes.
         let mut ages = ceilings(&[600.0]);
@@ -321,15 +319,15 @@ fn ages_of_another_kind_are_no_growth() {
     }
     let topic = track.topic(&name()).unwrap();
     assert_eq!(topic.age_trend().map(|t| t.growth), Some(0.0));
-    assert_eq!(topic.points().next().unwrap().age, Some(Aged::Floor(1_000)));
-    assert_eq!(topic.points().last().unwrap().age, Some(Aged::Ceiling(600_000)));
+    assert_eq!(topic.samples().next().unwrap().bound, Some(SampledBound::Lower(1_000)));
+    assert_eq!(topic.samples().last().unwrap().bound, Some(SampledBound::Upper(600_000)));
 }
 
 #[test]
 fn a_track_takes_about_a_hundred_bytes_for_each_partition() {
     let bytes = |topics: usize, partitions: u32| {
         let names: Vec<String> = (0..topics).map(|t| format!("{t:03}")).collect();
-        let mut track = Track::default();
+        let mut track = GroupWindow::default();
         for i in 0..200_i64 {
             let rows: Vec<_> = (0..partitions).map(|p| (p, 1000 + 60 * i, 900 + 50 * i)).collect();
             let lag = group(&names.iter().map(|n| (n.as_str(), rows.clone())).collect::<Vec<_>>());
