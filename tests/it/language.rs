@@ -89,7 +89,7 @@ const ALLOWED: [(&str, &str); 6] = [
         "a page of a paginated list, or the status page",
     ),
     (r"pages? (?:of (?:a|the|its|one) list|numbers?|sizes?|\d)", "a page of a paginated list"),
-    (r"(?:to page|pages?) (?:you|someone|on-call|the on-call)", "to page: to notify the engineer on call"),
+    (r"(?:to page|pages?) (?:you|someone|on|on-call|the on-call)\b", "to page: to notify the engineer on call"),
     (r"\.floor\(", "the function"),
     (r"failure scenarios", "the term"),
 ];
