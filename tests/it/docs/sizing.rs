@@ -49,7 +49,7 @@ fn the_formula_is_the_sum_of_the_table() {
     let text = document("docs/sizing.md").prose.split_whitespace().collect::<Vec<_>>().join(" ");
     let costs = costs();
     let sum = format!(
-        "So it is {} × regions + {} × instances + {} × topics + {} × their partitions + {} × groups + {} × topics that \
+        "The total is {} × regions + {} × instances + {} × topics + {} × their partitions + {} × groups + {} × topics that \
          they read, counted for each group + {} × partitions of those.",
         costs["region"],
         costs["instance"],
