@@ -87,7 +87,7 @@ fn every_alert_has_a_runbook_with_its_four_sections_and_every_runbook_an_alert()
         let prose = code.replace_all(&content, "");
         let headings: Vec<&str> = heading.find_iter(&prose).map(|m| m.as_str()).collect();
         let title = format!("# {alert}");
-        let sections = ["## Meaning", "## Impact", "## What to look at", "## What to do"];
+        let sections = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation"];
         assert_eq!(headings, [&[title.as_str()][..], &sections].concat(), "{page}");
         for section in content.split("\n## ").skip(1) {
             assert!(section.len() > 80, "{page}: nothing stands under {:?}", section.lines().next());
