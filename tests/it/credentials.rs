@@ -29,7 +29,7 @@ use alikafka_simulator::{
 use test_support::scrape::Scrape;
 
 use crate::faults::{
-    A, AFTER, B, BEFORE, REGION, add_instance, all_lag_by, daemon::Daemon, millis, write_more,
+    A, B, LAG_AFTER, LAG_BEFORE, REGION, add_instance, all_lag_by, daemon::Daemon, millis, write_more,
 };
 
 /// Roles of the token service. Only a key of [`READER`] may assume [`OTHER`], and only with [`EXTERNAL_ID`].

@@ -84,7 +84,7 @@ fn the_simulator_and_the_product_do_not_link_each_other() {
 /// The names of actions that write, or return passwords or message bodies, are not in the program: what is not
 /// there cannot be sent.
 #[test]
-fn the_product_knows_no_action_but_those_that_read_metadata() {
+fn the_product_names_only_read_only_api_actions() {
     let action = Regex::new(
         r#""((?:Change|Close|Convert|Create|Delete|Enable|Modify|Query|Reassign|Release|Reopen|Set|Start|Stop|Tag|Untag|Update|Upgrade)[A-Z][a-z][A-Za-z]*|DescribeSaslUsers|DescribeAcls)""#,
     )
@@ -98,7 +98,7 @@ fn the_product_knows_no_action_but_those_that_read_metadata() {
 }
 
 #[test]
-fn the_reader_of_sources_leaves_out_tests_and_comments() {
+fn product_code_excludes_tests_and_comments() {
     let code = product_code(
         "//! crate::a\nuse crate::{b::B, c};\n/// crate::d\nfn f() { crate::e::g() } // crate::h\n#[cfg(test)]\nmod tests {\n    use crate::i;\n}\nuse super::super::j;\n",
     );

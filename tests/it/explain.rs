@@ -19,7 +19,7 @@ use test_support::scrape::Scrape;
 use tokio::time::{Instant, sleep};
 
 use crate::faults::{
-    A, AFTER, B, BEFORE, REGION, add_instance, all_lag_by, cloud,
+    A, B, LAG_AFTER, LAG_BEFORE, REGION, add_instance, all_lag_by, cloud,
     daemon::{Daemon, SECRETS},
     error, millis, on_group, raw, write_more,
 };
@@ -40,7 +40,7 @@ fn config(sim: &Simulator) -> String {
 
 async fn start(name: &str, sim: &Simulator, settings: &[(&str, &str)]) -> Daemon {
     let daemon = Daemon::explaining(&file(name, &config(sim)), settings).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     daemon
 }
 
@@ -51,7 +51,7 @@ fn encoded(text: &str) -> String {
 /// The status and the JSON that a question gets. All that is said is searched for secrets in the end.
 async fn ask(daemon: &Daemon, query: &str) -> (u16, Value) {
     let (status, body) = daemon.get(&format!("/debug/state?{query}")).await;
-    daemon.search_later(&body);
+    daemon.record_output(&body);
     (status, serde_json::from_str(&body).unwrap())
 }
 
@@ -160,7 +160,7 @@ async fn cloud_by_the_clock() -> Simulator {
 async fn without_the_flag_nothing_is_explained() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     assert_eq!(daemon.get(&format!("/debug/state?instance={A}&group=billing")).await.0, 404);
     assert!(!daemon.body("/").await.contains("/debug/state"));
     daemon.stop().await;
@@ -379,7 +379,9 @@ async fn the_same_names_in_two_accounts_are_both_explained_and_told_apart() {
             &[("account", account), ("instance_id", B), ("group", "billing")],
         )
     };
-    daemon.until("both", |p| lag(p, "one") == Some(BEFORE) && lag(p, "two & more") == Some(AFTER)).await;
+    daemon
+        .until("both", |p| lag(p, "one") == Some(LAG_BEFORE) && lag(p, "two & more") == Some(LAG_AFTER))
+        .await;
     let (status, json) = ask(&daemon, &format!("instance={B}&group=billing")).await;
     let found: Vec<_> = json["found"]
         .as_array()
@@ -401,7 +403,7 @@ async fn reloads_lose_no_loop_to_ask() {
     let text = config(&sim);
     let file = file("reload", &text);
     let daemon = Daemon::explaining(&file, &[("STALE_AFTER", "60s")]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let before =
         explained(&daemon, A, "billing").await["polling"]["last_success"]["unix_ms"].as_i64().unwrap();
     let mut answers = 0;

@@ -12,25 +12,25 @@
     reason = "a test's own helpers fail by panicking, as its assertions do"
 )]
 
-mod absence;
-mod access;
 mod accounts;
+mod auth;
 mod budget;
-mod catalogue;
 mod clock;
 pub(crate) mod daemon;
+mod deletion;
+mod dns;
+pub(crate) mod faults_md;
 mod lists;
-mod names;
 mod network;
-mod once;
+mod persistent;
 mod process;
 mod reload;
-mod revoked;
+mod revoked_key;
 mod scope;
-mod selfwatch;
-pub(crate) mod table;
 mod tls;
+mod transient;
 mod values;
+mod watchdog;
 
 use std::time::Duration;
 
@@ -46,9 +46,9 @@ pub(crate) const A: &str = "alikafka_post-cn-a";
 pub(crate) const B: &str = "alikafka_post-cn-b";
 
 /// Lag of each group of the world as it begins: 10 and 7 messages on the two partitions of its topic.
-pub(crate) const BEFORE: f64 = 17.0;
+pub(crate) const LAG_BEFORE: f64 = 17.0;
 /// The same after [`write_more`].
-pub(crate) const AFTER: f64 = 27.0;
+pub(crate) const LAG_AFTER: f64 = 27.0;
 
 /// A cloud of no instances that knows the daemon's key.
 pub(crate) async fn empty_cloud(regions: &[&str]) -> Simulator {
@@ -107,8 +107,8 @@ pub(crate) fn write_more(world: &mut World) {
 }
 
 /// Whether all four groups of [`cloud`] lag by this much.
-pub(crate) fn all_lag_by(page: &Scrape, lag: f64) -> bool {
-    [A, B].iter().all(|i| ["billing", "shipping"].iter().all(|g| page.lag(i, g) == Some(lag)))
+pub(crate) fn all_lag_by(scrape: &Scrape, lag: f64) -> bool {
+    [A, B].iter().all(|i| ["billing", "shipping"].iter().all(|g| scrape.lag(i, g) == Some(lag)))
 }
 
 pub(crate) fn error(status: u16, code: &str, message: &str) -> Effect {

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-mod seconds;
+mod lag_seconds;
 
 /// A daemon over a simulator, both in this process.
 pub(crate) struct Pair {
@@ -106,7 +106,7 @@ async fn settle(pair: &Pair) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_number_is_that_of_its_answer_and_every_series_is_there_and_no_other() {
+async fn every_series_equals_the_truth_and_none_is_missing() {
     let pair = Pair::start(varied(7), &format!("{FAST}requests_per_second: 400\n")).await;
     let mut answers = Answers::default();
     for step in 0..12u64 {
@@ -182,7 +182,7 @@ impl Answers {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_signatures_see_the_same_world_and_neither_puts_anything_secret_in_a_url() {
+async fn both_signature_versions_expose_the_truth_without_secrets_in_urls() {
     for signature in ["acs3", "v1"] {
         let settings = format!("{FAST}requests_per_second: 400\nsignature: {signature}\n");
         let pair = Pair::start(varied(11), &settings).await;

@@ -11,10 +11,10 @@
 
 use std::{env, time::Duration};
 
-mod failing;
-mod fleet;
-mod paces;
-mod rig;
+mod churn;
+mod lasting_failure;
+mod measured_exporter;
+mod timing;
 
 /// An hour instead of a day. The limits on memory and time need the long runs.
 mod hours {
@@ -23,21 +23,21 @@ mod hours {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn an_hour_of_churn_and_faults_leaves_correct_metrics() {
         let pass = Duration::from_millis(250);
-        let scale = fleet::Scale { passes: 60, pass, instances: 6, topics: 2, groups: 2, sample: 10 };
-        fleet::run(7, scale).await;
+        let scale = churn::Scale { passes: 60, pass, instances: 6, topics: 2, groups: 2, sample: 10 };
+        churn::run(7, scale).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn an_hour_of_one_failure_logs_few_lines() {
         tokio::join!(
-            failing::run(failing::Failure::Auth, 60, 20),
-            failing::run(failing::Failure::Tls, 60, 20),
-            failing::run(failing::Failure::Timeout, 24, 8),
+            lasting_failure::run(lasting_failure::Failure::Auth, 60, 20),
+            lasting_failure::run(lasting_failure::Failure::Tls, 60, 20),
+            lasting_failure::run(lasting_failure::Failure::Timeout, 24, 8),
         );
     }
 }
 
-/// Passes of a day at one a minute.
+/// PassCounter of a day at one a minute.
 const DAY: usize = 1_440;
 const SAMPLE: usize = 50;
 
@@ -52,29 +52,29 @@ mod days {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes six minutes: just soak"]
-    async fn of_a_fleet_with_churn_and_faults() {
+    async fn a_day_of_churn_and_faults() {
         let pass = Duration::from_millis(250);
         let scale =
-            fleet::Scale { passes: passes(), pass, instances: 20, topics: 2, groups: 2, sample: SAMPLE };
-        fleet::run(20_190_916, scale).await;
+            churn::Scale { passes: passes(), pass, instances: 20, topics: 2, groups: 2, sample: SAMPLE };
+        churn::run(20_190_916, scale).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes three minutes: just soak"]
-    async fn of_a_key_that_is_refused() {
-        failing::run(failing::Failure::Auth, passes(), SAMPLE).await;
+    async fn a_day_of_rejected_credentials() {
+        lasting_failure::run(lasting_failure::Failure::Auth, passes(), SAMPLE).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes five minutes: just soak"]
-    async fn of_calls_that_get_no_answer() {
-        failing::run(failing::Failure::Timeout, passes(), SAMPLE).await;
+    async fn a_day_of_timeouts() {
+        lasting_failure::run(lasting_failure::Failure::Timeout, passes(), SAMPLE).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes three minutes: just soak"]
-    async fn of_an_endpoint_that_speaks_no_tls() {
-        failing::run(failing::Failure::Tls, passes(), SAMPLE).await;
+    async fn a_day_of_an_endpoint_without_tls() {
+        lasting_failure::run(lasting_failure::Failure::Tls, passes(), SAMPLE).await;
     }
 }
 
@@ -85,18 +85,18 @@ mod times {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes half a minute: just soak"]
     async fn a_dead_region_does_not_slow_the_others_down() {
-        paces::one_dead_region(30).await;
+        timing::one_dead_region(30).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes two minutes: just soak"]
-    async fn a_fifth_of_failures_costs_a_tenth_more_calls_at_most() {
-        paces::random_failures(11, 100).await;
+    async fn random_failures_add_at_most_a_tenth_to_the_calls() {
+        timing::random_failures(11, 100).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes a quarter of a minute: just soak"]
-    async fn a_first_pass_takes_as_long_as_its_calls_at_the_allowed_rate() {
-        paces::first_pass(1_000, 100).await;
+    async fn the_first_pass_runs_at_the_allowed_rate() {
+        timing::first_pass(1_000, 100).await;
     }
 }

@@ -37,7 +37,7 @@ async fn services_that_echo_what_was_sent_to_them_do_not_get_it_told() {
             _ => (vec![], vec![("CREDENTIALS__TYPE", "uri"), ("CREDENTIALS__URI", uri.as_str())]),
         };
         let daemon = cloud.daemon(&variables, &settings).await;
-        let page = daemon.until("well in the end", |p| all_lag_by(p, BEFORE)).await;
+        let page = daemon.until("well in the end", |p| all_lag_by(p, LAG_BEFORE)).await;
         assert!(page.value(FAILURES, &[]).unwrap() >= 3.0, "{kind}: it did fail");
         cloud.stop(daemon).await;
     }
@@ -57,7 +57,7 @@ async fn keys_that_come_with_a_bad_answer_are_not_told_either() {
         cloud.sts.faults(|f| f.add(Fault::new(effect.clone()).times(2)));
         let file = cloud.write("token", OIDC_TOKEN);
         let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &[]).await;
-        daemon.until("well in the end", |p| all_lag_by(p, BEFORE)).await;
+        daemon.until("well in the end", |p| all_lag_by(p, LAG_BEFORE)).await;
         cloud.stop(daemon).await;
     }
 }

@@ -42,7 +42,7 @@ async fn the_first_source_that_is_set_up_wins_in_the_vendor_s_order() {
             fs::remove_dir_all(cloud.dir.join(".alibabacloud")).unwrap();
         }
         let daemon = cloud.daemon(&[&everything[without..], &with].concat(), &[]).await;
-        daemon.until(what, |p| all_lag_by(p, BEFORE)).await;
+        daemon.until(what, |p| all_lag_by(p, LAG_BEFORE)).await;
         cloud.stop(daemon).await;
         let ids: Vec<String> =
             cloud.sim.with_call_log(|l| l.entries().skip(seen).filter_map(|e| e.key_id.clone()).collect());
@@ -66,6 +66,6 @@ async fn a_source_that_is_named_has_no_other_behind_it() {
     daemon.until("down", |p| p.region_up(REGION) == Some(0.0)).await;
     assert!(cloud.sim.call_log().is_empty() && cloud.sts.call_log().is_empty());
     fs::write(&missing, OIDC_TOKEN).unwrap();
-    daemon.until("well as soon as the file is there", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("well as soon as the file is there", |p| all_lag_by(p, LAG_BEFORE)).await;
     cloud.stop(daemon).await;
 }

@@ -53,7 +53,7 @@ async fn an_outage_that_ends_in_time_is_told_once_and_costs_no_value() {
         cloud.sts.rules(|r| r.lifetime = Some(Duration::from_secs(24)));
         let file = cloud.write("token", OIDC_TOKEN);
         let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &[("STALE_AFTER", "3s")]).await;
-        daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
         cloud.sts.rules(|r| r.lifetime = None);
         down.begin(&mut cloud).await;
         daemon
@@ -71,7 +71,7 @@ async fn an_outage_that_ends_in_time_is_told_once_and_costs_no_value() {
             })
             .await;
         cloud.sim.world(write_more);
-        daemon.until("it goes on", |p| all_lag_by(p, AFTER)).await;
+        daemon.until("it goes on", |p| all_lag_by(p, LAG_AFTER)).await;
         let end = cloud.keys.issued()[1].expires_ms / 1000;
         #[expect(clippy::cast_precision_loss, reason = "seconds of this century are exact")]
         let shown = daemon.until("the new end", |p| p.value(EXPIRY, &[]) == Some(end as f64)).await;
@@ -90,7 +90,7 @@ async fn an_outage_beyond_the_key_s_end_stops_the_calls_at_that_end_and_is_over_
     // By name: the chain would go on to the next source once the key has ended.
     let settings = [("CREDENTIALS__TYPE", "oidc"), ("STALE_AFTER", "3s")];
     let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &settings).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     cloud.sts.close().await;
     let end = cloud.keys.issued().last().unwrap().expires_ms;
     cloud.sim.world(write_more);
@@ -115,7 +115,7 @@ async fn an_outage_beyond_the_key_s_end_stops_the_calls_at_that_end_and_is_over_
     assert_eq!(cloud.sim.call_log().len(), sent, "nothing is sent without a key");
     cloud.sts.rules(|r| r.lifetime = None);
     cloud.sts.open().unwrap();
-    daemon.until("well again", |p| all_lag_by(p, AFTER) && p.region_up(REGION) == Some(1.0)).await;
+    daemon.until("well again", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0)).await;
     daemon
         .until_logged("the recovery", |lines| {
             lines.iter().filter(|l| l["msg"].as_str().is_some_and(|m| m.contains("renewed again"))).count()
@@ -136,7 +136,7 @@ async fn a_source_that_is_not_there_at_the_start_is_found_later() {
     assert_eq!(warnings(&daemon).len(), 1, "{:#?}", warnings(&daemon));
     assert!(cloud.sim.call_log().is_empty());
     cloud.uri.open().unwrap();
-    daemon.until("well", |p| all_lag_by(p, BEFORE) && p.region_up(REGION) == Some(1.0)).await;
+    daemon.until("well", |p| all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0)).await;
     cloud.stop(daemon).await;
 }
 
@@ -187,7 +187,7 @@ async fn answers_that_are_no_keys_are_refused_and_those_that_are_late_are_waited
     });
     let uri = cloud.uri();
     let daemon = cloud.daemon(&[], &[("CREDENTIALS__TYPE", "uri"), ("CREDENTIALS__URI", uri.as_str())]).await;
-    let page = daemon.until("well, if slow", |p| all_lag_by(p, BEFORE)).await;
+    let page = daemon.until("well, if slow", |p| all_lag_by(p, LAG_BEFORE)).await;
     assert_eq!(failures(&page), 1.0, "the call that hung was given up");
     cloud.stop(daemon).await;
 }

@@ -81,7 +81,7 @@ async fn every_source_of_temporary_keys_is_asked_again_in_time() {
             _ => vec![("CREDENTIALS__TYPE", "ecs_ram_role"), ("CREDENTIALS__ASSUME_ROLE__ROLE_ARN", READER)],
         };
         let daemon = cloud.daemon(&[], &[&settings[..], &[("STALE_AFTER", "3s")]].concat()).await;
-        daemon.until(kind, |p| all_lag_by(p, BEFORE)).await;
+        daemon.until(kind, |p| all_lag_by(p, LAG_BEFORE)).await;
         never_a_gap(&daemon, kind, lifetime * 3).await;
         assert_eq!(cloud.refused(), Vec::<String>::new(), "{kind}");
         assert!(cloud.used().len() >= 3, "{kind}: {:?}", cloud.used());
@@ -97,14 +97,14 @@ async fn a_reload_goes_on_with_the_key_that_is_there() {
     let mut cloud = Cloud::new("reload").await;
     let file = cloud.write("token", OIDC_TOKEN);
     let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &[("CREDENTIALS__TYPE", "oidc")]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let issued = cloud.keys.issued().len();
     // Another key could not be had.
     cloud.sts.close().await;
     cloud.sim.world(write_more);
     daemon.signal(Signal::HUP);
     daemon.until_logged("the reload", |_| daemon.logged("configuration reloaded") == 1).await;
-    let page = daemon.until("new values", |p| all_lag_by(p, AFTER)).await;
+    let page = daemon.until("new values", |p| all_lag_by(p, LAG_AFTER)).await;
     assert_eq!((cloud.keys.issued().len(), page.value(FAILURES, &[])), (issued, Some(0.0)));
     assert_eq!(cloud.refused(), Vec::<String>::new());
     cloud.stop(daemon).await;
@@ -117,7 +117,7 @@ async fn an_oidc_token_that_is_replaced_is_read_again_for_every_renewal() {
     let mut mount = Mount::new(cloud.dir.join("mount"), &[("token", OIDC_TOKEN)]);
     let file = mount.path("token");
     let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &[("STALE_AFTER", "3s")]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     for n in 1..=3 {
         let fresh = format!("CanaryOidcHead.CanaryOidcBody{n}.CanaryOidcSign");
         daemon.add_secret("a later OIDC token", &fresh);
@@ -145,7 +145,7 @@ async fn a_machine_that_hands_out_the_same_key_until_its_end_is_not_hammered() {
     });
     let settings = [("CREDENTIALS__TYPE", "ecs_ram_role"), ("STALE_AFTER", "3s")];
     let daemon = cloud.daemon(&[], &settings).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let before = cloud.metadata.call_log().totals().values().sum::<u64>();
     never_a_gap(&daemon, "the same key", Duration::from_secs(12)).await;
     let asked = cloud.metadata.call_log().totals().values().sum::<u64>() - before;
@@ -165,7 +165,7 @@ async fn a_token_service_whose_clock_is_off_gets_timestamps_by_its_own_clock_and
     let variables = [(ID, LASTING.0), (SECRET, LASTING.1)];
     let settings = [("CREDENTIALS__ASSUME_ROLE__ROLE_ARN", READER), ("STALE_AFTER", "3s")];
     let daemon = cloud.daemon(&variables, &settings).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     never_a_gap(&daemon, "a clock that is off", Duration::from_secs(10)).await;
     assert_eq!(cloud.refused(), Vec::<String>::new());
     renewed_by_the_arithmetic(&cloud, "a clock that is off");

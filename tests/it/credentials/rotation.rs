@@ -35,7 +35,7 @@ async fn started(name: &str) -> (Cloud, Mount, Daemon) {
     let daemon = cloud.daemon(&[], &borrowed(&settings)).await;
     daemon.add_secret("an id of the files", &id);
     daemon.add_secret("a secret of the files", &secret);
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     (cloud, mount, daemon)
 }
 
@@ -157,7 +157,7 @@ async fn a_key_that_is_retired_after_the_files_were_replaced_is_not_missed() {
     daemon.until("the new key is used", |_| cloud.used().contains(&pair(1).0)).await;
     cloud.keys.retire(&pair(0).0);
     cloud.sim.world(write_more);
-    daemon.until("it goes on", |p| all_lag_by(p, AFTER)).await;
+    daemon.until("it goes on", |p| all_lag_by(p, LAG_AFTER)).await;
     assert_eq!(cloud.refused(), Vec::<String>::new());
     cloud.stop(daemon).await;
 }

@@ -4,7 +4,7 @@ use super::*;
 
 /// The daemon signs with keys of this beginning only, and shows their end if they have one.
 async fn signs_with(cloud: &Cloud, what: &str, daemon: Daemon, beginning: &str) {
-    let page = daemon.until(what, |p| all_lag_by(p, BEFORE)).await;
+    let page = daemon.until(what, |p| all_lag_by(p, LAG_BEFORE)).await;
     let used = cloud.used();
     assert!(!used.is_empty() && used.iter().all(|id| id.starts_with(beginning)), "{what}: {used:?}");
     assert_eq!(cloud.refused(), Vec::<String>::new(), "{what}");
@@ -191,7 +191,7 @@ async fn without_the_safe_mode_nothing_is_asked_where_that_is_forbidden() {
     assert!(cloud.metadata.call_log().entries().all(|e| e.action == "PutToken"));
     assert!(cloud.sim.call_log().is_empty(), "nothing is sent without a key");
     cloud.metadata.rules(|r| r.tokens = TokenMode::Required);
-    daemon.until("well as soon as there is a token", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("well as soon as there is a token", |p| all_lag_by(p, LAG_BEFORE)).await;
     cloud.stop(daemon).await;
 }
 

@@ -56,27 +56,27 @@ async fn both_with(
     Daemon::with_file(file, &text, settings).await
 }
 
-fn lag(page: &Scrape, account: &str) -> Option<f64> {
+fn lag(scrape: &Scrape, account: &str) -> Option<f64> {
     let labels = [("account", account), ("instance_id", A), ("group", "billing")];
-    page.value("alikafka_group_lag_messages", &labels)
+    scrape.value("alikafka_group_lag_messages", &labels)
 }
 
-fn lags(page: &Scrape) -> [Option<f64>; 2] {
-    ["one", "two"].map(|account| lag(page, account))
+fn lags(scrape: &Scrape) -> [Option<f64>; 2] {
+    ["one", "two"].map(|account| lag(scrape, account))
 }
 
-fn ups(page: &Scrape) -> [Option<f64>; 2] {
-    ["one", "two"].map(|account| page.value("alikafka_region_up", &[("account", account)]))
+fn ups(scrape: &Scrape) -> [Option<f64>; 2] {
+    ["one", "two"].map(|account| scrape.value("alikafka_region_up", &[("account", account)]))
 }
 
-fn of(page: &Scrape, name: &str, account: &str, action: &str) -> f64 {
-    page.sum(name, &[("account", account), ("action", action)])
+fn of(scrape: &Scrape, name: &str, account: &str, action: &str) -> f64 {
+    scrape.sum(name, &[("account", account), ("action", action)])
 }
 
 /// Attempts of an account that did not end well.
-fn failed(page: &Scrape, account: &str) -> f64 {
+fn failed(scrape: &Scrape, account: &str) -> f64 {
     let name = "alikafka_exporter_api_requests_total";
-    page.sum(name, &[("account", account)]) - page.sum(name, &[("account", account), ("result", "ok")])
+    scrape.sum(name, &[("account", account)]) - scrape.sum(name, &[("account", account), ("result", "ok")])
 }
 
 /// Which accounts the lines about failures name.
@@ -85,16 +85,16 @@ fn blamed(daemon: &Daemon) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_same_names_in_two_accounts_are_two_things() {
+async fn equal_names_in_two_accounts_are_separate_series() {
     let (one, two) = (cloud().await, second_cloud().await);
     two.world(write_more);
     let daemon = both("faults-accounts-names.yml", &one, &two, &[]).await;
     let series = |p: &Scrape, account| p.cloud_series(&[("account", account)]);
-    let page = daemon
+    let scrape = daemon
         .until("both are known, and the same things in both", |p| {
             let renamed: std::collections::BTreeSet<String> =
                 series(p, "one").iter().map(|s| s.replace(r#"account="one""#, r#"account="two""#)).collect();
-            lags(p) == [Some(BEFORE), Some(AFTER)]
+            lags(p) == [Some(LAG_BEFORE), Some(LAG_AFTER)]
                 && ups(p) == [Some(1.0), Some(1.0)]
                 && ["one", "two"].iter().all(|account| {
                     let of_account = |i| [("account", *account), ("instance_id", i)];
@@ -103,30 +103,31 @@ async fn the_same_names_in_two_accounts_are_two_things() {
                 && renamed == series(p, "two")
         })
         .await;
-    let (of_one, of_two) = (series(&page, "one"), series(&page, "two"));
+    let (of_one, of_two) = (series(&scrape, "one"), series(&scrape, "two"));
     assert!(of_one.len() > 50);
     assert_eq!(
         of_one.len() + of_two.len(),
-        page.cloud_series(&[]).len(),
+        scrape.cloud_series(&[]).len(),
         "each series of the fleet is of an account"
     );
-    for line in page.text.lines().filter(|l| l.starts_with("alikafka_exporter_") && l.contains("region=\"")) {
+    for line in scrape.text.lines().filter(|l| l.starts_with("alikafka_exporter_") && l.contains("region=\""))
+    {
         assert!(line.contains("account=\"one\"") || line.contains("account=\"two\""), "{line}");
     }
     // Neither cloud has seen the key of the other.
     for (sim, id) in [(&one, SECRETS[0]), (&two, SECOND[0])] {
         sim.with_call_log(|l| assert!(l.entries().all(|e| e.key_id.as_deref() == Some(id))));
     }
-    assert_eq!((failed(&page, "one"), failed(&page, "two")), (0.0, 0.0));
+    assert_eq!((failed(&scrape, "one"), failed(&scrape, "two")), (0.0, 0.0));
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn an_account_that_is_throttled_takes_nothing_of_the_budget_of_the_other() {
+async fn throttling_of_one_account_leaves_the_budget_of_the_other() {
     let (one, two) = (cloud().await, second_cloud().await);
     let more = "requests_per_second: 40, ";
     let daemon = both_with("faults-accounts-throttled.yml", &one, &two, more, &[("STALE_AFTER", "2s")]).await;
-    daemon.until("both are known", |p| lags(p) == [Some(BEFORE); 2]).await;
+    daemon.until("both are known", |p| lags(p) == [Some(LAG_BEFORE); 2]).await;
     let throttle =
         Effect::Throttle { status: 429, code: "Throttling.User".to_owned(), retry_after_ms: Some(500) };
     two.faults(|f| f.add(Fault::new(throttle)));
@@ -139,60 +140,60 @@ async fn an_account_that_is_throttled_takes_nothing_of_the_budget_of_the_other()
         .await;
     one.world(write_more);
     let before = one.call_log().len();
-    let page = daemon
+    let scrape = daemon
         .until("the other is fresh, and goes on at its pace", |p| {
-            lags(p) == [Some(AFTER), None] && one.call_log().len() > before + 60
+            lags(p) == [Some(LAG_AFTER), None] && one.call_log().len() > before + 60
         })
         .await;
-    assert_eq!(ups(&page), [Some(1.0), Some(0.0)]);
+    assert_eq!(ups(&scrape), [Some(1.0), Some(0.0)]);
     for action in ["GetInstanceList", "GetConsumerProgress", "GetTopicStatus"] {
         let name = "alikafka_exporter_api_budget_requests_per_second";
-        assert_eq!(of(&page, name, "one", action), 40.0, "{action}");
+        assert_eq!(of(&scrape, name, "one", action), 40.0, "{action}");
     }
-    assert_eq!(failed(&page, "one"), 0.0);
+    assert_eq!(failed(&scrape, "one"), 0.0);
     assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
     two.faults(Faults::clear);
     two.world(write_more);
-    daemon.until("the one is back", |p| lags(p) == [Some(AFTER); 2]).await;
+    daemon.until("the one is back", |p| lags(p) == [Some(LAG_AFTER); 2]).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn an_account_that_does_not_answer_does_not_make_the_other_late() {
+async fn an_unresponsive_account_does_not_delay_the_other() {
     let (one, two) = (cloud().await, second_cloud().await);
     let settings = [("STALE_AFTER", "3s"), ("REQUEST_TIMEOUT", "2s")];
     let daemon = both("faults-accounts-slow.yml", &one, &two, &settings).await;
-    daemon.until("both are known", |p| lags(p) == [Some(BEFORE); 2]).await;
+    daemon.until("both are known", |p| lags(p) == [Some(LAG_BEFORE); 2]).await;
     two.faults(|f| f.add(Fault::new(Effect::Hang)));
     daemon.until("the one is dropped", |p| lag(p, "two").is_none()).await;
-    let page = daemon.scrape().await;
-    assert_eq!((lag(&page, "one"), ups(&page)), (Some(BEFORE), [Some(1.0), Some(0.0)]));
+    let scrape = daemon.scrape().await;
+    assert_eq!((lag(&scrape, "one"), ups(&scrape)), (Some(LAG_BEFORE), [Some(1.0), Some(0.0)]));
     one.world(write_more);
-    let page = daemon.until("the other is fresh", |p| lag(p, "one") == Some(AFTER)).await;
-    assert_eq!(failed(&page, "one"), 0.0);
+    let scrape = daemon.until("the other is fresh", |p| lag(p, "one") == Some(LAG_AFTER)).await;
+    assert_eq!(failed(&scrape, "one"), 0.0);
     assert!(blamed(&daemon).iter().all(|account| account == "two"), "{:#?}", daemon.failures());
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_key_that_is_revoked_costs_its_own_account_only() {
+async fn a_revoked_key_affects_only_its_account() {
     let (one, two) = (cloud().await, second_cloud().await);
     let daemon = both("faults-accounts-revoked.yml", &one, &two, &[]).await;
-    daemon.until("both are known", |p| lags(p) == [Some(BEFORE); 2]).await;
+    daemon.until("both are known", |p| lags(p) == [Some(LAG_BEFORE); 2]).await;
     one.behaviour(|b| b.keys[0].active = false);
     one.world(write_more);
     two.world(write_more);
-    let page = daemon.until("one is down, the other fresh", |p| lags(p) == [None, Some(AFTER)]).await;
-    assert_eq!(ups(&page), [Some(0.0), Some(1.0)]);
-    assert_eq!(failed(&page, "two"), 0.0);
+    let scrape = daemon.until("one is down, the other fresh", |p| lags(p) == [None, Some(LAG_AFTER)]).await;
+    assert_eq!(ups(&scrape), [Some(0.0), Some(1.0)]);
+    assert_eq!(failed(&scrape, "two"), 0.0);
     assert!(blamed(&daemon).iter().all(|account| account == "one"), "{:#?}", daemon.failures());
     one.behaviour(|b| b.keys[0].active = true);
-    daemon.until("both are fresh", |p| lags(p) == [Some(AFTER); 2] && ups(p) == [Some(1.0); 2]).await;
+    daemon.until("both are fresh", |p| lags(p) == [Some(LAG_AFTER); 2] && ups(p) == [Some(1.0); 2]).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_key_file_that_is_missing_costs_its_own_account_only_and_is_read_when_it_comes() {
+async fn a_missing_key_file_affects_only_its_account_until_it_appears() {
     let (one, two) = (cloud().await, second_cloud().await);
     let place = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let files = ["id", "secret"].map(|part| place.join(format!("faults-accounts-key-{part}")));
@@ -207,25 +208,25 @@ async fn a_key_file_that_is_missing_costs_its_own_account_only_and_is_read_when_
         account("two", &two, &credentials, "")
     );
     let daemon = Daemon::with_file("faults-accounts-files.yml", &text, &[]).await;
-    let page = daemon
+    let scrape = daemon
         .until("one is whole, the other down", |p| {
-            lag(p, "one") == Some(BEFORE) && ups(p) == [Some(1.0), Some(0.0)]
+            lag(p, "one") == Some(LAG_BEFORE) && ups(p) == [Some(1.0), Some(0.0)]
         })
         .await;
     assert!(two.call_log().is_empty(), "nothing is signed with the key of the other account");
-    assert_eq!(page.cloud_series(&[("account", "two"), ("instance_id", A)]).len(), 0);
+    assert_eq!(scrape.cloud_series(&[("account", "two"), ("instance_id", A)]).len(), 0);
     assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
     let line = &daemon.failures()[0];
     assert!(line["msg"].as_str().unwrap().contains("faults-accounts-key-"), "the file is named: {line}");
     for (file, part) in files.iter().zip(SECOND) {
         std::fs::write(file, part).unwrap();
     }
-    daemon.until("both are known", |p| lags(p) == [Some(BEFORE); 2] && ups(p) == [Some(1.0); 2]).await;
+    daemon.until("both are known", |p| lags(p) == [Some(LAG_BEFORE); 2] && ups(p) == [Some(1.0); 2]).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn regions_that_cannot_be_found_in_one_account_are_no_matter_of_the_other() {
+async fn failed_region_discovery_affects_only_its_account() {
     let (one, two) = (cloud().await, second_cloud().await);
     two.behaviour(|b| b.keys = vec![second_key().denying("GetAllInstanceIdList")]);
     let daemon = both_with("faults-accounts-auto.yml", &one, &two, "regions: auto, ", &[]).await;
@@ -234,14 +235,14 @@ async fn regions_that_cannot_be_found_in_one_account_are_no_matter_of_the_other(
         p.sum("alikafka_exporter_api_requests_total", &labels)
     };
     daemon
-        .until("one is found, the other refused", |p| lags(p) == [Some(BEFORE), None] && denied(p) >= 3.0)
+        .until("one is found, the other refused", |p| lags(p) == [Some(LAG_BEFORE), None] && denied(p) >= 3.0)
         .await;
     one.world(write_more);
-    let page = daemon.until("one goes on", |p| lags(p) == [Some(AFTER), None]).await;
-    assert_eq!(ups(&page), [Some(1.0), Some(0.0)]);
-    assert_eq!(failed(&page, "one"), 0.0);
+    let scrape = daemon.until("one goes on", |p| lags(p) == [Some(LAG_AFTER), None]).await;
+    assert_eq!(ups(&scrape), [Some(1.0), Some(0.0)]);
+    assert_eq!(failed(&scrape, "one"), 0.0);
     assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
     two.behaviour(|b| b.keys = vec![second_key()]);
-    daemon.until("both are found", |p| lags(p) == [Some(AFTER), Some(BEFORE)]).await;
+    daemon.until("both are found", |p| lags(p) == [Some(LAG_AFTER), Some(LAG_BEFORE)]).await;
     daemon.stop().await;
 }

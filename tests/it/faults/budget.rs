@@ -12,9 +12,9 @@ use super::*;
 
 /// Notices for how long this machine has kept us from running. Calls that were sent a second apart come
 /// closer together by no more than that.
-pub(super) struct Stalls(JoinHandle<()>, std::sync::Arc<std::sync::Mutex<Duration>>);
+pub(super) struct StallMonitor(JoinHandle<()>, std::sync::Arc<std::sync::Mutex<Duration>>);
 
-impl Stalls {
+impl StallMonitor {
     pub(super) fn watch() -> Self {
         let longest = std::sync::Arc::<std::sync::Mutex<Duration>>::default();
         let seen = std::sync::Arc::clone(&longest);
@@ -31,27 +31,27 @@ impl Stalls {
     }
 
     /// The most calls of each action that came in any second.
-    pub(super) fn busiest(&self, sim: &Simulator) -> BTreeMap<(String, String), usize> {
+    pub(super) fn max_calls_per_second(&self, sim: &Simulator) -> BTreeMap<(String, String), usize> {
         let stall = (*self.1.lock().unwrap()).min(millis(300));
         sim.with_call_log(|l| l.max_in_window(Duration::from_secs(1).saturating_sub(stall)))
     }
 }
 
-impl Drop for Stalls {
+impl Drop for StallMonitor {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 /// One instance with many topics and groups, so that a pass takes its time.
-async fn crowded(groups: usize) -> Simulator {
+async fn cloud_with_objects(groups: usize) -> Simulator {
     let sim = empty_cloud(&[REGION]).await;
     sim.behaviour(|b| b.page_size_max = 10);
-    sim.world(|w| crowd(w, groups));
+    sim.world(|w| add_objects(w, groups));
     sim
 }
 
-fn crowd(world: &mut World, groups: usize) {
+fn add_objects(world: &mut World, groups: usize) {
     add_instance(world, REGION, A);
     for n in 0..groups {
         world.add_topic(A, TopicSpec::new(&format!("t{n:03}"), 1)).unwrap();
@@ -59,15 +59,15 @@ fn crowd(world: &mut World, groups: usize) {
     }
 }
 
-fn knows_all(page: &Scrape, groups: usize) -> bool {
+fn all_known(scrape: &Scrape, groups: usize) -> bool {
     let of_a = [("instance_id", A)];
-    page.count("alikafka_group_lag_messages", &of_a) == groups + 2
-        && page.count("alikafka_topic_messages", &of_a) == groups + 2
+    scrape.count("alikafka_group_lag_messages", &of_a) == groups + 2
+        && scrape.count("alikafka_topic_messages", &of_a) == groups + 2
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_second_ever_holds_more_calls_than_allowed() {
-    let (stalls, sim) = (Stalls::watch(), crowded(40).await);
+async fn calls_never_exceed_the_rate_limit_in_any_second() {
+    let (monitor, sim) = (StallMonitor::watch(), cloud_with_objects(40).await);
     // As many calls as the budget can bear: 42 a pass at 20 a second, and 5 pages a list at 8.
     let settings = [
         ("REQUESTS_PER_SECOND", "20"),
@@ -78,7 +78,7 @@ async fn no_second_ever_holds_more_calls_than_allowed() {
         ("STALE_AFTER", "5s"),
     ];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon.until("a first pass", |p| knows_all(p, 40)).await;
+    daemon.until("a first pass", |p| all_known(p, 40)).await;
     // At ticks, with failures that are asked again.
     sim.faults(|f| {
         f.add(Fault::new(error(503, "ServiceUnavailable", "no")).occurrence(Occurrence::Probability(0.2, 7)))
@@ -96,12 +96,12 @@ async fn no_second_ever_holds_more_calls_than_allowed() {
     let healed = Instant::now();
     daemon
         .until("all is fresh", |p| {
-            let fresh = |n: usize| p.lag(A, &format!("g{n:03}")) == Some(AFTER);
+            let fresh = |n: usize| p.lag(A, &format!("g{n:03}")) == Some(LAG_AFTER);
             (0..40).all(fresh) && p.instance_up(A) == Some(1.0)
         })
         .await;
     assert!(healed.elapsed() < Duration::from_secs(12), "within two intervals, and a machine's moods");
-    for ((region, action), most) in stalls.busiest(&sim) {
+    for ((region, action), most) in monitor.max_calls_per_second(&sim) {
         let allowed = if action.ends_with("List") && action != "GetInstanceList" { 8 } else { 20 };
         assert!(most <= allowed, "{most} calls of {action} in {region} in one second");
     }
@@ -109,8 +109,8 @@ async fn no_second_ever_holds_more_calls_than_allowed() {
 }
 
 #[tokio::test]
-async fn each_region_has_a_budget_of_its_own() {
-    let (stalls, regions) = (Stalls::watch(), ["cn-beijing", "cn-shanghai"]);
+async fn each_region_has_its_own_budget() {
+    let (monitor, regions) = (StallMonitor::watch(), ["cn-beijing", "cn-shanghai"]);
     let sim = empty_cloud(&regions).await;
     sim.world(|w| {
         for region in regions {
@@ -128,10 +128,10 @@ async fn each_region_has_a_budget_of_its_own() {
     let daemon = Daemon::start(&sim, &settings).await;
     let all =
         |p: &Scrape, lag| regions.iter().all(|r| (0..16).all(|n| p.lag(r, &format!("g{n}")) == Some(lag)));
-    daemon.until("first passes", |p| all(p, BEFORE)).await;
+    daemon.until("first passes", |p| all(p, LAG_BEFORE)).await;
     sim.world(write_more);
-    daemon.until("second passes", |p| all(p, AFTER)).await;
-    let busiest = stalls.busiest(&sim);
+    daemon.until("second passes", |p| all(p, LAG_AFTER)).await;
+    let busiest = monitor.max_calls_per_second(&sim);
     assert!(busiest.values().all(|most| *most <= 10), "{busiest:?}");
     let both = regions.map(|r| busiest[&(r.to_owned(), "GetConsumerProgress".to_owned())]);
     assert!(both.iter().sum::<usize>() > 10, "one does not wait for the other: {both:?}");
@@ -139,29 +139,29 @@ async fn each_region_has_a_budget_of_its_own() {
 }
 
 #[tokio::test]
-async fn random_failures_cost_a_tenth_more_calls_at_most() {
-    let sim = crowded(30).await;
+async fn retries_add_at_most_a_tenth_to_the_calls() {
+    let sim = cloud_with_objects(30).await;
     let fault =
         Fault::new(error(503, "ServiceUnavailable", "no")).occurrence(Occurrence::Probability(0.2, 11));
     sim.faults(|f| f.add(fault));
     let settings = [("POLL_INTERVAL", "500ms"), ("TOPIC_POLL_INTERVAL", "500ms"), ("STALE_AFTER", "20s")];
     let daemon = Daemon::start(&sim, &settings).await;
-    let page = daemon
+    let scrape = daemon
         .until("a thousand calls, and all known", |p| {
-            p.sum("alikafka_exporter_api_requests_total", &[]) > 1000.0 && knows_all(p, 30)
+            p.sum("alikafka_exporter_api_requests_total", &[]) > 1000.0 && all_known(p, 30)
         })
         .await;
-    let retries = page.sum("alikafka_exporter_api_retries_total", &[]);
-    let first = page.sum("alikafka_exporter_api_requests_total", &[]) - retries;
+    let retries = scrape.sum("alikafka_exporter_api_retries_total", &[]);
+    let first = scrape.sum("alikafka_exporter_api_requests_total", &[]) - retries;
     assert!(retries > 5.0, "failures are asked again: {retries}");
     assert!(retries <= 5.0 + first / 10.0, "{retries} retries of {first} calls");
-    let failed = page.sum("alikafka_exporter_api_requests_total", &[("result", "server")]);
+    let failed = scrape.sum("alikafka_exporter_api_requests_total", &[("result", "server")]);
     assert!((0.1..0.3).contains(&(failed / (first + retries))), "the fault has met a fifth: {failed}");
     daemon.stop().await;
 }
 
 /// A single pass: what comes twice is a retry.
-const ONCE: [(&str, &str); 4] = [
+const SINGLE_PASS: [(&str, &str); 4] = [
     ("POLL_INTERVAL", "10m"),
     ("TOPIC_POLL_INTERVAL", "10m"),
     ("STALE_AFTER", "30m"),
@@ -169,7 +169,7 @@ const ONCE: [(&str, &str); 4] = [
 ];
 
 /// How often each question came: an action, an instance, a topic or group, a page.
-fn by_question(sim: &Simulator) -> BTreeMap<[Option<String>; 4], u64> {
+fn calls_by_target(sim: &Simulator) -> BTreeMap<[Option<String>; 4], u64> {
     let mut calls = BTreeMap::new();
     sim.with_call_log(|l| {
         for e in l.entries() {
@@ -184,28 +184,28 @@ fn by_question(sim: &Simulator) -> BTreeMap<[Option<String>; 4], u64> {
 async fn retries_of_first_pass(daemon: &Daemon, sim: &Simulator) -> (u64, u64) {
     let ended = |lines: &[serde_json::Value]| lines.iter().any(|l| l["msg"] == "first pass ended");
     daemon.until_logged("the end of the first pass", ended).await;
-    let calls = by_question(sim);
+    let calls = calls_by_target(sim);
     assert!(calls.values().all(|n| *n <= 3), "three attempts at most: {calls:?}");
     let first = calls.len().try_into().unwrap();
     (calls.values().sum::<u64>() - first, first)
 }
 
 #[tokio::test]
-async fn of_a_pass_in_which_a_fifth_fails_a_tenth_and_the_reserve_are_asked_again() {
-    let sim = crowded(300).await;
+async fn a_pass_with_many_failures_stays_within_the_retry_budget() {
+    let sim = cloud_with_objects(300).await;
     for (action, seed) in [("GetConsumerProgress", 3), ("GetTopicStatus", 4)] {
         let fault = Fault::new(error(503, "ServiceUnavailable", "no")).action(action);
         sim.faults(|f| f.add(fault.occurrence(Occurrence::Probability(0.2, seed))));
     }
-    let daemon = Daemon::start(&sim, &ONCE).await;
+    let daemon = Daemon::start(&sim, &SINGLE_PASS).await;
     let (retries, first) = retries_of_first_pass(&daemon, &sim).await;
     assert!(first > 600, "{first}");
     assert!(10 * retries <= first + 50, "{retries} retries of {first} calls, and a reserve of five");
     assert!(10 * retries > first, "what failed is asked again while the budget lasts: {retries} of {first}");
-    let page = daemon.scrape().await;
+    let scrape = daemon.scrape().await;
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let retries = retries as f64;
-    assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), retries, "as in the call log");
+    assert_eq!(scrape.sum("alikafka_exporter_api_retries_total", &[]), retries, "as in the call log");
     daemon.stop().await;
 }
 
@@ -213,13 +213,13 @@ fn throttle(retry_after_ms: Option<u64>) -> Effect {
     Effect::Throttle { status: 400, code: "Throttling.User".to_owned(), retry_after_ms }
 }
 
-fn allowed(page: &Scrape, action: &str) -> Option<f64> {
-    page.value("alikafka_exporter_api_budget_requests_per_second", &[("action", action)])
+fn rate_limit(scrape: &Scrape, action: &str) -> Option<f64> {
+    scrape.value("alikafka_exporter_api_budget_requests_per_second", &[("action", action)])
 }
 
 #[tokio::test]
-async fn a_quota_below_the_budget_is_found_by_refusals_and_kept_to() {
-    let sim = crowded(100).await;
+async fn the_budget_adapts_to_a_lower_quota_of_the_cloud() {
+    let sim = cloud_with_objects(100).await;
     sim.behaviour(|b| {
         b.quota.by_action.insert("GetConsumerProgress".to_owned(), 5);
         b.quota.retry_after_ms = None;
@@ -238,46 +238,48 @@ async fn a_quota_below_the_budget_is_found_by_refusals_and_kept_to() {
     daemon.until("a hundred and twenty calls", |_| codes().len() >= 120).await;
     let refused = codes().iter().rev().take(40).filter(|c| *c == "Throttling.User").count();
     assert!(refused <= 10, "{refused} of the last forty were refused: {:?}", codes());
-    let page = daemon.scrape().await;
-    let lowered = allowed(&page, "GetConsumerProgress").unwrap();
+    let scrape = daemon.scrape().await;
+    let lowered = rate_limit(&scrape, "GetConsumerProgress").unwrap();
     assert!((1.0..8.0).contains(&lowered), "{lowered}");
-    assert_eq!(allowed(&page, "GetTopicStatus"), Some(20.0), "another action has another quota");
+    assert_eq!(rate_limit(&scrape, "GetTopicStatus"), Some(20.0), "another action has another quota");
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_pass_that_is_throttled_wholly_costs_a_tenth_more_calls_and_one_line_and_ends() {
-    let sim = crowded(10).await;
+async fn a_fully_throttled_pass_ends_with_few_retries_and_one_log_line() {
+    let sim = cloud_with_objects(10).await;
     sim.faults(|f| f.add(Fault::new(throttle(None)).action("GetConsumerProgress")));
     let settings = [("REQUESTS_PER_SECOND", "20"), ("REQUEST_TIMEOUT", "4s"), ("STALE_AFTER", "2m")];
     let daemon = Daemon::start(&sim, &settings).await;
-    let page = daemon
+    let scrape = daemon
         .until("it is slowed, and the pass has ended", |p| {
-            allowed(p, "GetConsumerProgress").is_some_and(|rate| rate < 5.0)
+            rate_limit(p, "GetConsumerProgress").is_some_and(|rate| rate < 5.0)
                 && p.instance_up(A) == Some(0.0)
                 && p.api_calls("GetConsumerProgress", "throttled") > 20.0
         })
         .await;
-    let retries = page.sum("alikafka_exporter_api_retries_total", &[]);
-    let first = page.sum("alikafka_exporter_api_requests_total", &[]) - retries;
+    let retries = scrape.sum("alikafka_exporter_api_retries_total", &[]);
+    let first = scrape.sum("alikafka_exporter_api_requests_total", &[]) - retries;
     assert!(retries <= 5.0 + first / 10.0, "{retries} retries of {first} calls");
-    assert_eq!(page.region_up(REGION), Some(0.0));
-    assert_eq!(page.count("alikafka_topic_messages", &[]), 12, "another action goes on");
+    assert_eq!(scrape.region_up(REGION), Some(0.0));
+    assert_eq!(scrape.count("alikafka_topic_messages", &[]), 12, "another action goes on");
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "one line, whether refused or not sent for that: {lines:#?}");
     assert_eq!(lines[0]["result"], "throttled");
     sim.faults(Faults::clear);
-    daemon.until("all is known, though slowly: each has its turn", |p| knows_all(p, 10)).await;
+    daemon.until("all is known, though slowly: each has its turn", |p| all_known(p, 10)).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_wish_to_wait_is_a_pause_of_all_calls_of_the_action() {
-    let sim = crowded(30).await;
+async fn retry_after_pauses_all_calls_of_the_action() {
+    let sim = cloud_with_objects(30).await;
     let fault = Fault::new(throttle(Some(2_000))).action("GetConsumerProgress");
     sim.faults(|f| f.add(fault.times(1)));
-    let daemon = Daemon::start(&sim, &[ONCE[0], ONCE[1], ONCE[2], ("REQUESTS_PER_SECOND", "10")]).await;
-    daemon.until("all known", |p| knows_all(p, 30)).await;
+    let daemon =
+        Daemon::start(&sim, &[SINGLE_PASS[0], SINGLE_PASS[1], SINGLE_PASS[2], ("REQUESTS_PER_SECOND", "10")])
+            .await;
+    daemon.until("all known", |p| all_known(p, 30)).await;
     let times: Vec<Instant> = sim
         .with_call_log(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").map(|e| e.at).collect());
     // The refusal takes its time, in which others may be sent.
@@ -287,8 +289,8 @@ async fn a_wish_to_wait_is_a_pause_of_all_calls_of_the_action() {
 }
 
 #[tokio::test]
-async fn an_outage_of_many_passes_ends_without_a_burst_and_all_is_fresh_at_once() {
-    let sim = crowded(40).await;
+async fn recovery_from_a_long_outage_is_fast_and_without_a_burst() {
+    let sim = cloud_with_objects(40).await;
     let settings = [
         ("REQUESTS_PER_SECOND", "20"),
         ("POLL_INTERVAL", "2500ms"),
@@ -297,50 +299,50 @@ async fn an_outage_of_many_passes_ends_without_a_burst_and_all_is_fresh_at_once(
         ("STALE_AFTER", "6s"),
     ];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon.until("a first pass", |p| knows_all(p, 40)).await;
+    daemon.until("a first pass", |p| all_known(p, 40)).await;
     let (address, epoch) = (sim.addr(), sim.now_ms());
     sim.shutdown().await;
-    let page = daemon
+    let scrape = daemon
         .until("four passes have failed, and all is dropped", |p| {
-            p.api_calls("GetConsumerProgress", "connect") > 4.0 * 42.0 && !knows_all(p, 0)
+            p.api_calls("GetConsumerProgress", "connect") > 4.0 * 42.0 && !all_known(p, 0)
         })
         .await;
-    assert_eq!(page.region_up(REGION), Some(0.0));
-    let failed = page.sum("alikafka_exporter_api_requests_total", &[("result", "connect")]);
-    let retries = page.sum("alikafka_exporter_api_retries_total", &[]);
+    assert_eq!(scrape.region_up(REGION), Some(0.0));
+    let failed = scrape.sum("alikafka_exporter_api_requests_total", &[("result", "connect")]);
+    let retries = scrape.sum("alikafka_exporter_api_retries_total", &[]);
     // The reserve may be ten by now.
     assert!(retries <= 10.0 + failed / 10.0, "{retries} retries, {failed} failed");
     let world = WorldOptions { epoch_ms: Some(epoch), ..WorldOptions::empty([REGION]) };
     let behaviour = ServiceBehaviour { keys: vec![key()], page_size_max: 10, ..ServiceBehaviour::default() };
     let options = SimulatorOptions { listen: address, world, behaviour, ..SimulatorOptions::default() };
-    let stalls = Stalls::watch();
+    let monitor = StallMonitor::watch();
     let healed = Simulator::start(options).await.unwrap();
     healed.world(|w| {
-        crowd(w, 40);
+        add_objects(w, 40);
         write_more(w);
     });
     daemon
         .until("all is fresh", |p| {
-            (0..40).all(|n| p.lag(A, &format!("g{n:03}")) == Some(AFTER)) && p.instance_up(A) == Some(1.0)
+            (0..40).all(|n| p.lag(A, &format!("g{n:03}")) == Some(LAG_AFTER)) && p.instance_up(A) == Some(1.0)
         })
         .await;
-    let most = by_question(&healed).into_values().max();
+    let most = calls_by_target(&healed).into_values().max();
     assert!(most <= Some(3), "fresh within two intervals: nothing was asked more often than {most:?} times");
-    for ((_, action), most) in stalls.busiest(&healed) {
+    for ((_, action), most) in monitor.max_calls_per_second(&healed) {
         assert!(most <= 20, "{most} calls of {action} in one second");
     }
     daemon.stop().await;
 }
 
 /// When a group's progress was asked for.
-fn asked(sim: &Simulator, group: &str) -> Vec<Instant> {
+fn progress_calls(sim: &Simulator, group: &str) -> Vec<Instant> {
     let of = |e: &&CallLogEntry| e.action == "GetConsumerProgress" && e.object.as_deref() == Some(group);
     let of_a = |e: &&CallLogEntry| of(e) && e.instance.as_deref() == Some(A);
     sim.with_call_log(|l| l.entries().filter(of_a).map(|e| e.at).collect())
 }
 
 /// Polls so seldom that what comes in between are retries.
-const SELDOM: [(&str, &str); 4] = [
+const RARE_POLLS: [(&str, &str); 4] = [
     ("POLL_INTERVAL", "20s"),
     ("TOPIC_POLL_INTERVAL", "20s"),
     ("STALE_AFTER", "1m"),
@@ -348,42 +350,43 @@ const SELDOM: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn a_call_is_made_three_times_at_most_with_pauses_in_between() {
+async fn a_call_is_attempted_at_most_three_times() {
     let sim = cloud().await;
     sim.faults(|f| f.add(on_group("billing", error(500, "InternalError", "oops"))));
-    let daemon = Daemon::start(&sim, &SELDOM).await;
-    let page = daemon.until("it has failed for good", |p| p.instance_up(A) == Some(0.0)).await;
-    assert_eq!(asked(&sim, "billing").len(), 3);
-    assert_eq!(page.api_calls("GetConsumerProgress", "server"), 3.0);
-    assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[("action", "GetConsumerProgress")]), 2.0);
-    assert_eq!((page.lag(A, "billing"), page.lag(A, "shipping")), (None, Some(BEFORE)));
+    let daemon = Daemon::start(&sim, &RARE_POLLS).await;
+    let scrape = daemon.until("it has failed for good", |p| p.instance_up(A) == Some(0.0)).await;
+    assert_eq!(progress_calls(&sim, "billing").len(), 3);
+    assert_eq!(scrape.api_calls("GetConsumerProgress", "server"), 3.0);
+    assert_eq!(scrape.sum("alikafka_exporter_api_retries_total", &[("action", "GetConsumerProgress")]), 2.0);
+    assert_eq!((scrape.lag(A, "billing"), scrape.lag(A, "shipping")), (None, Some(LAG_BEFORE)));
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn the_wish_of_a_throttling_cloud_is_heeded_and_a_failure_that_was_mended_is_no_news() {
+async fn a_retry_waits_for_retry_after_and_its_success_is_not_logged() {
     let sim = cloud().await;
     sim.faults(|f| f.add(on_group("billing", throttle(Some(1_300))).times(1)));
-    let daemon = Daemon::start(&sim, &SELDOM).await;
-    let page = daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
-    match asked(&sim, "billing").as_slice() {
+    let daemon = Daemon::start(&sim, &RARE_POLLS).await;
+    let scrape =
+        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    match progress_calls(&sim, "billing").as_slice() {
         [first, second] => assert!(second.duration_since(*first) >= millis(1_300)),
         calls => panic!("{} calls", calls.len()),
     }
-    assert_eq!(page.api_calls("GetConsumerProgress", "throttled"), 1.0);
+    assert_eq!(scrape.api_calls("GetConsumerProgress", "throttled"), 1.0);
     assert_eq!(daemon.failures().len(), 0);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_pass_that_takes_longer_than_its_interval_does_not_overlap_itself() {
+async fn a_pass_longer_than_its_interval_does_not_overlap_the_next() {
     let sim = cloud().await;
     let latency = millis(700);
     sim.behaviour(|b| b.latency.fixed = latency);
     let settings = [("REQUEST_TIMEOUT", "5s"), ("STALE_AFTER", "10s")];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon.until("several passes", |_| asked(&sim, "billing").len() >= 5).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("several passes", |_| progress_calls(&sim, "billing").len() >= 5).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     let mut last = BTreeMap::<_, Instant>::new();
     sim.with_call_log(|l| {
         for e in l.entries() {
@@ -399,19 +402,19 @@ async fn a_pass_that_takes_longer_than_its_interval_does_not_overlap_itself() {
 }
 
 #[tokio::test]
-async fn one_slow_instance_does_not_make_the_other_late() {
+async fn a_slow_instance_does_not_delay_the_other() {
     let sim = cloud().await;
     sim.faults(|f| f.add(Fault::new(Effect::Hang).instance(A)));
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "3s")]).await;
-    daemon.until("the other is known", |p| p.lag(B, "billing") == Some(BEFORE)).await;
+    daemon.until("the other is known", |p| p.lag(B, "billing") == Some(LAG_BEFORE)).await;
     sim.world(write_more);
-    let page = daemon
+    let scrape = daemon
         .until("the other is fresh", |p| {
-            p.lag(B, "billing") == Some(AFTER) && p.end_offset(B, "audit", "0") == Some(14.0)
+            p.lag(B, "billing") == Some(LAG_AFTER) && p.end_offset(B, "audit", "0") == Some(14.0)
         })
         .await;
-    assert_eq!(page.instance_up(A), None, "it has not even failed yet");
-    assert_eq!(page.instance_up(B), Some(1.0));
+    assert_eq!(scrape.instance_up(A), None, "it has not even failed yet");
+    assert_eq!(scrape.instance_up(B), Some(1.0));
     daemon.until("it has failed", |p| p.api_calls("GetConsumerList", "timeout") > 0.0).await;
     daemon.stop().await;
 }

@@ -7,67 +7,67 @@ use super::*;
 
 const MINUTE: i64 = 60_000;
 
-fn skew(page: &Scrape) -> f64 {
-    page.value("alikafka_exporter_clock_skew_seconds", &[]).unwrap()
+fn skew(scrape: &Scrape) -> f64 {
+    scrape.value("alikafka_exporter_clock_skew_seconds", &[]).unwrap()
 }
 
-fn all_well(page: &Scrape, lag: f64) -> bool {
-    all_lag_by(page, lag) && [A, B].iter().all(|i| page.instance_up(i) == Some(1.0))
+fn all_well(scrape: &Scrape, lag: f64) -> bool {
+    all_lag_by(scrape, lag) && [A, B].iter().all(|i| scrape.instance_up(i) == Some(1.0))
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_is_corrected_within_the_pass_and_told() {
+async fn clock_skew_is_corrected_within_a_pass_and_exposed() {
     for (signature, minutes, told) in
         [("acs3", 20, 1_100.0..=1_201.0), ("v1", 20, 1_100.0..=1_201.0), ("acs3", -20, -1_300.0..=-1_199.0)]
     {
         let sim = cloud().await;
         sim.behaviour(|b| b.clock_skew_ms = minutes * MINUTE);
         let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
-        let page = daemon.until("all known", |p| all_well(p, BEFORE)).await;
-        assert_eq!(page.api_calls("GetInstanceList", "clock"), 1.0, "refused once, then corrected");
+        let scrape = daemon.until("all known", |p| all_well(p, LAG_BEFORE)).await;
+        assert_eq!(scrape.api_calls("GetInstanceList", "clock"), 1.0, "refused once, then corrected");
         // The world stands still while this machine goes on.
-        assert!(told.contains(&skew(&page)), "{}", skew(&page));
+        assert!(told.contains(&skew(&scrape)), "{}", skew(&scrape));
         assert_eq!(daemon.failures().len(), 0, "nothing is wrong with the answers");
         daemon.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_clock_that_is_put_right_later_costs_no_pass_either() {
+async fn a_later_change_of_clock_skew_costs_no_pass() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_well(p, BEFORE)).await;
+    daemon.until("all known", |p| all_well(p, LAG_BEFORE)).await;
     for (minutes, refused) in [(20, 1.0), (0, 2.0), (-90, 3.0), (0, 4.0)] {
         sim.behaviour(|b| b.clock_skew_ms = minutes * MINUTE);
         sim.world(|w| w.append(A, "orders", 0, 1).unwrap());
         let clock = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "clock")]);
-        let page = daemon
+        let scrape = daemon
             .until("refused, and all well", |p| {
                 clock(p) >= refused && all_well_after(p, refused) && p.region_up(REGION) == Some(1.0)
             })
             .await;
         let wanted = 60.0 * minutes as f64;
-        assert!((wanted - 100.0..=wanted + 1.0).contains(&skew(&page)), "{} for {wanted}", skew(&page));
+        assert!((wanted - 100.0..=wanted + 1.0).contains(&skew(&scrape)), "{} for {wanted}", skew(&scrape));
     }
     assert_eq!(daemon.failures().len(), 0, "{:#?}", daemon.failures());
     daemon.stop().await;
 }
 
 /// Whether the one group that reads what was written has seen so many more messages.
-fn all_well_after(page: &Scrape, more: f64) -> bool {
-    page.lag(A, "billing") == Some(BEFORE + more) && page.instance_up(A) == Some(1.0)
+fn all_well_after(scrape: &Scrape, more: f64) -> bool {
+    scrape.lag(A, "billing") == Some(LAG_BEFORE + more) && scrape.instance_up(A) == Some(1.0)
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_by_more_than_a_day_is_told_in_seconds_and_not_followed() {
+async fn clock_skew_of_more_than_a_day_is_logged_and_not_corrected() {
     let sim = cloud().await;
     sim.behaviour(|b| b.clock_skew_ms = 25 * 60 * MINUTE);
     let daemon = Daemon::start(&sim, &[]).await;
-    let page =
+    let scrape =
         daemon.until("refused, again and again", |p| p.api_calls("GetInstanceList", "clock") >= 4.0).await;
-    assert_eq!(page.region_up(REGION), Some(0.0));
-    assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), 0.0, "it would be refused again");
-    assert!((89_900.0..=90_001.0).contains(&skew(&page)), "{}", skew(&page));
+    assert_eq!(scrape.region_up(REGION), Some(0.0));
+    assert_eq!(scrape.sum("alikafka_exporter_api_retries_total", &[]), 0.0, "it would be refused again");
+    assert!((89_900.0..=90_001.0).contains(&skew(&scrape)), "{}", skew(&scrape));
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "{lines:#?}");
     let said = lines[0]["msg"].as_str().unwrap();
@@ -78,21 +78,21 @@ async fn a_clock_that_is_off_by_more_than_a_day_is_told_in_seconds_and_not_follo
         "{said}"
     );
     sim.behaviour(|b| b.clock_skew_ms = 0);
-    daemon.until("well without a restart", |p| all_well(p, BEFORE)).await;
+    daemon.until("well without a restart", |p| all_well(p, LAG_BEFORE)).await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_nonce_that_the_cloud_has_seen_is_no_news() {
+async fn a_used_nonce_is_retried_and_not_logged() {
     let sim = cloud().await;
     let used = error(400, "SignatureNonceUsed", "Specified signature nonce was used already.");
     for action in ["GetInstanceList", "GetConsumerProgress", "GetTopicStatus"] {
         sim.faults(|f| f.add(Fault::new(used.clone()).action(action).times(1)));
     }
     let daemon = Daemon::start(&sim, &[]).await;
-    let page = daemon.until("all known", |p| all_well(p, BEFORE)).await;
-    assert_eq!(page.sum("alikafka_exporter_api_requests_total", &[("result", "clock")]), 3.0);
+    let scrape = daemon.until("all known", |p| all_well(p, LAG_BEFORE)).await;
+    assert_eq!(scrape.sum("alikafka_exporter_api_requests_total", &[("result", "clock")]), 3.0);
     assert_eq!(daemon.failures().len(), 0, "{:#?}", daemon.failures());
     sim.faults(Faults::clear);
     daemon.stop().await;

@@ -254,7 +254,7 @@ impl Daemon {
     }
 
     /// Adds output of the exporter that must not contain secrets.
-    pub(crate) fn search_later(&self, output: &str) {
+    pub(crate) fn record_output(&self, output: &str) {
         self.output.lock().unwrap().push_str(output);
     }
 
@@ -272,17 +272,17 @@ impl Daemon {
     }
 
     /// Waits until the shutdown is logged, without a request.
-    pub(super) async fn until_stopping(&self) {
+    pub(super) async fn wait_for_stopping(&self) {
         self.process.wait_for_log("\"msg\":\"stopping\"").await;
     }
 
     /// Waits for the end after a signal, and searches all output for secrets.
-    pub(super) async fn ended(mut self) -> ExitStatus {
+    pub(super) async fn wait_for_exit(mut self) -> ExitStatus {
         self.wait(SHUTDOWN_LIMIT).await
     }
 
     /// Waits for an end without a signal, and searches all output for secrets. Returns the log too.
-    pub(super) async fn died(mut self) -> (ExitStatus, Vec<Value>) {
+    pub(super) async fn wait_for_crash(mut self) -> (ExitStatus, Vec<Value>) {
         let status = self.wait(PATIENCE).await;
         (status, self.log_lines())
     }
@@ -302,15 +302,15 @@ impl Daemon {
 
     /// Requests every path, stops by SIGTERM, and searches all output for secrets.
     pub(crate) async fn stop(self) {
-        self.search_later(&self.process.metrics().await);
+        self.record_output(&self.process.metrics().await);
         for path in ["/", "/-/healthy", "/-/ready", "/nowhere"] {
-            self.search_later(&self.body(path).await);
+            self.record_output(&self.body(path).await);
         }
         // The command line is visible to other users.
         let command_line = std::fs::read(format!("/proc/{}/cmdline", self.pid().as_raw_pid()));
-        self.search_later(&String::from_utf8_lossy(&command_line.unwrap_or_default()));
+        self.record_output(&String::from_utf8_lossy(&command_line.unwrap_or_default()));
         self.terminate();
-        assert_eq!(self.ended().await.code(), Some(0));
+        assert_eq!(self.wait_for_exit().await.code(), Some(0));
     }
 }
 

@@ -1,10 +1,10 @@
-//! Lists that lie: totals, pages without end, rows that come twice, pages that fail.
+//! Lists that case: totals, pages without end, rows that come twice, pages that fail.
 
 use alikafka_simulator::{CallLogEntry, Faults};
 
 use super::*;
 
-/// Two instances, the first with this many further topics and groups, told in pages of ten.
+/// Two instances, the first with this many further topics and groups, name in pages of ten.
 async fn paged(more: usize) -> Simulator {
     let sim = cloud().await;
     sim.behaviour(|b| b.page_size_max = 10);
@@ -17,12 +17,12 @@ async fn paged(more: usize) -> Simulator {
     sim
 }
 
-fn known(page: &Scrape) -> (usize, usize) {
+fn known(scrape: &Scrape) -> (usize, usize) {
     let of_a = [("instance_id", A)];
-    (page.count("alikafka_topic_info", &of_a), page.count("alikafka_group_info", &of_a))
+    (scrape.count("alikafka_topic_info", &of_a), scrape.count("alikafka_group_info", &of_a))
 }
 
-/// Whether a list of the first instance is told.
+/// Whether a list of the first instance is name.
 fn lists_of_a(effect: &Effect) -> [Fault; 2] {
     ["GetTopicList", "GetConsumerList"].map(|action| Fault::new(effect.clone()).action(action).instance(A))
 }
@@ -33,7 +33,7 @@ fn pages(sim: &Simulator, action: &str) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_list_of_many_pages_is_whole() {
+async fn a_list_of_many_pages_is_read_completely() {
     let sim = paged(23).await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until("all known", |p| known(p) == (25, 25) && p.instance_up(A) == Some(1.0)).await;
@@ -42,33 +42,33 @@ async fn a_list_of_many_pages_is_whole() {
         w.delete_topic(A, "t00").unwrap();
         w.delete_group(A, "g22").unwrap();
     });
-    let page = daemon.until("followed", |p| known(p) == (24, 24)).await;
-    assert!(!page.has_topic(A, "t00") && !page.has_group(A, "g22"));
+    let scrape = daemon.until("followed", |p| known(p) == (24, 24)).await;
+    assert!(!scrape.has_topic(A, "t00") && !scrape.has_group(A, "g22"));
     daemon.stop().await;
 }
 
-/// A lie about a list of 25, and whether the list can still be known to be whole.
-struct Lie {
-    told: &'static str,
+/// A case about a list of 25, and whether the list can still be known to be whole.
+struct InconsistentListCase {
+    name: &'static str,
     effect: Effect,
-    is_whole: bool,
+    is_complete: bool,
     /// Most pages that are asked for before it is seen through.
     pages: usize,
 }
 
-fn lies() -> Vec<Lie> {
-    let lie = |told, effect, is_whole, pages| Lie { told, effect, is_whole, pages };
+fn inconsistent_list_cases() -> Vec<InconsistentListCase> {
+    let case = |name, effect, is_complete, pages| InconsistentListCase { name, effect, is_complete, pages };
     vec![
-        lie("a total far too high", Effect::WrongTotal(1_000_000_000), false, 4),
-        lie("a total too low", Effect::WrongTotal(3), true, 3),
-        lie("a total below 0", Effect::WrongTotal(-5), true, 4),
-        lie("page 1 for ever", Effect::EndlessPages, false, 2),
-        lie("rows of the page before", Effect::RepeatedRows, false, 4),
+        case("a total far too high", Effect::WrongTotal(1_000_000_000), false, 4),
+        case("a total too low", Effect::WrongTotal(3), true, 3),
+        case("a total below 0", Effect::WrongTotal(-5), true, 4),
+        case("page 1 for ever", Effect::EndlessPages, false, 2),
+        case("rows of the page before", Effect::RepeatedRows, false, 4),
     ]
 }
 
-impl Lie {
-    async fn holds(self) {
+impl InconsistentListCase {
+    async fn run(self) {
         let sim = paged(23).await;
         // What the lists do not tell any more is kept for this long: longer than the test.
         let daemon = Daemon::start(&sim, &[("STALE_AFTER", "5m")]).await;
@@ -80,7 +80,7 @@ impl Lie {
             w.delete_group(A, "g22").unwrap();
             write_more(w);
         });
-        if self.is_whole {
+        if self.is_complete {
             daemon
                 .until("the deletions are followed all the same", |p| {
                     !p.has_topic(A, "t22") && !p.has_group(A, "g22") && p.instance_up(A) == Some(1.0)
@@ -88,27 +88,29 @@ impl Lie {
                 .await;
         } else {
             // Both are found out by their detail calls, as they are truly gone; the lists are not believed.
-            let page = daemon.until("the list is doubted", |p| p.instance_up(A) == Some(0.0)).await;
-            assert!(page.anomalies("paging") > 0.0, "{}", self.told);
+            let scrape = daemon.until("the list is doubted", |p| p.instance_up(A) == Some(0.0)).await;
+            assert!(scrape.anomalies("paging") > 0.0, "{}", self.name);
         }
-        let page = daemon
+        let scrape = daemon
             .until("nothing that exists is lost", |p| {
-                p.lag(A, "billing") == Some(AFTER) && all_lag_by(p, AFTER)
+                p.lag(A, "billing") == Some(LAG_AFTER) && all_lag_by(p, LAG_AFTER)
             })
             .await;
         for n in 0..22 {
-            assert!(page.has_topic(A, &format!("t{n:02}")), "{}: t{n:02}", self.told);
-            assert!(page.has_group(A, &format!("g{n:02}")), "{}: g{n:02}", self.told);
+            assert!(scrape.has_topic(A, &format!("t{n:02}")), "{}: t{n:02}", self.name);
+            assert!(scrape.has_group(A, &format!("g{n:02}")), "{}: g{n:02}", self.name);
         }
         let before = pages(&sim, "GetTopicList").len();
         let since = |sim: &Simulator| {
             let asked = pages(sim, "GetTopicList");
-            asked[before..].iter().copied().skip_while(|page| *page != 1).collect::<Vec<_>>()
+            asked[before..].iter().copied().skip_while(|number| *number != 1).collect::<Vec<_>>()
         };
-        daemon.until("two more lists", |_| since(&sim).iter().filter(|page| **page == 1).count() > 2).await;
+        daemon
+            .until("two more lists", |_| since(&sim).iter().filter(|number| **number == 1).count() > 2)
+            .await;
         let most = since(&sim).into_iter().max().unwrap_or(0);
-        assert!(most <= self.pages, "{}: {most} pages were asked for", self.told);
-        assert_eq!(page.instance_up(B), Some(1.0));
+        assert!(most <= self.pages, "{}: {most} pages were asked for", self.name);
+        assert_eq!(scrape.instance_up(B), Some(1.0));
         sim.faults(Faults::clear);
         daemon.until("well again", |p| known(p) == (24, 24) && p.instance_up(A) == Some(1.0)).await;
         assert_eq!(daemon.failures().len(), 0, "an odd list is not a failed call");
@@ -117,16 +119,16 @@ impl Lie {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_that_lies_loses_nothing_and_costs_few_pages() {
+async fn an_inconsistent_list_loses_nothing_and_costs_few_calls() {
     let mut running = tokio::task::JoinSet::new();
-    for lie in lies() {
-        running.spawn(lie.holds());
+    for case in inconsistent_list_cases() {
+        running.spawn(case.run());
     }
     running.join_all().await;
 }
 
 #[tokio::test]
-async fn a_page_that_fails_costs_the_whole_list_and_deletes_nothing() {
+async fn a_failed_page_discards_the_list_and_deletes_nothing() {
     let sim = paged(23).await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until("all known", |p| known(p) == (25, 25) && p.instance_up(A) == Some(1.0)).await;
@@ -145,45 +147,45 @@ async fn a_page_that_fails_costs_the_whole_list_and_deletes_nothing() {
     });
     let counted =
         |p: &Scrape| p.api_calls("GetTopicList", "business") + p.api_calls("GetConsumerList", "business");
-    let page = daemon
-        .until("the lists have failed, and details go on", |p| counted(p) >= 4.0 && all_lag_by(p, AFTER))
+    let scrape = daemon
+        .until("the lists have failed, and details go on", |p| counted(p) >= 4.0 && all_lag_by(p, LAG_AFTER))
         .await;
-    assert_eq!(known(&page), (25, 25), "all kept, nothing half-taken");
-    assert_eq!(page.instance_up(A), Some(0.0));
+    assert_eq!(known(&scrape), (25, 25), "all kept, nothing half-taken");
+    assert_eq!(scrape.instance_up(A), Some(0.0));
     sim.faults(Faults::clear);
     daemon.until("followed", |p| known(p) == (25, 26) && p.instance_up(A) == Some(1.0)).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn what_comes_twice_in_an_answer_is_one_series() {
+async fn a_repeated_item_is_one_series() {
     let sim = cloud().await;
     // The page is read by a reader that refuses a series that comes twice.
     sim.faults(|f| f.add(Fault::new(Effect::DuplicateItem)));
     let daemon = Daemon::start(&sim, &[]).await;
-    let page = daemon
-        .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "1") == Some(7.0))
+    let scrape = daemon
+        .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "1") == Some(7.0))
         .await;
-    assert!(page.anomalies("duplicate") > 0.0);
-    assert_eq!(known(&page), (2, 2));
+    assert!(scrape.anomalies("duplicate") > 0.0);
+    assert_eq!(known(&scrape), (2, 2));
     assert_eq!(daemon.failures().len(), 0);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn rows_of_another_instance_are_not_taken() {
+async fn rows_of_another_instance_are_rejected() {
     let sim = cloud().await;
     for fault in lists_of_a(&Effect::ForeignItems) {
         sim.faults(|f| f.add(fault));
     }
     let daemon = Daemon::start(&sim, &[]).await;
-    let page = daemon
+    let scrape = daemon
         .until("the other is known, and it is down", |p| {
-            p.lag(B, "shipping") == Some(BEFORE) && p.instance_up(A) == Some(0.0)
+            p.lag(B, "shipping") == Some(LAG_BEFORE) && p.instance_up(A) == Some(0.0)
         })
         .await;
-    assert_eq!(known(&page), (0, 0));
-    assert!(page.anomalies("contradiction") > 0.0);
-    assert!(!page.text.contains("foreign"));
+    assert_eq!(known(&scrape), (0, 0));
+    assert!(scrape.anomalies("contradiction") > 0.0);
+    assert!(!scrape.text.contains("foreign"));
     daemon.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Ways to the cloud that swallow, detour or flood: others are in time, a scrape never waits, memory is bounded.
+//! Ways to the cloud that drop_connections, detour or flood: others are in time, a scrape never waits, memory is bounded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,20 +17,20 @@ use tokio::{
 };
 
 use super::{
-    tls::{Authority, Front},
+    tls::{Authority, TlsProxy},
     *,
 };
 
-/// The way to a cloud through a door that can be made to swallow whoever knocks: where the queue of those
+/// The way to a cloud through a open that can be made to drop_connections whoever knocks: where the queue of those
 /// who wait to be let in is full, the system answers no further knock.
-pub(super) struct Hole {
+pub(super) struct BlackHole {
     address: SocketAddr,
     is_open: watch::Sender<bool>,
     waiting: Mutex<Vec<Socket>>,
     accepting: JoinHandle<()>,
 }
 
-impl Hole {
+impl BlackHole {
     pub(super) async fn open(cloud: &Simulator) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -39,19 +39,19 @@ impl Hole {
         socket.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(socket.into()).unwrap();
         let (address, cloud) = (listener.local_addr().unwrap(), cloud.addr());
-        let (is_open, mut door) = watch::channel(true);
+        let (is_open, mut open) = watch::channel(true);
         let accepting = tokio::spawn(async move {
             loop {
-                if !*door.borrow_and_update() {
-                    if door.changed().await.is_err() {
+                if !*open.borrow_and_update() {
+                    if open.changed().await.is_err() {
                         return;
                     }
                     continue;
                 }
                 tokio::select! {
-                    changed = door.changed() => if changed.is_err() { return },
+                    changed = open.changed() => if changed.is_err() { return },
                     Ok((stream, _)) = listener.accept() => {
-                        tokio::spawn(relay(stream, cloud, door.clone()));
+                        tokio::spawn(relay(stream, cloud, open.clone()));
                     }
                 }
             }
@@ -64,7 +64,7 @@ impl Hole {
     }
 
     /// Swallows from now on; connections that are open end.
-    pub(super) fn swallow(&self) {
+    pub(super) fn drop_connections(&self) {
         self.is_open.send_replace(false);
         let mut waiting = self.waiting.lock().unwrap();
         for _ in 0..8 {
@@ -77,22 +77,22 @@ impl Hole {
     }
 
     /// Lets in again.
-    pub(super) fn give_back(&self) {
+    pub(super) fn restore(&self) {
         self.waiting.lock().unwrap().clear();
         self.is_open.send_replace(true);
     }
 }
 
-impl Drop for Hole {
+impl Drop for BlackHole {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-async fn relay(mut stream: TcpStream, cloud: SocketAddr, mut door: watch::Receiver<bool>) {
+async fn relay(mut stream: TcpStream, cloud: SocketAddr, mut open: watch::Receiver<bool>) {
     let Ok(mut cloud) = TcpStream::connect(cloud).await else { return };
     tokio::select! {
-        _ = door.wait_for(|is_open| !is_open) => {}
+        _ = open.wait_for(|is_open| !is_open) => {}
         // However it ends, the peer's log tells.
         _ = copy_bidirectional(&mut stream, &mut cloud) => {}
     }
@@ -108,13 +108,13 @@ async fn cloud_of(regions: &[&str]) -> Simulator {
     sim
 }
 
-/// A cloud of the regions to which the way breaks.
+/// A cloud of the regions to which the way break_connection.
 pub(super) async fn far_cloud() -> Simulator {
     cloud_of(&FAR).await
 }
 
 /// The time from one poll of a unit to its next: the median over all that began within these moments.
-fn pass_length(sim: &Simulator, from: Instant, until: Instant) -> Duration {
+fn median_poll_interval(sim: &Simulator, from: Instant, until: Instant) -> Duration {
     let mut last = BTreeMap::<_, Instant>::new();
     let mut lengths = Vec::new();
     sim.with_call_log(|l| {
@@ -132,13 +132,13 @@ fn pass_length(sim: &Simulator, from: Instant, until: Instant) -> Duration {
 
 /// Regions of a near cloud are polled as before while the way to those of a far one, at `url`, is broken so
 /// that nothing ever answers: the far ones keep their values, lose them, are told of once each, and come back.
-pub(super) async fn others_are_in_time(
+pub(super) async fn assert_other_regions_unaffected(
     far: &Simulator,
     url: String,
     variables: &[(&str, &str)],
-    breaks: impl Fn(),
-    mends: impl Fn(),
-    look: impl Fn(&Daemon),
+    break_connection: impl Fn(),
+    restore_connection: impl Fn(),
+    check: impl Fn(&Daemon),
 ) {
     const PASSES: Duration = Duration::from_secs(6);
     let near = cloud_of(&NEAR).await;
@@ -154,12 +154,14 @@ pub(super) async fn others_are_in_time(
     let daemon = Daemon::launch(launch).await;
     let all = |p: &Scrape, regions: &[&str], lag| regions.iter().all(|r| p.lag(r, "billing") == lag);
     let up = |p: &Scrape, regions: &[&str], up| regions.iter().all(|r| p.region_up(r) == Some(up));
-    daemon.until("all are known", |p| all(p, &NEAR, Some(BEFORE)) && all(p, &FAR, Some(BEFORE))).await;
+    daemon
+        .until("all are known", |p| all(p, &NEAR, Some(LAG_BEFORE)) && all(p, &FAR, Some(LAG_BEFORE)))
+        .await;
 
     let well = Instant::now();
     sleep(PASSES).await;
     let broken = Instant::now();
-    breaks();
+    break_connection();
     near.world(write_more);
     far.world(write_more);
     let failed = |p: &Scrape| {
@@ -168,20 +170,21 @@ pub(super) async fn others_are_in_time(
     let mut kept = false;
     daemon
         .until("the far ones are dropped, the near ones go on", |p| {
-            look(&daemon);
-            assert!(FAR.iter().all(|r| p.lag(r, "billing").is_none_or(|lag| lag == BEFORE)));
-            kept |= failed(p) >= 3.0 && all(p, &FAR, Some(BEFORE));
-            all(p, &FAR, None) && up(p, &FAR, 0.0) && all(p, &NEAR, Some(AFTER)) && up(p, &NEAR, 1.0)
+            check(&daemon);
+            assert!(FAR.iter().all(|r| p.lag(r, "billing").is_none_or(|lag| lag == LAG_BEFORE)));
+            kept |= failed(p) >= 3.0 && all(p, &FAR, Some(LAG_BEFORE));
+            all(p, &FAR, None) && up(p, &FAR, 0.0) && all(p, &NEAR, Some(LAG_AFTER)) && up(p, &NEAR, 1.0)
         })
         .await;
     assert!(kept, "the old values outlived the first failures");
     let enough = broken + PASSES;
-    let page = daemon.until("as many passes", |_| Instant::now() >= enough).await;
-    look(&daemon);
-    let results = page.sum("alikafka_exporter_api_requests_total", &[("account", "near")]);
-    let ok = page.sum("alikafka_exporter_api_requests_total", &[("account", "near"), ("result", "ok")]);
+    let scrape = daemon.until("as many passes", |_| Instant::now() >= enough).await;
+    check(&daemon);
+    let results = scrape.sum("alikafka_exporter_api_requests_total", &[("account", "near")]);
+    let ok = scrape.sum("alikafka_exporter_api_requests_total", &[("account", "near"), ("result", "ok")]);
     assert_eq!(results, ok, "no near call has failed");
-    let (well, broken) = (pass_length(&near, well, broken), pass_length(&near, broken, Instant::now()));
+    let (well, broken) =
+        (median_poll_interval(&near, well, broken), median_poll_interval(&near, broken, Instant::now()));
     assert!(broken <= well.mul_f64(1.1), "a pass takes {broken:?} instead of {well:?}");
     let lines = daemon.failures();
     let place =
@@ -198,47 +201,55 @@ pub(super) async fn others_are_in_time(
         );
     }
 
-    mends();
-    daemon.until("all are fresh", |p| all(p, &FAR, Some(AFTER)) && up(p, &FAR, 1.0)).await;
+    restore_connection();
+    daemon.until("all are fresh", |p| all(p, &FAR, Some(LAG_AFTER)) && up(p, &FAR, 1.0)).await;
     daemon.until_logged("the recoveries", |_| daemon.recoveries().len() == places.len()).await;
     daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_region_behind_a_black_hole_holds_up_no_other() {
+async fn a_black_holed_region_delays_no_other() {
     let far = far_cloud().await;
-    let hole = Hole::open(&far).await;
-    others_are_in_time(&far, hole.url(), &[], || hole.swallow(), || hole.give_back(), |_| ()).await;
+    let black_hole = BlackHole::open(&far).await;
+    assert_other_regions_unaffected(
+        &far,
+        black_hole.url(),
+        &[],
+        || black_hole.drop_connections(),
+        || black_hole.restore(),
+        |_| (),
+    )
+    .await;
 }
 
 #[tokio::test]
-async fn a_scrape_waits_for_no_call() {
+async fn a_scrape_never_waits_for_an_api_call() {
     let sim = cloud().await;
     // A call lasts longer than this test, so whoever waits for one is not answered.
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let asked = || sim.with_call_log(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").count());
     sim.faults(|f| f.add(Fault::new(Effect::Hang)));
     let before = asked();
     daemon.until("calls hang", |_| asked() >= before + 4).await;
     let ended = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[]);
-    let page = daemon.scrape().await;
+    let scrape = daemon.scrape().await;
     for path in ["/metrics", "/", "/-/healthy", "/-/ready"].repeat(50) {
         assert_eq!(daemon.get(path).await.0, 200, "{path}");
     }
-    assert_eq!(ended(&daemon.scrape().await), ended(&page), "no call has ended meanwhile");
+    assert_eq!(ended(&daemon.scrape().await), ended(&scrape), "no call has ended meanwhile");
     sim.faults(Faults::clear);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn an_answer_of_500_megabytes_costs_little_memory() {
+async fn a_response_of_500_megabytes_uses_little_memory() {
     const MOST_KIB: u64 = 32 * 1024;
     for declared in [false, true] {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
         daemon
-            .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0").is_some())
+            .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0").is_some())
             .await;
         let before = daemon.proc_status("VmHWM");
         sim.faults(|f| f.add(on_group("billing", Effect::Oversized { bytes: 500 << 20, declared })));
@@ -246,8 +257,8 @@ async fn an_answer_of_500_megabytes_costs_little_memory() {
         daemon
             .until("it is refused, again and again, and others go on", |p| {
                 p.api_calls("GetConsumerProgress", "too_large") >= 4.0
-                    && p.lag(A, "shipping") == Some(AFTER)
-                    && p.lag(B, "billing") == Some(AFTER)
+                    && p.lag(A, "shipping") == Some(LAG_AFTER)
+                    && p.lag(B, "billing") == Some(LAG_AFTER)
             })
             .await;
         let more = daemon.proc_status("VmHWM") - before;
@@ -299,10 +310,10 @@ impl Drop for Proxy {
 }
 
 #[tokio::test]
-async fn a_proxy_is_used_only_where_it_is_configured() {
+async fn a_proxy_is_used_only_if_configured() {
     let (sim, authority, proxy) = (cloud().await, Authority::new("proxy"), Proxy::start().await);
-    let front = Front::start(&sim, authority.certified("127.0.0.1", 2999)).await;
-    let (url, at) = (front.url(), format!("http://{}", proxy.address));
+    let tls_proxy = TlsProxy::start(&sim, authority.certified("127.0.0.1", 2999)).await;
+    let (url, at) = (tls_proxy.url(), format!("http://{}", proxy.address));
     let mut variables = vec![("SSL_CERT_FILE", authority.file())];
     variables.extend(
         ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"]
@@ -313,7 +324,7 @@ async fn a_proxy_is_used_only_where_it_is_configured() {
         let settings = [("ENDPOINT", url.as_str()), ("PROXY", setting)];
         let launch = Launch { variables: &variables, settings: &settings, ..Launch::default() };
         let daemon = Daemon::launch(launch).await;
-        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.region_up(REGION) == Some(1.0)).await;
+        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0)).await;
         let told = |l: &serde_json::Value| l["msg"] == "account configured" && l["proxy"] == setting;
         assert!(daemon.log_lines().iter().any(told), "the start tells of it: {:#?}", daemon.log_lines());
         assert_eq!(daemon.failures().len(), 0);
@@ -321,7 +332,7 @@ async fn a_proxy_is_used_only_where_it_is_configured() {
         let asked = proxy.asked.lock().unwrap().clone();
         assert_eq!(!asked.is_empty(), through, "proxy: {setting}: {asked:?}");
         for head in asked {
-            assert!(head.starts_with(&format!("CONNECT 127.0.0.1:{} ", front.port())), "{head}");
+            assert!(head.starts_with(&format!("CONNECT 127.0.0.1:{} ", tls_proxy.port())), "{head}");
             assert!(daemon::encoded_secrets().iter().all(|(_, form)| !head.contains(form)), "{head}");
         }
     }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::{Signal, kill_process};
+use test_support::{PATIENCE, http::Connection};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpSocket, TcpStream},
@@ -21,10 +22,8 @@ use tokio::{
 
 use super::*;
 
-/// Longest wait for anything that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// So many pages of a wide cloud fill every buffer of the system.
-const MANY: usize = 40;
+const FILLING_REQUESTS: usize = 40;
 const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: test\r\n\r\n";
 
 /// A cloud of one instance, whose topic and group have so many partitions that a page fills no buffer of
@@ -36,28 +35,28 @@ async fn wide_cloud(partitions: u32) -> Simulator {
         w.add_topic(A, TopicSpec::new("wide", partitions)).unwrap();
         add_group(w, A, "reader", "wide");
     });
-    move_on(&sim, partitions);
+    append_everywhere(&sim, partitions);
     sim
 }
 
 /// One more message in each partition, at once.
-fn move_on(sim: &Simulator, partitions: u32) {
+fn append_everywhere(sim: &Simulator, partitions: u32) {
     sim.world(|w| (0..partitions).for_each(|p| w.append(A, "wide", p, 1).unwrap()));
 }
 
 /// Polls of a wide cloud take their time in a build without optimisation.
-const UNHURRIED: [(&str, &str); 3] =
+const SLOW_POLLS: [(&str, &str); 3] =
     [("POLL_INTERVAL", "1s"), ("TOPIC_POLL_INTERVAL", "1s"), ("STALE_AFTER", "30s")];
 
 /// Scrapes until the group of a wide cloud lags by more than this many messages in each partition. Looks
 /// at nothing else, as a wide page takes long to read. Returns by how many, and the length of the page.
-async fn until_behind(scraper: &mut Scraper, lag: Option<u64>) -> (Option<u64>, u64) {
+async fn wait_for_lag_above(connection: &mut Connection, lag: Option<u64>) -> (Option<u64>, u64) {
     let until = Instant::now() + PATIENCE;
     loop {
-        let page = scraper.scrape().await;
-        let now = only(page, "alikafka_group_partition_lag_messages");
-        if now > lag && values(page, "alikafka_topic_partition_end_offset").next().is_some() {
-            return (now, page.len() as u64);
+        let metrics = scrape_over(connection).await;
+        let now = common_value(&metrics, "alikafka_group_partition_lag_messages");
+        if now > lag && family_values(&metrics, "alikafka_topic_partition_end_offset").next().is_some() {
+            return (now, metrics.len() as u64);
         }
         assert!(Instant::now() < until, "it never lags by more than {lag:?}");
         sleep(millis(50)).await;
@@ -66,7 +65,7 @@ async fn until_behind(scraper: &mut Scraper, lag: Option<u64>) -> (Option<u64>, 
 
 /// Sends so many requests at once and reads nothing of the answers, so that one is being answered: the
 /// system's own buffers take the first few.
-async fn ask_slowly(address: SocketAddr, requests: usize) -> TcpStream {
+async fn send_without_reading(address: SocketAddr, requests: usize) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = timeout(PATIENCE, socket.connect(address)).await.unwrap().unwrap();
@@ -75,7 +74,7 @@ async fn ask_slowly(address: SocketAddr, requests: usize) -> TcpStream {
 }
 
 /// The bodies of all answers up to the end of the connection, each of which is whole.
-async fn rest_of(mut stream: TcpStream) -> Vec<String> {
+async fn read_bodies(mut stream: TcpStream) -> Vec<String> {
     let mut answers = String::new();
     timeout(PATIENCE, stream.read_to_string(&mut answers)).await.expect("it ends").unwrap();
     let (mut bodies, mut rest) = (Vec::new(), answers.as_str());
@@ -94,55 +93,55 @@ fn length(head: &str) -> usize {
     length.parse().unwrap()
 }
 
-/// When a signal comes.
+/// SignalTiming a signal comes.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum When {
+enum SignalTiming {
     InAPass,
     BeforeTheFirstPass,
     Twice,
 }
 
-impl When {
-    async fn ends(self, sim: &Simulator) {
-        let [poll, topic_poll, _] = UNHURRIED;
+impl SignalTiming {
+    async fn run(self, sim: &Simulator) {
+        let [poll, topic_poll, _] = SLOW_POLLS;
         let daemon = Daemon::start(sim, &[poll, topic_poll, ("REQUEST_TIMEOUT", "5m")]).await;
         if self == Self::BeforeTheFirstPass {
             assert_eq!(daemon.get("/-/ready").await.0, 503);
         } else {
-            until_behind(&mut Scraper::connect(daemon.address()).await, None).await;
+            wait_for_lag_above(&mut Connection::open(daemon.address()).await, None).await;
         }
-        let requests = if self == Self::BeforeTheFirstPass { 1 } else { MANY };
-        let scrape = ask_slowly(daemon.address(), requests).await;
+        let requests = if self == Self::BeforeTheFirstPass { 1 } else { FILLING_REQUESTS };
+        let scrape = send_without_reading(daemon.address(), requests).await;
         daemon.terminate();
-        daemon.until_stopping().await;
+        daemon.wait_for_stopping().await;
         if self == Self::Twice {
-            // The scrape holds the end up, and the second signal waits for nothing.
+            // The scrape run the end up, and the second signal waits for nothing.
             daemon.terminate();
-            assert_eq!(daemon.ended().await.code(), Some(1));
+            assert_eq!(daemon.wait_for_exit().await.code(), Some(1));
             return;
         }
-        let bodies = rest_of(scrape).await;
+        let bodies = read_bodies(scrape).await;
         assert!((1..=requests).contains(&bodies.len()), "{} answers", bodies.len());
         assert!(bodies.iter().all(|b| b.ends_with('\n') && b.contains("alikafka_exporter_build_info")));
         let stopping = daemon.log_lines().iter().filter(|l| l["msg"] == "stopping").count();
         assert_eq!(stopping, 1, "one line tells of it");
-        assert_eq!(daemon.ended().await.code(), Some(0));
+        assert_eq!(daemon.wait_for_exit().await.code(), Some(0));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_lets_a_scrape_complete_and_a_second_one_lets_nothing() {
+async fn sigterm_completes_running_scrapes_and_a_second_one_aborts_them() {
     const RUNS: usize = 20;
     let (sim, silent) = (Arc::new(wide_cloud(300).await), Arc::new(wide_cloud(1).await));
     // A pass is always under way, or the first one never ends.
     sim.world(|w| add_instance(w, REGION, B));
     sim.faults(|f| f.add(Fault::new(Effect::Hang).instance(B).action("GetConsumerProgress")));
     silent.faults(|f| f.add(Fault::new(Effect::Hang)));
-    for when in [When::InAPass, When::BeforeTheFirstPass, When::Twice] {
+    for when in [SignalTiming::InAPass, SignalTiming::BeforeTheFirstPass, SignalTiming::Twice] {
         let mut running = JoinSet::new();
         for run in 0..RUNS {
-            let sim = Arc::clone(if when == When::BeforeTheFirstPass { &silent } else { &sim });
-            running.spawn(async move { when.ends(&sim).await });
+            let sim = Arc::clone(if when == SignalTiming::BeforeTheFirstPass { &silent } else { &sim });
+            running.spawn(async move { when.run(&sim).await });
             if run >= 3 {
                 running.join_next().await.unwrap().unwrap();
             }
@@ -152,16 +151,16 @@ async fn a_signal_lets_a_scrape_complete_and_a_second_one_lets_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_with_five_hundred_scrapes_under_way_ends_it_in_time_and_completes_those_that_are_read() {
+async fn sigterm_during_500_scrapes_completes_those_that_are_read() {
     let sim = wide_cloud(30).await;
-    let daemon = Daemon::start(&sim, &UNHURRIED).await;
-    until_behind(&mut Scraper::connect(daemon.address()).await, None).await;
+    let daemon = Daemon::start(&sim, &SLOW_POLLS).await;
+    wait_for_lag_above(&mut Connection::open(daemon.address()).await, None).await;
     let (mut read, mut unread) = (Vec::new(), Vec::new());
     for n in 0..500 {
         if n % 50 == 0 {
-            unread.push(ask_slowly(daemon.address(), 4 * MANY).await);
+            unread.push(send_without_reading(daemon.address(), 4 * FILLING_REQUESTS).await);
         } else {
-            read.push(ask_slowly(daemon.address(), 1).await);
+            read.push(send_without_reading(daemon.address(), 1).await);
         }
     }
     for client in &read {
@@ -169,62 +168,41 @@ async fn a_signal_with_five_hundred_scrapes_under_way_ends_it_in_time_and_comple
         assert_eq!(begun.unwrap(), 1);
     }
     daemon.terminate();
-    daemon.until_stopping().await;
+    daemon.wait_for_stopping().await;
     let mut reading = JoinSet::new();
     for client in read {
-        reading.spawn(async move { assert_eq!(rest_of(client).await.len(), 1) });
+        reading.spawn(async move { assert_eq!(read_bodies(client).await.len(), 1) });
     }
     reading.join_all().await;
-    assert_eq!(daemon.ended().await.code(), Some(0), "whoever reads nothing is cut");
+    assert_eq!(daemon.wait_for_exit().await.code(), Some(0), "whoever reads nothing is cut");
 }
 
 /// The values of a family on a page. Reads nothing but the family, as there are many pages.
-fn values<'p>(page: &'p str, family: &str) -> impl Iterator<Item = u64> + 'p {
+fn family_values<'a>(metrics: &'a str, family: &str) -> impl Iterator<Item = u64> + 'a {
     let head = format!("# TYPE {family} ");
-    let samples = page.find(&head).map_or("", |at| &page[at..]);
+    let samples = metrics.find(&head).map_or("", |at| &metrics[at..]);
     let lines = samples.split('\n').skip(1).take_while(|l| !l.is_empty() && !l.starts_with('#'));
     lines.map(|l| l.rsplit_once(' ').unwrap().1.parse().unwrap())
 }
 
 /// One number of all values of a family.
-fn only(page: &str, family: &str) -> Option<u64> {
-    let mut values = values(page, family);
+fn common_value(metrics: &str, family: &str) -> Option<u64> {
+    let mut values = family_values(metrics, family);
     let first = values.next()?;
     assert!(values.all(|v| v == first), "{family} has more than one number");
     Some(first)
 }
 
-/// Whoever scrapes over one connection, again and again.
-struct Scraper {
-    stream: BufReader<TcpStream>,
-    body: Vec<u8>,
-}
-
-impl Scraper {
-    async fn connect(address: SocketAddr) -> Self {
-        let stream = timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().unwrap();
-        Self { stream: BufReader::with_capacity(64 * 1024, stream), body: Vec::new() }
-    }
-
-    async fn scrape(&mut self) -> &str {
-        let exchange = async {
-            self.stream.write_all(GET).await.unwrap();
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                assert!(self.stream.read_line(&mut head).await.unwrap() > 0, "closed: {head}");
-            }
-            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-            self.body.resize(length(&head), 0);
-            self.stream.read_exact(&mut self.body).await.unwrap();
-        };
-        timeout(PATIENCE, exchange).await.expect("a scrape is answered");
-        std::str::from_utf8(&self.body).unwrap()
-    }
+/// Returns the metrics response over an open connection.
+async fn scrape_over(connection: &mut Connection) -> String {
+    let response = connection.get("/metrics").await;
+    assert_eq!(response.status, 200, "{}", response.head);
+    String::from_utf8(response.body).unwrap()
 }
 
 /// Each answer of the cloud has one number for all partitions, as it is asked under one lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_of_many_scrapes_during_swaps_is_of_one_generation_and_none_goes_back() {
+async fn scrapes_during_swaps_see_one_generation_and_never_an_older_one() {
     const SCRAPES: usize = 10_000;
     const CLIENTS: usize = 4;
     const PARTITIONS: u32 = 20;
@@ -232,23 +210,26 @@ async fn each_of_many_scrapes_during_swaps_is_of_one_generation_and_none_goes_ba
     let fast =
         [("POLL_INTERVAL", "100ms"), ("TOPIC_POLL_INTERVAL", "100ms"), ("DISCOVERY_INTERVAL", "500ms")];
     let daemon = Daemon::start(&sim, &fast).await;
-    until_behind(&mut Scraper::connect(daemon.address()).await, None).await;
+    wait_for_lag_above(&mut Connection::open(daemon.address()).await, None).await;
     // The latest number that a whole page has shown.
     let latest = Arc::new(AtomicU64::new(0));
     let mut scraping = JoinSet::new();
     for _ in 0..CLIENTS {
         let (latest, address) = (Arc::clone(&latest), daemon.address());
         scraping.spawn(async move {
-            let mut scraper = Scraper::connect(address).await;
+            let mut scraper = Connection::open(address).await;
             let mut swaps = 0;
             let mut last = 0;
             for _ in 0..SCRAPES / CLIENTS {
                 let before = latest.load(Ordering::SeqCst);
-                let page = scraper.scrape().await;
-                let lag = only(page, "alikafka_group_partition_lag_messages").unwrap();
-                assert_eq!(only(page, "alikafka_group_lag_messages"), Some(lag * u64::from(PARTITIONS)));
-                assert_eq!(only(page, "alikafka_group_partition_offset"), Some(0));
-                only(page, "alikafka_topic_partition_end_offset").unwrap();
+                let metrics = scrape_over(&mut scraper).await;
+                let lag = common_value(&metrics, "alikafka_group_partition_lag_messages").unwrap();
+                assert_eq!(
+                    common_value(&metrics, "alikafka_group_lag_messages"),
+                    Some(lag * u64::from(PARTITIONS))
+                );
+                assert_eq!(common_value(&metrics, "alikafka_group_partition_offset"), Some(0));
+                common_value(&metrics, "alikafka_topic_partition_end_offset").unwrap();
                 assert!(lag >= before, "{lag} after a scrape that had seen {before}");
                 latest.fetch_max(lag, Ordering::SeqCst);
                 swaps += usize::from(lag != last);
@@ -259,7 +240,7 @@ async fn each_of_many_scrapes_during_swaps_is_of_one_generation_and_none_goes_ba
     }
     let moving = async {
         loop {
-            move_on(&sim, PARTITIONS);
+            append_everywhere(&sim, PARTITIONS);
             sleep(millis(10)).await;
         }
     };
@@ -272,14 +253,14 @@ async fn each_of_many_scrapes_during_swaps_is_of_one_generation_and_none_goes_ba
 }
 
 #[tokio::test]
-async fn before_the_first_pass_the_page_has_the_exporter_s_own_series_and_it_is_not_ready() {
+async fn before_the_first_pass_there_are_only_self_metrics_and_not_ready() {
     let sim = cloud().await;
     sim.faults(|f| f.add(Fault::new(Effect::Hang)));
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
     daemon.until("the first call hangs", |_| !sim.call_log().is_empty()).await;
-    let page = daemon.scrape().await;
-    assert_eq!(page.cloud_series(&[]), [].into(), "of the cloud nothing is known");
-    assert_eq!(page.count("alikafka_exporter_build_info", &[]), 1);
+    let scrape = daemon.scrape().await;
+    assert_eq!(scrape.cloud_series(&[]), [].into(), "of the cloud nothing is known");
+    assert_eq!(scrape.count("alikafka_exporter_build_info", &[]), 1);
     let (status, words) = daemon.get("/-/ready").await;
     assert!(status == 503 && words.contains(REGION), "{status}: {words}");
     assert_eq!(daemon.get("/-/healthy").await.0, 200);
@@ -287,48 +268,48 @@ async fn before_the_first_pass_the_page_has_the_exporter_s_own_series_and_it_is_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_scrapers_at_once_all_get_their_page() {
+async fn a_thousand_concurrent_scrapers_are_all_served() {
     const SCRAPERS: usize = 1000;
     let sim = cloud().await;
     // So many take their time, in which nothing else may be read.
     let daemon = Daemon::start(&sim, &[("STALE_AFTER", "60s")]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let mut scrapers = Vec::new();
     for _ in 0..SCRAPERS {
-        scrapers.push(Scraper::connect(daemon.address()).await);
+        scrapers.push(Connection::open(daemon.address()).await);
     }
     let mut scraping = JoinSet::new();
     for mut scraper in scrapers {
         scraping.spawn(async move {
-            let lag = only(scraper.scrape().await, "alikafka_group_lag_messages");
+            let lag = common_value(&scrape_over(&mut scraper).await, "alikafka_group_lag_messages");
             assert_eq!(lag, Some(17));
             scraper
         });
     }
     let scrapers = scraping.join_all().await;
-    let page = daemon.scrape().await;
-    assert!(page.value("alikafka_exporter_http_connections", &[]).unwrap() >= 1000.0);
-    assert_eq!(page.sum("alikafka_exporter_http_rejected_total", &[]), 0.0);
+    let scrape = daemon.scrape().await;
+    assert!(scrape.value("alikafka_exporter_http_connections", &[]).unwrap() >= 1000.0);
+    assert_eq!(scrape.sum("alikafka_exporter_http_rejected_total", &[]), 0.0);
     drop(scrapers);
     daemon.stop().await;
 }
 
-fn rejected(page: &Scrape, reason: &str) -> f64 {
-    page.sum("alikafka_exporter_http_rejected_total", &[("reason", reason)])
+fn rejected(scrape: &Scrape, reason: &str) -> f64 {
+    scrape.sum("alikafka_exporter_http_rejected_total", &[("reason", reason)])
 }
 
 /// Lines that an operator sees.
-fn loud(daemon: &Daemon) -> usize {
+fn visible_log_lines(daemon: &Daemon) -> usize {
     daemon.log_lines().iter().filter(|l| l["level"] != "debug" && l["level"] != "trace").count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_misbehave_are_counted_and_not_logged_and_disturb_nobody() {
+async fn misbehaving_clients_are_counted_not_logged_and_disturb_nobody() {
     let sim = wide_cloud(100).await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until("all known", |p| p.lag(A, "reader").is_some() && p.instance_up(A) == Some(1.0)).await;
     daemon.until_logged("the plan", |lines| lines.iter().any(|l| l["msg"] == "first pass ended")).await;
-    let before = loud(&daemon);
+    let before = visible_log_lines(&daemon);
     let large_head = format!("GET /metrics HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(20_000));
     let many_headers = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100_000));
     let body = format!(
@@ -357,7 +338,7 @@ async fn clients_that_misbehave_are_counted_and_not_logged_and_disturb_nobody() 
         _ = timeout(PATIENCE, stream.write_all(request.as_bytes())).await.unwrap();
         waiting.push(stream);
         // Whoever leaves in the middle of an answer.
-        drop(ask_slowly(daemon.address(), MANY).await);
+        drop(send_without_reading(daemon.address(), FILLING_REQUESTS).await);
     }
     let all = |p: &Scrape| {
         requests.iter().all(|(reason, _)| {
@@ -365,33 +346,33 @@ async fn clients_that_misbehave_are_counted_and_not_logged_and_disturb_nobody() 
             rejected(p, reason) == of_it as f64
         })
     };
-    let page = daemon.until("all are counted", all).await;
-    assert_eq!(rejected(&page, "limit") + rejected(&page, "accept"), 0.0);
-    assert_eq!(loud(&daemon), before, "{:#?}", daemon.log_lines());
+    let scrape = daemon.until("all are counted", all).await;
+    assert_eq!(rejected(&scrape, "limit") + rejected(&scrape, "accept"), 0.0);
+    assert_eq!(visible_log_lines(&daemon), before, "{:#?}", daemon.log_lines());
     drop(waiting);
-    let seen = page.lag(A, "reader");
-    move_on(&sim, 100);
+    let seen = scrape.lag(A, "reader");
+    append_everywhere(&sim, 100);
     daemon.until("polling goes on", |p| p.lag(A, "reader") > seen).await;
     daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_readers_of_many_generations_pin_few_pages() {
+async fn slow_readers_retain_few_generations_in_memory() {
     const PARTITIONS: u32 = 1_000;
     const READERS: usize = 200;
     const SWAPS: usize = 5;
     let sim = wide_cloud(PARTITIONS).await;
-    let daemon = Daemon::start(&sim, &UNHURRIED).await;
-    let mut scraper = Scraper::connect(daemon.address()).await;
-    let (mut seen, length) = until_behind(&mut scraper, None).await;
+    let daemon = Daemon::start(&sim, &SLOW_POLLS).await;
+    let mut scraper = Connection::open(daemon.address()).await;
+    let (mut seen, length) = wait_for_lag_above(&mut scraper, None).await;
     let (size, idle) = (length / 1024, daemon.proc_status("VmRSS"));
     let mut readers = Vec::new();
     for _ in 0..SWAPS {
         for _ in 0..READERS / SWAPS {
-            readers.push(ask_slowly(daemon.address(), MANY).await);
+            readers.push(send_without_reading(daemon.address(), FILLING_REQUESTS).await);
         }
-        move_on(&sim, PARTITIONS);
-        (seen, _) = until_behind(&mut scraper, seen).await;
+        append_everywhere(&sim, PARTITIONS);
+        (seen, _) = wait_for_lag_above(&mut scraper, seen).await;
     }
     let (now, most) = (daemon.proc_status("VmRSS"), idle + 3 * size + 64 * 1024);
     assert!(size * READERS as u64 > most - idle, "pages of {size} KiB are too small to tell");
@@ -404,13 +385,13 @@ async fn slow_readers_of_many_generations_pin_few_pages() {
 }
 
 #[tokio::test]
-async fn without_descriptors_polling_goes_on_and_scrapes_are_back_once_there_are_some() {
+async fn polling_survives_a_lack_of_descriptors_and_scrapes_recover() {
     let sim = wide_cloud(300).await;
     sim.world(|w| add_instance(w, REGION, B));
     // Each call needs a connection of its own, and with it a descriptor.
     sim.behaviour(|b| b.close_idle_after = Some(millis(100)));
     let url = sim.url();
-    let [poll, topic_poll, _] = UNHURRIED;
+    let [poll, topic_poll, _] = SLOW_POLLS;
     let settings = [("ENDPOINT", url.as_str()), poll, topic_poll];
     let launch = Launch { under: &["prlimit", "--nofile=64"], settings: &settings, ..Launch::default() };
     let daemon = Daemon::launch(launch).await;
@@ -418,8 +399,8 @@ async fn without_descriptors_polling_goes_on_and_scrapes_are_back_once_there_are
     // Half of them are being answered, so that none of these can be sent away, and half say nothing.
     let mut crowd = Vec::new();
     for _ in 0..100 {
-        crowd.push(ask_slowly(daemon.address(), MANY).await);
-        crowd.push(ask_slowly(daemon.address(), 0).await);
+        crowd.push(send_without_reading(daemon.address(), FILLING_REQUESTS).await);
+        crowd.push(send_without_reading(daemon.address(), 0).await);
     }
     let answered = || {
         let of_b =
@@ -434,10 +415,10 @@ async fn without_descriptors_polling_goes_on_and_scrapes_are_back_once_there_are
     }
     drop(crowd);
     sim.world(write_more);
-    let page = daemon
-        .until("B is fresh", |p| p.lag(B, "billing") == Some(AFTER) && p.region_up(REGION) == Some(1.0));
-    let page = page.await;
-    assert!(["accept", "limit", "evicted"].iter().any(|reason| rejected(&page, reason) > 0.0));
+    let scrape = daemon
+        .until("B is fresh", |p| p.lag(B, "billing") == Some(LAG_AFTER) && p.region_up(REGION) == Some(1.0));
+    let scrape = scrape.await;
+    assert!(["accept", "limit", "evicted"].iter().any(|reason| rejected(&scrape, reason) > 0.0));
     let lines = daemon.log_lines();
     let told = lines.iter().filter(|l| l["msg"].as_str().unwrap().starts_with("cannot accept")).count();
     assert!(told <= 2, "{told} lines");
@@ -449,15 +430,15 @@ async fn without_descriptors_polling_goes_on_and_scrapes_are_back_once_there_are
 
 /// Where the log of a daemon goes, which is nowhere.
 #[derive(Clone, Copy, Debug)]
-enum Log {
+enum LogTarget {
     FullDevice,
     Closed,
     /// A pipe whose reader has left after the first line.
     BrokenPipe,
 }
 
-impl Log {
-    async fn holds(self) {
+impl LogTarget {
+    async fn run(self) {
         let sim = cloud().await;
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let [id, secret, token] = SECRETS;
@@ -494,10 +475,11 @@ impl Log {
             assert!(Instant::now() < until, "{self:?}: it does not listen");
             sleep(millis(20)).await;
         }
-        let mut scraper = Scraper::connect(free).await;
+        let mut scraper = Connection::open(free).await;
         let mut until_lag = async |lag: u64| {
             let until = Instant::now() + PATIENCE;
-            while !values(scraper.scrape().await, "alikafka_group_lag_messages").eq([lag; 4]) {
+            while !family_values(&scrape_over(&mut scraper).await, "alikafka_group_lag_messages").eq([lag; 4])
+            {
                 assert!(Instant::now() < until, "{self:?}: it never lags by {lag}");
                 sleep(millis(50)).await;
             }
@@ -508,7 +490,8 @@ impl Log {
         sim.world(write_more);
         until_lag(27).await;
         // A stderr that was closed before the start is the null device, which takes all.
-        let lost = values(scraper.scrape().await, "alikafka_exporter_log_lines_lost_total").next();
+        let lost =
+            family_values(&scrape_over(&mut scraper).await, "alikafka_exporter_log_lines_lost_total").next();
         assert_eq!(lost > Some(0), !matches!(self, Self::Closed), "{self:?}: {lost:?}");
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
         kill_process(pid.unwrap(), Signal::TERM).unwrap();
@@ -517,10 +500,10 @@ impl Log {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_cannot_be_written_stops_neither_polling_nor_scrapes() {
+async fn an_unwritable_log_stops_neither_polling_nor_scrapes() {
     let mut running = JoinSet::new();
-    for log in [Log::FullDevice, Log::Closed, Log::BrokenPipe] {
-        running.spawn(log.holds());
+    for log in [LogTarget::FullDevice, LogTarget::Closed, LogTarget::BrokenPipe] {
+        running.spawn(log.run());
     }
     running.join_all().await;
 }
@@ -528,35 +511,35 @@ async fn a_log_that_cannot_be_written_stops_neither_polling_nor_scrapes() {
 /// A fifth of the page that 256 MiB of memory must do for, in 256 MiB of addresses, of which threads and
 /// a build without optimisation take their share.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_page_fits_into_little_memory() {
+async fn a_large_exposition_fits_into_little_memory() {
     const PARTITIONS: u32 = 3_000;
     const SERIES: usize = 7;
     let sim = wide_cloud(PARTITIONS).await;
     let url = sim.url();
-    let [poll, topic_poll, stale] = UNHURRIED;
+    let [poll, topic_poll, stale] = SLOW_POLLS;
     let settings = [("ENDPOINT", url.as_str()), poll, topic_poll, stale];
     let limit = format!("--as={}", 256 << 20);
     let launch = Launch { under: &["prlimit", &limit], settings: &settings, ..Launch::default() };
     let daemon = Daemon::launch(launch).await;
-    let mut scraper = Scraper::connect(daemon.address()).await;
-    let (mut seen, _) = until_behind(&mut scraper, None).await;
-    let lines = scraper.scrape().await.lines().filter(|l| l.contains("partition=")).count();
+    let mut scraper = Connection::open(daemon.address()).await;
+    let (mut seen, _) = wait_for_lag_above(&mut scraper, None).await;
+    let lines = scrape_over(&mut scraper).await.lines().filter(|l| l.contains("partition=")).count();
     assert!(lines >= SERIES * PARTITIONS as usize, "{lines} series");
     for _ in 0..3 {
-        let crowd = (0..8).map(|_| ask_slowly(daemon.address(), MANY));
+        let crowd = (0..8).map(|_| send_without_reading(daemon.address(), FILLING_REQUESTS));
         let mut waiting = Vec::new();
         for client in crowd {
             waiting.push(client.await);
         }
-        move_on(&sim, PARTITIONS);
-        (seen, _) = until_behind(&mut scraper, seen).await;
+        append_everywhere(&sim, PARTITIONS);
+        (seen, _) = wait_for_lag_above(&mut scraper, seen).await;
     }
     assert_eq!(daemon.failures().len(), 0);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_at_the_start_ends_it_with_one_line() {
+async fn an_unreadable_config_file_ends_the_start_with_one_line() {
     for (file, word) in [("/nowhere/alikafka.yml", "no such file"), ("/", "directory")] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_alikafka-exporter"));
         let flags = [format!("--config.file={file}"), "--web.listen-address=127.0.0.1:0".to_owned()];

@@ -13,18 +13,18 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::{budget::Stalls, *};
+use super::{budget::StallMonitor, *};
 
 const NEXT: &str = "cn-beijing";
 const RELOADED: &str = "configuration reloaded";
 
 /// What is not told within this time is told by a reload only.
-const RARE: [(&str, &str); 2] = [("DISCOVERY_INTERVAL", "10m"), ("STALE_AFTER", "40m")];
+const RARE_DISCOVERY: [(&str, &str); 2] = [("DISCOVERY_INTERVAL", "10m"), ("STALE_AFTER", "40m")];
 
 /// A file in a folder of its own.
-struct File(PathBuf);
+struct ConfigFile(PathBuf);
 
-impl File {
+impl ConfigFile {
     fn new(name: &str, text: &str) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("reload-{name}"));
         _ = fs::remove_dir_all(&folder);
@@ -54,8 +54,8 @@ async fn two_regions() -> Simulator {
     sim
 }
 
-fn knows(page: &Scrape, instance: &str) -> bool {
-    ["billing", "shipping"].iter().all(|group| page.lag(instance, group).is_some())
+fn knows(scrape: &Scrape, instance: &str) -> bool {
+    ["billing", "shipping"].iter().all(|group| scrape.lag(instance, group).is_some())
 }
 
 fn reloads(lines: &[Value]) -> usize {
@@ -63,31 +63,31 @@ fn reloads(lines: &[Value]) -> usize {
 }
 
 /// The lines that say why a configuration is not in force.
-fn refusals(lines: &[Value]) -> Vec<String> {
+fn rejections(lines: &[Value]) -> Vec<String> {
     let texts = lines.iter().filter(|l| l["level"] == "error").map(|l| l["msg"].as_str().unwrap().to_owned());
     texts.filter(|l| l.starts_with("configuration not reloaded, the one before stays in force: ")).collect()
 }
 
 /// Asks by signal and waits until it is done.
-async fn hang_up(daemon: &Daemon) {
+async fn reload_by_sighup(daemon: &Daemon) {
     let before = reloads(&daemon.log_lines());
     daemon.signal(Signal::HUP);
     daemon.until_logged("a reload", |lines| reloads(lines) > before).await;
 }
 
-fn loaded(page: &Scrape) -> (Option<f64>, Option<f64>) {
+fn reload_state(scrape: &Scrape) -> (Option<f64>, Option<f64>) {
     (
-        page.value("alikafka_exporter_config_last_reload_successful", &[]),
-        page.value("alikafka_exporter_config_last_reload_success_timestamp_seconds", &[]),
+        scrape.value("alikafka_exporter_config_last_reload_successful", &[]),
+        scrape.value("alikafka_exporter_config_last_reload_success_timestamp_seconds", &[]),
     )
 }
 
 #[tokio::test]
-async fn a_region_that_is_added_comes_without_a_gap_for_the_others() {
+async fn an_added_region_causes_no_gap_for_the_others() {
     let sim = two_regions().await;
-    let file = File::new("added", &config(&sim, REGION, ""));
-    let daemon = Daemon::reloadable(&file.0, &RARE).await;
-    let before = daemon.until("all known", |p| all_lag_by(p, BEFORE) && knows(p, A)).await;
+    let file = ConfigFile::new("added", &config(&sim, REGION, ""));
+    let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
+    let before = daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && knows(p, A)).await;
     let ok = before.api_calls("GetInstanceList", "ok");
     // Whatever was to be read again would be missing.
     sim.faults(|f| {
@@ -95,78 +95,78 @@ async fn a_region_that_is_added_comes_without_a_gap_for_the_others() {
         f.add(Fault::new(Effect::Latency(millis(700))).region(NEXT));
     });
     file.write(&config(&sim, &format!("{REGION}, {NEXT}"), ""));
-    hang_up(&daemon).await;
+    reload_by_sighup(&daemon).await;
     assert_eq!(daemon.get("/-/ready").await.0, 200, "its first pass does not un-ready the process");
-    let page = daemon
+    let scrape = daemon
         .until("the other region", |p| {
-            assert!(all_lag_by(p, BEFORE) && p.region_up(REGION) == Some(1.0), "a gap");
+            assert!(all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0), "a gap");
             knows(p, "next")
         })
         .await;
-    let (successful, at) = loaded(&page);
-    assert!(successful == Some(1.0) && at > loaded(&before).1);
-    assert!(page.api_calls("GetInstanceList", "ok") > ok, "counters go on");
+    let (successful, at) = reload_state(&scrape);
+    assert!(successful == Some(1.0) && at > reload_state(&before).1);
+    assert!(scrape.api_calls("GetInstanceList", "ok") > ok, "counters go on");
     assert_eq!(reloads(&daemon.log_lines()), 1);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_configured_no_more_is_gone_at_once_and_asked_no_more() {
+async fn a_removed_region_disappears_at_once_and_is_no_longer_polled() {
     let sim = two_regions().await;
     let both = format!("{REGION}, {NEXT}");
-    let file = File::new("removed", &config(&sim, &both, ""));
-    let daemon = Daemon::reloadable(&file.0, &RARE).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && knows(p, "next")).await;
+    let file = ConfigFile::new("removed", &config(&sim, &both, ""));
+    let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && knows(p, "next")).await;
     file.write(&config(&sim, REGION, ""));
-    hang_up(&daemon).await;
-    let page = daemon.scrape().await;
-    assert!(all_lag_by(&page, BEFORE));
-    let of_next: Vec<_> = page.samples.iter().filter(|s| s.labels.values().any(|v| v == NEXT)).collect();
+    reload_by_sighup(&daemon).await;
+    let scrape = daemon.scrape().await;
+    assert!(all_lag_by(&scrape, LAG_BEFORE));
+    let of_next: Vec<_> = scrape.samples.iter().filter(|s| s.labels.values().any(|v| v == NEXT)).collect();
     assert!(of_next.is_empty(), "neither of the fleet nor of the exporter: {of_next:?}");
     assert!(!daemon.body("/-/healthy").await.contains(NEXT));
     let calls = |sim: &Simulator| sim.with_call_log(|l| l.entries().filter(|e| e.region == NEXT).count());
-    let (then, polls) = (calls(&sim), page.api_calls("GetConsumerProgress", "ok"));
+    let (then, polls) = (calls(&sim), scrape.api_calls("GetConsumerProgress", "ok"));
     daemon.until("some polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + 12.0).await;
     assert_eq!(calls(&sim), then);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn another_filter_hides_at_once_and_finds_at_once() {
+async fn a_changed_filter_applies_at_once() {
     let sim = cloud().await;
-    let file = File::new("filter", &config(&sim, REGION, ""));
-    let daemon = Daemon::reloadable(&file.0, &RARE).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    let file = ConfigFile::new("filter", &config(&sim, REGION, ""));
+    let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     let hide = format!("filters: {{groups: {{exclude: [ship.*]}}, instances: {{exclude: [{B}]}}}}");
     file.write(&config(&sim, REGION, &hide));
-    hang_up(&daemon).await;
-    let page = daemon.scrape().await;
-    assert_eq!(page.lag(A, "billing"), Some(BEFORE));
+    reload_by_sighup(&daemon).await;
+    let scrape = daemon.scrape().await;
+    assert_eq!(scrape.lag(A, "billing"), Some(LAG_BEFORE));
     for hidden in ["shipping", B] {
-        assert!(page.cloud_series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
+        assert!(scrape.cloud_series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
     }
-    assert_eq!(page.count("alikafka_topic_groups", &[]), 0, "a hidden group may read the topic");
+    assert_eq!(scrape.count("alikafka_topic_groups", &[]), 0, "a hidden group may read the topic");
     let about = || {
         let hidden = [Some("shipping"), Some(B)];
         let is_hidden = |of: &Option<String>| of.is_some() && hidden.contains(&of.as_deref());
         sim.with_call_log(|l| l.entries().filter(|e| is_hidden(&e.instance) || is_hidden(&e.object)).count())
     };
-    let (then, polls) = (about(), page.api_calls("GetConsumerProgress", "ok"));
+    let (then, polls) = (about(), scrape.api_calls("GetConsumerProgress", "ok"));
     daemon.until("some polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + 6.0).await;
     assert_eq!(about(), then, "no call is spent on what is hidden");
     file.write(&config(&sim, REGION, ""));
-    hang_up(&daemon).await;
+    reload_by_sighup(&daemon).await;
     daemon
         .until("all is back", |p| {
-            assert_eq!(p.lag(A, "billing"), Some(BEFORE), "a gap");
-            all_lag_by(p, BEFORE) && p.count("alikafka_topic_groups", &[]) == 4
+            assert_eq!(p.lag(A, "billing"), Some(LAG_BEFORE), "a gap");
+            all_lag_by(p, LAG_BEFORE) && p.count("alikafka_topic_groups", &[]) == 4
         })
         .await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn regions_that_were_found_stay_found_while_the_search_fails() {
+async fn discovered_regions_stay_while_discovery_fails() {
     let (east, west) = ("cn-shanghai", "us-west-1");
     let sim = empty_cloud(&[REGION, east, west]).await;
     sim.world(|w| {
@@ -174,18 +174,18 @@ async fn regions_that_were_found_stay_found_while_the_search_fails() {
         add_instance(w, west, "w");
     });
     let auto = |more: &str| format!("endpoint: {}\nregions: auto\n{more}\n", sim.url());
-    let file = File::new("auto", &auto(""));
-    let daemon = Daemon::reloadable(&file.0, &RARE).await;
+    let file = ConfigFile::new("auto", &auto(""));
+    let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
     daemon.until("both are found", |p| knows(p, "e") && knows(p, "w")).await;
     sim.faults(|f| f.add(Fault::new(Effect::Hang).action("GetAllInstanceIdList")));
     file.write(&auto(&format!("filters: {{regions: {{exclude: [{west}]}}}}")));
-    hang_up(&daemon).await;
+    reload_by_sighup(&daemon).await;
     sim.world(write_more);
     daemon
         .until("the one goes on", |p| {
             assert!(knows(p, "e"), "a gap");
             assert_eq!(p.cloud_series(&[("region", west)]).len(), 0, "hidden at once");
-            p.lag("e", "billing") == Some(AFTER)
+            p.lag("e", "billing") == Some(LAG_AFTER)
         })
         .await;
     assert_eq!(daemon.get("/-/ready").await.0, 200);
@@ -193,15 +193,15 @@ async fn regions_that_were_found_stay_found_while_the_search_fails() {
 }
 
 #[tokio::test]
-async fn another_cloud_under_the_same_name_has_nothing_of_the_one_before() {
+async fn another_endpoint_starts_without_the_old_values() {
     let (one, other) = (cloud().await, empty_cloud(&[REGION]).await);
     other.world(|w| add_instance(w, REGION, "of-another"));
-    let file = File::new("another", &config(&one, REGION, ""));
-    let daemon = Daemon::reloadable(&file.0, &RARE).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    let file = ConfigFile::new("another", &config(&one, REGION, ""));
+    let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     other.faults(|f| f.add(Fault::new(Effect::Latency(millis(700)))));
     file.write(&config(&other, REGION, ""));
-    hang_up(&daemon).await;
+    reload_by_sighup(&daemon).await;
     daemon
         .until("the other cloud", |p| {
             assert!(!knows(p, A) && !knows(p, B), "values of a cloud that is not asked any more");
@@ -212,14 +212,14 @@ async fn another_cloud_under_the_same_name_has_nothing_of_the_one_before() {
 }
 
 /// Makes a file bad.
-type Spoil = Box<dyn Fn(&File)>;
+type Corruption = Box<dyn Fn(&ConfigFile)>;
 
 /// Each of these is refused, and says why.
-fn bad_files(sim: &Simulator) -> Vec<(&'static str, Spoil, &'static str)> {
+fn invalid_files(sim: &Simulator) -> Vec<(&'static str, Corruption, &'static str)> {
     let good = config(sim, REGION, "poll_interval: 500ms");
     let half = good.split_once("regions").unwrap().0.to_owned();
     let [id, secret, token] = SECRETS;
-    let text = |text: String| -> Spoil { Box::new(move |file| file.write(&text)) };
+    let text = |text: String| -> Corruption { Box::new(move |file| file.write(&text)) };
     vec![
         (
             "unknown key",
@@ -264,46 +264,46 @@ fn bad_files(sim: &Simulator) -> Vec<(&'static str, Spoil, &'static str)> {
 }
 
 #[tokio::test]
-async fn a_bad_file_changes_nothing_and_says_why_on_one_line() {
+async fn an_invalid_file_changes_nothing_and_logs_one_line() {
     let sim = cloud().await;
     let good = config(&sim, REGION, "metrics: {labels: {generation: first}}");
-    let file = File::new("bad", &good);
+    let file = ConfigFile::new("bad", &good);
     let daemon = Daemon::reloadable(&file.0, &[]).await;
-    let before = daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
-    for (number, (what, make_bad, why)) in (1..).zip(bad_files(&sim)) {
-        make_bad(&file);
+    let before = daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    for (number, (what, corrupt, why)) in (1..).zip(invalid_files(&sim)) {
+        corrupt(&file);
         daemon.signal(Signal::HUP);
-        daemon.until_logged(what, |lines| refusals(lines).len() >= number).await;
-        let lines = refusals(&daemon.log_lines());
+        daemon.until_logged(what, |lines| rejections(lines).len() >= number).await;
+        let lines = rejections(&daemon.log_lines());
         let line = lines.last().unwrap();
         assert!(lines.len() == number && line.contains(why), "{what}: {lines:#?}");
         assert!(line.contains(&*file.0.to_string_lossy()) || !line.contains("cannot read"), "{what}: {line}");
-        let page = daemon.scrape().await;
-        assert_eq!(loaded(&page), (Some(0.0), loaded(&before).1), "{what}");
-        assert!(all_lag_by(&page, BEFORE), "{what}");
-        assert_eq!(page.count("alikafka_region_up", &[("generation", "first")]), 1, "{what}");
+        let scrape = daemon.scrape().await;
+        assert_eq!(reload_state(&scrape), (Some(0.0), reload_state(&before).1), "{what}");
+        assert!(all_lag_by(&scrape, LAG_BEFORE), "{what}");
+        assert_eq!(scrape.count("alikafka_region_up", &[("generation", "first")]), 1, "{what}");
     }
     // The one before is not only shown, it runs.
     sim.world(write_more);
-    daemon.until("new values", |p| all_lag_by(p, AFTER)).await;
+    daemon.until("new values", |p| all_lag_by(p, LAG_AFTER)).await;
     fs::remove_dir(&file.0).unwrap();
     file.write(&good);
-    hang_up(&daemon).await;
-    let (successful, at) = loaded(&daemon.scrape().await);
-    assert!(successful == Some(1.0) && at > loaded(&before).1);
+    reload_by_sighup(&daemon).await;
+    let (successful, at) = reload_state(&daemon.scrape().await);
+    assert!(successful == Some(1.0) && at > reload_state(&before).1);
     // Searches all that was said for secrets.
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_request_is_answered_with_the_truth() {
+async fn a_reload_request_returns_the_result() {
     let sim = cloud().await;
     let good = |generation: &str| {
         config(&sim, REGION, &format!("metrics: {{labels: {{generation: {generation}}}}}"))
     };
-    let file = File::new("request", &good("first"));
+    let file = ConfigFile::new("request", &good("first"));
     let daemon = Daemon::reloadable(&file.0, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     assert_eq!(daemon.get("/-/reload").await.0, 405);
     let post = async || loop {
         match daemon.request("POST", "/-/reload").await {
@@ -323,33 +323,33 @@ async fn a_request_is_answered_with_the_truth() {
     for problem in ["regions[0]: ", "credentials.access_key_secret: ", "x: "] {
         assert!(body.lines().any(|line| line.starts_with(problem)), "{problem}: {body}");
     }
-    assert!(forms_in(&body).is_empty(), "{body}");
-    daemon.until_logged("why", |lines| !refusals(lines).is_empty()).await;
-    assert_eq!(refusals(&daemon.log_lines()).len(), 1, "one line, however many problems");
+    assert!(secrets_in(&body).is_empty(), "{body}");
+    daemon.until_logged("why", |lines| !rejections(lines).is_empty()).await;
+    assert_eq!(rejections(&daemon.log_lines()).len(), 1, "one line, however many problems");
     daemon.stop().await;
 }
 
-fn forms_in(text: &str) -> Vec<(String, String)> {
+fn secrets_in(text: &str) -> Vec<(String, String)> {
     daemon::encoded_secrets().into_iter().filter(|(_, form)| text.contains(form)).collect()
 }
 
 #[tokio::test]
-async fn without_the_flag_there_is_no_such_path_and_the_signal_works() {
+async fn without_the_lifecycle_flag_only_sighup_reloads() {
     let sim = cloud().await;
     let file = config(&sim, REGION, "");
     let daemon = Daemon::with_file("reload-without-flag.yml", &file, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     assert_eq!(daemon.request("POST", "/-/reload").await.0, 404);
-    hang_up(&daemon).await;
-    assert!(all_lag_by(&daemon.scrape().await, BEFORE));
+    reload_by_sighup(&daemon).await;
+    assert!(all_lag_by(&daemon.scrape().await, LAG_BEFORE));
     daemon.stop().await;
 }
 
 /// As a mounted volume of Kubernetes is replaced: a link in the path is renamed over.
 #[tokio::test]
-async fn a_file_that_is_replaced_by_a_link_is_read_by_its_path() {
+async fn a_file_replaced_through_a_symlink_is_reloaded() {
     let sim = cloud().await;
-    let folder = File::new("links", "").0.parent().unwrap().to_owned();
+    let folder = ConfigFile::new("links", "").0.parent().unwrap().to_owned();
     let publish = |generation: &str| {
         let data = folder.join(generation);
         fs::create_dir(&data).unwrap();
@@ -363,51 +363,54 @@ async fn a_file_that_is_replaced_by_a_link_is_read_by_its_path() {
     std::os::unix::fs::symlink("..data/config.yml", &path).unwrap();
     publish("first");
     let daemon = Daemon::reloadable(&path, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     publish("second");
     fs::remove_dir_all(folder.join("first")).unwrap();
-    hang_up(&daemon).await;
-    let page = daemon.scrape().await;
-    assert!(all_lag_by(&page, BEFORE) && page.count("alikafka_region_up", &[("generation", "second")]) == 1);
+    reload_by_sighup(&daemon).await;
+    let scrape = daemon.scrape().await;
+    assert!(
+        all_lag_by(&scrape, LAG_BEFORE)
+            && scrape.count("alikafka_region_up", &[("generation", "second")]) == 1
+    );
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_signal_ends_it_while_a_file_is_read_that_does_not_come() {
+async fn sigterm_ends_a_reload_that_blocks_on_the_file() {
     let sim = cloud().await;
-    let file = File::new("pipe", &config(&sim, REGION, ""));
+    let file = ConfigFile::new("pipe", &config(&sim, REGION, ""));
     let daemon = Daemon::reloadable(&file.0, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     // Reading a pipe that nobody writes blocks for ever, as a network file system may.
     fs::remove_file(&file.0).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&file.0).status().unwrap().success());
     for number in 1..=2 {
         daemon.signal(Signal::HUP);
-        daemon.until_logged("that it does not come", |lines| refusals(lines).len() >= number).await;
+        daemon.until_logged("that it does not come", |lines| rejections(lines).len() >= number).await;
     }
     sim.world(write_more);
-    daemon.until("it runs on", |p| all_lag_by(p, AFTER)).await;
+    daemon.until("it runs on", |p| all_lag_by(p, LAG_AFTER)).await;
     daemon.signal(Signal::HUP);
     daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reloads_make_no_second_hold_more_calls_than_allowed() {
-    let (stalls, sim) = (Stalls::watch(), cloud().await);
+async fn reloads_never_exceed_the_rate_limit() {
+    let (monitor, sim) = (StallMonitor::watch(), cloud().await);
     sim.world(|w| (0..40).for_each(|n| add_group(w, A, &format!("g{n}"), "orders")));
-    let file = File::new("budget", &config(&sim, REGION, ""));
+    let file = ConfigFile::new("budget", &config(&sim, REGION, ""));
     // Each pass is more than its interval can bear, so calls always wait for their turn.
     let settings = [("REQUESTS_PER_SECOND", "10"), ("STALE_AFTER", "1m")];
     let daemon = Daemon::reloadable(&file.0, &settings).await;
     daemon.until("a first pass", |p| p.lag(A, "g39").is_some()).await;
     for number in 0..12 {
-        hang_up(&daemon).await;
+        reload_by_sighup(&daemon).await;
         let polls = daemon.scrape().await.api_calls("GetConsumerProgress", "ok");
         daemon
             .until("some polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + f64::from(number % 3))
             .await;
     }
-    for ((region, action), most) in stalls.busiest(&sim) {
+    for ((region, action), most) in monitor.max_calls_per_second(&sim) {
         assert!(most <= 10, "{most} calls of {action} in {region} in one second");
     }
     daemon.stop().await;
@@ -433,33 +436,34 @@ fn generation(sim: &Simulator, number: usize) -> String {
 }
 
 /// The generation of a page of which every series is.
-fn generation_of(page: &Scrape) -> usize {
+fn generation_of(scrape: &Scrape) -> usize {
     let generations: std::collections::BTreeSet<_> =
-        page.samples.iter().map(|s| s.labels["generation"].as_str()).collect();
+        scrape.samples.iter().map(|s| s.labels["generation"].as_str()).collect();
     assert_eq!(generations.len(), 1, "{generations:?} on one page");
     let number: usize = generations.first().unwrap().parse().unwrap();
     let is_odd = number % 2 == 1;
-    let has = |name: &str| page.samples.iter().any(|s| s.name == name);
-    let of_next = page.samples.iter().any(|s| s.labels.values().any(|v| v == NEXT));
+    let has = |name: &str| scrape.samples.iter().any(|s| s.name == name);
+    let of_next = scrape.samples.iter().any(|s| s.labels.values().any(|v| v == NEXT));
     assert_eq!(of_next, is_odd, "the other region");
-    assert_eq!(page.samples.iter().any(|s| s.labels.contains_key("partition")), !is_odd, "partitions");
+    assert_eq!(scrape.samples.iter().any(|s| s.labels.contains_key("partition")), !is_odd, "partitions");
     assert_eq!((has("kafka_exporter_build_info"), has("alikafka_exporter_build_info")), (is_odd, !is_odd));
     let budget = [("action", "GetTopicList"), ("region", REGION)];
-    let budget = page.value("alikafka_exporter_api_budget_requests_per_second", &budget);
+    let budget = scrape.value("alikafka_exporter_api_budget_requests_per_second", &budget);
     assert_eq!(budget, Some(if is_odd { 50.0 } else { 150.0 }));
-    assert!(all_lag_by(page, BEFORE), "a gap");
+    assert!(all_lag_by(scrape, LAG_BEFORE), "a gap");
     number
 }
 
 /// Resident memory in MiB, threads and open files, by the daemon's own account.
 async fn footprint(daemon: &Daemon) -> [f64; 3] {
-    let page = daemon.scrape().await;
-    let of = |name: &str| page.samples.iter().find(|s| s.name == name).unwrap().value.parse::<f64>().unwrap();
+    let scrape = daemon.scrape().await;
+    let of =
+        |name: &str| scrape.samples.iter().find(|s| s.name == name).unwrap().value.parse::<f64>().unwrap();
     [of("process_resident_memory_bytes") / f64::from(1 << 20), of("process_threads"), of("process_open_fds")]
 }
 
 /// Has a file loaded, twice: who asks meanwhile waits.
-async fn reload_twice(daemon: &Daemon, file: &File, text: &str) {
+async fn request_two_reloads(daemon: &Daemon, file: &ConfigFile, text: &str) {
     file.write(text);
     let asked = daemon.logged(RELOADED);
     daemon.signal(Signal::HUP);
@@ -473,13 +477,13 @@ async fn reload_twice(daemon: &Daemon, file: &File, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_reloads_under_load_fail_no_scrape_and_mix_no_page() {
+async fn a_hundred_reloads_under_load_never_mix_configurations() {
     let sim = two_regions().await;
-    let file = File::new("hundred", &generation(&sim, 0));
-    let daemon = Arc::new(Daemon::reloadable(&file.0, &RARE).await);
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    let file = ConfigFile::new("hundred", &generation(&sim, 0));
+    let daemon = Arc::new(Daemon::reloadable(&file.0, &RARE_DISCOVERY).await);
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     for number in 1..=30 {
-        reload_twice(&daemon, &file, &generation(&sim, number)).await;
+        request_two_reloads(&daemon, &file, &generation(&sim, number)).await;
     }
     let [memory, threads, files] = footprint(&daemon).await;
     let (over, scrapes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -497,7 +501,7 @@ async fn a_hundred_reloads_under_load_fail_no_scrape_and_mix_no_page() {
     });
     let scrapers: Vec<_> = scrapers.collect();
     for number in 31..=100 {
-        reload_twice(&daemon, &file, &generation(&sim, number)).await;
+        request_two_reloads(&daemon, &file, &generation(&sim, number)).await;
     }
     // Thousands, unless one has failed.
     while scrapes.load(Ordering::Relaxed) < 2_000
@@ -516,6 +520,6 @@ async fn a_hundred_reloads_under_load_fail_no_scrape_and_mix_no_page() {
     assert!(now[0] < memory + 16.0, "from {memory} MiB to {}", now[0]);
     assert!(now[1] < threads + 16.0, "from {threads} threads to {}", now[1]);
     assert!(now[2] < files + 16.0, "from {files} open files to {}", now[2]);
-    assert_eq!(refusals(&daemon.log_lines()).len(), 0);
+    assert_eq!(rejections(&daemon.log_lines()).len(), 0);
     daemon.stop().await;
 }

@@ -16,7 +16,7 @@ fn calls(sim: &Simulator, action: &str) -> usize {
 }
 
 #[tokio::test]
-async fn what_filters_hide_costs_no_call_and_has_no_series() {
+async fn filtered_objects_have_no_calls_and_no_series() {
     let sim = empty_cloud(&[REGION, "cn-beijing"]).await;
     sim.world(|w| {
         for id in [A, B] {
@@ -33,18 +33,18 @@ async fn what_filters_hide_costs_no_call_and_has_no_series() {
         ("FILTERS__GROUPS__EXCLUDE", "ship.*"),
     ];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon.until("what is looked at", |p| p.lag(A, "billing") == Some(BEFORE)).await;
-    let page = daemon.until("once more", |p| p.api_calls("GetInstanceList", "ok") >= 3.0).await;
+    daemon.until("what is looked at", |p| p.lag(A, "billing") == Some(LAG_BEFORE)).await;
+    let scrape = daemon.until("once more", |p| p.api_calls("GetInstanceList", "ok") >= 3.0).await;
     for hidden in ["cn-beijing", "elsewhere", B, "audit", "shipping"] {
         assert!(!asked_about(&sim, hidden), "a call about {hidden}");
-        assert!(page.cloud_series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
+        assert!(scrape.cloud_series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
     }
-    assert_eq!(page.count("alikafka_topic_groups", &[]), 0, "hidden groups may read the topic, so unknown");
+    assert_eq!(scrape.count("alikafka_topic_groups", &[]), 0, "hidden groups may read the topic, so unknown");
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn an_instance_that_is_not_in_service_has_its_own_series_and_costs_no_detail_call() {
+async fn an_instance_not_in_service_has_info_but_no_detail_calls() {
     let sim = cloud().await;
     let idle = [("pending", 0, Some(0)), ("expired", 15, None), ("of-tomorrow", 77, Some(99))];
     sim.world(|w| {
@@ -53,28 +53,28 @@ async fn an_instance_that_is_not_in_service_has_its_own_series_and_costs_no_deta
         }
     });
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
-    let page = daemon.until("once more", |p| p.api_calls("GetInstanceList", "ok") >= 4.0).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    let scrape = daemon.until("once more", |p| p.api_calls("GetInstanceList", "ok") >= 4.0).await;
     for (id, ..) in idle {
         let of = [("instance_id", id)];
-        assert_eq!(page.count("alikafka_instance_info", &of), 1, "{id}");
-        assert!(page.cloud_series(&of).iter().all(|s| s.starts_with("alikafka_instance_")), "{id}");
-        assert_eq!(page.instance_up(id), None, "{id}");
+        assert_eq!(scrape.count("alikafka_instance_info", &of), 1, "{id}");
+        assert!(scrape.cloud_series(&of).iter().all(|s| s.starts_with("alikafka_instance_")), "{id}");
+        assert_eq!(scrape.instance_up(id), None, "{id}");
         assert!(!asked_about(&sim, id), "{id}");
     }
-    assert_eq!(page.region_up(REGION), Some(1.0));
+    assert_eq!(scrape.region_up(REGION), Some(1.0));
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_coarser_granularity_has_fewer_series_and_knows_as_much() {
+async fn a_coarser_granularity_has_fewer_series_but_polls_the_same() {
     for (granularity, topics, partitions) in [("topic", true, false), ("group", false, false)] {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("METRICS__GRANULARITY", granularity)]).await;
-        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
         sim.world(write_more);
-        let page = daemon.until("again", |p| all_lag_by(p, AFTER)).await;
-        let has = |part: &str| page.cloud_series(&[]).iter().any(|s| s.contains(part));
+        let scrape = daemon.until("again", |p| all_lag_by(p, LAG_AFTER)).await;
+        let has = |part: &str| scrape.cloud_series(&[]).iter().any(|s| s.contains(part));
         assert_eq!((has("topic=\""), has("partition=\"")), (topics, partitions), "{granularity}");
         // What is shown of a group may be due to what its topics hold: data loss, for one.
         for action in ["GetTopicList", "GetTopicStatus"] {
@@ -85,10 +85,10 @@ async fn a_coarser_granularity_has_fewer_series_and_knows_as_much() {
 }
 
 #[tokio::test]
-async fn the_limit_on_series_holds_and_keeps_what_was_known_first() {
+async fn max_series_holds_and_keeps_the_oldest_objects() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("METRICS__MAX_SERIES", "400")]).await;
-    let first = daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(B).is_some()).await;
+    let first = daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(B).is_some()).await;
     let cut = |p: &Scrape| p.sum("alikafka_exporter_dropped_series_total", &[]);
     assert_eq!(cut(&first), 0.0, "it fits");
     sim.world(|w| {
@@ -97,20 +97,20 @@ async fn the_limit_on_series_holds_and_keeps_what_was_known_first() {
         }
         write_more(w);
     });
-    let page = daemon
+    let scrape = daemon
         .until("some are cut", |p| {
             let series = p.value("alikafka_exporter_series", &[]).unwrap();
             assert!(series <= 400.0, "{series}");
             assert!(p.cloud_series(&[]).len() <= 400, "{}", p.cloud_series(&[]).len());
-            cut(p) > 0.0 && all_lag_by(p, AFTER)
+            cut(p) > 0.0 && all_lag_by(p, LAG_AFTER)
         })
         .await;
-    assert_eq!(page.region_up(REGION), Some(1.0));
+    assert_eq!(scrape.region_up(REGION), Some(1.0));
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn regions_are_found_and_one_that_fails_does_not_touch_the_other() {
+async fn a_failing_discovered_region_does_not_affect_the_other() {
     let (east, west) = ("cn-shanghai", "us-west-1");
     let sim = empty_cloud(&[REGION, east, west]).await;
     sim.world(|w| {
@@ -119,38 +119,42 @@ async fn regions_are_found_and_one_that_fails_does_not_touch_the_other() {
     });
     let daemon = Daemon::start(&sim, &[("REGIONS", "auto")]).await;
     let lag = |p: &Scrape, e, w| p.lag("e", "billing") == e && p.lag("w", "billing") == w;
-    let page = daemon.until("both are found", |p| lag(p, Some(BEFORE), Some(BEFORE))).await;
-    assert_eq!((page.region_up(east), page.region_up(REGION)), (Some(1.0), None), "none where nothing is");
+    let scrape = daemon.until("both are found", |p| lag(p, Some(LAG_BEFORE), Some(LAG_BEFORE))).await;
+    assert_eq!(
+        (scrape.region_up(east), scrape.region_up(REGION)),
+        (Some(1.0), None),
+        "none where nothing is"
+    );
     sim.faults(|f| f.add(Fault::new(Effect::Hang).region(east)));
     sim.world(write_more);
     daemon
         .until("one is dropped, the other goes on", |p| {
-            lag(p, None, Some(AFTER)) && p.region_up(east) == Some(0.0) && p.region_up(west) == Some(1.0)
+            lag(p, None, Some(LAG_AFTER)) && p.region_up(east) == Some(0.0) && p.region_up(west) == Some(1.0)
         })
         .await;
     sim.faults(alikafka_simulator::Faults::clear);
     sim.world(|w| w.delete_instance("w").unwrap());
-    let page = daemon
+    let scrape = daemon
         .until("the one is back, and the other is gone", |p| {
-            p.lag("e", "billing") == Some(AFTER) && p.region_up(west).is_none()
+            p.lag("e", "billing") == Some(LAG_AFTER) && p.region_up(west).is_none()
         })
         .await;
-    assert_eq!(page.cloud_series(&[("region", west)]).len(), 0);
+    assert_eq!(scrape.cloud_series(&[("region", west)]).len(), 0);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_region_that_is_unknown_to_the_cloud_does_not_keep_the_daemon_from_its_work() {
+async fn an_unknown_region_does_not_stop_the_others() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("REGIONS", "cn-hangzhou,cn-nowhere")]).await;
-    let page = daemon
+    let scrape = daemon
         .until("one up, one down", |p| {
-            all_lag_by(p, BEFORE)
+            all_lag_by(p, LAG_BEFORE)
                 && p.region_up(REGION) == Some(1.0)
                 && p.region_up("cn-nowhere") == Some(0.0)
         })
         .await;
-    assert!(page.api_calls("GetInstanceList", "business") > 0.0);
+    assert!(scrape.api_calls("GetInstanceList", "business") > 0.0);
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert_eq!(
@@ -161,7 +165,7 @@ async fn a_region_that_is_unknown_to_the_cloud_does_not_keep_the_daemon_from_its
 }
 
 #[tokio::test]
-async fn an_account_that_fails_wholly_does_not_touch_another() {
+async fn an_unreachable_account_does_not_affect_the_other() {
     let [id, secret, token] = SECRETS;
     let (good, bad) = (cloud().await, cloud().await);
     let account = |name: &str, sim: &Simulator| {
@@ -178,20 +182,22 @@ async fn an_account_that_fails_wholly_does_not_touch_another() {
         p.value("alikafka_group_lag_messages", &labels)
     };
     let up = |p: &Scrape, account| p.value("alikafka_region_up", &[("account", account)]);
-    daemon.until("both are known", |p| [lag(p, "good"), lag(p, "bad")] == [Some(BEFORE), Some(BEFORE)]).await;
+    daemon
+        .until("both are known", |p| [lag(p, "good"), lag(p, "bad")] == [Some(LAG_BEFORE), Some(LAG_BEFORE)])
+        .await;
     bad.shutdown().await;
     good.world(write_more);
-    let page = daemon
+    let scrape = daemon
         .until("one is dropped, the other goes on", |p| {
-            [lag(p, "good"), lag(p, "bad")] == [Some(AFTER), None]
+            [lag(p, "good"), lag(p, "bad")] == [Some(LAG_AFTER), None]
                 && [up(p, "good"), up(p, "bad")] == [Some(1.0), Some(0.0)]
         })
         .await;
     let failed = [("account", "bad"), ("result", "connect")];
-    assert!(page.sum("alikafka_exporter_api_requests_total", &failed) > 0.0);
-    let of_good = page.sum("alikafka_exporter_api_requests_total", &[("account", "good")]);
+    assert!(scrape.sum("alikafka_exporter_api_requests_total", &failed) > 0.0);
+    let of_good = scrape.sum("alikafka_exporter_api_requests_total", &[("account", "good")]);
     assert_eq!(
-        page.sum("alikafka_exporter_api_requests_total", &[("account", "good"), ("result", "ok")]),
+        scrape.sum("alikafka_exporter_api_requests_total", &[("account", "good"), ("result", "ok")]),
         of_good
     );
     let lines = daemon.failures();
@@ -201,19 +207,19 @@ async fn an_account_that_fails_wholly_does_not_touch_another() {
 }
 
 #[tokio::test]
-async fn a_cloud_that_is_not_there_is_told_and_found_when_it_comes() {
+async fn an_unreachable_cloud_is_logged_once_and_recovers() {
     let sim = cloud().await;
     let address = sim.addr();
     let world = sim.world(|w| w.now_ms());
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     sim.shutdown().await;
-    let page = daemon
+    let scrape = daemon
         .until("all is dropped", |p| {
             p.region_up(REGION) == Some(0.0) && p.count("alikafka_group_lag_messages", &[]) == 0
         })
         .await;
-    assert!(page.api_calls("GetConsumerProgress", "connect") > 0.0);
+    assert!(scrape.api_calls("GetConsumerProgress", "connect") > 0.0);
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "one line for the region, not one an instance: {lines:#?}");
     assert_eq!(daemon.body("/-/healthy").await.trim(), "ok", "the cloud is not the daemon's health");
@@ -227,13 +233,13 @@ async fn a_cloud_that_is_not_there_is_told_and_found_when_it_comes() {
         }
         write_more(w);
     });
-    daemon.until("all is fresh", |p| all_lag_by(p, AFTER) && p.region_up(REGION) == Some(1.0)).await;
+    daemon.until("all is fresh", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0)).await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_signal_ends_it_in_the_middle_of_a_pass() {
+async fn sigterm_ends_a_pass_with_hanging_calls() {
     for hanging in ["GetInstanceList", "GetTopicList", "GetConsumerProgress"] {
         let sim = cloud().await;
         sim.faults(|f| f.add(Fault::new(Effect::Hang).action(hanging)));
@@ -246,9 +252,9 @@ async fn a_signal_ends_it_in_the_middle_of_a_pass() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_it_before_its_first_pass() {
+async fn sigterm_works_before_the_first_pass() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("REGIONS", "auto")]).await;
     daemon.terminate();
-    assert_eq!(daemon.ended().await.code(), Some(0));
+    assert_eq!(daemon.wait_for_exit().await.code(), Some(0));
 }

@@ -47,7 +47,7 @@ impl Authority {
     }
 
     /// Speaks TLS by a certificate for a host that is good until the end of a year.
-    pub(super) fn certified(&self, host: &str, until: i32) -> Manner {
+    pub(super) fn certified(&self, host: &str, until: i32) -> ServerMode {
         let mut params = CertificateParams::new([host.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(until, 12, 31);
@@ -63,7 +63,7 @@ impl Authority {
                 PrivateKeyDer::Pkcs8(key.serialize_der().into()),
             )
             .unwrap();
-        Manner::Tls(Arc::new(config))
+        ServerMode::Tls(Arc::new(config))
     }
 }
 
@@ -75,14 +75,14 @@ impl Drop for Authority {
 
 /// How whoever connects is met.
 #[derive(Clone)]
-pub(super) enum Manner {
+pub(super) enum ServerMode {
     Tls(Arc<ServerConfig>),
     /// These bytes are the answer to the first that come.
     Bytes(Vec<u8>),
 }
 
 /// A server hello of TLS 1.0, with a cipher of that time.
-fn hello_of_tls_1_0() -> Vec<u8> {
+fn tls_1_0_server_hello() -> Vec<u8> {
     let mut hello = vec![3, 1];
     hello.extend([7; 32]);
     hello.extend([0, 0, 0x2f, 0]);
@@ -94,7 +94,7 @@ fn hello_of_tls_1_0() -> Vec<u8> {
 }
 
 /// Stands before a cloud that speaks no TLS itself.
-pub(super) struct Front {
+pub(super) struct TlsProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
@@ -102,32 +102,32 @@ pub(super) struct Front {
 
 struct Shared {
     cloud: SocketAddr,
-    manner: Mutex<(Manner, CancellationToken)>,
+    mode: Mutex<(ServerMode, CancellationToken)>,
     /// Connections on which something came that could be read.
     read: AtomicU64,
     /// Connections that began with something other than TLS.
     bare: AtomicU64,
 }
 
-impl Front {
-    pub(super) async fn start(cloud: &Simulator, manner: Manner) -> Self {
+impl TlsProxy {
+    pub(super) async fn start(cloud: &Simulator, mode: ServerMode) -> Self {
         // Of all addresses, as one may be added that leads here.
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let address = ([127, 0, 0, 1], listener.local_addr().unwrap().port()).into();
         let shared = Arc::new(Shared {
             cloud: cloud.addr(),
-            manner: Mutex::new((manner, CancellationToken::new())),
+            mode: Mutex::new((mode, CancellationToken::new())),
             read: AtomicU64::new(0),
             bare: AtomicU64::new(0),
         });
         let serving = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (manner, cut) = serving.manner.lock().unwrap().clone();
+                let (mode, cut) = serving.mode.lock().unwrap().clone();
                 let shared = Arc::clone(&serving);
                 tokio::spawn(async move {
                     // However it ends, the peer's log tells.
-                    _ = cut.run_until_cancelled(shared.serve(stream, manner)).await;
+                    _ = cut.run_until_cancelled(shared.serve(stream, mode)).await;
                 });
             }
         });
@@ -143,45 +143,45 @@ impl Front {
     }
 
     /// Meets everyone so from now on, and cuts all connections.
-    pub(super) fn meet_by(&self, manner: Manner) {
+    pub(super) fn set_mode(&self, mode: ServerMode) {
         let (_, cut) =
-            std::mem::replace(&mut *self.shared.manner.lock().unwrap(), (manner, CancellationToken::new()));
+            std::mem::replace(&mut *self.shared.mode.lock().unwrap(), (mode, CancellationToken::new()));
         cut.cancel();
     }
 
     /// Cuts all connections.
-    pub(super) fn cut(&self) {
-        let manner = self.shared.manner.lock().unwrap().0.clone();
-        self.meet_by(manner);
+    pub(super) fn close_connections(&self) {
+        let mode = self.shared.mode.lock().unwrap().0.clone();
+        self.set_mode(mode);
     }
 
     /// On how many connections something came that could be read.
-    pub(super) fn read(&self) -> u64 {
+    pub(super) fn readable_connections(&self) -> u64 {
         self.shared.read.load(Ordering::SeqCst)
     }
 
     /// How many connections began with something other than TLS.
-    pub(super) fn bare(&self) -> u64 {
+    pub(super) fn cleartext_connections(&self) -> u64 {
         self.shared.bare.load(Ordering::SeqCst)
     }
 }
 
-impl Drop for Front {
+impl Drop for TlsProxy {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
 impl Shared {
-    async fn serve(&self, mut stream: TcpStream, manner: Manner) -> io::Result<()> {
+    async fn serve(&self, mut stream: TcpStream, mode: ServerMode) -> io::Result<()> {
         const HANDSHAKE: u8 = 22;
         let mut first = [0];
         if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
             self.bare.fetch_add(1, Ordering::SeqCst);
         }
-        let config = match manner {
-            Manner::Tls(config) => config,
-            Manner::Bytes(answer) => {
+        let config = match mode {
+            ServerMode::Tls(config) => config,
+            ServerMode::Bytes(answer) => {
                 stream.read_buf(&mut Vec::with_capacity(16 * 1024)).await?;
                 stream.write_all(&answer).await?;
                 // The rest is only looked through for words in the clear.
@@ -207,54 +207,54 @@ impl Shared {
 }
 
 /// A way to the cloud that is broken from the start, mended, broken in the middle, and mended again.
-pub(super) struct Way<'a> {
+pub(super) struct ConnectionScenario<'a> {
     pub(super) sim: &'a Simulator,
     pub(super) daemon: &'a Daemon,
     /// The label `result` of every call while it is broken.
     pub(super) result: &'a str,
     /// A part of the line that tells of it.
-    pub(super) says: &'a str,
+    pub(super) log_text: &'a str,
 }
 
-impl Way<'_> {
+impl ConnectionScenario<'_> {
     /// It is broken: the region is down, once is told why, nothing is known, nothing reaches the cloud.
-    pub(super) async fn is_broken_from_the_start(&self) {
-        let Self { sim, daemon, result, says } = *self;
-        let page = daemon
+    pub(super) async fn assert_failing_from_the_start(&self) {
+        let Self { sim, daemon, result, log_text } = *self;
+        let scrape = daemon
             .until("it fails, again and again", |p| {
                 p.api_calls("GetInstanceList", result) >= 3.0 && p.region_up(REGION) == Some(0.0)
             })
             .await;
-        assert_eq!(page.api_results("GetInstanceList"), [result].into());
+        assert_eq!(scrape.api_results("GetInstanceList"), [result].into());
         assert!(
-            page.cloud_series(&[]).iter().all(|s| s.starts_with("alikafka_region_")),
+            scrape.cloud_series(&[]).iter().all(|s| s.starts_with("alikafka_region_")),
             "{:?}",
-            page.cloud_series(&[])
+            scrape.cloud_series(&[])
         );
         assert_eq!(daemon.get("/-/ready").await.0, 200, "good or bad, the first pass has ended");
-        self.is_told(1, says);
+        self.assert_logged(1, log_text);
         assert_eq!(sim.call_log().len(), 0, "nothing was sent");
     }
 
     /// It is well.
-    pub(super) async fn is_mended(&self, lag: f64) {
+    pub(super) async fn assert_recovered(&self, lag: f64) {
         let daemon = self.daemon;
         daemon.until("all is fresh", |p| all_lag_by(p, lag) && p.region_up(REGION) == Some(1.0)).await;
         daemon.until_logged("the recovery", |_| daemon.recoveries().len() == daemon.failures().len()).await;
     }
 
     /// It is broken, although all was known: values are kept, then dropped, and the region is down.
-    pub(super) async fn is_broken_in_the_middle(&self) {
-        let Self { sim, daemon, says, .. } = *self;
-        let failed = self.begins_to_fail().await;
+    pub(super) async fn assert_failing_after_success(&self) {
+        let Self { sim, daemon, log_text, .. } = *self;
+        let failed = self.wait_for_failure().await;
         let asked = sim.call_log().len();
         sim.world(write_more);
         let mut kept = false;
         daemon
             .until("all is dropped", |p| {
                 let lag = p.lag(A, "billing");
-                assert!(lag.is_none_or(|lag| lag == BEFORE), "neither old nor absent: {lag:?}");
-                kept |= lag == Some(BEFORE) && self.failed(p) > failed;
+                assert!(lag.is_none_or(|lag| lag == LAG_BEFORE), "neither old nor absent: {lag:?}");
+                kept |= lag == Some(LAG_BEFORE) && self.failed(p) > failed;
                 p.count("alikafka_group_lag_messages", &[]) == 0
                     && p.count("alikafka_topic_partition_end_offset", &[]) == 0
                     && p.region_up(REGION) == Some(0.0)
@@ -262,22 +262,22 @@ impl Way<'_> {
             .await;
         assert!(kept, "the old values outlived the first failure");
         assert_eq!(sim.call_log().len(), asked, "nothing was sent");
-        self.is_told(2, says);
+        self.assert_logged(2, log_text);
     }
 
     /// Waits for a failure, after which what had been sent before is over. Returns how many there were.
-    pub(super) async fn begins_to_fail(&self) -> f64 {
+    pub(super) async fn wait_for_failure(&self) -> f64 {
         let before = self.failed(&self.daemon.scrape().await);
-        let page = self.daemon.until("a call fails", |p| self.failed(p) > before).await;
-        self.failed(&page)
+        let scrape = self.daemon.until("a call fails", |p| self.failed(p) > before).await;
+        self.failed(&scrape)
     }
 
-    fn failed(&self, page: &Scrape) -> f64 {
-        page.sum("alikafka_exporter_api_requests_total", &[("result", self.result)])
+    fn failed(&self, scrape: &Scrape) -> f64 {
+        scrape.sum("alikafka_exporter_api_requests_total", &[("result", self.result)])
     }
 
     /// What breaks a whole region is told once each time; silence, once for each action and instance.
-    fn is_told(&self, times: usize, says: &str) {
+    fn assert_logged(&self, times: usize, log_text: &str) {
         let lines = self.daemon.failures();
         if self.result == "timeout" {
             let last = if times == 1 { &lines[..] } else { &lines[1..] };
@@ -290,63 +290,63 @@ impl Way<'_> {
         // A line that speaks for many places names none of them.
         let line = lines.iter().rfind(|l| l.get("advice").is_some()).unwrap();
         assert_eq!(line["result"], self.result, "{line}");
-        assert!(line["msg"].as_str().unwrap().contains(says), "{line}");
+        assert!(line["msg"].as_str().unwrap().contains(log_text), "{line}");
         assert!(line["advice"].as_str().is_some_and(|advice| !advice.is_empty()), "{line}");
     }
 }
 
-struct Case {
+struct TlsCase {
     what: &'static str,
-    broken: Manner,
-    says: &'static str,
+    broken: ServerMode,
+    log_text: &'static str,
 }
 
-impl Case {
-    async fn holds(self, authority: Arc<Authority>) {
+impl TlsCase {
+    async fn run(self, authority: Arc<Authority>) {
         let sim = cloud().await;
-        let front = Front::start(&sim, self.broken.clone()).await;
-        let url = front.url();
+        let proxy = TlsProxy::start(&sim, self.broken.clone()).await;
+        let url = proxy.url();
         let launch = Launch {
             variables: &[("SSL_CERT_FILE", authority.file())],
             settings: &[("ENDPOINT", &url)],
             ..Launch::default()
         };
         let daemon = Daemon::launch(launch).await;
-        let way = Way { sim: &sim, daemon: &daemon, result: "tls", says: self.says };
-        way.is_broken_from_the_start().await;
-        assert_eq!(front.read(), 0, "{}: nothing is said to it", self.what);
-        front.meet_by(authority.certified("127.0.0.1", 2999));
-        way.is_mended(BEFORE).await;
-        front.meet_by(self.broken);
-        way.begins_to_fail().await;
-        let read = front.read();
-        way.is_broken_in_the_middle().await;
-        assert_eq!(front.read(), read, "{}: nothing is said to it", self.what);
-        front.meet_by(authority.certified("127.0.0.1", 2999));
-        way.is_mended(AFTER).await;
-        assert_eq!(front.bare(), 0, "{}: nothing is ever said in the clear", self.what);
+        let way = ConnectionScenario { sim: &sim, daemon: &daemon, result: "tls", log_text: self.log_text };
+        way.assert_failing_from_the_start().await;
+        assert_eq!(proxy.readable_connections(), 0, "{}: nothing is said to it", self.what);
+        proxy.set_mode(authority.certified("127.0.0.1", 2999));
+        way.assert_recovered(LAG_BEFORE).await;
+        proxy.set_mode(self.broken);
+        way.wait_for_failure().await;
+        let read = proxy.readable_connections();
+        way.assert_failing_after_success().await;
+        assert_eq!(proxy.readable_connections(), read, "{}: nothing is said to it", self.what);
+        proxy.set_mode(authority.certified("127.0.0.1", 2999));
+        way.assert_recovered(LAG_AFTER).await;
+        assert_eq!(proxy.cleartext_connections(), 0, "{}: nothing is ever said in the clear", self.what);
         daemon.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_said_to_whoever_has_no_good_certificate_and_it_is_told_why() {
+async fn nothing_is_sent_to_a_server_without_a_valid_certificate() {
     let authority = Arc::new(Authority::new("tls"));
-    let stranger = Authority::new("stranger");
-    let case = |what, broken, says| Case { what, broken, says };
+    let unknown = Authority::new("unknown");
+    let case = |what, broken, log_text| TlsCase { what, broken, log_text };
     let refusal = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n".to_vec();
     let cases = [
         case("expired", authority.certified("127.0.0.1", 2021), "expired"),
         case("another host", authority.certified("kafka.example", 2999), "not valid for name"),
-        case("an unknown authority", stranger.certified("127.0.0.1", 2999), "UnknownIssuer"),
-        case("TLS 1.0 only, by its hello", Manner::Bytes(hello_of_tls_1_0()), "incompatible"),
+        case("an unknown authority", unknown.certified("127.0.0.1", 2999), "UnknownIssuer"),
+        case("TLS 1.0 only, by its hello", ServerMode::Bytes(tls_1_0_server_hello()), "incompatible"),
         // protocol_version, fatal.
-        case("TLS 1.0 only, by its alert", Manner::Bytes(vec![21, 3, 1, 0, 2, 2, 70]), "ProtocolVersion"),
-        case("no TLS at all", Manner::Bytes(refusal), "corrupt"),
+        case("TLS 1.0 only, by its alert", ServerMode::Bytes(vec![21, 3, 1, 0, 2, 2, 70]), "ProtocolVersion"),
+        case("no TLS at all", ServerMode::Bytes(refusal), "corrupt"),
     ];
     let mut running = tokio::task::JoinSet::new();
     for case in cases {
-        running.spawn(case.holds(Arc::clone(&authority)));
+        running.spawn(case.run(Arc::clone(&authority)));
     }
     running.join_all().await;
 }

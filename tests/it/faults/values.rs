@@ -5,21 +5,21 @@ use alikafka_simulator::{Faults, ListShape, WrongType};
 use super::*;
 
 /// The value of a partition's committed offset.
-fn committed(page: &Scrape, group: &str, partition: &str) -> Option<f64> {
+fn committed(scrape: &Scrape, group: &str, partition: &str) -> Option<f64> {
     let labels = [("instance_id", A), ("group", group), ("partition", partition)];
-    page.value("alikafka_group_partition_offset", &labels)
+    scrape.value("alikafka_group_partition_offset", &labels)
 }
 
 /// A kind of wrong type in the first row of each answer of offsets, and what it costs.
-struct Bent {
+struct WrongTypeCase {
     how: WrongType,
     /// The first partition is still read.
     is_read: bool,
     anomaly: Option<&'static str>,
 }
 
-fn bent() -> [Bent; 7] {
-    let row = |how, is_read, anomaly| Bent { how, is_read, anomaly };
+fn wrong_type_cases() -> [WrongTypeCase; 7] {
+    let row = |how, is_read, anomaly| WrongTypeCase { how, is_read, anomaly };
     [
         row(WrongType::NumbersAsStrings, true, None),
         row(WrongType::Floats, true, None),
@@ -31,12 +31,12 @@ fn bent() -> [Bent; 7] {
     ]
 }
 
-impl Bent {
-    async fn holds(self) {
+impl WrongTypeCase {
+    async fn run(self) {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
         daemon
-            .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
+            .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
             .await;
         sim.faults(|f| {
             f.add(on_group("billing", Effect::WrongType(self.how)));
@@ -45,33 +45,38 @@ impl Bent {
         });
         sim.world(write_more);
         let first = |old: f64| self.is_read.then_some(old);
-        let page = daemon
+        let scrape = daemon
             .until("the rest is fresh", |p| {
                 p.partition_lag(A, "billing", "1") == Some(13.0)
                     // The status is asked for less often, as groups tell end offsets too.
                     && p.end_offset(A, "orders", "0") == first(14.0)
                     && p.end_offset(A, "orders", "1") == Some(13.0)
-                    && p.lag(A, "shipping") == Some(AFTER)
-                    && p.lag(B, "billing") == Some(AFTER)
+                    && p.lag(A, "shipping") == Some(LAG_AFTER)
+                    && p.lag(B, "billing") == Some(LAG_AFTER)
             })
             .await;
-        assert_eq!(page.partition_lag(A, "billing", "0"), first(14.0), "{:?}", self.how);
-        assert_eq!(committed(&page, "billing", "0"), first(0.0), "{:?}", self.how);
-        assert_eq!(page.lag(A, "billing"), Some(if self.is_read { AFTER } else { 13.0 }), "{:?}", self.how);
+        assert_eq!(scrape.partition_lag(A, "billing", "0"), first(14.0), "{:?}", self.how);
+        assert_eq!(committed(&scrape, "billing", "0"), first(0.0), "{:?}", self.how);
+        assert_eq!(
+            scrape.lag(A, "billing"),
+            Some(if self.is_read { LAG_AFTER } else { 13.0 }),
+            "{:?}",
+            self.how
+        );
         for kind in ["type", "range", "negative", "duplicate", "contradiction"] {
-            assert_eq!(page.anomalies(kind) > 0.0, self.anomaly == Some(kind), "{:?}: {kind}", self.how);
+            assert_eq!(scrape.anomalies(kind) > 0.0, self.anomaly == Some(kind), "{:?}: {kind}", self.how);
         }
-        assert_eq!(page.instance_up(A), Some(1.0), "an answer with a bad item is an answer");
+        assert_eq!(scrape.instance_up(A), Some(1.0), "an answer with a bad item is an answer");
         assert_eq!(daemon.failures().len(), 0);
         daemon.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_type_that_can_be_read_is_read_and_any_other_costs_its_item_alone() {
+async fn convertible_types_are_read_and_others_cost_only_their_item() {
     let mut running = tokio::task::JoinSet::new();
-    for row in bent() {
-        running.spawn(row.holds());
+    for row in wrong_type_cases() {
+        running.spawn(row.run());
     }
     running.join_all().await;
 }
@@ -83,10 +88,10 @@ fn is_of_one_poll(series: &str) -> bool {
 }
 
 #[tokio::test]
-async fn the_shapes_of_lists_and_unknown_fields_make_no_difference() {
+async fn list_shapes_and_unknown_fields_make_no_difference() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    let same = |p: &Scrape| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0);
+    let same = |p: &Scrape| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0);
     let before = daemon.until("all known", |p| same(p) && p.instance_up(A) == Some(1.0)).await;
     let of_one_poll = |p: &Scrape| {
         let mut series = p.cloud_series(&[]);
@@ -101,30 +106,30 @@ async fn the_shapes_of_lists_and_unknown_fields_make_no_difference() {
         }
         let ok = |p: &Scrape| p.api_calls("GetInstanceList", "ok");
         let then = ok(&daemon.scrape().await);
-        let page = daemon.until("two more discoveries", |p| ok(p) >= then + 2.0).await;
-        assert_eq!(of_one_poll(&page), series, "{shape:?}");
-        assert!(same(&page), "{shape:?}");
+        let scrape = daemon.until("two more discoveries", |p| ok(p) >= then + 2.0).await;
+        assert_eq!(of_one_poll(&scrape), series, "{shape:?}");
+        assert!(same(&scrape), "{shape:?}");
     }
-    let page = daemon.scrape().await;
-    assert_eq!(page.sum("alikafka_exporter_anomalies_total", &[]), 0.0);
+    let scrape = daemon.scrape().await;
+    assert_eq!(scrape.sum("alikafka_exporter_anomalies_total", &[]), 0.0);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_committed_offset_beyond_the_end_is_no_lag() {
+async fn a_committed_offset_past_the_end_is_zero_lag() {
     let sim = cloud().await;
     sim.world(|w| w.set_committed(A, "billing", "orders", 0, OffsetSpec::At(1_000_000)).unwrap());
     let daemon = Daemon::start(&sim, &[]).await;
-    let page = daemon.until("all known", |p| p.lag(A, "billing").is_some()).await;
-    assert_eq!(page.partition_lag(A, "billing", "0"), Some(0.0));
-    assert_eq!(committed(&page, "billing", "0"), Some(1_000_000.0));
-    assert_eq!(page.lag(A, "billing"), Some(7.0));
-    assert!(page.anomalies("clamped") >= 1.0);
+    let scrape = daemon.until("all known", |p| p.lag(A, "billing").is_some()).await;
+    assert_eq!(scrape.partition_lag(A, "billing", "0"), Some(0.0));
+    assert_eq!(committed(&scrape, "billing", "0"), Some(1_000_000.0));
+    assert_eq!(scrape.lag(A, "billing"), Some(7.0));
+    assert!(scrape.anomalies("clamped") >= 1.0);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn where_nothing_is_committed_there_is_no_lag_series() {
+async fn partitions_without_committed_offset_have_no_lag() {
     let sim = cloud().await;
     sim.world(|w| {
         w.set_committed(A, "billing", "orders", 0, OffsetSpec::Uncommitted).unwrap();
@@ -132,18 +137,18 @@ async fn where_nothing_is_committed_there_is_no_lag_series() {
         w.set_committed(A, "shipping", "audit", 1, OffsetSpec::Uncommitted).unwrap();
     });
     let daemon = Daemon::start(&sim, &[]).await;
-    let page = daemon.until("all known", |p| p.instance_up(A) == Some(1.0)).await;
-    assert_eq!(page.partition_lag(A, "billing", "0"), None);
-    assert_eq!(committed(&page, "billing", "0"), None);
-    assert_eq!(page.lag(A, "billing"), Some(7.0));
-    assert_eq!(page.lag(A, "shipping"), None, "unknown, not 0");
-    assert!(page.has_group(A, "shipping"));
-    assert!(!page.text.lines().any(|l| l.starts_with("alikafka_group") && l.ends_with(" -1")));
+    let scrape = daemon.until("all known", |p| p.instance_up(A) == Some(1.0)).await;
+    assert_eq!(scrape.partition_lag(A, "billing", "0"), None);
+    assert_eq!(committed(&scrape, "billing", "0"), None);
+    assert_eq!(scrape.lag(A, "billing"), Some(7.0));
+    assert_eq!(scrape.lag(A, "shipping"), None, "unknown, not 0");
+    assert!(scrape.has_group(A, "shipping"));
+    assert!(!scrape.text.lines().any(|l| l.starts_with("alikafka_group") && l.ends_with(" -1")));
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn an_offset_beyond_two_to_the_53_has_an_exact_lag() {
+async fn offsets_past_two_to_the_53_have_exact_lag() {
     let sim = cloud().await;
     let large = (1 << 53) + 1;
     sim.world(|w| {
@@ -158,11 +163,11 @@ async fn an_offset_beyond_two_to_the_53_has_an_exact_lag() {
 }
 
 #[tokio::test]
-async fn partitions_are_added_and_a_topic_is_made_anew() {
+async fn added_partitions_and_a_recreated_topic_are_followed() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon
-        .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
+        .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
         .await;
     sim.world(|w| {
         w.add_partitions(A, "orders", 3).unwrap();
@@ -171,7 +176,7 @@ async fn partitions_are_added_and_a_topic_is_made_anew() {
     });
     daemon
         .until("the new partitions are there", |p| {
-            p.end_offset(A, "orders", "4") == Some(9.0) && p.lag(A, "billing") == Some(BEFORE + 9.0)
+            p.end_offset(A, "orders", "4") == Some(9.0) && p.lag(A, "billing") == Some(LAG_BEFORE + 9.0)
         })
         .await;
     // Made anew with what was committed left in place: beyond the end, and the ends went backwards.
@@ -183,26 +188,26 @@ async fn partitions_are_added_and_a_topic_is_made_anew() {
         w.recreate_topic(A, "orders", true).unwrap();
         w.append(A, "orders", 0, 3).unwrap();
     });
-    let page = daemon
+    let scrape = daemon
         .until("the new offsets at once", |p| {
             p.end_offset(A, "orders", "0") == Some(3.0) && p.partition_lag(A, "billing", "0") == Some(0.0)
         })
         .await;
-    assert!(page.anomalies("rewind") >= 1.0);
+    assert!(scrape.anomalies("rewind") >= 1.0);
     let odd = |l: &serde_json::Value| l["kind"] == "rewind" && l["level"] == "warn";
     daemon.until_logged("what went backwards", |lines| lines.iter().any(odd)).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_renamed_instance_changes_its_info_alone() {
+async fn a_renamed_instance_changes_only_its_info() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let before = daemon
         .until("all known", |p| {
             let topics =
                 p.count("alikafka_topic_messages", &[]) == 4 && p.count("alikafka_topic_groups", &[]) == 4;
-            all_lag_by(p, BEFORE) && topics && [A, B].iter().all(|i| p.instance_up(i) == Some(1.0))
+            all_lag_by(p, LAG_BEFORE) && topics && [A, B].iter().all(|i| p.instance_up(i) == Some(1.0))
         })
         .await;
     let others = |p: &Scrape| {
@@ -221,22 +226,22 @@ async fn a_renamed_instance_changes_its_info_alone() {
         .await;
     let said = |l: &serde_json::Value| l["msg"] == "instance renamed" && l["instance_id"] == A;
     daemon.until_logged("the new name", |lines| lines.iter().any(said)).await;
-    let page =
+    let scrape =
         daemon.until("one info", |p| p.count("alikafka_instance_info", &[("instance_id", A)]) == 1).await;
-    assert_eq!(others(&page), series);
+    assert_eq!(others(&scrape), series);
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_state_of_an_instance_that_cannot_be_read_is_no_reason_to_go_blind() {
+async fn an_unreadable_instance_state_does_not_stop_polling() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     sim.faults(|f| f.add(Fault::new(Effect::WrongTypes(WrongType::Null)).action("GetInstanceList")));
     sim.world(write_more);
     let state = |p: &Scrape| p.count("alikafka_instance_state", &[("instance_id", A)]);
-    let page = daemon.until("no state is told", |p| state(p) == 0 && all_lag_by(p, AFTER)).await;
-    assert_eq!(page.count("alikafka_instance_groups", &[("instance_id", A)]), 0, "unknown is absent");
+    let scrape = daemon.until("no state is told", |p| state(p) == 0 && all_lag_by(p, LAG_AFTER)).await;
+    assert_eq!(scrape.count("alikafka_instance_groups", &[("instance_id", A)]), 0, "unknown is absent");
     sim.faults(Faults::clear);
     daemon.until("told again", |p| state(p) > 0).await;
     daemon.stop().await;

@@ -8,7 +8,7 @@ use std::{
 
 use regex::Regex;
 
-use crate::faults::table::tests;
+use crate::faults::faults_md::all_tests;
 
 /// The rows of the table, each with the threads in which users met the error. Rows that begin with `c` were seen
 /// in source, rows that begin with `b` are of Burrow's rules.
@@ -63,7 +63,7 @@ const NOT_HERE: &str = "**Not here**";
 
 #[test]
 fn every_known_error_of_peers_has_a_row_and_tests_that_exist() {
-    let (tests, table) = (tests(), table());
+    let (tests, table) = (all_tests(), table());
     let mut wrong = Vec::new();
     for (row, threads) in ROWS {
         let Some(cells) = table.get(row) else {

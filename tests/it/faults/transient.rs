@@ -8,34 +8,34 @@ use alikafka_simulator::{Faults, Quota, WrongType};
 use super::*;
 
 /// A fault that one more attempt mends.
-struct Mended {
+struct TransientCase {
     what: &'static str,
     effect: Effect,
     result: &'static str,
 }
 
-impl Mended {
-    async fn holds(self) {
+impl TransientCase {
+    async fn run(self) {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("STALE_AFTER", "30s")]).await;
-        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
         sim.faults(|f| f.add(on_group("billing", self.effect).times(1)));
         sim.world(write_more);
-        let page = daemon
+        let scrape = daemon
             .until("asked again, with success", |p| {
                 assert_eq!(p.instance_up(A), Some(1.0), "{}", self.what);
-                p.api_calls("GetConsumerProgress", self.result) == 1.0 && all_lag_by(p, AFTER)
+                p.api_calls("GetConsumerProgress", self.result) == 1.0 && all_lag_by(p, LAG_AFTER)
             })
             .await;
-        assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), 1.0, "{}", self.what);
+        assert_eq!(scrape.sum("alikafka_exporter_api_retries_total", &[]), 1.0, "{}", self.what);
         assert_eq!(daemon.failures().len(), 0, "{}: {:#?}", self.what, daemon.failures());
         daemon.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fault_that_one_more_attempt_mends_is_counted_and_not_told() {
-    let row = |what, effect, result| Mended { what, effect, result };
+async fn a_failure_fixed_by_a_retry_is_counted_but_not_logged() {
+    let row = |what, effect, result| TransientCase { what, effect, result };
     let throttle = Effect::Throttle { status: 429, code: "Throttling.Api".to_owned(), retry_after_ms: None };
     let rows = [
         row("500", error(500, "InternalError", "oops"), "server"),
@@ -47,26 +47,26 @@ async fn a_fault_that_one_more_attempt_mends_is_counted_and_not_told() {
     ];
     let mut running = tokio::task::JoinSet::new();
     for row in rows {
-        running.spawn(row.holds());
+        running.spawn(row.run());
     }
     running.join_all().await;
 }
 
 #[test]
-fn no_nonce_comes_twice() {
+fn nonces_are_unique() {
     let nonces: BTreeSet<u128> =
         (0..100_000).map(|_| alikafka_exporter::api::os_entropy().unwrap()).collect();
     assert_eq!(nonces.len(), 100_000);
 }
 
 #[tokio::test]
-async fn connections_that_the_cloud_closes_when_they_rest_are_not_noticed() {
+async fn closed_idle_connections_are_not_failures() {
     let sim = cloud().await;
     sim.behaviour(|b| b.close_idle_after = Some(millis(100)));
     let settings = [("POLL_INTERVAL", "200ms"), ("TOPIC_POLL_INTERVAL", "200ms")];
     let daemon = Daemon::start(&sim, &settings).await;
     let ok = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "ok")]);
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     // A page may be made between a failure and its repetition.
     let mended = |p: &Scrape| {
         let failed = p.sum("alikafka_exporter_api_requests_total", &[]) - ok(p);
@@ -83,67 +83,67 @@ async fn connections_that_the_cloud_closes_when_they_rest_are_not_noticed() {
 }
 
 #[tokio::test]
-async fn a_cloud_that_throttles_everything_is_told_of_once_and_asked_hardly_more_often() {
+async fn full_throttling_is_logged_once_and_adds_few_retries() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(B, "audit", "1").is_some()).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(B, "audit", "1").is_some()).await;
     // A quota of the cloud's own, which lets nothing through.
     sim.behaviour(|b| b.quota = Quota { per_second: Some(0), ..Quota::default() });
     sim.world(write_more);
     let throttled = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "throttled")]);
-    let page = daemon
+    let scrape = daemon
         .until("all is dropped, and the schedule goes on", |p| {
             throttled(p) >= 100.0
                 && p.count("alikafka_group_lag_messages", &[]) == 0
                 && p.region_up(REGION) == Some(0.0)
         })
         .await;
-    let retries = page.sum("alikafka_exporter_api_retries_total", &[]);
-    let first = page.sum("alikafka_exporter_api_requests_total", &[]) - retries;
+    let retries = scrape.sum("alikafka_exporter_api_retries_total", &[]);
+    let first = scrape.sum("alikafka_exporter_api_requests_total", &[]) - retries;
     // What had been saved up for retries before is ten at most.
     assert!(retries <= 10.0 + first / 10.0, "{retries} retries of {first} calls");
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "one line for the region: {lines:#?}");
     assert_eq!(lines[0]["result"], "throttled");
     sim.behaviour(|b| b.quota = Quota::default());
-    daemon.until("all is fresh", |p| all_lag_by(p, AFTER) && p.region_up(REGION) == Some(1.0)).await;
+    daemon.until("all is fresh", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0)).await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
     daemon.stop().await;
 }
 
 /// Something odd in answers that are good otherwise, and how it is told.
-struct Odd {
+struct AnomalyCase {
     effect: Effect,
     kind: &'static str,
     /// Whether a line is worth it: what every busy fleet shows is not.
-    is_news: bool,
+    is_logged: bool,
 }
 
-impl Odd {
-    async fn holds(self) {
+impl AnomalyCase {
+    async fn run(self) {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
-        daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
         sim.faults(|f| f.add(on_group("billing", self.effect)));
         sim.world(write_more);
         daemon
             .until("odd, again and again, and others are fresh", |p| {
-                p.anomalies(self.kind) >= 4.0 && p.lag(A, "shipping") == Some(AFTER)
+                p.anomalies(self.kind) >= 4.0 && p.lag(A, "shipping") == Some(LAG_AFTER)
             })
             .await;
         let told = daemon.log_lines().into_iter().filter(|l| l["kind"] == self.kind && l["level"] == "warn");
-        assert_eq!(told.count(), usize::from(self.is_news), "{}", self.kind);
+        assert_eq!(told.count(), usize::from(self.is_logged), "{}", self.kind);
         assert_eq!(daemon.failures().len(), 0, "an odd item is no failure");
-        let page = daemon.scrape().await;
-        assert_eq!(page.instance_up(A), Some(1.0));
-        assert_eq!(page.partition_lag(A, "billing", "1").is_some(), self.kind != "empty_list");
+        let scrape = daemon.scrape().await;
+        assert_eq!(scrape.instance_up(A), Some(1.0));
+        assert_eq!(scrape.partition_lag(A, "billing", "1").is_some(), self.kind != "empty_list");
         daemon.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_odd_in_an_answer_is_counted_each_time_and_told_once_at_most() {
-    let odd = |effect, kind, is_news| Odd { effect, kind, is_news };
+async fn anomalies_are_counted_each_time_and_logged_at_most_once() {
+    let odd = |effect, kind, is_logged| AnomalyCase { effect, kind, is_logged };
     let rows = [
         odd(Effect::WrongType(WrongType::Null), "type", true),
         odd(Effect::WrongType(WrongType::TooBig), "range", true),
@@ -152,13 +152,13 @@ async fn what_is_odd_in_an_answer_is_counted_each_time_and_told_once_at_most() {
     ];
     let mut running = tokio::task::JoinSet::new();
     for row in rows {
-        running.spawn(row.holds());
+        running.spawn(row.run());
     }
     running.join_all().await;
 }
 
 #[tokio::test]
-async fn an_answer_is_never_inflated() {
+async fn a_compressed_response_is_never_decompressed() {
     use std::io::Write as _;
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     packer.write_all(&vec![b' '; 1 << 20]).unwrap();
@@ -166,7 +166,7 @@ async fn an_answer_is_never_inflated() {
     let bomb = packer.finish().unwrap().repeat(100);
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     let before = daemon.proc_status("VmHWM");
     sim.faults(|f| f.add(on_group("billing", raw(200, "application/json", bomb))));
     daemon
@@ -180,7 +180,7 @@ async fn an_answer_is_never_inflated() {
 }
 
 #[tokio::test]
-async fn what_is_new_empty_or_of_the_same_name_is_no_fault() {
+async fn new_empty_and_equally_named_objects_are_not_failures() {
     let sim = cloud().await;
     sim.world(|w| {
         w.rename_instance(A, "the same").unwrap();
@@ -194,20 +194,20 @@ async fn what_is_new_empty_or_of_the_same_name_is_no_fault() {
         w.add_topic(A, TopicSpec::new("new", 1)).unwrap();
     });
     let daemon = Daemon::start(&sim, &[]).await;
-    let page = daemon
+    let scrape = daemon
         .until("all known", |p| {
-            all_lag_by(p, BEFORE) && p.lag(A, "Billing") == Some(3.0) && p.instance_up(A) == Some(1.0)
+            all_lag_by(p, LAG_BEFORE) && p.lag(A, "Billing") == Some(3.0) && p.instance_up(A) == Some(1.0)
         })
         .await;
-    assert_eq!(page.count("alikafka_instance_info", &[("name", "the same")]), 2);
+    assert_eq!(scrape.count("alikafka_instance_info", &[("name", "the same")]), 2);
     assert_eq!(
-        (page.end_offset(A, "Orders", "0"), page.end_offset(A, "orders", "0")),
+        (scrape.end_offset(A, "Orders", "0"), scrape.end_offset(A, "orders", "0")),
         (Some(3.0), Some(10.0))
     );
-    assert!(page.has_group(A, "idle") && page.lag(A, "idle") == Some(0.0));
-    assert_eq!(page.count("alikafka_group_partition_lag_messages", &[("group", "idle")]), 0);
-    assert!(page.has_topic(A, "new"));
-    assert_eq!(page.sum("alikafka_exporter_anomalies_total", &[]), 0.0);
+    assert!(scrape.has_group(A, "idle") && scrape.lag(A, "idle") == Some(0.0));
+    assert_eq!(scrape.count("alikafka_group_partition_lag_messages", &[("group", "idle")]), 0);
+    assert!(scrape.has_topic(A, "new"));
+    assert_eq!(scrape.sum("alikafka_exporter_anomalies_total", &[]), 0.0);
     // Fewer partitions than before.
     sim.world(|w| {
         w.delete_topic(A, "orders").unwrap();

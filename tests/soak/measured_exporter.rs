@@ -27,14 +27,14 @@ pub(crate) fn key() -> AccessKey {
 }
 
 /// A running exporter with its default log at level info, and the open descriptors counted.
-pub(crate) struct Rig {
+pub(crate) struct MeasuredExporter {
     process: ExporterProcess,
     /// Fewest descriptors counted since the last sample.
     fewest: Arc<Mutex<usize>>,
     counter: JoinHandle<()>,
 }
 
-impl Rig {
+impl MeasuredExporter {
     /// Settings are names of environment variables without their prefix.
     pub(crate) async fn start(endpoint: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_alikafka-exporter"));
@@ -104,7 +104,7 @@ impl Rig {
     }
 }
 
-impl Drop for Rig {
+impl Drop for MeasuredExporter {
     fn drop(&mut self) {
         self.counter.abort();
     }
@@ -176,14 +176,14 @@ pub(crate) fn broken(samples: &[Sample], from: usize, under_way: usize) -> Vec<S
 
 /// Counts passes by the calls that came for some units: a call belongs to a new pass if it came at least
 /// half an interval after the one that began the pass before; others are retries.
-pub(crate) struct Passes {
+pub(crate) struct PassCounter {
     interval: Duration,
     read: usize,
     of: BTreeMap<(String, String), (Instant, usize)>,
     of_any: (Instant, usize),
 }
 
-impl Passes {
+impl PassCounter {
     /// Of groups, as (instance, group). None of them may be deleted.
     pub(crate) fn of(groups: impl IntoIterator<Item = (String, String)>, interval: Duration) -> Self {
         let long_ago = Instant::now() - Duration::from_secs(3600);

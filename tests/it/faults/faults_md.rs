@@ -12,8 +12,8 @@ use regex::Regex;
 const ROWS: std::ops::RangeInclusive<u32> = 1..=73;
 
 #[test]
-fn every_fault_of_the_catalogue_is_held_by_tests_that_exist() {
-    let (tests, table) = (tests(), table());
+fn every_fault_has_existing_tests() {
+    let (tests, table) = (all_tests(), table());
     let mut wrong = Vec::new();
     for row in ROWS {
         match table.get(&row) {
@@ -36,17 +36,19 @@ fn every_fault_of_the_catalogue_is_held_by_tests_that_exist() {
 }
 
 #[test]
-fn a_test_is_found_by_its_attribute_and_path() {
-    let tests = tests();
+fn tests_are_found_by_attribute_and_path() {
+    let tests = all_tests();
     for name in [
-        "faults::table::a_test_is_found_by_its_attribute_and_path",
+        "faults::faults_md::tests_are_found_by_attribute_and_path",
         "api::error::tests::what_the_caller_must_change_is_not_retried",
     ] {
         assert!(tests.contains_key(name), "{name}");
     }
-    for name in
-        ["faults::table::tests", "faults::catalogue::catalogue", "faults::names::a_name_comes_and_goes"]
-    {
+    for name in [
+        "faults::faults_md::tests",
+        "faults::persistent::catalogue",
+        "faults::dns::a_host_name_appears_and_disappears",
+    ] {
         assert!(!tests.contains_key(name), "{name}");
     }
 }
@@ -66,7 +68,7 @@ fn table() -> BTreeMap<u32, Vec<String>> {
 }
 
 /// Every test that is run, by its path as the test runner shows it.
-pub(crate) fn tests() -> BTreeMap<String, PathBuf> {
+pub(crate) fn all_tests() -> BTreeMap<String, PathBuf> {
     let item = Regex::new(r"(?m)^( *)(?:pub )?(?:async )?fn (\w+)\(|^( *)mod (\w+) \{").unwrap();
     let mut tests = BTreeMap::new();
     for top in ["tests/it", "src", "simulator/src", "simulator/tests/it"] {

@@ -7,11 +7,11 @@ use alikafka_simulator::SignatureKind;
 use super::{daemon::encoded_secrets, *};
 
 #[tokio::test]
-async fn both_signatures_are_taken_and_no_url_holds_a_secret() {
+async fn both_signature_versions_work_and_keep_secrets_out_of_urls() {
     for (signature, kind) in [("acs3", SignatureKind::Acs3), ("v1", SignatureKind::V1)] {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
-        daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
         sim.with_call_log(|log| {
             assert!(log.entries().all(|e| e.signature == kind && e.method == "POST"));
             for entry in log.entries() {
@@ -26,49 +26,49 @@ async fn both_signatures_are_taken_and_no_url_holds_a_secret() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_told_once_without_what_the_cloud_echoes() {
+async fn a_wrong_secret_is_logged_once_and_never_exposed() {
     for signature in ["acs3", "v1"] {
         let sim = cloud().await;
         let [_, secret, _] = SECRETS;
         sim.behaviour(|b| b.keys = vec![AccessKey { secret: "another".to_owned(), ..key() }]);
         let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
-        let page =
+        let scrape =
             daemon.until("refused, again and again", |p| p.api_calls("GetInstanceList", "auth") >= 4.0).await;
-        assert_eq!(page.region_up(REGION), Some(0.0));
+        assert_eq!(scrape.region_up(REGION), Some(0.0));
         let lines = daemon.failures();
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert_eq!(lines[0]["code"], "SignatureDoesNotMatch");
         assert!(lines[0]["request_id"].as_str().is_some_and(|id| !id.is_empty()));
-        assert_eq!(page.api_results("GetInstanceList"), BTreeSet::from(["auth"]), "not retried");
+        assert_eq!(scrape.api_results("GetInstanceList"), BTreeSet::from(["auth"]), "not retried");
         assert_eq!(daemon.body("/-/ready").await.trim(), "ok", "good or bad, the first pass has ended");
         sim.behaviour(|b| b.keys[0].secret = secret.to_owned());
-        daemon.until("well without a restart", |p| all_lag_by(p, BEFORE)).await;
+        daemon.until("well without a restart", |p| all_lag_by(p, LAG_BEFORE)).await;
         daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
         daemon.stop().await;
     }
 }
 
 #[tokio::test]
-async fn an_action_that_is_denied_costs_its_own_families_and_names_the_permission() {
+async fn a_denied_action_removes_only_its_metrics_and_names_the_permission() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon
-        .until("all known", |p| all_lag_by(p, BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
+        .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
         .await;
     sim.behaviour(|b| b.keys = vec![key().denying("GetTopicStatus")]);
     sim.world(write_more);
-    let page = daemon
+    let scrape = daemon
         .until("the family is gone", |p| {
-            p.count("alikafka_topic_partition_end_offset", &[]) == 0 && all_lag_by(p, AFTER)
+            p.count("alikafka_topic_partition_end_offset", &[]) == 0 && all_lag_by(p, LAG_AFTER)
         })
         .await;
-    assert!(page.has_topic(A, "orders"), "the list is allowed");
+    assert!(scrape.has_topic(A, "orders"), "the list is allowed");
     assert_eq!(
-        (page.region_up(REGION), page.instance_up(A)),
+        (scrape.region_up(REGION), scrape.instance_up(A)),
         (Some(0.0), Some(0.0)),
         "every instance is down"
     );
-    assert!(page.api_calls("GetTopicStatus", "auth") > 0.0);
+    assert!(scrape.api_calls("GetTopicStatus", "auth") > 0.0);
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "one line for the action, not one an instance: {lines:#?}");
     let advice = lines[0]["advice"].as_str().unwrap();
@@ -80,29 +80,29 @@ async fn an_action_that_is_denied_costs_its_own_families_and_names_the_permissio
 }
 
 #[tokio::test]
-async fn regions_that_cannot_be_found_are_told_and_those_that_were_found_stay() {
+async fn denied_region_discovery_keeps_known_regions() {
     let sim = cloud().await;
     sim.behaviour(|b| b.keys = vec![key().denying("GetAllInstanceIdList")]);
     let daemon = Daemon::start(&sim, &[("REGIONS", "auto")]).await;
     let denied = |p: &Scrape| p.api_calls("GetAllInstanceIdList", "auth");
-    let page = daemon.until("refused, again and again", |p| denied(p) >= 3.0).await;
-    assert_eq!(page.value("alikafka_region_up", &[]), Some(0.0), "one stands for all");
+    let scrape = daemon.until("refused, again and again", |p| denied(p) >= 3.0).await;
+    assert_eq!(scrape.value("alikafka_region_up", &[]), Some(0.0), "one stands for all");
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0]["advice"].as_str().unwrap().contains("alikafka:ListInstance"), "{lines:#?}");
     sim.behaviour(|b| b.keys = vec![key()]);
-    daemon.until("found", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("found", |p| all_lag_by(p, LAG_BEFORE)).await;
     sim.behaviour(|b| b.keys = vec![key().denying("GetAllInstanceIdList")]);
     let before = denied(&daemon.scrape().await);
     sim.world(write_more);
     daemon
-        .until("refused, and the region goes on", |p| denied(p) >= before + 3.0 && all_lag_by(p, AFTER))
+        .until("refused, and the region goes on", |p| denied(p) >= before + 3.0 && all_lag_by(p, LAG_AFTER))
         .await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_cloud_that_echoes_secrets_and_control_characters_does_not_get_them_into_the_log() {
+async fn echoed_secrets_and_control_characters_never_reach_the_log() {
     let sim = cloud().await;
     let echo: Vec<String> = encoded_secrets().into_iter().map(|(_, form)| form).collect();
     for (n, part) in echo.chunks(3).enumerate() {
@@ -119,7 +119,7 @@ async fn a_cloud_that_echoes_secrets_and_control_characters_does_not_get_them_in
     let daemon = Daemon::start(&sim, &[("STALE_AFTER", "30s")]).await;
     daemon
         .until("all is well in the end", |p| {
-            all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0) && p.instance_up(B) == Some(1.0)
+            all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0) && p.instance_up(B) == Some(1.0)
         })
         .await;
     let lines = daemon.failures();

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::rig::{self, Passes, Rig, Sample};
+use super::measured_exporter::{self, MeasuredExporter, PassCounter, Sample};
 
 const PASS: Duration = Duration::from_millis(100);
 /// What is asked in a pass: any of it may be waiting for an answer that does not come.
@@ -53,11 +53,11 @@ pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
         ("REQUEST_TIMEOUT", timeout),
         ("REQUESTS_PER_SECOND", "500"),
     ];
-    let rig = Rig::start(&endpoint, &settings).await;
+    let exporter = MeasuredExporter::start(&endpoint, &settings).await;
     let truth = cloud.truth();
     let instances = truth.regions.values().flat_map(|r| r.instances.values()).filter(|i| i.in_service);
     let groups = instances.flat_map(|i| i.groups.keys().map(|g| (i.id.clone(), g.clone())));
-    let mut passes = Passes::of(groups, PASS);
+    let mut passes = PassCounter::of(groups, PASS);
     let mut pass = || match failure {
         Failure::Tls => calls.load(Ordering::Relaxed) * 10 / 11,
         // While the key is refused, one call an interval finds out whether it still is.
@@ -73,18 +73,19 @@ pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
         Failure::Tls => {}
     }
     // What was open before does not count.
-    rig.sample(0).await;
+    exporter.sample(0).await;
     let (began, mut samples) = (Instant::now(), Vec::<Sample>::new());
     for next in (sample..=count).step_by(sample) {
         until("the next passes", || pass() >= next, PASS * 40 * sample as u32).await;
-        samples.push(rig.sample(next).await);
+        samples.push(exporter.sample(next).await);
         println!("{failure:?} {}", samples[samples.len() - 1]);
     }
-    let (lines, warm) = (rig.lines(), 200.min(count / 4));
-    println!("failing: {failure:?}: {}, in {:?}", rig::slope(&samples, warm), began.elapsed());
-    let failed = Scrape::parse(rig.metrics().await).sum("alikafka_exporter_api_requests_total", &[]);
+    let (lines, warm) = (exporter.lines(), 200.min(count / 4));
+    println!("failing: {failure:?}: {}, in {:?}", measured_exporter::slope(&samples, warm), began.elapsed());
+    let failed = Scrape::parse(exporter.metrics().await).sum("alikafka_exporter_api_requests_total", &[]);
     assert!(failed > count as f64, "it has failed on and on: {failed}");
-    let broken = rig::broken(&samples, warm, if failure == Failure::Timeout { UNITS } else { 0 });
+    let broken =
+        measured_exporter::broken(&samples, warm, if failure == Failure::Timeout { UNITS } else { 0 });
     assert!(broken.is_empty(), "{broken:#?}");
     assert!(
         lines.len() <= LINES,
@@ -92,7 +93,7 @@ pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
         lines.len(),
         lines[..LINES + 10].join("\n")
     );
-    rig.stop().await;
+    exporter.stop().await;
 }
 
 async fn cloud() -> Simulator {
@@ -104,7 +105,7 @@ async fn cloud() -> Simulator {
         ..WorldOptions::default()
     };
     let behaviour = ServiceBehaviour {
-        keys: vec![rig::key()],
+        keys: vec![measured_exporter::key()],
         close_idle_after: Some(Duration::from_millis(50)),
         ..ServiceBehaviour::default()
     };

@@ -10,7 +10,7 @@ use alikafka_simulator::{
 use test_support::scrape::Scrape;
 use tokio::time::{Instant, sleep};
 
-use super::rig::{self, Rig};
+use super::measured_exporter::{self, MeasuredExporter};
 
 /// When each unit was asked.
 type Calls = BTreeMap<Unit, Vec<Instant>>;
@@ -25,7 +25,7 @@ struct Unit {
 
 async fn cloud(regions: &[String], instances: usize, objects: usize) -> Simulator {
     let world = WorldOptions::empty(regions.iter().cloned());
-    let behaviour = ServiceBehaviour { keys: vec![rig::key()], ..ServiceBehaviour::default() };
+    let behaviour = ServiceBehaviour { keys: vec![measured_exporter::key()], ..ServiceBehaviour::default() };
     let options =
         SimulatorOptions { world, behaviour, call_log_limit: 10_000_000, ..SimulatorOptions::default() };
     let sim = Simulator::start(options).await.unwrap();
@@ -78,7 +78,7 @@ pub(crate) async fn one_dead_region(passes: usize) {
         ("REQUEST_TIMEOUT", "2s"),
         ("REQUESTS_PER_SECOND", "100"),
     ];
-    let rig = Rig::start(&sim.url(), &settings).await;
+    let exporter = MeasuredExporter::start(&sim.url(), &settings).await;
     let progress = |sim: &Simulator, from| {
         let mut calls = calls(sim, from);
         calls.retain(|unit, _| unit.action == "GetConsumerProgress");
@@ -122,7 +122,7 @@ pub(crate) async fn one_dead_region(passes: usize) {
     }
     println!("  worst: {worst:?}");
     assert!(worst.0 <= 1.1, "a pass of {} takes {:.2} times as long", worst.1, worst.0);
-    rig.stop().await;
+    exporter.stop().await;
 }
 
 /// A fifth of all calls fails at random; all retries together are a tenth more calls at most, but for five
@@ -143,16 +143,16 @@ pub(crate) async fn random_failures(seed: u64, passes: usize) {
         ("REQUEST_TIMEOUT", "10s"),
         ("REQUESTS_PER_SECOND", "1000"),
     ];
-    let rig = Rig::start(&sim.url(), &settings).await;
+    let exporter = MeasuredExporter::start(&sim.url(), &settings).await;
     let units = 1 + 5 * 2 + 5 * 4 * 2;
     let enough = (units * passes) as u64;
     let patience = POLL * passes as u32 * 10;
     until("all passes", patience, || sim.with_call_log(alikafka_simulator::CallLog::len) > enough).await;
-    let scrape = Scrape::parse(rig.metrics().await);
+    let scrape = Scrape::parse(exporter.metrics().await);
     let retries = scrape.sum("alikafka_exporter_api_retries_total", &[]);
     let told = scrape.sum("alikafka_exporter_api_requests_total", &[]);
     let failed = scrape.sum("alikafka_exporter_api_requests_total", &[("result", "server")]);
-    rig.stop().await;
+    exporter.stop().await;
     // Without the exporter's word: a unit is due once in each interval, so more calls than that are retries.
     let calls = calls(&sim, 0);
     let came: usize = calls.values().map(Vec::len).sum();
@@ -178,7 +178,7 @@ pub(crate) async fn first_pass(objects: usize, rate: usize) {
     let sim = cloud(&["cn-hangzhou".to_owned()], instances, each).await;
     let per_second = rate.to_string();
     let settings = [("REGIONS", "cn-hangzhou"), ("REQUESTS_PER_SECOND", per_second.as_str())];
-    let rig = Rig::start(&sim.url(), &settings).await;
+    let exporter = MeasuredExporter::start(&sim.url(), &settings).await;
     let all = objects * 2;
     let detail = |sim: &Simulator| {
         let mut calls = calls(sim, 0);
@@ -199,5 +199,5 @@ pub(crate) async fn first_pass(objects: usize, rate: usize) {
         println!("  {of}: {took:.2} s, {:.3} of that", took / least);
         assert!(took <= least * 1.1, "{of}: the first pass took {took:.2} s, {least:.2} s is the least");
     }
-    rig.stop().await;
+    exporter.stop().await;
 }

@@ -14,22 +14,22 @@ use std::{
 use tokio::{net::UdpSocket, process::Command, task::JoinHandle, time::timeout};
 
 use super::{
-    network::{self, Hole},
-    tls::{Authority, Front, Way},
+    network::{self, BlackHole},
+    tls::{Authority, ConnectionScenario, TlsProxy},
     *,
 };
 
 /// Is set inside of a network of one's own.
-const INSIDE: &str = "ALIKAFKA_TEST_OWN_NETWORK";
+const IN_OWN_NETWORK: &str = "ALIKAFKA_TEST_OWN_NETWORK";
 /// Longest run of a test inside.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// A name that only the name server below knows.
 const NAME: &str = "kafka.test";
 /// An address to which a route leads, and nothing is there.
-const NOWHERE: &str = "198.51.100.9";
+const UNREACHABLE: &str = "198.51.100.9";
 
 /// Prepares the network, then becomes what it is given. Its first two arguments are files.
-const PREPARE: &str = r#"set -e
+const NETWORK_SETUP: &str = r#"set -e
 ip link set lo up
 ip address add 192.0.2.1/32 dev lo
 ip route add 198.51.100.0/24 dev lo src 192.0.2.1
@@ -48,7 +48,7 @@ async fn own_network(program: &std::path::Path) -> Option<Command> {
     for namespaces in ["-nm", "-rnm"] {
         let within = |program: &std::path::Path| {
             let mut command = Command::new("unshare");
-            command.args([namespaces, "--", "sh", "-c", PREPARE, "sh"]).args([&servers, &order]);
+            command.args([namespaces, "--", "sh", "-c", NETWORK_SETUP, "sh"]).args([&servers, &order]);
             command.arg(program).kill_on_drop(true);
             command
         };
@@ -61,7 +61,7 @@ async fn own_network(program: &std::path::Path) -> Option<Command> {
 }
 
 /// Runs a test inside. `false` if there is no inside, which is then said where everyone sees it.
-async fn runs_inside(test: &str) -> bool {
+async fn run_in_own_network(test: &str) -> bool {
     let Some(mut command) = own_network(&std::env::current_exe().unwrap()).await else {
         // Not by a macro: what those print is shown of failed tests only.
         let mut stderr = std::io::stderr();
@@ -71,8 +71,8 @@ async fn runs_inside(test: &str) -> bool {
         );
         return false;
     };
-    let name = format!("faults::names::{test}");
-    let run = command.env(INSIDE, "1").args([&name, "--exact", "--ignored", "--nocapture"]).output();
+    let name = format!("faults::dns::{test}");
+    let run = command.env(IN_OWN_NETWORK, "1").args([&name, "--exact", "--ignored", "--nocapture"]).output();
     let output = timeout(PATIENCE, run).await.expect("it ends").unwrap();
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (said(&output.stdout), said(&output.stderr));
@@ -80,15 +80,18 @@ async fn runs_inside(test: &str) -> bool {
     true
 }
 
-fn assert_inside() {
-    assert!(std::env::var_os(INSIDE).is_some(), "this test is run by another one, in a network of its own");
+fn assert_in_own_network() {
+    assert!(
+        std::env::var_os(IN_OWN_NETWORK).is_some(),
+        "this test is run by another one, in a network of its own"
+    );
 }
 
-/// What the name server says.
+/// What the name server reply.
 #[derive(Clone, Copy)]
-enum Says {
+enum DnsReply {
     /// There is no such name.
-    Nothing,
+    NotFound,
     /// Where it is.
     Address(Ipv4Addr),
     /// Not a word.
@@ -97,29 +100,29 @@ enum Says {
 
 /// The name server of a network of its own.
 struct NameServer {
-    says: Arc<Mutex<Says>>,
+    reply: Arc<Mutex<DnsReply>>,
     serving: JoinHandle<()>,
 }
 
 impl NameServer {
-    async fn start(says: Says) -> Self {
+    async fn start(reply: DnsReply) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").await.unwrap();
-        let says = Arc::new(Mutex::new(says));
-        let told = Arc::clone(&says);
+        let reply = Arc::new(Mutex::new(reply));
+        let told = Arc::clone(&reply);
         let serving = tokio::spawn(async move {
             let mut query = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut query).await {
-                let says = *told.lock().unwrap();
-                if let Some(answer) = answer(&query[..length], says) {
+                let reply = *told.lock().unwrap();
+                if let Some(answer) = answer(&query[..length], reply) {
                     _ = socket.send_to(&answer, from).await;
                 }
             }
         });
-        Self { says, serving }
+        Self { reply, serving }
     }
 
-    fn says(&self, says: Says) {
-        *self.says.lock().unwrap() = says;
+    fn set_reply(&self, reply: DnsReply) {
+        *self.reply.lock().unwrap() = reply;
     }
 }
 
@@ -130,15 +133,15 @@ impl Drop for NameServer {
 }
 
 /// The answer to a query of one question.
-fn answer(query: &[u8], says: Says) -> Option<Vec<u8>> {
+fn answer(query: &[u8], reply: DnsReply) -> Option<Vec<u8>> {
     const HEAD: usize = 12;
     const A: [u8; 2] = [0, 1];
     let name_end = HEAD + query.get(HEAD..)?.iter().position(|b| *b == 0)? + 1;
     let question = query.get(HEAD..name_end + 4)?;
-    let (refusal, address) = match says {
-        Says::Silence => return None,
-        Says::Nothing => (3, None),
-        Says::Address(address) => (0, (query.get(name_end..name_end + 2)? == A).then_some(address)),
+    let (refusal, address) = match reply {
+        DnsReply::Silence => return None,
+        DnsReply::NotFound => (3, None),
+        DnsReply::Address(address) => (0, (query.get(name_end..name_end + 2)? == A).then_some(address)),
     };
     let mut answer = query.get(..2)?.to_vec();
     answer.extend([0x81, 0x80 | refusal, 0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0]);
@@ -152,8 +155,13 @@ fn answer(query: &[u8], says: Says) -> Option<Vec<u8>> {
 }
 
 /// The daemon over a cloud behind a name or an address that is in the certificate.
-async fn behind(host: &str, front: &Front, authority: &Authority, settings: &[(&str, &str)]) -> Daemon {
-    let url = format!("https://{host}:{}", front.port());
+async fn start_behind(
+    host: &str,
+    proxy: &TlsProxy,
+    authority: &Authority,
+    settings: &[(&str, &str)],
+) -> Daemon {
+    let url = format!("https://{host}:{}", proxy.port());
     let mut all = vec![("ENDPOINT", url.as_str())];
     all.extend(settings);
     let variables = [("SSL_CERT_FILE", authority.file())];
@@ -161,46 +169,56 @@ async fn behind(host: &str, front: &Front, authority: &Authority, settings: &[(&
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_known_is_told_and_found_once_it_is() {
-    if runs_inside("a_name_comes_and_goes").await {
+async fn an_unknown_host_name_is_logged_and_resolved_once_it_exists() {
+    if run_in_own_network("a_host_name_appears_and_disappears").await {
         return;
     }
     // By the rules of names, nobody may know this one.
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("ENDPOINT", "https://kafka.invalid")]).await;
-    Way { sim: &sim, daemon: &daemon, result: "dns", says: "kafka.invalid" }.is_broken_from_the_start().await;
+    ConnectionScenario { sim: &sim, daemon: &daemon, result: "dns", log_text: "kafka.invalid" }
+        .assert_failing_from_the_start()
+        .await;
     daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "is run by the test above, in a network of its own"]
-async fn a_name_comes_and_goes() {
-    assert_inside();
+async fn a_host_name_appears_and_disappears() {
+    assert_in_own_network();
     let (sim, authority) = (cloud().await, Authority::new("names"));
-    let front = Front::start(&sim, authority.certified(NAME, 2999)).await;
-    let server = NameServer::start(Says::Nothing).await;
-    let daemon = behind(NAME, &front, &authority, &[]).await;
-    let way = Way { sim: &sim, daemon: &daemon, result: "dns", says: NAME };
-    way.is_broken_from_the_start().await;
-    server.says(Says::Address(Ipv4Addr::LOCALHOST));
-    way.is_mended(BEFORE).await;
-    server.says(Says::Nothing);
-    front.cut();
-    way.is_broken_in_the_middle().await;
-    server.says(Says::Address(Ipv4Addr::LOCALHOST));
-    way.is_mended(AFTER).await;
+    let proxy = TlsProxy::start(&sim, authority.certified(NAME, 2999)).await;
+    let server = NameServer::start(DnsReply::NotFound).await;
+    let daemon = start_behind(NAME, &proxy, &authority, &[]).await;
+    let way = ConnectionScenario { sim: &sim, daemon: &daemon, result: "dns", log_text: NAME };
+    way.assert_failing_from_the_start().await;
+    server.set_reply(DnsReply::Address(Ipv4Addr::LOCALHOST));
+    way.assert_recovered(LAG_BEFORE).await;
+    server.set_reply(DnsReply::NotFound);
+    proxy.close_connections();
+    way.assert_failing_after_success().await;
+    server.set_reply(DnsReply::Address(Ipv4Addr::LOCALHOST));
+    way.assert_recovered(LAG_AFTER).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
-async fn a_name_server_that_is_silent_holds_up_nobody_else_and_few_threads() {
-    if runs_inside("a_name_server_falls_silent").await {
+async fn a_silent_name_server_delays_no_other_region() {
+    if run_in_own_network("a_name_server_stops_responding").await {
         return;
     }
     // That few threads wait is then shown by the tests of `resolve` alone.
     let far = network::far_cloud().await;
-    let hole = Hole::open(&far).await;
-    network::others_are_in_time(&far, hole.url(), &[], || hole.swallow(), || hole.give_back(), |_| ()).await;
+    let black_hole = BlackHole::open(&far).await;
+    network::assert_other_regions_unaffected(
+        &far,
+        black_hole.url(),
+        &[],
+        || black_hole.drop_connections(),
+        || black_hole.restore(),
+        |_| (),
+    )
+    .await;
 }
 
 /// Regions whose name cannot be looked up, and how many look-ups of one may wait.
@@ -209,63 +227,65 @@ const LOOK_UPS: u64 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "is run by the test above, in a network of its own"]
-async fn a_name_server_falls_silent() {
-    assert_inside();
-    let server = NameServer::start(Says::Address(Ipv4Addr::LOCALHOST)).await;
+async fn a_name_server_stops_responding() {
+    assert_in_own_network();
+    let server = NameServer::start(DnsReply::Address(Ipv4Addr::LOCALHOST)).await;
     let authority = Authority::new("silence");
     let far = network::far_cloud().await;
-    let front = Front::start(&far, authority.certified(NAME, 2999)).await;
-    let url = format!("https://{NAME}:{}", front.port());
+    let proxy = TlsProxy::start(&far, authority.certified(NAME, 2999)).await;
+    let url = format!("https://{NAME}:{}", proxy.port());
     let variables = [("SSL_CERT_FILE", authority.file())];
     let silence = || {
-        server.says(Says::Silence);
-        front.cut();
+        server.set_reply(DnsReply::Silence);
+        proxy.close_connections();
     };
-    let speak = || server.says(Says::Address(Ipv4Addr::LOCALHOST));
+    let speak = || server.set_reply(DnsReply::Address(Ipv4Addr::LOCALHOST));
     let threads = |daemon: &Daemon| {
         let threads = daemon.proc_status("Threads");
         // The main one, two that work, one that renders, those that wait for the name server, and for each
         // region one that has just ended. Without a bound, each call would leave one behind.
         assert!(threads <= 4 + SLOW * (LOOK_UPS + 1), "{threads} threads");
     };
-    network::others_are_in_time(&far, url, &variables, silence, speak, threads).await;
+    network::assert_other_regions_unaffected(&far, url, &variables, silence, speak, threads).await;
 }
 
 #[tokio::test]
-async fn an_address_behind_which_nothing_is_is_given_up_in_time() {
-    if runs_inside("an_address_vanishes").await {
+async fn an_unreachable_address_times_out() {
+    if run_in_own_network("an_address_becomes_unreachable").await {
         return;
     }
     let sim = cloud().await;
-    let hole = Hole::open(&sim).await;
-    hole.swallow();
-    let url = hole.url();
+    let black_hole = BlackHole::open(&sim).await;
+    black_hole.drop_connections();
+    let url = black_hole.url();
     let daemon = Daemon::start(&sim, &[("ENDPOINT", &url), ("REQUEST_TIMEOUT", "1s")]).await;
-    Way { sim: &sim, daemon: &daemon, result: "timeout", says: "" }.is_broken_from_the_start().await;
+    ConnectionScenario { sim: &sim, daemon: &daemon, result: "timeout", log_text: "" }
+        .assert_failing_from_the_start()
+        .await;
     daemon.stop().await;
 }
 
 /// Lets the address be this host's own, or takes it away.
 fn route(verb: &str) {
-    let words = ["address", verb, &format!("{NOWHERE}/32"), "dev", "lo"];
+    let words = ["address", verb, &format!("{UNREACHABLE}/32"), "dev", "lo"];
     assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "is run by the test above, in a network of its own"]
-async fn an_address_vanishes() {
-    assert_inside();
+async fn an_address_becomes_unreachable() {
+    assert_in_own_network();
     let (sim, authority) = (cloud().await, Authority::new("nowhere"));
-    let front = Front::start(&sim, authority.certified(NOWHERE, 2999)).await;
-    let daemon = behind(NOWHERE, &front, &authority, &[("REQUEST_TIMEOUT", "1s")]).await;
-    let way = Way { sim: &sim, daemon: &daemon, result: "timeout", says: "" };
-    way.is_broken_from_the_start().await;
+    let proxy = TlsProxy::start(&sim, authority.certified(UNREACHABLE, 2999)).await;
+    let daemon = start_behind(UNREACHABLE, &proxy, &authority, &[("REQUEST_TIMEOUT", "1s")]).await;
+    let way = ConnectionScenario { sim: &sim, daemon: &daemon, result: "timeout", log_text: "" };
+    way.assert_failing_from_the_start().await;
     route("add");
-    way.is_mended(BEFORE).await;
+    way.assert_recovered(LAG_BEFORE).await;
     // Connections that are open lead nowhere too.
     route("del");
-    way.is_broken_in_the_middle().await;
+    way.assert_failing_after_success().await;
     route("add");
-    way.is_mended(AFTER).await;
+    way.assert_recovered(LAG_AFTER).await;
     daemon.stop().await;
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use test_support::{expected, rng::Rng, series::SeriesSet};
 
-use super::rig::{self, Passes, Rig, Sample};
+use super::measured_exporter::{self, MeasuredExporter, PassCounter, Sample};
 
 const REGION: &str = "cn-hangzhou";
 /// World time between two passes: 1,440 of them are a day.
@@ -23,7 +23,7 @@ const FAULTS: f64 = 0.05;
 /// Moments of the world that a page may show something of. Values are kept for 80 passes at the most, and
 /// a busy machine takes its time.
 const MOMENTS: usize = 250;
-/// Passes between two looks at the page.
+/// PassCounter between two looks at the page.
 const LOOK: usize = 10;
 /// From this pass on the daemon is warm: what it holds must not grow.
 const WARM: usize = 200;
@@ -37,21 +37,21 @@ pub(crate) struct Scale {
     pub(crate) instances: u32,
     pub(crate) topics: u32,
     pub(crate) groups: u32,
-    /// Passes between two samples.
+    /// PassCounter between two samples.
     pub(crate) sample: usize,
 }
 
 pub(crate) async fn run(seed: u64, scale: Scale) {
     println!("fleet: seed {seed}, {scale:?}");
     let sim = cloud(seed, scale).await;
-    let rig = Rig::start(&sim.url(), &settings(scale)).await;
+    let exporter = MeasuredExporter::start(&sim.url(), &settings(scale)).await;
     let anchors = truth_groups(&sim.truth());
-    let mut passes = Passes::of(anchors, scale.pass);
+    let mut passes = PassCounter::of(anchors, scale.pass);
     let mut churn = Churn { rng: Rng::new(seed), made: Vec::new(), numbered: 0, owed: 0, edits: 0 };
     let mut moments = VecDeque::from([expected::all_series(&sim.truth())]);
-    settle(&sim, &rig, "before anything goes wrong").await;
+    settle(&sim, &exporter, "before anything goes wrong").await;
     // What was open while it started does not count.
-    rig.sample(0).await;
+    exporter.sample(0).await;
     add_faults(&sim, seed);
 
     let (mut samples, began) = (Vec::<Sample>::new(), Instant::now());
@@ -78,7 +78,7 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
         if pass >= looked + LOOK {
             looked = pass;
             let moments = moments.make_contiguous();
-            let page = SeriesSet::parse(rig.metrics().await);
+            let page = SeriesSet::parse(exporter.metrics().await);
             let untrue = page.never_true(moments, &OF_TWO_ANSWERS);
             assert!(untrue.is_empty(), "never true: {:#?}", &untrue[..untrue.len().min(20)]);
             let lacks = page.missing_from(moments, &LISTED);
@@ -87,7 +87,7 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
             compared += page.len();
         }
         if pass >= (samples.len() + 1) * scale.sample {
-            samples.push(rig.sample(pass).await);
+            samples.push(exporter.sample(pass).await);
             println!("{}", samples[samples.len() - 1]);
         }
         let patience = scale.pass * (scale.passes as u32 + 100) * 10;
@@ -98,7 +98,7 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
     let calls = sim.with_call_log(alikafka_simulator::CallLog::len);
     sim.faults(alikafka_simulator::Faults::clear);
     let healed = passes.count(&sim);
-    settle(&sim, &rig, "healed").await;
+    settle(&sim, &exporter, "healed").await;
     let settled = passes.count(&sim);
     // Nobody asks for what is gone any more.
     let refused = refusals(&sim);
@@ -108,7 +108,7 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
     assert_eq!(refusals(&sim), refused, "calls fail although nothing is wrong");
     println!(
         "fleet: {}\n{} passes in {took:?}; {} edits; {fired} faults in {calls} calls; {compared} series compared; settled {} passes after the faults were off",
-        rig::slope(&samples, WARM.min(scale.passes / 4)),
+        measured_exporter::slope(&samples, WARM.min(scale.passes / 4)),
         passes.count(&sim),
         churn.edits,
         settled - healed,
@@ -116,9 +116,9 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
     assert!(churn.edits > scale.passes / 4, "only {} edits", churn.edits);
     assert!(fired > calls / 40, "only {fired} faults in {calls} calls");
     assert!(lacking.len() <= LACKING, "series lack of objects that are there: {lacking:#?}");
-    let broken = rig::broken(&samples, WARM.min(scale.passes / 4), 0);
+    let broken = measured_exporter::broken(&samples, WARM.min(scale.passes / 4), 0);
     assert!(broken.is_empty(), "{broken:#?}");
-    rig.stop().await;
+    exporter.stop().await;
 }
 
 /// Calls that were answered with an error.
@@ -172,7 +172,7 @@ async fn cloud(seed: u64, scale: Scale) -> Simulator {
     };
     // Connections that the cloud has closed while they were idle are met too.
     let behaviour = ServiceBehaviour {
-        keys: vec![rig::key()],
+        keys: vec![measured_exporter::key()],
         close_idle_after: Some(Duration::from_millis(50)),
         ..ServiceBehaviour::default()
     };
@@ -192,15 +192,15 @@ fn truth_groups(world: &WorldTruth) -> Vec<(String, String)> {
 }
 
 /// Waits until the page says what the world is, and no more.
-async fn settle(sim: &Simulator, rig: &Rig, when: &str) {
+async fn settle(sim: &Simulator, exporter: &MeasuredExporter, when: &str) {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
-        let difference = expected::difference(&sim.truth(), &SeriesSet::parse(rig.metrics().await));
+        let difference = expected::difference(&sim.truth(), &SeriesSet::parse(exporter.metrics().await));
         if difference.is_empty() {
             return;
         }
         let shown = &difference[..difference.len().min(20)];
-        let log = rig.lines();
+        let log = exporter.lines();
         let log = &log[log.len().saturating_sub(20)..];
         assert!(
             Instant::now() < until,

@@ -13,8 +13,8 @@ fn calls_from(sim: &Simulator, number: u64) -> Vec<CallLogEntry> {
     sim.with_call_log(|l| l.entries().filter(|e| e.number >= number).cloned().collect())
 }
 
-fn all_down(page: &Scrape) -> bool {
-    page.region_up(REGION) == Some(0.0) && [A, B].iter().all(|i| page.instance_up(i) == Some(0.0))
+fn all_down(scrape: &Scrape) -> bool {
+    scrape.region_up(REGION) == Some(0.0) && [A, B].iter().all(|i| scrape.instance_up(i) == Some(0.0))
 }
 
 /// The lines about the key.
@@ -23,21 +23,21 @@ fn lines_of_the_key(daemon: &Daemon) -> Vec<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn a_revoked_key_costs_a_call_a_pass_and_a_line() {
+async fn a_revoked_key_costs_one_call_per_interval_and_one_log_line() {
     for granularity in ["partition", "group"] {
         let sim = cloud().await;
         let settings = [("DISCOVERY_INTERVAL", "300ms"), ("METRICS__GRANULARITY", granularity)];
         let daemon = Daemon::start(&sim, &settings).await;
         daemon
             .until("all known", |p| {
-                all_lag_by(p, BEFORE) && [A, B].iter().all(|i| p.instance_up(i) == Some(1.0))
+                all_lag_by(p, LAG_BEFORE) && [A, B].iter().all(|i| p.instance_up(i) == Some(1.0))
             })
             .await;
         sim.behaviour(|b| b.keys[0].active = false);
         let mut kept = false;
         daemon
             .until("all is down", |p| {
-                kept |= all_down(p) && all_lag_by(p, BEFORE);
+                kept |= all_down(p) && all_lag_by(p, LAG_BEFORE);
                 all_down(p)
             })
             .await;
@@ -54,20 +54,20 @@ async fn a_revoked_key_costs_a_call_a_pass_and_a_line() {
                     && refused(p) >= first + 6.0
             })
             .await;
-        let page = daemon.scrape().await;
-        assert!(all_down(&page));
+        let scrape = daemon.scrape().await;
+        assert!(all_down(&scrape));
         assert_eq!(daemon.body("/-/ready").await.trim(), "ok");
         let calls = calls_from(&sim, number);
         assert!(calls.iter().all(|e| e.action == "GetInstanceList"), "{calls:?}");
         let (from, to) = (calls.first().unwrap().at, calls.last().unwrap().at);
         let passes = to.duration_since(from).as_secs_f64() / POLL.as_secs_f64();
         assert!(calls.len() as f64 <= passes + 2.0, "{} calls in {passes} passes", calls.len());
-        assert_eq!(page.sum("alikafka_exporter_api_retries_total", &[]), 0.0);
+        assert_eq!(scrape.sum("alikafka_exporter_api_retries_total", &[]), 0.0);
 
         sim.world(write_more);
         sim.behaviour(|b| b.keys[0].active = true);
         daemon
-            .until("well without a restart", |p| all_lag_by(p, AFTER) && p.instance_up(B) == Some(1.0))
+            .until("well without a restart", |p| all_lag_by(p, LAG_AFTER) && p.instance_up(B) == Some(1.0))
             .await;
         daemon.until_logged("the recovery", |_| !daemon.recoveries().is_empty()).await;
         let lines = lines_of_the_key(&daemon);
@@ -80,7 +80,7 @@ async fn a_revoked_key_costs_a_call_a_pass_and_a_line() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_replaced_in_its_files_is_taken_without_a_restart() {
+async fn a_key_replaced_in_its_files_is_used_without_a_restart() {
     let sim = cloud().await;
     let [old_id, old_secret, _] = SECRETS;
     let (new_id, new_secret) = ("LTAI5tRotatedKeyIdQ8y", "RotatedSecretZr5w8");
@@ -96,15 +96,15 @@ async fn a_key_that_is_replaced_in_its_files_is_taken_without_a_restart() {
     let settings =
         [("CREDENTIALS__ACCESS_KEY_ID_FILE", id.as_str()), ("CREDENTIALS__ACCESS_KEY_SECRET_FILE", &secret)];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     sim.behaviour(|b| b.keys[0].active = false);
     daemon.until("all is down", all_down).await;
     sim.world(write_more);
     write(new_id, new_secret);
-    let page = daemon
-        .until("the new key is taken", |p| all_lag_by(p, AFTER) && p.region_up(REGION) == Some(1.0))
+    let scrape = daemon
+        .until("the new key is taken", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0))
         .await;
-    assert_eq!(page.instance_up(A), Some(1.0));
+    assert_eq!(scrape.instance_up(A), Some(1.0));
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
     let lines = lines_of_the_key(&daemon);
     assert_eq!(lines.len(), 2, "{lines:#?}");
@@ -113,22 +113,22 @@ async fn a_key_that_is_replaced_in_its_files_is_taken_without_a_restart() {
 }
 
 #[tokio::test]
-async fn a_signature_that_is_refused_for_one_group_costs_that_group_alone() {
+async fn a_rejected_signature_for_one_group_affects_only_that_group() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     sim.faults(|f| f.add(on_group("billing", error(400, "SignatureDoesNotMatch", "no"))));
     sim.world(write_more);
     daemon
         .until("one is dropped, the others go on", |p| {
             let others = [p.lag(A, "shipping"), p.lag(B, "billing"), p.lag(B, "shipping")];
-            p.lag(A, "billing").is_none() && others == [Some(AFTER); 3]
+            p.lag(A, "billing").is_none() && others == [Some(LAG_AFTER); 3]
         })
         .await;
-    let page = daemon.scrape().await;
-    assert_eq!((page.instance_up(A), page.instance_up(B)), (Some(0.0), Some(1.0)));
+    let scrape = daemon.scrape().await;
+    assert_eq!((scrape.instance_up(A), scrape.instance_up(B)), (Some(0.0), Some(1.0)));
     sim.faults(Faults::clear);
-    daemon.until("it is back", |p| all_lag_by(p, AFTER)).await;
+    daemon.until("it is back", |p| all_lag_by(p, LAG_AFTER)).await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
     let lines = lines_of_the_key(&daemon);
     assert_eq!(lines.len(), 2, "{lines:#?}");

@@ -53,7 +53,7 @@ fn check(page: &SeriesSet, cloud: &Simulator) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_age_of_the_oldest_unread_message_is_between_its_bounds() {
+async fn lag_in_seconds_is_within_its_bounds() {
     let pair = Pair::start(varied(23), &format!("{FAST}requests_per_second: 400\n")).await;
     let mut both = 0;
     for step in 0..3u64 {

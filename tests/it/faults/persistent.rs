@@ -1,6 +1,6 @@
 //! The catalogue: a fault that meets one object for longer than `stale_after`, row by row.
 //!
-//! Of every row holds: the object's value is kept, then absent, never another; everything else is fresh
+//! Of every row run: the object's value is kept, then absent, never another; everything else is fresh
 //! meanwhile; `*_up` and the time of the last success tell of it; the attempts are counted under the row's `result` and no other; one line is logged when the
 //! fault begins and one when it is over; and the first good answer after it brings the value back.
 
@@ -11,7 +11,7 @@ use super::*;
 
 /// What a fault meets: one unit of work of the first instance, and where that shows.
 #[derive(Clone, Copy, PartialEq)]
-enum On {
+enum Target {
     /// `GetConsumerProgress` of the group `billing`.
     Progress,
     /// `GetTopicStatus` of the topic `orders`.
@@ -24,7 +24,7 @@ enum On {
     Instances,
 }
 
-impl On {
+impl Target {
     fn action(self) -> &'static str {
         match self {
             Self::Progress => "GetConsumerProgress",
@@ -46,24 +46,26 @@ impl On {
     }
 
     /// The value that the fault keeps from being renewed.
-    fn value(self, page: &Scrape) -> Option<f64> {
+    fn value(self, scrape: &Scrape) -> Option<f64> {
         let of_a = [("instance_id", A)];
         match self {
-            Self::Progress => page.lag(A, "billing"),
+            Self::Progress => scrape.lag(A, "billing"),
             // Not an end offset: groups tell those too.
-            Self::Status => page.value("alikafka_topic_messages", &[("instance_id", A), ("topic", "orders")]),
-            Self::Topics => {
-                page.value("alikafka_topic_partitions", &[("instance_id", A), ("topic", "orders")])
+            Self::Status => {
+                scrape.value("alikafka_topic_messages", &[("instance_id", A), ("topic", "orders")])
             }
-            Self::Groups => page.value("alikafka_group_info", &[("instance_id", A), ("group", "billing")]),
-            Self::Instances => page.value("alikafka_instance_groups", &of_a),
+            Self::Topics => {
+                scrape.value("alikafka_topic_partitions", &[("instance_id", A), ("topic", "orders")])
+            }
+            Self::Groups => scrape.value("alikafka_group_info", &[("instance_id", A), ("group", "billing")]),
+            Self::Instances => scrape.value("alikafka_instance_groups", &of_a),
         }
     }
 
     /// That value before the fault, and after it.
     fn values(self) -> (f64, f64) {
         match self {
-            Self::Progress => (BEFORE, AFTER),
+            Self::Progress => (LAG_BEFORE, LAG_AFTER),
             Self::Status => (17.0, 27.0),
             Self::Topics => (2.0, 3.0),
             Self::Groups => (1.0, 1.0),
@@ -72,34 +74,36 @@ impl On {
     }
 
     /// Whether all that the fault does not meet has been renewed since.
-    fn others_are_fresh(self, page: &Scrape) -> bool {
+    fn others_are_fresh(self, scrape: &Scrape) -> bool {
         let lags = [(A, "billing"), (A, "shipping"), (B, "billing"), (B, "shipping")];
         let ends = [(A, "orders"), (A, "audit"), (B, "orders"), (B, "audit")];
-        let lag = |(i, g)| (self == Self::Progress && (i, g) == lags[0]) || page.lag(i, g) == Some(AFTER);
-        let end =
-            |(i, t)| (self == Self::Status && (i, t) == ends[0]) || page.end_offset(i, t, "0") == Some(14.0);
-        let topics = self == Self::Topics || page.has_topic(A, "new");
-        let groups = self == Self::Groups || page.has_group(A, "new");
+        let lag =
+            |(i, g)| (self == Self::Progress && (i, g) == lags[0]) || scrape.lag(i, g) == Some(LAG_AFTER);
+        let end = |(i, t)| {
+            (self == Self::Status && (i, t) == ends[0]) || scrape.end_offset(i, t, "0") == Some(14.0)
+        };
+        let topics = self == Self::Topics || scrape.has_topic(A, "new");
+        let groups = self == Self::Groups || scrape.has_group(A, "new");
         lags.into_iter().all(lag)
             && ends.into_iter().all(end)
             && topics
             && groups
-            && page.has_topic(B, "new")
-            && page.has_group(B, "new")
-            && page.instance_up(B) == Some(1.0)
+            && scrape.has_topic(B, "new")
+            && scrape.has_group(B, "new")
+            && scrape.instance_up(B) == Some(1.0)
     }
 
     /// Seconds since all that this is a part of was told.
-    fn age(self, page: &Scrape) -> f64 {
+    fn age(self, scrape: &Scrape) -> f64 {
         let of_instance = |scope| {
             let labels = [("instance_id", A), ("scope", scope)];
-            page.value("alikafka_instance_last_success_timestamp_seconds", &labels)
+            scrape.value("alikafka_instance_last_success_timestamp_seconds", &labels)
         };
         let told = match self {
             Self::Progress => of_instance("groups"),
             Self::Status => of_instance("topics"),
             Self::Topics | Self::Groups => of_instance("discovery"),
-            Self::Instances => page.value(
+            Self::Instances => scrape.value(
                 "alikafka_region_last_success_timestamp_seconds",
                 &[("region", REGION), ("scope", "discovery")],
             ),
@@ -109,30 +113,36 @@ impl On {
     }
 
     /// Whether the failure is told by `*_up`, and of nothing that did not fail.
-    fn is_down(self, page: &Scrape) -> bool {
+    fn is_down(self, scrape: &Scrape) -> bool {
         let (region, instance) =
             if self == Self::Instances { (Some(0.0), Some(1.0)) } else { (Some(1.0), Some(0.0)) };
-        page.region_up(REGION) == region && page.instance_up(A) == instance
+        scrape.region_up(REGION) == region && scrape.instance_up(A) == instance
     }
 }
 
 /// A row of the catalogue.
-struct Row {
+struct FaultCase {
     fault: &'static str,
-    on: On,
+    target: Target,
     effect: Effect,
     /// The label `result` under which the attempts are counted.
     result: &'static str,
     /// A part of the log line.
-    says: &'static str,
+    log_text: &'static str,
 }
 
-fn row(fault: &'static str, on: On, effect: Effect, result: &'static str, says: &'static str) -> Row {
-    Row { fault, on, effect, result, says }
+fn row(
+    fault: &'static str,
+    target: Target,
+    effect: Effect,
+    result: &'static str,
+    log_text: &'static str,
+) -> FaultCase {
+    FaultCase { fault, target, effect, result, log_text }
 }
 
-fn catalogue(elsewhere: &str) -> Vec<Row> {
-    use On::{Groups, Instances, Progress, Status, Topics};
+fn fault_cases(elsewhere: &str) -> Vec<FaultCase> {
+    use Target::{Groups, Instances, Progress, Status, Topics};
     let json = |body: &str| raw(200, "application/json", body);
     let throttle =
         |status, code: &str| Effect::Throttle { status, code: code.to_owned(), retry_after_ms: None };
@@ -243,10 +253,10 @@ fn catalogue(elsewhere: &str) -> Vec<Row> {
     ]
 }
 
-impl Row {
-    async fn holds(self) {
-        let Self { on, result, .. } = self;
-        let (old, new) = on.values();
+impl FaultCase {
+    async fn run(self) {
+        let Self { target, result, .. } = self;
+        let (old, new) = target.values();
         let sim = cloud().await;
         // What never ends must be given up while the last value is still good.
         let (timeout, stale_after) = if result == "timeout" { ("3s", 8.0) } else { ("10s", 4.0) };
@@ -255,33 +265,35 @@ impl Row {
             Daemon::start(&sim, &[("REQUEST_TIMEOUT", timeout), ("STALE_AFTER", stale.as_str())]).await;
         daemon
             .until("everything is known", |p| {
-                all_lag_by(p, BEFORE) && on.value(p) == Some(old) && p.end_offset(B, "audit", "0").is_some()
+                all_lag_by(p, LAG_BEFORE)
+                    && target.value(p) == Some(old)
+                    && p.end_offset(B, "audit", "0").is_some()
             })
             .await;
 
-        sim.faults(|f| f.add(on.fault(self.effect.clone())));
+        sim.faults(|f| f.add(target.fault(self.effect.clone())));
         sim.world(|w| {
             write_more(w);
             for id in [A, B] {
                 w.add_topic(id, TopicSpec::new("new", 1)).unwrap();
                 add_group(w, id, "new", "new");
             }
-            if on == On::Topics {
+            if target == Target::Topics {
                 w.add_partitions(A, "orders", 1).unwrap();
             }
         });
         let mut kept = false;
         let gone = daemon
-            .until("the old value is dropped while the rest is fresh", |page| {
-                let value = on.value(page);
+            .until("the old value is dropped while the rest is fresh", |scrape| {
+                let value = target.value(scrape);
                 assert!(value.is_none_or(|v| v == old), "neither old nor absent: {value:?}");
-                kept |= value == Some(old) && page.api_calls(on.action(), result) > 0.0;
-                value.is_none() && on.others_are_fresh(page) && on.is_down(page)
+                kept |= value == Some(old) && scrape.api_calls(target.action(), result) > 0.0;
+                value.is_none() && target.others_are_fresh(scrape) && target.is_down(scrape)
             })
             .await;
         assert!(kept, "the old value outlived the first failure: {}", daemon.evidence(&gone));
-        assert!(on.age(&gone) >= stale_after, "{} s", on.age(&gone));
-        let results = gone.api_results(on.action());
+        assert!(target.age(&gone) >= stale_after, "{} s", target.age(&gone));
+        let results = gone.api_results(target.action());
         assert!(results.iter().all(|r| ["ok", result].contains(r)), "{results:?}");
         // The page may be here before the line: they come on two ways.
         daemon.until_logged("the failure", |lines| lines.iter().any(|l| l["result"] == result)).await;
@@ -290,14 +302,16 @@ impl Row {
             lines => panic!("one line when it begins, not {lines:#?}"),
         };
         let text = line.to_string();
-        assert!(text.contains(self.says), "{text}");
-        assert_eq!((&line["action"], &line["result"]), (&on.action().into(), &result.into()), "{text}");
+        assert!(text.contains(self.log_text), "{text}");
+        assert_eq!((&line["action"], &line["result"]), (&target.action().into(), &result.into()), "{text}");
         let advice = line["advice"].as_str().unwrap_or_default();
         assert!(!advice.is_empty(), "{text}");
         assert_eq!(daemon.recoveries(), [] as [serde_json::Value; 0]);
 
         sim.faults(Faults::clear);
-        daemon.until("the new value is there", |p| on.value(p) == Some(new) && on.others_are_fresh(p)).await;
+        daemon
+            .until("the new value is there", |p| target.value(p) == Some(new) && target.others_are_fresh(p))
+            .await;
         daemon
             .until("all is well", |p| p.instance_up(A) == Some(1.0) && p.region_up(REGION) == Some(1.0))
             .await;
@@ -313,16 +327,16 @@ impl Row {
 const AT_ONCE: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fault_costs_its_object_alone_first_its_freshness_and_then_its_value() {
+async fn a_failing_object_goes_stale_then_absent_while_others_stay_fresh() {
     let elsewhere = cloud().await;
-    let mut rows = catalogue(&elsewhere.url()).into_iter();
+    let mut rows = fault_cases(&elsewhere.url()).into_iter();
     let (mut running, mut wrong) = (JoinSet::new(), Vec::new());
     loop {
         while running.len() < AT_ONCE
             && let Some(row) = rows.next()
         {
-            let name = format!("{}: {}", row.on.action(), row.fault);
-            running.spawn(async move { (name, tokio::spawn(row.holds()).await) });
+            let name = format!("{}: {}", row.target.action(), row.fault);
+            running.spawn(async move { (name, tokio::spawn(row.run()).await) });
         }
         match running.join_next().await {
             Some(Ok((_, Ok(())))) => {}

@@ -18,7 +18,7 @@ fn errors(lines: &[serde_json::Value]) -> Vec<&serde_json::Value> {
 
 #[cfg(debug_assertions)]
 #[tokio::test]
-async fn a_panic_in_a_call_costs_that_call_alone_and_is_counted_and_told_once() {
+async fn a_panic_in_a_call_affects_only_that_call_and_is_logged_once() {
     let sim = cloud().await;
     let settings = [
         // In the second pass of the four groups.
@@ -31,20 +31,21 @@ async fn a_panic_in_a_call_costs_that_call_alone_and_is_counted_and_told_once() 
     let daemon = Daemon::start(&sim, &settings).await;
     let up = |p: &Scrape| [A, B].map(|i| p.instance_up(i));
     let panics = |p: &Scrape| p.value("alikafka_exporter_panics_total", &[]);
-    let page = daemon.until("all known", |p| all_lag_by(p, BEFORE) && up(p) == [Some(1.0); 2]).await;
-    assert_eq!(panics(&page), Some(0.0));
-    let page = daemon
+    let scrape = daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && up(p) == [Some(1.0); 2]).await;
+    assert_eq!(panics(&scrape), Some(0.0));
+    let scrape = daemon
         .until("one is down", |p| {
-            assert!(all_lag_by(p, BEFORE), "values are kept");
+            assert!(all_lag_by(p, LAG_BEFORE), "values are kept");
             panics(p) == Some(1.0) && up(p).contains(&Some(0.0))
         })
         .await;
-    assert!(up(&page).contains(&Some(1.0)), "the other instance is not touched");
-    assert_eq!(page.region_up(REGION), Some(1.0));
+    assert!(up(&scrape).contains(&Some(1.0)), "the other instance is not touched");
+    assert_eq!(scrape.region_up(REGION), Some(1.0));
     sim.world(write_more);
-    let page =
-        daemon.until("renewed in the next pass", |p| all_lag_by(p, AFTER) && up(p) == [Some(1.0); 2]).await;
-    assert_eq!(panics(&page), Some(1.0));
+    let scrape = daemon
+        .until("renewed in the next pass", |p| all_lag_by(p, LAG_AFTER) && up(p) == [Some(1.0); 2])
+        .await;
+    assert_eq!(panics(&scrape), Some(1.0));
     let lines = daemon.log_lines();
     let errors = errors(&lines);
     assert_eq!(errors.len(), 1, "{errors:#?}");
@@ -59,11 +60,11 @@ async fn a_panic_in_a_call_costs_that_call_alone_and_is_counted_and_told_once() 
 
 #[cfg(debug_assertions)]
 #[tokio::test]
-async fn a_loop_that_dies_ends_the_process_with_a_line_that_names_it() {
+async fn a_panicking_poller_ends_the_process_and_is_named() {
     let sim = cloud().await;
     let settings = [("SABOTAGE_ALIKAFKA", "loop=3")];
     let daemon = Daemon::start(&sim, &settings).await;
-    let (status, lines) = daemon.died().await;
+    let (status, lines) = daemon.wait_for_crash().await;
     assert_eq!(status.code(), Some(1));
     let errors = errors(&lines);
     assert_eq!(errors.len(), 2, "the panic, and what came of it: {errors:#?}");
@@ -78,7 +79,7 @@ async fn a_loop_that_dies_ends_the_process_with_a_line_that_names_it() {
 
 #[cfg(debug_assertions)]
 #[tokio::test]
-async fn a_loop_that_stands_still_is_not_healthy_and_ends_the_process_in_the_end() {
+async fn a_stuck_poller_turns_unhealthy_and_then_ends_the_process() {
     let sim = cloud().await;
     let settings = [("SABOTAGE_ALIKAFKA", "stuck=3 unhealthy=1500 end=8000")];
     let daemon = Daemon::start(&sim, &settings).await;
@@ -90,7 +91,7 @@ async fn a_loop_that_stands_still_is_not_healthy_and_ends_the_process_in_the_end
     assert!(daemon.body("/-/healthy").await.contains(REGION), "it is named");
     // The page is still there, for whoever wants to know why.
     daemon.scrape().await;
-    let (status, lines) = daemon.died().await;
+    let (status, lines) = daemon.wait_for_crash().await;
     assert_eq!(status.code(), Some(1));
     let errors = errors(&lines);
     assert_eq!(errors.len(), 1, "{errors:#?}");
@@ -109,7 +110,7 @@ async fn can_be_read(pid: i32, user: Option<u32>) -> bool {
 
 /// Runs as nobody where this user may choose, so that rights of root hide nothing; says so where not.
 #[tokio::test]
-async fn nobody_may_look_into_the_memory_and_a_crash_leaves_no_image_of_it() {
+async fn process_memory_is_unreadable_and_a_crash_leaves_no_core_dump() {
     let nobody = geteuid().is_root().then_some(NOBODY);
     if nobody.is_none() {
         println!("not root: runs as the user of the tests, not as user {NOBODY}");
@@ -139,12 +140,12 @@ async fn nobody_may_look_into_the_memory_and_a_crash_leaves_no_image_of_it() {
     for signal in [Signal::SEGV, Signal::ABORT] {
         let sim = cloud().await;
         let daemon = Daemon::with_command(of_nobody(Command::new(&binary)), &sim).await;
-        let page = daemon.until("all known", |p| all_lag_by(p, BEFORE)).await;
+        let scrape = daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
         for name in ["process_cpu_seconds_total", "process_open_fds", "process_max_fds"] {
-            assert!(page.value(name, &[]).is_some(), "{name} is there for an unprivileged user too");
+            assert!(scrape.value(name, &[]).is_some(), "{name} is there for an unprivileged user too");
         }
         for name in ["process_resident_memory_bytes", "process_start_time_seconds", "process_threads"] {
-            assert!(page.value(name, &[]).unwrap() > 0.0, "{name}");
+            assert!(scrape.value(name, &[]).unwrap() > 0.0, "{name}");
         }
         let id = daemon.pid();
         assert!(!can_be_read(id.as_raw_pid(), nobody).await, "another process of the same user");
@@ -157,7 +158,7 @@ async fn nobody_may_look_into_the_memory_and_a_crash_leaves_no_image_of_it() {
             daemon.scrape().await;
             kill_process(id, signal).unwrap();
         }
-        let (status, _) = daemon.died().await;
+        let (status, _) = daemon.wait_for_crash().await;
         assert_eq!(status.signal(), Some(signal.as_raw()));
         assert!(!status.core_dumped(), "{status:?}");
         let left: Vec<_> = fs::read_dir(&place).unwrap().map(|e| e.unwrap().file_name()).collect();
