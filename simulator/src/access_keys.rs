@@ -1,10 +1,10 @@
-//! KeyRegistry that several services know: handed out by one, shown to another.
+//! Access keys, and the registry through which the API and the credential services share them.
 //!
-//! Owns: [`KeyRegistry`], what is issued under it and until when, and the count of calls that were signed with parts
-//! of keys that do not belong together. Refuses: judging a call; that is `auth`, which looks keys up here.
+//! Owns: [`KeyRegistry`], every temporary key with its expiry, and the number of calls signed with parts of
+//! different keys. Out of scope: checking calls; `auth` does that with the keys from here.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -12,26 +12,71 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{clock::wall_ms, management_api::lock, options::AccessKey};
+use crate::{clock::wall_ms, sync::lock};
 
-/// A register of keys. Clones share one register: give one to every service that is to know the same keys.
+/// An access key that may call the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    /// `AccessKeyId`.
+    pub id: String,
+    /// Secret that signs calls.
+    pub secret: String,
+    /// Token that each call must carry; only temporary (STS) keys have one.
+    pub security_token: Option<String>,
+    /// Expiry of the token, in Unix milliseconds of the wall clock.
+    pub token_expires_ms: Option<i64>,
+    /// Whether the key is active. Calls with an inactive key fail with `InvalidAccessKeyId.Inactive`.
+    pub active: bool,
+    /// Actions that RAM denies, as API names (`GetTopicStatus`) or RAM names (`alikafka:ListTopic`).
+    pub denied: BTreeSet<String>,
+}
+
+impl AccessKey {
+    /// Returns a permanent key without denied actions.
+    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            secret: secret.into(),
+            security_token: None,
+            token_expires_ms: None,
+            active: true,
+            denied: BTreeSet::new(),
+        }
+    }
+
+    /// Makes it a temporary key with this token.
+    #[must_use]
+    pub fn with_token(mut self, token: impl Into<String>) -> Self {
+        self.security_token = Some(token.into());
+        self
+    }
+
+    /// Denies one more action.
+    #[must_use]
+    pub fn denying(mut self, action: impl Into<String>) -> Self {
+        self.denied.insert(action.into());
+        self
+    }
+}
+
+/// A registry of keys. Clones share it: pass one to every service that must accept the same keys.
 ///
-/// A key is known for ever, so that a pair of parts of two generations is told from a key that never was.
+/// Keys are never removed, so that parts of two keys can be distinguished from an unknown key.
 #[derive(Debug, Clone, Default)]
 pub struct KeyRegistry(Arc<Mutex<RegisteredKeys>>);
 
-/// A temporary key as it was handed out.
+/// A temporary key as a credential service has issued it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedKey {
-    /// `AccessKeyId`. Begins with `STS.` and the name of what issued it.
+    /// `AccessKeyId`: `STS.`, the name of the role or service, and random characters.
     pub id: String,
-    /// The secret.
+    /// Secret that signs calls.
     pub secret: String,
-    /// The token that must come with it.
+    /// `SecurityToken`.
     pub token: String,
-    /// When it was handed out, in milliseconds since 1970 of the wall clock.
+    /// Time of issue, in Unix milliseconds of the wall clock.
     pub issued_ms: i64,
-    /// When it ends, in milliseconds since 1970 of the wall clock.
+    /// Expiry, in Unix milliseconds of the wall clock.
     pub expires_ms: i64,
 }
 
@@ -55,59 +100,59 @@ impl Default for RegisteredKeys {
 }
 
 impl KeyRegistry {
-    /// Puts a key in, lasting or temporary.
+    /// Adds a permanent or temporary key.
     pub fn add(&self, key: AccessKey) {
         lock(&self.0).by_id.entry(key.id.clone()).or_default().push(key);
     }
 
-    /// Takes a key out of use: from now on `InvalidAccessKeyId.Inactive`.
+    /// Deactivates a key.
     pub fn retire(&self, id: &str) {
         for key in lock(&self.0).by_id.get_mut(id).into_iter().flatten() {
             key.active = false;
         }
     }
 
-    /// Every temporary key that was handed out, oldest first.
+    /// Returns every temporary key that was issued, oldest first.
     #[must_use]
     pub fn issued(&self) -> Vec<IssuedKey> {
         lock(&self.0).issued.clone()
     }
 
-    /// Calls so far that were signed with parts of keys that do not belong together: the id of one and the
-    /// secret or the token of another, or a temporary key without its token. All of them were refused.
+    /// Returns the number of calls that were signed with parts of different keys: the id of one with the
+    /// secret or token of another, or a temporary key without its token. All of them were rejected.
     #[must_use]
     pub fn mixed_calls(&self) -> u64 {
         lock(&self.0).mixed_calls
     }
 
-    /// Makes a temporary key. Secret and token hold characters that encodings change.
+    /// Issues a temporary key. Its secret and token contain characters that must be escaped in URLs.
     pub(crate) fn issue(&self, issuer: &str, expires_ms: i64) -> IssuedKey {
-        let mut register = lock(&self.0);
-        let mut random = |bytes: usize| {
-            let bytes: Vec<u8> = (0..bytes).map(|_| register.rng.random()).collect();
+        let mut keys = lock(&self.0);
+        let mut random = |length: usize| {
+            let bytes: Vec<u8> = (0..length).map(|_| keys.rng.random()).collect();
             STANDARD.encode(bytes)
         };
         let id = random(12).replace(['+', '/', '='], "x");
         let (secret, token) = (format!("{}+/=", random(21)), format!("CAIS+/{}==", random(60)));
         let issued =
             IssuedKey { id: format!("STS.{issuer}{id}"), secret, token, issued_ms: wall_ms(), expires_ms };
-        register.issued.push(issued.clone());
+        keys.issued.push(issued.clone());
         let key = AccessKey {
             token_expires_ms: Some(expires_ms),
             ..AccessKey::new(&issued.id, &issued.secret).with_token(&issued.token)
         };
-        register.by_id.entry(issued.id.clone()).or_default().push(key);
+        keys.by_id.entry(issued.id.clone()).or_default().push(key);
         issued
     }
 
-    /// All keys under an id: one, unless a test makes it otherwise.
+    /// Returns all keys with an id; more than one only if a test has added them.
     pub(crate) fn with_id(&self, id: &str) -> Vec<AccessKey> {
         lock(&self.0).by_id.get(id).cloned().unwrap_or_default()
     }
 
-    /// Whether a key satisfies a condition.
-    pub(crate) fn any(&self, mut is: impl FnMut(&AccessKey) -> bool) -> bool {
-        lock(&self.0).by_id.values().flatten().any(&mut is)
+    /// Whether any key matches a predicate.
+    pub(crate) fn any(&self, mut matches: impl FnMut(&AccessKey) -> bool) -> bool {
+        lock(&self.0).by_id.values().flatten().any(&mut matches)
     }
 
     pub(crate) fn count_mixed_call(&self) {

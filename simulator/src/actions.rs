@@ -1,18 +1,20 @@
-//! The six actions: from a call and the world to a payload, with the truth that it was made from.
+//! The six API actions: computes the payload of a call from the world.
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     options::{HideLastTimestamp, ListShape, ServiceBehaviour},
     request::ApiCall,
+    served::ResponseTruth,
     wire::{ErrorResponse, inner_list, list, tags},
     world::{
-        Instance, World,
+        World,
+        instance::Instance,
         truth::{GroupTruth, TopicTruth},
     },
 };
 
-/// The actions that are served: name, RAM action, parameters that must be there.
+/// Supported actions: name, RAM action, required parameters.
 const ACTIONS: [(&str, &str, &[&str]); 6] = [
     ("GetAllInstanceIdList", "alikafka:ListInstance", &["RegionId"]),
     ("GetInstanceList", "alikafka:ListInstance", &["RegionId"]),
@@ -22,152 +24,124 @@ const ACTIONS: [(&str, &str, &[&str]); 6] = [
     ("GetConsumerProgress", "alikafka:ListGroup", &["InstanceId", "ConsumerId", "RegionId"]),
 ];
 
-/// The RAM action of an API action.
+/// Returns the RAM action of an API action.
 ///
 /// # Errors
-/// `InvalidAction.NotFound` for one that is not served; all that write are not.
+/// Returns `InvalidAction.NotFound` for unsupported actions, e.g. all that write.
 pub(crate) fn ram_action(action: &str) -> Result<&'static str, ErrorResponse> {
-    let found = ACTIONS.iter().find(|(name, ..)| *name == action);
-    found.map(|(_, ram, _)| *ram).ok_or_else(|| {
-        ErrorResponse::new(
-            404,
-            "InvalidAction.NotFound",
-            "Specified api is not found, please check your url and method.",
-        )
-    })
+    let supported = ACTIONS.iter().find(|(name, ..)| *name == action);
+    supported.map(|(_, ram, _)| *ram).ok_or_else(ErrorResponse::unknown_action)
 }
 
-/// What an answer was made from, to be remembered once it is served whole.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum ResponseTruth {
-    /// Nothing that is remembered.
-    Lists,
-    /// One topic's offsets.
-    Topic(TopicTruth),
-    /// One group's progress.
-    Group(GroupTruth),
-}
-
-/// How a fault bends the pages of a list.
+/// Effects of faults on the pages of a list.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PagingFault {
-    /// Serves page 1 whatever was asked.
-    pub(crate) ignore_page: bool,
-    /// Begins each page with the row before it.
+    /// Returns the first page whatever page is requested.
+    pub(crate) always_first_page: bool,
+    /// Starts each page with the last row of the previous page.
     pub(crate) overlap: bool,
 }
 
-/// Answers a call from the world.
+/// Returns the payload of a call, and the ground truth that it states.
 ///
 /// # Errors
-/// What the service answers instead.
-pub(crate) fn answer(
+/// Returns the error response of the service.
+pub(crate) fn payload(
     call: &ApiCall,
     world: &mut World,
-    how: &ServiceBehaviour,
+    behaviour: &ServiceBehaviour,
     paging: PagingFault,
 ) -> Result<(Map<String, Value>, ResponseTruth), ErrorResponse> {
-    let action = call.action();
-    let needed = ACTIONS.iter().find(|(name, ..)| *name == action).map_or(&[][..], |(.., needed)| needed);
-    if let Some(absent) = needed.iter().find(|p| call.param(p).is_none()) {
-        return Err(ErrorResponse::missing(absent));
+    let required = ACTIONS.iter().find(|(name, ..)| *name == call.action()).map(|(.., required)| *required);
+    if let Some(missing) = required.unwrap_or_default().iter().find(|p| call.param(p).is_none()) {
+        return Err(ErrorResponse::missing_parameter(missing));
     }
-    match action {
-        "GetAllInstanceIdList" => Ok((all_instance_ids(world), ResponseTruth::Lists)),
-        "GetInstanceList" => Ok((instances(call, world, how.list_shape)?, ResponseTruth::Lists)),
-        "GetTopicList" => Ok((topics(call, instance(call, world)?, how, paging)?, ResponseTruth::Lists)),
-        "GetConsumerList" => Ok((groups(call, instance(call, world)?, how, paging)?, ResponseTruth::Lists)),
+    let (now, shape) = (world.now_ms(), behaviour.list_shape);
+    let list = match call.action() {
+        "GetAllInstanceIdList" => all_instance_ids(world),
+        "GetInstanceList" => instances(call, world, shape)?,
+        "GetTopicList" => topics(call, instance(call, world)?, behaviour, paging)?,
+        "GetConsumerList" => groups(call, instance(call, world)?, behaviour, paging)?,
         "GetTopicStatus" => {
-            let now = world.now_ms();
             let name = call.param("Topic").unwrap_or_default();
-            let topic = instance(call, world)?.topics.get(name).map(|t| t.truth(now));
-            let truth = topic
-                .ok_or_else(|| ErrorResponse::new(400, "BIZ_TOPIC_NOT_FOUND", "The topic does not exist."))?;
-            Ok((topic_status(name, &truth, how.list_shape), ResponseTruth::Topic(truth)))
+            let truth = instance(call, world)?.topics.get(name).map(|t| t.truth(now));
+            let truth = truth.ok_or_else(|| {
+                ErrorResponse::bad_request("BIZ_TOPIC_NOT_FOUND", "The topic does not exist.")
+            })?;
+            return Ok((topic_status(name, &truth, shape), ResponseTruth::Topic(truth)));
         }
         "GetConsumerProgress" => {
-            let now = world.now_ms();
             let name = call.param("ConsumerId").unwrap_or_default();
-            let hide = hides_times(call, how.hide_last_timestamp)?;
-            let group = instance(call, world)?.group_truth(name, now);
-            let truth = group.ok_or_else(|| {
-                ErrorResponse::new(400, "BIZ_SUBSCRIPTION_NOT_FOUND", "The consumer group does not exist.")
+            let hide = hides_timestamps(call, behaviour.hide_last_timestamp)?;
+            let truth = instance(call, world)?.group_truth(name, now).ok_or_else(|| {
+                let message = "The consumer group does not exist.";
+                ErrorResponse::bad_request("BIZ_SUBSCRIPTION_NOT_FOUND", message)
             })?;
-            Ok((progress(name, &truth, hide, how.list_shape), ResponseTruth::Group(truth)))
+            return Ok((progress(name, &truth, hide, shape), ResponseTruth::Group(truth)));
         }
-        _ => Err(ram_action(action)
-            .err()
-            .unwrap_or_else(|| ErrorResponse::new(500, "InternalError", "Not served."))),
-    }
+        _ => return Err(ErrorResponse::unknown_action()),
+    };
+    Ok((list, ResponseTruth::NotRecorded))
 }
 
-/// Whether the caller wants no times, and gets none.
-fn hides_times(call: &ApiCall, how: HideLastTimestamp) -> Result<bool, ErrorResponse> {
-    match (call.param("HideLastTimestamp"), how) {
-        (Some(_), HideLastTimestamp::Refused) => Err(ErrorResponse::new(
-            400,
+/// Whether the response must omit `LastTimestamp`.
+fn hides_timestamps(call: &ApiCall, handling: HideLastTimestamp) -> Result<bool, ErrorResponse> {
+    match (call.param("HideLastTimestamp"), handling) {
+        (Some(_), HideLastTimestamp::Refused) => Err(ErrorResponse::bad_request(
             "InvalidParameter.HideLastTimestamp",
             "The specified parameter HideLastTimestamp is not valid.",
         )),
-        (Some(asked), HideLastTimestamp::Honoured) => Ok(asked.eq_ignore_ascii_case("true")),
+        (Some(value), HideLastTimestamp::Honoured) => Ok(value.eq_ignore_ascii_case("true")),
         (None, _) | (_, HideLastTimestamp::Ignored) => Ok(false),
     }
 }
 
 fn instance<'w>(call: &ApiCall, world: &'w mut World) -> Result<&'w mut Instance, ErrorResponse> {
-    let id = call.param("InstanceId").unwrap_or_default();
-    let not_owned = || {
-        ErrorResponse::new(
-            400,
-            "AUTH_RESOURCE_OWNER_ERROR",
-            "The instance does not exist or does not belong to you.",
-        )
-    };
     if let Some(region) = call.region() {
-        known_region(world, region)?;
+        check_region(world, region)?;
     }
-    let found = world.instance_mut(id).ok_or_else(not_owned)?;
-    if call.region().is_some_and(|r| r != found.region) {
-        return Err(not_owned());
-    }
+    let found = world
+        .instance_mut(call.param("InstanceId").unwrap_or_default())
+        .filter(|i| call.region().is_none_or(|r| r == i.region))
+        .ok_or_else(|| {
+            let message = "The instance does not exist or does not belong to you.";
+            ErrorResponse::bad_request("AUTH_RESOURCE_OWNER_ERROR", message)
+        })?;
     if !found.in_service() {
-        return Err(ErrorResponse::new(
-            400,
-            "BIZ_INSTANCE_STATUS_ERROR",
-            "The status of the instance does not allow this operation.",
-        ));
+        let message = "The status of the instance does not allow this operation.";
+        return Err(ErrorResponse::bad_request("BIZ_INSTANCE_STATUS_ERROR", message));
     }
     Ok(found)
 }
 
-fn known_region(world: &World, region: &str) -> Result<(), ErrorResponse> {
+fn check_region(world: &World, region: &str) -> Result<(), ErrorResponse> {
     world
         .region(region)
         .map(|_| ())
-        .ok_or_else(|| ErrorResponse::new(400, "BIZ_REGION_NOT_FOUND", "The region does not exist."))
+        .ok_or_else(|| ErrorResponse::bad_request("BIZ_REGION_NOT_FOUND", "The region does not exist."))
 }
 
 fn all_instance_ids(world: &World) -> Map<String, Value> {
-    let with = world.all_regions().iter().filter(|(_, all)| !all.is_empty());
-    let ids: Map<String, Value> =
-        with.map(|(region, all)| (region.clone(), json!(all.keys().collect::<Vec<_>>()))).collect();
-    Map::from_iter([("InstanceIds".to_owned(), Value::Object(ids))])
+    let regions = world.all_regions().iter().filter(|(_, instances)| !instances.is_empty());
+    let ids = regions.map(|(region, instances)| (region.clone(), instances.keys().cloned().collect()));
+    Map::from_iter([("InstanceIds".to_owned(), Value::Object(ids.collect()))])
 }
 
 fn instances(call: &ApiCall, world: &World, shape: ListShape) -> Result<Map<String, Value>, ErrorResponse> {
     let region = call.region().unwrap_or_default();
-    known_region(world, region)?;
-    let (ids, wanted) = (call.numbered("InstanceId"), call.tags());
-    let has = |i: &Instance, (key, value): &(Option<&str>, Option<&str>)| {
+    check_region(world, region)?;
+    let (ids, tags) = (call.numbered("InstanceId"), call.tags());
+    let has_tag = |i: &Instance, (key, value): &(Option<&str>, Option<&str>)| {
         i.tags.iter().any(|(k, v)| key.is_none_or(|w| w == k) && value.is_none_or(|w| w == v))
     };
-    let kept = world
+    let rows = world
         .region(region)
         .into_iter()
-        .flatten()
-        .map(|(_, i)| i)
-        .filter(|i| (ids.is_empty() || ids.contains(&i.id.as_str())) && wanted.iter().all(|t| has(i, t)));
-    let rows = kept.map(|i| instance_row(i, shape)).collect();
+        .flat_map(|instances| instances.values())
+        .filter(|i| ids.is_empty() || ids.contains(&i.id.as_str()))
+        .filter(|i| tags.iter().all(|t| has_tag(i, t)))
+        .map(|i| instance_row(i, shape))
+        .collect();
     Ok(Map::from_iter([("InstanceList".to_owned(), list(shape, "InstanceVO", rows))]))
 }
 
@@ -220,41 +194,51 @@ fn instance_row(i: &Instance, shape: ListShape) -> Value {
     row
 }
 
-/// A page: its number, its size, and the rows of it.
-fn page<T>(
-    call: &ApiCall,
-    how: &ServiceBehaviour,
-    paging: PagingFault,
-    all: impl Iterator<Item = T> + Clone,
-) -> Result<(usize, usize, Vec<T>), ErrorResponse> {
-    let number = |name: &str, default: usize| match call.param(name) {
-        None => Ok(default),
-        Some(text) => text.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| {
-            ErrorResponse::new(400, "BIZ_FIELD_CHECK_INVALID", format!("Parameter {name} is not valid."))
-        }),
-    };
-    let current = number("CurrentPage", 1)?;
-    let size = number("PageSize", 10)?.min(how.page_size_max.max(1) as usize);
-    let served = if paging.ignore_page { 1 } else { current };
-    let skip = (served - 1).saturating_mul(size);
-    let mut rows: Vec<T> = all.clone().skip(skip).take(size).collect();
-    if paging.overlap && !rows.is_empty() {
-        rows.splice(0..0, all.skip(skip.saturating_sub(1)).take(1));
+/// A page of a list.
+struct ListPage<T> {
+    number: usize,
+    size: usize,
+    rows: Vec<T>,
+}
+
+impl<T> ListPage<T> {
+    /// Returns the requested page.
+    fn requested(
+        call: &ApiCall,
+        behaviour: &ServiceBehaviour,
+        paging: PagingFault,
+        all: impl Iterator<Item = T> + Clone,
+    ) -> Result<Self, ErrorResponse> {
+        let positive = |name: &str, default: usize| match call.param(name) {
+            None => Ok(default),
+            Some(text) => text.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| {
+                let message = format!("Parameter {name} is not valid.");
+                ErrorResponse::bad_request("BIZ_FIELD_CHECK_INVALID", message)
+            }),
+        };
+        let number = positive("CurrentPage", 1)?;
+        let size = positive("PageSize", 10)?.min(behaviour.page_size_max.max(1) as usize);
+        let served = if paging.always_first_page { 1 } else { number };
+        let skip = (served - 1).saturating_mul(size);
+        let mut rows: Vec<T> = all.clone().skip(skip).take(size).collect();
+        if paging.overlap && !rows.is_empty() {
+            rows.splice(0..0, all.skip(skip.saturating_sub(1)).take(1));
+        }
+        Ok(Self { number, size, rows })
     }
-    Ok((current, size, rows))
 }
 
 fn topics(
     call: &ApiCall,
     i: &Instance,
-    how: &ServiceBehaviour,
+    behaviour: &ServiceBehaviour,
     paging: PagingFault,
 ) -> Result<Map<String, Value>, ErrorResponse> {
-    let exact = call.param("Topic");
-    let all = i.topics.values().filter(|t| exact.is_none_or(|e| e == t.name));
-    let total = if exact.is_some() { all.clone().count() } else { i.topics.len() };
-    let (current, size, rows) = page(call, how, paging, all)?;
-    let rows = rows.into_iter().map(|t| {
+    let name = call.param("Topic");
+    let all = i.topics.values().filter(|t| name.is_none_or(|n| n == t.name));
+    let total = all.clone().count();
+    let page = ListPage::requested(call, behaviour, paging, all)?;
+    let rows = page.rows.iter().map(|t| {
         json!({
             "Topic": t.name,
             "InstanceId": i.id,
@@ -268,26 +252,30 @@ fn topics(
             "CreateTime": t.created_ms,
             "Remark": t.remark,
             "TopicConfig": json!({ "retention.ms": i.retention_ms().to_string() }).to_string(),
-            "Tags": tags(how.list_shape, &t.tags),
+            "Tags": tags(behaviour.list_shape, &t.tags),
         })
     });
-    let list = list(how.list_shape, "TopicVO", rows.collect());
-    Ok(paged("TopicList", list, current, size, total))
+    let list = list(behaviour.list_shape, "TopicVO", rows.collect());
+    Ok(paged("TopicList", list, page.number, page.size, total))
 }
 
 fn groups(
     call: &ApiCall,
     i: &Instance,
-    how: &ServiceBehaviour,
+    behaviour: &ServiceBehaviour,
     paging: PagingFault,
 ) -> Result<Map<String, Value>, ErrorResponse> {
-    let exact = call.param("ConsumerId");
-    let all = i.groups.values().filter(|g| exact.is_none_or(|e| e == g.name));
-    let total = if exact.is_some() { all.clone().count() } else { i.groups.len() };
-    // Without paging parameters the whole list comes, in the older form without a word of pages.
-    let whole = call.param("CurrentPage").is_none() && call.param("PageSize").is_none();
-    let (current, size, rows) = if whole { (1, total, all.collect()) } else { page(call, how, paging, all)? };
-    let rows = rows.into_iter().map(|g| {
+    let name = call.param("ConsumerId");
+    let all = i.groups.values().filter(|g| name.is_none_or(|n| n == g.name));
+    let total = all.clone().count();
+    // Without paging parameters the API returns the complete list, in an older format without page fields.
+    let is_unpaged = call.param("CurrentPage").is_none() && call.param("PageSize").is_none();
+    let page = if is_unpaged {
+        ListPage { number: 1, size: total, rows: all.collect() }
+    } else {
+        ListPage::requested(call, behaviour, paging, all)?
+    };
+    let rows = page.rows.iter().map(|g| {
         json!({
             "ConsumerId": g.name,
             "InstanceId": i.id,
@@ -295,15 +283,14 @@ fn groups(
             "Remark": g.remark,
             "CreateTime": g.created_ms,
             "AutomaticallyCreatedGroup": g.automatic,
-            "Tags": tags(how.list_shape, &g.tags),
+            "Tags": tags(behaviour.list_shape, &g.tags),
         })
     });
-    let list = list(how.list_shape, "ConsumerVO", rows.collect());
-    Ok(if whole {
-        Map::from_iter([("ConsumerList".to_owned(), list)])
-    } else {
-        paged("ConsumerList", list, current, size, total)
-    })
+    let list = list(behaviour.list_shape, "ConsumerVO", rows.collect());
+    if is_unpaged {
+        return Ok(Map::from_iter([("ConsumerList".to_owned(), list)]));
+    }
+    Ok(paged("ConsumerList", list, page.number, page.size, total))
 }
 
 fn paged(name: &str, list: Value, current: usize, size: usize, total: usize) -> Map<String, Value> {

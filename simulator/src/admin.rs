@@ -1,191 +1,124 @@
-//! The unsigned paths under `/_sim/`, for proofs from a shell. They are no part of the imitated service.
+//! Routes of the simulator: unsigned admin paths below `/_sim/`, for shells and scripts; all others are API calls.
 //!
-//! `GET /_sim/truth`, `GET /_sim/served`, `GET /_sim/calls`, `GET /_sim/scenarios`;
-//! `POST /_sim/advance?seconds=`, `POST /_sim/freeze`, `POST /_sim/unfreeze`;
-//! `POST /_sim/recreate?instance=&topic=` deletes a topic and makes it again;
-//! `POST /_sim/faults` with JSON (see `script`) adds faults, `GET` tells how often each has happened, `DELETE`
-//! takes all away.
-//! Integers are exact; times are milliseconds since 1970 of world time.
+//! - `GET /_sim/truth`, `GET /_sim/served`, `GET /_sim/calls`, `GET /_sim/scenarios`
+//! - `POST /_sim/advance?seconds=`, `POST /_sim/freeze`, `POST /_sim/unfreeze`
+//! - `POST /_sim/recreate?instance=&topic=` deletes a topic and creates it again
+//! - `POST /_sim/faults` with JSON (see `fault_json`) adds faults, `GET` returns how often each was applied,
+//!   `DELETE` removes all
+//!
+//! Integers are exact. Times are Unix milliseconds of world time.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{
-    fault_json,
-    management_api::{ManagementApi, lock},
+    fault_json::parse_faults,
+    management_api::ManagementApi,
     request::ApiCall,
     response::ApiResponse,
-    scenarios::Scenario,
-    world::truth::{GroupTruth, InstanceTruth, TopicTruth, WorldTruth},
+    served::{LastServed, ObjectKey, ServedResponse},
+    server::{RequestHandler, ResponseFuture},
+    sync::lock,
 };
 
-/// Answers a path below `/_sim/`.
-pub(crate) fn answer(path: &str, call: &ApiCall, service: &ManagementApi) -> ApiResponse {
-    let ok = |body: &Value| ApiResponse::json(200, body.to_string().into_bytes(), "200");
-    let error = |status: u16, message: &str| {
-        ApiResponse::json(status, json!({ "error": message }).to_string().into_bytes(), "admin")
-    };
-    let now = || json!({ "now_ms": service.with_world(|w| w.now_ms()) });
-    match (call.method.as_str(), path) {
-        ("GET", "truth") => ok(&truth(&service.with_world(|w| w.truth()))),
-        ("GET", "served") => ok(&served(service)),
-        ("GET", "calls") => ok(&call_log(service)),
-        ("GET", "scenarios") => ok(&scenarios(service.with_world(|w| w.scenarios()))),
-        ("POST", "advance") => {
-            let seconds =
-                call.query.iter().find(|(k, _)| k == "seconds").and_then(|(_, v)| v.parse::<f64>().ok());
-            match seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()) {
-                Some(by) => {
-                    service.with_clock(|c| c.advance(by));
-                    ok(&now())
-                }
-                None => error(400, "advance needs ?seconds= with a number of 0 or more"),
+/// Admin path names.
+const PATHS: [&str; 9] =
+    ["truth", "served", "calls", "scenarios", "advance", "recreate", "freeze", "unfreeze", "faults"];
+
+/// Dispatches requests to the admin paths and to the API.
+pub(crate) struct SimulatorRoutes(pub(crate) Arc<ManagementApi>);
+
+impl RequestHandler for SimulatorRoutes {
+    fn respond<'a>(&'a self, call: &'a ApiCall) -> ResponseFuture<'a> {
+        let Some(path) = call.path.strip_prefix("/_sim/") else { return Box::pin(self.0.respond(call)) };
+        let response = match admin_response(path, call, &self.0) {
+            Ok(body) => ApiResponse::json(200, body.to_string(), "200"),
+            Err((status, message)) => {
+                ApiResponse::json(status, json!({ "error": message }).to_string(), "admin")
             }
-        }
-        ("POST", "recreate") => {
-            let named = |name: &str| call.query.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
-            match (named("instance"), named("topic")) {
-                (Some(instance), Some(topic)) => {
-                    match service.with_world(|w| w.recreate_topic(&instance, &topic, true)) {
-                        Ok(()) => ok(&now()),
-                        Err(unknown) => error(404, &unknown.to_string()),
-                    }
-                }
-                _ => error(400, "recreate needs ?instance= and &topic="),
-            }
-        }
-        ("POST", "freeze") => {
-            service.with_clock(|c| c.freeze());
-            ok(&now())
-        }
-        ("POST", "unfreeze") => {
-            service.with_clock(|c| c.unfreeze());
-            ok(&now())
-        }
-        ("POST", "faults") => match fault_json::faults(&call.body) {
-            Ok(new) => {
-                let mut faults = lock(&service.faults);
-                new.into_iter().for_each(|fault| faults.add(fault));
-                ok(&json!({ "fired": faults.fired() }))
-            }
-            Err(why) => error(400, &why),
-        },
-        ("GET", "faults") => ok(&json!({ "fired": lock(&service.faults).fired() })),
-        ("DELETE", "faults") => {
-            lock(&service.faults).clear();
-            ok(&json!({ "fired": [] }))
-        }
-        (
-            _,
-            "truth" | "served" | "calls" | "scenarios" | "advance" | "recreate" | "freeze" | "unfreeze"
-            | "faults",
-        ) => error(405, "wrong method"),
-        _ => error(
-            404,
-            "no such path; see GET /_sim/truth, served, calls, scenarios and POST /_sim/advance, recreate, freeze, unfreeze, faults",
-        ),
+        };
+        Box::pin(std::future::ready(response))
+    }
+
+    fn close_idle_after(&self) -> Option<Duration> {
+        self.0.close_idle_after()
+    }
+
+    fn record_served(&self, response: ServedResponse) {
+        self.0.record_served(response);
     }
 }
 
-fn scenarios(all: &[Scenario]) -> Value {
-    let told = |t: &Scenario| json!({ "region": t.region, "instance": t.instance, "object": t.object, "kind": t.kind });
-    all.iter().map(told).collect()
+fn admin_response(path: &str, call: &ApiCall, api: &ManagementApi) -> Result<Value, (u16, String)> {
+    let query = |name: &str| call.query.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str());
+    let bad_request = |message: &str| (400, message.to_owned());
+    match (call.method.as_str(), path) {
+        ("GET", "truth") => return Ok(json!(api.with_world(|w| w.truth()))),
+        ("GET", "served") => return Ok(served(api)),
+        ("GET", "calls") => return Ok(calls(api)),
+        ("GET", "scenarios") => return Ok(json!(api.scenarios)),
+        ("POST", "advance") => {
+            let by = query("seconds").and_then(|v| v.parse().ok());
+            let by = by.and_then(|s| Duration::try_from_secs_f64(s).ok());
+            let by =
+                by.ok_or_else(|| bad_request("advance requires ?seconds= with a number of 0 or more"))?;
+            api.set_clock(|c| c.advance(by));
+        }
+        ("POST", "recreate") => {
+            let (Some(instance), Some(topic)) = (query("instance"), query("topic")) else {
+                return Err(bad_request("recreate requires ?instance= and &topic="));
+            };
+            let result = api.with_world(|w| w.recreate_topic(instance, topic, true));
+            result.map_err(|unknown| (404, unknown.to_string()))?;
+        }
+        ("POST", "freeze") => api.set_clock(|c| c.freeze()),
+        ("POST", "unfreeze") => api.set_clock(|c| c.unfreeze()),
+        ("GET" | "POST" | "DELETE", "faults") => {
+            let mut faults = lock(&api.faults);
+            match call.method.as_str() {
+                "POST" => {
+                    let new = parse_faults(&call.body).map_err(|message| (400, message))?;
+                    new.into_iter().for_each(|fault| faults.add(fault));
+                }
+                "DELETE" => faults.clear(),
+                _ => {}
+            }
+            return Ok(json!({ "fired": faults.fired() }));
+        }
+        (_, path) if PATHS.contains(&path) => return Err((405, "method not allowed".to_owned())),
+        _ => return Err((404, format!("unknown path; available below /_sim/: {}", PATHS.join(", ")))),
+    }
+    Ok(json!({ "now_ms": api.with_world(|w| w.now_ms()) }))
 }
 
-fn truth(t: &WorldTruth) -> Value {
-    let regions: Map<String, Value> = t
-        .regions
+fn served(api: &ManagementApi) -> Value {
+    fn rows<T: Serialize>(kind: &str, all: &BTreeMap<ObjectKey, LastServed<T>>) -> Vec<Value> {
+        let row = |((region, instance, name), last): (&ObjectKey, &LastServed<T>)| {
+            let truth = json!(last.truth);
+            json!({ "region": region, "instance": instance, kind: name, "times": last.times, "at_ms": truth["now_ms"], "truth": truth })
+        };
+        all.iter().map(row).collect()
+    }
+    let served = lock(&api.served).clone();
+    json!({ "topics": rows("topic", &served.topics), "groups": rows("group", &served.groups) })
+}
+
+fn calls(api: &ManagementApi) -> Value {
+    let log = lock(&api.call_log);
+    let maxima = log.max_in_window(Duration::from_secs(1));
+    let calls: Vec<Value> = log
+        .totals()
         .iter()
-        .map(|(region, r)| {
-            let instances: Map<String, Value> =
-                r.instances.iter().map(|(id, i)| (id.clone(), instance(i))).collect();
-            (region.clone(), json!({ "instances": instances }))
+        .map(|(key, n)| {
+            let max = maxima.get(key).copied().unwrap_or(0);
+            json!({ "region": key.0, "action": key.1, "calls": n, "max_per_second": max })
         })
         .collect();
-    json!({ "now_ms": t.now_ms, "regions": regions })
-}
-
-fn instance(i: &InstanceTruth) -> Value {
-    let topics: Map<String, Value> = i.topics.iter().map(|(n, t)| (n.clone(), topic(t))).collect();
-    let groups: Map<String, Value> = i.groups.iter().map(|(n, g)| (n.clone(), group(g))).collect();
-    json!({
-        "name": i.name,
-        "service_status": i.service_status,
-        "view_status": i.view_status,
-        "in_service": i.in_service,
-        "serverless": i.serverless,
-        "created_ms": i.created_ms,
-        "expires_ms": i.expires_ms,
-        "tags": i.tags,
-        "partitions": i.partitions,
-        "topics": topics,
-        "groups": groups,
-    })
-}
-
-fn topic(t: &TopicTruth) -> Value {
-    let partitions: Vec<Value> = t.partitions.iter().map(|p| {
-        json!({ "partition": p.partition, "start": p.start, "end": p.end, "last_write_ms": p.last_write_ms, "last_write_stamp_ms": p.last_write_stamp_ms })
-    }).collect();
-    json!({ "local": t.local, "compact": t.compact, "messages": t.messages, "partitions": partitions })
-}
-
-fn group(g: &GroupTruth) -> Value {
-    let topics: Map<String, Value> = g
-        .topics
-        .iter()
-        .map(|(name, t)| {
-            let partitions: Vec<Value> = t
-                .partitions
-                .iter()
-                .map(|p| {
-                    json!({
-                        "partition": p.partition,
-                        "listed": p.listed,
-                        "committed": p.committed,
-                        "start": p.start,
-                        "end": p.end,
-                        "lag": p.lag,
-                        "oldest_unread_age_ms": p.oldest_unread_age_ms,
-                        "last_consumed_ms": p.last_consumed_ms,
-                        "last_consumed_stamp_ms": p.last_consumed_stamp_ms,
-                    })
-                })
-                .collect();
-            (name.clone(), json!({ "lag": t.lag, "times_hidden": t.times_hidden, "partitions": partitions }))
-        })
+    let responses = log.codes().iter();
+    let responses: Vec<Value> = responses
+        .map(|((action, code), n)| json!({ "action": action, "code": code, "responses": n }))
         .collect();
-    json!({
-        "state": g.state,
-        "lag": g.lag,
-        "oldest_unread_age_ms": g.oldest_unread_age_ms,
-        "members": g.members,
-        "topics": topics,
-    })
-}
-
-fn served(service: &ManagementApi) -> Value {
-    let served = lock(&service.served).clone();
-    let topics: Vec<Value> = served.topics.iter().map(|((region, instance, name), last)| {
-        json!({ "region": region, "instance": instance, "topic": name, "times": last.times, "at_ms": last.truth.now_ms, "truth": topic(&last.truth) })
-    }).collect();
-    let groups: Vec<Value> = served.groups.iter().map(|((region, instance, name), last)| {
-        json!({ "region": region, "instance": instance, "group": name, "times": last.times, "at_ms": last.truth.now_ms, "truth": group(&last.truth) })
-    }).collect();
-    json!({ "topics": topics, "groups": groups })
-}
-
-fn call_log(service: &ManagementApi) -> Value {
-    let codes: Vec<Value> = service
-        .codes()
-        .iter()
-        .map(|((action, code), n)| json!({ "action": action, "code": code, "answers": n }))
-        .collect();
-    let call_log = lock(&service.call_log);
-    let most = call_log.max_in_window(Duration::from_secs(1));
-    let calls: Vec<Value> = call_log.totals().iter().map(|(key, n)| {
-        json!({ "region": key.0, "action": key.1, "calls": n, "most_in_a_second": most.get(key).copied().unwrap_or(0) })
-    }).collect();
-    json!({ "total": call_log.len(), "calls": calls, "answers": codes })
+    json!({ "total": log.len(), "calls": calls, "responses": responses })
 }

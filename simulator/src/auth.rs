@@ -1,26 +1,33 @@
-//! Who may call: signatures, keys, tokens, nonces and timestamps, refused as the gateway refuses them.
+//! Authenticates calls: signatures, keys, tokens, nonces and timestamps.
+//!
+//! Rejects: bad calls, with the error codes of the real gateway.
 
 use std::collections::{HashSet, VecDeque};
 
 use jiff::Timestamp;
 
-use crate::{access_keys::KeyRegistry, options::AccessKey, request::ApiCall, sign, wire::ErrorResponse};
+use crate::{
+    access_keys::{AccessKey, KeyRegistry},
+    request::ApiCall,
+    sign,
+    wire::ErrorResponse,
+};
 
-/// Timestamps may be off by this much.
+/// Maximum difference between the timestamp of a call and the clock.
 const WINDOW_MS: i64 = 15 * 60_000;
 
-/// How a call was signed.
+/// Signature method of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SignatureKind {
     /// `HMAC-SHA1`, in parameters.
     V1,
     /// `ACS3-HMAC-SHA256`, in headers.
     Acs3,
-    /// Not at all.
+    /// Unsigned.
     None,
 }
 
-/// What a call says of its signature, before it is believed.
+/// Signature fields of a call, not yet verified.
 struct SignatureClaim {
     key_id: String,
     token: Option<String>,
@@ -30,11 +37,11 @@ struct SignatureClaim {
     string_to_sign: String,
 }
 
-/// The kind of signature and the key id that a call names.
-pub(crate) fn named(call: &ApiCall) -> (SignatureKind, Option<String>) {
+/// Returns the signature method and the key id of a call, without verifying them.
+pub(crate) fn claimed_key(call: &ApiCall) -> (SignatureKind, Option<String>) {
     if call.is_acs3() {
-        let fields = authorization(call.header("authorization").unwrap_or_default());
-        return (SignatureKind::Acs3, Some(fields.0).filter(|id| !id.is_empty()));
+        let (key_id, ..) = parse_authorization(call.header("authorization").unwrap_or_default());
+        return (SignatureKind::Acs3, Some(key_id).filter(|id| !id.is_empty()));
     }
     match call.param("AccessKeyId") {
         Some(id) => (SignatureKind::V1, Some(id.to_owned())),
@@ -42,20 +49,20 @@ pub(crate) fn named(call: &ApiCall) -> (SignatureKind, Option<String>) {
     }
 }
 
-/// NonceCache that were used, for as long as their timestamps could still be good.
+/// Used nonces. Each is kept as long as its timestamp could still be accepted.
 #[derive(Debug, Default)]
 pub(crate) struct NonceCache {
-    seen: HashSet<String>,
+    used: HashSet<String>,
     order: VecDeque<(i64, String)>,
 }
 
 impl NonceCache {
-    /// Notes a nonce at a wall time; `false` if it was used before.
-    fn note(&mut self, nonce: String, wall_ms: i64) -> bool {
+    /// Adds a nonce. Returns `false` if it was used before.
+    fn insert(&mut self, nonce: String, wall_ms: i64) -> bool {
         while let Some((_, old)) = self.order.pop_front_if(|(at, _)| *at < wall_ms - 2 * WINDOW_MS) {
-            self.seen.remove(&old);
+            self.used.remove(&old);
         }
-        if !self.seen.insert(nonce.clone()) {
+        if !self.used.insert(nonce.clone()) {
             return false;
         }
         self.order.push_back((wall_ms, nonce));
@@ -63,210 +70,183 @@ impl NonceCache {
     }
 }
 
-/// The keys that a service knows.
+/// Keys that a service accepts.
 #[derive(Clone, Copy)]
 pub(crate) struct AcceptedKeys<'k> {
-    /// Its own.
-    pub(crate) lasting: &'k [AccessKey],
-    /// Those that it shares with other services.
+    /// Keys of this service.
+    pub(crate) own: &'k [AccessKey],
+    /// Keys shared with other services.
     pub(crate) shared: &'k KeyRegistry,
 }
 
 impl AcceptedKeys<'_> {
     fn with_id(&self, id: &str) -> Vec<AccessKey> {
-        let own = self.lasting.iter().filter(|k| k.id == id).cloned();
+        let own = self.own.iter().filter(|k| k.id == id).cloned();
         own.chain(self.shared.with_id(id)).collect()
     }
 
-    /// Counts the call if the part that does not fit belongs to another key. Returns the refusal.
-    fn mismatch(&self, refusal: ErrorResponse, is_anothers: impl Fn(&AccessKey) -> bool) -> ErrorResponse {
-        if self.lasting.iter().any(&is_anothers) || self.shared.any(is_anothers) {
+    /// Counts a rejected call as mixed if its wrong part belongs to another key. Returns `error`.
+    fn mismatch(&self, error: ErrorResponse, is_other_key: impl Fn(&AccessKey) -> bool) -> ErrorResponse {
+        if self.own.iter().any(&is_other_key) || self.shared.any(is_other_key) {
             self.shared.count_mixed_call();
         }
-        refusal
+        error
     }
 }
 
-/// Checks a call of a service of this version. `clocks` are the times that count as now; the first is the
-/// service's own.
+/// Authenticates a call of a service with this API version, and returns its key.
+///
+/// The timestamp must be near one of `clocks`.
 ///
 /// # Errors
-/// The refusal that the gateway would answer with.
-pub(crate) fn check(
+/// Returns the error response of the gateway.
+pub(crate) fn authenticate(
     call: &ApiCall,
     version: &str,
-    known: AcceptedKeys<'_>,
+    accepted: AcceptedKeys<'_>,
     nonces: &mut NonceCache,
     clocks: &[i64],
     wall_ms: i64,
 ) -> Result<AccessKey, ErrorResponse> {
     check_version(call, version)?;
     let claim = if call.is_acs3() { acs3_claim(call)? } else { v1_claim(call)? };
-    let mut held = known.with_id(&claim.key_id);
-    let Some(first) = held.first() else {
-        return Err(ErrorResponse::new(
-            404,
-            "InvalidAccessKeyId.NotFound",
-            "Specified access key is not found.",
-        ));
+    let mut keys = accepted.with_id(&claim.key_id);
+    let Some(first) = keys.first() else {
+        let message = "Specified access key is not found.";
+        return Err(ErrorResponse::new(404, "InvalidAccessKeyId.NotFound", message));
     };
-    let by_token = held.iter().position(|k| k.security_token == claim.token);
-    if by_token.is_none() && claim.token.is_none() {
-        let refusal = ErrorResponse::new(
-            400,
+    let with_token = keys.iter().position(|k| k.security_token == claim.token);
+    if with_token.is_none() && claim.token.is_none() {
+        let error = ErrorResponse::bad_request(
             "InvalidSecurityToken.MismatchWithAccessKey",
             "A temporary access key came without its SecurityToken.",
         );
-        return Err(known.mismatch(refusal, |key| key.id == claim.key_id));
+        return Err(accepted.mismatch(error, |key| key.id == claim.key_id));
     }
-    let secret = by_token.and_then(|at| held.get(at)).unwrap_or(first).secret.as_str();
-    check_time(&claim.timestamp, clocks)?;
-    let signed_with = |secret: &str| {
+    let secret = with_token.and_then(|i| keys.get(i)).unwrap_or(first).secret.as_str();
+    check_timestamp(&claim.timestamp, clocks)?;
+    let sign_with = |secret: &str| {
         if call.is_acs3() {
             sign::acs3_signature(secret, &claim.string_to_sign)
         } else {
             sign::v1_signature(secret, &claim.string_to_sign)
         }
     };
-    if signed_with(secret) != claim.signature {
-        // The real gateway echoes what it signed, key id and token included. Clients must not log this.
+    if sign_with(secret) != claim.signature {
+        // The real gateway echoes the string to sign, with key id and token. Clients must not log this.
         let message = format!(
             "Specified signature is not matched with our calculation. server string to sign is:{}",
             claim.string_to_sign
         );
-        let refusal = ErrorResponse::new(400, "SignatureDoesNotMatch", message);
-        return Err(known.mismatch(refusal, |key| signed_with(&key.secret) == claim.signature));
+        let error = ErrorResponse::bad_request("SignatureDoesNotMatch", message);
+        return Err(accepted.mismatch(error, |key| sign_with(&key.secret) == claim.signature));
     }
-    let Some(key) = by_token.map(|at| held.swap_remove(at)) else {
-        let refusal = ErrorResponse::new(
-            400,
-            "InvalidSecurityToken.Malformed",
-            "Specified SecurityToken is malformed.",
-        );
-        return Err(known.mismatch(refusal, |key| key.security_token == claim.token));
+    let Some(key) = with_token.map(|i| keys.swap_remove(i)) else {
+        let message = "Specified SecurityToken is malformed.";
+        let error = ErrorResponse::bad_request("InvalidSecurityToken.Malformed", message);
+        return Err(accepted.mismatch(error, |key| key.security_token == claim.token));
     };
-    if key.token_expires_ms.is_some_and(|end| end <= wall_ms) {
-        return Err(ErrorResponse::new(
-            400,
-            "InvalidSecurityToken.Expired",
-            "Specified SecurityToken is expired.",
-        ));
-    }
-    if !key.active {
-        return Err(ErrorResponse::new(
-            400,
-            "InvalidAccessKeyId.Inactive",
-            "Specified access key is disabled.",
-        ));
-    }
-    if !nonces.note(format!("{} {}", key.id, claim.nonce), wall_ms) {
-        return Err(ErrorResponse::new(
-            400,
-            "SignatureNonceUsed",
-            "Specified signature nonce was used already.",
-        ));
-    }
-    Ok(key)
+    let (code, message) = if key.token_expires_ms.is_some_and(|end| end <= wall_ms) {
+        ("InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
+    } else if !key.active {
+        ("InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
+    } else if !nonces.insert(format!("{} {}", key.id, claim.nonce), wall_ms) {
+        ("SignatureNonceUsed", "Specified signature nonce was used already.")
+    } else {
+        return Ok(key);
+    };
+    Err(ErrorResponse::bad_request(code, message))
 }
 
-/// Whether the call is of the service's version.
+/// Checks the API version of a call.
 ///
 /// # Errors
-/// `InvalidVersion`.
+/// Returns `InvalidVersion`.
 pub(crate) fn check_version(call: &ApiCall, version: &str) -> Result<(), ErrorResponse> {
     if call.version() == version {
         return Ok(());
     }
-    Err(ErrorResponse::new(400, "InvalidVersion", "Specified parameter Version is not valid."))
+    Err(ErrorResponse::bad_request("InvalidVersion", "Specified parameter Version is not valid."))
 }
 
-/// Whether a call's time is within the window of one of the times that count as now.
+/// Checks that a timestamp is near one of `clocks`.
 ///
 /// # Errors
-/// The refusal that the gateway would answer with.
-pub(crate) fn check_time(timestamp: &str, clocks: &[i64]) -> Result<(), ErrorResponse> {
-    let Ok(at) = timestamp.parse::<Timestamp>() else {
-        return Err(ErrorResponse::new(
-            400,
-            "InvalidTimeStamp.Format",
-            "Specified time stamp or date value is not well formatted.",
-        ));
+/// Returns the error response of the gateway.
+pub(crate) fn check_timestamp(timestamp: &str, clocks: &[i64]) -> Result<(), ErrorResponse> {
+    let (code, message) = match timestamp.parse::<Timestamp>() {
+        Ok(at) if clocks.iter().any(|now| (now - at.as_millisecond()).abs() <= WINDOW_MS) => return Ok(()),
+        Ok(_) => ("InvalidTimeStamp.Expired", "Specified time stamp or date value is expired."),
+        Err(_) => ("InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."),
     };
-    if clocks.iter().any(|now| (now - at.as_millisecond()).abs() <= WINDOW_MS) {
-        return Ok(());
-    }
-    Err(ErrorResponse::new(400, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired."))
+    Err(ErrorResponse::bad_request(code, message))
 }
 
 fn v1_claim(call: &ApiCall) -> Result<SignatureClaim, ErrorResponse> {
-    let need = |name: &str| call.param(name).map(str::to_owned).ok_or_else(|| ErrorResponse::missing(name));
+    let required = |name: &str| {
+        call.param(name).map(str::to_owned).ok_or_else(|| ErrorResponse::missing_parameter(name))
+    };
     let claim = SignatureClaim {
-        key_id: need("AccessKeyId")?,
+        key_id: required("AccessKeyId")?,
         token: call.param("SecurityToken").map(str::to_owned),
-        timestamp: need("Timestamp")?,
-        nonce: need("SignatureNonce")?,
-        signature: need("Signature")?,
+        timestamp: required("Timestamp")?,
+        nonce: required("SignatureNonce")?,
+        signature: required("Signature")?,
         string_to_sign: sign::v1_string_to_sign(&call.method, &call.params()),
     };
-    if need("SignatureMethod")? != "HMAC-SHA1" || need("SignatureVersion")? != "1.0" {
-        return Err(ErrorResponse::new(
-            400,
-            "InvalidParameter.SignatureMethod",
-            "Only HMAC-SHA1 of version 1.0 is served.",
-        ));
+    if required("SignatureMethod")? != "HMAC-SHA1" || required("SignatureVersion")? != "1.0" {
+        let message = "Only HMAC-SHA1 with SignatureVersion 1.0 is supported.";
+        return Err(ErrorResponse::bad_request("InvalidParameter.SignatureMethod", message));
     }
     Ok(claim)
 }
 
 fn acs3_claim(call: &ApiCall) -> Result<SignatureClaim, ErrorResponse> {
-    let need = |name: &str| call.header(name).map(str::to_owned).ok_or_else(|| ErrorResponse::missing(name));
-    let authorization_header = need("authorization")?;
-    if !authorization_header.starts_with("ACS3-HMAC-SHA256 ") {
-        return Err(ErrorResponse::new(
-            400,
-            "InvalidParameter.Authorization",
-            "Only ACS3-HMAC-SHA256 is served.",
-        ));
-    }
-    let (key_id, names, signature) = authorization(&authorization_header);
-    let incomplete = |what: &str| {
-        ErrorResponse::new(400, "IncompleteSignature", format!("The signed headers lack {what}."))
+    let required = |name: &str| {
+        call.header(name).map(str::to_owned).ok_or_else(|| ErrorResponse::missing_parameter(name))
     };
-    let must_sign =
+    let authorization = required("authorization")?;
+    if !authorization.starts_with("ACS3-HMAC-SHA256 ") {
+        let message = "Only ACS3-HMAC-SHA256 is supported.";
+        return Err(ErrorResponse::bad_request("InvalidParameter.Authorization", message));
+    }
+    let (key_id, names, signature) = parse_authorization(&authorization);
+    let unsigned = |header: &str| {
+        let message = format!("The signed headers do not include {header}.");
+        ErrorResponse::bad_request("IncompleteSignature", message)
+    };
+    let mut must_be_signed =
         call.headers.iter().map(|(k, _)| k.as_str()).filter(|k| *k == "host" || k.starts_with("x-acs-"));
-    if let Some(unsigned) = must_sign.into_iter().find(|k| !names.iter().any(|n| n == k)) {
-        return Err(incomplete(unsigned));
+    if let Some(header) = must_be_signed.find(|k| !names.iter().any(|n| n == k)) {
+        return Err(unsigned(header));
     }
     let mut signed = Vec::new();
     for name in &names {
-        let value = call.header(name).ok_or_else(|| incomplete(name))?;
+        let value = call.header(name).ok_or_else(|| unsigned(name))?;
         signed.push((name.clone(), value.to_owned()));
     }
-    let body_hash = need("x-acs-content-sha256")?;
+    let body_hash = required("x-acs-content-sha256")?;
     if body_hash != sign::sha256_hex(&call.body) {
-        return Err(ErrorResponse::new(
-            400,
-            "SignatureDoesNotMatch",
-            "The body does not match x-acs-content-sha256.",
-        ));
+        let message = "The body does not match x-acs-content-sha256.";
+        return Err(ErrorResponse::bad_request("SignatureDoesNotMatch", message));
     }
     let canonical = sign::acs3_canonical_request(&call.method, &call.path, &call.query, &signed, &body_hash);
     Ok(SignatureClaim {
         key_id,
         token: call.header("x-acs-security-token").map(str::to_owned),
-        timestamp: need("x-acs-date")?,
-        nonce: need("x-acs-signature-nonce")?,
+        timestamp: required("x-acs-date")?,
+        nonce: required("x-acs-signature-nonce")?,
         signature,
         string_to_sign: sign::acs3_string_to_sign(&canonical),
     })
 }
 
-/// Credential, signed header names and signature of an ACS3 `Authorization`.
-fn authorization(header: &str) -> (String, Vec<String>, String) {
+/// Returns the credential, the signed header names and the signature of an ACS3 `Authorization` header.
+fn parse_authorization(header: &str) -> (String, Vec<String>, String) {
     let fields = header.split_once(' ').map_or("", |(_, rest)| rest);
     let field = |name: &str| {
-        let of = fields.split(',').filter_map(|f| f.trim().split_once('='));
-        of.filter(|(k, _)| *k == name).map(|(_, v)| v.to_owned()).next().unwrap_or_default()
+        let mut pairs = fields.split(',').filter_map(|f| f.trim().split_once('='));
+        pairs.find(|(k, _)| *k == name).map(|(_, v)| v.to_owned()).unwrap_or_default()
     };
     let names = field("SignedHeaders").split(';').filter(|n| !n.is_empty()).map(str::to_owned).collect();
     (field("Credential"), names, field("Signature"))

@@ -1,4 +1,4 @@
-//! Answer bodies that misbehave as told: whole, dripping, hanging, cut, reset, or without end.
+//! Response bodies with delivery faults: complete, dripping, hanging, cut, reset, or endless.
 
 use std::{
     collections::VecDeque,
@@ -16,58 +16,41 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 /// One step of a body.
-pub(crate) enum BodyStep {
+enum BodyStep {
     Data(Bytes),
-    /// So many bytes of blanks.
-    Blanks(u64),
+    /// This many spaces.
+    Spaces(u64),
     Wait(Duration),
     Hang,
-    /// Ends the connection, before the length that was declared.
+    /// Closes the connection before the declared length is reached.
     Close,
-    /// The same, with a reset.
+    /// Resets the connection before the declared length is reached.
     Reset,
 }
 
-/// What happens once the last byte is handed over.
-type AtEnd = Box<dyn FnOnce() + Send>;
+/// Runs when the last byte is handed to the connection.
+pub(crate) type OnComplete = Box<dyn FnOnce() + Send>;
 
 /// A body as a list of steps.
 pub(crate) struct ScriptedBody {
     steps: VecDeque<BodyStep>,
-    waiting: Option<Pin<Box<Sleep>>>,
-    exact: Option<u64>,
-    at_end: Option<AtEnd>,
-    /// Tells the connection to end with a reset.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Declared length; a body without one is chunked.
+    length: Option<u64>,
+    on_complete: Option<OnComplete>,
+    /// Set if the connection must end with a reset.
     reset: Arc<AtomicBool>,
 }
 
-const BLANKS: &[u8] = &[b' '; 64 * 1024];
-/// Lets what was written reach the peer before the connection ends.
+const SPACES: &[u8] = &[b' '; 64 * 1024];
+/// Wait that lets written data reach the peer before the connection ends.
 const FLUSH: Duration = Duration::from_millis(20);
 
 impl ScriptedBody {
-    /// A whole body.
-    pub(crate) fn whole(bytes: Vec<u8>, at_end: Option<AtEnd>) -> Self {
-        let exact = Some(bytes.len() as u64);
-        let steps =
-            if bytes.is_empty() { VecDeque::new() } else { VecDeque::from([BodyStep::Data(bytes.into())]) };
-        Self { steps, waiting: None, exact, at_end, reset: Arc::default() }
-    }
-
-    /// A body of steps. If it does not declare its length, it is chunked.
-    pub(crate) fn stepped(
-        steps: VecDeque<BodyStep>,
-        exact: Option<u64>,
-        at_end: Option<AtEnd>,
-        reset: Arc<AtomicBool>,
-    ) -> Self {
-        Self { steps, waiting: None, exact, at_end, reset }
-    }
-
     fn fail(&mut self) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         self.steps.clear();
-        self.at_end = None;
-        Poll::Ready(Some(Err(io::Error::other("fault: the answer is cut"))))
+        self.on_complete = None;
+        Poll::Ready(Some(Err(io::Error::other("fault: body cut"))))
     }
 }
 
@@ -81,28 +64,28 @@ impl Body for ScriptedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
         loop {
-            if let Some(timer) = &mut this.waiting {
+            if let Some(timer) = &mut this.timer {
                 ready!(timer.as_mut().poll(cx));
-                this.waiting = None;
+                this.timer = None;
             }
             match this.steps.pop_front() {
                 Some(BodyStep::Data(bytes)) => {
-                    // ResponseTruth before the bytes go out, so that nobody can have read them and not find it told.
+                    // Before the bytes are sent, so that no client can read them before they are recorded.
                     if this.steps.is_empty()
-                        && let Some(at_end) = this.at_end.take()
+                        && let Some(on_complete) = this.on_complete.take()
                     {
-                        at_end();
+                        on_complete();
                     }
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
-                Some(BodyStep::Blanks(0)) => {}
-                Some(BodyStep::Blanks(n)) => {
-                    let now = n.min(BLANKS.len() as u64);
-                    this.steps.push_front(BodyStep::Blanks(n - now));
-                    let chunk = Bytes::from_static(BLANKS).slice(..usize::try_from(now).unwrap_or(0));
+                Some(BodyStep::Spaces(0)) => {}
+                Some(BodyStep::Spaces(n)) => {
+                    let now = n.min(SPACES.len() as u64);
+                    this.steps.push_front(BodyStep::Spaces(n - now));
+                    let chunk = Bytes::from_static(SPACES).slice(..usize::try_from(now).unwrap_or(0));
                     return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }
-                Some(BodyStep::Wait(long)) => this.waiting = Some(Box::pin(sleep(long))),
+                Some(BodyStep::Wait(duration)) => this.timer = Some(Box::pin(sleep(duration))),
                 Some(BodyStep::Hang) => {
                     this.steps.push_front(BodyStep::Hang);
                     return Poll::Pending;
@@ -118,65 +101,66 @@ impl Body for ScriptedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.steps.is_empty() && self.waiting.is_none()
+        self.steps.is_empty() && self.timer.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.exact.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
-/// How a body is delivered.
+/// Delivery of a response.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Delivery {
-    Whole,
-    CloseFirst,
-    ResetFirst,
-    HangFirst,
+pub(crate) enum BodyDelivery {
+    Complete,
+    CloseBeforeHead,
+    ResetBeforeHead,
+    HangBeforeHead,
     CloseAfter(usize),
     ResetAfter(usize),
     HangAfter(usize),
+    /// One byte per interval.
     Drip(Duration),
-    Flood { bytes: u64, declared: bool },
+    /// The body after this many spaces.
+    Oversized {
+        spaces: u64,
+        declared: bool,
+    },
 }
 
-impl Delivery {
-    /// The body, delivered so. `None` if nothing at all is to be answered.
+impl BodyDelivery {
+    /// Returns the body to send.
     pub(crate) fn body(
         self,
         bytes: Vec<u8>,
-        at_end: Option<AtEnd>,
+        on_complete: Option<OnComplete>,
         reset: &Arc<AtomicBool>,
-    ) -> Option<ScriptedBody> {
-        let length = bytes.len() as u64;
+    ) -> ScriptedBody {
         let bytes = Bytes::from(bytes);
-        let part = |at: usize, last: BodyStep| {
-            let data = BodyStep::Data(bytes.slice(..at.min(bytes.len())));
-            let steps = VecDeque::from([data, BodyStep::Wait(FLUSH), last]);
-            // One byte more than will come, should the cut be at the end.
-            let declared = length.max(at.min(bytes.len()) as u64 + 1);
-            Some(ScriptedBody::stepped(steps, Some(declared), None, Arc::clone(reset)))
+        let length = bytes.len() as u64;
+        let cut = |at: usize, last: BodyStep| {
+            let at = at.min(bytes.len());
+            let steps = VecDeque::from([BodyStep::Data(bytes.slice(..at)), BodyStep::Wait(FLUSH), last]);
+            // Declares at least one byte more than is sent, even if the cut is at the end.
+            (steps, Some(length.max(at as u64 + 1)))
         };
-        match self {
-            Self::Whole => Some(ScriptedBody::whole(bytes.to_vec(), at_end)),
-            Self::CloseFirst | Self::ResetFirst | Self::HangFirst => None,
-            Self::CloseAfter(at) => part(at, BodyStep::Close),
-            Self::ResetAfter(at) => part(at, BodyStep::Reset),
-            Self::HangAfter(at) => part(at, BodyStep::Hang),
-            Self::Drip(every) => {
-                let steps = (0..bytes.len())
-                    .flat_map(|i| [BodyStep::Wait(every), BodyStep::Data(bytes.slice(i..=i))]);
-                Some(ScriptedBody::stepped(steps.collect(), Some(length), at_end, Arc::clone(reset)))
+        let (steps, length) = match self {
+            Self::CloseAfter(at) => cut(at, BodyStep::Close),
+            Self::ResetAfter(at) => cut(at, BodyStep::Reset),
+            Self::HangAfter(at) => cut(at, BodyStep::Hang),
+            Self::Drip(interval) => {
+                let byte = |i| [BodyStep::Wait(interval), BodyStep::Data(bytes.slice(i..=i))];
+                ((0..bytes.len()).flat_map(byte).collect(), Some(length))
             }
-            Self::Flood { bytes: blanks, declared } => {
-                let steps = VecDeque::from([BodyStep::Blanks(blanks), BodyStep::Data(bytes)]);
-                Some(ScriptedBody::stepped(
-                    steps,
-                    declared.then_some(length + blanks),
-                    None,
-                    Arc::clone(reset),
-                ))
+            Self::Oversized { spaces, declared } => {
+                let steps = VecDeque::from([BodyStep::Spaces(spaces), BodyStep::Data(bytes)]);
+                (steps, declared.then_some(length + spaces))
             }
-        }
+            _ if bytes.is_empty() => (VecDeque::new(), Some(0)),
+            _ => (VecDeque::from([BodyStep::Data(bytes)]), Some(length)),
+        };
+        // Only deliveries with the exact body are complete.
+        let on_complete = on_complete.filter(|_| matches!(self, Self::Complete | Self::Drip(_)));
+        ScriptedBody { steps, timer: None, length, on_complete, reset: Arc::clone(reset) }
     }
 }

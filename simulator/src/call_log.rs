@@ -1,4 +1,4 @@
-//! Every call that came, so that tests can hold the budget and look for what must not be in a URL.
+//! Log of all calls, so that tests can check the request rate and what URLs contain.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,43 +7,69 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::auth::SignatureKind;
+use crate::{
+    auth::{self, SignatureKind},
+    request::ApiCall,
+};
 
-/// One call that came.
+/// One call.
 #[derive(Debug, Clone)]
 pub struct CallLogEntry {
-    /// Its number, from 0.
+    /// Sequence number, from 0.
     pub number: u64,
-    /// When it came, on the monotonic clock.
+    /// Time of arrival, on the monotonic clock.
     pub at: Instant,
-    /// `RegionId`, or the instance's own region; empty if neither is known.
+    /// `RegionId`, or else the region of the instance; empty if neither is known.
     pub region: String,
-    /// The action.
+    /// `Action`.
     pub action: String,
     /// `InstanceId`.
     pub instance: Option<String>,
-    /// The topic or group.
+    /// Topic, group or role.
     pub object: Option<String>,
     /// `CurrentPage`.
     pub page: Option<String>,
-    /// Further parameters that a service of keys was asked with; never a secret. Empty for the management API.
+    /// Further parameters of calls of credential services, without secrets. Empty for the management API.
     pub details: BTreeMap<String, String>,
-    /// The key that it names.
+    /// `AccessKeyId`.
     pub key_id: Option<String>,
-    /// How it is signed.
+    /// Signature method.
     pub signature: SignatureKind,
     /// HTTP method.
     pub method: String,
-    /// The request target as sent: path and query.
+    /// Request target as sent: path and query.
     pub target: String,
-    /// `Code` of the answer: `200`, an error's code, or `fault: ...`; `pending` while there is none, which
-    /// is also what a caller leaves behind who went away.
+    /// `Code` of the response: `200`, an error code, or `fault: ...`. `pending` before the response, and if the
+    /// client has closed the connection before.
     pub code: String,
-    /// HTTP status of the answer; 0 while there is none.
+    /// HTTP status of the response; 0 before the response.
     pub status: u16,
 }
 
-/// All calls that came.
+impl CallLogEntry {
+    /// Returns the entry of a call that has just arrived.
+    pub(crate) fn new(call: &ApiCall, action: &str, region: &str) -> Self {
+        let (signature, key_id) = auth::claimed_key(call);
+        Self {
+            number: 0,
+            at: Instant::now(),
+            region: region.to_owned(),
+            action: action.to_owned(),
+            instance: call.param("InstanceId").map(str::to_owned),
+            object: call.object().map(str::to_owned),
+            page: call.param("CurrentPage").map(str::to_owned),
+            details: BTreeMap::new(),
+            key_id,
+            signature,
+            method: call.method.clone(),
+            target: call.target.clone(),
+            code: "pending".to_owned(),
+            status: 0,
+        }
+    }
+}
+
+/// Log of all calls.
 #[derive(Debug, Clone, Default)]
 pub struct CallLog {
     limit: usize,
@@ -54,123 +80,111 @@ pub struct CallLog {
 }
 
 impl CallLog {
+    /// Returns an empty log that keeps the newest `limit` entries.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), ..Self::default() }
     }
 
-    pub(crate) fn begin(&mut self, mut entry: CallLogEntry) -> u64 {
-        entry.number = self.next;
+    /// Adds a call, and returns its number.
+    pub(crate) fn begin(&mut self, entry: CallLogEntry) -> u64 {
+        let number = self.next;
         self.next += 1;
         *self.totals.entry((entry.region.clone(), entry.action.clone())).or_default() += 1;
         if self.entries.len() >= self.limit {
             self.entries.pop_front();
         }
-        self.entries.push_back(entry);
-        self.next - 1
+        self.entries.push_back(CallLogEntry { number, ..entry });
+        number
     }
 
+    /// Records the response to a call.
     pub(crate) fn finish(&mut self, number: u64, action: &str, status: u16, code: &str) {
         *self.codes.entry((action.to_owned(), code.to_owned())).or_default() += 1;
         let first = self.entries.front().map_or(self.next, |e| e.number);
-        let at = number.checked_sub(first).and_then(|i| usize::try_from(i).ok());
-        if let Some(entry) = at.and_then(|i| self.entries.get_mut(i)) {
+        let index = number.checked_sub(first).and_then(|i| usize::try_from(i).ok());
+        if let Some(entry) = index.and_then(|i| self.entries.get_mut(i)) {
             (entry.status, entry.code) = (status, code.to_owned());
         }
     }
 
-    /// The calls that are kept in full, oldest first.
+    /// Returns the kept entries, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &CallLogEntry> {
         self.entries.iter()
     }
 
-    /// All calls that ever came.
+    /// Returns the number of all calls, kept or not.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.next
     }
 
-    /// Whether none ever came.
+    /// Whether there was no call.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.next == 0
     }
 
-    /// Calls by (region, action), of all that ever came.
+    /// Returns the number of all calls by (region, action).
     #[must_use]
     pub fn totals(&self) -> &BTreeMap<(String, String), u64> {
         &self.totals
     }
 
-    /// Answers by (action, code), of all that ever came.
+    /// Returns the number of all responses by (action, code).
     #[must_use]
     pub fn codes(&self) -> &BTreeMap<(String, String), u64> {
         &self.codes
     }
 
-    /// The most calls that came in any window of this length, by (region, action), of those kept.
+    /// Returns the maximum number of kept calls in any window of this length, by (region, action).
     #[must_use]
     pub fn max_in_window(&self, window: Duration) -> BTreeMap<(String, String), usize> {
         let mut open: BTreeMap<(&str, &str), VecDeque<Instant>> = BTreeMap::new();
-        let mut most = BTreeMap::new();
+        let mut maxima = BTreeMap::new();
         for e in &self.entries {
             let times = open.entry((&e.region, &e.action)).or_default();
             times.push_back(e.at);
             while times.front().is_some_and(|first| e.at.duration_since(*first) >= window) {
                 times.pop_front();
             }
-            let most = most.entry((e.region.clone(), e.action.clone())).or_insert(0);
-            *most = times.len().max(*most);
+            let max = maxima.entry((e.region.clone(), e.action.clone())).or_insert(0);
+            *max = times.len().max(*max);
         }
-        most
+        maxima
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::Request;
+
     use super::*;
 
     fn entry(at: Instant, region: &str) -> CallLogEntry {
-        CallLogEntry {
-            number: 0,
-            at,
-            region: region.to_owned(),
-            action: "X".to_owned(),
-            instance: None,
-            object: None,
-            page: None,
-            details: BTreeMap::new(),
-            key_id: None,
-            signature: SignatureKind::None,
-            method: "POST".to_owned(),
-            target: "/".to_owned(),
-            code: "pending".to_owned(),
-            status: 0,
-        }
+        let call = ApiCall::new(&Request::new(()).into_parts().0, Vec::new());
+        CallLogEntry { at, ..CallLogEntry::new(&call, "X", region) }
     }
 
     #[test]
-    fn the_fullest_window_is_found_for_each_region() {
-        let (mut call_log, t) = (CallLog::new(100), Instant::now());
+    fn max_in_window_is_computed_per_region() {
+        let (mut log, t) = (CallLog::new(100), Instant::now());
         for ms in [0, 600, 900, 1_599, 1_600, 5_000] {
-            call_log.begin(entry(t + Duration::from_millis(ms), "a"));
+            log.begin(entry(t + Duration::from_millis(ms), "a"));
         }
-        call_log.begin(entry(t, "b"));
-        let most = call_log.max_in_window(Duration::from_secs(1));
-        assert_eq!(most[&("a".to_owned(), "X".to_owned())], 3);
-        assert_eq!(most[&("b".to_owned(), "X".to_owned())], 1);
+        log.begin(entry(t, "b"));
+        let maxima = log.max_in_window(Duration::from_secs(1));
+        assert_eq!(maxima[&("a".to_owned(), "X".to_owned())], 3);
+        assert_eq!(maxima[&("b".to_owned(), "X".to_owned())], 1);
     }
 
     #[test]
-    fn old_calls_go_but_go_on_counting() {
-        let (mut call_log, t) = (CallLog::new(2), Instant::now());
-        let numbers: Vec<u64> = (0..4).map(|_| call_log.begin(entry(t, "a"))).collect();
-        call_log.finish(numbers[0], "X", 200, "200");
-        call_log.finish(numbers[3], "X", 400, "Throttling.User");
-        assert_eq!((call_log.len(), call_log.entries().count()), (4, 2));
-        assert_eq!(
-            call_log.entries().last().map(|e| (e.status, e.code.as_str())),
-            Some((400, "Throttling.User"))
-        );
-        assert_eq!(call_log.codes().len(), 2);
+    fn old_entries_are_dropped_but_still_counted() {
+        let (mut log, t) = (CallLog::new(2), Instant::now());
+        let numbers: Vec<u64> = (0..4).map(|_| log.begin(entry(t, "a"))).collect();
+        log.finish(numbers[0], "X", 200, "200");
+        log.finish(numbers[3], "X", 400, "Throttling.User");
+        assert_eq!((log.len(), log.entries().count()), (4, 2));
+        assert_eq!(log.entries().last().map(|e| (e.status, e.code.as_str())), Some((400, "Throttling.User")));
+        assert_eq!(log.codes().len(), 2);
     }
 }

@@ -1,30 +1,47 @@
-//! The world's clock, and the only reader of the wall clock.
+//! World time. Also the only reader of the wall clock in this crate.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::options::ClockMode;
-
-/// The wall time, in milliseconds since 1970.
-pub(crate) fn wall_ms() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "the one place of this crate that reads the wall clock")]
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    millis(since)
+/// How world time passes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ClockMode {
+    /// Only with `Simulator::advance`. Starts at the wall time or at `WorldOptions::epoch_ms`.
+    Manual,
+    /// By itself.
+    RealTime {
+        /// World seconds per real second; 1.0 is real time.
+        speed: f64,
+    },
 }
 
-/// A duration in whole milliseconds.
+/// Returns the wall time in Unix milliseconds.
+pub(crate) fn wall_ms() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "the one place of this crate that reads the wall clock")]
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    millis(since_epoch)
+}
+
+/// Returns a duration in milliseconds, rounded down.
 pub(crate) fn millis(d: Duration) -> i64 {
     i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// World time: stands still, is moved by hand, or runs at a speed.
+/// Sleeps. Unlike [`sleep`], does not wait for the next timer tick if the duration is zero.
+pub(crate) async fn sleep_unless_zero(duration: Duration) {
+    if !duration.is_zero() {
+        sleep(duration).await;
+    }
+}
+
+/// Clock of the world: frozen, advanced by hand, or running at a speed.
 #[derive(Debug)]
 pub(crate) struct WorldClock {
-    /// World time at `since`.
+    /// World time at `base_instant`.
     base_ms: i64,
-    since: Instant,
-    /// World seconds per real second; 0 while frozen or manual.
+    base_instant: Instant,
+    /// World seconds per real second; 0 if frozen or manual.
     speed: f64,
     running_speed: f64,
 }
@@ -35,14 +52,14 @@ impl WorldClock {
             ClockMode::Manual => 0.0,
             ClockMode::RealTime { speed } => speed.max(0.0),
         };
-        Self { base_ms: epoch_ms, since: Instant::now(), speed, running_speed: speed }
+        Self { base_ms: epoch_ms, base_instant: Instant::now(), speed, running_speed: speed }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
         if self.speed == 0.0 {
             return self.base_ms;
         }
-        self.base_ms + millis(self.since.elapsed().mul_f64(self.speed))
+        self.base_ms + millis(self.base_instant.elapsed().mul_f64(self.speed))
     }
 
     pub(crate) fn advance(&mut self, by: Duration) {
@@ -50,16 +67,16 @@ impl WorldClock {
     }
 
     pub(crate) fn freeze(&mut self) {
-        self.rebase(0.0);
+        self.set_speed(0.0);
     }
 
     pub(crate) fn unfreeze(&mut self) {
-        self.rebase(self.running_speed);
+        self.set_speed(self.running_speed);
     }
 
-    fn rebase(&mut self, speed: f64) {
+    fn set_speed(&mut self, speed: f64) {
         self.base_ms = self.now_ms();
-        self.since = Instant::now();
+        self.base_instant = Instant::now();
         self.speed = speed;
     }
 }

@@ -1,8 +1,8 @@
-//! Faults as JSON, for the admin path `/_sim/faults`.
+//! Parses faults from JSON, for the admin path `/_sim/faults`.
 //!
-//! An object a fault, or a list of them. `effect` names what happens; `action`, `region`, `instance` and
-//! `object` say to which calls; `nth`, `every` or `probability` with `seed` to which of these; `times` how
-//! often. Refuses: a name that it does not know, so that a typing error is no fault that never happens.
+//! Accepts an object or a list of objects. `effect` is required. `action`, `region`, `instance` and `object`
+//! filter calls; `nth`, `every`, or `probability` with `seed` select among them; `times` limits the applications.
+//! Rejects: unknown names, because a misspelled filter would otherwise match every call.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use serde_json::{Map, Value};
 
 use crate::faults::{Effect, Fault, Occurrence};
 
-/// Reads faults.
+/// Parses faults.
 ///
 /// # Errors
-/// What is wrong, in words.
-pub(crate) fn faults(body: &[u8]) -> Result<Vec<Fault>, String> {
-    match serde_json::from_slice(body).map_err(|e| format!("no JSON: {e}"))? {
+/// Returns a description of the first problem.
+pub(crate) fn parse_faults(body: &[u8]) -> Result<Vec<Fault>, String> {
+    match serde_json::from_slice(body).map_err(|e| format!("invalid JSON: {e}"))? {
         Value::Array(items) => items.into_iter().map(fault).collect(),
         one => Ok(vec![fault(one)?]),
     }
 }
 
 fn fault(value: Value) -> Result<Fault, String> {
-    let Value::Object(map) = value else { return Err("a fault is an object".to_owned()) };
+    let Value::Object(map) = value else { return Err("a fault must be an object".to_owned()) };
     let mut fields = FaultFields(map);
     let effect = effect(&mut fields)?;
     let occurrence = match (fields.number("nth")?, fields.number("every")?, fields.take("probability")) {
@@ -30,10 +30,11 @@ fn fault(value: Value) -> Result<Fault, String> {
         (Some(n), None, None) => Occurrence::Nth(n),
         (None, Some(n), None) => Occurrence::Every(n),
         (None, None, Some(p)) => {
-            let p = p.as_f64().filter(|p| (0.0..=1.0).contains(p)).ok_or("probability is from 0 to 1")?;
+            let p =
+                p.as_f64().filter(|p| (0.0..=1.0).contains(p)).ok_or("probability must be from 0 to 1")?;
             Occurrence::Probability(p, fields.number("seed")?.unwrap_or(1))
         }
-        _ => return Err("nth, every and probability exclude each other".to_owned()),
+        _ => return Err("nth, every and probability are mutually exclusive".to_owned()),
     };
     let fault = Fault {
         action: fields.text("action")?,
@@ -51,10 +52,10 @@ fn fault(value: Value) -> Result<Fault, String> {
 }
 
 fn effect(fields: &mut FaultFields) -> Result<Effect, String> {
-    let name = fields.text("effect")?.ok_or("a fault needs an effect")?;
+    let name = fields.text("effect")?.ok_or("effect is required")?;
     Ok(match name.as_str() {
         "error" => {
-            let message = fields.text("message")?.unwrap_or_else(|| "A fault of the simulator.".to_owned());
+            let message = fields.text("message")?.unwrap_or_else(|| "Injected by the simulator.".to_owned());
             Effect::Error { status: fields.status(503)?, code: fields.code("ServiceUnavailable")?, message }
         }
         "throttle" => Effect::Throttle {
@@ -73,7 +74,7 @@ fn effect(fields: &mut FaultFields) -> Result<Effect, String> {
         "cut_body" => Effect::CutBody(fields.bytes()?),
         "hang_body" => Effect::HangBody(fields.bytes()?),
         "oversized" => {
-            Effect::Oversized { bytes: fields.number("bytes")?.ok_or("bytes are needed")?, declared: false }
+            Effect::Oversized { bytes: fields.number("bytes")?.ok_or("bytes is required")?, declared: false }
         }
         "empty_list" => Effect::EmptyList,
         "null_list" => Effect::NullList,
@@ -85,7 +86,7 @@ fn effect(fields: &mut FaultFields) -> Result<Effect, String> {
     })
 }
 
-/// The fields of a fault that are not read yet.
+/// Fields of a fault that are not parsed yet.
 struct FaultFields(Map<String, Value>);
 
 impl FaultFields {
@@ -97,31 +98,33 @@ impl FaultFields {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(format!("{name} is a string")),
+            Some(_) => Err(format!("{name} must be a string")),
         }
     }
 
     fn number(&mut self, name: &str) -> Result<Option<u64>, String> {
-        let number = self.take(name).map(|v| v.as_u64().ok_or_else(|| format!("{name} is a whole number")));
-        number.transpose()
+        self.take(name).map(|v| v.as_u64().ok_or_else(|| format!("{name} must be an integer"))).transpose()
     }
 
-    fn status(&mut self, usual: u16) -> Result<u16, String> {
-        let status = self.number("status")?.unwrap_or_else(|| usual.into());
-        u16::try_from(status).ok().filter(|s| (200..600).contains(s)).ok_or_else(|| "a bad status".to_owned())
+    fn status(&mut self, default: u16) -> Result<u16, String> {
+        let status = self.number("status")?.unwrap_or_else(|| default.into());
+        u16::try_from(status)
+            .ok()
+            .filter(|s| (200..600).contains(s))
+            .ok_or_else(|| "status must be from 200 to 599".to_owned())
     }
 
-    fn code(&mut self, usual: &str) -> Result<String, String> {
-        Ok(self.text("code")?.unwrap_or_else(|| usual.to_owned()))
+    fn code(&mut self, default: &str) -> Result<String, String> {
+        Ok(self.text("code")?.unwrap_or_else(|| default.to_owned()))
     }
 
     fn millis(&mut self) -> Result<Duration, String> {
-        Ok(Duration::from_millis(self.number("ms")?.ok_or("ms are needed")?))
+        Ok(Duration::from_millis(self.number("ms")?.ok_or("ms is required")?))
     }
 
     fn bytes(&mut self) -> Result<usize, String> {
-        let bytes = self.number("bytes")?.ok_or("bytes are needed")?;
-        usize::try_from(bytes).map_err(|_| "too many bytes".to_owned())
+        let bytes = self.number("bytes")?.ok_or("bytes is required")?;
+        usize::try_from(bytes).map_err(|_| "bytes is too large".to_owned())
     }
 }
 
@@ -130,39 +133,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_read_with_its_effect_and_the_calls_that_it_meets() {
-        let read = faults(
+    fn parses_effects_and_filters() {
+        let parsed = parse_faults(
             br#"[{"effect": "error", "status": 503, "action": "GetTopicStatus", "probability": 0.05, "seed": 7},
                 {"effect": "latency", "ms": 250, "region": "a", "instance": "i", "object": "o", "every": 3, "times": 2}]"#,
         )
         .unwrap();
         assert_eq!(
-            (read[0].action.as_deref(), read[0].occurrence),
+            (parsed[0].action.as_deref(), parsed[0].occurrence),
             (Some("GetTopicStatus"), Occurrence::Probability(0.05, 7))
         );
         assert!(
-            matches!(&read[0].effect, Effect::Error { status: 503, code, .. } if code == "ServiceUnavailable")
+            matches!(&parsed[0].effect, Effect::Error { status: 503, code, .. } if code == "ServiceUnavailable")
         );
-        assert!(matches!(read[1].effect, Effect::Latency(d) if d == Duration::from_millis(250)));
-        assert_eq!((read[1].occurrence, read[1].times), (Occurrence::Every(3), Some(2)));
-        assert_eq!(faults(br#"{"effect": "hang"}"#).unwrap().len(), 1);
+        assert!(matches!(parsed[1].effect, Effect::Latency(d) if d == Duration::from_millis(250)));
+        assert_eq!((parsed[1].occurrence, parsed[1].times), (Occurrence::Every(3), Some(2)));
+        assert_eq!(parse_faults(br#"{"effect": "hang"}"#).unwrap().len(), 1);
     }
 
     #[test]
-    fn what_is_not_understood_is_no_fault() {
-        for (body, why) in [
-            ("", "no JSON"),
-            ("[1]", "an object"),
-            ("{}", "an effect"),
+    fn rejects_invalid_faults() {
+        for (body, expected) in [
+            ("", "invalid JSON"),
+            ("[1]", "must be an object"),
+            ("{}", "effect is required"),
             (r#"{"effect": "sneeze"}"#, "unknown effect sneeze"),
             (r#"{"effect": "hang", "acton": "x"}"#, "unknown field acton"),
-            (r#"{"effect": "hang", "nth": 1, "every": 2}"#, "exclude each other"),
+            (r#"{"effect": "hang", "nth": 1, "every": 2}"#, "mutually exclusive"),
             (r#"{"effect": "hang", "probability": 5}"#, "from 0 to 1"),
-            (r#"{"effect": "latency"}"#, "ms are needed"),
-            (r#"{"effect": "error", "status": 99}"#, "bad status"),
+            (r#"{"effect": "latency"}"#, "ms is required"),
+            (r#"{"effect": "error", "status": 99}"#, "status must be"),
         ] {
-            let told = faults(body.as_bytes()).unwrap_err();
-            assert!(told.contains(why), "{body}: {told}");
+            let error = parse_faults(body.as_bytes()).unwrap_err();
+            assert!(error.contains(expected), "{body}: {error}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Faults by script: which calls go wrong, and how.
+//! Fault injection: which calls fail, and how.
 //!
-//! Owns: [`Fault`], [`Effect`] and the matching. What an effect does to a body is in `bend`, what it does to
-//! a connection in `body` and `server`. Faults are looked at after signature, quota and RAM have passed, so
-//! counts are of calls that the service would have answered.
+//! Owns: [`Fault`], [`Effect`] and the selection of calls. Faults apply after signature, quota and RAM checks, so
+//! they count only calls that would otherwise succeed. `mutate` applies effects to bodies, `response`, `body` and
+//! `server` apply the others.
 
 use std::time::Duration;
 
@@ -11,27 +11,27 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::request::ApiCall;
 
-/// A fault: which calls it meets, and what it does to them. `None` meets all.
+/// A fault: the calls that it applies to, and its effect. A filter of `None` matches every call.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// The action.
+    /// Filter by action.
     pub action: Option<String>,
-    /// The region, as in the call's `RegionId` or, without it, the instance's own.
+    /// Filter by region: `RegionId` of the call, or else the region of the instance.
     pub region: Option<String>,
-    /// `InstanceId`.
+    /// Filter by `InstanceId`.
     pub instance: Option<String>,
-    /// The topic or group.
+    /// Filter by topic or group.
     pub object: Option<String>,
-    /// Which of the calls that match.
+    /// Selection among the matching calls.
     pub occurrence: Occurrence,
-    /// How often it happens before it is over; `None` for ever.
+    /// Maximum number of applications; `None` for no limit.
     pub times: Option<u64>,
-    /// What happens.
+    /// Effect on the call.
     pub effect: Effect,
 }
 
 impl Fault {
-    /// A fault that meets every call.
+    /// Returns a fault that applies to every call.
     #[must_use]
     pub fn new(effect: Effect) -> Self {
         Self {
@@ -45,85 +45,79 @@ impl Fault {
         }
     }
 
-    /// The same, of one action.
+    /// Limits the fault to one action.
     #[must_use]
-    pub fn action(mut self, action: &str) -> Self {
-        self.action = Some(action.to_owned());
-        self
+    pub fn action(self, action: &str) -> Self {
+        Self { action: Some(action.to_owned()), ..self }
     }
 
-    /// The same, in one region.
+    /// Limits the fault to one region.
     #[must_use]
-    pub fn region(mut self, region: &str) -> Self {
-        self.region = Some(region.to_owned());
-        self
+    pub fn region(self, region: &str) -> Self {
+        Self { region: Some(region.to_owned()), ..self }
     }
 
-    /// The same, of one instance.
+    /// Limits the fault to one instance.
     #[must_use]
-    pub fn instance(mut self, instance_id: &str) -> Self {
-        self.instance = Some(instance_id.to_owned());
-        self
+    pub fn instance(self, instance_id: &str) -> Self {
+        Self { instance: Some(instance_id.to_owned()), ..self }
     }
 
-    /// The same, of one topic or group.
+    /// Limits the fault to one topic or group.
     #[must_use]
-    pub fn object(mut self, object: &str) -> Self {
-        self.object = Some(object.to_owned());
-        self
+    pub fn object(self, object: &str) -> Self {
+        Self { object: Some(object.to_owned()), ..self }
     }
 
-    /// The same, for some of the calls that match.
+    /// Limits the fault to some of the matching calls.
     #[must_use]
-    pub fn occurrence(mut self, occurrence: Occurrence) -> Self {
-        self.occurrence = occurrence;
-        self
+    pub fn occurrence(self, occurrence: Occurrence) -> Self {
+        Self { occurrence, ..self }
     }
 
-    /// The same, so many times.
+    /// Limits the number of applications.
     #[must_use]
-    pub fn times(mut self, times: u64) -> Self {
-        self.times = Some(times);
-        self
+    pub fn times(self, times: u64) -> Self {
+        Self { times: Some(times), ..self }
     }
 }
 
-/// Which of the calls that match, counted from 1.
+/// Selection among the matching calls, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Occurrence {
-    /// Every one.
+    /// Every call.
     All,
-    /// One.
+    /// One call.
     Nth(u64),
-    /// From the first to the second, both included.
+    /// Calls from the first to the second number, both included.
     Range(u64, u64),
-    /// Each that is a multiple.
+    /// Calls whose number is a multiple.
     Every(u64),
-    /// Each with this probability, seeded.
+    /// Each call with this probability (0 to 1) and seed.
     Probability(f64, u64),
 }
 
-/// What happens to a call.
+/// Effect of a fault on a call.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// An error in the usual envelope, or `HTTP 200` with it.
+    /// An error response.
     Error {
-        /// HTTP status.
+        /// HTTP status; may be 200.
         status: u16,
         /// `Code`.
         code: String,
         /// `Message`.
         message: String,
     },
-    /// An error whose message is all that was sent, in every form in which a log could show it: as it came,
-    /// percent-encoded, in base64 and in hex.
+    /// An error whose message contains the complete request, in every encoding that a log may show: as
+    /// received, percent-encoded, in base64 and in hex.
     Echo {
         /// HTTP status.
         status: u16,
         /// `Code`.
         code: String,
     },
-    /// The same as [`Effect::Error`], with a wait that the server asks for.
+    /// An error response with a wait time for retries.
     Throttle {
         /// HTTP status: 400, 429 or 503.
         status: u16,
@@ -132,7 +126,7 @@ pub enum Effect {
         /// `x-acs-retry-after`, in milliseconds.
         retry_after_ms: Option<u64>,
     },
-    /// An error with the keys `code`, `message`, `requestId`.
+    /// An error response with the keys `code`, `message`, `requestId`.
     LowerCaseError {
         /// HTTP status.
         status: u16,
@@ -153,110 +147,110 @@ pub enum Effect {
         /// HTTP status.
         status: u16,
     },
-    /// An error in XML.
+    /// An error response in XML.
     XmlError {
         /// HTTP status.
         status: u16,
         /// `Code`.
         code: String,
     },
-    /// Any bytes.
+    /// Arbitrary bytes.
     Raw {
         /// HTTP status.
         status: u16,
         /// `Content-Type`.
         content_type: String,
-        /// The body.
+        /// Body.
         body: Vec<u8>,
     },
-    /// HTTP redirect.
+    /// An HTTP redirect.
     Redirect {
         /// HTTP status.
         status: u16,
         /// `Location`.
         location: String,
     },
-    /// The list is empty.
+    /// Empties the list.
     EmptyList,
-    /// The list is `null`.
+    /// Replaces the list by `null`.
     NullList,
-    /// The list is its first item, bare.
+    /// Replaces the list by its first item.
     SingleObject,
-    /// The list is not wrapped; the map of `GetAllInstanceIdList` is in a list.
+    /// Removes the wrapper of the list; puts the map of `GetAllInstanceIdList` into a list.
     FlatList,
-    /// The first item that has values of the type gets wrong ones.
+    /// Gives wrong types to the values of the first item.
     WrongType(WrongType),
-    /// All items get wrong ones.
+    /// Gives wrong types to the values of all items.
     WrongTypes(WrongType),
-    /// The first item comes twice.
+    /// Adds the first item a second time.
     DuplicateItem,
-    /// Items name another instance and region than was asked.
+    /// Replaces the instance, region and topic of items by foreign ones.
     ForeignItems,
-    /// The JSON ends after so many bytes; the HTTP answer is whole.
+    /// Truncates the JSON after this many bytes, in a complete HTTP response.
     Truncate(usize),
-    /// Unknown fields at every level.
+    /// Adds unknown fields at every level.
     UnknownFields,
-    /// FaultFields of this name are left out, wherever they are.
+    /// Removes every field with this name.
     OmitField(String),
-    /// The key that is handed out ends so many milliseconds from now, or has ended if it is below 0.
+    /// Sets the expiry of the issued key to this many milliseconds from now; may be negative.
     ExpiresIn(i64),
-    /// `Total` says this.
+    /// Sets `Total`.
     WrongTotal(i64),
-    /// Page 1 comes whatever page is asked, and `Total` is far away.
+    /// Returns the first page whatever page is requested, with a huge `Total`.
     EndlessPages,
-    /// Each page begins with the last row of the page before.
+    /// Starts each page with the last row of the previous page.
     RepeatedRows,
-    /// The first committed offset is so far beyond the end.
+    /// Sets the first committed offset this far beyond the end offset.
     ConsumerAhead(i64),
-    /// More time passes before the answer.
+    /// Delays the response.
     Latency(Duration),
-    /// The header `Date` is this, or absent.
+    /// Sets or removes the header `Date`.
     Date(Option<String>),
-    /// The connection is closed without an answer.
+    /// Closes the connection without a response.
     Close,
-    /// The connection is reset without an answer.
+    /// Resets the connection without a response.
     Reset,
-    /// Nothing comes.
+    /// Never responds.
     Hang,
-    /// The whole length is declared; after so many bytes the connection is closed.
+    /// Declares the full length, then closes the connection after this many bytes.
     CutBody(usize),
-    /// The same, reset.
+    /// Declares the full length, then resets the connection after this many bytes.
     ResetBody(usize),
-    /// The same, and nothing more comes.
+    /// Declares the full length, then sends nothing after this many bytes.
     HangBody(usize),
-    /// The body comes a byte at a time, at this interval.
+    /// Sends one byte per interval.
     Drip(Duration),
-    /// A body of so many bytes of blanks before the answer.
+    /// Sends spaces before the body.
     Oversized {
-        /// Bytes.
+        /// Number of spaces.
         bytes: u64,
-        /// Whether `Content-Length` tells it; if not, it is chunked.
+        /// Whether `Content-Length` declares the length; if not, the body is chunked.
         declared: bool,
     },
 }
 
-/// A wrong type, and what gets it.
+/// Wrong type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WrongType {
     /// Numbers are strings.
     NumbersAsStrings,
-    /// Numbers have a fraction of zero: `12.0`.
+    /// Numbers are floats: `12.0`.
     Floats,
-    /// Bools are `"true"` and `"false"`.
+    /// Booleans are `"true"` and `"false"`.
     BoolsAsStrings,
     /// Numbers are `null`.
     Null,
     /// Numbers are `""`.
     Empty,
-    /// Numbers are beyond an i64.
+    /// Numbers exceed an i64.
     TooBig,
-    /// Numbers are text that is none.
+    /// Numbers are non-numeric text.
     Text,
 }
 
-/// What a call is matched by.
+/// Properties of a call that faults filter by.
 pub(crate) struct CallTarget<'c> {
-    /// For services that hand out keys: what they are asked for, see [`crate::CredentialService`].
+    /// For credential services, see [`crate::CredentialService`].
     pub(crate) action: &'c str,
     pub(crate) region: &'c str,
     pub(crate) instance: Option<&'c str>,
@@ -270,63 +264,66 @@ impl<'c> CallTarget<'c> {
 }
 
 #[derive(Debug)]
-struct ArmedFault {
+struct ActiveFault {
     fault: Fault,
-    met: u64,
+    matched: u64,
     fired: u64,
     rng: Option<ChaCha8Rng>,
 }
 
-/// The faults of a simulator. Got from `Simulator::faults`.
+/// The active faults of a service.
 #[derive(Debug, Default)]
 pub struct Faults {
-    armed: Vec<ArmedFault>,
+    active: Vec<ActiveFault>,
 }
 
 impl Faults {
-    /// Adds a fault. Effects of all faults that meet a call happen to it, in the order of adding.
+    /// Adds a fault. If several faults apply to a call, all their effects do, in the order of adding.
     pub fn add(&mut self, fault: Fault) {
         let rng = match fault.occurrence {
             Occurrence::Probability(_, seed) => Some(ChaCha8Rng::seed_from_u64(seed)),
             _ => None,
         };
-        self.armed.push(ArmedFault { fault, met: 0, fired: 0, rng });
+        self.active.push(ActiveFault { fault, matched: 0, fired: 0, rng });
     }
 
-    /// Takes all faults away. Calls that hang already go on hanging.
+    /// Removes all faults. Calls that already hang continue to hang.
     pub fn clear(&mut self) {
-        self.armed.clear();
+        self.active.clear();
     }
 
-    /// How often each fault has happened, in the order of adding.
+    /// Returns how often each fault was applied, in the order of adding.
     #[must_use]
     pub fn fired(&self) -> Vec<u64> {
-        self.armed.iter().map(|a| a.fired).collect()
+        self.active.iter().map(|a| a.fired).collect()
     }
 
-    /// What happens to a call.
-    pub(crate) fn meet(&mut self, matter: &CallTarget<'_>) -> Vec<Effect> {
-        self.armed.iter_mut().filter_map(|a| a.meet(matter)).collect()
+    /// Returns the effects on a call, and counts it.
+    pub(crate) fn apply(&mut self, target: &CallTarget<'_>) -> Vec<Effect> {
+        self.active.iter_mut().filter_map(|a| a.apply(target)).collect()
     }
 }
 
-impl ArmedFault {
-    fn meet(&mut self, m: &CallTarget<'_>) -> Option<Effect> {
+impl ActiveFault {
+    fn apply(&mut self, target: &CallTarget<'_>) -> Option<Effect> {
         let f = &self.fault;
-        let is = |want: &Option<String>, has: Option<&str>| want.as_deref().is_none_or(|w| has == Some(w));
-        let matches = is(&f.action, Some(m.action))
-            && is(&f.region, Some(m.region))
-            && is(&f.instance, m.instance)
-            && is(&f.object, m.object);
+        let matches = [
+            (&f.action, Some(target.action)),
+            (&f.region, Some(target.region)),
+            (&f.instance, target.instance),
+            (&f.object, target.object),
+        ]
+        .iter()
+        .all(|(filter, value)| filter.is_none() || filter.as_deref() == *value);
         if !matches || f.times.is_some_and(|t| self.fired >= t) {
             return None;
         }
-        self.met += 1;
+        self.matched += 1;
         let fires = match f.occurrence {
             Occurrence::All => true,
-            Occurrence::Nth(n) => self.met == n,
-            Occurrence::Range(from, to) => (from..=to).contains(&self.met),
-            Occurrence::Every(n) => n > 0 && self.met.is_multiple_of(n),
+            Occurrence::Nth(n) => self.matched == n,
+            Occurrence::Range(from, to) => (from..=to).contains(&self.matched),
+            Occurrence::Every(n) => n > 0 && self.matched.is_multiple_of(n),
             Occurrence::Probability(p, _) => {
                 self.rng.as_mut().is_some_and(|r| r.random_bool(p.clamp(0.0, 1.0)))
             }
@@ -352,11 +349,11 @@ mod tests {
     fn pattern(fault: Fault, calls: usize) -> String {
         let mut faults = Faults::default();
         faults.add(fault);
-        (0..calls).map(|_| if faults.meet(&CALL).is_empty() { '.' } else { 'x' }).collect()
+        (0..calls).map(|_| if faults.apply(&CALL).is_empty() { '.' } else { 'x' }).collect()
     }
 
     #[test]
-    fn a_fault_meets_the_calls_that_its_script_says() {
+    fn occurrence_and_times_select_calls() {
         let f = || Fault::new(Effect::Close);
         assert_eq!(pattern(f(), 4), "xxxx");
         assert_eq!(pattern(f().times(2), 4), "xx..");
@@ -369,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_meets_only_its_own_objects() {
+    fn filters_select_calls() {
         let f = || Fault::new(Effect::Close);
         assert_eq!(
             pattern(f().action("GetTopicStatus").region("cn-hangzhou").instance("i").object("t"), 1),

@@ -1,11 +1,11 @@
-//! A stand-in for the AliKafka management API (RPC style, version 2019-09-16), for tests, benches and the demo.
+//! A simulator of the AliKafka management API (RPC style, version 2019-09-16), for tests, benches and the demo.
 //!
-//! It speaks the wire as the real service does, quirks included, and shares no code with the product, which
-//! reaches it only over HTTP. Behind it is a seeded [`World`] that moves on a clock, whose truth is public:
+//! It imitates the wire format of the real service, including its quirks. It shares no code with the exporter, which
+//! reaches it only over HTTP. The API serves a seeded [`World`] that changes over time and whose ground truth is public:
 //!
 //! ```
 //! # async fn example() -> std::io::Result<()> {
-//! use alikafka_simulator::{Effect, Fault, SimulatorOptions, Simulator};
+//! use alikafka_simulator::{Effect, Fault, Simulator, SimulatorOptions};
 //! use std::time::Duration;
 //!
 //! let sim = Simulator::start(SimulatorOptions::default()).await?;
@@ -13,22 +13,37 @@
 //! sim.advance(Duration::from_secs(60));
 //! sim.faults(|f| f.add(Fault::new(Effect::Hang).action("GetTopicStatus").times(3)));
 //! let truth = sim.truth();
-//! let fullest = sim.call_log().max_in_window(Duration::from_secs(1));
+//! let max_per_second = sim.call_log().max_in_window(Duration::from_secs(1));
 //! sim.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! For proofs from a shell there are unsigned paths: `GET /_sim/truth`, `/_sim/served`, `/_sim/calls` and
-//! `/_sim/scenarios`,
-//! `POST /_sim/advance?seconds=`, `/_sim/recreate?instance=&topic=`, `/_sim/freeze` and `/_sim/unfreeze`; integers are exact there too.
-//! `POST /_sim/faults` adds faults: `{"effect": "error", "status": 503, "probability": 0.05, "seed": 7}`.
+//! Shells and scripts use unsigned admin paths: `GET /_sim/truth`, `/_sim/served`, `/_sim/calls` and
+//! `/_sim/scenarios`, `POST /_sim/advance?seconds=`, `/_sim/recreate?instance=&topic=`, `/_sim/freeze` and
+//! `/_sim/unfreeze`. `POST /_sim/faults` adds faults:
+//! `{"effect": "error", "status": 503, "probability": 0.05, "seed": 7}`.
 //!
-//! Beside it are stand-ins for the services that hand out keys: [`StsService`], [`MetadataService`] and [`UriService`]. With
-//! one register of [`KeyRegistry`] the simulated API takes the keys that they hand out, until they end.
+//! [`StsService`], [`MetadataService`] and [`UriService`] simulate the services that issue temporary keys. If they share
+//! a [`KeyRegistry`] with the API, it accepts those keys until they expire.
 //!
-//! Owns: signatures by its own code ([`sign`]), quotas, paging, RAM denials, faults by script, the ledger of
-//! calls. Refuses: TLS (the product lets plain http through to loopback only), every action that writes.
+//! Owns: its own implementation of the signatures ([`sign`]), quotas, pagination, RAM denials, faults, and the call log.
+//! Out of scope: TLS (the exporter accepts plain HTTP on loopback only), and all actions that write.
+//!
+//! # Layers
+//!
+//! A module imports only from lower layers:
+//!
+//! 1. `body`, `clock`, `request`, `sign`, `sync`
+//! 2. `access_keys`, `faults`
+//! 3. `fault_json`, `options`
+//! 4. `wire`, `world` (inside, from low to high: `partition_log`, `spec`, `truth`, `topic`, `group`, `instance`, `seed`,
+//!    and [`World`] itself)
+//! 5. `auth`, `mutate`, `quota`, `scenarios`, `served`
+//! 6. `actions`, `call_log`, `response`
+//! 7. `management_api`, `server`
+//! 8. `admin`, `credential_services`
+//! 9. [`Simulator`]
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -52,128 +67,129 @@ mod scenarios;
 mod served;
 mod server;
 pub mod sign;
+mod sync;
 mod wire;
 mod world;
 
-pub use access_keys::{IssuedKey, KeyRegistry};
+pub use access_keys::{AccessKey, IssuedKey, KeyRegistry};
 pub use auth::SignatureKind;
 pub use call_log::{CallLog, CallLogEntry};
+pub use clock::ClockMode;
 pub use credential_services::{
     CredentialService, MetadataRules, MetadataService, StsRole, StsRules, StsService, TokenMode, UriRules,
     UriService,
 };
 pub use faults::{Effect, Fault, Faults, Occurrence, WrongType};
 pub use options::{
-    AccessKey, Churn, ClockMode, HideLastTimestamp, Latency, ListShape, Quota, ServiceBehaviour,
-    SimulatorOptions, WorldOptions,
+    Churn, HideLastTimestamp, Latency, ListShape, Quota, ServiceBehaviour, SimulatorOptions, WorldOptions,
 };
 pub use scenarios::{SCENARIOS, Scenario};
 pub use served::{LastServed, ObjectKey, ServedTruth};
 pub use world::{
-    World,
-    edit::UnknownObject,
-    group::ConsumerMode,
+    UnknownObject, World,
     partition_log::{Burst, Compaction, ProduceRate},
-    spec::{GroupSpec, InstanceSpec, OffsetSpec, TopicSpec},
+    spec::{ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, TopicSpec},
     truth::{
         GroupPartitionTruth, GroupTopicTruth, GroupTruth, InstanceTruth, PartitionTruth, RegionTruth,
         TopicTruth, WorldTruth,
     },
 };
 
-use management_api::{ManagementApi, lock};
+use admin::SimulatorRoutes;
+use management_api::ManagementApi;
 use server::ServiceListener;
+use sync::lock;
 
-/// A running simulator. Dropping it stops it, without waiting.
+/// A running simulator. Dropping it stops it without waiting.
 pub struct Simulator {
-    service: Arc<ManagementApi>,
-    door: ServiceListener,
+    api: Arc<ManagementApi>,
+    listener: ServiceListener,
 }
 
 impl Simulator {
-    /// Makes the world, binds and serves, on the runtime that it is called from.
+    /// Creates the world and starts serving, on the current runtime.
     ///
     /// # Errors
     /// If the address cannot be bound.
     pub async fn start(options: SimulatorOptions) -> io::Result<Self> {
-        let service = Arc::new(ManagementApi::new(&options));
-        let door = ServiceListener::open_at(options.listen, Arc::<ManagementApi>::clone(&service))?;
-        Ok(Self { service, door })
+        let api = Arc::new(ManagementApi::new(&options));
+        let routes = Arc::new(SimulatorRoutes(Arc::clone(&api)));
+        Ok(Self { api, listener: ServiceListener::bind(options.listen, routes)? })
     }
 
-    /// Where it listens.
+    /// Returns the listen address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.door.addr()
+        self.listener.addr()
     }
 
-    /// Its base URL, without a slash at the end: what the exporter's key `endpoint` wants.
+    /// Returns the base URL without a trailing slash, for the exporter's key `endpoint`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr())
     }
 
-    /// Stops accepting, drops all connections, and waits until they are gone.
+    /// Stops accepting, drops all connections, and waits until they are closed.
     pub async fn shutdown(mut self) {
-        self.door.close().await;
+        self.listener.close().await;
     }
 
-    /// Looks at the world and changes it. No call is answered meanwhile.
+    /// Reads or edits the world. Calls wait meanwhile.
     pub fn world<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
-        self.service.with_world(edit)
+        self.api.with_world(edit)
     }
 
-    /// The truth about the whole world, now.
+    /// Returns the current ground truth of the world.
     #[must_use]
     pub fn truth(&self) -> WorldTruth {
         self.world(|w| w.truth())
     }
 
-    /// What was told so far: the truth as it was at the last whole answer about each object.
+    /// Returns the ground truth of the last complete response about each object.
     #[must_use]
     pub fn served(&self) -> ServedTruth {
-        lock(&self.service.served).clone()
+        lock(&self.api.served).clone()
     }
 
-    /// Adds and clears faults.
+    /// Adds or removes faults.
     pub fn faults<T>(&self, edit: impl FnOnce(&mut Faults) -> T) -> T {
-        edit(&mut lock(&self.service.faults))
+        edit(&mut lock(&self.api.faults))
     }
 
-    /// The calls that came so far.
+    /// Returns a copy of the call log.
     #[must_use]
     pub fn call_log(&self) -> CallLog {
-        lock(&self.service.call_log).clone()
+        lock(&self.api.call_log).clone()
     }
 
-    /// Looks at the ledger without copying it.
-    pub fn with_call_log<T>(&self, look: impl FnOnce(&CallLog) -> T) -> T {
-        look(&lock(&self.service.call_log))
+    /// Reads the call log without copying it.
+    pub fn with_call_log<T>(&self, read: impl FnOnce(&CallLog) -> T) -> T {
+        read(&lock(&self.api.call_log))
     }
 
-    /// Changes how the service answers, from the next call on: keys, quota, latency, clock skew, shapes.
+    /// Changes the behaviour of the API from the next call on.
     pub fn behaviour<T>(&self, edit: impl FnOnce(&mut ServiceBehaviour) -> T) -> T {
-        edit(Arc::make_mut(&mut lock(&self.service.behaviour)))
+        edit(Arc::make_mut(&mut lock(&self.api.behaviour)))
     }
 
-    /// World time, in milliseconds since 1970.
+    /// Returns world time, in Unix milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.world(|w| w.now_ms())
     }
 
-    /// Moves the world's time on; with either clock, frozen or not.
+    /// Advances world time, in every clock mode.
     pub fn advance(&self, by: Duration) {
-        self.service.with_clock(|c| c.advance(by));
+        self.api.set_clock(|c| c.advance(by));
     }
 
     /// Stops a running clock.
     pub fn freeze(&self) {
-        self.service.with_clock(|c| c.freeze());
+        self.api.set_clock(|c| c.freeze());
     }
 
-    /// Lets a frozen clock run on from where it stands.
+    /// Resumes a frozen clock.
     pub fn unfreeze(&self) {
-        self.service.with_clock(|c| c.unfreeze());
+        self.api.set_clock(|c| c.unfreeze());
     }
 }

@@ -1,59 +1,51 @@
-//! What faults do to the body of a good answer.
+//! Mutations of successful response bodies by faults.
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     faults::{Effect, WrongType},
-    wire::{list_slot, rows},
+    wire::{list_slot, list_wrapper, rows},
 };
 
-/// Bends a good answer. `false` if it is no longer the whole truth, however it is spelled.
+/// Mutates a successful response. Returns whether it still states the complete truth, in whatever format.
 pub(crate) fn mutate(effect: &Effect, action: &str, body: &mut Value) -> bool {
     match effect {
-        Effect::UnknownFields => add_unknown(body, 0),
-        // The map of regions has no item type to lose; a page of the reference prints it as a list of maps.
+        Effect::UnknownFields => add_unknown_fields(body, 0),
+        // The map of regions has no wrapper to remove; the API reference shows it as a list of maps.
         Effect::FlatList if action == "GetAllInstanceIdList" => {
             let ids = body["InstanceIds"].take();
             body["InstanceIds"] = json!([ids]);
         }
         Effect::FlatList => {
-            if let Some(list) = wrapper(action, body)
+            if let Some(list) = list_wrapper(action, body)
                 && let Some(items) = list.as_object_mut().and_then(|o| o.values_mut().next())
             {
                 *list = items.take();
             }
         }
-        Effect::WrongType(how) => return wrong(*how, rows(action, body).into_iter().take(1)),
+        Effect::WrongType(how) => return set_wrong_types(*how, rows(action, body).into_iter().take(1)),
         Effect::WrongTypes(how) => {
-            let is_convertible = wrong(*how, rows(action, body).into_iter());
-            let top = body.as_object_mut().into_iter();
-            return wrong(*how, top) && is_convertible;
+            let rows_are_readable = set_wrong_types(*how, rows(action, body).into_iter());
+            return set_wrong_types(*how, body.as_object_mut().into_iter()) && rows_are_readable;
         }
-        Effect::DuplicateItem => on_list(action, body, |items| {
+        Effect::DuplicateItem => edit_list(action, body, |items| {
             let first = items.first().cloned();
             items.extend(first);
         }),
-        // What these do is done elsewhere, and leaves the answer true.
-        Effect::RepeatedRows | Effect::Latency(_) | Effect::Date(_) | Effect::Drip(_) => {}
-        Effect::OmitField(field) => {
-            leave_out(field, body);
-            return false;
-        }
+        Effect::OmitField(field) => omit_field(field, body),
         Effect::EmptyList => {
-            on_list(action, body, Vec::clear);
+            edit_list(action, body, Vec::clear);
             if action == "GetAllInstanceIdList" {
                 body["InstanceIds"] = json!({});
             }
             if let Some(total) = body.get_mut("Total") {
                 *total = json!(0);
             }
-            return false;
         }
         Effect::NullList => {
-            if let Some(list) = wrapper(action, body) {
+            if let Some(list) = list_wrapper(action, body) {
                 *list = Value::Null;
             }
-            return false;
         }
         Effect::SingleObject => {
             if let Some(list) = list_slot(action, body)
@@ -61,88 +53,66 @@ pub(crate) fn mutate(effect: &Effect, action: &str, body: &mut Value) -> bool {
             {
                 *list = first.take();
             }
-            return false;
         }
-        Effect::ForeignItems => {
-            on_list(action, body, |items| {
-                for item in items.iter_mut().filter_map(Value::as_object_mut) {
-                    for (field, other) in [
-                        ("InstanceId", "alikafka_foreign"),
-                        ("RegionId", "xx-elsewhere-1"),
-                        ("Topic", "foreign-topic"),
-                    ] {
-                        if let Some(v) = item.get_mut(field) {
-                            *v = json!(other);
-                        }
+        Effect::ForeignItems => edit_list(action, body, |items| {
+            for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                for (field, foreign) in [
+                    ("InstanceId", "alikafka_foreign"),
+                    ("RegionId", "xx-elsewhere-1"),
+                    ("Topic", "foreign-topic"),
+                ] {
+                    if let Some(v) = item.get_mut(field) {
+                        *v = json!(foreign);
                     }
                 }
-            });
-            return false;
-        }
-        Effect::WrongTotal(total) => {
-            body["Total"] = json!(total);
-            return false;
-        }
-        Effect::EndlessPages => {
-            body["Total"] = json!(1_000_000_000);
-            return false;
-        }
+            }
+        }),
+        Effect::WrongTotal(total) => body["Total"] = json!(total),
+        Effect::EndlessPages => body["Total"] = json!(1_000_000_000),
         Effect::ConsumerAhead(by) => {
             if let Some(row) = rows(action, body).into_iter().next() {
                 let end = row.get("BrokerOffset").and_then(Value::as_i64).unwrap_or(0);
                 row.insert("ConsumerOffset".to_owned(), json!(end.saturating_add(*by)));
             }
-            return false;
         }
-        _ => return false,
+        // Applied elsewhere.
+        _ => {}
     }
-    true
+    matches!(
+        effect,
+        Effect::UnknownFields
+            | Effect::FlatList
+            | Effect::DuplicateItem
+            | Effect::RepeatedRows
+            | Effect::Latency(_)
+            | Effect::Date(_)
+    )
 }
 
-/// The value that holds the outermost list of an answer, wrapped or not.
-fn wrapper<'v>(action: &str, body: &'v mut Value) -> Option<&'v mut Value> {
-    match action {
-        "GetAllInstanceIdList" => body.get_mut("InstanceIds"),
-        "GetInstanceList" => body.get_mut("InstanceList"),
-        "GetTopicList" => body.get_mut("TopicList"),
-        "GetConsumerList" => body.get_mut("ConsumerList"),
-        "GetTopicStatus" => body.get_mut("TopicStatus")?.get_mut("OffsetTable"),
-        "GetConsumerProgress" => body.get_mut("ConsumerProgress")?.get_mut("TopicList"),
-        _ => None,
-    }
-}
-
-fn on_list(action: &str, body: &mut Value, edit: impl FnOnce(&mut Vec<Value>)) {
+fn edit_list(action: &str, body: &mut Value, edit: impl FnOnce(&mut Vec<Value>)) {
     if let Some(Value::Array(items)) = list_slot(action, body) {
         edit(items);
     }
 }
 
-/// Wrong types for the scalars of some rows. `true` if each can still be read as what it was.
-fn wrong<'v>(how: WrongType, rows: impl Iterator<Item = &'v mut Map<String, Value>>) -> bool {
-    for row in rows {
-        for (field, value) in row {
-            let Some(was) = number(field, value) else {
-                if let (WrongType::BoolsAsStrings, Value::Bool(b)) = (how, &*value) {
-                    *value = Value::String(b.to_string());
-                }
-                continue;
-            };
-            *value = match how {
-                WrongType::NumbersAsStrings => json!(was.to_string()),
-                WrongType::Floats => float(was),
-                WrongType::BoolsAsStrings => continue,
-                WrongType::Null => Value::Null,
-                WrongType::Empty => json!(""),
-                WrongType::TooBig => json!(u64::MAX),
-                WrongType::Text => json!("many"),
-            };
-        }
+/// Gives the numbers and booleans of some rows a wrong type. Returns whether every value can still be read.
+fn set_wrong_types<'v>(how: WrongType, rows: impl Iterator<Item = &'v mut Map<String, Value>>) -> bool {
+    for (field, value) in rows.flatten() {
+        *value = match (how, number(field, value), &*value) {
+            (WrongType::BoolsAsStrings, _, Value::Bool(b)) => json!(b.to_string()),
+            (WrongType::BoolsAsStrings, ..) | (_, None, _) => continue,
+            (WrongType::NumbersAsStrings, Some(n), _) => json!(n.to_string()),
+            (WrongType::Floats, Some(n), _) => float(n),
+            (WrongType::Null, ..) => Value::Null,
+            (WrongType::Empty, ..) => json!(""),
+            (WrongType::TooBig, ..) => json!(u64::MAX),
+            (WrongType::Text, ..) => json!("many"),
+        };
     }
     matches!(how, WrongType::NumbersAsStrings | WrongType::Floats | WrongType::BoolsAsStrings)
 }
 
-/// The number that a field holds; also as a string, where the service tells it so.
+/// Returns the number of a field, which the service may send as a string.
 fn number(field: &str, value: &Value) -> Option<i64> {
     match value {
         Value::Number(n) => n.as_i64(),
@@ -155,34 +125,34 @@ fn number(field: &str, value: &Value) -> Option<i64> {
     }
 }
 
-/// A number with a fraction of zero; one that an f64 cannot hold stays as it is.
+/// Returns a number as a float. A number that an f64 cannot represent stays an integer.
 fn float(n: i64) -> Value {
     const EXACT: i64 = 1 << 53;
-    #[expect(clippy::cast_precision_loss, reason = "only numbers that an f64 holds exactly")]
+    #[expect(clippy::cast_precision_loss, reason = "only numbers that an f64 represents exactly")]
     if n.abs() <= EXACT { json!(n as f64) } else { json!(n) }
 }
 
-fn leave_out(field: &str, value: &mut Value) {
+fn omit_field(field: &str, value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.remove(field);
-            map.values_mut().for_each(|v| leave_out(field, v));
+            map.values_mut().for_each(|v| omit_field(field, v));
         }
-        Value::Array(items) => items.iter_mut().for_each(|v| leave_out(field, v)),
+        Value::Array(items) => items.iter_mut().for_each(|v| omit_field(field, v)),
         _ => {}
     }
 }
 
-fn add_unknown(value: &mut Value, depth: usize) {
+fn add_unknown_fields(value: &mut Value, depth: usize) {
     match value {
         Value::Object(map) => {
-            map.values_mut().for_each(|v| add_unknown(v, depth + 1));
-            // The map from region to ids has no room for a field of another kind.
+            map.values_mut().for_each(|v| add_unknown_fields(v, depth + 1));
+            // The map from region to ids cannot contain other fields.
             if depth == 0 || map.values().any(|v| !v.is_array()) {
                 map.insert("FieldOfTomorrow".to_owned(), json!({ "Nested": [1, null, "x"] }));
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|v| add_unknown(v, depth + 1)),
+        Value::Array(items) => items.iter_mut().for_each(|v| add_unknown_fields(v, depth + 1)),
         _ => {}
     }
 }
@@ -191,20 +161,20 @@ fn add_unknown(value: &mut Value, depth: usize) {
 mod tests {
     use super::*;
 
-    fn answer() -> Value {
+    fn progress() -> Value {
         let rows = json!([{"Partition": 0, "BrokerOffset": 9, "ConsumerOffset": 4}, {"Partition": 1, "BrokerOffset": 9, "ConsumerOffset": 9}]);
         json!({ "Success": true, "ConsumerProgress": { "TopicList": { "TopicList": [{ "Topic": "t", "OffsetList": { "OffsetList": rows } }] } } })
     }
 
     fn mutated(effect: &Effect) -> (Value, bool) {
-        let mut body = answer();
-        let whole = mutate(effect, "GetConsumerProgress", &mut body);
+        let mut body = progress();
+        let is_true = mutate(effect, "GetConsumerProgress", &mut body);
         let at = "/ConsumerProgress/TopicList/TopicList/0/OffsetList/OffsetList/0";
-        (body.pointer(at).cloned().unwrap_or(body), whole)
+        (body.pointer(at).cloned().unwrap_or(body), is_true)
     }
 
     #[test]
-    fn wrong_types_touch_one_item_and_tell_whether_it_can_still_be_read() {
+    fn wrong_type_changes_one_item_and_reports_whether_it_is_readable() {
         let row = |b, c| json!({"Partition": 0, "BrokerOffset": b, "ConsumerOffset": c});
         assert_eq!(
             mutated(&Effect::WrongType(WrongType::Floats)),
@@ -213,7 +183,7 @@ mod tests {
         assert_eq!(mutated(&Effect::WrongType(WrongType::TooBig)).0["BrokerOffset"], json!(u64::MAX));
         assert!(!mutated(&Effect::WrongType(WrongType::Null)).1);
         assert_eq!(mutated(&Effect::ConsumerAhead(5)), (row(9, 14), false));
-        let mut body = answer();
+        let mut body = progress();
         mutate(&Effect::WrongType(WrongType::Empty), "GetConsumerProgress", &mut body);
         let second =
             body.pointer("/ConsumerProgress/TopicList/TopicList/0/OffsetList/OffsetList/1/BrokerOffset");
@@ -221,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_emptied_nulled_flattened_doubled_or_bared() {
+    fn list_effects_change_the_list() {
         let list = |effect: &Effect| {
             let mut body =
                 json!({ "Total": 2, "TopicList": { "TopicVO": [{"Topic": "a"}, {"Topic": "b"}] } });

@@ -1,27 +1,26 @@
-//! What a simulator is told at its start: the size of its world, and how the service behaves.
+//! Options of a simulator: the size of its world, and the behaviour of its API.
 //!
-//! Owns: [`SimulatorOptions`] and its parts. Refuses: checking; a nonsensical size makes a small world, not an error.
+//! Out of scope: validation. Nonsensical sizes make a small world instead of an error.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    time::Duration,
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use crate::{
+    access_keys::{AccessKey, KeyRegistry},
+    clock::ClockMode,
 };
 
-use crate::access_keys::KeyRegistry;
-
-/// Everything that a simulator is told at its start. The default is a small seeded world on a free port.
+/// Options at the start of a simulator. The default is a small seeded world on a free port.
 #[derive(Debug, Clone)]
 pub struct SimulatorOptions {
-    /// Where to listen. Default `127.0.0.1:0`: a free port.
+    /// Address to listen on. Default `127.0.0.1:0`: a free port.
     pub listen: SocketAddr,
-    /// How the world's time passes.
+    /// How world time passes.
     pub clock: ClockMode,
-    /// What there is in the world.
+    /// Objects of the world.
     pub world: WorldOptions,
-    /// How the service answers. Can be changed while it runs, with `Simulator::behaviour`.
+    /// Behaviour of the API. Can be changed while it runs, with `Simulator::behaviour`.
     pub behaviour: ServiceBehaviour,
-    /// Calls that the ledger keeps in full; older ones only count. Default 200,000.
+    /// Number of calls that the call log keeps; older ones are only counted. Default 200,000.
     pub call_log_limit: usize,
 }
 
@@ -37,56 +36,45 @@ impl Default for SimulatorOptions {
     }
 }
 
-/// How the world's time passes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ClockMode {
-    /// Only by `Simulator::advance`. The clock starts at the wall time, or at `WorldOptions::epoch_ms`.
-    Manual,
-    /// By itself.
-    RealTime {
-        /// World seconds per real second; 1.0 is real time.
-        speed: f64,
-    },
-}
-
-/// What there is in the world. Equal options make equal worlds.
+/// Objects of the world. Equal options make equal worlds.
 #[derive(Debug, Clone)]
 pub struct WorldOptions {
-    /// The seed of every random choice.
+    /// Seed of every random choice.
     pub seed: u64,
-    /// The world's first moment, in milliseconds since 1970; the wall time if `None`.
+    /// Start of world time, in Unix milliseconds; the wall time if `None`.
     pub epoch_ms: Option<i64>,
-    /// The regions that exist.
+    /// Regions that exist.
     pub regions: Vec<String>,
-    /// Instances in service in each region.
+    /// Instances in service, per region.
     pub instances_per_region: u32,
-    /// Further instances in each region that are not in service: pending, expired, stopped, in turn.
+    /// Further instances that are not in service (pending, expired, stopped, in turn), per region.
     pub idle_instances_per_region: u32,
-    /// Topics of each instance in service.
+    /// Topics per instance in service.
     pub topics_per_instance: u32,
-    /// ConsumerMode groups of each instance in service.
+    /// Consumer groups per instance in service.
     pub groups_per_instance: u32,
-    /// Partitions of each topic.
+    /// Partitions per topic.
     pub partitions_per_topic: u32,
-    /// Topics that each group reads.
+    /// Topics that each group consumes.
     pub topics_per_group: u32,
-    /// How fast topics and groups come and go.
+    /// Creation and deletion of topics and groups.
     pub churn: Churn,
-    /// How long messages are kept, in hours (`MsgRetain`).
+    /// Message retention (`MsgRetain`), in hours.
     pub retention_hours: u32,
-    /// Every how-manieth instance is serverless, and tells no `LastTimestamp`; 0 for none.
+    /// Makes every nth instance serverless, i.e. without `LastTimestamp`; 0 for none.
     pub serverless_every: u32,
-    /// Every how-manieth topic has Local storage, and tells no `LastTimestamp`; 0 for none.
+    /// Makes every nth topic use Local storage, i.e. without `LastTimestamp`; 0 for none.
     pub local_every: u32,
-    /// Whether some names hold Chinese, quotes, backslashes, spaces and reserved characters.
+    /// Whether some names contain Chinese, quotes, backslashes, spaces and reserved characters.
     pub unusual_names: bool,
-    /// Whether offsets start beyond 2^53, where an f64 can no longer tell neighbours apart.
+    /// Whether offsets start beyond 2^53, where an f64 cannot represent every integer.
     pub big_offsets: bool,
-    /// Whether consumers differ (slow, stalled, stopped, ...). If not, all are healthy and all topics steady.
+    /// Whether consumers differ (slow, stalled, stopped, ...). If not, all groups are healthy and all topics
+    /// have a steady produce rate.
     pub variety: bool,
     /// Time between two commits of a consumer.
     pub commit_interval: Duration,
-    /// Whether the instances of `World::add_scenarios` are there too.
+    /// Whether the instances of [`SCENARIOS`](crate::SCENARIOS) exist too.
     pub scenarios: bool,
 }
 
@@ -116,7 +104,7 @@ impl Default for WorldOptions {
 }
 
 impl WorldOptions {
-    /// A world of regions without instances, for tests that put in each object by hand.
+    /// Returns a world of regions without instances, for tests that add each object themselves.
     #[must_use]
     pub fn empty<R: Into<String>>(regions: impl IntoIterator<Item = R>) -> Self {
         Self {
@@ -128,42 +116,41 @@ impl WorldOptions {
     }
 }
 
-/// How fast topics and groups come and go, over the whole world. At each event one is made and an older
-/// one of those made so is deleted.
+/// Creation rates of topics and groups in the world. Each creation also deletes an older object of churn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Churn {
-    /// Topics made per world hour; 0 for none.
+    /// Topics created per world hour; 0 for none.
     pub topics_per_hour: u32,
-    /// Groups made per world hour; 0 for none.
+    /// Groups created per world hour; 0 for none.
     pub groups_per_hour: u32,
 }
 
-/// How the service answers. All of it can be changed while it runs.
+/// Behaviour of the API. All of it can be changed while it runs.
 #[derive(Debug, Clone)]
 pub struct ServiceBehaviour {
-    /// Who may call.
+    /// Accepted keys.
     pub keys: Vec<AccessKey>,
-    /// Who may call too: keys that other services hand out, or that a test puts in and retires.
+    /// Further accepted keys: those issued by credential services, or added and retired by a test.
     pub shared_keys: KeyRegistry,
-    /// Time that each call takes.
+    /// Duration of each call.
     pub latency: Latency,
-    /// Calls per second that are let through; beyond it `Throttling.User`.
+    /// Request limit. Calls beyond it fail with `Throttling.User`.
     pub quota: Quota,
-    /// How lists are wrapped.
+    /// Shape of lists.
     pub list_shape: ListShape,
-    /// Whether `GetTopicStatus` tells every value as a string, as the vendor's reference prints it.
+    /// Whether `GetTopicStatus` returns every value as a string, as in the vendor's API reference.
     pub status_strings: bool,
-    /// Largest page served; a larger `PageSize` is cut to it, and the cut size is told.
+    /// Maximum page size. A larger `PageSize` is reduced to it, and the response contains the reduced size.
     pub page_size_max: u32,
-    /// What comes of `HideLastTimestamp` in a call.
+    /// Handling of `HideLastTimestamp`.
     pub hide_last_timestamp: HideLastTimestamp,
-    /// Milliseconds by which the service's clock is off (its `Date` and its check of timestamps). The
-    /// world's data does not move with it.
+    /// Offset of the service's clock (its `Date` and its check of timestamps) in milliseconds. Does not affect
+    /// the data of the world.
     pub clock_skew_ms: i64,
-    /// Closes a kept-alive connection after this idle time. Read when a connection is accepted.
+    /// Idle time after which a kept-alive connection is closed. Read when a connection is accepted.
     pub close_idle_after: Option<Duration>,
-    /// Whether timestamps are checked against the wall clock too. On by default, so that a client that
-    /// lives in wall time can use a world whose time was moved.
+    /// Whether call timestamps may be near the wall clock instead of world time. On by default, so that a client
+    /// with wall time can use a world whose time was advanced.
     pub accept_wall_clock: bool,
 }
 
@@ -185,70 +172,25 @@ impl Default for ServiceBehaviour {
     }
 }
 
-/// A key that may call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessKey {
-    /// `AccessKeyId`.
-    pub id: String,
-    /// The secret that signs.
-    pub secret: String,
-    /// The token that must come with it: a temporary (STS) key.
-    pub security_token: Option<String>,
-    /// Wall time, in milliseconds since 1970, after which the token is refused.
-    pub token_expires_ms: Option<i64>,
-    /// Whether the key is in use; if not, `InvalidAccessKeyId.Inactive`.
-    pub active: bool,
-    /// Actions that RAM denies to it, as API names (`GetTopicStatus`) or RAM names (`alikafka:ListTopic`).
-    pub denied: BTreeSet<String>,
-}
-
-impl AccessKey {
-    /// A lasting key that may do everything.
-    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            secret: secret.into(),
-            security_token: None,
-            token_expires_ms: None,
-            active: true,
-            denied: BTreeSet::new(),
-        }
-    }
-
-    /// The same, as a temporary key with a token.
-    #[must_use]
-    pub fn with_token(mut self, token: impl Into<String>) -> Self {
-        self.security_token = Some(token.into());
-        self
-    }
-
-    /// The same, with one more action denied.
-    #[must_use]
-    pub fn denying(mut self, action: impl Into<String>) -> Self {
-        self.denied.insert(action.into());
-        self
-    }
-}
-
-/// Time that each call takes: `fixed`, and up to `jitter` more.
+/// Duration of each call: `fixed` plus up to `jitter`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Latency {
-    /// The least.
+    /// Minimum.
     pub fixed: Duration,
-    /// The most on top, evenly spread, seeded.
+    /// Maximum of the random part. Uniformly distributed and seeded.
     pub jitter: Duration,
 }
 
-/// Calls let through per (region, action) in any window of one second.
+/// Maximum number of calls per (region, action) in any window of one second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {
-    /// For actions without a number of their own; `None` is without limit.
+    /// For actions that are not in `by_action`; `None` for no limit.
     pub per_second: Option<u32>,
     /// For single actions.
     pub by_action: BTreeMap<String, u32>,
-    /// HTTP status of the refusal: 400 or 429.
+    /// HTTP status of throttled calls: 400 or 429.
     pub status: u16,
-    /// Value of the header `x-acs-retry-after`, in milliseconds; `None` leaves it out.
+    /// Value of the header `x-acs-retry-after`, in milliseconds; `None` omits it.
     pub retry_after_ms: Option<u64>,
 }
 
@@ -258,24 +200,24 @@ impl Default for Quota {
     }
 }
 
-/// What comes of the parameter `HideLastTimestamp`, which is younger than the service.
+/// Handling of the parameter `HideLastTimestamp`, which old versions of the service do not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HideLastTimestamp {
     /// `true` hides `LastTimestamp`.
     Honoured,
-    /// Times are told all the same.
+    /// `LastTimestamp` is always returned.
     Ignored,
-    /// A call that has it, whatever its value, is refused: `InvalidParameter.HideLastTimestamp`.
+    /// Calls with the parameter fail with `InvalidParameter.HideLastTimestamp`, whatever its value.
     Refused,
 }
 
-/// How lists are wrapped.
+/// Shape of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListShape {
-    /// `{"TopicList":{"TopicVO":[...]}}`, as the service does.
+    /// `{"TopicList":{"TopicVO":[...]}}`, as the real service returns.
     Wrapped,
-    /// `{"TopicList":[...]}` for instances, topics, groups and tags, as the vendor's reference prints it.
+    /// `{"TopicList":[...]}` for instances, topics, groups and tags, as in the vendor's API reference.
     Flat,
-    /// The same for the lists of offsets, topics and rebalances inside of the detail answers too.
+    /// The same, and for the lists inside of `TopicStatus` and `ConsumerProgress`.
     FlatEverywhere,
 }

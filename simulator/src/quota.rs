@@ -1,4 +1,4 @@
-//! The service's own limit: calls per (region, action) in any window of one second.
+//! Throttling: limits calls per (region, action) in any window of one second.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,18 +11,18 @@ use crate::{options::Quota, wire::ErrorResponse};
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// When calls were let through.
+/// Times of the accepted calls of the last second, by (region, action).
 #[derive(Debug, Default)]
 pub(crate) struct QuotaWindows {
-    passed: HashMap<(String, String), VecDeque<Instant>>,
+    accepted: HashMap<(String, String), VecDeque<Instant>>,
 }
 
 impl QuotaWindows {
-    /// Lets a call through, or not.
+    /// Accepts a call.
     ///
     /// # Errors
-    /// `Throttling.User` if the window is full.
-    pub(crate) fn pass(
+    /// Returns `Throttling.User` if the quota is used up.
+    pub(crate) fn accept(
         &mut self,
         quota: &Quota,
         region: &str,
@@ -30,19 +30,14 @@ impl QuotaWindows {
         now: Instant,
     ) -> Result<(), ErrorResponse> {
         let Some(limit) = quota.by_action.get(action).copied().or(quota.per_second) else { return Ok(()) };
-        let passed = self.passed.entry((region.to_owned(), action.to_owned())).or_default();
-        while passed.front().is_some_and(|at| now.duration_since(*at) >= WINDOW) {
-            passed.pop_front();
+        let accepted = self.accepted.entry((region.to_owned(), action.to_owned())).or_default();
+        while accepted.front().is_some_and(|at| now.duration_since(*at) >= WINDOW) {
+            accepted.pop_front();
         }
-        if passed.len() >= limit as usize {
-            let refusal = ErrorResponse::new(
-                quota.status,
-                "Throttling.User",
-                "Request was denied due to user flow control.",
-            );
-            return Err(ErrorResponse { retry_after_ms: quota.retry_after_ms, ..refusal });
+        if accepted.len() >= limit as usize {
+            return Err(ErrorResponse::throttled(quota.status, "Throttling.User", quota.retry_after_ms));
         }
-        passed.push_back(now);
+        accepted.push_back(now);
         Ok(())
     }
 }
@@ -52,20 +47,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_region_and_action_has_a_window_of_its_own() {
+    fn quota_applies_to_each_region_and_action() {
         let quota = Quota { per_second: Some(2), ..Quota::default() };
-        let (mut gate, t) = (QuotaWindows::default(), Instant::now());
+        let (mut windows, t) = (QuotaWindows::default(), Instant::now());
         let ms = Duration::from_millis;
-        assert!(gate.pass(&quota, "a", "X", t).is_ok());
-        assert!(gate.pass(&quota, "a", "X", t + ms(500)).is_ok());
-        let refused = gate.pass(&quota, "a", "X", t + ms(999)).unwrap_err();
+        assert!(windows.accept(&quota, "a", "X", t).is_ok());
+        assert!(windows.accept(&quota, "a", "X", t + ms(500)).is_ok());
+        let error = windows.accept(&quota, "a", "X", t + ms(999)).unwrap_err();
         assert_eq!(
-            (refused.status, refused.code.as_str(), refused.retry_after_ms),
+            (error.status, error.code.as_str(), error.retry_after_ms),
             (400, "Throttling.User", Some(1000))
         );
-        assert!(gate.pass(&quota, "b", "X", t + ms(999)).is_ok());
-        assert!(gate.pass(&quota, "a", "Y", t + ms(999)).is_ok());
-        assert!(gate.pass(&quota, "a", "X", t + ms(1000)).is_ok());
-        assert!(gate.pass(&quota, "a", "X", t + ms(1001)).is_err());
+        assert!(windows.accept(&quota, "b", "X", t + ms(999)).is_ok());
+        assert!(windows.accept(&quota, "a", "Y", t + ms(999)).is_ok());
+        assert!(windows.accept(&quota, "a", "X", t + ms(1000)).is_ok());
+        assert!(windows.accept(&quota, "a", "X", t + ms(1001)).is_err());
     }
 }

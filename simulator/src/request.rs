@@ -1,17 +1,17 @@
-//! One request as it came over the wire, taken apart: target, headers, parameters of query and form body.
+//! Parses an HTTP request into target, headers, and the parameters of query and form body.
 //!
-//! Refuses: judging it; signatures are checked by `auth`, parameters by `actions`.
+//! Out of scope: validation. `auth` checks signatures, `actions` checks parameters.
 
 use std::collections::BTreeMap;
 
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
-/// One call, taken apart.
+/// A parsed HTTP request: a call of an API action, of a credential service, or of an admin path.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiCall {
     pub(crate) method: String,
-    /// The request target as sent: path and query.
+    /// Request target as sent: path and query.
     pub(crate) target: String,
     pub(crate) path: String,
     /// Lower-case names, values as sent.
@@ -47,25 +47,25 @@ impl ApiCall {
         self.headers.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
-    /// Parameters of query and form body together, each name once: the form's value wins. The vendor's
+    /// Returns the parameters of query and form body, each name once. The form takes precedence: the vendor's
     /// older SDK sends `RegionId` in both and signs it once.
     pub(crate) fn params(&self) -> Vec<(String, String)> {
         let all: BTreeMap<_, _> = self.query.iter().chain(&self.form).cloned().collect();
         all.into_iter().collect()
     }
 
-    /// A parameter that is there and not empty.
+    /// Returns a parameter that is present and not empty.
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
         let all = self.form.iter().chain(&self.query);
         all.filter(|(k, v)| k == name && !v.is_empty()).map(|(_, v)| v.as_str()).next()
     }
 
-    /// The values of `Name.1`, `Name.2`, ...
+    /// Returns the values of `Name.1`, `Name.2`, ...
     pub(crate) fn numbered(&self, name: &str) -> Vec<&str> {
         (1..).map_while(|n| self.param(&format!("{name}.{n}"))).collect()
     }
 
-    /// The pairs of `Tag.1.Key`, `Tag.1.Value`, ...; either may be absent.
+    /// Returns the pairs of `Tag.1.Key`, `Tag.1.Value`, ...; either may be absent.
     pub(crate) fn tags(&self) -> Vec<(Option<&str>, Option<&str>)> {
         (1..=20)
             .map(|n| (self.param(&format!("Tag.{n}.Key")), self.param(&format!("Tag.{n}.Value"))))
@@ -89,12 +89,12 @@ impl ApiCall {
         self.param("RegionId")
     }
 
-    /// The topic or group asked for.
+    /// Returns the requested topic or group.
     pub(crate) fn object(&self) -> Option<&str> {
         self.param("Topic").or_else(|| self.param("ConsumerId"))
     }
 
-    /// Whether the answer is to be JSON. The v1 default is XML.
+    /// Whether the response must be JSON. The v1 default is XML.
     pub(crate) fn wants_json(&self) -> bool {
         self.is_acs3() || self.param("Format").is_some_and(|f| f.eq_ignore_ascii_case("json"))
     }

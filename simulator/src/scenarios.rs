@@ -1,15 +1,16 @@
-//! A world with every trouble in it, for the demo, the Compose stack and the proof of boards and rules.
+//! Failure scenarios: instances in which everything that the exporter reports goes wrong, for the demo, the Compose
+//! stack, and the tests of dashboards and rules.
 //!
-//! Owns: seven instances by name, what is wrong with each of their objects, and the list that says so
-//! ([`SCENARIOS`]). All of it has a past, so that it shows within minutes at speed 1, and lasts for most of a
-//! day, but for what heads for loss, which gets there. Refuses: chance; this world is the same with every seed.
+//! Owns: seven named instances, and the list of what is wrong with them ([`SCENARIOS`]). All of it has a past, so that
+//! it shows within minutes at speed 1. It lasts for most of a day, except for the groups that approach data loss.
+//! Out of scope: random choices; the scenarios are the same with every seed.
+
+use serde::Serialize;
 
 use crate::world::{
-    World,
-    edit::UnknownObject,
-    group::ConsumerMode,
+    UnknownObject, World,
     partition_log::{Compaction, ProduceRate},
-    spec::{GroupSpec, InstanceSpec, OffsetSpec, TopicSpec},
+    spec::{ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, TopicSpec},
 };
 
 const SECOND_MS: i64 = 1_000;
@@ -27,16 +28,16 @@ const DEPOT: &str = "alikafka_pre-eu-depot05";
 const EXPIRED: &str = "alikafka_pre-eu-expired06";
 const STOPPED: &str = "alikafka_post-eu-stopped07";
 
-/// One thing that is wrong in the world of [`World::add_scenarios`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One failure of [`SCENARIOS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Scenario {
-    /// The region.
+    /// `RegionId`.
     pub region: &'static str,
     /// `InstanceId`.
     pub instance: &'static str,
-    /// The group or topic; empty where it is the instance itself.
+    /// Group or topic; empty for the instance itself.
     pub object: &'static str,
-    /// One word for it.
+    /// Kind of failure.
     pub kind: &'static str,
 }
 
@@ -49,7 +50,7 @@ const fn scenario(
     Scenario { region, instance, object, kind }
 }
 
-/// All that is wrong in the world of [`World::add_scenarios`]. What is not named here is as it should be.
+/// Failures of the instances that the option `scenarios` adds. All other objects of these instances are healthy.
 pub const SCENARIOS: [Scenario; 27] = [
     scenario(CN, ORDERS, "order-search", "slow"),
     scenario(CN, ORDERS, "order-mail", "stalled"),
@@ -74,38 +75,28 @@ pub const SCENARIOS: [Scenario; 27] = [
     scenario(CN, LEGACY, "left-over", "dead"),
     scenario(EU, DEPOT, "", "expiry_near"),
     scenario(EU, DEPOT, "parcel-tracker", "rebalancing"),
-    scenario(EU, DEPOT, "customs-desk", "quiet"),
+    scenario(EU, DEPOT, "customs-office", "quiet"),
     scenario(EU, DEPOT, "route-planner", "past_end"),
     scenario(EU, EXPIRED, "", "expired"),
     scenario(EU, STOPPED, "", "not_in_service"),
 ];
 
-/// The tables of the old instance: as many as its limit leaves place for, but one.
+/// `TopicNumLimit` of the legacy instance.
 const LEGACY_LIMIT: u32 = 20;
+/// Table topics of the legacy instance. With its other two topics it is one below the limit.
 const LEGACY_TABLES: u32 = LEGACY_LIMIT - 3;
 
-impl World {
-    /// Puts in seven instances, in cn-hangzhou and eu-central-1, whose groups and topics have every trouble that
-    /// the exporter can tell of. [`SCENARIOS`] names them.
-    pub fn add_scenarios(&mut self) {
-        // Each object is put into an instance that was made just before.
-        let put = [orders(self), logs(self), devices(self), legacy(self), depot(self)];
-        debug_assert!(put.iter().all(Result::is_ok), "{put:?}");
-        let out_of_service = |id, name, service_status, view, expires_in_ms, team| InstanceSpec {
-            service_status,
-            view_status: Some(view),
-            expires_in_ms,
-            ..named(id, name, Some(team))
-        };
-        self.add_instance(EU, out_of_service(EXPIRED, "depot-2025", 15, 5, -2 * DAY_MS, "logistics"));
-        self.add_instance(EU, out_of_service(STOPPED, "depot-drill", 5, 3, 90 * DAY_MS, "logistics"));
-        self.has_scenarios = true;
-    }
-
-    /// What is wrong by [`World::add_scenarios`]; nothing if it was not called.
-    #[must_use]
-    pub fn scenarios(&self) -> &'static [Scenario] {
-        if self.has_scenarios { &SCENARIOS } else { &[] }
+/// Adds the instances of [`SCENARIOS`], in cn-hangzhou and eu-central-1.
+pub(crate) fn add_scenarios(world: &mut World) {
+    // Each function adds objects only to the instance that it has just added.
+    let results = [orders(world), logs(world), devices(world), legacy(world), depot(world)];
+    debug_assert!(results.iter().all(Result::is_ok), "{results:?}");
+    for (id, name, service_status, view_status, expires_in_ms) in
+        [(EXPIRED, "depot-2025", 15, 5, -2 * DAY_MS), (STOPPED, "depot-drill", 5, 3, 90 * DAY_MS)]
+    {
+        let spec = named(id, name, Some("logistics"));
+        let view_status = Some(view_status);
+        world.add_instance(EU, InstanceSpec { service_status, view_status, expires_in_ms, ..spec });
     }
 }
 
@@ -121,7 +112,7 @@ fn named(id: &str, name: &str, team: Option<&str>) -> InstanceSpec {
     }
 }
 
-/// A topic that has been written evenly for longer than any retention, each partition so many messages a second.
+/// Returns a topic with a constant rate per partition, older than any retention.
 fn topic(name: &str, partitions: u32, per_second: i64) -> TopicSpec {
     TopicSpec {
         rate: ProduceRate::per_second(per_second),
@@ -134,7 +125,7 @@ fn group(name: &str, topics: &[&str]) -> GroupSpec {
     GroupSpec { age_ms: 30 * DAY_MS, members: 3, ..GroupSpec::new(name, topics) }
 }
 
-/// A group that reads in this way, from where the end was so long ago.
+/// Returns a group that starts at the end offset of this long ago.
 fn behind(name: &str, topics: &[&str], consumer: ConsumerMode, behind_ms: i64) -> GroupSpec {
     GroupSpec { consumer, from: OffsetSpec::Ago(behind_ms), ..group(name, topics) }
 }
@@ -147,7 +138,7 @@ fn orders(w: &mut World) -> Result<(), UnknownObject> {
     w.add_topic(ORDERS, topic("orders", 6, 20))?;
     w.add_topic(ORDERS, topic("order-events", 3, 10))?;
     w.add_topic(ORDERS, topic("支付结果", 3, 5))?;
-    // A batch: all of it was written by 40 minutes ago.
+    // A batch that ended 40 minutes ago.
     w.add_topic(ORDERS, TopicSpec { idle_ms: 40 * MINUTE_MS, ..topic("invoices", 3, 30) })?;
     w.add_group(ORDERS, group("order-billing", &["orders", "支付结果"]))?;
     w.add_group(ORDERS, group("支付 \"对账\"", &["支付结果"]))?;
@@ -158,7 +149,7 @@ fn orders(w: &mut World) -> Result<(), UnknownObject> {
     w.add_group(ORDERS, behind("order-mail", &["orders"], ConsumerMode::Stalled, 20 * MINUTE_MS))?;
     w.add_group(ORDERS, behind("order-report", &["orders"], ConsumerMode::Stopped, 6 * HOUR_MS))?;
     w.add_group(ORDERS, behind("invoice-print", &["invoices"], ConsumerMode::Stalled, 50 * MINUTE_MS))?;
-    // First 40 seconds from now, then every five minutes.
+    // Rewinds 40 seconds from now, then every five minutes.
     let rewinding = ConsumerMode::Rewinding { period_ms: 5 * MINUTE_MS, back_ms: 3 * MINUTE_MS };
     w.add_group(
         ORDERS,
@@ -173,11 +164,11 @@ fn orders(w: &mut World) -> Result<(), UnknownObject> {
 fn logs(w: &mut World) -> Result<(), UnknownObject> {
     w.add_instance(CN, InstanceSpec { retention_hours: 24, ..named(LOGS, "日志集群", Some("platform")) });
     w.add_topic(LOGS, TopicSpec { hot: Some((7, 20)), ..topic("click-log", 12, 5) })?;
-    // Segments of a minute, so that the oldest offset moves while somebody looks.
+    // Segments of a minute, so that the start offset visibly moves.
     w.add_topic(LOGS, TopicSpec { segment: 600, ..topic("audit-log", 3, 10) })?;
     w.add_topic(LOGS, topic("metrics-log", 3, 5))?;
     w.add_topic(LOGS, topic("debug-log", 2, 5))?;
-    // Nobody writes it and nobody reads it, and it is empty by now.
+    // No producers and no consumers, and empty by now.
     w.add_topic(LOGS, TopicSpec { idle_ms: 3 * DAY_MS, ..topic("import-2024", 2, 5) })?;
     w.add_group(LOGS, group("click-indexer", &["click-log"]))?;
     w.set_committed(LOGS, "click-indexer", "click-log", 4, OffsetSpec::Ago(HOUR_MS))?;
@@ -247,7 +238,7 @@ fn depot(w: &mut World) -> Result<(), UnknownObject> {
         InstanceSpec { expires_in_ms: 20 * HOUR_MS, ..named(DEPOT, "depot", Some("logistics")) },
     );
     w.add_topic(DEPOT, topic("parcels", 3, 5))?;
-    // A message an hour, the next one half a minute from now.
+    // One message per hour, the next one in half a minute.
     let quiet = TopicSpec {
         rate: ProduceRate::steady(1),
         age_ms: 49 * HOUR_MS - 30 * SECOND_MS,
@@ -263,8 +254,8 @@ fn depot(w: &mut World) -> Result<(), UnknownObject> {
         },
     )?;
     w.add_group(DEPOT, group("parcel-mail", &["parcels"]))?;
-    w.add_group(DEPOT, behind("customs-desk", &["customs-holds"], ConsumerMode::Stalled, 0))?;
-    // The topic was made again, and the group waits for offsets that are long in coming.
+    w.add_group(DEPOT, behind("customs-office", &["customs-holds"], ConsumerMode::Stalled, 0))?;
+    // The topic was recreated, and the group waits for offsets that do not exist yet.
     w.add_group(
         DEPOT,
         GroupSpec {

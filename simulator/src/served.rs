@@ -1,31 +1,30 @@
-//! What the service has told: for each topic and group the truth that its last whole answer was made from.
+//! Ground truth of the served responses: for each topic and group, the state that its last complete response
+//! was computed from.
 
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use crate::{
-    actions::ResponseTruth,
-    management_api::ServedResponse,
-    world::truth::{GroupTruth, TopicTruth},
-};
+use crate::world::truth::{GroupTruth, TopicTruth};
 
-/// Where an object is: (region, instance id, topic or group).
+/// Key of an object: (region, instance id, topic or group).
 pub type ObjectKey = (String, String, String);
 
-/// The last whole answer about one object.
+/// Last complete response about one object.
 #[derive(Debug, Clone)]
 pub struct LastServed<T> {
-    /// The truth that it was made from, with its world time.
+    /// State that the response was computed from, with its world time.
     pub truth: T,
-    /// When its last byte was handed over, on the monotonic clock.
+    /// Time at which the last byte was handed to the connection, on the monotonic clock.
     pub at: Instant,
-    /// Whole answers about this object so far.
+    /// Number of complete responses about this object so far.
     pub times: u64,
 }
 
-/// What the service has told. An answer that a fault made untrue, or that did not get to its end, is not
-/// in here; one that is only spelled otherwise is.
+/// Last complete responses about all objects.
+///
+/// Responses that a fault has made untrue, or that were cut, are missing. Responses in another format are
+/// included.
 #[derive(Debug, Clone, Default)]
 pub struct ServedTruth {
     /// By topic.
@@ -34,18 +33,32 @@ pub struct ServedTruth {
     pub groups: BTreeMap<ObjectKey, LastServed<GroupTruth>>,
 }
 
+/// State that a response was computed from, as far as it is recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ResponseTruth {
+    /// Responses about instances and lists are not recorded.
+    NotRecorded,
+    Topic(TopicTruth),
+    Group(GroupTruth),
+}
+
+/// A response to record when its last byte is handed to the connection.
+pub(crate) struct ServedResponse {
+    pub(crate) key: ObjectKey,
+    pub(crate) truth: ResponseTruth,
+}
+
 impl ServedTruth {
-    pub(crate) fn remember(&mut self, what: ServedResponse, at: Instant) {
-        let key = (what.region, what.instance, what.object);
-        match what.told {
-            ResponseTruth::Topic(truth) => put(&mut self.topics, key, truth, at),
-            ResponseTruth::Group(truth) => put(&mut self.groups, key, truth, at),
-            ResponseTruth::Lists => {}
+    pub(crate) fn record(&mut self, response: ServedResponse, at: Instant) {
+        match response.truth {
+            ResponseTruth::Topic(truth) => replace(&mut self.topics, response.key, truth, at),
+            ResponseTruth::Group(truth) => replace(&mut self.groups, response.key, truth, at),
+            ResponseTruth::NotRecorded => {}
         }
     }
 }
 
-fn put<T>(all: &mut BTreeMap<ObjectKey, LastServed<T>>, key: ObjectKey, truth: T, at: Instant) {
+fn replace<T>(all: &mut BTreeMap<ObjectKey, LastServed<T>>, key: ObjectKey, truth: T, at: Instant) {
     let times = all.get(&key).map_or(0, |last| last.times) + 1;
     all.insert(key, LastServed { truth, at, times });
 }

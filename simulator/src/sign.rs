@@ -1,6 +1,6 @@
-//! The two signatures, as pure functions: v1 (`HMAC-SHA1`, parameters) and ACS3 (`ACS3-HMAC-SHA256`, headers).
+//! Computes the two signatures: v1 (`HMAC-SHA1`, in parameters) and ACS3 (`ACS3-HMAC-SHA256`, in headers).
 //!
-//! Written apart from the product's signer, so that each can prove the other.
+//! Independent of the exporter's signer, so that each verifies the other.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -16,7 +16,7 @@ pub fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// Parameters sorted and encoded, as both signatures want them.
+/// Returns sorted and encoded parameters, as both signatures require.
 fn canonical_query(params: &[(String, String)]) -> String {
     let mut sorted: Vec<_> = params.iter().collect();
     sorted.sort();
@@ -25,20 +25,20 @@ fn canonical_query(params: &[(String, String)]) -> String {
     pairs.join("&")
 }
 
-/// v1: what is signed, from the parameters of query and form body together. `Signature` is left out.
+/// Returns the v1 string to sign, from all parameters of query and form body except `Signature`.
 #[must_use]
 pub fn v1_string_to_sign(method: &str, params: &[(String, String)]) -> String {
     let signed: Vec<_> = params.iter().filter(|(k, _)| k != "Signature").cloned().collect();
     format!("{method}&%2F&{}", percent_encode(&canonical_query(&signed)))
 }
 
-/// v1: the signature, base64.
+/// Returns the v1 signature in base64.
 #[must_use]
 pub fn v1_signature(secret: &str, string_to_sign: &str) -> String {
     STANDARD.encode(mac::<Hmac<Sha1>>(&format!("{secret}&"), string_to_sign))
 }
 
-/// ACS3: the canonical request. Headers are the signed ones, with lower-case names.
+/// Returns the ACS3 canonical request. `headers` are the signed headers.
 #[must_use]
 pub fn acs3_canonical_request(
     method: &str,
@@ -54,32 +54,32 @@ pub fn acs3_canonical_request(
     format!("{method}\n{path}\n{}\n{lines}\n{}\n{body_hash}", canonical_query(query), names.join(";"))
 }
 
-/// ACS3: what is signed.
+/// Returns the ACS3 string to sign.
 #[must_use]
 pub fn acs3_string_to_sign(canonical_request: &str) -> String {
     format!("ACS3-HMAC-SHA256\n{}", sha256_hex(canonical_request.as_bytes()))
 }
 
-/// ACS3: the signature, hex.
+/// Returns the ACS3 signature in hex.
 #[must_use]
 pub fn acs3_signature(secret: &str, string_to_sign: &str) -> String {
     hex(&mac::<Hmac<Sha256>>(secret, string_to_sign))
 }
 
-/// SHA-256 in lower-case hex, as `x-acs-content-sha256` has it.
+/// Returns the SHA-256 in lower-case hex, the format of `x-acs-content-sha256`.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
 fn mac<M: Mac + KeyInit>(key: &str, message: &str) -> Vec<u8> {
-    // An HMAC takes a key of any length, so the empty answer is never given.
+    // HMAC accepts keys of any length, so this never returns an empty value.
     let Ok(mut mac) = <M as KeyInit>::new_from_slice(key.as_bytes()) else { return Vec::new() };
     mac.update(message.as_bytes());
     mac.finalize().into_bytes().to_vec()
 }
 
-/// Lower-case hex.
+/// Returns lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -96,8 +96,8 @@ mod tests {
         v1_signature("testsecret", &v1_string_to_sign(method, &pairs(list)))
     }
 
-    /// The parameters that the vendor's reference prints with its sample.
-    fn printed(action: &'static str, format: &'static str) -> [(&'static str, &'static str); 8] {
+    /// Parameters of the example in the vendor's API reference.
+    fn reference_example(action: &'static str, format: &'static str) -> [(&'static str, &'static str); 8] {
         [
             ("Timestamp", "2016-02-23T12:46:24Z"),
             ("Format", format),
@@ -110,7 +110,7 @@ mod tests {
         ]
     }
 
-    fn new_vector(method: &str, further: &[(&str, &str)]) -> String {
+    fn sign_with_common(method: &str, further: &[(&str, &str)]) -> String {
         let common = [
             ("AccessKeyId", "testid"),
             ("Format", "JSON"),
@@ -124,16 +124,16 @@ mod tests {
     }
 
     #[test]
-    fn the_references_sample_holds_for_the_parameters_it_really_belongs_to() {
-        assert_eq!(v1("GET", &printed("DescribeRegions", "XML")), "OLeaidS1JvxuMvnyHOwuJ+uX5qY=");
-        assert_eq!(v1("GET", &printed("GetInstanceList", "XML")), "VTHHNd4R9cDs0zMvjrUEaOXwcL0=");
-        assert_eq!(v1("GET", &printed("GetInstanceList", "JSON")), "hNvBK+Kz1kHL+rzAJzongQ9zl+w=");
-        assert_eq!(v1("POST", &printed("GetInstanceList", "XML")), "5YSSssLAsjKVdv1z0eV3A2a8zaY=");
-        assert_eq!(v1("POST", &printed("GetInstanceList", "JSON")), "iOsGLiHpcBkVInr1fPnDWk3Jy6E=");
+    fn v1_signs_the_example_of_the_api_reference() {
+        assert_eq!(v1("GET", &reference_example("DescribeRegions", "XML")), "OLeaidS1JvxuMvnyHOwuJ+uX5qY=");
+        assert_eq!(v1("GET", &reference_example("GetInstanceList", "XML")), "VTHHNd4R9cDs0zMvjrUEaOXwcL0=");
+        assert_eq!(v1("GET", &reference_example("GetInstanceList", "JSON")), "hNvBK+Kz1kHL+rzAJzongQ9zl+w=");
+        assert_eq!(v1("POST", &reference_example("GetInstanceList", "XML")), "5YSSssLAsjKVdv1z0eV3A2a8zaY=");
+        assert_eq!(v1("POST", &reference_example("GetInstanceList", "JSON")), "iOsGLiHpcBkVInr1fPnDWk3Jy6E=");
     }
 
     #[test]
-    fn v1_signs_like_the_official_signers() {
+    fn v1_matches_the_official_sdks() {
         let tags = [
             ("Action", "GetInstanceList"),
             ("SignatureNonce", "nonce-0001"),
@@ -141,7 +141,7 @@ mod tests {
             ("Tag.1.Value", "生产 环境"),
             ("InstanceId.1", "alikafka_pre-cn-abc123"),
         ];
-        assert_eq!(new_vector("POST", &tags), "6MSBdFLe3wyFa5e1el2QsEJuLBI=");
+        assert_eq!(sign_with_common("POST", &tags), "6MSBdFLe3wyFa5e1el2QsEJuLBI=");
         let progress = [
             ("Action", "GetConsumerProgress"),
             ("SignatureNonce", "nonce-0002"),
@@ -149,7 +149,7 @@ mod tests {
             ("ConsumerId", "a b*c~d/e+f=g&h%i"),
             ("HideLastTimestamp", "true"),
         ];
-        assert_eq!(new_vector("POST", &progress), "IfZk3l63a5TGzizMg8sH8hVAXaw=");
+        assert_eq!(sign_with_common("POST", &progress), "IfZk3l63a5TGzizMg8sH8hVAXaw=");
         let topics = [
             ("Action", "GetTopicList"),
             ("SignatureNonce", "nonce-0003"),
@@ -159,20 +159,20 @@ mod tests {
             ("SecurityToken", "CAIS+/=abc~*"),
             ("Topic", "it's(ok)!:@,;$?#[]"),
         ];
-        assert_eq!(new_vector("GET", &topics), "BPghzr1tWzw8dEFSSFcEoK+2FD4=");
+        assert_eq!(sign_with_common("GET", &topics), "BPghzr1tWzw8dEFSSFcEoK+2FD4=");
         let plain =
             [("Action", "GetInstanceList"), ("SignatureNonce", "3ee8c1b8-83d3-44af-a94f-4e0ad82fd6cf")];
-        assert_eq!(new_vector("POST", &plain), "loP7N2s0chn86IpfMxzmQf1cTmM=");
+        assert_eq!(sign_with_common("POST", &plain), "loP7N2s0chn86IpfMxzmQf1cTmM=");
     }
 
     #[test]
-    fn the_v1_string_to_sign_is_encoded_twice_and_leaves_the_signature_out() {
+    fn v1_string_to_sign_is_encoded_twice_and_omits_the_signature() {
         let list = [("b", "x y"), ("Signature", "no"), ("B", "*"), ("a", "~")];
         assert_eq!(v1_string_to_sign("POST", &pairs(&list)), "POST&%2F&B%3D%252A%26a%3D~%26b%3Dx%2520y");
     }
 
     #[test]
-    fn acs3_signs_like_the_official_signer() {
+    fn acs3_matches_the_official_sdk() {
         let query = pairs(&[
             ("InstanceId", "alikafka_post-cn-xyz"),
             ("RegionId", "cn-hangzhou"),

@@ -1,16 +1,16 @@
-//! How the service spells its answers: envelopes, error bodies, list shapes, values as strings.
+//! Wire format of the service: success and error bodies, list shapes, values as strings.
 
 use serde_json::{Map, Value, json};
 
 use crate::options::ListShape;
 
-/// A refusal: an HTTP status, and the code and message of its body.
+/// An error response: an HTTP status, and the code and message of its body.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ErrorResponse {
     pub(crate) status: u16,
     pub(crate) code: String,
     pub(crate) message: String,
-    /// `AccessDeniedDetail`, for RAM denials.
+    /// `AccessDeniedDetail` of RAM denials.
     pub(crate) detail: Option<Value>,
     /// `x-acs-retry-after`, in milliseconds.
     pub(crate) retry_after_ms: Option<u64>,
@@ -21,21 +21,40 @@ impl ErrorResponse {
         Self { status, code: code.into(), message: message.into(), detail: None, retry_after_ms: None }
     }
 
-    pub(crate) fn missing(parameter: &str) -> Self {
+    pub(crate) fn bad_request(code: &str, message: impl Into<String>) -> Self {
+        Self::new(400, code, message)
+    }
+
+    pub(crate) fn missing_parameter(name: &str) -> Self {
         let message = format!(
-            "The input parameter \"{parameter}\" that is mandatory for processing this request is not supplied."
+            "The input parameter \"{name}\" that is mandatory for processing this request is not supplied."
         );
-        Self::new(400, "MissingParameter", message)
+        Self::bad_request("MissingParameter", message)
     }
 
-    /// The simulator spells good answers in one way only.
+    pub(crate) fn unknown_action() -> Self {
+        let message = "Specified api is not found, please check your url and method.";
+        Self::new(404, "InvalidAction.NotFound", message)
+    }
+
+    /// The simulator sends successful responses in JSON only.
     pub(crate) fn only_json() -> Self {
-        Self::new(400, "UnsupportedFormat", "The simulator answers in JSON only: send Format=JSON.")
+        let message = "The simulator supports JSON only: send Format=JSON.";
+        Self::bad_request("UnsupportedFormat", message)
     }
 
-    /// RAM says no.
-    pub(crate) fn denied(ram_action: &str, region: &str) -> Self {
+    pub(crate) fn throttled(status: u16, code: &str, retry_after_ms: Option<u64>) -> Self {
+        let message = "Request was denied due to user flow control.";
+        Self { retry_after_ms, ..Self::new(status, code, message) }
+    }
+
+    pub(crate) fn no_permission() -> Self {
         let message = "You are not authorized to do this action. You should be authorized by RAM.";
+        Self::new(403, "NoPermission", message)
+    }
+
+    /// Returns the denial of a RAM action.
+    pub(crate) fn denied_by_ram(ram_action: &str, region: &str) -> Self {
         let detail = json!({
             "AuthAction": ram_action,
             "AuthPrincipalType": "SubUser",
@@ -46,67 +65,64 @@ impl ErrorResponse {
             "PolicyType": "AccountLevelIdentityBasedPolicy",
             "EncodedDiagnosticMessage": "AQEAAAAAZw==",
         });
-        Self { detail: Some(detail), ..Self::new(403, "NoPermission", message) }
+        Self { detail: Some(detail), ..Self::no_permission() }
+    }
+
+    /// Returns the JSON body. Unlike in successful responses, `Code` is a string.
+    pub(crate) fn to_json(&self, request_id: &str, host: &str) -> Value {
+        let recommend = format!("https://api.aliyun.com/troubleshoot?q={}&requestId={request_id}", self.code);
+        let mut body = json!({
+            "Code": self.code,
+            "Message": self.message,
+            "RequestId": request_id,
+            "HostId": host,
+            "Recommend": recommend,
+        });
+        if let Some(detail) = &self.detail {
+            body["AccessDeniedDetail"] = detail.clone();
+        }
+        body
+    }
+
+    /// Returns the XML body.
+    pub(crate) fn to_xml(&self, request_id: &str, host: &str) -> String {
+        let escape = |s: &str| s.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        format!(
+            "<?xml version='1.0' encoding='UTF-8'?><Error><RequestId>{request_id}</RequestId><HostId>{host}</HostId><Code>{}</Code><Message>{}</Message></Error>",
+            escape(&self.code),
+            escape(&self.message)
+        )
     }
 }
 
-/// The body of a refusal in JSON. `Code` is a string here, a number in good answers.
-pub(crate) fn refusal_json(r: &ErrorResponse, request_id: &str, host: &str, lower_case: bool) -> Value {
-    if lower_case {
-        return json!({ "code": r.code, "message": r.message, "requestId": request_id });
-    }
-    let mut body = json!({
-        "Code": r.code,
-        "Message": r.message,
-        "RequestId": request_id,
-        "HostId": host,
-        "Recommend": format!("https://api.aliyun.com/troubleshoot?q={}&requestId={request_id}", r.code),
-    });
-    if let (Some(detail), Some(map)) = (&r.detail, body.as_object_mut()) {
-        map.insert("AccessDeniedDetail".to_owned(), detail.clone());
-    }
-    body
+/// Returns a successful response: the payload with the common fields.
+pub(crate) fn success(mut payload: Map<String, Value>, request_id: &str) -> Value {
+    payload.insert("Code".to_owned(), json!(200));
+    payload.insert("Message".to_owned(), json!("operation success."));
+    payload.insert("RequestId".to_owned(), json!(request_id));
+    payload.insert("Success".to_owned(), json!(true));
+    Value::Object(payload)
 }
 
-/// The body of a refusal in XML.
-pub(crate) fn refusal_xml(r: &ErrorResponse, request_id: &str, host: &str) -> String {
-    let escape = |s: &str| s.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    format!(
-        "<?xml version='1.0' encoding='UTF-8'?><Error><RequestId>{request_id}</RequestId><HostId>{host}</HostId><Code>{}</Code><Message>{}</Message></Error>",
-        escape(&r.code),
-        escape(&r.message)
-    )
-}
-
-/// A good answer: the payload in its envelope.
-pub(crate) fn success(payload: Map<String, Value>, request_id: &str) -> Value {
-    let mut body = payload;
-    body.insert("Code".to_owned(), json!(200));
-    body.insert("Message".to_owned(), json!("operation success."));
-    body.insert("RequestId".to_owned(), json!(request_id));
-    body.insert("Success".to_owned(), json!(true));
-    Value::Object(body)
-}
-
-/// A list under the name of its item type, or flat.
+/// Returns a list, wrapped in an object with the name of its item type, or flat.
 pub(crate) fn list(shape: ListShape, item: &str, rows: Vec<Value>) -> Value {
     match shape {
-        ListShape::Wrapped => Value::Object(Map::from_iter([(item.to_owned(), Value::Array(rows))])),
+        ListShape::Wrapped => json!({ item: rows }),
         ListShape::Flat | ListShape::FlatEverywhere => Value::Array(rows),
     }
 }
 
-/// A list inside of a detail answer. The reference prints these wrapped.
+/// Returns a list inside of `TopicStatus` or `ConsumerProgress`. The API reference shows these wrapped.
 pub(crate) fn inner_list(shape: ListShape, item: &str, rows: Vec<Value>) -> Value {
     list(if shape == ListShape::Flat { ListShape::Wrapped } else { shape }, item, rows)
 }
 
-/// `Tags`.
+/// Returns `Tags`.
 pub(crate) fn tags(shape: ListShape, tags: &[(String, String)]) -> Value {
     list(shape, "TagVO", tags.iter().map(|(k, v)| json!({ "Key": k, "Value": v })).collect())
 }
 
-/// Every number and bool as a string, as the reference prints `GetTopicStatus`.
+/// Turns every number and boolean into a string, as the API reference shows `GetTopicStatus`.
 pub(crate) fn stringify(value: &mut Value) {
     match value {
         Value::Number(n) => *value = Value::String(n.to_string()),
@@ -117,9 +133,9 @@ pub(crate) fn stringify(value: &mut Value) {
     }
 }
 
-/// Where the list of an action's answer is, in either shape: the value that holds the array.
-pub(crate) fn list_slot<'v>(action: &str, body: &'v mut Value) -> Option<&'v mut Value> {
-    let steps: &[&str] = match action {
+/// Returns the path to the list of an action's response: the wrapper, then the list inside of it.
+fn list_path(action: &str) -> Option<&'static [&'static str]> {
+    Some(match action {
         "GetAllInstanceIdList" => &["InstanceIds"],
         "GetInstanceList" => &["InstanceList", "InstanceVO"],
         "GetTopicList" => &["TopicList", "TopicVO"],
@@ -127,15 +143,26 @@ pub(crate) fn list_slot<'v>(action: &str, body: &'v mut Value) -> Option<&'v mut
         "GetTopicStatus" => &["TopicStatus", "OffsetTable", "OffsetTable"],
         "GetConsumerProgress" => &["ConsumerProgress", "TopicList", "TopicList"],
         _ => return None,
-    };
-    steps.iter().try_fold(body, |at, step| match at {
-        // Flat: the wrapper is not there, and the list is here already.
-        Value::Array(_) => Some(at),
-        _ => at.get_mut(*step),
     })
 }
 
-/// The rows of an action's answer that hold numbers: partitions, or list items.
+/// Returns the value that contains the list of an action's response: the wrapper, or the list if it is flat.
+pub(crate) fn list_wrapper<'v>(action: &str, body: &'v mut Value) -> Option<&'v mut Value> {
+    let path = list_path(action)?;
+    let depth = (path.len() - 1).max(1);
+    path.iter().take(depth).try_fold(body, |value, field| value.get_mut(*field))
+}
+
+/// Returns the value that is the list of an action's response, in either shape.
+pub(crate) fn list_slot<'v>(action: &str, body: &'v mut Value) -> Option<&'v mut Value> {
+    list_path(action)?.iter().try_fold(body, |value, field| match value {
+        // A flat list has no wrapper.
+        Value::Array(_) => Some(value),
+        _ => value.get_mut(*field),
+    })
+}
+
+/// Returns the rows of an action's response that contain numbers: partitions or list items.
 pub(crate) fn rows<'v>(action: &str, body: &'v mut Value) -> Vec<&'v mut Map<String, Value>> {
     let Some(Value::Array(items)) = list_slot(action, body) else { return Vec::new() };
     if action != "GetConsumerProgress" {
@@ -153,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_found_in_both_shapes() {
+    fn list_slot_and_rows_support_both_shapes() {
         for shape in [ListShape::Wrapped, ListShape::FlatEverywhere] {
             let mut body = json!({ "TopicList": list(shape, "TopicVO", vec![json!({"Topic": "a"})]) });
             assert_eq!(list_slot("GetTopicList", &mut body), Some(&mut json!([{"Topic": "a"}])));
@@ -165,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_keep_every_digit() {
+    fn stringify_keeps_every_digit() {
         let mut v = json!({ "a": [9_007_199_254_740_993_i64, true], "b": null });
         stringify(&mut v);
         assert_eq!(v, json!({ "a": ["9007199254740993", "true"], "b": null }));

@@ -1,157 +1,62 @@
-//! The world behind the service: regions, instances, topics, groups, and how they move with time.
+//! The simulated world: regions, instances, topics, groups, and their change over time.
 //!
-//! Owns: everything that is true. Everything but time is changed by the methods of [`World`]; what is
-//! between two looks follows from the seed and the clock alone, however often it was looked at.
-//! Refuses: the wire; it knows no JSON and no HTTP.
+//! Owns: the ground truth. Only time and the methods of [`World`] change it: apart from edits, its state follows
+//! from the seed and the clock, however often it is read. Out of scope: JSON and HTTP.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub(crate) mod edit;
+mod churn;
 pub(crate) mod group;
+pub(crate) mod instance;
 mod names;
 pub(crate) mod partition_log;
 mod seed;
 pub(crate) mod spec;
-
+pub(crate) mod topic;
 pub(crate) mod truth;
 
-use group::Group;
-use partition_log::PartitionLog;
-use truth::{GroupTruth, InstanceTruth, PartitionTruth, RegionTruth, TopicTruth, WorldTruth};
+use churn::{ChurnKind, ChurnState, ChurnedObject};
+use group::{Group, GroupCursor, RebalancePlan};
+use instance::Instance;
+use partition_log::{PartitionLog, ProduceRate};
+use spec::{ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, TopicSpec};
+use topic::Topic;
+use truth::{GroupTruth, RegionTruth, TopicTruth, WorldTruth};
 
-use crate::options::WorldOptions;
+use crate::{clock::millis, options::WorldOptions};
 
-/// One topic.
-#[derive(Debug, Clone)]
-pub(crate) struct Topic {
-    pub(crate) name: String,
-    pub(crate) local: bool,
-    pub(crate) compact: bool,
-    /// Milliseconds by which the producers' clock is off.
-    pub(crate) stamp_skew_ms: i64,
-    pub(crate) automatic: bool,
-    pub(crate) created_ms: i64,
-    pub(crate) remark: String,
-    pub(crate) tags: Vec<(String, String)>,
-    pub(crate) logs: Vec<PartitionLog>,
+/// Error of an edit: the object does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownObject {
+    /// Kind of object: instance, topic, group or partition.
+    pub kind: &'static str,
+    /// Name of the object.
+    pub name: String,
 }
 
-impl Topic {
-    pub(crate) fn truth(&self, now: i64) -> TopicTruth {
-        let partitions: Vec<_> = (0..)
-            .zip(&self.logs)
-            .map(|(partition, log)| PartitionTruth {
-                partition,
-                start: log.start(now),
-                end: log.end(now),
-                last_write_ms: log.last_write(now),
-                last_write_stamp_ms: log.last_write(now).map(|at| at.saturating_add(self.stamp_skew_ms)),
-            })
-            .collect();
-        TopicTruth {
-            now_ms: now,
-            created_ms: self.created_ms,
-            local: self.local,
-            compact: self.compact,
-            messages: partitions.iter().map(|p| p.end - p.start).sum(),
-            partitions,
-        }
+impl UnknownObject {
+    fn new(kind: &'static str, name: impl fmt::Display) -> Self {
+        Self { kind, name: name.to_string() }
     }
 }
 
-/// One instance.
-#[derive(Debug, Clone)]
-pub(crate) struct Instance {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) region: String,
-    pub(crate) service_status: i64,
-    pub(crate) view_status: Option<i64>,
-    pub(crate) serverless: bool,
-    pub(crate) spec_type: String,
-    pub(crate) paid_type: i64,
-    pub(crate) deploy_type: i64,
-    pub(crate) version: String,
-    pub(crate) disk_gb: i64,
-    pub(crate) retention_hours: i64,
-    pub(crate) topic_limit: i64,
-    pub(crate) created_ms: i64,
-    pub(crate) expires_ms: i64,
-    pub(crate) tags: Vec<(String, String)>,
-    pub(crate) topics: BTreeMap<String, Topic>,
-    pub(crate) groups: BTreeMap<String, Group>,
-}
-
-impl Instance {
-    /// Whether detail calls are answered.
-    pub(crate) fn in_service(&self) -> bool {
-        match self.view_status {
-            Some(code) => matches!(code, 2 | 4 | 7 | 8 | 30),
-            None => matches!(self.service_status, 5..=9 | 11 | 30),
-        }
-    }
-
-    pub(crate) fn retention_ms(&self) -> i64 {
-        self.retention_hours.saturating_mul(3_600_000)
-    }
-
-    pub(crate) fn partitions(&self) -> i64 {
-        self.topics.values().map(|t| i64::try_from(t.logs.len()).unwrap_or(0)).sum()
-    }
-
-    /// Moves one group's committed offsets to `now`.
-    pub(crate) fn commit_group(&mut self, name: &str, now: i64) {
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let read: Vec<String> = group.reads.keys().cloned().collect();
-        for topic in read {
-            if let Some(t) = self.topics.get(&topic) {
-                group.commit_topic(&topic, &t.logs, now);
-            }
-        }
-    }
-
-    /// Moves the committed offsets of all that read a topic to `now`.
-    fn commit_readers(&mut self, topic: &str, now: i64) {
-        let Some(t) = self.topics.get(topic) else { return };
-        for group in self.groups.values_mut() {
-            group.commit_topic(topic, &t.logs, now);
-        }
-    }
-
-    /// The truth about one group, at `now`.
-    pub(crate) fn group_truth(&mut self, name: &str, now: i64) -> Option<GroupTruth> {
-        self.commit_group(name, now);
-        let (topics, serverless) = (&self.topics, self.serverless);
-        let group = self.groups.get(name)?;
-        Some(group.truth(now, |t| topics.get(t).map(|t| (t, serverless || t.local))))
-    }
-
-    fn truth(&mut self, now: i64) -> InstanceTruth {
-        let names: Vec<String> = self.groups.keys().cloned().collect();
-        let groups = names.into_iter().filter_map(|n| self.group_truth(&n, now).map(|t| (n, t))).collect();
-        InstanceTruth {
-            id: self.id.clone(),
-            name: self.name.clone(),
-            region: self.region.clone(),
-            service_status: self.service_status,
-            view_status: self.view_status,
-            in_service: self.in_service(),
-            serverless: self.serverless,
-            retention_ms: self.retention_ms(),
-            created_ms: self.created_ms,
-            expires_ms: self.expires_ms,
-            tags: self.tags.clone(),
-            partitions: self.partitions(),
-            topics: self.topics.iter().map(|(n, t)| (n.clone(), t.truth(now))).collect(),
-            groups,
-        }
+impl fmt::Display for UnknownObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no {} {:?} in the simulated world", self.kind, self.name)
     }
 }
 
-/// Everything that is true behind the service. Got from `Simulator::world`.
+impl std::error::Error for UnknownObject {}
+
+type EditResult = Result<(), UnknownObject>;
+
+/// The simulated world. `Simulator::world` gives access to it.
 #[derive(Debug)]
 pub struct World {
     options: WorldOptions,
@@ -159,87 +64,84 @@ pub struct World {
     now_ms: i64,
     /// By region, then by instance id.
     regions: BTreeMap<String, BTreeMap<String, Instance>>,
-    /// Instance id to region.
-    homes: HashMap<String, String>,
-    churn: edit::ChurnState,
-    pub(crate) has_scenarios: bool,
+    /// Region by instance id.
+    region_by_instance: HashMap<String, String>,
+    churn: ChurnState,
 }
 
+/// Queries.
 impl World {
     pub(crate) fn new(options: WorldOptions, epoch_ms: i64) -> Self {
-        let mut world = Self {
-            rng: ChaCha8Rng::seed_from_u64(options.seed),
+        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+        let regions = seed::generate(&mut rng, &options, epoch_ms);
+        let instances = regions.values().flat_map(BTreeMap::values);
+        Self {
+            rng,
             now_ms: epoch_ms,
-            regions: BTreeMap::new(),
-            homes: HashMap::new(),
-            churn: edit::ChurnState::new(options.churn, epoch_ms),
-            has_scenarios: false,
+            region_by_instance: instances.map(|i| (i.id.clone(), i.region.clone())).collect(),
+            regions,
+            churn: ChurnState::new(options.churn, epoch_ms),
             options,
-        };
-        seed::fill(&mut world);
-        if world.options.scenarios {
-            world.add_scenarios();
         }
-        world
     }
 
-    /// World time, in milliseconds since 1970.
+    /// Returns world time, in Unix milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.now_ms
     }
 
-    /// The region ids that exist.
+    /// Returns the region ids.
     pub fn regions(&self) -> impl Iterator<Item = &str> {
         self.regions.keys().map(String::as_str)
     }
 
-    /// All instances, as (region, instance id).
+    /// Returns all instances, as (region, instance id).
     #[must_use]
     pub fn instances(&self) -> Vec<(String, String)> {
-        self.regions.iter().flat_map(|(r, all)| all.keys().map(|i| (r.clone(), i.clone()))).collect()
+        self.instance_keys(|_| true)
     }
 
-    /// The instances that answer detail calls, as (region, instance id).
+    /// Returns the instances in service, as (region, instance id).
     #[must_use]
     pub fn instances_in_service(&self) -> Vec<(String, String)> {
-        let all = self.regions.iter().flat_map(|(r, all)| all.values().map(move |i| (r, i)));
-        all.filter(|(_, i)| i.in_service()).map(|(r, i)| (r.clone(), i.id.clone())).collect()
+        self.instance_keys(Instance::in_service)
     }
 
-    /// The topic names of an instance; none for an unknown one.
+    fn instance_keys(&self, filter: fn(&Instance) -> bool) -> Vec<(String, String)> {
+        let all = self.regions.values().flat_map(BTreeMap::values);
+        all.filter(|i| filter(i)).map(|i| (i.region.clone(), i.id.clone())).collect()
+    }
+
+    /// Returns the topic names of an instance; empty for an unknown instance.
     #[must_use]
     pub fn topics(&self, instance_id: &str) -> Vec<String> {
         self.instance(instance_id).map(|i| i.topics.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// The group ids of an instance; none for an unknown one.
+    /// Returns the group ids of an instance; empty for an unknown instance.
     #[must_use]
     pub fn groups(&self, instance_id: &str) -> Vec<String> {
         self.instance(instance_id).map(|i| i.groups.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// The truth about everything, now.
+    /// Returns the current ground truth of the world.
     pub fn truth(&mut self) -> WorldTruth {
         let now = self.now_ms;
-        let regions = self
-            .regions
-            .iter_mut()
-            .map(|(region, all)| {
-                let instances = all.iter_mut().map(|(id, i)| (id.clone(), i.truth(now))).collect();
-                (region.clone(), RegionTruth { instances })
-            })
-            .collect();
-        WorldTruth { now_ms: now, regions }
+        let regions = self.regions.iter_mut().map(|(region, instances)| {
+            let instances = instances.iter_mut().map(|(id, i)| (id.clone(), i.truth(now))).collect();
+            (region.clone(), RegionTruth { instances })
+        });
+        WorldTruth { now_ms: now, regions: regions.collect() }
     }
 
-    /// The truth about one topic, now; `None` if it does not exist.
+    /// Returns the current ground truth of a topic; `None` if it does not exist.
     #[must_use]
     pub fn topic_truth(&self, instance_id: &str, topic: &str) -> Option<TopicTruth> {
         self.instance(instance_id)?.topics.get(topic).map(|t| t.truth(self.now_ms))
     }
 
-    /// The truth about one group, now; `None` if it does not exist.
+    /// Returns the current ground truth of a group; `None` if it does not exist.
     pub fn group_truth(&mut self, instance_id: &str, group: &str) -> Option<GroupTruth> {
         let now = self.now_ms;
         self.instance_mut(instance_id)?.group_truth(group, now)
@@ -253,15 +155,352 @@ impl World {
         &self.regions
     }
 
-    pub(crate) fn home(&self, instance_id: &str) -> Option<&str> {
-        self.homes.get(instance_id).map(String::as_str)
+    pub(crate) fn region_of(&self, instance_id: &str) -> Option<&str> {
+        self.region_by_instance.get(instance_id).map(String::as_str)
     }
 
-    pub(crate) fn instance(&self, instance_id: &str) -> Option<&Instance> {
-        self.regions.get(self.homes.get(instance_id)?)?.get(instance_id)
+    fn instance(&self, instance_id: &str) -> Option<&Instance> {
+        self.regions.get(self.region_by_instance.get(instance_id)?)?.get(instance_id)
     }
 
     pub(crate) fn instance_mut(&mut self, instance_id: &str) -> Option<&mut Instance> {
-        self.regions.get_mut(self.homes.get(instance_id)?)?.get_mut(instance_id)
+        self.regions.get_mut(self.region_by_instance.get(instance_id)?)?.get_mut(instance_id)
+    }
+}
+
+/// Edits. They return [`UnknownObject`] if the instance, topic, group or partition does not exist.
+impl World {
+    /// Adds a region.
+    pub fn add_region(&mut self, region: &str) {
+        self.regions.entry(region.to_owned()).or_default();
+    }
+
+    /// Adds an instance without topics and groups. Replaces an instance with the same id.
+    pub fn add_instance(&mut self, region: &str, spec: InstanceSpec) {
+        let now = self.now_ms;
+        let instance = Instance {
+            id: spec.id.clone(),
+            name: spec.name,
+            region: region.to_owned(),
+            service_status: spec.service_status,
+            view_status: spec.view_status,
+            serverless: spec.serverless,
+            spec_type: if spec.serverless { "serverless" } else { "professional" }.to_owned(),
+            paid_type: if spec.serverless { 3 } else { i64::from(!spec.prepaid) },
+            deploy_type: 5,
+            version: "2.6.2".to_owned(),
+            disk_gb: 900,
+            retention_hours: i64::from(spec.retention_hours),
+            topic_limit: i64::from(spec.topic_limit),
+            created_ms: now - spec.age_ms,
+            expires_ms: now + spec.expires_in_ms,
+            tags: spec.tags,
+            topics: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        };
+        self.region_by_instance.insert(spec.id.clone(), region.to_owned());
+        self.regions.entry(region.to_owned()).or_default().insert(spec.id, instance);
+    }
+
+    /// Deletes an instance with its topics and groups.
+    pub fn delete_instance(&mut self, instance_id: &str) -> EditResult {
+        let region = self.region_by_instance.remove(instance_id);
+        let region = region.ok_or_else(|| UnknownObject::new("instance", instance_id))?;
+        self.regions.entry(region).or_default().remove(instance_id);
+        Ok(())
+    }
+
+    /// Renames an instance.
+    pub fn rename_instance(&mut self, instance_id: &str, name: &str) -> EditResult {
+        name.clone_into(&mut self.edit_instance(instance_id)?.name);
+        Ok(())
+    }
+
+    /// Sets `ServiceStatus` and `ViewInstanceStatusCode`.
+    pub fn set_instance_status(&mut self, instance_id: &str, service: i64, view: Option<i64>) -> EditResult {
+        let instance = self.edit_instance(instance_id)?;
+        (instance.service_status, instance.view_status) = (service, view);
+        Ok(())
+    }
+
+    /// Adds a topic. Replaces a topic with the same name.
+    pub fn add_topic(&mut self, instance_id: &str, spec: TopicSpec) -> EditResult {
+        let now = self.now_ms;
+        let instance = self.edit_instance(instance_id)?;
+        let retention_ms = (!spec.compact).then(|| instance.retention_ms());
+        let created_ms = now - spec.age_ms;
+        let logs = (0..spec.partitions).map(|partition| {
+            let factor = spec.hot.filter(|(hot, _)| *hot == partition).map_or(1, |(_, factor)| factor);
+            let rate = ProduceRate { per_hour: spec.rate.per_hour.saturating_mul(factor), ..spec.rate };
+            let mut log = PartitionLog::new(spec.base_offset, created_ms, rate, spec.segment, retention_ms)
+                .compacted(spec.compaction.filter(|_| spec.compact));
+            if spec.idle_ms > 0 {
+                log.set_produce_rate(now - spec.idle_ms.min(spec.age_ms), ProduceRate::IDLE);
+            }
+            log
+        });
+        let topic = Topic {
+            name: spec.name.clone(),
+            local: spec.local,
+            compact: spec.compact,
+            producer_clock_skew_ms: 0,
+            automatic: false,
+            created_ms,
+            remark: String::new(),
+            tags: Vec::new(),
+            logs: logs.collect(),
+        };
+        instance.topics.insert(spec.name, topic);
+        Ok(())
+    }
+
+    /// Deletes a topic with its committed offsets.
+    pub fn delete_topic(&mut self, instance_id: &str, topic: &str) -> EditResult {
+        let instance = self.edit_instance(instance_id)?;
+        instance.topics.remove(topic).ok_or_else(|| UnknownObject::new("topic", topic))?;
+        for group in instance.groups.values_mut() {
+            group.cursors.remove(topic);
+        }
+        Ok(())
+    }
+
+    /// Deletes and recreates a topic: empty, with offsets from 0. `keep_committed` keeps the committed offsets,
+    /// which are then beyond the end; otherwise nothing is committed until the groups consume again.
+    pub fn recreate_topic(&mut self, instance_id: &str, topic: &str, keep_committed: bool) -> EditResult {
+        self.edit_topic(instance_id, topic, |t, now| {
+            for log in &mut t.logs {
+                *log = log.recreated(now);
+            }
+            t.created_ms = now;
+        })?;
+        let now = self.now_ms;
+        for group in self.edit_instance(instance_id)?.groups.values_mut() {
+            for cursor in group.cursors.get_mut(topic).into_iter().flatten() {
+                cursor.set_committed(cursor.committed.filter(|_| keep_committed), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds empty partitions to a topic, with the produce rate of partition 0.
+    pub fn add_partitions(&mut self, instance_id: &str, topic: &str, count: u32) -> EditResult {
+        self.edit_topic(instance_id, topic, |t, now| {
+            if let Some(first) = t.logs.first() {
+                let log = first.recreated(now);
+                t.logs.resize(t.logs.len() + count as usize, log);
+            }
+        })
+    }
+
+    /// Sets the produce rate of each partition of a topic, from now on.
+    pub fn set_produce_rate(&mut self, instance_id: &str, topic: &str, rate: ProduceRate) -> EditResult {
+        self.edit_topic(instance_id, topic, |t, now| {
+            t.logs.iter_mut().for_each(|l| l.set_produce_rate(now, rate));
+        })
+    }
+
+    /// Sets the offset of the producers' clock in milliseconds. The API returns timestamps of that clock.
+    pub fn set_producer_clock_skew(&mut self, instance_id: &str, topic: &str, skew_ms: i64) -> EditResult {
+        self.edit_topic(instance_id, topic, |t, _| t.producer_clock_skew_ms = skew_ms)
+    }
+
+    /// Writes messages to a partition immediately.
+    pub fn append(&mut self, instance_id: &str, topic: &str, partition: u32, messages: i64) -> EditResult {
+        self.edit_log(instance_id, topic, partition, |l, now| l.append(now, messages))
+    }
+
+    /// Removes the messages of a partition before an offset, as retention does.
+    pub fn delete_records(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        partition: u32,
+        before: i64,
+    ) -> EditResult {
+        self.edit_log(instance_id, topic, partition, |l, now| l.delete_before(now, before))
+    }
+
+    /// Adds a group. Replaces a group with the same id.
+    pub fn add_group(&mut self, instance_id: &str, spec: GroupSpec) -> EditResult {
+        let (now, commit_ms) = (self.now_ms, millis(self.options.commit_interval).max(1));
+        let instance = self.edit_instance(instance_id)?;
+        let cursors = spec.topics.iter().filter_map(|name| {
+            let logs = &instance.topics.get(name)?.logs;
+            Some((name.clone(), logs.iter().map(|l| GroupCursor::at(spec.from, l, None, now)).collect()))
+        });
+        let group = Group {
+            name: spec.name.clone(),
+            created_ms: now - spec.age_ms,
+            remark: String::new(),
+            tags: Vec::new(),
+            automatic: false,
+            consumer: spec.consumer,
+            members: if spec.consumer == ConsumerMode::Stopped { 0 } else { i64::from(spec.members) },
+            rebalances: RebalancePlan::new(
+                spec.rebalances.map(|(period, _)| period),
+                spec.rebalances.map_or(0, |(_, duration)| duration),
+            ),
+            cursors: cursors.collect(),
+            commit_ms,
+            phase_ms: now,
+        };
+        instance.groups.insert(spec.name, group);
+        Ok(())
+    }
+
+    /// Deletes a group.
+    pub fn delete_group(&mut self, instance_id: &str, group: &str) -> EditResult {
+        let deleted = self.edit_instance(instance_id)?.groups.remove(group);
+        deleted.map(|_| ()).ok_or_else(|| UnknownObject::new("group", group))
+    }
+
+    /// Sets the consumer mode of a group, from now on.
+    pub fn set_consumer_mode(&mut self, instance_id: &str, group: &str, mode: ConsumerMode) -> EditResult {
+        let (g, now) = self.edit_group(instance_id, group)?;
+        g.set_consumer_mode(mode, now);
+        Ok(())
+    }
+
+    /// Starts a rebalance of a group.
+    pub fn rebalance(&mut self, instance_id: &str, group: &str, duration_ms: i64) -> EditResult {
+        let (g, now) = self.edit_group(instance_id, group)?;
+        g.rebalances.forced.push((now, duration_ms));
+        Ok(())
+    }
+
+    /// Stops or resumes the commits of a group on one partition.
+    pub fn set_stuck(
+        &mut self,
+        instance_id: &str,
+        group: &str,
+        topic: &str,
+        partition: u32,
+        stuck: bool,
+    ) -> EditResult {
+        let (g, now) = self.edit_group(instance_id, group)?;
+        let cursor = g.cursors.get_mut(topic).and_then(|all| all.get_mut(partition as usize));
+        let cursor = cursor.ok_or_else(|| UnknownObject::new("partition", partition))?;
+        cursor.active = !stuck;
+        cursor.set_committed(cursor.committed, now);
+        Ok(())
+    }
+
+    /// Resets all committed offsets of a group.
+    pub fn reset_offsets(&mut self, instance_id: &str, group: &str, to: OffsetSpec) -> EditResult {
+        let (_, now) = self.edit_group(instance_id, group)?;
+        let Instance { topics, groups, .. } = self.edit_instance(instance_id)?;
+        for (topic, cursors) in groups.get_mut(group).into_iter().flat_map(|g| &mut g.cursors) {
+            let Some(t) = topics.get(topic) else { continue };
+            for (cursor, log) in cursors.iter_mut().zip(&t.logs) {
+                *cursor = GroupCursor::at(to, log, cursor.committed, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets one committed offset of a group.
+    pub fn set_committed(
+        &mut self,
+        instance_id: &str,
+        group: &str,
+        topic: &str,
+        partition: u32,
+        to: OffsetSpec,
+    ) -> EditResult {
+        let (_, now) = self.edit_group(instance_id, group)?;
+        let (Instance { topics, groups, .. }, i) = (self.edit_instance(instance_id)?, partition as usize);
+        let log = topics.get(topic).ok_or_else(|| UnknownObject::new("topic", topic))?.logs.get(i);
+        let cursor = groups.get_mut(group).and_then(|g| g.cursors.get_mut(topic)?.get_mut(i));
+        let (Some(log), Some(cursor)) = (log, cursor) else {
+            return Err(UnknownObject::new("partition", partition));
+        };
+        *cursor = GroupCursor::at(to, log, cursor.committed, now);
+        Ok(())
+    }
+
+    fn edit_instance(&mut self, instance_id: &str) -> Result<&mut Instance, UnknownObject> {
+        self.instance_mut(instance_id).ok_or_else(|| UnknownObject::new("instance", instance_id))
+    }
+
+    fn edit_topic(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        edit: impl FnOnce(&mut Topic, i64),
+    ) -> EditResult {
+        let now = self.now_ms;
+        let instance = self.edit_instance(instance_id)?;
+        // Commits up to now depend on the topic before the edit.
+        instance.commit_topic(topic, now);
+        edit(instance.topics.get_mut(topic).ok_or_else(|| UnknownObject::new("topic", topic))?, now);
+        Ok(())
+    }
+
+    fn edit_log(
+        &mut self,
+        instance_id: &str,
+        topic: &str,
+        partition: u32,
+        edit: impl FnOnce(&mut PartitionLog, i64),
+    ) -> EditResult {
+        let mut result = Err(UnknownObject::new("partition", partition));
+        self.edit_topic(instance_id, topic, |t, now| {
+            if let Some(log) = t.logs.get_mut(partition as usize) {
+                edit(log, now);
+                result = Ok(());
+            }
+        })?;
+        result
+    }
+
+    fn edit_group(&mut self, instance_id: &str, group: &str) -> Result<(&mut Group, i64), UnknownObject> {
+        let now = self.now_ms;
+        let instance = self.edit_instance(instance_id)?;
+        instance.commit_group(group, now);
+        let group_mut = instance.groups.get_mut(group).ok_or_else(|| UnknownObject::new("group", group))?;
+        Ok((group_mut, now))
+    }
+}
+
+/// Time.
+impl World {
+    /// Advances world time, with the churn due until then.
+    pub(crate) fn advance_to(&mut self, t: i64) {
+        while let Some((due_ms, kind)) = self.churn.next(t) {
+            self.now_ms = self.now_ms.max(due_ms);
+            self.churn_once(kind);
+        }
+        self.now_ms = self.now_ms.max(t);
+    }
+
+    fn churn_once(&mut self, kind: ChurnKind) {
+        let instances = self.instances_in_service();
+        if instances.is_empty() {
+            return;
+        }
+        let instance_id = instances[self.rng.random_range(0..instances.len())].1.clone();
+        let number = self.churn.next_number();
+        let name = format!("churn-{number}-{}", names::topic(number, self.options.unusual_names));
+        let created = match kind {
+            ChurnKind::Topic => {
+                let rate = ProduceRate::per_second(self.rng.random_range(1..20));
+                let spec = TopicSpec { rate, ..TopicSpec::new(&name, self.options.partitions_per_topic) };
+                self.add_topic(&instance_id, spec)
+            }
+            ChurnKind::Group => {
+                let topic = self.topics(&instance_id).first().cloned().unwrap_or_default();
+                self.add_group(&instance_id, GroupSpec::new(&name, &[&topic]))
+            }
+        };
+        if created.is_ok() {
+            self.churn.add(ChurnedObject { kind, instance_id, name });
+        }
+        if let Some(surplus) = self.churn.take_surplus(kind) {
+            // Fails if a test has already deleted the object.
+            let _ = match kind {
+                ChurnKind::Topic => self.delete_topic(&surplus.instance_id, &surplus.name),
+                ChurnKind::Group => self.delete_group(&surplus.instance_id, &surplus.name),
+            };
+        }
     }
 }

@@ -41,7 +41,7 @@ ALERTS = {
     (LEGACY, ""): {"AliKafkaTopicQuotaNear", "AliKafkaInstanceExpiring"},
     (DEPOT, ""): {"AliKafkaInstanceExpiring", "AliKafkaInstanceExpiryNear"},
     (DEPOT, "parcel-tracker"): {"AliKafkaGroupRebalancing"},
-    (DEPOT, "customs-desk"): LATE | STALLED,
+    (DEPOT, "customs-office"): LATE | STALLED,
     (DEPOT, "route-planner"): {"AliKafkaGroupRewound"},
     # The first mutes the others in config/alertmanager.yml.
     (EXPIRED, ""): {"AliKafkaInstanceExpired", "AliKafkaInstanceExpiryNear", "AliKafkaInstanceExpiring"},

@@ -1,37 +1,30 @@
-//! The metadata of a machine in the cloud: the key of the role that is attached to it.
-//!
-//! Owns: the mode with a token, that without, and machines that have but one of them.
+//! The metadata service of an ECS instance: issues keys of the attached role, with or without metadata tokens.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
-use crate::{
-    access_keys::{IssuedKey, KeyRegistry},
-    clock::millis,
-    request::ApiCall,
-    wire::ErrorResponse,
-};
+use super::service::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
+use crate::{access_keys::IssuedKey, clock::millis, request::ApiCall, wire::ErrorResponse};
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLE_PATH: &str = "/latest/meta-data/ram/security-credentials/";
 const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 const TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 
-/// The metadata service of a machine (ECS).
+/// The metadata service of an ECS instance.
 pub type MetadataService = CredentialService<MetadataRules>;
 
-/// What the machine is.
+/// Rules of the metadata service.
 #[derive(Debug, Clone)]
 pub struct MetadataRules {
-    /// The role that is attached; `None` if none is.
+    /// Attached role; `None` if there is none.
     pub role: Option<String>,
-    /// Whether a token is asked for.
+    /// Whether calls need a metadata token.
     pub tokens: TokenMode,
-    /// How long keys live.
+    /// Lifetime of keys.
     pub lifetime: Duration,
-    /// The same key is handed out until less than this is left of its life; `None` for a new one each time.
+    /// Returns the same key until less than this remains of its lifetime; `None` issues a new key each time.
     pub renew_before: Option<Duration>,
-    /// Milliseconds by which the service's clock is off.
+    /// Offset of the service's clock, in milliseconds.
     pub clock_skew_ms: i64,
 }
 
@@ -47,33 +40,23 @@ impl Default for MetadataRules {
     }
 }
 
-/// Whether a token is asked for.
+/// Whether calls need a metadata token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenMode {
-    /// Nothing without a token.
+    /// Calls without a token are rejected.
     Required,
-    /// With a token or without.
+    /// Calls without a token are accepted.
     Optional,
-    /// There are no tokens; a header with one is not looked at.
+    /// The service issues no tokens and ignores the header.
     Unsupported,
 }
 
-impl MetadataService {
-    /// Serves on a free port of loopback. KeyRegistry that it hands out are put into `keys`.
-    ///
-    /// # Errors
-    /// If no port can be bound.
-    pub fn start(rules: MetadataRules, keys: &KeyRegistry) -> io::Result<Self> {
-        Self::serve(rules, keys)
-    }
-}
-
 impl CredentialRules for MetadataRules {
-    fn skew_ms(&self) -> i64 {
+    fn clock_skew_ms(&self) -> i64 {
         self.clock_skew_ms
     }
 
-    fn asked(call: &ApiCall) -> CallSummary {
+    fn describe(call: &ApiCall) -> CallSummary {
         let role = call.path.strip_prefix(ROLE_PATH);
         let action = match (call.method.as_str(), role) {
             ("PUT", _) if call.path == TOKEN_PATH => "PutToken",
@@ -89,68 +72,66 @@ impl CredentialRules for MetadataRules {
         }
     }
 
-    fn authorize(&self, call: &ApiCall, desk: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {
-        let refuse = |status, message: &str| Err(ErrorResponse::new(status, status.to_string(), message));
+    fn authorize(&self, call: &ApiCall, context: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {
+        let reject =
+            |status: u16, message: &str| Err(ErrorResponse::new(status, status.to_string(), message));
         if call.header("x-forwarded-for").is_some() {
-            return refuse(403, "It came through a proxy.");
+            return reject(403, "The call came through a proxy.");
         }
-        let not_found = || refuse(404, "Not found.");
-        match Self::asked(call).action.as_str() {
-            "PutToken" if self.tokens == TokenMode::Unsupported => return not_found(),
-            "PutToken" => {
-                return if ttl(call).is_some() {
-                    Ok(())
-                } else {
-                    refuse(400, "The token's lifetime is bad.")
-                };
-            }
+        match Self::describe(call).action.as_str() {
+            "PutToken" if self.tokens == TokenMode::Unsupported => return reject(404, "Not found."),
+            "PutToken" if token_ttl(call).is_none() => return reject(400, "The token's TTL is invalid."),
+            "PutToken" => return Ok(()),
             "ListRole" | "GetKey" => {}
-            _ => return not_found(),
+            _ => return reject(404, "Not found."),
         }
         match (self.tokens, call.header(TOKEN_HEADER)) {
-            (TokenMode::Required, None) => return refuse(403, "It lacks a token."),
+            (TokenMode::Required, None) => return reject(403, "The token is missing."),
             (TokenMode::Required | TokenMode::Optional, Some(token))
-                if desk.memory.tokens.get(token).is_none_or(|end| *end <= desk.now_ms) =>
+                if context.memory.tokens.get(token).is_none_or(|end| *end <= context.now_ms) =>
             {
-                return refuse(401, "Its token is not good.");
+                return reject(401, "The token is unknown or expired.");
             }
             _ => {}
         }
-        let asked = call.path.strip_prefix(ROLE_PATH).unwrap_or_default();
-        if self.role.as_deref().is_some_and(|role| asked.is_empty() || asked == role) {
+        let requested = call.path.strip_prefix(ROLE_PATH).unwrap_or_default();
+        if self.role.as_deref().is_some_and(|role| requested.is_empty() || requested == role) {
             return Ok(());
         }
-        not_found()
+        reject(404, "Not found.")
     }
 
-    fn answer(&self, call: &ApiCall, desk: &mut RequestContext<'_>) -> Result<ServiceBody, ErrorResponse> {
+    fn respond(
+        &self,
+        call: &ApiCall,
+        context: &mut RequestContext<'_>,
+    ) -> Result<ServiceBody, ErrorResponse> {
         let role = self.role.clone().unwrap_or_default();
-        match Self::asked(call).action.as_str() {
+        match Self::describe(call).action.as_str() {
             "PutToken" => {
-                // Long, and of no meaning, as a key's own token is.
-                let token = format!("MT{}", desk.request_id.replace('-', "").repeat(2));
-                let end = desk.now_ms + 1000 * ttl(call).unwrap_or_default();
-                desk.memory.tokens.insert(token.clone(), end);
+                // Long and opaque, like a real token.
+                let token = format!("MT{}", context.request_id.replace('-', "").repeat(2));
+                let expires_ms = context.now_ms + 1000 * token_ttl(call).unwrap_or_default();
+                context.memory.tokens.insert(token.clone(), expires_ms);
                 Ok(ServiceBody::Text(token))
             }
             "ListRole" => Ok(ServiceBody::Text(role)),
             _ => {
-                let now_ms = desk.now_ms;
+                let now_ms = context.now_ms - context.clock_skew_ms;
                 let is_fresh = |key: &IssuedKey| {
-                    let left = key.expires_ms + desk.skew_ms - now_ms;
-                    self.renew_before.is_some_and(|before| left >= millis(before))
+                    self.renew_before.is_some_and(|before| key.expires_ms - now_ms >= millis(before))
                 };
-                let held = desk.memory.key.take().filter(is_fresh);
-                let key = held.unwrap_or_else(|| desk.issue(&role, self.lifetime));
-                let body = desk.spell_alone(&key);
-                desk.memory.key = Some(key);
+                let current = context.memory.key.take().filter(is_fresh);
+                let key = current.unwrap_or_else(|| context.issue(&role, self.lifetime));
+                let body = context.key_document(&key);
+                context.memory.key = Some(key);
                 Ok(ServiceBody::Json(body))
             }
         }
     }
 }
 
-/// The lifetime in seconds that is asked for a token.
-fn ttl(call: &ApiCall) -> Option<i64> {
+/// Returns the requested lifetime of a token, in seconds.
+fn token_ttl(call: &ApiCall) -> Option<i64> {
     call.header(TTL_HEADER)?.parse().ok().filter(|ttl| (1..=21_600).contains(ttl))
 }

@@ -1,74 +1,67 @@
-//! The token service: keys for those who may take on a role.
-//!
-//! Owns: `AssumeRole`, for signed calls, and `AssumeRoleWithOIDC`, for those who hold an OIDC token.
+//! The token service: `AssumeRole` for signed calls, and `AssumeRoleWithOIDC` for calls with an OIDC token.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
+use super::service::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
 use crate::{
-    access_keys::KeyRegistry,
+    access_keys::AccessKey,
     auth::{self, AcceptedKeys},
     clock::wall_ms,
-    options::AccessKey,
     request::ApiCall,
     wire::ErrorResponse,
 };
 
 const VERSION: &str = "2015-04-01";
-const ASSUME: &str = "AssumeRole";
-const WITH_OIDC: &str = "AssumeRoleWithOIDC";
 
 /// The token service (STS, version 2015-04-01).
 pub type StsService = CredentialService<StsRules>;
 
-/// Who may take on which role, and for how long.
+/// Rules of the token service: the roles, and who may assume them.
 #[derive(Debug, Clone, Default)]
 pub struct StsRules {
-    /// Lasting keys that may call. Those in the shared register may call too.
+    /// Permanent keys that may call, in addition to those of the shared registry.
     pub callers: Vec<AccessKey>,
-    /// The roles that there are.
+    /// Roles that exist.
     pub roles: Vec<StsRole>,
-    /// ARN of the OIDC provider; `None` if none is registered.
+    /// ARN of the OIDC provider; `None` if there is none.
     pub oidc_provider: Option<String>,
-    /// The OIDC tokens that are good now: one, or two while one is replaced by the next.
+    /// Valid OIDC tokens: one, or two during a rotation.
     pub oidc_tokens: Vec<String>,
-    /// How long keys live; `None` for as long as is asked (`DurationSeconds`).
+    /// Lifetime of keys; `None` for the requested `DurationSeconds`.
     pub lifetime: Option<Duration>,
-    /// Milliseconds by which the service's clock is off.
+    /// Offset of the service's clock, in milliseconds.
     pub clock_skew_ms: i64,
 }
 
-/// A role.
+/// A RAM role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StsRole {
-    /// Its ARN. Ids of its keys begin with `STS.` and the part after the last slash.
+    /// ARN. Ids of its keys start with `STS.` and the part after the last slash.
     pub arn: String,
-    /// `ExternalId` that must come; `None` if none need come.
+    /// Required `ExternalId`; `None` if none is required.
     pub external_id: Option<String>,
-    /// What the id of a signed call's key must begin with; `None` for every key.
+    /// Required prefix of the caller's key id; `None` for every key.
     pub trusts: Option<String>,
 }
 
 impl StsRole {
-    /// A role that every key may take on.
+    /// Returns a role that every key may assume.
     pub fn new(arn: impl Into<String>) -> Self {
         Self { arn: arn.into(), external_id: None, trusts: None }
     }
 
-    /// The same, only with this `ExternalId`.
+    /// Requires this `ExternalId`.
     #[must_use]
-    pub fn with_external_id(mut self, id: impl Into<String>) -> Self {
-        self.external_id = Some(id.into());
-        self
+    pub fn with_external_id(self, id: impl Into<String>) -> Self {
+        Self { external_id: Some(id.into()), ..self }
     }
 
-    /// The same, only for keys whose id begins so.
+    /// Requires this prefix of the caller's key id.
     #[must_use]
-    pub fn trusting(mut self, beginning: impl Into<String>) -> Self {
-        self.trusts = Some(beginning.into());
-        self
+    pub fn trusting(self, prefix: impl Into<String>) -> Self {
+        Self { trusts: Some(prefix.into()), ..self }
     }
 
     fn name(&self) -> &str {
@@ -78,40 +71,33 @@ impl StsRole {
 
 impl StsRules {
     fn role(&self, call: &ApiCall) -> Result<&StsRole, ErrorResponse> {
-        let arn = need(call, "RoleArn")?;
-        self.roles.iter().find(|r| r.arn == arn).ok_or_else(|| {
-            ErrorResponse::new(404, "EntityNotExist.Role", "The specified StsRole not exists.")
-        })
+        let arn = required(call, "RoleArn")?;
+        let role = self.roles.iter().find(|r| r.arn == arn);
+        role.ok_or_else(|| ErrorResponse::new(404, "EntityNotExist.Role", "The specified Role not exists."))
     }
 
-    fn assume(&self, call: &ApiCall, desk: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {
-        let known = AcceptedKeys { lasting: &self.callers, shared: desk.keys };
-        let key = auth::check(call, VERSION, known, &mut desk.memory.nonces, &[desk.now_ms], wall_ms())?;
+    fn authorize_key(&self, call: &ApiCall, context: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {
+        let accepted = AcceptedKeys { own: &self.callers, shared: context.keys };
+        let (nonces, clocks) = (&mut context.memory.nonces, [context.now_ms]);
+        let key = auth::authenticate(call, VERSION, accepted, nonces, &clocks, wall_ms())?;
         let role = self.role(call)?;
-        let is_trusted = role.trusts.as_ref().is_none_or(|t| key.id.starts_with(t.as_str()));
-        let is_external =
+        let is_trusted = role.trusts.as_ref().is_none_or(|prefix| key.id.starts_with(prefix.as_str()));
+        let has_external_id =
             role.external_id.is_none() || role.external_id.as_deref() == call.param("ExternalId");
-        if is_trusted && is_external {
-            return Ok(());
-        }
-        Err(ErrorResponse::new(
-            403,
-            "NoPermission",
-            "You are not authorized to do this action. You should be authorized by RAM.",
-        ))
+        if is_trusted && has_external_id { Ok(()) } else { Err(ErrorResponse::no_permission()) }
     }
 
-    fn assume_with_oidc(&self, call: &ApiCall, desk: &RequestContext<'_>) -> Result<(), ErrorResponse> {
+    fn authorize_oidc(&self, call: &ApiCall, context: &RequestContext<'_>) -> Result<(), ErrorResponse> {
         auth::check_version(call, VERSION)?;
-        auth::check_time(need(call, "Timestamp")?, &[desk.now_ms])?;
-        let provider = need(call, "OIDCProviderArn")?;
-        let token = need(call, "OIDCToken")?;
+        auth::check_timestamp(required(call, "Timestamp")?, &[context.now_ms])?;
+        let provider = required(call, "OIDCProviderArn")?;
+        let token = required(call, "OIDCToken")?;
         if self.oidc_provider.as_deref() != Some(provider) {
             let message = "No such OIDC Provider registered.";
             return Err(ErrorResponse::new(401, "AuthenticationFail.NoPermission", message));
         }
         self.role(call)?;
-        if !self.oidc_tokens.iter().any(|good| good == token) {
+        if !self.oidc_tokens.iter().any(|valid| valid == token) {
             let message = "This JsonWebToken is expired.";
             return Err(ErrorResponse::new(401, "AuthenticationFail.OIDCToken.Expired", message));
         }
@@ -119,81 +105,68 @@ impl StsRules {
     }
 }
 
-impl StsService {
-    /// Serves on a free port of loopback. KeyRegistry that it hands out are put into `keys`.
-    ///
-    /// # Errors
-    /// If no port can be bound.
-    pub fn start(rules: StsRules, keys: &KeyRegistry) -> io::Result<Self> {
-        Self::serve(rules, keys)
-    }
-}
-
 impl CredentialRules for StsRules {
-    fn skew_ms(&self) -> i64 {
+    fn clock_skew_ms(&self) -> i64 {
         self.clock_skew_ms
     }
 
-    fn asked(call: &ApiCall) -> CallSummary {
-        let names = ["RoleSessionName", "DurationSeconds", "ExternalId", "Policy", "OIDCProviderArn"];
-        let details: BTreeMap<String, String> = names
+    fn describe(call: &ApiCall) -> CallSummary {
+        let details = ["RoleSessionName", "DurationSeconds", "ExternalId", "Policy", "OIDCProviderArn"]
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), call.param(name)?.to_owned())))
             .collect();
-        CallSummary {
-            action: call.action().to_owned(),
-            object: call.param("RoleArn").map(str::to_owned),
-            details,
-        }
+        let object = call.param("RoleArn").map(str::to_owned);
+        CallSummary { action: call.action().to_owned(), object, details }
     }
 
-    fn authorize(&self, call: &ApiCall, desk: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {
+    fn authorize(&self, call: &ApiCall, context: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {
         match call.action() {
-            ASSUME => self.assume(call, desk)?,
-            WITH_OIDC => self.assume_with_oidc(call, desk)?,
-            _ => {
-                let message = "Specified api is not found, please check your url and method.";
-                return Err(ErrorResponse::new(404, "InvalidAction.NotFound", message));
-            }
+            "AssumeRole" => self.authorize_key(call, context)?,
+            "AssumeRoleWithOIDC" => self.authorize_oidc(call, context)?,
+            _ => return Err(ErrorResponse::unknown_action()),
         }
-        session(call)?;
+        session_name(call)?;
         duration(call)?;
         if call.wants_json() { Ok(()) } else { Err(ErrorResponse::only_json()) }
     }
 
-    fn answer(&self, call: &ApiCall, desk: &mut RequestContext<'_>) -> Result<ServiceBody, ErrorResponse> {
+    fn respond(
+        &self,
+        call: &ApiCall,
+        context: &mut RequestContext<'_>,
+    ) -> Result<ServiceBody, ErrorResponse> {
         let role = self.role(call)?;
-        let key = desk.issue(role.name(), self.lifetime.unwrap_or(duration(call)?));
-        let session = session(call)?;
+        let key = context.issue(role.name(), self.lifetime.unwrap_or(duration(call)?));
+        let session = session_name(call)?;
         Ok(ServiceBody::Json(json!({
-            "RequestId": desk.request_id,
+            "RequestId": context.request_id,
             "AssumedRoleUser": {
                 "Arn": format!("{}/{session}", role.arn),
                 "AssumedRoleId": format!("300000000000000001:{session}"),
             },
-            "Credentials": desk.spell(&key),
+            "Credentials": context.key_fields(&key),
         })))
     }
 }
 
-fn need<'c>(call: &'c ApiCall, name: &str) -> Result<&'c str, ErrorResponse> {
-    call.param(name).ok_or_else(|| ErrorResponse::missing(name))
+fn required<'c>(call: &'c ApiCall, name: &str) -> Result<&'c str, ErrorResponse> {
+    call.param(name).ok_or_else(|| ErrorResponse::missing_parameter(name))
 }
 
-fn session(call: &ApiCall) -> Result<&str, ErrorResponse> {
-    let name = need(call, "RoleSessionName")?;
-    let is_good = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
-    if (2..=64).contains(&name.len()) && name.chars().all(is_good) {
+fn session_name(call: &ApiCall) -> Result<&str, ErrorResponse> {
+    let name = required(call, "RoleSessionName")?;
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
+    if (2..=64).contains(&name.len()) && name.chars().all(is_allowed) {
         return Ok(name);
     }
     let message = "The parameter RoleSessionName is wrongly formed.";
-    Err(ErrorResponse::new(400, "InvalidParameter.RoleSessionName", message))
+    Err(ErrorResponse::bad_request("InvalidParameter.RoleSessionName", message))
 }
 
 fn duration(call: &ApiCall) -> Result<Duration, ErrorResponse> {
-    let asked = call.param("DurationSeconds").map_or(Ok(3600), str::parse::<u64>);
-    asked.ok().filter(|s| (900..=43_200).contains(s)).map(Duration::from_secs).ok_or_else(|| {
+    let seconds = call.param("DurationSeconds").map_or(Ok(3600), str::parse::<u64>);
+    seconds.ok().filter(|s| (900..=43_200).contains(s)).map(Duration::from_secs).ok_or_else(|| {
         let message = "The Min/Max value of DurationSeconds is 15min/12hr.";
-        ErrorResponse::new(400, "InvalidParameter.DurationSeconds", message)
+        ErrorResponse::bad_request("InvalidParameter.DurationSeconds", message)
     })
 }

@@ -1,21 +1,21 @@
-//! An address of one's own that hands out keys: to whoever asks, at one path.
+//! A credentials URI: issues keys to every client, at one path.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
-use crate::{access_keys::KeyRegistry, request::ApiCall, wire::ErrorResponse};
+use super::service::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
+use crate::{request::ApiCall, wire::ErrorResponse};
 
-/// An address that hands out keys, as `ALIBABA_CLOUD_CREDENTIALS_URI` names one.
+/// A service for `ALIBABA_CLOUD_CREDENTIALS_URI`.
 pub type UriService = CredentialService<UriRules>;
 
-/// What is where.
+/// Rules of a credentials URI.
 #[derive(Debug, Clone)]
 pub struct UriRules {
-    /// Path and query; nothing is anywhere else.
+    /// Path and query of the keys; everything else is not found.
     pub target: String,
-    /// How long keys live.
+    /// Lifetime of keys.
     pub lifetime: Duration,
-    /// Milliseconds by which the service's clock is off.
+    /// Offset of the service's clock, in milliseconds.
     pub clock_skew_ms: i64,
 }
 
@@ -25,22 +25,12 @@ impl Default for UriRules {
     }
 }
 
-impl UriService {
-    /// Serves on a free port of loopback. KeyRegistry that it hands out are put into `keys`.
-    ///
-    /// # Errors
-    /// If no port can be bound.
-    pub fn start(rules: UriRules, keys: &KeyRegistry) -> io::Result<Self> {
-        Self::serve(rules, keys)
-    }
-}
-
 impl CredentialRules for UriRules {
-    fn skew_ms(&self) -> i64 {
+    fn clock_skew_ms(&self) -> i64 {
         self.clock_skew_ms
     }
 
-    fn asked(call: &ApiCall) -> CallSummary {
+    fn describe(call: &ApiCall) -> CallSummary {
         let action = if call.method == "GET" { "GetKey" } else { "" };
         CallSummary { action: action.to_owned(), object: None, details: BTreeMap::new() }
     }
@@ -52,8 +42,8 @@ impl CredentialRules for UriRules {
         Err(ErrorResponse::new(404, "404", "Not found."))
     }
 
-    fn answer(&self, _: &ApiCall, desk: &mut RequestContext<'_>) -> Result<ServiceBody, ErrorResponse> {
-        let key = desk.issue("uri", self.lifetime);
-        Ok(ServiceBody::Json(desk.spell_alone(&key)))
+    fn respond(&self, _: &ApiCall, context: &mut RequestContext<'_>) -> Result<ServiceBody, ErrorResponse> {
+        let key = context.issue("uri", self.lifetime);
+        Ok(ServiceBody::Json(context.key_document(&key)))
     }
 }

@@ -1,4 +1,4 @@
-//! Names of seeded objects: plain ones, and ones that break what does not escape.
+//! Names of seeded objects: plain names, and names that need escaping.
 
 const DOMAINS: [&str; 16] = [
     "orders",
@@ -20,9 +20,9 @@ const DOMAINS: [&str; 16] = [
 ];
 const KINDS: [&str; 8] =
     ["events", "changes", "commands", "log", "snapshots", "retries", "dead-letters", "views"];
-const READERS: [&str; 8] =
+const CONSUMERS: [&str; 8] =
     ["indexer", "archiver", "biller", "notifier", "loader", "auditor", "mirror", "scorer"];
-const STRANGE: [&str; 10] = [
+const UNUSUAL: [&str; 10] = [
     "订单 事件",
     "say \"hi\"",
     "back\\slash\\n",
@@ -39,38 +39,38 @@ fn pick(list: &[&'static str], i: usize) -> &'static str {
     list[i % list.len()]
 }
 
-/// The i-th topic's name. Each is another one.
-pub(crate) fn topic(i: usize, strange: bool) -> String {
+/// Returns the name of the i-th topic. Unique.
+pub(crate) fn topic(i: usize, unusual: bool) -> String {
     named(
         i,
-        strange,
+        unusual,
         format!("{}-{}", pick(&DOMAINS, i), pick(&KINDS, i / DOMAINS.len())),
         DOMAINS.len() * KINDS.len(),
     )
 }
 
-/// The i-th group's name. Each is another one.
-pub(crate) fn group(i: usize, strange: bool) -> String {
+/// Returns the name of the i-th group. Unique.
+pub(crate) fn group(i: usize, unusual: bool) -> String {
     named(
         i,
-        strange,
-        format!("{}-{}", pick(&DOMAINS, i), pick(&READERS, i / DOMAINS.len())),
-        DOMAINS.len() * READERS.len(),
+        unusual,
+        format!("{}-{}", pick(&DOMAINS, i), pick(&CONSUMERS, i / DOMAINS.len())),
+        DOMAINS.len() * CONSUMERS.len(),
     )
 }
 
-/// The i-th instance's name. Not unique, as in life.
-pub(crate) fn instance(i: usize, strange: bool) -> String {
-    match (strange, i % 3) {
+/// Returns the name of the i-th instance. Not unique, as in reality.
+pub(crate) fn instance(i: usize, unusual: bool) -> String {
+    match (unusual, i % 3) {
         (true, 1) => "生产 \"主\" 集群".to_owned(),
         (true, 2) => "<script>alert('\\')</script>".to_owned(),
         _ => format!("kafka-{}", pick(&DOMAINS, i)),
     }
 }
 
-fn named(i: usize, strange: bool, plain: String, distinct: usize) -> String {
-    if strange && i % 2 == 1 {
-        let (word, round) = (pick(&STRANGE, i / 2), i / 2 / STRANGE.len());
+fn named(i: usize, unusual: bool, plain: String, distinct: usize) -> String {
+    if unusual && i % 2 == 1 {
+        let (word, round) = (pick(&UNUSUAL, i / 2), i / 2 / UNUSUAL.len());
         return if round == 0 { word.to_owned() } else { format!("{word}{round}") };
     }
     if i < distinct { plain } else { format!("{plain}-{}", i / distinct) }
@@ -81,10 +81,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_name_comes_twice() {
-        for strange in [false, true] {
-            assert_eq!((0..2_000).map(|i| super::topic(i, strange)).collect::<BTreeSet<_>>().len(), 2_000);
-            assert_eq!((0..2_000).map(|i| super::group(i, strange)).collect::<BTreeSet<_>>().len(), 2_000);
+    fn names_are_unique() {
+        for unusual in [false, true] {
+            assert_eq!((0..2_000).map(|i| super::topic(i, unusual)).collect::<BTreeSet<_>>().len(), 2_000);
+            assert_eq!((0..2_000).map(|i| super::group(i, unusual)).collect::<BTreeSet<_>>().len(), 2_000);
         }
     }
 }

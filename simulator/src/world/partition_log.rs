@@ -1,56 +1,55 @@
-//! One partition's log as a closed form of time: no step, no history longer than the changes of its rate.
+//! Log of a partition as a function of time. Its size depends only on the number of rate changes.
 //!
-//! Owns: how many messages there are at a moment, when a message was written, what retention and compaction
-//! have removed.
+//! Owns: offsets at a given time, write times of messages, and the effects of retention and compaction.
 
 const HOUR_MS: i128 = 3_600_000;
-/// ProduceRate changes that are kept before those below the start offset are forgotten.
+/// Number of rate changes after which those below the start offset are dropped.
 const PHASES_KEPT: usize = 64;
 
-/// How fast a partition is written.
+/// Rate at which producers write a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProduceRate {
-    /// Messages per hour while it is written.
+    /// Messages per hour while producers write.
     pub per_hour: i64,
-    /// If set, it is written only in a part of each period.
+    /// If set, producers write only in a part of each period.
     pub burst: Option<Burst>,
 }
 
-/// The part of each period in which a bursty partition is written.
+/// Part of each period in which producers write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Burst {
     /// Length of the period, in milliseconds.
     pub period_ms: i64,
-    /// Length of the part at its beginning that is written, in milliseconds.
+    /// Length of the part at the beginning of the period, in milliseconds.
     pub on_ms: i64,
 }
 
-/// What compaction leaves of a partition. The newest message is always left, and offsets stay as they are.
+/// Effect of compaction on a partition. Keeps the newest message and does not change offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compaction {
-    /// Messages younger than this are all there, in milliseconds.
+    /// Minimum age of removed messages, in milliseconds.
     pub older_than_ms: i64,
-    /// Of the older ones only each so-manieth is left, counted from the partition's first offset.
+    /// Keeps every nth of the older messages, counted from the partition's first offset.
     pub keep_every: i64,
 }
 
 impl ProduceRate {
-    /// Nothing is written.
+    /// No writes.
     pub const IDLE: Self = Self { per_hour: 0, burst: None };
 
-    /// Evenly written.
+    /// Returns a constant rate.
     #[must_use]
     pub fn steady(per_hour: i64) -> Self {
         Self { per_hour: per_hour.max(0), burst: None }
     }
 
-    /// Evenly written, so many messages each second.
+    /// Returns a constant rate in messages per second.
     #[must_use]
     pub fn per_second(messages: i64) -> Self {
         Self::steady(messages.saturating_mul(3600))
     }
 
-    /// Messages per hour over whole periods.
+    /// Returns the mean messages per hour, over complete periods.
     #[must_use]
     pub fn mean_per_hour(self) -> i64 {
         match self.burst {
@@ -61,7 +60,7 @@ impl ProduceRate {
         }
     }
 
-    /// Messages written in the first `elapsed_ms`.
+    /// Returns the number of messages written in the first `elapsed_ms`.
     fn count(self, elapsed_ms: i64) -> i64 {
         let even = |ms: i64| i128::from(ms.max(0)) * i128::from(self.per_hour) / HOUR_MS;
         narrow(match self.burst {
@@ -74,7 +73,7 @@ impl ProduceRate {
         })
     }
 
-    /// After how many milliseconds the `k`-th message (from 1) is written; `None` if never.
+    /// Returns the milliseconds until the `k`-th message (from 1) is written; `None` if it never is.
     fn time_of(self, k: i64) -> Option<i64> {
         if self.per_hour <= 0 || k <= 0 {
             return None;
@@ -97,7 +96,7 @@ fn narrow(v: i128) -> i64 {
     i64::try_from(v).unwrap_or(i64::MAX)
 }
 
-/// From a moment on, the partition has this rate.
+/// A rate, and when it starts.
 #[derive(Debug, Clone, Copy)]
 struct RatePhase {
     from_ms: i64,
@@ -105,12 +104,12 @@ struct RatePhase {
     rate: ProduceRate,
 }
 
-/// One partition's log.
+/// Log of a partition.
 #[derive(Debug, Clone)]
 pub(crate) struct PartitionLog {
     base: i64,
-    /// Start offset that was set by hand.
-    floor: i64,
+    /// Lowest start offset after `delete_before`.
+    min_start: i64,
     segment: i64,
     retention_ms: Option<i64>,
     compaction: Option<Compaction>,
@@ -118,8 +117,8 @@ pub(crate) struct PartitionLog {
 }
 
 impl PartitionLog {
-    /// A log whose first message has offset `base`, written from `from_ms` on. Retention removes whole
-    /// segments of `segment` messages; `None` keeps all.
+    /// Returns a log whose first message has offset `base`, written since `from_ms`. Retention removes complete
+    /// segments of `segment` messages; `None` keeps all messages.
     pub(crate) fn new(
         base: i64,
         from_ms: i64,
@@ -129,16 +128,16 @@ impl PartitionLog {
     ) -> Self {
         let first = RatePhase { from_ms, from_offset: base, rate };
         let segment = segment.max(1);
-        Self { base, floor: base, segment, retention_ms, compaction: None, phases: vec![first] }
+        Self { base, min_start: base, segment, retention_ms, compaction: None, phases: vec![first] }
     }
 
-    /// The same, compacted.
+    /// Sets the compaction.
     pub(crate) fn compacted(mut self, compaction: Option<Compaction>) -> Self {
         self.compaction = compaction;
         self
     }
 
-    /// An empty log with the rules of this one, its offsets from 0 on.
+    /// Returns an empty log with the same rate and retention and offsets from 0.
     pub(crate) fn recreated(&self, t: i64) -> Self {
         Self::new(0, t, self.rate(t), self.segment, self.retention_ms).compacted(self.compaction)
     }
@@ -148,14 +147,14 @@ impl PartitionLog {
         (self.phases[i], self.phases.get(i + 1).copied())
     }
 
-    /// The offset that the next message gets.
+    /// Returns the offset of the next message.
     pub(crate) fn end(&self, t: i64) -> i64 {
         let (p, next) = self.phase_at(t);
         let end = p.from_offset.saturating_add(p.rate.count(t - p.from_ms));
         next.map_or(end, |n| end.min(n.from_offset))
     }
 
-    /// The oldest offset that is held.
+    /// Returns the oldest retained offset.
     pub(crate) fn start(&self, t: i64) -> i64 {
         let aged = match self.retention_ms {
             Some(keep) => {
@@ -164,11 +163,11 @@ impl PartitionLog {
             }
             None => self.base,
         };
-        aged.max(self.floor)
+        aged.max(self.min_start)
     }
 
-    /// The first message at or after an offset that is still there.
-    pub(crate) fn first_held(&self, offset: i64, t: i64) -> Option<i64> {
+    /// Returns the first existing message at or after an offset.
+    pub(crate) fn first_existing(&self, offset: i64, t: i64) -> Option<i64> {
         let (from, end) = (offset.max(self.start(t)), self.end(t));
         if from >= end {
             return None;
@@ -181,8 +180,8 @@ impl PartitionLog {
         Some(kept.min(from.max(young)).min(end - 1))
     }
 
-    /// The last message before an offset that is still there.
-    pub(crate) fn last_held_before(&self, offset: i64, t: i64) -> Option<i64> {
+    /// Returns the last existing message before an offset.
+    pub(crate) fn last_existing_before(&self, offset: i64, t: i64) -> Option<i64> {
         let (start, end) = (self.start(t), self.end(t));
         let last = offset.min(end).checked_sub(1).filter(|last| *last >= start && offset <= end)?;
         let Some(c) = self.compaction else { return Some(last) };
@@ -192,7 +191,7 @@ impl PartitionLog {
         Some(last - (last - self.base).rem_euclid(c.keep_every.max(1))).filter(|kept| *kept >= start)
     }
 
-    /// When the message of an offset was (or will be) written.
+    /// Returns the time at which the message of an offset was or will be written.
     pub(crate) fn time_of(&self, offset: i64) -> i64 {
         let i = self.phases.partition_point(|p| p.from_offset <= offset);
         let Some(p) = i.checked_sub(1).map(|i| self.phases[i]) else { return self.phases[0].from_ms };
@@ -205,13 +204,13 @@ impl PartitionLog {
         }
     }
 
-    /// When the newest message was written; `None` if there never was one.
+    /// Returns the time of the newest message; `None` if there was none.
     pub(crate) fn last_write(&self, t: i64) -> Option<i64> {
         let end = self.end(t);
         (end > self.base).then(|| self.time_of(end - 1))
     }
 
-    /// The rate of a moment.
+    /// Returns the rate at a time.
     pub(crate) fn rate(&self, t: i64) -> ProduceRate {
         self.phase_at(t).0.rate
     }
@@ -221,14 +220,14 @@ impl PartitionLog {
         self.push(t, self.end(t), rate);
     }
 
-    /// Writes `n` messages at `t`, on top of the rate.
+    /// Writes `n` messages at `t`, in addition to the rate.
     pub(crate) fn append(&mut self, t: i64, n: i64) {
         self.push(t, self.end(t).saturating_add(n.max(0)), self.rate(t));
     }
 
-    /// Removes what is older than an offset, at most everything.
+    /// Removes the messages before an offset, at most all messages.
     pub(crate) fn delete_before(&mut self, t: i64, offset: i64) {
-        self.floor = self.floor.max(offset.min(self.end(t)));
+        self.min_start = self.min_start.max(offset.min(self.end(t)));
     }
 
     fn push(&mut self, t: i64, from_offset: i64, rate: ProduceRate) {
@@ -246,20 +245,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_of_a_message_is_the_first_moment_at_which_it_counts() {
+    fn time_of_is_the_first_time_at_which_end_includes_the_message() {
         let burst = ProduceRate { per_hour: 7_001, burst: Some(Burst { period_ms: 60_000, on_ms: 13_000 }) };
         for rate in [ProduceRate::steady(7_001), ProduceRate::steady(1), burst] {
             let log = PartitionLog::new(5, 1_000, rate, 10, None);
             for offset in 5..60 {
                 let t = log.time_of(offset);
-                assert!(log.end(t) > offset, "{rate:?} {offset} is there at {t}");
-                assert!(log.end(t - 1) <= offset, "{rate:?} {offset} is not there before {t}");
+                assert!(log.end(t) > offset, "{rate:?} {offset} exists at {t}");
+                assert!(log.end(t - 1) <= offset, "{rate:?} {offset} does not exist before {t}");
             }
         }
     }
 
     #[test]
-    fn a_change_of_flow_and_an_append_neither_lose_nor_repeat_an_offset() {
+    fn rate_changes_and_appends_keep_offsets_contiguous() {
         let mut log = PartitionLog::new(0, 0, ProduceRate::per_second(10), 1, None);
         log.set_produce_rate(10_000, ProduceRate::IDLE);
         assert_eq!(log.end(50_000), 100);
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn retention_moves_the_start_by_whole_segments_and_never_past_the_end() {
+    fn retention_removes_complete_segments_up_to_the_end() {
         let log = PartitionLog::new(1 << 54, 0, ProduceRate::per_second(1), 100, Some(1_000_000));
         let base = 1_i64 << 54;
         assert_eq!(log.start(1_000_000), base);
@@ -286,30 +285,31 @@ mod tests {
     }
 
     #[test]
-    fn compaction_leaves_each_so_manieth_old_message_and_the_newest() {
+    fn compaction_keeps_every_nth_old_message_and_the_newest() {
         let compaction = Compaction { older_than_ms: 30_000, keep_every: 10 };
         let mut log =
             PartitionLog::new(5, 0, ProduceRate::per_second(1), 1, None).compacted(Some(compaction));
-        // 100 s: offsets 5 to 104; those of 75 and more are younger than 30 s.
-        let left = |log: &PartitionLog, t: i64| -> Vec<i64> {
-            let all = (log.start(t)..log.end(t)).filter(|o| log.first_held(*o, t) == Some(*o)).collect();
-            let back: Vec<i64> =
-                (log.start(t)..log.end(t)).filter(|o| log.last_held_before(o + 1, t) == Some(*o)).collect();
-            assert_eq!(back, all, "both ways of looking agree");
+        // 100 s: offsets 5 to 104; those from 75 are younger than 30 s.
+        let existing = |log: &PartitionLog, t: i64| -> Vec<i64> {
+            let all = (log.start(t)..log.end(t)).filter(|o| log.first_existing(*o, t) == Some(*o)).collect();
+            let back: Vec<i64> = (log.start(t)..log.end(t))
+                .filter(|o| log.last_existing_before(o + 1, t) == Some(*o))
+                .collect();
+            assert_eq!(back, all, "both directions agree");
             all
         };
         let expected: Vec<i64> = (5..75).step_by(10).chain(75..105).collect();
-        assert_eq!(left(&log, 100_000), expected);
+        assert_eq!(existing(&log, 100_000), expected);
         assert_eq!((log.start(100_000), log.end(100_000)), (5, 105));
-        assert_eq!((log.first_held(66, 100_000), log.first_held(105, 100_000)), (Some(75), None));
+        assert_eq!((log.first_existing(66, 100_000), log.first_existing(105, 100_000)), (Some(75), None));
         log.set_produce_rate(100_000, ProduceRate::IDLE);
         let expected: Vec<i64> = (5..105).step_by(10).chain([104]).collect();
-        assert_eq!(left(&log, 900_000), expected, "the newest stays however old it is");
-        assert_eq!(log.last_held_before(106, 900_000), None, "nothing was read beyond the end");
+        assert_eq!(existing(&log, 900_000), expected, "the newest message stays");
+        assert_eq!(log.last_existing_before(106, 900_000), None, "offset beyond the end");
     }
 
     #[test]
-    fn many_changes_of_flow_are_forgotten_below_the_start() {
+    fn old_rate_changes_are_dropped_below_the_start() {
         let mut log = PartitionLog::new(0, 0, ProduceRate::per_second(1), 1, Some(10_000));
         for i in 1..1_000 {
             log.set_produce_rate(i * 1_000, ProduceRate::per_second(1));

@@ -1,41 +1,49 @@
-//! The seeded world: instances, topics and groups of every kind that a fleet has, with a past.
+//! Generates the seeded world: instances, topics and groups of every kind, with a past.
+
+use std::collections::BTreeMap;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Instance, Topic, World,
-    group::{ConsumerMode, Group, GroupCursor, RebalancePlan},
+    group::{Group, GroupCursor, RebalancePlan},
+    instance::Instance,
     names,
     partition_log::{Burst, PartitionLog, ProduceRate},
-    spec::TOPIC_LIMIT,
+    spec::{ConsumerMode, TOPIC_LIMIT},
+    topic::Topic,
 };
 use crate::{clock::millis, options::WorldOptions};
 
 const HOUR_MS: i64 = 3_600_000;
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
-/// Beyond 2^53 + 1, where an f64 can no longer tell neighbours apart.
+/// Beyond 2^53, where an f64 cannot represent every integer.
 const BIG_BASE: i64 = (1 << 53) + 1;
 /// (`ServiceStatus`, `ViewInstanceStatusCode`) of instances that are not in service.
 const IDLE_STATES: [(i64, Option<i64>); 5] =
     [(0, Some(0)), (15, Some(5)), (5, Some(3)), (1, Some(1)), (10, None)];
 
-/// Fills an empty world as its options say.
-pub(super) fn fill(world: &mut World) {
-    let options = world.options.clone();
+/// Returns the instances of a world by region and id.
+pub(super) fn generate(
+    rng: &mut ChaCha8Rng,
+    options: &WorldOptions,
+    now: i64,
+) -> BTreeMap<String, BTreeMap<String, Instance>> {
+    let per_region = options.instances_per_region + options.idle_instances_per_region;
     let mut nth = 0;
+    let mut regions = BTreeMap::new();
     for region in &options.regions {
-        let mut all = std::collections::BTreeMap::new();
-        for i in 0..options.instances_per_region + options.idle_instances_per_region {
+        let mut instances = BTreeMap::new();
+        for i in 0..per_region {
             let idle = i.checked_sub(options.instances_per_region);
-            let instance = instance(&mut world.rng, &options, region, nth, idle, world.now_ms);
-            world.homes.insert(instance.id.clone(), region.clone());
-            all.insert(instance.id.clone(), instance);
+            let instance = instance(rng, options, region, nth, idle, now);
+            instances.insert(instance.id.clone(), instance);
             nth += 1;
         }
-        world.regions.insert(region.clone(), all);
+        regions.insert(region.clone(), instances);
     }
+    regions
 }
 
 fn letters(rng: &mut ChaCha8Rng, n: usize) -> String {
@@ -67,12 +75,12 @@ fn instance(
     let place = region.split('-').next().unwrap_or("cn");
     let (service_status, view_status) = match idle {
         Some(i) => IDLE_STATES[i as usize % IDLE_STATES.len()],
-        // Some old instances tell only the old status.
+        // Some old instances have only the old status.
         None => (5, (nth % 4 != 3).then_some(2)),
     };
     let created_ms = now - rng.random_range(30..900) * DAY_MS;
     let expired = service_status == 15;
-    let mut made = Instance {
+    let mut generated = Instance {
         id: format!("alikafka_{kind}-{place}-{}", letters(rng, 11)),
         name: names::instance(nth, o.unusual_names),
         region: region.to_owned(),
@@ -104,22 +112,22 @@ fn instance(
     };
     if idle.is_none() {
         for i in 0..o.topics_per_instance as usize {
-            let topic = topic(rng, o, i, &made, now);
-            made.topics.insert(topic.name.clone(), topic);
+            let topic = topic(rng, o, i, &generated, now);
+            generated.topics.insert(topic.name.clone(), topic);
         }
         let topics: Vec<String> =
             (0..o.topics_per_instance as usize).map(|i| names::topic(i, o.unusual_names)).collect();
         for i in 0..o.groups_per_instance as usize {
-            let group = group(rng, o, i, &made, &topics, now);
-            made.groups.insert(group.name.clone(), group);
+            let group = group(rng, o, i, &generated, &topics, now);
+            generated.groups.insert(group.name.clone(), group);
         }
     }
-    made
+    generated
 }
 
 fn topic(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, now: i64) -> Topic {
     let local = every(i, o.local_every);
-    // Every other Local topic is compacted: nothing goes by age there.
+    // Every other Local topic is compacted, without retention.
     let compact = local && every(i, o.local_every.saturating_mul(2));
     let retention_ms = home.retention_ms();
     let per_hour = rng.random_range(2_000..100_000_i64);
@@ -128,13 +136,13 @@ fn topic(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, now:
         let partition_per_hour = per_hour * rng.random_range(50..150) / 100;
         let (rate, age) = match i % 6 {
             _ if !o.variety => (ProduceRate::steady(partition_per_hour), retention_ms * 5 / 4),
-            // Written in bursts, a few minutes of each period.
+            // Written in bursts of a few minutes per period.
             1 | 4 => {
                 let period_ms = rng.random_range(4..20) * MINUTE_MS;
                 let burst = Burst { period_ms, on_ms: period_ms * rng.random_range(15..40) / 100 };
                 (ProduceRate { per_hour: partition_per_hour * 3, burst: Some(burst) }, retention_ms * 5 / 4)
             }
-            // Hardly written; its last partition never was.
+            // Rarely written; its last partition never is.
             5 if p + 1 == o.partitions_per_topic => (ProduceRate::IDLE, 0),
             5 => (ProduceRate::steady(rng.random_range(1..30)), retention_ms * 5 / 4),
             // Younger than retention.
@@ -155,7 +163,7 @@ fn topic(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, now:
         name: names::topic(i, o.unusual_names),
         local,
         compact,
-        stamp_skew_ms: 0,
+        producer_clock_skew_ms: 0,
         automatic: i % 7 == 6,
         created_ms,
         remark: if i.is_multiple_of(3) { format!("remark {i}") } else { String::new() },
@@ -172,7 +180,7 @@ fn group(
     topics: &[String],
     now: i64,
 ) -> Group {
-    // (how it reads, how far behind in time it begins)
+    // (consumer mode, initial lag in time)
     let (consumer, behind_ms) = match i % 9 {
         _ if !o.variety => (ConsumerMode::Healthy, 0),
         1 => (ConsumerMode::Paced { percent: rng.random_range(70..97) }, 10 * MINUTE_MS),
@@ -185,17 +193,17 @@ fn group(
         ),
         4 => (ConsumerMode::Stalled, rng.random_range(10..60) * MINUTE_MS),
         5 => (ConsumerMode::Paced { percent: rng.random_range(120..300) }, 2 * HOUR_MS),
-        // Stopped for so long that retention goes past it.
+        // Stopped for longer than retention.
         7 if i % 18 == 16 => (ConsumerMode::Stopped, home.retention_ms() * 9 / 8),
         7 => (ConsumerMode::Stopped, rng.random_range(1..12) * HOUR_MS),
         _ => (ConsumerMode::Healthy, 0),
     };
-    // In a varied world one group in nine reads nothing, and the last topic is read by nobody.
-    let read = match (o.variety, i % 9) {
+    // In a varied world one of nine groups consumes nothing, and the last topic has no consumers.
+    let topic_count = match (o.variety, i % 9) {
         (true, 8) => 0,
         _ => o.topics_per_group as usize,
     };
-    let readable = if o.variety && topics.len() > 1 { topics.len() - 1 } else { topics.len() };
+    let consumable = if o.variety && topics.len() > 1 { topics.len() - 1 } else { topics.len() };
     let mut group = Group {
         name: names::group(i, o.unusual_names),
         created_ms: now - rng.random_range(1..200) * DAY_MS - rng.random_range(0..HOUR_MS),
@@ -212,21 +220,21 @@ fn group(
             (o.variety && i % 4 != 3).then(|| rng.random_range(30..180) * MINUTE_MS),
             rng.random_range(5..40) * 1_000,
         ),
-        reads: Default::default(),
+        cursors: Default::default(),
         commit_ms: millis(o.commit_interval).max(1),
         phase_ms: now - rng.random_range(0..millis(o.commit_interval).max(1)),
     };
-    group.rebalances.joined(consumer != ConsumerMode::Stopped, now - behind_ms);
-    for k in 0..read.min(readable) {
-        let name = &topics[(i + k * 3) % readable];
+    group.rebalances.set_has_members(consumer != ConsumerMode::Stopped, now - behind_ms);
+    for k in 0..topic_count.min(consumable) {
+        let name = &topics[(i + k * 3) % consumable];
         let Some(topic) = home.topics.get(name) else { continue };
         let cursors = (0..).zip(&topic.logs).map(|(p, log)| {
-            // Here and there nothing is committed: told as -1, or not told at all.
+            // Some partitions have no committed offset: the API returns -1 or does not list them.
             let never = o.variety && p == 1 && matches!(i % 9, 3 | 6);
             let committed = (!never).then(|| log.end(now - behind_ms));
             GroupCursor::new(committed, !never || i % 9 == 3, !never, now)
         });
-        group.reads.insert(name.clone(), cursors.collect());
+        group.cursors.insert(name.clone(), cursors.collect());
     }
     group
 }
@@ -237,7 +245,7 @@ mod tests {
 
     use crate::{
         options::{Churn, WorldOptions},
-        world::World,
+        world::{World, truth::WorldTruth},
     };
 
     const EPOCH: i64 = 1_790_000_000_000;
@@ -256,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_seeds_make_equal_worlds_whatever_the_clock_steps() {
+    fn equal_seeds_make_equal_worlds_for_any_clock_steps() {
         let (mut a, mut b) = (World::new(busy(), EPOCH), World::new(busy(), EPOCH));
         assert_eq!(a.truth(), b.truth());
         for s in 1..=600 {
@@ -289,14 +297,14 @@ mod tests {
         let topics = || instances.iter().flat_map(|i| i.topics.iter().map(|(n, t)| (*i, n, t)));
         assert!(
             topics().any(|(i, n, _)| i.groups.values().all(|g| !g.topics.contains_key(n))),
-            "read by nobody"
+            "no consumers"
         );
         assert!(topics().any(|(.., t)| t.partitions.iter().any(|p| p.last_write_ms.is_none())));
         assert!(topics().any(|(.., t)| t.compact) && topics().any(|(.., t)| t.local && !t.compact));
     }
 
     #[test]
-    fn time_moves_ends_and_retention_moves_starts_and_nothing_goes_backwards() {
+    fn offsets_only_increase() {
         let mut world = World::new(WorldOptions { retention_hours: 2, ..WorldOptions::default() }, EPOCH);
         let before = world.truth();
         world.advance_to(EPOCH + 3 * 3_600_000);
@@ -316,14 +324,14 @@ mod tests {
     }
 
     #[test]
-    fn churn_makes_and_deletes_and_a_large_world_is_made_and_read_in_time() {
+    fn churn_creates_and_deletes_and_large_worlds_are_fast() {
         let mut world = World::new(busy(), EPOCH);
         let before = world.truth();
         world.advance_to(EPOCH + 3_600_000);
-        let made = |t: &crate::world::truth::WorldTruth| {
+        let groups = |t: &WorldTruth| {
             t.regions.values().flat_map(|r| r.instances.values()).map(|i| i.groups.len()).sum::<usize>()
         };
-        assert_eq!(made(&world.truth()), made(&before) + 3, "120 came, all but three went");
+        assert_eq!(groups(&world.truth()), groups(&before) + 3, "120 created, all but three deleted");
         let big = WorldOptions {
             instances_per_region: 1,
             topics_per_instance: 1_000,
@@ -331,10 +339,10 @@ mod tests {
             partitions_per_topic: 6,
             ..WorldOptions::default()
         };
-        let begun = tokio::time::Instant::now();
+        let start = tokio::time::Instant::now();
         let mut world = World::new(big, EPOCH);
         world.advance_to(EPOCH + 3_600_000);
         let _ = world.truth();
-        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 }

@@ -1,17 +1,16 @@
-//! What is to be made or moved by hand, as plain values.
+//! Specifications of objects and positions that tests pass to [`World`](super::World).
 
-use super::{
-    group::{ConsumerMode, GroupCursor},
-    partition_log::{Compaction, PartitionLog, ProduceRate},
-};
+use serde::Serialize;
 
-/// Messages that retention removes at once, for objects made by hand.
+use super::partition_log::{Compaction, ProduceRate};
+
+/// Default number of messages that retention removes at once.
 const SEGMENT: i64 = 1_000;
-/// Topics that an instance may have, unless it is told otherwise.
+/// Default maximum number of topics per instance.
 pub(super) const TOPIC_LIMIT: u32 = 180;
 const DAY_MS: i64 = 86_400_000;
 
-/// An instance to be made.
+/// Specification of an instance.
 #[derive(Debug, Clone)]
 pub struct InstanceSpec {
     /// `InstanceId`.
@@ -22,24 +21,24 @@ pub struct InstanceSpec {
     pub service_status: i64,
     /// `ViewInstanceStatusCode`; default 2, running.
     pub view_status: Option<i64>,
-    /// Whether it tells no `LastTimestamp`.
+    /// Whether it is serverless, i.e. without `LastTimestamp`.
     pub serverless: bool,
-    /// Whether it is paid for in advance; if not, and not serverless, afterwards.
+    /// Whether it is a subscription; if not, and not serverless, pay-as-you-go.
     pub prepaid: bool,
     /// `Tags`.
     pub tags: Vec<(String, String)>,
-    /// `MsgRetain`, in hours; also when messages go.
+    /// Message retention (`MsgRetain`), in hours.
     pub retention_hours: u32,
-    /// `TopicNumLimit`; more topics can be made all the same.
+    /// `TopicNumLimit`; not enforced.
     pub topic_limit: u32,
-    /// How long ago it was created, in milliseconds.
+    /// Time since its creation, in milliseconds.
     pub age_ms: i64,
-    /// In how many milliseconds it expires; less than 0 if it has.
+    /// Time until its expiry, in milliseconds; negative if it has expired.
     pub expires_in_ms: i64,
 }
 
 impl InstanceSpec {
-    /// A running instance with this id, which is its name too.
+    /// Returns a running instance with this id and name.
     #[must_use]
     pub fn new(id: &str) -> Self {
         Self {
@@ -58,35 +57,35 @@ impl InstanceSpec {
     }
 }
 
-/// A topic to be made.
+/// Specification of a topic.
 #[derive(Debug, Clone)]
 pub struct TopicSpec {
     /// `Topic`.
     pub name: String,
     /// `PartitionNum`.
     pub partitions: u32,
-    /// How each partition is written from now on.
+    /// Produce rate of each partition.
     pub rate: ProduceRate,
     /// `LocalTopic`.
     pub local: bool,
-    /// `CompactTopic`; retention removes nothing then.
+    /// `CompactTopic`; disables retention.
     pub compact: bool,
-    /// What compaction leaves of it, if it is compacted; `None` leaves all.
+    /// Effect of compaction if `compact` is set; `None` keeps all messages.
     pub compaction: Option<Compaction>,
-    /// Messages that retention removes at once.
+    /// Number of messages that retention removes at once.
     pub segment: i64,
     /// First offset of each partition.
     pub base_offset: i64,
-    /// For how long it has been written already, in milliseconds.
+    /// Time since the first write, in milliseconds.
     pub age_ms: i64,
-    /// For how long nobody has written it, in milliseconds; 0 if it is written on.
+    /// Time since the last write, in milliseconds; 0 if producers still write.
     pub idle_ms: i64,
-    /// A partition that is written so many times as fast as the others.
+    /// A partition, and the factor by which its rate is higher.
     pub hot: Option<(u32, i64)>,
 }
 
 impl TopicSpec {
-    /// An empty topic that nobody writes.
+    /// Returns an empty topic without producers.
     #[must_use]
     pub fn new(name: &str, partitions: u32) -> Self {
         Self {
@@ -105,34 +104,33 @@ impl TopicSpec {
     }
 }
 
-/// A group to be made.
+/// Specification of a consumer group.
 #[derive(Debug, Clone)]
 pub struct GroupSpec {
     /// `ConsumerId`.
     pub name: String,
-    /// How it reads.
+    /// Mode of the consumer.
     pub consumer: ConsumerMode,
-    /// The topics it reads; those that do not exist are left out.
+    /// Consumed topics; those that do not exist are ignored.
     pub topics: Vec<String>,
-    /// Where it begins.
+    /// Initial position.
     pub from: OffsetSpec,
-    /// How long ago it was created, in milliseconds: the periods of its rebalances and stalls begin there.
+    /// Time since its creation, in milliseconds. The periods of rebalances and of [`ConsumerMode`] start there.
     pub age_ms: i64,
-    /// Every how many milliseconds it rebalances, and for how long.
+    /// Period and duration of rebalances, in milliseconds.
     pub rebalances: Option<(i64, i64)>,
-    /// Its members, unless it is stopped.
+    /// Number of members, unless it is stopped.
     pub members: u32,
 }
 
 impl GroupSpec {
-    /// A healthy group at the end of these topics.
+    /// Returns a healthy group at the end of these topics.
     #[must_use]
     pub fn new(name: &str, topics: &[&str]) -> Self {
-        let topics = topics.iter().map(|t| (*t).to_owned()).collect();
         Self {
             name: name.to_owned(),
             consumer: ConsumerMode::Healthy,
-            topics,
+            topics: topics.iter().map(|t| (*t).to_owned()).collect(),
             from: OffsetSpec::End,
             age_ms: 0,
             rebalances: None,
@@ -141,40 +139,52 @@ impl GroupSpec {
     }
 }
 
-/// A place in a partition.
+/// Mode of the consumer of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsumerMode {
+    /// Consumes everything up to the end at each commit.
+    Healthy,
+    /// Consumes at a fixed pace: falls behind below 100 %, catches up above.
+    Paced {
+        /// Pace in percent of the mean produce rate.
+        percent: u32,
+    },
+    /// Has members but commits nothing.
+    Stalled,
+    /// Has no members and commits nothing.
+    Stopped,
+    /// Healthy, but stalled in the first part of each period.
+    Flapping {
+        /// Length of the period, in milliseconds.
+        period_ms: i64,
+        /// Length of the stall, in milliseconds.
+        stalled_ms: i64,
+    },
+    /// Rewinds at the end of each period, then consumes at twice the produce rate until it is at the end.
+    Rewinding {
+        /// Length of the period, in milliseconds.
+        period_ms: i64,
+        /// Length of the rewind, in milliseconds.
+        back_ms: i64,
+    },
+}
+
+/// Position in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OffsetSpec {
-    /// The oldest message that is held.
+    /// Oldest retained message.
     Start,
-    /// Where the next message goes.
+    /// Offset of the next message.
     End,
     /// This offset, whether it exists or not.
     At(i64),
-    /// So many messages before where the group is; not below 0.
+    /// This number of messages before the committed offset, but not below 0.
     Back(i64),
-    /// Where the next message went so many milliseconds ago.
+    /// End offset this many milliseconds ago.
     Ago(i64),
-    /// Nothing committed, told as -1.
+    /// Nothing committed; the API returns -1.
     Uncommitted,
-    /// Nothing committed, and the partition is not told at all.
+    /// Nothing committed; the API does not list the partition.
     Unlisted,
-}
-
-impl OffsetSpec {
-    pub(super) fn cursor(self, log: &PartitionLog, was: Option<i64>, now: i64) -> GroupCursor {
-        let committed = match self {
-            Self::Start => Some(log.start(now)),
-            Self::End => Some(log.end(now)),
-            Self::At(offset) => Some(offset),
-            Self::Ago(ms) => Some(log.end(now.saturating_sub(ms))),
-            Self::Back(n) => was.map(|c| c.saturating_sub(n).max(0)),
-            Self::Uncommitted | Self::Unlisted => None,
-        };
-        GroupCursor::new(
-            committed,
-            self != Self::Unlisted,
-            !matches!(self, Self::Uncommitted | Self::Unlisted),
-            now,
-        )
-    }
 }

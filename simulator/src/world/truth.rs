@@ -1,24 +1,25 @@
-//! The truth about the world, as plain values: what a perfect observer would say at one moment.
+//! Ground truth of the world at one time, as plain values.
 //!
-//! All times are milliseconds since 1970 of world time, all offsets are in messages, and nothing here went
-//! through an f64. What does not exist is `None`. A time is the true one; where the service tells the
-//! producer's word for it, that is a stamp, and beside it.
+//! All times are Unix milliseconds of world time. Offsets and lag are exact integers. A value that does not exist
+//! is `None`. Where the API returns a timestamp of the producer's clock, `..._stamp_ms` has it.
 
 use std::collections::BTreeMap;
 
-use super::group::ConsumerMode;
+use serde::Serialize;
 
-/// The whole world at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use super::spec::ConsumerMode;
+
+/// The world at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WorldTruth {
-    /// The moment.
+    /// World time.
     pub now_ms: i64,
     /// By region id.
     pub regions: BTreeMap<String, RegionTruth>,
 }
 
 impl WorldTruth {
-    /// An instance of any region.
+    /// Returns an instance of any region.
     #[must_use]
     pub fn instance(&self, instance_id: &str) -> Option<&InstanceTruth> {
         self.regions.values().find_map(|r| r.instances.get(instance_id))
@@ -26,14 +27,14 @@ impl WorldTruth {
 }
 
 /// One region.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RegionTruth {
     /// By instance id.
     pub instances: BTreeMap<String, InstanceTruth>,
 }
 
 /// One instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InstanceTruth {
     /// `InstanceId`.
     pub id: String,
@@ -43,13 +44,13 @@ pub struct InstanceTruth {
     pub region: String,
     /// `ServiceStatus`.
     pub service_status: i64,
-    /// `ViewInstanceStatusCode`; `None` where the service does not tell it.
+    /// `ViewInstanceStatusCode`; `None` if the API does not return it.
     pub view_status: Option<i64>,
-    /// Whether detail calls are answered.
+    /// Whether calls for its topics and groups succeed.
     pub in_service: bool,
-    /// Whether it is serverless: no `LastTimestamp` is told.
+    /// Whether it is serverless, i.e. without `LastTimestamp`.
     pub serverless: bool,
-    /// How long messages are kept (`MsgRetain`), in milliseconds.
+    /// Message retention (`MsgRetain`), in milliseconds.
     pub retention_ms: i64,
     /// `CreateTime`.
     pub created_ms: i64,
@@ -57,7 +58,7 @@ pub struct InstanceTruth {
     pub expires_ms: i64,
     /// `Tags`.
     pub tags: Vec<(String, String)>,
-    /// Partitions of all topics.
+    /// Number of partitions of all topics.
     pub partitions: i64,
     /// By topic name.
     pub topics: BTreeMap<String, TopicTruth>,
@@ -66,52 +67,52 @@ pub struct InstanceTruth {
 }
 
 /// One topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TopicTruth {
-    /// The moment.
+    /// World time.
     pub now_ms: i64,
     /// `CreateTime`.
     pub created_ms: i64,
-    /// Whether it has Local storage.
+    /// Whether it uses Local storage.
     pub local: bool,
     /// Whether it is compacted.
     pub compact: bool,
-    /// Messages held, over all partitions.
+    /// Number of retained messages in all partitions.
     pub messages: i64,
-    /// In the order of their number.
+    /// In ascending order.
     pub partitions: Vec<PartitionTruth>,
 }
 
 /// One partition of a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartitionTruth {
-    /// Its number, from 0.
+    /// Partition number, from 0.
     pub partition: i64,
-    /// Oldest offset that is held.
+    /// Oldest retained offset.
     pub start: i64,
-    /// Offset that the next message gets.
+    /// Offset of the next message.
     pub end: i64,
-    /// When the newest message was written.
+    /// Time of the newest message.
     pub last_write_ms: Option<i64>,
-    /// The same as it is told: by the producers' clock.
+    /// The same by the producers' clock, as the API returns it.
     pub last_write_stamp_ms: Option<i64>,
 }
 
 /// One consumer group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupTruth {
-    /// The moment.
+    /// World time.
     pub now_ms: i64,
-    /// `state`, as the service spells it.
+    /// `state`.
     pub state: &'static str,
-    /// How it reads.
+    /// Mode of the consumer.
     pub consumer: ConsumerMode,
-    /// Messages not read, over all partitions with a committed offset.
+    /// Lag in messages, over all partitions with a committed offset.
     pub lag: i64,
-    /// Age of the oldest unread message over all partitions, in milliseconds: 0 if all is read, `None` if
-    /// nothing is committed.
+    /// Maximum age of the oldest unread message over all partitions, in milliseconds; 0 if there is none, `None`
+    /// if nothing is committed.
     pub oldest_unread_age_ms: Option<i64>,
-    /// Members of the group.
+    /// Number of members.
     pub members: i64,
     /// RebalancePlan so far, newest last: (generation, when, how long in ms).
     pub rebalances: Vec<(i64, i64, i64)>,
@@ -119,37 +120,37 @@ pub struct GroupTruth {
     pub topics: BTreeMap<String, GroupTopicTruth>,
 }
 
-/// How far a group has read a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Progress of a group on a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupTopicTruth {
-    /// Messages not read, over all partitions with a committed offset.
+    /// Lag in messages, over all partitions with a committed offset.
     pub lag: i64,
-    /// Whether the service hides `LastTimestamp` here: a serverless instance or a Local topic.
+    /// Whether the API omits `LastTimestamp`: serverless instances and Local topics.
     pub times_hidden: bool,
-    /// In the order of their number; those that the service does not list are here too.
+    /// In ascending order, with those that the API does not list.
     pub partitions: Vec<GroupPartitionTruth>,
 }
 
-/// How far a group has read a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Progress of a group on a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupPartitionTruth {
-    /// Its number, from 0.
+    /// Partition number, from 0.
     pub partition: i64,
-    /// Whether the service lists it although nothing is committed. Always true with a committed offset.
+    /// Whether the API lists it. Always true with a committed offset.
     pub listed: bool,
-    /// The committed offset.
+    /// Committed offset.
     pub committed: Option<i64>,
-    /// Oldest offset that is held.
+    /// Oldest retained offset.
     pub start: i64,
-    /// Offset that the next message gets.
+    /// Offset of the next message.
     pub end: i64,
-    /// Messages not read: `max(0, end - committed)`.
+    /// Lag in messages: `max(0, end - committed)`.
     pub lag: Option<i64>,
-    /// Age of the oldest unread message that is still held, in milliseconds; 0 if all is read.
+    /// Age of the oldest unread message that still exists, in milliseconds; 0 if there is none.
     pub oldest_unread_age_ms: Option<i64>,
-    /// When the last read message that is still held was written; `None` if there is none, or the group is
-    /// beyond the end.
+    /// Write time of the last consumed message that still exists; `None` if there is none, or if the committed
+    /// offset is beyond the end.
     pub last_consumed_ms: Option<i64>,
-    /// The same as it is told: by the producers' clock.
+    /// The same by the producers' clock, as the API returns it.
     pub last_consumed_stamp_ms: Option<i64>,
 }

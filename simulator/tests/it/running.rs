@@ -106,10 +106,7 @@ async fn the_admin_paths_tell_truth_served_and_ledger_with_exact_integers() {
     let served = admin(&sim, "GET", "/_sim/served").await.json();
     assert_eq!(served["topics"][0]["truth"]["partitions"][0]["end"].as_i64(), Some(end));
     let ledger = admin(&sim, "GET", "/_sim/calls").await.json();
-    assert_eq!(
-        (ledger["total"].as_i64(), ledger["calls"][0]["most_in_a_second"].as_i64()),
-        (Some(1), Some(1))
-    );
+    assert_eq!((ledger["total"].as_i64(), ledger["calls"][0]["max_per_second"].as_i64()), (Some(1), Some(1)));
     sim.shutdown().await;
 }
 
