@@ -1,12 +1,11 @@
-//! When and what to ask: discovery and polling of every region of every account.
+//! Collection: discovers and polls every region of every account, and publishes their views.
 //!
-//! Owns: the loops (one a region, one an account whose regions are found by asking), what is due when,
-//! and what an answer or its absence means for the fleet. Refuses: the wire (a [`CloudApi`] is handed in),
-//! rendering, and waiting for a scrape.
+//! Owns when to poll what, and what a response or its absence means for the known state. One
+//! [`AccountSupervisor`] per account starts one poller per region. Everything else is pure: [`state`] is changed
+//! by poll outcomes, [`schedule`] holds the due times, [`failure_log`] and [`budget_shortage`] decide which log
+//! lines are worth writing.
 //!
-//! The parts are pure but for the loops: [`state`] is a state that answers are applied to, [`schedule`] is
-//! a queue of due times, [`failure_log`] and [`budget_shortage`] decide which log line a failure or a short budget is
-//! worth.
+//! Out of scope: the wire (the caller passes a [`CloudApi`](crate::api::CloudApi)), rendering, and waiting for scrapes.
 
 use std::sync::{
     Arc,
@@ -16,12 +15,12 @@ use std::sync::{
 use tokio::time::Duration;
 
 use crate::{
-    api::{Action, CloudApi},
+    api::Action,
     clock::WallClock,
     health::Health,
     model::{
-        AccountName, AnomalyKind, Filters, GroupId, InstanceId, MessageTimestamps, PollTiming, RegionId,
-        RegionSelection, TopicName,
+        AccountName, AnomalyKind, Filters, GroupId, InstanceId, PollTiming, RegionId, RegionSelection,
+        TopicName,
     },
     snapshot::SnapshotStore,
 };
@@ -41,7 +40,7 @@ pub use desk::Desk;
 pub use schedule::PollPriority;
 
 impl PollTiming {
-    /// Between two calls for the same target of this action, unless nothing of it moves.
+    /// Returns the interval between two polls of an active target.
     #[must_use]
     pub fn interval(&self, action: Action) -> Duration {
         match action {
@@ -54,19 +53,19 @@ impl PollTiming {
         }
     }
 
-    /// Between two calls for the same target of this action that deserves this pace.
+    /// Returns the interval between two polls of a target with this priority.
     #[must_use]
-    pub fn interval_at(&self, action: Action, pace: PollPriority) -> Duration {
-        match (action, pace) {
+    pub fn interval_at(&self, action: Action, priority: PollPriority) -> Duration {
+        match (action, priority) {
             (Action::GetConsumerProgress, PollPriority::Idle) => self.idle_poll,
             (Action::GetTopicStatus, PollPriority::Idle) => self.idle_topic_poll,
             _ => self.interval(action),
         }
     }
 
-    /// How long an answer to this action is kept when it cannot be refreshed.
+    /// Returns the age at which a value that this action returns expires.
     #[must_use]
-    pub fn hold(&self, action: Action) -> Duration {
+    pub fn max_age(&self, action: Action) -> Duration {
         match action {
             Action::GetConsumerProgress => self.stale_after,
             Action::GetTopicStatus => self.topic_stale_after,
@@ -78,94 +77,94 @@ impl PollTiming {
     }
 }
 
-/// What the loops of one account need to know.
+/// Configuration of the collection for one account.
 pub struct AccountPlan<C> {
-    /// The name, where accounts are named.
+    /// Account name, where accounts are named.
     pub name: Option<AccountName>,
-    /// Which regions to look at.
+    /// Regions to poll.
     pub regions: RegionSelection,
     /// Region whose endpoint serves `GetAllInstanceIdList` for `RegionSelection::Auto`; any region would do.
     pub home_region: RegionId,
-    /// Which objects to look at.
+    /// Objects to poll.
     pub filters: Filters,
-    /// Clocks and bounds.
+    /// Poll intervals and maximum ages.
     pub timing: PollTiming,
-    /// Calls a second that an action is configured to be allowed, for sizing and for the plan's log line.
-    pub rate: ConfiguredRate,
-    /// Makes the client of a region; a text says why that cannot be.
-    pub connect: CloudFactory<C>,
+    /// Configured rate limit of each action.
+    pub configured_rate: ConfiguredRate,
+    /// Creates the client of a region.
+    pub connect: ClientFactory<C>,
 }
 
-/// Makes the client of a region.
-pub type CloudFactory<C> = Arc<dyn Fn(&RegionId) -> Result<C, String> + Send + Sync>;
+/// Creates the client of a region, or returns why that is impossible.
+pub type ClientFactory<C> = Arc<dyn Fn(&RegionId) -> Result<C, String> + Send + Sync>;
 
-/// Calls a second that an action is allowed.
+/// Returns the configured rate limit of an action, in calls per second.
 pub type ConfiguredRate = Arc<dyn Fn(Action) -> f64 + Send + Sync>;
 
-/// What all loops share.
+/// Services that all supervisors and pollers share.
 #[derive(Clone)]
 pub struct CollectContext {
-    /// Where views are published.
+    /// Receives the views.
     pub store: Arc<SnapshotStore>,
-    /// Heartbeats and first passes.
+    /// Receives heartbeats and the ends of first passes.
     pub health: Health,
-    /// Who counts what the loops see.
+    /// Receives counts and measurements.
     pub observer: Arc<dyn CollectObserver>,
     /// The wall clock.
     pub clock: WallClock,
-    /// Order of first sight.
+    /// Source of discovery sequence numbers.
     pub sequence: Arc<DiscoverySequence>,
-    /// Where questions are put to the loops.
+    /// Router of explain requests.
     pub desk: Desk,
 }
 
-/// Hands out the order in which objects were first seen, over the whole process.
+/// Source of discovery sequence numbers, increasing over the lifetime of the process.
 #[derive(Debug, Default)]
 pub struct DiscoverySequence(AtomicU64);
 
 impl DiscoverySequence {
-    /// The next place in the order.
+    /// Returns the next number.
     pub fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-/// Counts what the loops see. The wiring turns this into metrics.
+/// Observer of the collection, e.g. for self-metrics.
 pub trait CollectObserver: Send + Sync {
-    /// An answer was odd.
+    /// A response contained an anomaly.
     fn anomaly(&self, kind: AnomalyKind);
-    /// A target's call has ended this long after the target was due.
+    /// A poll ended this long after its target was due.
     fn lateness(&self, account: Option<&AccountName>, region: &RegionId, lateness: Duration);
-    /// What the fleet needs of an action, in calls a second, and what the budget allows now.
+    /// The demand of an action, and its present rate limit, both in calls per second.
     fn demand(
         &self,
         account: Option<&AccountName>,
         region: &RegionId,
         action: Action,
-        needs: f64,
+        demand: f64,
         allowed: f64,
     );
-    /// A region is looked at no more; its own series may go.
+    /// A region is no longer polled, so its self-metrics can be dropped.
     fn region_ended(&self, account: Option<&AccountName>, region: &RegionId);
 }
 
-/// One thing that can be asked of a region: the target of scheduling and of failure.
+/// A single thing that can be polled in a region: the unit of scheduling and of failure.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PollTarget {
-    /// The region's instances.
+    /// Instance list of the region.
     Instances,
-    /// An instance's topics.
+    /// Topic list of an instance.
     Topics(InstanceId),
-    /// An instance's groups.
+    /// Group list of an instance.
     Groups(InstanceId),
-    /// What a topic holds.
+    /// Status of a topic.
     TopicStatus(InstanceId, TopicName),
-    /// How far a group has read.
+    /// Consumption progress of a group.
     GroupProgress(InstanceId, GroupId),
 }
 
 impl PollTarget {
-    /// The action that answers it.
+    /// Returns the API action that polls it.
     #[must_use]
     pub fn action(&self) -> Action {
         match self {
@@ -177,46 +176,24 @@ impl PollTarget {
         }
     }
 
-    /// The instance that it belongs to.
+    /// Returns its instance.
     #[must_use]
     pub fn instance(&self) -> Option<&InstanceId> {
         match self {
             Self::Instances => None,
-            Self::Topics(id) | Self::Groups(id) => Some(id),
-            Self::TopicStatus(id, _) | Self::GroupProgress(id, _) => Some(id),
+            Self::Topics(id) | Self::Groups(id) | Self::TopicStatus(id, _) | Self::GroupProgress(id, _) => {
+                Some(id)
+            }
         }
     }
 
-    /// The topic or group that it is about.
+    /// Returns the name of its topic or group.
     #[must_use]
     pub fn object(&self) -> Option<&str> {
         match self {
             Self::TopicStatus(_, topic) => Some(topic.as_str()),
             Self::GroupProgress(_, group) => Some(group.as_str()),
             Self::Instances | Self::Topics(_) | Self::Groups(_) => None,
-        }
-    }
-}
-
-/// Asks the cloud for a target. `times` is for the progress of a group.
-async fn ask<C: CloudApi>(
-    cloud: &C,
-    target: &PollTarget,
-    times: MessageTimestamps,
-    deadline: tokio::time::Instant,
-) -> state::PollOutcome {
-    use state::PollResponse;
-    match target {
-        PollTarget::Instances => cloud.instances(deadline).await.map(PollResponse::Instances),
-        PollTarget::Topics(i) => cloud.topics(i, deadline).await.map(PollResponse::Topics),
-        PollTarget::Groups(i) => cloud.groups(i, deadline).await.map(PollResponse::Groups),
-        PollTarget::TopicStatus(i, topic) => {
-            let answer = cloud.topic_status(i, topic, deadline).await;
-            answer.map(|(seen, origin)| PollResponse::TopicStatus(seen, origin))
-        }
-        PollTarget::GroupProgress(i, g) => {
-            let answer = cloud.group_progress(i, g, times, deadline).await;
-            answer.map(|(seen, origin)| PollResponse::GroupProgress(seen, origin))
         }
     }
 }

@@ -207,7 +207,7 @@ fn collected(
         home_region,
         filters: account.filters.clone(),
         timing: config.timing,
-        rate: Arc::new(move |action| rates.of(action).per_second()),
+        configured_rate: Arc::new(move |action| rates.of(action).per_second()),
         connect: Arc::new(connect),
     })
 }

@@ -1,5 +1,4 @@
-//! The loops of one account: a fixed set of regions, or those in which the account is found to have
-//! instances.
+//! Supervisor of one account: discovers the regions that have instances, and starts and stops their pollers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,164 +15,149 @@ use super::{
     AccountPlan, CollectContext,
     failure_log::{FailureKey, FailureLog},
     log::CollectLog,
-    poller::{RegionPoller, TICK},
+    poller::{HEARTBEAT_INTERVAL, RegionPoller},
     state::EmptyCheck,
 };
 use crate::{
-    api::{Action, CloudApi, ErrorKind},
+    api::{Action, ApiError, CloudApi},
     model::{AccountName, AnomalyKind, Listing, Observed, RegionId, RegionSelection},
     snapshot::{LastSuccess, ObjectCounts, RegionView, region_name},
 };
 
-/// Why the loops of an account ended before the shutdown.
+/// Error that ends the supervisor of an account.
 #[derive(Debug, thiserror::Error)]
 pub enum SupervisorError {
-    /// A loop died: what it knew would be served as if it were new.
-    #[error("the loop of {0} has died; refusing to serve data that nobody refreshes, please report this")]
-    Dead(String),
-    /// A client cannot be made.
-    #[error("no client for {0}: {1}")]
+    /// A poller died. Its data would be served although nothing refreshes it.
+    #[error("the poller of {0} died, exiting instead of serving stale data (please report this bug)")]
+    PollerDied(String),
+    /// A client cannot be created.
+    #[error("cannot create a client for {0}: {1}")]
     Client(String, String),
 }
 
-/// Stands for all regions while none has been found and the search fails: without it a page would say
-/// nothing of a cloud that cannot be read.
-fn down_view(account: Option<AccountName>, region: RegionId) -> RegionView {
-    RegionView {
-        account,
-        region,
-        up: Some(false),
-        first_pass_ended: true,
-        last_success: LastSuccess::default(),
-        objects: ObjectCounts::default(),
-        instances: Vec::new(),
-    }
-}
-
-/// The loops of one account: made, run, stopped, and perhaps taken over by those of another configuration.
+/// Supervises the pollers of one account. Can be stopped, and resumed under another configuration.
 pub struct AccountSupervisor<C> {
-    pub(super) account: AccountPlan<C>,
-    pub(super) shared: CollectContext,
-    /// Those that are not running.
-    loops: BTreeMap<RegionId, RegionPoller<C>>,
-    /// Looks for regions; `None` where they are given.
-    search: Option<RegionDiscovery<C>>,
+    pub(super) plan: AccountPlan<C>,
+    pub(super) context: CollectContext,
+    /// Pollers that are not running.
+    pollers: BTreeMap<RegionId, RegionPoller<C>>,
+    /// Discovery of regions; `None` if they are configured.
+    discovery: Option<RegionDiscovery<C>>,
 }
 
-/// The search for regions that hold instances.
+/// Discovery of the regions in which the account has instances.
 struct RegionDiscovery<C> {
     cloud: C,
     home: RegionId,
     name: String,
     failures: FailureLog<()>,
     empty: EmptyCheck,
-    /// The view that stands for all regions is shown.
+    /// Whether a placeholder view of the home region is published.
     is_down: bool,
 }
 
 impl<C: CloudApi> AccountSupervisor<C> {
-    /// Makes all that is needed to begin. `known` are the regions in which a search that was done before has
-    /// found instances.
+    /// Creates the clients and pollers. `known` are the regions that an earlier discovery has found.
     ///
     /// # Errors
-    /// [`SupervisorError::Client`] if a client cannot be made. Nothing has been asked of the cloud then.
+    /// [`SupervisorError::Client`] if a client cannot be created. No call has been made then.
     pub fn new(
-        account: AccountPlan<C>,
-        shared: CollectContext,
+        plan: AccountPlan<C>,
+        context: CollectContext,
         known: &[RegionId],
     ) -> Result<Self, SupervisorError> {
-        let mut collector = Self { account, shared, loops: BTreeMap::new(), search: None };
-        let regions = match collector.account.regions.clone() {
+        let mut supervisor = Self { plan, context, pollers: BTreeMap::new(), discovery: None };
+        let regions = match supervisor.plan.regions.clone() {
             RegionSelection::List(regions) => regions,
             RegionSelection::Auto => {
-                let home = collector.account.home_region.clone();
-                let name = format!("{} (regions: auto)", collector.name(&home));
-                let (cloud, failures) = (collector.connect(&home)?, FailureLog::default());
-                collector.search = Some(RegionDiscovery {
-                    cloud,
+                let home = supervisor.plan.home_region.clone();
+                supervisor.discovery = Some(RegionDiscovery {
+                    cloud: supervisor.connect(&home)?,
+                    name: format!("{} (regions: auto)", region_name(supervisor.account(), &home)),
                     home,
-                    name,
-                    failures,
+                    failures: FailureLog::default(),
                     empty: EmptyCheck::default(),
                     is_down: false,
                 });
                 known.to_vec()
             }
         };
-        for region in regions.into_iter().filter(|r| collector.account.filters.allow_region(r)) {
-            let looped = collector.looped(region.clone())?;
-            collector.loops.insert(region, looped);
+        for region in regions.into_iter().filter(|r| supervisor.plan.filters.allow_region(r)) {
+            let poller = supervisor.poller(region.clone())?;
+            supervisor.pollers.insert(region, poller);
         }
-        Ok(collector)
+        Ok(supervisor)
     }
 
-    /// Takes in what the loops of another configuration of the same account knew when they were stopped.
-    pub fn resume_from(&mut self, before: Self) {
-        let mut known = before.loops;
-        // A region that was only thought to be known is one to be found.
-        self.loops.retain(|region, _| self.search.is_none() || known.contains_key(region));
-        for (region, looped) in &mut self.loops {
-            if let Some(before) = known.remove(region) {
-                looped.resume_from(before);
+    /// Resumes from a stopped supervisor of the same account, under this supervisor's configuration.
+    pub fn resume_from(&mut self, previous: Self) {
+        let mut known = previous.pollers;
+        // Discovery starts the pollers of regions that the previous supervisor did not poll.
+        self.pollers.retain(|region, _| self.discovery.is_none() || known.contains_key(region));
+        for (region, poller) in &mut self.pollers {
+            if let Some(previous) = known.remove(region) {
+                poller.resume_from(previous);
             }
         }
-        if let (Some(search), Some(before)) = (&mut self.search, before.search) {
-            search.failures = before.failures;
-            search.empty = before.empty;
-            search.is_down = before.is_down && self.loops.is_empty();
+        if let (Some(discovery), Some(previous)) = (&mut self.discovery, previous.discovery) {
+            discovery.failures = previous.failures;
+            discovery.empty = previous.empty;
+            discovery.is_down = previous.is_down && self.pollers.is_empty();
         }
     }
 
-    /// The account's name, where accounts are named.
+    /// Returns the account's name, where accounts are named.
     #[must_use]
     pub fn account(&self) -> Option<&AccountName> {
-        self.account.name.as_ref()
+        self.plan.name.as_ref()
     }
 
-    /// What is to be shown before the loops run.
+    /// Returns the views to show before the pollers run.
     pub fn views(&mut self) -> Vec<RegionView> {
-        let down = self.search.as_ref().filter(|search| search.is_down).map(|search| search.home.clone());
-        let down = down.map(|home| down_view(self.account.name.clone(), home));
-        self.loops.values_mut().filter_map(RegionPoller::view).chain(down).collect()
+        let placeholder =
+            self.discovery.as_ref().filter(|discovery| discovery.is_down).map(|d| self.down_view(&d.home));
+        self.pollers.values_mut().filter_map(RegionPoller::view).chain(placeholder).collect()
     }
 
-    /// The regions that calls are made to.
+    /// Returns the regions whose endpoints are called.
     pub fn regions(&self) -> BTreeSet<RegionId> {
-        self.loops.keys().cloned().chain(self.search.iter().map(|search| search.home.clone())).collect()
+        let home = self.discovery.iter().map(|discovery| discovery.home.clone());
+        self.pollers.keys().cloned().chain(home).collect()
     }
 
-    /// The names of its loops in [`crate::health`].
+    /// Returns the names of its loops in [`crate::health`].
     pub fn names(&self) -> BTreeSet<String> {
-        let loops = self.loops.values().map(|looped| looped.name().to_owned());
-        loops.chain(self.search.iter().map(|search| search.name.clone())).collect()
+        let pollers = self.pollers.values().map(|poller| poller.name().to_owned());
+        pollers.chain(self.discovery.iter().map(|discovery| discovery.name.clone())).collect()
     }
 
-    /// Makes its loops known before they run: to the health, so that the process is not ready in between, and
-    /// what they need and are allowed to whoever counts.
+    /// Registers its loops before they run, so that the process is not ready in between, and reports the demand
+    /// of its pollers.
     pub fn announce(&self) {
-        self.names().iter().for_each(|name| self.shared.health.beat(name));
-        self.loops.values().for_each(RegionPoller::tell_demand);
+        self.names().iter().for_each(|name| self.context.health.beat(name));
+        self.pollers.values().for_each(RegionPoller::report_demand);
     }
 
-    /// Runs until it is stopped, and returns with what it knows then.
+    /// Runs until `stop` is cancelled, then returns itself with the stopped pollers.
     ///
     /// # Errors
-    /// [`SupervisorError`] as soon as a loop ends before that or cannot begin.
+    /// [`SupervisorError`] as soon as a poller dies or cannot be created.
     pub async fn run(mut self, stop: CancellationToken) -> Result<Self, SupervisorError> {
         self.announce();
         let mut running = RunningPollers { tasks: JoinSet::new(), stops: BTreeMap::new(), stop };
-        for looped in std::mem::take(&mut self.loops) {
-            running.start(looped);
+        for (region, poller) in std::mem::take(&mut self.pollers) {
+            running.start(region, poller);
         }
-        match self.search.take() {
-            Some(search) => self.search = Some(self.find(search, &mut running).await?),
+        match self.discovery.take() {
+            Some(discovery) => self.discovery = Some(self.discover(discovery, &mut running).await?),
             None => self.watch(&mut running, None).await?,
         }
-        // All have heard it; those that had ended for another reason before are not kept.
-        while let Some(ended) = running.tasks.join_next().await {
-            let (region, looped) = ended.map_err(|error| SupervisorError::Dead(running.name(error.id())))?;
+        while let Some(result) = running.tasks.join_next().await {
+            let (region, poller) =
+                result.map_err(|error| SupervisorError::PollerDied(running.name(error.id())))?;
+            // Pollers that discovery had stopped before are not kept.
             if running.stops.contains_key(&region) {
-                self.loops.insert(region, looped);
+                self.pollers.insert(region, poller);
             } else {
                 self.forget(&region);
             }
@@ -181,27 +165,44 @@ impl<C: CloudApi> AccountSupervisor<C> {
         Ok(self)
     }
 
-    fn name(&self, region: &RegionId) -> String {
-        region_name(self.account.name.as_ref(), region)
-    }
-
-    fn looped(&self, region: RegionId) -> Result<RegionPoller<C>, SupervisorError> {
+    fn poller(&self, region: RegionId) -> Result<RegionPoller<C>, SupervisorError> {
         let cloud = self.connect(&region)?;
-        Ok(RegionPoller::new(&self.account, region, cloud, self.shared.clone()))
+        Ok(RegionPoller::new(&self.plan, region, cloud, self.context.clone()))
     }
 
     fn connect(&self, region: &RegionId) -> Result<C, SupervisorError> {
-        (self.account.connect)(region).map_err(|why| SupervisorError::Client(region.to_string(), why))
+        (self.plan.connect)(region).map_err(|error| SupervisorError::Client(region.to_string(), error))
     }
 
-    /// Waits until a moment, or for ever; hears the stop, and loops that end.
+    /// Forgets a region whose poller was stopped because the region no longer has instances.
+    fn forget(&self, region: &RegionId) {
+        self.context.store.remove(self.account(), region);
+        self.context.health.forget(&region_name(self.account(), region));
+        self.context.observer.region_ended(self.account(), region);
+    }
+
+    /// Returns the placeholder for all regions while discovery fails and none is known. Without it, the metrics
+    /// would not show that the API cannot be read.
+    fn down_view(&self, home: &RegionId) -> RegionView {
+        RegionView {
+            account: self.plan.name.clone(),
+            region: home.clone(),
+            up: Some(false),
+            first_pass_ended: true,
+            last_success: LastSuccess::default(),
+            objects: ObjectCounts::default(),
+            instances: Vec::new(),
+        }
+    }
+
+    /// Watches the running pollers until a moment, or for ever, or until the stop.
     async fn watch(
         &self,
         running: &mut RunningPollers<C>,
         until: Option<Instant>,
     ) -> Result<(), SupervisorError> {
         loop {
-            let moment = async {
+            let timeout = async {
                 match until {
                     Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
@@ -210,115 +211,121 @@ impl<C: CloudApi> AccountSupervisor<C> {
             tokio::select! {
                 biased;
                 () = running.stop.cancelled() => return Ok(()),
-                Some(ended) = running.tasks.join_next() => match ended {
+                Some(result) = running.tasks.join_next() => match result {
                     Ok((region, _)) if !running.stops.contains_key(&region) => self.forget(&region),
-                    Ok((region, _)) => return Err(SupervisorError::Dead(region.to_string())),
-                    Err(error) => return Err(SupervisorError::Dead(running.name(error.id()))),
+                    Ok((region, _)) => return Err(SupervisorError::PollerDied(region.to_string())),
+                    Err(error) => return Err(SupervisorError::PollerDied(running.name(error.id()))),
                 },
-                () = moment => return Ok(()),
+                () = timeout => return Ok(()),
             }
         }
     }
 
-    fn forget(&self, region: &RegionId) {
-        let account = self.account.name.as_ref();
-        self.shared.store.remove(account, region);
-        self.shared.health.forget(&region_name(account, region));
-        self.shared.observer.region_ended(account, region);
+    /// Waits for a future while it watches the running pollers and keeps the heartbeat. Returns `None` at the
+    /// stop.
+    async fn watch_during<T>(
+        &self,
+        running: &mut RunningPollers<C>,
+        name: &str,
+        future: impl Future<Output = T>,
+    ) -> Result<Option<T>, SupervisorError> {
+        let mut future = pin!(future);
+        while !running.stop.is_cancelled() {
+            self.context.health.beat(name);
+            tokio::select! {
+                biased;
+                value = &mut future => return Ok(Some(value)),
+                watched = self.watch(running, Some(Instant::now() + HEARTBEAT_INTERVAL)) => watched?,
+            }
+        }
+        Ok(None)
     }
 
-    async fn find(
+    /// Discovers regions until the stop.
+    async fn discover(
         &self,
-        mut search: RegionDiscovery<C>,
+        mut discovery: RegionDiscovery<C>,
         running: &mut RunningPollers<C>,
     ) -> Result<RegionDiscovery<C>, SupervisorError> {
-        let timing = self.account.timing;
-        let key =
-            |kind: ErrorKind| FailureKey { kind, action: Some(Action::GetAllInstanceIdList), instance: None };
-        let RegionDiscovery { cloud, home, name, failures, empty, is_down } = &mut search;
-        let account = self.account.name.clone();
-        let log = CollectLog { account: account.as_ref(), region: home };
-        while !running.stop.is_cancelled() {
-            let asked = Instant::now();
-            let mut answer = pin!(cloud.regions(asked + timing.poll.max(timing.request_timeout)));
-            // A cloud that does not answer stops no heart, and hides no loop that has died.
-            let answer = loop {
-                self.shared.health.beat(name);
-                tokio::select! {
-                    biased;
-                    answer = &mut answer => break Some(answer),
-                    watched = self.watch(running, Some(Instant::now() + TICK)) => watched?,
-                }
-                if running.stop.is_cancelled() {
-                    break None;
-                }
-            };
-            let Some(answer) = answer else { break };
-            let mut wait = timing.interval(Action::GetAllInstanceIdList);
-            let lines = match answer {
-                Ok(seen) => {
-                    if !running.stops.contains_key(home) {
-                        self.shared.store.remove(account.as_ref(), home);
-                        *is_down = false;
-                    }
-                    self.settle(seen, empty, running)?;
-                    failures.ended(&(), Instant::now()).into_iter().collect()
-                }
-                Err(error) => {
-                    wait = wait.min(timing.poll);
-                    if running.stops.is_empty() {
-                        self.shared.store.publish(down_view(account.clone(), home.clone()));
-                        *is_down = true;
-                    }
-                    failures.failed(&(), key(error.kind), error, Instant::now())
-                }
-            };
-            lines
-                .into_iter()
-                .chain(failures.summaries(Instant::now()))
-                .for_each(|line| log.failure(line, None));
-            self.shared.health.first_pass_ended(name);
-            let next = asked + wait;
-            while Instant::now() < next && !running.stop.is_cancelled() {
-                self.shared.health.beat(name);
-                self.watch(running, Some(next.min(Instant::now() + TICK))).await?;
+        let timing = self.plan.timing;
+        loop {
+            let started = Instant::now();
+            let call = discovery.cloud.regions(started + timing.poll.max(timing.request_timeout));
+            let Some(result) = self.watch_during(running, &discovery.name, call).await? else { break };
+            let interval = timing.interval(Action::GetAllInstanceIdList);
+            let interval = if result.is_ok() { interval } else { interval.min(timing.poll) };
+            self.on_discovery_done(&mut discovery, result, running)?;
+            self.context.health.first_pass_ended(&discovery.name);
+            let pause = sleep_until(started + interval);
+            if self.watch_during(running, &discovery.name, pause).await?.is_none() {
+                break;
             }
         }
-        Ok(search)
+        Ok(discovery)
     }
 
-    /// Starts the loops of regions that were found and stops those of regions that were told gone.
-    fn settle(
+    fn on_discovery_done(
         &self,
-        seen: Observed<Listing<RegionId>>,
+        discovery: &mut RegionDiscovery<C>,
+        result: Result<Observed<Listing<RegionId>>, ApiError>,
+        running: &mut RunningPollers<C>,
+    ) -> Result<(), SupervisorError> {
+        let home = &discovery.home;
+        let mut lines = match result {
+            Ok(response) => {
+                if !running.stops.contains_key(home) {
+                    self.context.store.remove(self.account(), home);
+                    discovery.is_down = false;
+                }
+                self.apply_regions(response, &mut discovery.empty, running)?;
+                discovery.failures.succeeded(&(), Instant::now()).into_iter().collect()
+            }
+            Err(error) => {
+                if running.stops.is_empty() {
+                    self.context.store.publish(self.down_view(home));
+                    discovery.is_down = true;
+                }
+                let action = Some(Action::GetAllInstanceIdList);
+                let key = FailureKey { kind: error.kind, action, instance: None };
+                discovery.failures.failed(&(), key, error, Instant::now())
+            }
+        };
+        lines.extend(discovery.failures.summaries(Instant::now()));
+        let log = CollectLog { account: self.account(), region: home };
+        lines.into_iter().for_each(|line| log.failure(line, None));
+        Ok(())
+    }
+
+    /// Starts the pollers of discovered regions, and stops those of regions that no longer have instances.
+    fn apply_regions(
+        &self,
+        response: Observed<Listing<RegionId>>,
         empty: &mut EmptyCheck,
         running: &mut RunningPollers<C>,
     ) -> Result<(), SupervisorError> {
-        for anomaly in &seen.anomalies {
-            self.shared.observer.anomaly(anomaly.kind);
+        for anomaly in &response.anomalies {
+            self.context.observer.anomaly(anomaly.kind);
         }
-        let Listing { items, complete } = seen.value;
+        let Listing { items, complete } = response.value;
         let found: BTreeSet<RegionId> =
-            items.into_iter().filter(|r| self.account.filters.allow_region(r)).collect();
+            items.into_iter().filter(|region| self.plan.filters.allow_region(region)).collect();
         if !empty.accepts(found.is_empty() && !running.stops.is_empty()) {
-            self.shared.observer.anomaly(AnomalyKind::EmptyList);
-            tracing::warn!("no region holds instances any more, says one answer; asking again");
+            self.context.observer.anomaly(AnomalyKind::EmptyList);
+            tracing::warn!("region discovery returned no regions, retrying before dropping the known ones");
             return Ok(());
         }
         for region in &found {
             if !running.stops.contains_key(region) {
-                tracing::info!(%region, "region holds instances");
-                let looped = self.looped(region.clone())?;
-                // Known before its first beat, so that the process is not ready in between.
-                self.shared.health.beat(looped.name());
-                running.start((region.clone(), looped));
+                tracing::info!(%region, "region has instances");
+                let poller = self.poller(region.clone())?;
+                // Registered before its task runs, so that the process is not ready in between.
+                self.context.health.beat(poller.name());
+                running.start(region.clone(), poller);
             }
         }
-        let gone: Vec<RegionId> =
-            running.stops.keys().filter(|r| complete && !found.contains(r)).cloned().collect();
-        for region in gone {
-            tracing::info!(%region, "region holds instances no more");
-            if let Some((_, stop)) = running.stops.remove(&region) {
+        if complete {
+            for (region, (_, stop)) in running.stops.extract_if(.., |region, _| !found.contains(region)) {
+                tracing::info!(%region, "region no longer has instances");
                 stop.cancel();
             }
         }
@@ -326,26 +333,26 @@ impl<C: CloudApi> AccountSupervisor<C> {
     }
 }
 
-/// The loops of an account that run.
+/// Running pollers of an account.
 struct RunningPollers<C> {
     tasks: JoinSet<(RegionId, RegionPoller<C>)>,
-    /// What stops each of them; one that is not here any more has been stopped.
+    /// Task and stop token of each poller that has not been stopped on its own.
     stops: BTreeMap<RegionId, (task::Id, CancellationToken)>,
-    /// What stops all of them.
+    /// Stops all pollers.
     stop: CancellationToken,
 }
 
 impl<C: CloudApi> RunningPollers<C> {
-    fn start(&mut self, (region, looped): (RegionId, RegionPoller<C>)) {
+    fn start(&mut self, region: RegionId, poller: RegionPoller<C>) {
         let stop = self.stop.child_token();
-        let (heard, of) = (stop.clone(), region.clone());
-        let task = self.tasks.spawn(async move { (of, looped.run(heard).await) });
+        let (task_stop, task_region) = (stop.clone(), region.clone());
+        let task = self.tasks.spawn(async move { (task_region, poller.run(task_stop).await) });
         self.stops.insert(region, (task.id(), stop));
     }
 
-    /// The region whose loop a task is, or was until it died.
+    /// Returns the region of a poller's task, for messages.
     fn name(&self, task: task::Id) -> String {
-        let died = self.stops.iter().find(|(_, (id, _))| *id == task);
-        died.map_or("a region".to_owned(), |(region, _)| region.to_string())
+        let poller = self.stops.iter().find(|(_, (id, _))| *id == task);
+        poller.map_or("a region".to_owned(), |(region, _)| region.to_string())
     }
 }

@@ -1,34 +1,33 @@
-//! Whether anything but the list of instances is worth asking for: not while the key itself is refused.
-//! Pure.
+//! Circuit breaker for rejected credentials: while it is open, only the instance list is polled. Pure.
 //!
-//! A refusal of the key that another target hears is a suspicion at first, as it may be about that one object.
-//! The list of instances is asked, and decides.
+//! An authentication error of another target is only a suspicion, because it may concern that one object. The
+//! next poll of the instance list decides.
 
 use super::{PollTarget, state::PollOutcome};
 use crate::api::{ApiError, ErrorKind};
 
-/// Opened by any answer to the list of instances but a refusal of the key.
+/// State of the breaker. Any response to the instance list other than an authentication error closes it.
 #[derive(Debug, Default)]
 pub(super) enum AuthBreaker {
-    /// Everything is asked for.
+    /// All targets are polled.
     #[default]
     Closed,
-    /// This target was told that the key is refused; the list is asked.
+    /// This target got an authentication error. The instance list is being polled.
     Suspected(Box<(PollTarget, ApiError)>),
-    /// The list was refused too.
+    /// The instance list got an authentication error too.
     Open,
 }
 
-/// What an outcome means for the gate.
+/// Meaning of a poll outcome for the breaker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AuthSignal {
-    /// Nothing: it is like any other.
+    /// No news about the credentials.
     Unrelated,
-    /// The key may be refused: the list is to be asked at once.
+    /// The credentials may be rejected. The instance list is to be polled now.
     Suspected,
-    /// One more refusal of which is known.
+    /// One more authentication error while the breaker is not closed.
     Rejected,
-    /// The list is answered: the refusal was about this target alone.
+    /// The instance list succeeded: the suspected error concerns this target alone.
     Cleared(Box<(PollTarget, ApiError)>),
 }
 
@@ -41,19 +40,19 @@ impl AuthBreaker {
         matches!(self, Self::Open)
     }
 
-    /// Takes what came of an attempt; `None` if it panicked.
-    pub(super) fn hear(&mut self, target: &PollTarget, outcome: Option<&PollOutcome>) -> AuthSignal {
-        let refusal = match outcome {
+    /// Records the outcome of a poll; `None` if it panicked.
+    pub(super) fn record(&mut self, target: &PollTarget, outcome: Option<&PollOutcome>) -> AuthSignal {
+        let rejection = match outcome {
             Some(Err(error)) if error.kind == (ErrorKind::Auth { key: true }) => Some(error),
             _ => None,
         };
-        match (target, refusal) {
+        match (target, rejection) {
             (PollTarget::Instances, Some(_)) => {
                 *self = Self::Open;
                 AuthSignal::Unrelated
             }
             (PollTarget::Instances, None) => match std::mem::take(self) {
-                Self::Suspected(of) => AuthSignal::Cleared(of),
+                Self::Suspected(suspect) => AuthSignal::Cleared(suspect),
                 Self::Closed | Self::Open => AuthSignal::Unrelated,
             },
             (target, Some(error)) if self.is_closed() => {

@@ -1,7 +1,7 @@
-//! When a budget that is too small is worth a line: once when it begins, once when it is over. Pure.
+//! Detects that an action needs more calls than its rate limit allows. Pure.
 //!
-//! Refuses: flapping. A state must hold for a while before it is told, and it ends at a lower demand than it
-//! began at.
+//! A change is reported only after it has lasted for a while, and a shortage ends at a lower demand than it
+//! begins at, so that the log does not flap.
 
 use std::collections::BTreeMap;
 
@@ -9,56 +9,62 @@ use tokio::time::{Duration, Instant};
 
 use crate::api::Action;
 
-/// Calls are spaced a little wider than the rate, so this share of it is what can be had.
-const BEGINS_AT: f64 = 0.95;
-/// The share of the rate at which it is over.
-const ENDS_AT: f64 = 0.9;
+/// Share of the rate above which a shortage begins. The client spaces calls slightly wider than the rate.
+const BEGINS_ABOVE: f64 = 0.95;
+/// Share of the rate up to which a shortage continues.
+const ENDS_BELOW: f64 = 0.9;
 
-/// Which actions need more calls than they may make.
+/// Which actions need more calls than their rate limit allows.
 #[derive(Debug)]
 pub struct BudgetShortage {
-    /// So long a state must hold before it is told.
-    patience: Duration,
-    short: BTreeMap<Action, ShortageState>,
+    /// How long a change must last before it is reported.
+    min_duration: Duration,
+    by_action: BTreeMap<Action, ShortageState>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct ShortageState {
-    told: bool,
-    /// Since when the state is another than the one that was told.
-    since: Option<Instant>,
+    /// Whether a shortage was reported last.
+    is_short: bool,
+    /// Since when the opposite is true.
+    changed_at: Option<Instant>,
 }
 
-/// What is to be told of an action.
+/// Change of an action that is worth a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShortageChange {
-    /// It needs more than it may.
-    Short,
-    /// It does no longer.
-    Enough,
+    /// The demand exceeds the rate limit.
+    Began,
+    /// The rate limit is sufficient again.
+    Ended,
 }
 
 impl BudgetShortage {
-    /// Nothing is short yet.
+    /// Returns a detector that reports changes once they have lasted for `min_duration`.
     #[must_use]
-    pub fn new(patience: Duration) -> Self {
-        Self { patience, short: BTreeMap::new() }
+    pub fn new(min_duration: Duration) -> Self {
+        Self { min_duration, by_action: BTreeMap::new() }
     }
 
-    /// Takes what an action needs and what it may, in calls a second.
-    pub fn look(&mut self, action: Action, needs: f64, allowed: f64, now: Instant) -> Option<ShortageChange> {
-        let patience = self.patience;
-        let state = self.short.entry(action).or_default();
-        let is_short = needs > allowed * if state.told { ENDS_AT } else { BEGINS_AT };
-        if is_short == state.told {
-            state.since = None;
+    /// Compares the demand of an action with its rate limit, both in calls per second.
+    pub fn check(
+        &mut self,
+        action: Action,
+        demand: f64,
+        allowed: f64,
+        now: Instant,
+    ) -> Option<ShortageChange> {
+        let state = self.by_action.entry(action).or_default();
+        let is_short = demand > allowed * if state.is_short { ENDS_BELOW } else { BEGINS_ABOVE };
+        if is_short == state.is_short {
+            state.changed_at = None;
             return None;
         }
-        let since = *state.since.get_or_insert(now);
-        if now.duration_since(since) < patience {
+        let changed_at = *state.changed_at.get_or_insert(now);
+        if now.duration_since(changed_at) < self.min_duration {
             return None;
         }
-        *state = ShortageState { told: is_short, since: None };
-        Some(if is_short { ShortageChange::Short } else { ShortageChange::Enough })
+        *state = ShortageState { is_short, changed_at: None };
+        Some(if is_short { ShortageChange::Began } else { ShortageChange::Ended })
     }
 }

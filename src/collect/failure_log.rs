@@ -1,12 +1,12 @@
-//! Which log line a failure is worth: one when it begins, a summary now and then, one when it is over.
-//! Pure.
+//! Decides which log lines failures are worth: one when a failure begins, summaries, one when it ends. Pure.
 //!
-//! A failure has a key: its kind and where it is. What breaks a whole region (no route, a refused key) is
-//! one failure of the region, not one of each instance. What fails here and there in the same way is told
-//! of the first few places, and then of the region. A key is over when every target that failed under it has
-//! succeeded or is asked for no more. It is remembered for a while then: one that begins again once more is
-//! told of once more, as the last word must not be that all is well. From then on it flaps, and is told of in
-//! summaries only.
+//! A failure is identified by its kind and where it occurs. What breaks a whole region (no route, rejected
+//! credentials) is one failure of the region. A failure that occurs in the same way in many places is logged for
+//! the first few of them, then for the region. A failure ends when every target that failed has succeeded or is
+//! no longer polled.
+//!
+//! An ended failure is remembered for a while. If it begins again, that is logged once more, so that the last
+//! line does not claim a recovery. From then on it flaps, and only summaries are logged.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,30 +21,28 @@ use crate::{
     model::InstanceId,
 };
 
-/// The first summary of a failure is due after this. Also how long what was told is remembered.
-const SUMMARY_EVERY: Duration = Duration::from_secs(600);
-/// Each summary of a failure that goes on is due after twice the time of the one before, up to this: a
-/// failure of a day is a dozen lines.
-const SUMMARY_AT_MOST: Duration = Duration::from_secs(3 * 3600);
-/// So many places that fail in the same way are told of one by one.
-const PLACES_TOLD: usize = 3;
+/// Time until the first summary of a failure, and for which an ended failure is remembered.
+const FIRST_SUMMARY_AFTER: Duration = Duration::from_secs(600);
+/// Longest time between two summaries. The time doubles up to here, so that a day's failure is a dozen lines.
+const MAX_SUMMARY_INTERVAL: Duration = Duration::from_secs(3 * 3600);
+/// Number of places with the same failure that are logged individually.
+const MAX_PLACES: usize = 3;
+/// Number of times that a remembered failure is logged when it begins again.
+const MAX_RELAPSES: u32 = 1;
 
-/// How often a failure that begins again while it is remembered is told of at once.
-const RELAPSES_TOLD: u32 = 1;
-
-/// What a failure is known by.
+/// Identity of a failure.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FailureKey {
-    /// The kind.
+    /// Kind of the error.
     pub kind: ErrorKind,
-    /// The action, for kinds that differ between actions.
+    /// Action, for kinds that may concern one action only.
     pub action: Option<Action>,
-    /// The instance, for kinds that differ between instances.
+    /// Instance, for kinds that may concern one instance only.
     pub instance: Option<InstanceId>,
 }
 
 impl FailureKey {
-    /// The key of a kind of failure of a target.
+    /// Returns the identity of a failure of a target.
     #[must_use]
     pub fn of(target: &PollTarget, kind: ErrorKind) -> Self {
         let (by_action, by_instance) = match kind {
@@ -55,7 +53,7 @@ impl FailureKey {
             | ErrorKind::Redirect
             | ErrorKind::Throttled => (false, false),
             ErrorKind::Auth { key: false } => (true, false),
-            // A key that is refused for one object only: the list of instances has no instance.
+            // Rejected credentials fail the instance list, which has no instance. Otherwise one object is concerned.
             ErrorKind::Auth { key: true } => (false, true),
             ErrorKind::Timeout | ErrorKind::Server | ErrorKind::Gone { .. } => (true, true),
             ErrorKind::Business | ErrorKind::Decode | ErrorKind::TooLarge => (true, true),
@@ -67,9 +65,8 @@ impl FailureKey {
         }
     }
 
-    /// The key that stands for this one and its like elsewhere in the region. An outage does not heed
-    /// actions.
-    fn everywhere(&self) -> Self {
+    /// Returns the key for the same failure in the whole region. An outage concerns all actions.
+    fn region_wide(&self) -> Self {
         let action = match self.kind {
             ErrorKind::Timeout | ErrorKind::Server => None,
             _ => self.action,
@@ -78,246 +75,252 @@ impl FailureKey {
     }
 }
 
-/// A line that is to be written.
+/// A log line to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureLine {
-    /// The first failure under a key.
+    /// A failure began.
     Began(FailureKey, Box<ApiError>),
-    /// More places fail as those that were told of; from here on the region is told of.
+    /// The same failure occurs in more places than are logged individually. Later lines concern the region.
     Spread(FailureKey, Box<ApiError>),
-    /// It goes on, or comes and goes.
-    GoesOn(FailureKey, FailureTally),
-    /// It is over, as its last target succeeded.
-    Over(FailureKey, FailureTally),
-    /// It is over without a success: its last target fails in another way now, or is asked for no more.
-    Ceased(FailureKey, FailureTally),
+    /// The failure continues, or comes and goes.
+    Ongoing(FailureKey, FailureStats),
+    /// The failure ended because its last target succeeded.
+    Recovered(FailureKey, FailureStats),
+    /// The failure ended because its last target fails in another way, or is no longer polled.
+    EndedWithoutSuccess(FailureKey, FailureStats),
 }
 
-/// How much has failed under a key since it began.
+/// Extent of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FailureTally {
-    /// Calls that failed.
+pub struct FailureStats {
+    /// Number of failed calls.
     pub calls: u64,
-    /// Units that fail now.
+    /// Number of targets that fail now.
     pub targets: usize,
-    /// How often it began.
+    /// Number of times that it began.
     pub outbreaks: u64,
-    /// Since it began for the first time.
-    pub lasted: Duration,
+    /// Time since it began first.
+    pub duration: Duration,
 }
 
-/// The failures of one loop's targets that are not over, and those that were a while ago.
+/// Failures of targets of type `T`, ongoing and remembered.
 #[derive(Debug)]
-pub struct FailureLog<U> {
-    entries: BTreeMap<FailureKey, FailureRecord<U>>,
-    by_unit: BTreeMap<U, FailureKey>,
+pub struct FailureLog<T> {
+    records: BTreeMap<FailureKey, FailureRecord<T>>,
+    /// The failure of each failing target.
+    by_target: BTreeMap<T, FailureKey>,
 }
 
 #[derive(Debug)]
-struct FailureRecord<U> {
-    /// When it began, for the first time since an end was told.
-    since: Instant,
-    /// When it began for the last time.
-    broke_out: Instant,
-    /// When a line was last written.
-    told: Instant,
-    /// From then to the next summary, while it goes on.
-    pause: Duration,
+struct FailureRecord<T> {
+    /// When it first began since its end was last logged.
+    first_began: Instant,
+    last_began: Instant,
+    last_logged: Instant,
+    /// Time from `last_logged` to the next summary while it is ongoing.
+    summary_interval: Duration,
     calls: u64,
     outbreaks: u64,
-    /// How often it was told that it began again.
+    /// Number of times that it was logged to have begun again.
     relapses: u32,
-    /// It began again more often than is told, so its end is no news before the next summary.
-    flaps: bool,
-    /// Those that fail now; none if it is over.
-    targets: BTreeSet<U>,
+    /// Whether it begins more often than is logged, so that its end is left to the next summary.
+    is_flapping: bool,
+    /// Targets that fail now; empty if the failure has ended.
+    targets: BTreeSet<T>,
     end: FailureEnd,
 }
 
-/// How a key that is over came to its end.
+/// End of a failure that is not ongoing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FailureEnd {
-    Told,
-    Untold { by_success: bool },
+    Logged,
+    NotLogged { by_success: bool },
 }
 
-impl<U> Default for FailureLog<U> {
+impl<T> Default for FailureLog<T> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), by_unit: BTreeMap::new() }
+        Self { records: BTreeMap::new(), by_target: BTreeMap::new() }
     }
 }
 
-impl<U: Ord + Clone> FailureLog<U> {
-    /// A target's attempt failed.
-    pub fn failed(&mut self, target: &U, key: FailureKey, error: ApiError, now: Instant) -> Vec<FailureLine> {
-        let key = self.place(key);
+impl<T: Ord + Clone> FailureLog<T> {
+    /// Records a failed attempt at a target. Returns the lines to log.
+    pub fn failed(&mut self, target: &T, key: FailureKey, error: ApiError, now: Instant) -> Vec<FailureLine> {
+        let key = self.individual_or_region_wide(key);
         let mut lines = Vec::new();
-        if self.by_unit.get(target).is_some_and(|before| *before != key) {
-            lines.extend(self.ceased(target, now));
+        if self.by_target.get(target).is_some_and(|previous| *previous != key) {
+            lines.extend(self.ended_without_success(target, now));
         }
-        self.by_unit.insert(target.clone(), key.clone());
-        let spreads = key.instance.is_none() && self.places(&key) >= PLACES_TOLD;
-        let is_known = self.entries.contains_key(&key);
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| FailureRecord::new(now));
-        if entry.failed(target, now) || !is_known {
-            let tell = if spreads && !is_known { FailureLine::Spread } else { FailureLine::Began };
-            lines.push(tell(key, Box::new(error)));
+        self.by_target.insert(target.clone(), key.clone());
+        let has_spread = key.instance.is_none() && self.places(&key) >= MAX_PLACES;
+        let is_known = self.records.contains_key(&key);
+        let record = self.records.entry(key.clone()).or_insert_with(|| FailureRecord::new(now));
+        if record.failed(target, now) || !is_known {
+            let line = if has_spread && !is_known { FailureLine::Spread } else { FailureLine::Began };
+            lines.push(line(key, Box::new(error)));
         }
         lines
     }
 
-    /// A target's attempt succeeded.
-    pub fn ended(&mut self, target: &U, now: Instant) -> Option<FailureLine> {
-        self.close(target, true, now)
+    /// Records a successful attempt at a target. Returns the line to log if that ends a failure.
+    pub fn succeeded(&mut self, target: &T, now: Instant) -> Option<FailureLine> {
+        self.end(target, true, now)
     }
 
-    /// A target fails under this key no more, though it did not succeed.
-    pub fn ceased(&mut self, target: &U, now: Instant) -> Option<FailureLine> {
-        self.close(target, false, now)
+    /// Records that a target no longer fails in the known way, without a success. Returns the line to log if
+    /// that ends a failure.
+    pub fn ended_without_success(&mut self, target: &T, now: Instant) -> Option<FailureLine> {
+        self.end(target, false, now)
     }
 
-    /// The lines that are due. What is over, told and long ago is forgotten.
+    /// Returns the summaries that are due, and forgets failures that ended long ago.
     pub fn summaries(&mut self, now: Instant) -> Vec<FailureLine> {
         let mut lines = Vec::new();
-        let due: Vec<FailureKey> =
-            self.entries.iter().filter(|(_, e)| e.is_due(now)).map(|(k, _)| k.clone()).collect();
+        let is_due =
+            |(key, record): (&FailureKey, &FailureRecord<T>)| record.is_due(now).then(|| key.clone());
+        let due: Vec<FailureKey> = self.records.iter().filter_map(is_due).collect();
         for key in due {
-            let everywhere = key.everywhere();
-            let told_with_the_region =
-                key != everywhere && self.entries.get(&everywhere).is_some_and(FailureRecord::is_open);
-            let tally = self.tally(&key, now);
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
-            match entry.end {
-                _ if entry.is_open() => {
-                    entry.told = now;
-                    entry.pause = (entry.pause * 2).min(SUMMARY_AT_MOST);
-                    lines.extend((!told_with_the_region).then_some(FailureLine::GoesOn(key, tally)));
+            let region_wide = key.region_wide();
+            let in_region_summary =
+                key != region_wide && self.records.get(&region_wide).is_some_and(FailureRecord::is_ongoing);
+            let stats = self.stats(&key, now);
+            let Some(record) = self.records.get_mut(&key) else { continue };
+            let line = match record.end {
+                _ if record.is_ongoing() => {
+                    record.last_logged = now;
+                    record.summary_interval = (record.summary_interval * 2).min(MAX_SUMMARY_INTERVAL);
+                    FailureLine::Ongoing(key, stats)
                 }
-                FailureEnd::Untold { by_success } => {
-                    let end = entry.tell_end(key, tally, by_success, now);
-                    lines.extend((!told_with_the_region).then_some(end));
+                FailureEnd::NotLogged { by_success } => record.log_end(key, stats, by_success, now),
+                FailureEnd::Logged => {
+                    self.records.remove(&key);
+                    continue;
                 }
-                FailureEnd::Told => _ = self.entries.remove(&key),
+            };
+            if !in_region_summary {
+                lines.push(line);
             }
         }
         lines
     }
 
-    /// Whether no more keys than this are remembered.
+    /// Whether at most this many failures are remembered.
     #[cfg(test)]
-    pub(super) fn is_bounded_by(&self, keys: usize) -> bool {
-        self.entries.len() <= keys
+    pub(super) fn is_bounded_by(&self, failures: usize) -> bool {
+        self.records.len() <= failures
     }
 
-    /// Where a failure is told of: under its own key, or, once there are many like it, under the region's.
-    fn place(&self, key: FailureKey) -> FailureKey {
-        let everywhere = key.everywhere();
-        let has_own = key == everywhere || self.entries.contains_key(&key);
-        if has_own || !self.entries.contains_key(&everywhere) && self.places(&everywhere) < PLACES_TOLD {
-            key
-        } else {
-            everywhere
-        }
+    /// Returns the key to log a failure under: its own, or that of the region once it occurs in many places.
+    fn individual_or_region_wide(&self, key: FailureKey) -> FailureKey {
+        let region_wide = key.region_wide();
+        let is_individual = self.records.contains_key(&key)
+            || !self.records.contains_key(&region_wide) && self.places(&region_wide) < MAX_PLACES;
+        if is_individual { key } else { region_wide }
     }
 
-    /// How many places have a key of their own beside the one that stands for all.
-    fn places(&self, everywhere: &FailureKey) -> usize {
-        self.entries.keys().filter(|key| *key != everywhere && key.everywhere() == *everywhere).count()
+    /// Returns the number of individual failures that a region-wide key stands for.
+    fn places(&self, region_wide: &FailureKey) -> usize {
+        let is_place = |key: &&FailureKey| *key != region_wide && key.region_wide() == *region_wide;
+        self.records.keys().filter(is_place).count()
     }
 
-    /// Takes a target out of its key; the line of the key's end if that was the last one.
-    fn close(&mut self, target: &U, by_success: bool, now: Instant) -> Option<FailureLine> {
-        let key = self.by_unit.remove(target)?;
-        let tally = self.tally(&key, now);
-        let entry = self.entries.get_mut(&key)?;
-        entry.targets.remove(target);
-        if entry.is_open() {
+    fn end(&mut self, target: &T, by_success: bool, now: Instant) -> Option<FailureLine> {
+        let key = self.by_target.remove(target)?;
+        let stats = self.stats(&key, now);
+        let record = self.records.get_mut(&key)?;
+        record.targets.remove(target);
+        if record.is_ongoing() {
             return None;
         }
-        let is_news = !entry.flaps || now.duration_since(entry.broke_out) >= SUMMARY_EVERY;
-        if is_news {
-            return Some(entry.tell_end(key, tally, by_success, now));
+        if record.is_flapping && now.duration_since(record.last_began) < FIRST_SUMMARY_AFTER {
+            record.end = FailureEnd::NotLogged { by_success };
+            return None;
         }
-        entry.end = FailureEnd::Untold { by_success };
-        None
+        Some(record.log_end(key, stats, by_success, now))
     }
 
-    /// What is told of a key; the one that stands for all counts all.
-    fn tally(&self, key: &FailureKey, now: Instant) -> FailureTally {
-        let of = |other: &FailureKey| other == key || key.instance.is_none() && other.everywhere() == *key;
-        let entries =
-            || self.entries.iter().filter(|(other, entry)| *other == key || of(other) && entry.is_open());
-        let since = self.entries.get(key).map_or(now, |entry| entry.since);
-        FailureTally {
-            calls: entries().map(|(_, e)| e.calls).sum(),
-            targets: entries().map(|(_, e)| e.targets.len()).sum(),
-            outbreaks: self.entries.get(key).map_or(0, |entry| entry.outbreaks),
-            lasted: now.duration_since(since),
+    /// Returns the extent of a failure. A region-wide key includes the ongoing failures that it stands for.
+    fn stats(&self, key: &FailureKey, now: Instant) -> FailureStats {
+        let mut stats = FailureStats { calls: 0, targets: 0, outbreaks: 0, duration: Duration::ZERO };
+        for (other, record) in &self.records {
+            if other == key {
+                stats.outbreaks = record.outbreaks;
+                stats.duration = now.duration_since(record.first_began);
+            } else if key.instance.is_some() || other.region_wide() != *key || !record.is_ongoing() {
+                continue;
+            }
+            stats.calls += record.calls;
+            stats.targets += record.targets.len();
         }
+        stats
     }
 }
 
-impl<U: Ord + Clone> FailureRecord<U> {
+impl<T: Ord + Clone> FailureRecord<T> {
     fn new(now: Instant) -> Self {
         Self {
-            since: now,
-            broke_out: now,
-            told: now,
-            pause: SUMMARY_EVERY,
+            first_began: now,
+            last_began: now,
+            last_logged: now,
+            summary_interval: FIRST_SUMMARY_AFTER,
             calls: 0,
             outbreaks: 0,
             relapses: 0,
-            flaps: false,
+            is_flapping: false,
             targets: BTreeSet::new(),
-            end: FailureEnd::Told,
+            end: FailureEnd::Logged,
         }
     }
 
-    fn is_open(&self) -> bool {
+    fn is_ongoing(&self) -> bool {
         !self.targets.is_empty()
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        let pause = if self.is_open() { self.pause } else { SUMMARY_EVERY };
-        now.duration_since(self.told) >= pause
+        let interval = if self.is_ongoing() { self.summary_interval } else { FIRST_SUMMARY_AFTER };
+        now.duration_since(self.last_logged) >= interval
     }
 
-    /// Returns whether it began again and that is to be told, as its end was.
-    fn failed(&mut self, target: &U, now: Instant) -> bool {
-        let mut relapsed = false;
-        if !self.is_open() {
-            let again = self.outbreaks > 0;
-            relapsed = again && self.end == FailureEnd::Told && self.relapses < RELAPSES_TOLD;
-            self.flaps = again && !relapsed;
-            if relapsed {
+    /// Records a failed attempt. Returns whether to log that the failure began again.
+    fn failed(&mut self, target: &T, now: Instant) -> bool {
+        let mut is_relapse = false;
+        if !self.is_ongoing() {
+            let is_end_logged = self.end == FailureEnd::Logged;
+            let began_before = self.outbreaks > 0;
+            is_relapse = began_before && is_end_logged && self.relapses < MAX_RELAPSES;
+            self.is_flapping = began_before && !is_relapse;
+            if is_relapse {
                 self.relapses += 1;
-                (self.told, self.pause) = (now, SUMMARY_EVERY);
+                (self.last_logged, self.summary_interval) = (now, FIRST_SUMMARY_AFTER);
             }
-            if self.end == FailureEnd::Told {
-                (self.since, self.calls, self.outbreaks) = (now, 0, 0);
+            if is_end_logged {
+                (self.first_began, self.calls, self.outbreaks) = (now, 0, 0);
             }
             self.outbreaks += 1;
-            self.broke_out = now;
+            self.last_began = now;
         }
         self.calls += 1;
         self.targets.insert(target.clone());
-        relapsed
+        is_relapse
     }
 
-    fn tell_end(
+    fn log_end(
         &mut self,
         key: FailureKey,
-        tally: FailureTally,
+        stats: FailureStats,
         by_success: bool,
         now: Instant,
     ) -> FailureLine {
-        (self.end, self.told, self.pause) = (FailureEnd::Told, now, SUMMARY_EVERY);
-        let tell = if by_success { FailureLine::Over } else { FailureLine::Ceased };
-        tell(key, tally)
+        (self.end, self.last_logged, self.summary_interval) = (FailureEnd::Logged, now, FIRST_SUMMARY_AFTER);
+        if by_success {
+            FailureLine::Recovered(key, stats)
+        } else {
+            FailureLine::EndedWithoutSuccess(key, stats)
+        }
     }
 }
 
-/// What was seen a short while ago, so that it is not told again as long as it goes on.
+/// Set of keys that were seen a short while ago, so that what continues is not logged again and again.
 #[derive(Debug)]
 pub struct RecentSet<K>(HashMap<K, Instant>);
 
@@ -328,18 +331,27 @@ impl<K> Default for RecentSet<K> {
 }
 
 impl<K: Eq + Hash> RecentSet<K> {
-    /// Notes that something was seen. Returns whether that is news.
-    pub fn is_news(&mut self, what: K, now: Instant) -> bool {
-        self.0.insert(what, now).is_none_or(|before| now.duration_since(before) >= SUMMARY_EVERY)
+    /// Adds a key, or refreshes it. Returns whether it was not in the set.
+    pub fn insert(&mut self, key: K, now: Instant) -> bool {
+        self.0.insert(key, now).is_none_or(|last| !is_recent(last, now))
     }
 
-    /// Whether something was noted a short while ago.
-    pub fn knows(&self, what: &K, now: Instant) -> bool {
-        self.0.get(what).is_some_and(|seen| now.duration_since(*seen) < SUMMARY_EVERY)
+    /// Whether the key is in the set.
+    pub fn contains(&self, key: &K, now: Instant) -> bool {
+        self.0.get(key).is_some_and(|last| is_recent(*last, now))
     }
 
-    /// Forgets what was last seen long ago, and what is said to be gone.
-    pub fn forget(&mut self, now: Instant, is_gone: impl Fn(&K) -> bool) {
-        self.0.retain(|what, seen| now.duration_since(*seen) < SUMMARY_EVERY && !is_gone(what));
+    /// Frees the memory of keys that are no longer recent.
+    pub fn expire(&mut self, now: Instant) {
+        self.0.retain(|_, last| is_recent(*last, now));
     }
+
+    /// Removes the keys that satisfy a predicate.
+    pub fn remove_if(&mut self, predicate: impl Fn(&K) -> bool) {
+        self.0.retain(|key, _| !predicate(key));
+    }
+}
+
+fn is_recent(last: Instant, now: Instant) -> bool {
+    now.duration_since(last) < FIRST_SUMMARY_AFTER
 }

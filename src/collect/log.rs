@@ -1,4 +1,4 @@
-//! The lines that the loops write: one place, so that the same thing is always said in the same words.
+//! Log lines about one region, in one place so that the same event always has the same message and fields.
 
 use tokio::time::Duration;
 use tracing::field::display;
@@ -6,7 +6,7 @@ use tracing::field::display;
 use super::{
     PollTarget,
     budget_shortage::ShortageChange,
-    failure_log::{FailureKey, FailureLine, FailureTally},
+    failure_log::{FailureKey, FailureLine, FailureStats},
     state::RegionEvent,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     snapshot::ObjectCounts,
 };
 
-/// Writes lines about one region of one account.
+/// Writes log lines about one region of one account.
 #[derive(Clone, Copy)]
 pub(super) struct CollectLog<'a> {
     pub(super) account: Option<&'a AccountName>,
@@ -23,8 +23,8 @@ pub(super) struct CollectLog<'a> {
 }
 
 impl CollectLog<'_> {
-    /// `object` is the topic or group whose attempt the line is about; told where the failure is not one of
-    /// the whole region, so that it can be found.
+    /// Logs a change of a failure. `object` is the topic or group whose call it was, logged unless the failure
+    /// concerns the whole region.
     pub(super) fn failure(self, line: FailureLine, object: Option<&str>) {
         let (account, region) = (self.account.map(display), self.region.as_str());
         match line {
@@ -35,78 +35,80 @@ impl CollectLog<'_> {
                 object = object.filter(|_| key.instance.is_some()),
                 action = error.action.name(),
                 result = key.kind.label(),
+                error = error.detail,
                 code = error.code,
                 request_id = error.request_id,
                 advice = error.advice(),
-                "{}",
-                error.detail
+                "API call failed"
             ),
             FailureLine::Spread(key, error) => tracing::warn!(
                 account,
                 region,
                 action = error.action.name(),
                 result = key.kind.label(),
+                error = error.detail,
                 code = error.code,
                 request_id = error.request_id,
-                "also on other instances or actions, of which no more is told one by one"
+                "same failure on more instances or actions, suppressing individual messages"
             ),
-            FailureLine::GoesOn(key, tally) => tracing::warn!(
+            FailureLine::Ongoing(key, stats) => tracing::warn!(
                 account,
                 region,
                 instance_id = key.instance.as_ref().map(display),
                 action = key.action.map(Action::name),
                 result = key.kind.label(),
-                failed_calls = tally.calls,
-                failing_objects = tally.targets,
-                outbreaks = tally.outbreaks,
-                for_seconds = tally.lasted.as_secs(),
+                failed_calls = stats.calls,
+                failing_objects = stats.targets,
+                outbreaks = stats.outbreaks,
+                for_seconds = stats.duration.as_secs(),
                 "still failing"
             ),
-            FailureLine::Over(key, tally) => self.over(&key, tally, "recovered"),
-            FailureLine::Ceased(key, tally) => self.over(&key, tally, "over without a success"),
+            FailureLine::Recovered(key, stats) => self.failure_end(&key, stats, "recovered"),
+            FailureLine::EndedWithoutSuccess(key, stats) => {
+                self.failure_end(&key, stats, "failure ended without a success");
+            }
         }
     }
 
-    fn over(self, key: &FailureKey, tally: FailureTally, how: &str) {
+    fn failure_end(self, key: &FailureKey, stats: FailureStats, message: &str) {
         tracing::info!(
             account = self.account.map(display),
             region = self.region.as_str(),
             instance_id = key.instance.as_ref().map(display),
             action = key.action.map(Action::name),
             result = key.kind.label(),
-            failed_calls = tally.calls,
-            outbreaks = tally.outbreaks,
-            after_seconds = tally.lasted.as_secs(),
-            "{how}"
+            failed_calls = stats.calls,
+            outbreaks = stats.outbreaks,
+            after_seconds = stats.duration.as_secs(),
+            "{message}"
         );
     }
 
-    /// A line at warn for one of a kind that an instance has not shown for a while; the counter has the rest.
-    /// What every busy fleet shows now and then is no news.
+    /// Logs an anomaly: at level warn if `is_news`, unless it is of a kind that every busy fleet shows.
     pub(super) fn anomaly(self, target: &PollTarget, anomaly: &Anomaly, is_news: bool) {
-        let usual = matches!(anomaly.kind, AnomalyKind::Clamped | AnomalyKind::TotalMismatch);
+        let is_common = matches!(anomaly.kind, AnomalyKind::Clamped | AnomalyKind::TotalMismatch);
         let (account, region) = (self.account.map(display), self.region.as_str());
         let (action, kind, detail) = (target.action().name(), anomaly.kind.label(), &anomaly.detail);
         let (instance_id, object) = (target.instance().map(display), target.object());
-        if is_news && !usual {
-            tracing::warn!(account, region, instance_id, object, action, kind, "odd answer: {detail}");
+        if is_news && !is_common {
+            tracing::warn!(account, region, instance_id, object, action, kind, detail, "response anomaly");
         } else {
-            tracing::debug!(account, region, instance_id, object, action, kind, "odd answer: {detail}");
+            tracing::debug!(account, region, instance_id, object, action, kind, detail, "response anomaly");
         }
     }
 
     pub(super) fn event(self, event: &RegionEvent) {
         let (account, region) = (self.account.map(display), self.region.as_str());
-        let label = |state: &Option<InstanceState>| state.map_or("not told", InstanceState::label);
+        let label = |state: &Option<InstanceState>| state.map_or("not reported", InstanceState::label);
         match event {
             RegionEvent::InstanceFound(id, state) => {
                 tracing::info!(account, region, instance_id = %id, state = label(state), "instance found");
             }
             RegionEvent::InstanceGone(id) => {
-                tracing::info!(account, region, instance_id = %id, "instance gone")
+                tracing::info!(account, region, instance_id = %id, "instance gone");
             }
             RegionEvent::InstanceRenamed(id) => {
-                tracing::info!(account, region, instance_id = %id, "instance renamed")
+                tracing::info!(account, region, instance_id = %id, "instance renamed");
             }
             RegionEvent::InstanceStateChanged(id, state) => {
                 tracing::info!(account, region, instance_id = %id, state = label(state), "instance state changed");
@@ -122,12 +124,11 @@ impl CollectLog<'_> {
         }
     }
 
-    /// What a pass costs, once everything is known.
+    /// Logs the number of calls of a pass, and the time they take at the configured rates.
     pub(super) fn plan(self, objects: &ObjectCounts, calls: usize, seconds: f64, poll: Duration) {
-        let (account, region) = (self.account.map(display), self.region.as_str());
         tracing::info!(
-            account,
-            region,
+            account = self.account.map(display),
+            region = self.region.as_str(),
             instances = objects.instances,
             topics = objects.topics,
             groups = objects.groups,
@@ -138,33 +139,33 @@ impl CollectLog<'_> {
         );
     }
 
-    /// Whether an action needs more calls than it may make, where that has changed.
-    pub(super) fn budget_shortage(self, line: ShortageChange, action: Action, needs: f64, allowed: f64) {
+    /// Logs the beginning or the end of a budget shortage. Rates are in calls per second.
+    pub(super) fn budget_shortage(self, change: ShortageChange, action: Action, demand: f64, allowed: f64) {
         let (account, region, action) = (self.account.map(display), self.region.as_str(), action.name());
-        let (needs, allowed) = (format!("{needs:.2}"), format!("{allowed:.2}"));
-        match line {
-            ShortageChange::Short => tracing::warn!(
+        let (needs_per_second, allowed_per_second) = (format!("{demand:.2}"), format!("{allowed:.2}"));
+        match change {
+            ShortageChange::Began => tracing::warn!(
                 account,
                 region,
                 action,
-                needs_per_second = needs,
-                allowed_per_second = allowed,
-                "the budget is short, so polls are late, those of what does not move most of all: raise \
-                 requests_per_second or request_rates within the quota of the account, lengthen the intervals, \
-                 or filter objects out"
+                needs_per_second,
+                allowed_per_second,
+                advice = "raise requests_per_second or request_rates within the quota of the account, lengthen \
+                          the intervals, or exclude objects by filters",
+                "request budget too low, polls are delayed (idle groups and topics most)"
             ),
-            ShortageChange::Enough => tracing::info!(
+            ShortageChange::Ended => tracing::info!(
                 account,
                 region,
                 action,
-                needs_per_second = needs,
-                allowed_per_second = allowed,
-                "the budget is enough again"
+                needs_per_second,
+                allowed_per_second,
+                "request budget sufficient again"
             ),
         }
     }
 
-    /// The panic itself has been told with its place; this is what it was about.
+    /// Logs a panic during a call. The panic hook has already logged its location.
     pub(super) fn panicked(self, target: &PollTarget) {
         tracing::warn!(
             account = self.account.map(display),
@@ -172,7 +173,7 @@ impl CollectLog<'_> {
             instance_id = target.instance().map(display),
             object = target.object(),
             action = target.action().name(),
-            "a panic ended the call for this object; what was known of it is kept, please report this"
+            "API call panicked, keeping the last known value (please report this bug)"
         );
     }
 }

@@ -1,8 +1,7 @@
-//! The loop of one region of one account: takes what is due, asks, applies what comes back, publishes.
+//! The event loop of one region: polls what is due, applies the outcomes to the region's state, publishes views.
 //!
-//! Owns: the tasks under way and the pace of publishing. Every wait hears the shutdown. A task that
-//! panics costs one attempt at one target. While the key is refused, one call an interval asks whether it
-//! still is.
+//! Owns the running calls and the rate of publishing. A call that panics costs one attempt at one target. While
+//! the credentials are rejected, only the instance list is polled, once per poll interval.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,111 +12,115 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AccountPlan, CollectContext, ConfiguredRate, PollTarget, ask,
+    AccountPlan, CollectContext, ConfiguredRate, PollTarget,
     auth_breaker::{AuthBreaker, AuthSignal},
     budget_shortage::BudgetShortage,
     failure_log::{FailureKey, FailureLog, RecentSet},
     log::CollectLog,
     schedule::{PollJob, Schedule},
-    state::{Now, PollOutcome, RegionEvent, RegionState},
+    state::{Effects, Now, PollOutcome, PollResponse, RegionEvent, RegionState},
 };
 use crate::{
     api::{Action, ApiError, CloudApi, ErrorKind},
-    model::{AccountName, InstanceId, RegionId},
+    model::{AccountName, InstanceId, MessageTimestamps, RegionId},
     snapshot::{RegionView, region_name},
 };
 
-/// Between two publications. A fleet whose answers trickle in is not worth a generation an answer.
-const PUBLISH_EVERY: Duration = Duration::from_millis(100);
-/// Between two looks at what grows old; also the longest that a heart does not beat.
-pub(super) const TICK: Duration = Duration::from_secs(1);
+/// Minimum time between two published views of a region, so that not every response creates a generation.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+/// Interval of the expiry check, and the longest gap between heartbeats.
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The loop of one region.
+/// Polls one region of one account.
 pub(super) struct RegionPoller<C> {
     name: String,
     account: Option<AccountName>,
     region: RegionId,
-    poll: Duration,
-    tick: Duration,
-    rate: ConfiguredRate,
+    poll_interval: Duration,
+    expiry_interval: Duration,
+    configured_rate: ConfiguredRate,
     cloud: Arc<C>,
-    shared: CollectContext,
-    fleet: RegionState,
+    context: CollectContext,
+    state: RegionState,
     schedule: Schedule,
     budget_shortage: BudgetShortage,
     failures: FailureLog<PollTarget>,
     tasks: JoinSet<PollOutcome>,
-    under_way: HashMap<Id, PollJob>,
+    /// The jobs of the running tasks.
+    jobs: HashMap<Id, PollJob>,
     auth_breaker: AuthBreaker,
-    /// Units whose key was refused although that of the list was not.
+    /// Targets that got an authentication error while the instance list succeeded. Further ones do not trip the
+    /// breaker for a while.
     recently_cleared: RecentSet<PollTarget>,
-    /// Oddities of answers, and panics, by instance.
-    odd: RecentSet<(&'static str, Option<InstanceId>)>,
-    discovered: Option<Instant>,
-    /// What a pass takes has been told to the log.
-    is_planned: bool,
-    /// When the next publication may be, if there is something new.
+    /// Kinds of anomalies, and panics, that were logged recently, per instance.
+    recent_anomalies: RecentSet<(&'static str, Option<InstanceId>)>,
+    /// When the last poll of the instance list ended.
+    discovered_at: Option<Instant>,
+    /// Whether the cost of a pass has been logged.
+    is_plan_logged: bool,
+    /// Earliest time of the next publication.
     publish_at: Instant,
-    dirty: bool,
-    /// Something was published.
-    is_shown: bool,
+    /// Whether anything has changed since the last publication.
+    is_dirty: bool,
+    /// Whether a view has ever been published.
+    is_published: bool,
 }
 
 impl<C: CloudApi> RegionPoller<C> {
-    pub(super) fn new(account: &AccountPlan<C>, region: RegionId, cloud: C, shared: CollectContext) -> Self {
+    pub(super) fn new(plan: &AccountPlan<C>, region: RegionId, cloud: C, context: CollectContext) -> Self {
         let now = Instant::now();
-        let timing = account.timing;
-        let rate = Arc::clone(&account.rate);
-        let mut schedule = Schedule::new(now, timing, |action| rate(action));
+        let timing = plan.timing;
+        let configured_rate = Arc::clone(&plan.configured_rate);
+        let mut schedule = Schedule::new(now, timing, |action| configured_rate(action));
         schedule.add(PollTarget::Instances, now);
         Self {
-            name: region_name(account.name.as_ref(), &region),
-            account: account.name.clone(),
-            poll: timing.poll,
-            // Short bounds, as in tests, are looked at more often.
-            tick: TICK.min(timing.stale_after / 10).max(Duration::from_millis(10)),
+            name: region_name(plan.name.as_ref(), &region),
+            account: plan.name.clone(),
+            poll_interval: timing.poll,
+            // Tests use short ages.
+            expiry_interval: HEARTBEAT_INTERVAL.min(timing.stale_after / 10).max(Duration::from_millis(10)),
             cloud: Arc::new(cloud),
-            fleet: RegionState::new(
-                account.name.clone(),
+            state: RegionState::new(
+                plan.name.clone(),
                 region.clone(),
-                account.filters.clone(),
+                plan.filters.clone(),
                 timing,
-                Arc::clone(&shared.sequence),
+                Arc::clone(&context.sequence),
             ),
             schedule,
             budget_shortage: BudgetShortage::new(timing.poll),
             failures: FailureLog::default(),
             tasks: JoinSet::new(),
-            under_way: HashMap::new(),
+            jobs: HashMap::new(),
             auth_breaker: AuthBreaker::default(),
             recently_cleared: RecentSet::default(),
-            odd: RecentSet::default(),
-            discovered: None,
-            is_planned: false,
+            recent_anomalies: RecentSet::default(),
+            discovered_at: None,
+            is_plan_logged: false,
             publish_at: now,
-            dirty: false,
-            is_shown: false,
-            rate,
+            is_dirty: false,
+            is_published: false,
+            configured_rate,
             region,
-            shared,
+            context,
         }
     }
 
-    /// Goes on where another loop of the same region has stopped, under its own configuration. Every list is
-    /// asked for at once, as other filters may find what was not looked at.
-    pub(super) fn resume_from(&mut self, before: Self) {
-        let now = self.now().mono;
-        let effects = self.fleet.resume_from(before.fleet);
-        self.schedule.resume_from(&before.schedule, now);
-        self.budget_shortage = before.budget_shortage;
-        self.failures = before.failures;
-        // A key that was refused may be another by now: the list of instances tells.
-        self.auth_breaker = before.auth_breaker;
-        self.odd = before.odd;
-        self.is_planned = before.is_planned;
-        self.is_shown = before.is_shown;
-        self.settle(effects.removed, effects.added, now);
-        for list in self.fleet.lists() {
+    /// Resumes from a stopped poller of the same region, under this poller's configuration. Polls every list at
+    /// once, because other filters may match objects that were excluded before.
+    pub(super) fn resume_from(&mut self, previous: Self) {
+        let now = Instant::now();
+        let mut effects = self.state.resume_from(previous.state);
+        self.schedule.resume_from(&previous.schedule, now);
+        self.budget_shortage = previous.budget_shortage;
+        self.failures = previous.failures;
+        // New credentials are found out by the next poll of the instance list.
+        self.auth_breaker = previous.auth_breaker;
+        self.recent_anomalies = previous.recent_anomalies;
+        self.is_plan_logged = previous.is_plan_logged;
+        self.is_published = previous.is_published;
+        self.apply_schedule_changes(&mut effects, now);
+        for list in self.state.lists() {
             self.schedule.expedite(&list, now);
         }
     }
@@ -126,66 +129,65 @@ impl<C: CloudApi> RegionPoller<C> {
         &self.name
     }
 
-    /// What is to be shown before the loop runs; `None` if nothing ever was.
+    /// Returns the view to show before the poller runs; `None` if none was ever published.
     pub(super) fn view(&mut self) -> Option<RegionView> {
         let now = self.now();
-        self.is_shown.then(|| self.fleet.view(now))
+        self.is_published.then(|| self.state.view(now))
     }
 
-    /// Runs until it is stopped, and returns what it knows then. Its calls that are under way are dropped.
+    /// Runs until `stop` is cancelled, then cancels the running calls and returns itself.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Self {
-        let mut tick = Instant::now();
-        let mut mailbox = self.shared.desk.seat(self.account.as_ref(), &self.region);
-        // Before the first call, so that its retries are counted from a 0 that was seen.
-        self.report_demand();
+        let mut expiry_checked_at = Instant::now();
+        let mut mailbox = self.context.desk.seat(self.account.as_ref(), &self.region);
+        // Before the first call, so that the counters of retries start from a visible 0.
+        self.check_budget();
         loop {
-            self.shared.health.beat(&self.name);
+            self.context.health.beat(&self.name);
             self.start_due();
-            let now = Instant::now();
-            let mut wake = tick + self.tick;
-            if self.dirty {
-                wake = wake.min(self.publish_at);
-            }
-            if let Some(due) = self.next_due(now) {
-                wake = wake.min(due);
-            }
+            let wake_at = self.wake_at(expiry_checked_at + self.expiry_interval);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = self.tasks.join_next_with_id() => match ended {
-                    Ok((id, outcome)) => self.ended(id, Some(outcome)),
-                    Err(error) => self.ended(error.id(), None),
+                Some(result) = self.tasks.join_next_with_id() => match result {
+                    Ok((task, outcome)) => self.on_task_done(task, Some(outcome)),
+                    Err(error) => self.on_task_done(error.id(), None),
                 },
-                Some(asked) = mailbox.next() => asked.answer(|question| self.fleet.explain(question, self.now())),
-                () = sleep_until(wake) => {}
+                Some(asked) = mailbox.next() => asked.answer(|question| self.state.explain(question, self.now())),
+                () = sleep_until(wake_at) => {}
             }
             let now = Instant::now();
-            if now >= tick + self.tick {
-                tick = now;
-                self.grow_old();
+            if now >= expiry_checked_at + self.expiry_interval {
+                expiry_checked_at = now;
+                self.expire_stale();
             }
-            if self.dirty && now >= self.publish_at {
+            if self.is_dirty && now >= self.publish_at {
                 self.publish(now);
             }
         }
-        // Dropping the tasks cancels their calls.
         self.tasks.shutdown().await;
         self
     }
 
+    fn wake_at(&mut self, expiry_check: Instant) -> Instant {
+        let publication = self.is_dirty.then_some(self.publish_at);
+        let due = self.next_due(Instant::now());
+        publication.into_iter().chain(due).fold(expiry_check, Instant::min)
+    }
+
     fn start_due(&mut self) {
         let now = Instant::now();
-        while let Some(job) = self.take(now) {
+        while let Some(job) = self.take_due(now) {
+            let timestamps = self.state.message_timestamps(&job.target);
             let (cloud, target, deadline) = (Arc::clone(&self.cloud), job.target.clone(), job.deadline);
-            let times = self.fleet.times(&target);
-            let handle = self.tasks.spawn(async move { ask(cloud.as_ref(), &target, times, deadline).await });
-            self.under_way.insert(handle.id(), job);
+            let task =
+                self.tasks.spawn(async move { poll(cloud.as_ref(), &target, timestamps, deadline).await });
+            self.jobs.insert(task.id(), job);
         }
     }
 
-    fn take(&mut self, now: Instant) -> Option<PollJob> {
+    fn take_due(&mut self, now: Instant) -> Option<PollJob> {
         if self.auth_breaker.is_closed() {
-            self.schedule.take(now, self.fleet.serving())
+            self.schedule.take(now, self.state.serving())
         } else {
             self.probe_due().filter(|due| *due <= now)?;
             self.schedule.take_only(&PollTarget::Instances, now)
@@ -194,179 +196,200 @@ impl<C: CloudApi> RegionPoller<C> {
 
     fn next_due(&mut self, now: Instant) -> Option<Instant> {
         if self.auth_breaker.is_closed() {
-            self.schedule.next_due(now, self.fleet.serving())
+            self.schedule.next_due(now, self.state.serving())
         } else {
             self.probe_due()
         }
     }
 
-    /// When the list of instances is asked while nothing else is: at once if the key is only suspected, and
-    /// not more often than polls if it is known to be refused.
+    /// Returns when to poll the instance list while nothing else is polled: as scheduled if the credentials are
+    /// only suspected, at most once per poll interval if they are known to be rejected.
     fn probe_due(&self) -> Option<Instant> {
         let due = self.schedule.due(&PollTarget::Instances)?;
-        let asked = self.discovered.filter(|_| self.auth_breaker.is_open());
-        Some(asked.map_or(due, |asked| due.max(asked + self.poll)))
+        Some(if self.auth_breaker.is_open() { self.earliest_rediscovery(due) } else { due })
     }
 
-    /// Applies what came of a task; `None` if it panicked.
-    fn ended(&mut self, id: Id, outcome: Option<PollOutcome>) {
-        let Some(PollJob { target, due, .. }) = self.under_way.remove(&id) else { return };
+    /// Returns the earliest time at which the instance list may be polled again, or `now` if it never was.
+    fn earliest_rediscovery(&self, now: Instant) -> Instant {
+        self.discovered_at.map_or(now, |at| now.max(at + self.poll_interval))
+    }
+
+    /// Applies the outcome of a finished task; `None` if it panicked.
+    fn on_task_done(&mut self, task: Id, outcome: Option<PollOutcome>) {
+        let Some(PollJob { target, due, .. }) = self.jobs.remove(&task) else { return };
         let now = self.now();
-        self.dirty = true;
-        // Whoever was suspected without reason a short while ago does not hold up the region again.
-        let is_cleared = self.auth_breaker.is_closed() && self.recently_cleared.knows(&target, now.mono);
-        let heard = if is_cleared {
-            AuthSignal::Unrelated
-        } else {
-            self.auth_breaker.hear(&target, outcome.as_ref())
-        };
-        if let AuthSignal::Cleared(of) = &heard {
-            self.recently_cleared.is_news(of.0.clone(), now.mono);
-        }
+        self.is_dirty = true;
+        let signal = self.check_credentials(&target, outcome.as_ref(), now.mono);
         let Some(outcome) = outcome else {
-            if self.odd.is_news(("panic", target.instance().cloned()), now.mono) {
+            if self.recent_anomalies.insert(("panic", target.instance().cloned()), now.mono) {
                 self.log().panicked(&target);
             }
-            self.fleet.fail(&target);
+            self.state.fail(&target);
             self.schedule.done(&target, true, None, now.mono);
             return;
         };
         let lateness = now.mono.duration_since(due);
-        self.shared.observer.lateness(self.account.as_ref(), &self.region, lateness);
+        self.context.observer.lateness(self.account.as_ref(), &self.region, lateness);
         if target == PollTarget::Instances {
-            self.discovered = Some(now.mono);
+            self.discovered_at = Some(now.mono);
         }
         let failed = outcome.is_err();
-        self.tell(&target, &outcome, &heard, now.mono);
-        let effects = self.fleet.apply(&target, outcome, now);
+        self.log_outcome(&target, &outcome, &signal, now.mono);
+        let mut effects = self.state.apply(&target, outcome, now);
         self.schedule.done(&target, failed || effects.retry_soon, effects.priority, now.mono);
-        if heard == AuthSignal::Suspected {
+        if signal == AuthSignal::Suspected {
             self.schedule.expedite(&PollTarget::Instances, now.mono);
         }
         if self.auth_breaker.is_open() {
-            self.fleet.fail_all();
+            self.state.fail_all();
         }
-        self.settle(effects.removed, effects.added, now.mono);
-        for (target, at) in effects.expedited {
-            self.schedule.expedite(&target, at);
-        }
-        if effects.rediscover {
-            // Not more often than polls: an instance that is listed but refuses must not cost a storm.
-            let at = self.discovered.map_or(now.mono, |at| now.mono.max(at + self.poll));
-            self.schedule.expedite(&PollTarget::Instances, at);
-        }
-        for anomaly in effects.anomalies {
-            self.shared.observer.anomaly(anomaly.kind);
-            let is_news = self.odd.is_news((anomaly.kind.label(), target.instance().cloned()), now.mono);
-            self.log().anomaly(&target, &anomaly, is_news);
-        }
-        for event in &effects.events {
-            self.log().event(event);
-            if let RegionEvent::InstanceGone(gone) = event {
-                self.odd.forget(now.mono, |(_, instance)| instance.as_ref() == Some(gone));
-            }
-        }
-        // The end of the first pass is waited for.
-        if !self.is_planned && self.schedule.has_asked_all() {
+        self.apply_schedule_changes(&mut effects, now.mono);
+        self.log_changes(&target, &effects, now.mono);
+        // Publishes the end of the first pass without delay, because readiness waits for it.
+        if !self.is_plan_logged && self.schedule.has_attempted_all() {
             self.publish_at = now.mono;
         }
     }
 
-    /// Writes the lines that an outcome is worth.
-    fn tell(&mut self, target: &PollTarget, outcome: &PollOutcome, heard: &AuthSignal, now: Instant) {
-        match (heard, outcome) {
-            // The list speaks for all that are refused.
-            (AuthSignal::Suspected | AuthSignal::Rejected, _) => return,
-            (AuthSignal::Cleared(of), _) => self.tell_failure(&of.0, &of.1, now),
-            (AuthSignal::Unrelated, _) => {}
+    /// Passes an outcome to the breaker, unless its target was suspected without reason a short while ago.
+    fn check_credentials(
+        &mut self,
+        target: &PollTarget,
+        outcome: Option<&PollOutcome>,
+        now: Instant,
+    ) -> AuthSignal {
+        if self.auth_breaker.is_closed() && self.recently_cleared.contains(target, now) {
+            return AuthSignal::Unrelated;
+        }
+        let signal = self.auth_breaker.record(target, outcome);
+        if let AuthSignal::Cleared(suspect) = &signal {
+            self.recently_cleared.insert(suspect.0.clone(), now);
+        }
+        signal
+    }
+
+    /// Brings the schedule in line with the effects of an outcome.
+    fn apply_schedule_changes(&mut self, effects: &mut Effects, now: Instant) {
+        for target in effects.removed.drain(..) {
+            self.schedule.remove(&target);
+            if let Some(line) = self.failures.ended_without_success(&target, now) {
+                self.log().failure(line, target.object());
+            }
+        }
+        for target in effects.added.drain(..) {
+            self.schedule.add(target, now);
+        }
+        for (target, at) in effects.expedited.drain(..) {
+            self.schedule.expedite(&target, at);
+        }
+        if effects.rediscover {
+            // An instance that is listed but returns errors must not cause a storm of list calls.
+            self.schedule.expedite(&PollTarget::Instances, self.earliest_rediscovery(now));
+        }
+    }
+
+    /// Logs and counts the anomalies of a response, and logs the changes that it brought.
+    fn log_changes(&mut self, target: &PollTarget, effects: &Effects, now: Instant) {
+        for anomaly in &effects.anomalies {
+            self.context.observer.anomaly(anomaly.kind);
+            let key = (anomaly.kind.label(), target.instance().cloned());
+            let is_news = self.recent_anomalies.insert(key, now);
+            self.log().anomaly(target, anomaly, is_news);
+        }
+        for event in &effects.events {
+            self.log().event(event);
+            if let RegionEvent::InstanceGone(gone) = event {
+                self.recent_anomalies.remove_if(|(_, instance)| instance.as_ref() == Some(gone));
+            }
+        }
+    }
+
+    /// Logs the beginning or the end of a failure.
+    fn log_outcome(&mut self, target: &PollTarget, outcome: &PollOutcome, signal: &AuthSignal, now: Instant) {
+        match signal {
+            // The failure of the instance list stands for all rejected calls.
+            AuthSignal::Suspected | AuthSignal::Rejected => return,
+            AuthSignal::Cleared(suspect) => self.log_failure(&suspect.0, &suspect.1, now),
+            AuthSignal::Unrelated => {}
         }
         let line = match outcome {
-            Ok(_) => self.failures.ended(target, now),
-            Err(error) if self.is_news(target, error.kind) => self.failures.ceased(target, now),
-            Err(error) => return self.tell_failure(target, error, now),
+            Ok(_) => self.failures.succeeded(target, now),
+            Err(error) if self.is_disappearance(target, error.kind) => {
+                self.failures.ended_without_success(target, now)
+            }
+            Err(error) => return self.log_failure(target, error, now),
         };
         line.into_iter().for_each(|line| self.log().failure(line, target.object()));
     }
 
-    fn tell_failure(&mut self, target: &PollTarget, error: &ApiError, now: Instant) {
-        // What is asked for no more could never be over.
-        if self.schedule.knows(target) {
-            let lines = self.failures.failed(target, FailureKey::of(target, error.kind), error.clone(), now);
+    fn log_failure(&mut self, target: &PollTarget, error: &ApiError, now: Instant) {
+        // The failure of a target that is no longer polled would never end.
+        if self.schedule.contains(target) {
+            let key = FailureKey::of(target, error.kind);
+            let lines = self.failures.failed(target, key, error.clone(), now);
             lines.into_iter().for_each(|line| self.log().failure(line, target.object()));
         }
     }
 
-    fn settle(&mut self, removed: Vec<PollTarget>, added: Vec<PollTarget>, now: Instant) {
-        for target in removed {
-            self.schedule.remove(&target);
-            if let Some(line) = self.failures.ceased(&target, now) {
-                self.log().failure(line, target.object());
-            }
-        }
-        for target in added {
-            self.schedule.add(target, now);
-        }
-    }
-
-    /// Whether an error is news of the fleet rather than a failure: the object was deleted, or the instance
-    /// is said to be gone, of which the list will tell. LastPoll again, it is a failure: the list still has it.
-    fn is_news(&mut self, target: &PollTarget, kind: ErrorKind) -> bool {
+    /// Whether an error means that the object was deleted, rather than a failure. An error about the whole
+    /// instance does so the first time only: if it repeats, the instance list still contains the instance.
+    fn is_disappearance(&mut self, target: &PollTarget, kind: ErrorKind) -> bool {
         match kind {
             ErrorKind::Gone { instance: false } if target.object().is_some() => true,
-            ErrorKind::Gone { .. } => target.instance().is_some() && !self.fleet.is_failing(target),
+            ErrorKind::Gone { .. } => target.instance().is_some() && !self.state.is_failing(target),
             _ => false,
         }
     }
 
-    fn grow_old(&mut self) {
+    fn expire_stale(&mut self) {
         let now = self.now();
         for line in self.failures.summaries(now.mono) {
             self.log().failure(line, None);
         }
-        self.odd.forget(now.mono, |_| false);
-        self.recently_cleared.forget(now.mono, |_| false);
-        self.dirty |= self.fleet.expire(now);
+        self.recent_anomalies.expire(now.mono);
+        self.recently_cleared.expire(now.mono);
+        self.is_dirty |= self.state.expire(now);
+        self.check_budget();
+    }
+
+    /// Adapts the schedule to the present rate limits, logs budget shortages, and reports the demand.
+    fn check_budget(&mut self) {
+        let now = Instant::now();
+        for action in Action::ALL {
+            // Fewer calls may run at a rate that throttling has lowered. Waiting ones keep their order.
+            self.schedule.set_rate(action, self.cloud.rate(action));
+            // Compared with the configured rate, because raising it would not help against throttling.
+            let (demand, configured) = (self.schedule.demand(action), (self.configured_rate)(action));
+            if let Some(change) = self.budget_shortage.check(action, demand, configured, now) {
+                self.log().budget_shortage(change, action, demand, configured);
+            }
+        }
         self.report_demand();
     }
 
-    fn report_demand(&mut self) {
-        let now = Instant::now();
+    /// Reports the demand and the present rate limit of each action to the observer.
+    pub(super) fn report_demand(&self) {
         for action in Action::ALL {
-            let (needs, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
-            // At a rate that the cloud has lowered, less may be under way: who waits here keeps its place.
-            self.schedule.set_rate(action, allowed);
-            // A rate that the cloud has lowered is told of as `throttled`: a higher one would not help.
-            let configured = (self.rate)(action);
-            if let Some(line) = self.budget_shortage.look(action, needs, configured, now) {
-                self.log().budget_shortage(line, action, needs, configured);
-            }
-        }
-        self.tell_demand();
-    }
-
-    /// Tells what the fleet needs of each action, and what the budget allows.
-    pub(super) fn tell_demand(&self) {
-        for action in Action::ALL {
-            let (needs, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
-            self.shared.observer.demand(self.account.as_ref(), &self.region, action, needs, allowed);
+            let (demand, allowed) = (self.schedule.demand(action), self.cloud.rate(action));
+            self.context.observer.demand(self.account.as_ref(), &self.region, action, demand, allowed);
         }
     }
 
     fn publish(&mut self, now: Instant) {
-        let view = self.fleet.view(self.now());
-        // A first pass that failed before it had listed anything says nothing of what one takes.
-        if !self.is_planned && self.fleet.is_explored() {
-            self.is_planned = true;
-            let (topics, groups) = self.fleet.planned_calls();
-            let seconds = |calls: usize, action| calls as f64 / (self.rate)(action);
-            let seconds =
-                seconds(topics, Action::GetTopicStatus).max(seconds(groups, Action::GetConsumerProgress));
-            self.log().plan(&view.objects, topics + groups, seconds, self.poll);
+        let view = self.state.view(self.now());
+        // A first pass that failed before it listed anything does not show what a pass costs.
+        if !self.is_plan_logged && self.state.is_explored() {
+            self.is_plan_logged = true;
+            let (topics, groups) = self.state.planned_calls();
+            let topic_seconds = topics as f64 / (self.configured_rate)(Action::GetTopicStatus);
+            let group_seconds = groups as f64 / (self.configured_rate)(Action::GetConsumerProgress);
+            let seconds = topic_seconds.max(group_seconds);
+            self.log().plan(&view.objects, topics + groups, seconds, self.poll_interval);
         }
-        self.shared.store.publish(view);
-        self.is_shown = true;
-        self.dirty = false;
-        self.publish_at = now + PUBLISH_EVERY.min(self.poll / 10);
+        self.context.store.publish(view);
+        self.is_published = true;
+        self.is_dirty = false;
+        self.publish_at = now + PUBLISH_INTERVAL.min(self.poll_interval / 10);
     }
 
     fn log(&self) -> CollectLog<'_> {
@@ -374,6 +397,28 @@ impl<C: CloudApi> RegionPoller<C> {
     }
 
     fn now(&self) -> Now {
-        Now { mono: Instant::now(), wall: (self.shared.clock)() }
+        Now { mono: Instant::now(), wall: (self.context.clock)() }
+    }
+}
+
+/// Calls the API for one target. `timestamps` concerns the progress of groups only.
+async fn poll<C: CloudApi>(
+    cloud: &C,
+    target: &PollTarget,
+    timestamps: MessageTimestamps,
+    deadline: Instant,
+) -> PollOutcome {
+    match target {
+        PollTarget::Instances => cloud.instances(deadline).await.map(PollResponse::Instances),
+        PollTarget::Topics(instance) => cloud.topics(instance, deadline).await.map(PollResponse::Topics),
+        PollTarget::Groups(instance) => cloud.groups(instance, deadline).await.map(PollResponse::Groups),
+        PollTarget::TopicStatus(instance, topic) => {
+            let result = cloud.topic_status(instance, topic, deadline).await;
+            result.map(|(status, origin)| PollResponse::TopicStatus(status, origin))
+        }
+        PollTarget::GroupProgress(instance, group) => {
+            let result = cloud.group_progress(instance, group, timestamps, deadline).await;
+            result.map(|(progress, origin)| PollResponse::GroupProgress(progress, origin))
+        }
     }
 }

@@ -171,7 +171,7 @@ impl Schedule {
 
     /// Whether a target is asked for at all.
     #[must_use]
-    pub fn knows(&self, target: &PollTarget) -> bool {
+    pub fn contains(&self, target: &PollTarget) -> bool {
         self.targets.contains_key(target)
     }
 
@@ -211,7 +211,7 @@ impl Schedule {
 
     /// Whether an attempt at every target has ended, good or bad.
     #[must_use]
-    pub fn has_asked_all(&self) -> bool {
+    pub fn has_attempted_all(&self) -> bool {
         self.unasked == 0
     }
 

@@ -235,7 +235,7 @@ impl RegionState {
 
     /// Whether the next poll of a target requests message timestamps.
     #[must_use]
-    pub fn times(&self, target: &PollTarget) -> MessageTimestamps {
+    pub fn message_timestamps(&self, target: &PollTarget) -> MessageTimestamps {
         let PollTarget::GroupProgress(instance, group) = target else {
             return MessageTimestamps::NotRequested;
         };

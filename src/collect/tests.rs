@@ -302,7 +302,7 @@ fn account<C: CloudApi + Clone>(
         home_region: RegionId::new("cn-hangzhou").unwrap(),
         filters,
         timing: timing(),
-        rate: Arc::new(move |_| rate),
+        configured_rate: Arc::new(move |_| rate),
         connect: Arc::new(move |_| Ok(clouds.clone())),
     }
 }

@@ -76,7 +76,7 @@ struct PriorityQueue {
 impl ActionQueue {
     /// An empty lane. `rate` is what the budget allows, in calls a second.
     pub(super) fn new(action: Action, timing: &PollTiming, rate: f64) -> Self {
-        let hold = timing.hold(action);
+        let hold = timing.max_age(action);
         Self {
             paces: PollPriority::ALL.map(|pace| PriorityQueue::new(pace, timing.interval_at(action, pace))),
             waiting: BTreeSet::new(),

@@ -69,7 +69,7 @@ impl RegionState {
             asked.into_iter().map_while(told).collect()
         });
         let age = assessment.map(|assessment| assessment.bounds).unwrap_or_default();
-        let hold = self.timing.hold(Action::GetConsumerProgress);
+        let hold = self.timing.max_age(Action::GetConsumerProgress);
         Answer::Found(Box::new(Explained {
             account: self.account.as_ref().map(ToString::to_string),
             region: self.region.to_string(),
@@ -117,7 +117,7 @@ impl RegionState {
         let sight = Sight { now: said.origin.span, asked: said.timestamps, facts: &facts };
         let track = group.window.topic(&topic.topic);
         let evidence = Evidence { track, window: self.timing.status_window };
-        let hold = self.timing.hold(Action::GetTopicStatus);
+        let hold = self.timing.max_age(Action::GetTopicStatus);
         let partitions = assessed.with_lag(topic).enumerate().take(taken);
         let partitions = partitions.map(|(place, told)| partition(told, sight, (evidence, place), room));
         Some(Topic {

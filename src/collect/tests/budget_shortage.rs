@@ -201,7 +201,7 @@ fn a_short_budget_is_told_once_and_so_is_its_end() {
     let mut told = Vec::new();
     let mut look = |needs: f64, from: u64, to: u64| {
         for second in from..to {
-            let line = scarcity.look(action, needs, 20.0, start + Duration::from_secs(second));
+            let line = scarcity.check(action, needs, 20.0, start + Duration::from_secs(second));
             told.extend(line.map(|line| (second, line)));
         }
     };
@@ -213,5 +213,5 @@ fn a_short_budget_is_told_once_and_so_is_its_end() {
     look(18.5, 2050, 2100);
     look(17.0, 2100, 3000);
     look(18.5, 3000, 4000);
-    assert_eq!(told, [(160, ShortageChange::Short), (2160, ShortageChange::Enough)]);
+    assert_eq!(told, [(160, ShortageChange::Began), (2160, ShortageChange::Ended)]);
 }

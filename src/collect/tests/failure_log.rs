@@ -4,7 +4,7 @@ use test_support::log_capture::LogCapture;
 use tracing::Level;
 
 use super::*;
-use crate::collect::failure_log::{FailureKey, FailureLine, FailureLog, FailureTally, RecentSet};
+use crate::collect::failure_log::{FailureKey, FailureLine, FailureLog, FailureStats, RecentSet};
 
 struct Case {
     log: FailureLog<PollTarget>,
@@ -26,13 +26,13 @@ impl Case {
 
     fn succeed(&mut self, instance: &str, name: &str) -> Vec<String> {
         let target = PollTarget::GroupProgress(id(instance), group(name));
-        self.log.ended(&target, self.now).iter().map(text).collect()
+        self.log.succeeded(&target, self.now).iter().map(text).collect()
     }
 
     /// What is written of any target's attempt.
     fn attempt(&mut self, target: &PollTarget, outcome: Result<(), ErrorKind>) -> Vec<String> {
         match outcome {
-            Ok(()) => self.log.ended(target, self.now).iter().map(text).collect(),
+            Ok(()) => self.log.succeeded(target, self.now).iter().map(text).collect(),
             Err(kind) => {
                 let lines = self.log.failed(
                     target,
@@ -57,16 +57,16 @@ fn text(line: &FailureLine) -> String {
         let place = k.instance.as_ref().map_or("region", InstanceId::as_str);
         format!("{} {place}", k.kind.label())
     };
-    let tally = |t: &FailureTally| {
+    let tally = |t: &FailureStats| {
         let again = if t.outbreaks > 1 { format!(" in {} outbreaks", t.outbreaks) } else { String::new() };
-        format!("{} calls {}s{again}", t.calls, t.lasted.as_secs())
+        format!("{} calls {}s{again}", t.calls, t.duration.as_secs())
     };
     match line {
         FailureLine::Began(k, _) => format!("began {}", key(k)),
         FailureLine::Spread(k, _) => format!("spread {}", key(k)),
-        FailureLine::GoesOn(k, t) => format!("{} goes on: {} targets {}", key(k), t.targets, tally(t)),
-        FailureLine::Over(k, t) => format!("{} over: {}", key(k), tally(t)),
-        FailureLine::Ceased(k, t) => format!("{} ceased: {}", key(k), tally(t)),
+        FailureLine::Ongoing(k, t) => format!("{} goes on: {} targets {}", key(k), t.targets, tally(t)),
+        FailureLine::Recovered(k, t) => format!("{} over: {}", key(k), tally(t)),
+        FailureLine::EndedWithoutSuccess(k, t) => format!("{} ceased: {}", key(k), tally(t)),
     }
 }
 
@@ -259,17 +259,17 @@ fn what_fails_in_many_places_is_told_of_the_first_few_and_then_of_the_region() {
 #[test]
 fn what_is_odd_is_told_again_only_after_it_was_not_seen_for_a_while() {
     let (mut odd, mut now) = (RecentSet::default(), Instant::now());
-    assert!(odd.is_news("a", now));
+    assert!(odd.insert("a", now));
     for _ in 0..30 {
         now += Duration::from_secs(60);
-        odd.forget(now, |_| false);
-        assert!(!odd.is_news("a", now), "it goes on");
+        odd.expire(now);
+        assert!(!odd.insert("a", now), "it goes on");
     }
     now += Duration::from_secs(600);
-    assert!(odd.is_news("a", now));
-    assert!(odd.is_news("b", now));
-    odd.forget(now, |what| *what == "a");
-    assert!(odd.is_news("a", now) && !odd.is_news("b", now), "what is gone is forgotten");
+    assert!(odd.insert("a", now));
+    assert!(odd.insert("b", now));
+    odd.remove_if(|what| *what == "a");
+    assert!(odd.insert("a", now) && !odd.insert("b", now), "what is gone is forgotten");
 }
 
 #[tokio::test(start_paused = true)]

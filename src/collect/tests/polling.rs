@@ -124,14 +124,14 @@ async fn a_budget_that_is_too_small_is_told_once_and_loses_no_unit() {
         let log = log.text();
         log.lines().filter(|l| l.contains(words)).map(str::to_owned).collect::<Vec<_>>()
     };
-    let [short] = &told("the budget is short")[..] else { panic!("{:?}", told("budget")) };
+    let [short] = &told("request budget too low")[..] else { panic!("{:?}", told("budget")) };
     for part in ["action=\"GetConsumerProgress\"", "needs_per_second=\"2.50\"", "allowed_per_second=\"1.00\""]
     {
         assert!(short.contains(part), "{short}");
     }
     script.edit(|w| w.groups.insert(id("i"), (0..20).map(|n| group(&format!("g{n}"))).collect()));
     seconds(700).await;
-    assert_eq!((told("the budget is short").len(), told("the budget is enough again").len()), (1, 1));
+    assert_eq!((told("request budget too low").len(), told("request budget sufficient again").len()), (1, 1));
     running.stop().await;
 }
 

@@ -14,8 +14,8 @@ pub(super) async fn reloaded(
     let Running { store, health, counts, desk, shutdown, task } = running;
     shutdown.cancel();
     let before = task.await.unwrap().unwrap();
-    let shared = before.shared.clone();
-    let mut account = account(script, before.account.regions.clone(), Filters::default(), 20.0);
+    let shared = before.context.clone();
+    let mut account = account(script, before.plan.regions.clone(), Filters::default(), 20.0);
     edit(&mut account);
     let known: Vec<_> = store.current().regions.iter().map(|r| r.region.clone()).collect();
     let mut collector = AccountSupervisor::new(account, shared, &known).unwrap();

@@ -74,7 +74,7 @@ impl Case {
     }
 
     pub(super) fn times(&self, target: &PollTarget) -> MessageTimestamps {
-        self.fleet.times(target)
+        self.fleet.message_timestamps(target)
     }
 
     pub(super) fn explain(&self, question: &Question) -> desk::Answer {

@@ -124,7 +124,7 @@ async fn echoed_secrets_and_control_characters_never_reach_the_log() {
         .await;
     let lines = daemon.failures();
     assert!(lines.len() >= 3, "{lines:?}");
-    assert!(lines.iter().any(|l| l["msg"].as_str().unwrap().contains("***")), "masked: {lines:?}");
+    assert!(lines.iter().any(|l| l["error"].as_str().unwrap().contains("***")), "masked: {lines:?}");
     assert!(!daemon.log_lines().iter().any(|l| l["ts"] == "forged"));
     daemon.stop().await;
 }

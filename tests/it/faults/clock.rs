@@ -70,7 +70,7 @@ async fn clock_skew_of_more_than_a_day_is_logged_and_not_corrected() {
     assert!((89_900.0..=90_001.0).contains(&skew(&scrape)), "{}", skew(&scrape));
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "{lines:#?}");
-    let said = lines[0]["msg"].as_str().unwrap();
+    let said = lines[0]["error"].as_str().unwrap();
     let seconds = said.split_once("the clock of the cloud is ").unwrap().1.split_once(' ').unwrap().0;
     assert!((89_900..=90_001).contains(&seconds.parse::<u32>().unwrap()), "{said}");
     assert!(

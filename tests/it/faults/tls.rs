@@ -290,7 +290,7 @@ impl ConnectionScenario<'_> {
         // A line that speaks for many places names none of them.
         let line = lines.iter().rfind(|l| l.get("advice").is_some()).unwrap();
         assert_eq!(line["result"], self.result, "{line}");
-        assert!(line["msg"].as_str().unwrap().contains(log_text), "{line}");
+        assert!(line["error"].as_str().unwrap().contains(log_text), "{line}");
         assert!(line["advice"].as_str().is_some_and(|advice| !advice.is_empty()), "{line}");
     }
 }

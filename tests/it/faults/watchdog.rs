@@ -74,7 +74,7 @@ async fn a_panicking_poller_ends_the_process_and_is_named() {
         "what was formatted is not told: {errors:#?}"
     );
     let died = errors[1]["error"].as_str().unwrap();
-    assert!(died.contains("the loop of cn-hangzhou"), "{died}");
+    assert!(died.contains("the poller of cn-hangzhou"), "{died}");
 }
 
 #[cfg(debug_assertions)]

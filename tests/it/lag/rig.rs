@@ -295,7 +295,7 @@ impl Rig {
             }
             PollTarget::GroupProgress(id, group) => {
                 let truth = self.sim.world(|w| w.group_truth(id.as_str(), group.as_str()))?;
-                let times = self.fleet.times(unit);
+                let times = self.fleet.message_timestamps(unit);
                 let torn = self.rng.percent(self.habits.torn_percent);
                 let rng = &mut self.rng;
                 let progress = told::progress(&truth, times, |_, _| torn && rng.percent(40));
