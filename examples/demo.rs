@@ -15,7 +15,7 @@ use std::{
 };
 
 use alikafka_exporter::{
-    Source, WebOptions, clock,
+    ConfigSource, WebOptions, clock,
     config::{self, Config},
     logging::{self, LineFormat},
     web::HttpLimits,
@@ -108,7 +108,7 @@ async fn demo(args: Args) -> Result<(), Ended> {
         lifecycle: false,
         explain: false,
     };
-    let source = Source::default();
+    let source = ConfigSource::default();
     let mut running =
         tokio::spawn(alikafka_exporter::run(config, source, web, vec![listener], shutdown.clone()));
     let played = tokio::select! {

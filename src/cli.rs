@@ -13,6 +13,7 @@ use std::{
 
 use alikafka_exporter::{
     config::{Account, Config},
+    daemon::BUILD,
     logging::LineFormat,
     model::{AccountName, PollTiming},
 };
@@ -141,9 +142,9 @@ pub(crate) fn version() -> String {
     format!(
         "{} {} (revision {}, rustc {})\n",
         env!("CARGO_PKG_NAME"),
-        env!("CARGO_PKG_VERSION"),
-        option_env!("ALIKAFKA_EXPORTER_REVISION").unwrap_or("unknown"),
-        env!("ALIKAFKA_EXPORTER_RUSTC"),
+        BUILD.version,
+        BUILD.revision,
+        BUILD.rustversion,
     )
 }
 
@@ -175,14 +176,14 @@ pub(crate) fn summary(config: &Config) -> String {
 pub(crate) fn announce(config: &Config) {
     let PollTiming { discovery, poll, topic_poll, stale_after, .. } = config.timing;
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        revision = option_env!("ALIKAFKA_EXPORTER_REVISION").unwrap_or("unknown"),
+        version = BUILD.version,
+        revision = BUILD.revision,
         accounts = config.accounts.len(),
         discovery_interval = ?discovery,
         poll_interval = ?poll,
         topic_poll_interval = ?topic_poll,
         ?stale_after,
-        "starting; each region tells what a pass costs when its first one has ended"
+        "starting"
     );
     for account in &config.accounts {
         tracing::info!(
@@ -196,7 +197,10 @@ pub(crate) fn announce(config: &Config) {
         );
     }
     if rustix::process::geteuid().is_root() {
-        tracing::warn!("running as root, which nothing here needs; run it as a user of its own");
+        tracing::warn!(
+            advice = "run the exporter as its own user",
+            "running as root, which is not necessary"
+        );
     }
 }
 

@@ -17,4 +17,4 @@ pub mod model;
 pub mod snapshot;
 pub mod web;
 
-pub use daemon::{RunError, Source, WebOptions, run};
+pub use daemon::{ConfigSource, RunError, WebOptions, run};

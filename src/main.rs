@@ -11,7 +11,7 @@ use std::{
 };
 
 use alikafka_exporter::{
-    Source, WebOptions, clock,
+    ConfigSource, WebOptions, clock,
     config::{self, Config, keys::VARIABLE_PREFIX},
     daemon::panics,
     logging,
@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         return answer(&cli::version());
     }
     keep_memory_private();
+    #[cfg(feature = "fail-points")]
+    let _fail_points = fail::FailScenario::setup();
     // The text of a panic may quote the configuration, so no standard one is written from here on.
     panics::install();
     // Each client and each call holds a file open, so as many as the system grants.
@@ -90,7 +92,7 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
         lifecycle: args.enable_lifecycle,
         explain: args.enable_debug,
     };
-    let source = Source { file: args.config_file, environment: environment(), asked: reload };
+    let source = ConfigSource { file: args.config_file, environment: environment(), reload_signal: reload };
     match alikafka_exporter::run(config, source, web, listeners, shutdown).await {
         Ok(()) => {
             tracing::info!("stopped");

@@ -1,7 +1,7 @@
-//! What is told of a panic of any thread: a count, and one line in the format of the log.
+//! Panic hook: counts panics of any thread and logs each place at most every ten minutes.
 //!
-//! Refuses: the standard text of several lines on stderr, and payloads that were formatted at run time, which
-//! may hold data. Where in the source it was says enough.
+//! Logs neither backtraces nor payloads that were formatted at run time, because these may hold secrets. The
+//! place in the source is enough.
 
 use std::{
     collections::HashMap,
@@ -15,67 +15,67 @@ use std::{
 
 use tokio::time::{Duration, Instant};
 
-/// A place in the source that panics again and again writes a line no more often than this.
-const TELL_EVERY: Duration = Duration::from_secs(600);
+/// Minimum time between two log lines about panics at the same place.
+const LOG_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Panics that no page has counted yet.
+/// Panics that the self-metrics have not counted yet.
 static UNCOUNTED: AtomicU64 = AtomicU64::new(0);
 
-/// What was told of which place.
-static TOLD: Mutex<Option<Told>> = Mutex::new(None);
+/// Places that have panicked.
+static LOGGED: Mutex<Option<PanicLog>> = Mutex::new(None);
 
-/// Takes the place of the standard hook, for the whole process.
+/// Replaces the standard panic hook of the process.
 pub fn install() {
-    std::panic::set_hook(Box::new(tell));
+    std::panic::set_hook(Box::new(on_panic));
 }
 
-/// How many panics there were since this was last asked.
-pub(super) fn take() -> u64 {
+/// Returns the number of panics since the previous call.
+pub(super) fn take_count() -> u64 {
     UNCOUNTED.swap(0, Ordering::Relaxed)
 }
 
-fn tell(info: &PanicHookInfo<'_>) {
+fn on_panic(info: &PanicHookInfo<'_>) {
     UNCOUNTED.fetch_add(1, Ordering::Relaxed);
     let place =
         info.location().map_or_else(|| "unknown".to_owned(), |l| format!("{}:{}", l.file(), l.line()));
-    let times = {
-        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-        told.get_or_insert_default().is_due(&place, Instant::now())
+    let count = {
+        let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.get_or_insert_default().record(&place, Instant::now())
     };
-    let Some(times) = times else { return };
+    let Some(count) = count else { return };
     if !tracing::dispatcher::has_been_set() {
-        // There is no log yet, and nobody to tell of a line that cannot be written.
-        _ = writeln!(io::stderr(), "the exporter has failed by a panic at {place}, please report this");
+        // Logging is not initialized yet. If stderr is closed, nothing is left to do.
+        _ = writeln!(io::stderr(), "the exporter panicked at {place} (please report this bug)");
         return;
     }
     let thread = std::thread::current();
     tracing::error!(
         place,
         thread = thread.name().unwrap_or("unnamed"),
-        times,
-        // A literal of the source; what was formatted is another type.
+        count,
+        // Only a string literal of the source has this type.
         text = info.payload().downcast_ref::<&'static str>(),
-        "the exporter has failed by a panic, please report this"
+        "the exporter panicked (please report this bug)"
     );
 }
 
-/// Places of the source, of which there are not many: when a line was written, and how many panics since.
+/// Time of the last log line, and panics since then, by place in the source.
 #[derive(Debug, Default)]
-struct Told(HashMap<String, (Instant, u64)>);
+struct PanicLog(HashMap<String, (Instant, u64)>);
 
-impl Told {
-    /// Counts a panic. Returns how many a line is to tell of, if one is due.
-    fn is_due(&mut self, place: &str, now: Instant) -> Option<u64> {
-        let Some((told, untold)) = self.0.get_mut(place) else {
+impl PanicLog {
+    /// Counts a panic. Returns the number of panics to log if a line is due.
+    fn record(&mut self, place: &str, now: Instant) -> Option<u64> {
+        let Some((logged_at, unlogged)) = self.0.get_mut(place) else {
             self.0.insert(place.to_owned(), (now, 0));
             return Some(1);
         };
-        *untold += 1;
-        if now.duration_since(*told) < TELL_EVERY {
+        *unlogged += 1;
+        if now.duration_since(*logged_at) < LOG_INTERVAL {
             return None;
         }
-        *told = now;
-        Some(std::mem::take(untold))
+        *logged_at = now;
+        Some(std::mem::take(unlogged))
     }
 }
 
@@ -84,14 +84,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_that_panics_each_minute_is_told_of_once_in_ten_minutes() {
-        let (mut told, mut now) = (Told::default(), Instant::now());
-        let mut lines = Vec::new();
+    fn repeated_panics_at_one_place_are_logged_every_ten_minutes() {
+        let (mut log, mut now) = (PanicLog::default(), Instant::now());
+        let mut counts = Vec::new();
         for _ in 0..21 {
-            lines.extend(told.is_due("a.rs:1", now));
+            counts.extend(log.record("a.rs:1", now));
             now += Duration::from_secs(60);
         }
-        assert_eq!(lines, [1, 10, 10]);
-        assert_eq!(told.is_due("b.rs:2", now), Some(1), "another place is another line");
+        assert_eq!(counts, [1, 10, 10]);
+        assert_eq!(log.record("b.rs:2", now), Some(1), "another place has its own line");
     }
 }

@@ -1,8 +1,10 @@
-//! Brings another configuration into force while the process runs.
+//! Reload of the configuration while the daemon runs.
 //!
-//! Owns: the order of it. The file is read and checked, and all that can fail is made, before anything is
-//! stopped. Then the loops stop and hand over what they know, the page turns once, and the new loops begin.
-//! One at a time: who asks meanwhile waits. Refuses: what only a start decides (flags, listeners, logs).
+//! [`ReloadSupervisor::reload`] performs every fallible step before it stops the old pollers: it reads and checks
+//! the file, and builds all components. It then stops the old pollers, hands their state to the new ones, switches
+//! the exposition and the self-metrics together, and starts the new pollers. Reloads run one at a time.
+//!
+//! Out of scope: flags, listeners and logging, which only a restart changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,14 +16,18 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    task::{JoinHandle, JoinSet, spawn_blocking},
+    task::{JoinError, JoinHandle, JoinSet, spawn_blocking},
     time::{Duration, Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Beside, Counting, RunError, collected, keys, look, rates};
+use super::{
+    MetricsRecorder, RunError,
+    account::{account_plan, action_rates, credentials_provider, self_metrics_options},
+    published_exposition::ConfigSwitch,
+};
 use crate::{
-    api::{self, ApiClient, ProvideCredentials, RequestBudgets},
+    api::{ActionRates, ApiClient, ProvideCredentials, RequestBudgets},
     clock,
     collect::{AccountSupervisor, CollectContext, account::SupervisorError},
     config::{self, Config, Problems},
@@ -30,355 +36,378 @@ use crate::{
     web,
 };
 
-/// Whoever writes the file in place goes on within this time.
-const SETTLED_AFTER: Duration = Duration::from_millis(100);
-/// How long the reading of a file may take, the wait for whoever writes it included.
-const READING: Duration = Duration::from_secs(5);
+/// A file that did not change for this long is assumed to be complete.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
+/// Maximum time for reading the file, including the wait until it settles.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the configuration comes from, and who says that it is to be loaded anew.
+/// Where a reload reads the configuration from.
 #[derive(Clone, Default)]
-pub struct Source {
-    /// The file, if there is one.
+pub struct ConfigSource {
+    /// Configuration file, if any.
     pub file: Option<PathBuf>,
-    /// The variables that are laid over it: those of the start.
+    /// Environment variables of the process, which override the file.
     pub environment: BTreeMap<String, String>,
-    /// Is notified to ask for it.
-    pub asked: Arc<Notify>,
+    /// Notification that requests a reload.
+    pub reload_signal: Arc<Notify>,
 }
 
-impl fmt::Debug for Source {
-    /// Without the environment, which may hold secrets.
+impl fmt::Debug for ConfigSource {
+    /// Omits the environment because it may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("ConfigSource").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
-/// What came of it, for whoever asked: the problems, a line each.
-type Answer = Result<(), String>;
+/// Result of a reload for the client that requested it: the problems, one per line.
+type ReloadResult = Result<(), String>;
 
-/// Asks for a reload on behalf of a client.
-pub(super) struct Door(pub(super) mpsc::Sender<oneshot::Sender<Answer>>);
+/// Requests reloads on behalf of HTTP clients.
+pub(super) struct ReloadHandle(pub(super) mpsc::Sender<oneshot::Sender<ReloadResult>>);
 
-impl web::ReloadHandler for Door {
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
+impl web::ReloadHandler for ReloadHandle {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = ReloadResult> + Send + '_>> {
         Box::pin(async {
-            let (answer, answered) = oneshot::channel();
-            // Where nobody takes or answers it, the process is ending.
-            _ = self.0.send(answer).await;
-            answered.await.unwrap_or_else(|_| Err("the process is ending".to_owned()))
+            let (sender, result) = oneshot::channel();
+            // If nobody receives the request, the channel closes and the error below is returned.
+            _ = self.0.send(sender).await;
+            result.await.unwrap_or_else(|_| Err("the exporter is shutting down".to_owned()))
         })
     }
 }
 
-type Keys = BTreeMap<Option<AccountName>, Arc<dyn ProvideCredentials>>;
+type Supervisor = AccountSupervisor<ApiClient>;
+type SupervisorResult = Result<Result<Supervisor, SupervisorError>, JoinError>;
+type Providers = BTreeMap<Option<AccountName>, Arc<dyn ProvideCredentials>>;
 
-/// Runs the loops of the configuration that is in force.
-pub(super) struct Keeper {
+/// Runs the pollers of the current configuration, and replaces them on a reload.
+pub(super) struct ReloadSupervisor {
     config: Config,
-    shared: CollectContext,
-    counting: Counting,
-    /// One for the life of the process, so that two configurations never exceed a rate together.
+    context: CollectContext,
+    recorder: MetricsRecorder,
+    /// Request budgets, kept for the life of the process so that a reload never exceeds a rate.
     budgets: Arc<RequestBudgets>,
-    /// Where each account's key comes from. One that does not change goes on with the key that it has.
-    keys: Keys,
-    turns: mpsc::Sender<Reconfiguration<Beside>>,
-    source: Source,
-    reader: Reader,
-    accounts: JoinSet<Result<AccountSupervisor<ApiClient>, SupervisorError>>,
-    /// Stops the loops.
-    stop: CancellationToken,
+    /// Credentials provider of each account. A reload keeps those whose settings did not change.
+    providers: Providers,
+    switches: mpsc::Sender<Reconfiguration<ConfigSwitch>>,
+    source: ConfigSource,
+    reader: ConfigReader,
+    running: JoinSet<Result<Supervisor, SupervisorError>>,
+    stop_pollers: CancellationToken,
     shutdown: CancellationToken,
 }
 
-impl Keeper {
-    /// Begins with a configuration.
+impl ReloadSupervisor {
+    /// Starts the pollers of the first configuration.
     ///
     /// # Errors
-    /// [`RunError::Setup`] for what cannot be made of it.
+    /// [`RunError::Setup`] if a component cannot be built.
     pub(super) fn start(
         config: Config,
-        source: Source,
-        shared: CollectContext,
-        counting: Counting,
-        turns: mpsc::Sender<Reconfiguration<Beside>>,
+        source: ConfigSource,
+        context: CollectContext,
+        recorder: MetricsRecorder,
+        switches: mpsc::Sender<Reconfiguration<ConfigSwitch>>,
         shutdown: CancellationToken,
     ) -> Result<Self, RunError> {
-        let (stop, accounts, reader) = (shutdown.child_token(), JoinSet::new(), Reader::default());
-        let (budgets, keys) = (Arc::new(RequestBudgets::default()), Keys::new());
-        let mut keeper =
-            Self { config, shared, counting, budgets, keys, turns, source, reader, accounts, stop, shutdown };
-        keeper.keys = keeper.keys(&keeper.config)?;
-        let collectors = keeper.collectors(&keeper.config, &keeper.keys)?;
-        show_accounts(&keeper.counting.0, &keeper.config);
-        keeper.run_all(collectors);
-        Ok(keeper)
+        let mut supervisor = Self {
+            config,
+            context,
+            recorder,
+            budgets: Arc::default(),
+            providers: Providers::new(),
+            switches,
+            source,
+            reader: ConfigReader::default(),
+            running: JoinSet::new(),
+            stop_pollers: shutdown.child_token(),
+            shutdown,
+        };
+        supervisor.providers = supervisor.build_providers(&supervisor.config)?;
+        let supervisors = supervisor.build_supervisors(&supervisor.config, &supervisor.providers)?;
+        initialize_failure_counters(&supervisor.recorder.0, &supervisor.config);
+        supervisor.start_pollers(supervisors);
+        Ok(supervisor)
     }
 
-    /// Runs until the shutdown, and reloads when asked to.
+    /// Runs until the shutdown, and reloads on request.
     ///
     /// # Errors
-    /// [`RunError::Died`] as soon as a loop ends before.
+    /// [`RunError::Died`] as soon as a poller ends before the shutdown.
     pub(super) async fn run(
         mut self,
-        mut asked: mpsc::Receiver<oneshot::Sender<Answer>>,
+        mut requests: mpsc::Receiver<oneshot::Sender<ReloadResult>>,
     ) -> Result<(), RunError> {
-        let (shutdown, signalled) = (self.shutdown.clone(), Arc::clone(&self.source.asked));
+        let (shutdown, signal) = (self.shutdown.clone(), Arc::clone(&self.source.reload_signal));
         loop {
             let client = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(ended) = self.accounts.join_next() => return Err(died(ended)),
-                Some(client) = asked.recv() => Some(client),
-                () = signalled.notified() => None,
+                Some(ended) = self.running.join_next() => return Err(poller_death(ended)),
+                Some(client) = requests.recv() => Some(client),
+                () = signal.notified() => None,
             };
-            let read = tokio::select! {
+            let config = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(ended) = self.accounts.join_next() => return Err(died(ended)),
-                read = self.reader.read(&self.source) => read,
+                Some(ended) = self.running.join_next() => return Err(poller_death(ended)),
+                config = self.reader.read(&self.source) => config,
             };
-            let answer = match read {
-                Ok(config) => self.turn(config).await?,
+            let result = match config {
+                Ok(config) => self.reload(config).await?,
                 Err(problems) => Err(problems),
             };
             if shutdown.is_cancelled() {
                 break;
             }
-            self.tell(&answer);
+            self.log_result(&result);
             if let Some(client) = client {
-                // It may have gone away.
-                _ = client.send(answer.map_err(|problems| problems.join("\n")));
+                // The client may have disconnected.
+                _ = client.send(result.map_err(|problems| problems.join("\n")));
             }
         }
-        while self.accounts.join_next().await.is_some() {}
+        while self.running.join_next().await.is_some() {}
         Ok(())
     }
 
-    fn tell(&self, answer: &Result<(), Vec<String>>) {
+    fn log_result(&self, result: &Result<(), Vec<String>>) {
         let file = self.source.file.as_ref().map(|file| tracing::field::display(file.display()));
-        match answer {
+        match result {
             Ok(()) => {
                 tracing::info!(file, accounts = self.config.accounts.len(), "configuration reloaded");
             }
             Err(problems) => {
-                self.counting.0.record_config_load(None);
+                self.recorder.0.record_config_load(None);
                 tracing::error!(
                     file,
                     problems = problems.len(),
-                    "configuration not reloaded, the one before stays in force: {}",
-                    problems.join(" | ")
+                    error = problems.join(" | "),
+                    "configuration reload failed, keeping the previous configuration"
                 );
             }
         }
     }
 
-    /// Brings a configuration into force, or says why it cannot be and leaves all as it was.
-    async fn turn(&mut self, config: Config) -> Result<Result<(), Vec<String>>, RunError> {
-        let Prepared { mut collectors, keys, rates } = match self.prepared(&config) {
+    /// Switches to a new configuration. The inner error lists the problems because of which the old one stays.
+    async fn reload(&mut self, config: Config) -> Result<Result<(), Vec<String>>, RunError> {
+        let PreparedReload { mut supervisors, providers, rates } = match self.prepare(&config) {
             Ok(prepared) => prepared,
             Err(RunError::Setup(problem) | RunError::Died(problem)) => {
-                // A budget that was made on the way is one of the configuration that stays.
+                // `prepare` may have created budgets with the new rates.
                 for account in &self.config.accounts {
-                    self.budgets.set_rates(account.name.as_ref(), &rates(&account.rates)?);
+                    self.budgets.set_rates(account.name.as_ref(), &action_rates(&account.rates)?);
                 }
                 return Ok(Err(vec![problem]));
             }
         };
-        self.stop.cancel();
-        let mut stopped = Vec::new();
-        while let Some(ended) = self.accounts.join_next().await {
-            match ended {
-                Ok(Ok(collector)) => stopped.push(collector),
-                ended => return Err(died(ended)),
-            }
-        }
+        let stopped = self.stop_pollers().await?;
         let before = mem::replace(&mut self.config, config);
-        let is_kept = |name, now: &Arc<_>| self.keys.get(name).is_some_and(|before| Arc::ptr_eq(before, now));
-        let other_keys: Vec<Option<AccountName>> =
-            keys.iter().filter(|(name, now)| !is_kept(*name, *now)).map(|(name, _)| name.clone()).collect();
-        self.keys = keys;
-        let gone = Gone::between(&stopped, &collectors);
+        let changed_providers: Vec<Option<AccountName>> = providers
+            .iter()
+            .filter(|(name, now)| !self.providers.get(name).is_some_and(|before| Arc::ptr_eq(before, now)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.providers = providers;
+        let removed = RemovedTargets::between(&stopped, &supervisors);
         for stopped in stopped {
             let name = stopped.account().cloned();
             if is_same_account(name.as_ref(), &before, &self.config)
-                && let Some(collector) = collectors.iter_mut().find(|c| c.account() == name.as_ref())
+                && let Some(supervisor) = supervisors.iter_mut().find(|s| s.account() == name.as_ref())
             {
-                collector.resume_from(stopped);
+                supervisor.resume_from(stopped);
             }
         }
 
-        let regions = collectors.iter_mut().flat_map(AccountSupervisor::views).collect();
-        let (before, now) = (before.metrics, self.config.metrics.clone());
-        let renderer = (before != now).then(|| Renderer::new(now));
-        let (shared, own) = (self.shared.clone(), Arc::clone(&self.counting.0));
+        let regions = supervisors.iter_mut().flat_map(AccountSupervisor::views).collect();
+        let metrics = &self.config.metrics;
+        let renderer = (before.metrics != *metrics).then(|| Renderer::new(metrics.clone()));
+        let (context, self_metrics) = (self.context.clone(), Arc::clone(&self.recorder.0));
         let (budgets, config) = (Arc::clone(&self.budgets), self.config.clone());
-        let (done, turned) = oneshot::channel();
-        let adjust = move || {
-            gone.forget(&shared, &own);
-            // Of another source nothing is known until it tells.
-            other_keys.iter().for_each(|account| own.set_credentials_expiry(account.as_ref(), None));
-            show_accounts(&own, &config);
-            rates.iter().for_each(|(account, rates)| budgets.set_rates(account.as_ref(), rates));
-            collectors.iter().for_each(AccountSupervisor::announce);
-            own.record_config_load(Some(clock::unix_now()));
-            // Nobody waits for them if the process is ending.
-            _ = done.send(collectors);
+        let (sender, switched) = oneshot::channel();
+        let apply = move || {
+            removed.forget(&context, &self_metrics);
+            // The expiry of a new provider's credentials is unknown until it reports one.
+            for account in &changed_providers {
+                self_metrics.set_credentials_expiry(account.as_ref(), None);
+            }
+            initialize_failure_counters(&self_metrics, &config);
+            for (account, rates) in &rates {
+                budgets.set_rates(account.as_ref(), rates);
+            }
+            supervisors.iter().for_each(AccountSupervisor::announce);
+            self_metrics.record_config_load(Some(clock::unix_now()));
+            // The receiver is gone if the process is shutting down.
+            _ = sender.send(supervisors);
         };
-        let attachment = Beside { look: look(&self.config), adjust: Box::new(adjust) };
-        if self.turns.send(Reconfiguration { regions, renderer, attachment }).await.is_ok()
-            && let Ok(collectors) = turned.await
+        let attachment =
+            ConfigSwitch { self_metrics_options: self_metrics_options(&self.config), apply: Box::new(apply) };
+        if self.switches.send(Reconfiguration { regions, renderer, attachment }).await.is_ok()
+            && let Ok(supervisors) = switched.await
         {
-            self.run_all(collectors);
+            self.start_pollers(supervisors);
         }
         Ok(Ok(()))
     }
 
-    fn prepared(&self, config: &Config) -> Result<Prepared, RunError> {
-        let keys = self.keys(config)?;
-        let rates = config.accounts.iter().map(|a| Ok((a.name.clone(), rates(&a.rates)?)));
+    /// Builds everything that a configuration needs, without touching what runs.
+    fn prepare(&self, config: &Config) -> Result<PreparedReload, RunError> {
+        let providers = self.build_providers(config)?;
+        let rates = config.accounts.iter().map(|a| Ok((a.name.clone(), action_rates(&a.rates)?)));
         let rates = rates.collect::<Result<_, RunError>>()?;
-        Ok(Prepared { collectors: self.collectors(config, &keys)?, keys, rates })
+        Ok(PreparedReload { supervisors: self.build_supervisors(config, &providers)?, providers, rates })
     }
 
-    /// The source of each account's key.
-    fn keys(&self, config: &Config) -> Result<Keys, RunError> {
-        let before = |now: &config::Account| {
-            let before = account(&self.config, now.name.as_ref())?;
-            let is_same = before.credentials.is_same_as(&now.credentials) && before.proxy == now.proxy;
-            self.keys.get(&now.name).filter(|_| is_same).cloned()
-        };
-        let source = |account: &config::Account| {
-            let source = match before(account) {
-                Some(source) => source,
-                None => keys::provider(account, &self.counting.0)
-                    .map_err(|error| RunError::Setup(error.to_string()))?,
+    /// Returns the credentials provider of each account: the current one if its settings did not change.
+    fn build_providers(&self, config: &Config) -> Result<Providers, RunError> {
+        let mut providers = Providers::new();
+        for now in &config.accounts {
+            let unchanged = find_account(&self.config, now.name.as_ref()).is_some_and(|before| {
+                before.credentials.is_same_as(&now.credentials) && before.proxy == now.proxy
+            });
+            let provider = match self.providers.get(&now.name).filter(|_| unchanged) {
+                Some(provider) => Arc::clone(provider),
+                None => credentials_provider(now, &self.recorder.0)?,
             };
-            Ok((account.name.clone(), source))
-        };
-        config.accounts.iter().map(source).collect()
-    }
-
-    /// All loops that the configuration needs, ready to run.
-    fn collectors(
-        &self,
-        config: &Config,
-        keys: &Keys,
-    ) -> Result<Vec<AccountSupervisor<ApiClient>>, RunError> {
-        let regions = self.shared.store.current().regions;
-        let known = |name: Option<&AccountName>| -> Vec<RegionId> {
-            let of = regions.iter().filter(|region| region.account.as_ref() == name);
-            of.map(|region| region.region.clone()).collect()
-        };
-        let accounts = config.accounts.iter().filter_map(|a| Some((a, Arc::clone(keys.get(&a.name)?))));
-        let collector = |(account, keys): (&config::Account, _)| {
-            let name = account.name.as_ref();
-            let known = if is_same_account(name, &self.config, config) { known(name) } else { Vec::new() };
-            let account = collected(account, config, &self.counting, &self.budgets, keys)?;
-            AccountSupervisor::new(account, self.shared.clone(), &known)
-                .map_err(|error| RunError::Setup(error.to_string()))
-        };
-        accounts.map(collector).collect()
-    }
-
-    fn run_all(&mut self, collectors: Vec<AccountSupervisor<ApiClient>>) {
-        self.stop = self.shutdown.child_token();
-        for collector in collectors {
-            self.accounts.spawn(collector.run(self.stop.clone()));
+            providers.insert(now.name.clone(), provider);
         }
+        Ok(providers)
+    }
+
+    /// Builds the account supervisors that the configuration needs, ready to run.
+    fn build_supervisors(&self, config: &Config, providers: &Providers) -> Result<Vec<Supervisor>, RunError> {
+        let current = self.context.store.current();
+        let mut supervisors = Vec::new();
+        for account in &config.accounts {
+            let name = account.name.as_ref();
+            let Some(provider) = providers.get(&account.name) else { continue };
+            let mut known_regions: Vec<RegionId> = Vec::new();
+            if is_same_account(name, &self.config, config) {
+                let of_account = current.regions.iter().filter(|region| region.account.as_ref() == name);
+                known_regions.extend(of_account.map(|region| region.region.clone()));
+            }
+            let plan = account_plan(account, config, &self.recorder, &self.budgets, Arc::clone(provider))?;
+            let supervisor = AccountSupervisor::new(plan, self.context.clone(), &known_regions);
+            supervisors.push(supervisor.map_err(RunError::setup)?);
+        }
+        Ok(supervisors)
+    }
+
+    fn start_pollers(&mut self, supervisors: Vec<Supervisor>) {
+        self.stop_pollers = self.shutdown.child_token();
+        for supervisor in supervisors {
+            self.running.spawn(supervisor.run(self.stop_pollers.clone()));
+        }
+    }
+
+    /// Stops all pollers and returns their state.
+    async fn stop_pollers(&mut self) -> Result<Vec<Supervisor>, RunError> {
+        self.stop_pollers.cancel();
+        let mut stopped = Vec::new();
+        while let Some(ended) = self.running.join_next().await {
+            match ended {
+                Ok(Ok(supervisor)) => stopped.push(supervisor),
+                ended => return Err(poller_death(ended)),
+            }
+        }
+        Ok(stopped)
     }
 }
 
-fn died(
-    ended: Result<Result<AccountSupervisor<ApiClient>, SupervisorError>, tokio::task::JoinError>,
-) -> RunError {
+fn poller_death(ended: SupervisorResult) -> RunError {
     RunError::Died(match ended {
-        Ok(Ok(_)) => "the loops of an account have ended by themselves, please report this".to_owned(),
+        Ok(Ok(_)) => "the pollers of an account ended unexpectedly (please report this bug)".to_owned(),
         Ok(Err(error)) => error.to_string(),
-        // Its text may hold what the panic said, which may hold anything.
-        Err(_) => "the loops of an account have died, please report this".to_owned(),
+        // Do not log the panic payload because it may hold secrets.
+        Err(_) => "the pollers of an account panicked (please report this bug)".to_owned(),
     })
 }
 
-/// All that a configuration needs, before anything of the one in force is stopped.
-struct Prepared {
-    collectors: Vec<AccountSupervisor<ApiClient>>,
-    keys: Keys,
-    rates: Vec<(Option<AccountName>, api::ActionRates)>,
+/// Everything that a new configuration needs.
+struct PreparedReload {
+    supervisors: Vec<Supervisor>,
+    providers: Providers,
+    rates: Vec<(Option<AccountName>, ActionRates)>,
 }
 
-/// What is 0 is there from the start, so that a first increase is seen as one.
-fn show_accounts(own: &SelfMetrics, config: &Config) {
-    config.accounts.iter().for_each(|account| own.add_credentials_failures(account.name.as_ref(), 0));
+/// Exports the failure counter of every account from the start, so that the first increase is visible.
+fn initialize_failure_counters(self_metrics: &SelfMetrics, config: &Config) {
+    for account in &config.accounts {
+        self_metrics.add_credentials_failures(account.name.as_ref(), 0);
+    }
 }
 
-fn account<'a>(config: &'a Config, name: Option<&AccountName>) -> Option<&'a config::Account> {
+fn find_account<'a>(config: &'a Config, name: Option<&AccountName>) -> Option<&'a config::Account> {
     config.accounts.iter().find(|account| account.name.as_ref() == name)
 }
 
-/// Whether an account of this name is, as far as can be told, the same in both.
+/// Whether both configurations mean the same cloud account by this name, as far as can be known.
 fn is_same_account(name: Option<&AccountName>, before: &Config, now: &Config) -> bool {
-    account(before, name).zip(account(now, name)).is_some_and(|(before, now)| {
+    find_account(before, name).zip(find_account(now, name)).is_some_and(|(before, now)| {
         before.endpoint == now.endpoint && before.credentials.is_same_source_as(&now.credentials)
     })
 }
 
-/// What another configuration does not look at any more.
-struct Gone {
+/// Accounts, regions and poll loops that the new configuration no longer has.
+struct RemovedTargets {
     accounts: BTreeSet<Option<AccountName>>,
     regions: BTreeSet<(Option<AccountName>, RegionId)>,
-    names: BTreeSet<String>,
+    poll_loops: BTreeSet<String>,
 }
 
-impl Gone {
-    fn between(before: &[AccountSupervisor<ApiClient>], now: &[AccountSupervisor<ApiClient>]) -> Self {
-        let accounts = |of: &[AccountSupervisor<ApiClient>]| -> BTreeSet<_> {
-            of.iter().map(|c| c.account().cloned()).collect()
-        };
-        let regions = |of: &[AccountSupervisor<ApiClient>]| -> BTreeSet<_> {
-            let of_one = |c: &AccountSupervisor<ApiClient>| {
-                let account = c.account().cloned();
-                c.regions().into_iter().map(move |region| (account.clone(), region))
-            };
-            of.iter().flat_map(of_one).collect()
-        };
-        let names = |of: &[AccountSupervisor<ApiClient>]| -> BTreeSet<_> {
-            of.iter().flat_map(AccountSupervisor::names).collect()
-        };
+impl RemovedTargets {
+    fn between(before: &[Supervisor], now: &[Supervisor]) -> Self {
+        let before = Self::all(before);
+        let now = Self::all(now);
         Self {
-            accounts: &accounts(before) - &accounts(now),
-            regions: &regions(before) - &regions(now),
-            names: &names(before) - &names(now),
+            accounts: &before.accounts - &now.accounts,
+            regions: &before.regions - &now.regions,
+            poll_loops: &before.poll_loops - &now.poll_loops,
         }
     }
 
-    fn forget(&self, shared: &CollectContext, own: &SelfMetrics) {
-        self.names.iter().for_each(|name| shared.health.forget(name));
-        self.regions.iter().for_each(|(account, region)| own.remove_region(account.as_ref(), region));
-        self.accounts.iter().for_each(|account| own.remove_account(account.as_ref()));
+    fn all(supervisors: &[Supervisor]) -> Self {
+        let mut all =
+            Self { accounts: BTreeSet::new(), regions: BTreeSet::new(), poll_loops: BTreeSet::new() };
+        for supervisor in supervisors {
+            let account = supervisor.account().cloned();
+            all.regions.extend(supervisor.regions().into_iter().map(|region| (account.clone(), region)));
+            all.poll_loops.extend(supervisor.names());
+            all.accounts.insert(account);
+        }
+        all
+    }
+
+    /// Removes their heartbeats and self-metrics.
+    fn forget(&self, context: &CollectContext, self_metrics: &SelfMetrics) {
+        self.poll_loops.iter().for_each(|name| context.health.forget(name));
+        for (account, region) in &self.regions {
+            self_metrics.remove_region(account.as_ref(), region);
+        }
+        self.accounts.iter().for_each(|account| self_metrics.remove_account(account.as_ref()));
     }
 }
 
-/// Reads the configuration on a thread of its own, as a disk may not answer.
+/// Reads the configuration on a blocking thread, because a disk may hang.
 #[derive(Default)]
-struct Reader(Option<JoinHandle<Result<Config, Problems>>>);
+struct ConfigReader(Option<JoinHandle<Result<Config, Problems>>>);
 
-impl Reader {
-    async fn read(&mut self, source: &Source) -> Result<Config, Vec<String>> {
-        let until = Instant::now() + READING;
-        let late = || vec![format!("--config.file: reading it has not ended within {READING:?}")];
-        // One thread that waits is enough.
-        if let Some(before) = &mut self.0 {
-            _ = timeout_at(until, before).await.map_err(|_| late())?;
+impl ConfigReader {
+    async fn read(&mut self, source: &ConfigSource) -> Result<Config, Vec<String>> {
+        let deadline = Instant::now() + READ_TIMEOUT;
+        let timed_out = |_| vec![format!("--config.file: reading it took longer than {READ_TIMEOUT:?}")];
+        // Wait for an earlier read that timed out, so that at most one thread hangs.
+        if let Some(earlier) = &mut self.0 {
+            _ = timeout_at(deadline, earlier).await.map_err(timed_out)?;
         }
         let source = source.clone();
         let reading = spawn_blocking(move || {
-            config::load_settled(source.file.as_deref(), &source.environment, SETTLED_AFTER)
+            config::load_settled(source.file.as_deref(), &source.environment, SETTLE_TIME)
         });
-        let read = timeout_at(until, self.0.insert(reading)).await.map_err(|_| late())?;
+        let result = timeout_at(deadline, self.0.insert(reading)).await.map_err(timed_out)?;
         self.0 = None;
-        match read {
-            Ok(read) => read.map_err(|problems| problems.lines().collect()),
-            Err(_) => Err(vec!["--config.file: reading it has failed, please report this".to_owned()]),
+        match result {
+            Ok(config) => config.map_err(|problems| problems.lines().collect()),
+            Err(_) => Err(vec!["--config.file: reading it panicked (please report this bug)".to_owned()]),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Ends a process whose loops stand still: what it serves would be served as if it were new.
+//! Watchdog that ends the process when a poll loop is stuck, because stale data must not be served.
 //!
-//! A thread of the system's own, as a runtime that is blocked must not stop it. It counts its own ticks, not
-//! time: a process that was suspended or stopped wakes up with no tick missed. At each tick it knocks at the
-//! runtime: a worker that is blocked may leave the others asleep with nobody listening to the network, and
-//! then the process could not even say that it is not healthy.
+//! It is an OS thread because the async runtime may be blocked. It counts its own ticks rather than time, so that
+//! a suspended process does not appear stuck when it resumes. Each tick also wakes the runtime: while one worker
+//! is blocked, the others may sleep with none of them polling the network, and then the process could not even
+//! report that it is unhealthy.
 
 use std::{
     collections::BTreeMap,
@@ -19,98 +19,111 @@ use tokio::time::{Duration, Instant};
 
 use crate::health::{Health, STOPPED_AFTER};
 
-/// How long a heart may be still.
+/// Time without a heartbeat after which the watchdog acts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Then the process says of itself that it is not healthy.
+pub(super) struct WatchdogLimits {
+    /// `/-/healthy` fails after this time.
     pub(super) unhealthy: Duration,
-    /// Then it ends.
-    pub(super) end: Duration,
+    /// The process ends after this time.
+    pub(super) exit: Duration,
 }
 
-impl Default for Limits {
+impl Default for WatchdogLimits {
     fn default() -> Self {
-        Self { unhealthy: STOPPED_AFTER, end: Duration::from_secs(300) }
+        Self { unhealthy: STOPPED_AFTER, exit: Duration::from_secs(300) }
     }
 }
 
-/// Between two looks.
+#[cfg(feature = "fail-points")]
+impl WatchdogLimits {
+    /// Parses two numbers of milliseconds such as `1500/8000`.
+    pub(super) fn from_fail_point(limits: Option<&str>) -> Self {
+        let limits = limits.and_then(|limits| limits.split_once('/'));
+        let parsed = limits.and_then(|(unhealthy, exit)| {
+            let millis = |text: &str| text.parse().ok().map(Duration::from_millis);
+            Some(Self { unhealthy: millis(unhealthy)?, exit: millis(exit)? })
+        });
+        parsed.unwrap_or_default()
+    }
+}
+
+/// Interval between two checks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A running watchdog. It ends when this is dropped.
+/// Running watchdog, which stops when dropped.
 #[derive(Debug)]
 pub(super) struct Watchdog {
-    ended: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
     thread: Thread,
 }
 
 impl Watchdog {
-    /// Starts one that calls `still` with the name of the first heart that is still for the limit, and
-    /// `knock` at each tick.
+    /// Starts a watchdog that calls `wake_runtime` on each tick, and `on_stuck` with the name of the first poll
+    /// loop without a heartbeat for `limit`.
     ///
     /// # Errors
-    /// If the system has no thread to give.
+    /// If the system cannot create a thread.
     pub(super) fn start(
         health: Health,
         limit: Duration,
-        knock: impl Fn() + Send + 'static,
-        still: impl FnOnce(&str) + Send + 'static,
+        wake_runtime: impl Fn() + Send + 'static,
+        on_stuck: impl FnOnce(&str) + Send + 'static,
     ) -> io::Result<Self> {
-        let ended = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ended);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::clone(&stopped);
         let tick = TICK.min(limit / 10);
-        let mut watch = Watch::new(limit, tick);
+        let mut tracker = HeartbeatTracker::new(limit, tick);
         let handle = thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
-            while !told.load(Ordering::Acquire) {
-                // May return early, as all parking may: a tick that is short does no harm.
+            while !is_stopped.load(Ordering::Acquire) {
+                // May return early. A short tick does no harm.
                 thread::park_timeout(tick);
-                knock();
-                if let Some(name) = watch.tick(health.beats()) {
-                    return still(&name);
+                wake_runtime();
+                if let Some(name) = tracker.tick(health.beats()) {
+                    return on_stuck(&name);
                 }
             }
         })?;
-        Ok(Self { ended, thread: handle.thread().clone() })
+        Ok(Self { stopped, thread: handle.thread().clone() })
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
+        self.stopped.store(true, Ordering::Release);
         self.thread.unpark();
     }
 }
 
-/// The hearts as they were seen at the last tick. Pure.
+/// Heartbeats as of the last tick. Pure.
 #[derive(Debug)]
-struct Watch {
-    /// So many ticks without a beat are too many.
-    most: u32,
-    seen: BTreeMap<String, Seen>,
+struct HeartbeatTracker {
+    /// Number of ticks without a heartbeat after which a poll loop is stuck.
+    max_missed_ticks: u32,
+    heartbeats: BTreeMap<String, Heartbeat>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Seen {
-    beat: Instant,
-    /// Ticks since it was new.
-    still: u32,
+struct Heartbeat {
+    last: Instant,
+    missed_ticks: u32,
 }
 
-impl Watch {
+impl HeartbeatTracker {
     fn new(limit: Duration, tick: Duration) -> Self {
-        let most = limit.as_nanos().div_ceil(tick.as_nanos().max(1));
-        Self { most: u32::try_from(most).unwrap_or(u32::MAX), seen: BTreeMap::new() }
+        let ticks = limit.as_nanos().div_ceil(tick.as_nanos().max(1));
+        Self { max_missed_ticks: u32::try_from(ticks).unwrap_or(u32::MAX), heartbeats: BTreeMap::new() }
     }
 
-    /// Looks at the last beat of each heart. Returns the name of one that has been still for too long.
-    fn tick(&mut self, beats: BTreeMap<String, Instant>) -> Option<String> {
-        let seen = beats.into_iter().map(|(name, beat)| {
-            let before = self.seen.get(&name).filter(|seen| seen.beat == beat);
-            let still = before.map_or(0, |seen| seen.still + 1);
-            (name, Seen { beat, still })
+    /// Records the last heartbeat of each poll loop. Returns the name of a stuck one.
+    fn tick(&mut self, last_heartbeats: BTreeMap<String, Instant>) -> Option<String> {
+        let heartbeats = last_heartbeats.into_iter().map(|(name, last)| {
+            let before = self.heartbeats.get(&name).filter(|before| before.last == last);
+            let missed_ticks = before.map_or(0, |before| before.missed_ticks + 1);
+            (name, Heartbeat { last, missed_ticks })
         });
-        self.seen = seen.collect();
-        self.seen.iter().find(|(_, seen)| seen.still >= self.most).map(|(name, _)| name.clone())
+        self.heartbeats = heartbeats.collect();
+        let stuck = self.heartbeats.iter().find(|(_, beat)| beat.missed_ticks >= self.max_missed_ticks);
+        stuck.map(|(name, _)| name.clone())
     }
 }
 
@@ -120,68 +133,66 @@ mod tests {
 
     use super::*;
 
-    fn watch() -> Watch {
-        Watch::new(Duration::from_secs(5), Duration::from_secs(1))
+    fn tracker() -> HeartbeatTracker {
+        HeartbeatTracker::new(Duration::from_secs(5), Duration::from_secs(1))
     }
 
-    fn beats(of: &[(&str, Instant)]) -> BTreeMap<String, Instant> {
-        of.iter().map(|(name, beat)| ((*name).to_owned(), *beat)).collect()
+    fn beats(beats: &[(&str, Instant)]) -> BTreeMap<String, Instant> {
+        beats.iter().map(|(name, beat)| ((*name).to_owned(), *beat)).collect()
     }
 
     #[test]
-    fn a_heart_that_is_still_for_the_limit_is_named() {
-        let (mut watch, now) = (watch(), Instant::now());
-        for second in 0..5 {
-            let now = now + Duration::from_secs(second);
-            assert_eq!(watch.tick(beats(&[("a", now), ("b", now)])), None);
-        }
+    fn a_loop_without_heartbeats_for_the_limit_is_stuck() {
+        let (mut tracker, now) = (tracker(), Instant::now());
         let after = |second| now + Duration::from_secs(second);
-        for second in 5..9 {
-            assert_eq!(watch.tick(beats(&[("a", after(second)), ("b", after(4))])), None);
+        for second in 0..5 {
+            assert_eq!(tracker.tick(beats(&[("a", after(second)), ("b", after(second))])), None);
         }
-        assert_eq!(watch.tick(beats(&[("a", after(9)), ("b", after(4))])), Some("b".to_owned()));
+        for second in 5..9 {
+            assert_eq!(tracker.tick(beats(&[("a", after(second)), ("b", after(4))])), None);
+        }
+        assert_eq!(tracker.tick(beats(&[("a", after(9)), ("b", after(4))])), Some("b".to_owned()));
     }
 
     #[test]
-    fn time_that_passes_between_two_ticks_does_not_count() {
-        let (mut watch, now) = (watch(), Instant::now());
-        assert_eq!(watch.tick(beats(&[("a", now)])), None);
-        // Suspended for a day: the loop has not run, and neither has the watchdog.
-        assert_eq!(watch.tick(beats(&[("a", now)])), None);
+    fn time_between_two_ticks_does_not_count() {
+        let (mut tracker, now) = (tracker(), Instant::now());
+        assert_eq!(tracker.tick(beats(&[("a", now)])), None);
+        // Suspended for a day: neither the loop nor the watchdog ran.
+        assert_eq!(tracker.tick(beats(&[("a", now)])), None);
         let awake = now + Duration::from_secs(24 * 3600);
-        assert_eq!(watch.tick(beats(&[("a", awake)])), None, "it beats again");
-        assert_eq!(watch.tick(beats(&[("a", awake)])), None);
+        assert_eq!(tracker.tick(beats(&[("a", awake)])), None, "it beats again");
+        assert_eq!(tracker.tick(beats(&[("a", awake)])), None);
     }
 
     #[test]
-    fn a_heart_that_is_forgotten_is_not_missed() {
-        let (mut watch, now) = (watch(), Instant::now());
+    fn a_removed_loop_is_not_missed() {
+        let (mut tracker, now) = (tracker(), Instant::now());
         for _ in 0..3 {
-            assert_eq!(watch.tick(beats(&[("a", now)])), None);
+            assert_eq!(tracker.tick(beats(&[("a", now)])), None);
         }
         for _ in 0..9 {
-            assert_eq!(watch.tick(BTreeMap::new()), None);
+            assert_eq!(tracker.tick(BTreeMap::new()), None);
         }
-        assert_eq!(watch.tick(beats(&[("a", now)])), None, "it begins anew");
+        assert_eq!(tracker.tick(beats(&[("a", now)])), None, "counting starts over");
     }
 
     #[test]
-    fn the_thread_tells_of_a_still_heart_and_ends_with_its_owner() {
+    fn the_thread_reports_a_stuck_loop_and_ends_when_dropped() {
         let health = Health::default();
         health.beat("a");
-        let (tell, told) = mpsc::channel();
+        let (sender, stuck) = mpsc::channel();
         let limit = Duration::from_millis(50);
-        let watchdog =
-            Watchdog::start(health.clone(), limit, || {}, move |name| tell.send(name.to_owned()).unwrap())
-                .unwrap();
-        assert_eq!(told.recv_timeout(Duration::from_secs(60)).unwrap(), "a");
+        let on_stuck = move |name: &str| sender.send(name.to_owned()).unwrap();
+        let watchdog = Watchdog::start(health.clone(), limit, || {}, on_stuck).unwrap();
+        assert_eq!(stuck.recv_timeout(Duration::from_secs(60)).unwrap(), "a");
         drop(watchdog);
 
-        let (tell, told) = mpsc::channel::<()>();
+        let (sender, stuck) = mpsc::channel::<()>();
         let watchdog =
-            Watchdog::start(health, Duration::from_secs(3600), || {}, move |_| drop(tell)).unwrap();
+            Watchdog::start(health, Duration::from_secs(3600), || {}, move |_| drop(sender)).unwrap();
         drop(watchdog);
-        // The thread's end drops the channel.
-        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Err(mpsc::RecvTimeoutError::Disconnected));
+        // The end of the thread drops the sender.
+        assert_eq!(stuck.recv_timeout(Duration::from_secs(60)), Err(mpsc::RecvTimeoutError::Disconnected));
     }
 }

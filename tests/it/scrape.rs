@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
 };
 
-use alikafka_exporter::{Source, WebOptions, config, run, web::HttpLimits};
+use alikafka_exporter::{ConfigSource, WebOptions, config, run, web::HttpLimits};
 use alikafka_simulator::{
     AccessKey, Churn, ClockMode, GroupTruth, LastServed, ObjectKey, ServiceBehaviour, Simulator,
     SimulatorOptions, WorldOptions,
@@ -50,7 +50,8 @@ impl Pair {
             lifecycle: false,
             explain: false,
         };
-        let daemon = tokio::spawn(run(config, Source::default(), web, vec![listener], shutdown.clone()));
+        let daemon =
+            tokio::spawn(run(config, ConfigSource::default(), web, vec![listener], shutdown.clone()));
         Self { cloud, address, shutdown, daemon }
     }
 

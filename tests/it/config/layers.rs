@@ -177,7 +177,7 @@ fn problems_name_their_variable_and_come_with_those_of_the_file() {
          accounts: cannot be set from the environment; list the accounts in the file (from ALIKAFKA_EXPORTER_ACCOUNTS)\n\
          accounts: cannot be set from the environment; list the accounts in the file (from ALIKAFKA_EXPORTER_ACCOUNTS__0__NAME)\n\
          filters.groups.include[1]: is not a regular expression: unclosed group; write a regular expression for the whole name, such as \"orders-.*\" (from ALIKAFKA_EXPORTER_FILTERS__GROUPS__INCLUDE)\n\
-         metrics.constant_labels: has a part without \"=\"; write key=value,key=value (from ALIKAFKA_EXPORTER_METRICS__LABELS)"
+         metrics.labels: has a part without \"=\"; write key=value,key=value (from ALIKAFKA_EXPORTER_METRICS__LABELS)"
     );
 }
 

@@ -151,8 +151,8 @@ impl Daemon {
         for (name, value) in DEFAULTS.iter().chain(launch.settings) {
             // A file that lists accounts lists their regions too.
             if file.is_none() || *name != "REGIONS" {
-                // Sabotage is no setting of the product.
-                let prefix = if *name == "SABOTAGE_ALIKAFKA" { "" } else { "ALIKAFKA_EXPORTER_" };
+                // Fail points are not a setting of the product.
+                let prefix = if *name == "FAILPOINTS" { "" } else { "ALIKAFKA_EXPORTER_" };
                 command.env(format!("{prefix}{name}"), value);
             }
         }

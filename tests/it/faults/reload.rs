@@ -17,6 +17,7 @@ use super::{budget::StallMonitor, *};
 
 const NEXT: &str = "cn-beijing";
 const RELOADED: &str = "configuration reloaded";
+const RELOAD_FAILED: &str = "configuration reload failed, keeping the previous configuration";
 
 /// What is not told within this time is told by a reload only.
 const RARE_DISCOVERY: [(&str, &str); 2] = [("DISCOVERY_INTERVAL", "10m"), ("STALE_AFTER", "40m")];
@@ -62,10 +63,10 @@ fn reloads(lines: &[Value]) -> usize {
     lines.iter().filter(|l| l["msg"] == RELOADED).count()
 }
 
-/// The lines that say why a configuration is not in force.
+/// Problems of the reloads that failed, one string per reload.
 fn rejections(lines: &[Value]) -> Vec<String> {
-    let texts = lines.iter().filter(|l| l["level"] == "error").map(|l| l["msg"].as_str().unwrap().to_owned());
-    texts.filter(|l| l.starts_with("configuration not reloaded, the one before stays in force: ")).collect()
+    let failed = lines.iter().filter(|l| l["level"] == "error" && l["msg"] == RELOAD_FAILED);
+    failed.map(|l| l["error"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Asks by signal and waits until it is done.

@@ -1,4 +1,4 @@
-//! Joins what the parts report to the metrics that count it.
+//! Observer of API calls, polls and HTTP requests that records self-metrics.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::{
     web,
 };
 
-/// Counts in the exporter's own metrics.
+/// Records what the other components report in the self-metrics.
 #[derive(Clone)]
-pub(super) struct Counting(pub(super) Arc<SelfMetrics>);
+pub(super) struct MetricsRecorder(pub(super) Arc<SelfMetrics>);
 
-impl api::ApiObserver for Counting {
+impl api::ApiObserver for MetricsRecorder {
     fn attempt(&self, attempt: &Attempt<'_>) {
         let Attempt { account, region, action, .. } = *attempt;
-        #[cfg(debug_assertions)]
-        super::sabotage::attempt(action);
+        #[cfg(feature = "fail-points")]
+        fail::fail_point!(&format!("api-call-{}", action.name()));
         let result = attempt.result.map_or_else(ErrorKind::label, |()| "ok");
         self.0.observe_api_request(account, region, action.name(), result, attempt.duration);
         if attempt.is_retry {
@@ -36,7 +36,7 @@ impl api::ApiObserver for Counting {
     }
 }
 
-impl collect::CollectObserver for Counting {
+impl collect::CollectObserver for MetricsRecorder {
     fn anomaly(&self, kind: AnomalyKind) {
         self.0.count_anomaly(kind);
     }
@@ -53,9 +53,9 @@ impl collect::CollectObserver for Counting {
         needs: f64,
         allowed: f64,
     ) {
-        #[cfg(debug_assertions)]
+        #[cfg(feature = "fail-points")]
         if action == Action::GetInstanceList {
-            super::sabotage::look();
+            fail::fail_point!("region-poller");
         }
         self.0.set_api_demand(account, region, action.name(), needs);
         self.0.set_api_budget(account, region, action.name(), allowed);
@@ -66,7 +66,7 @@ impl collect::CollectObserver for Counting {
     }
 }
 
-impl web::HttpObserver for Counting {
+impl web::HttpObserver for MetricsRecorder {
     fn request_completed(&self, path: &'static str, code: u16, took: Duration) {
         self.0.observe_http_request(path, code, took);
     }
