@@ -1,7 +1,7 @@
-//! Turns what is published into pages, off the path of any scrape.
+//! Renders the exposition in the background, so that a scrape only copies memory.
 //!
-//! Owns: the pace of pages, and that a page is made by one renderer of one generation: regions and renderer of
-//! another configuration come in together, as a [`Reconfiguration`], and so does what is shown beside the page.
+//! Owns: the pause between two expositions, and the switch to another configuration: its regions, its renderer and
+//! whatever belongs to them come into force together, as one [`Reconfiguration`].
 
 use std::sync::Arc;
 
@@ -14,39 +14,38 @@ use tokio_util::sync::CancellationToken;
 use super::{Exposition, Renderer};
 use crate::snapshot::{RegionView, Snapshot, SnapshotStore};
 
-/// Between two pages, at least.
-const LEAST_PAUSE: Duration = Duration::from_millis(50);
-/// The pause is this many times what the page has cost, so that rendering takes a twentieth of one core,
-/// unless that would make pages old.
-const PAUSE_TO_COST: u32 = 19;
-/// Between two pages, at most, while something changes.
-const MOST_PAUSE: Duration = Duration::from_secs(2);
+/// Minimum pause between two expositions.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+/// Pause as a multiple of the render time, so that rendering uses at most a twentieth of a core.
+const PAUSE_PER_RENDER_TIME: u32 = 19;
+/// Maximum pause between two expositions while the snapshot changes.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// The renderer has died. A page that nobody renews must not be served.
+/// Rendering panicked. The exposition would never be updated again, so it must not be served.
 #[derive(Debug, thiserror::Error)]
-#[error("the renderer has died; refusing to serve a page that nobody renews, please report this")]
+#[error("renderer panicked; exiting instead of serving stale metrics, please report this bug")]
 pub struct RendererPanicked;
 
-/// Another configuration, of which the next page is.
+/// Switch to another configuration.
 pub struct Reconfiguration<T> {
-    /// What is known of its regions; it takes the place of all that is published.
+    /// State of its regions; replaces everything that is published.
     pub regions: Vec<RegionView>,
-    /// What makes its pages; `None` if that did not change.
+    /// Its renderer; `None` if the options did not change.
     pub renderer: Option<Renderer>,
-    /// For whoever shows the page.
+    /// Data for the callback that receives the first exposition of the configuration.
     pub attachment: T,
 }
 
-/// Renders a page for each change and each turn, and hands it to `show` with the snapshot that it was made from
-/// and what came with the turn, until the shutdown. Nobody may publish from before a turn is sent until its page
-/// has been shown.
+/// Renders an exposition after each change and each reconfiguration, until the shutdown. `show` receives it with its
+/// snapshot and the attachment of the reconfiguration. No poller may publish between sending a reconfiguration and
+/// the call of `show` with its first exposition.
 ///
 /// # Errors
 /// [`RendererPanicked`] if rendering panicked.
 pub async fn run<T: Send>(
     store: Arc<SnapshotStore>,
     mut renderer: Renderer,
-    mut turns: mpsc::Receiver<Reconfiguration<T>>,
+    mut reconfigurations: mpsc::Receiver<Reconfiguration<T>>,
     mut show: impl FnMut(Exposition, Arc<Snapshot>, Option<T>) + Send,
     shutdown: CancellationToken,
 ) -> Result<(), RendererPanicked> {
@@ -56,30 +55,29 @@ pub async fn run<T: Send>(
             sleep_until(not_before).await;
             store.changed().await;
         };
-        let turn = tokio::select! {
+        let reconfiguration = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            Some(turn) = turns.recv() => Some(turn),
+            Some(reconfiguration) = reconfigurations.recv() => Some(reconfiguration),
             () = changed => None,
         };
-        let begun = Instant::now();
-        let attachment = turn.map(|turn| {
-            store.replace(turn.regions);
-            if let Some(other) = turn.renderer {
-                renderer = other;
-            }
-            turn.attachment
-        });
+        let started = Instant::now();
+        let mut attachment = None;
+        if let Some(reconfiguration) = reconfiguration {
+            store.replace(reconfiguration.regions);
+            renderer = reconfiguration.renderer.unwrap_or(renderer);
+            attachment = Some(reconfiguration.attachment);
+        }
         let snapshot = Arc::new(store.current());
-        let source = Arc::clone(&snapshot);
-        // A large page takes tens of milliseconds, which no scrape is to wait for.
+        let rendered_snapshot = Arc::clone(&snapshot);
+        // A large exposition takes tens of milliseconds, which would delay scrapes on this thread.
         let rendering = tokio::task::spawn_blocking(move || {
-            let page = renderer.render(&source);
-            (renderer, page)
+            let exposition = renderer.render(&rendered_snapshot);
+            (renderer, exposition)
         });
-        let (back, page) = rendering.await.map_err(|_| RendererPanicked)?;
-        renderer = back;
-        show(page, snapshot, attachment);
-        not_before = Instant::now() + (begun.elapsed() * PAUSE_TO_COST).clamp(LEAST_PAUSE, MOST_PAUSE);
+        let exposition;
+        (renderer, exposition) = rendering.await.map_err(|_| RendererPanicked)?;
+        show(exposition, snapshot, attachment);
+        not_before = Instant::now() + (started.elapsed() * PAUSE_PER_RENDER_TIME).clamp(MIN_PAUSE, MAX_PAUSE);
     }
 }

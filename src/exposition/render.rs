@@ -1,390 +1,361 @@
-//! From a snapshot to a page, touching only what changed since the page before. Pure.
+//! Renders a snapshot as an [`Exposition`] and reuses what did not change since the previous one. Pure.
 //!
-//! Owns: the order of the page, which families a granularity shows, what is kept between pages, and the
-//! limit on series. Refuses: I/O, clocks, and deciding what is fresh: the snapshot has done that.
+//! Owns: the order of the exposition, the metrics of each granularity, the reuse of text, and the limit on series.
+//! Out of scope: I/O, clocks, and the expiry of data, which the snapshot has already decided.
 //!
-//! The order is that of the catalog, then account, region, instance, then topic or group, then partition,
-//! as the snapshot is sorted. The families of regions and instances are few lines: they are written anew
-//! each time. The families of topics and groups are kept per family and instance, and written anew only if
-//! a topic or a group of the instance is another allocation than before. Text that came out the same
-//! keeps its compressed form. Pieces of small instances are joined, so that a fleet of many stays few
-//! pieces.
+//! The order is that of the catalog, then account, region, instance, topic or group, and partition, in the order of
+//! the snapshot. Metrics of regions and instances are a few lines and are always rendered again. Metrics of topics
+//! and groups are cached as one chunk per metric and instance, which is rendered again only if a topic or a group of
+//! the instance is another allocation. A chunk with unchanged text keeps its compressed form. Chunks of small
+//! instances are merged, so that an exposition of many instances consists of few chunks.
 
-use std::{collections::HashMap, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    catalog::{self, FAMILIES, MetricFamily, MetricId},
-    chunk::{Chunk, ChunkCompressor, Exposition},
-    limit::{self, SeriesCut},
-    series::{self, FamilySet, SeriesCounter},
-    text::{FamilyText, TextWriter, push_header},
+    Exposition,
+    catalog::{self, FAMILIES, MetricFamily, MetricId, MetricSet},
+    chunk::{Chunk, ChunkCompressor},
+    limit::{self, LimitOutcome},
+    series::{self, SeriesCounter, SeriesSink as _},
+    text::{MetricText, TextWriter, push_header},
 };
 use crate::{
     model::{AccountName, Granularity, InstanceId, RegionId, RenderOptions},
     snapshot::{GroupView, InstanceView, Snapshot, TopicView},
 };
 
-/// A piece below this many bytes is joined with its neighbours.
-const SMALL: usize = 8 * 1024;
+/// Chunks with fewer bytes are merged with their neighbours.
+const SMALL_CHUNK_BYTES: usize = 8 * 1024;
 
-/// Merged chunks are closed at this many bytes.
-const JOINED: usize = 64 * 1024;
+/// Size from which on a merged chunk takes no further chunks, in bytes.
+const MERGED_CHUNK_BYTES: usize = 64 * 1024;
 
-/// Makes pages of snapshots, each from what it kept of the one before.
+/// Renderer of snapshots. It caches the previous exposition.
 #[derive(Debug)]
 pub struct Renderer {
     max_series: Option<u64>,
+    /// Tag keys and their label names.
     tags: Vec<(String, String)>,
-    shown: FamilySet,
-    /// HELP and TYPE of each family of topics and groups.
+    enabled: MetricSet,
+    /// HELP and TYPE lines of every metric.
     headers: Vec<Chunk>,
-    /// Writes the families of regions and instances.
-    fleet: TextWriter,
-    /// Writes the families of topics and groups.
-    objects: TextWriter,
-    packer: Option<ChunkCompressor>,
-    kept: RenderCache,
+    /// Writer of the metrics of regions and instances.
+    fleet_writer: TextWriter,
+    /// Writer of the metrics of topics and groups.
+    object_writer: TextWriter,
+    compressor: ChunkCompressor,
+    cache: RenderCache,
 }
 
-/// What is kept of the page before.
+/// Parts of the previous exposition.
 #[derive(Debug, Default)]
 struct RenderCache {
     fleet: HashMap<MetricId, Chunk>,
-    instances: HashMap<Key, RenderedInstance>,
-    joined: HashMap<MetricId, Vec<MergedChunk>>,
+    instances: HashMap<InstanceKey, RenderedInstance>,
+    merged: HashMap<MetricId, Vec<MergedChunk>>,
     cutoff: Option<u64>,
 }
 
-type Key = (Option<AccountName>, RegionId, InstanceId);
+type InstanceKey = (Option<AccountName>, RegionId, InstanceId);
 
-/// The drawn topics and groups of one instance.
+/// Text of the topics and groups of one instance.
 #[derive(Debug)]
 struct RenderedInstance {
     view: Arc<InstanceView>,
     cutoff: Option<u64>,
-    pieces: Vec<(MetricId, Chunk)>,
+    chunks: BTreeMap<MetricId, Chunk>,
 }
 
-/// Several pieces of one family as one.
+/// Several chunks of one metric as one.
 #[derive(Debug)]
 struct MergedChunk {
-    members: Vec<Chunk>,
-    segment: Chunk,
+    parts: Vec<Chunk>,
+    chunk: Chunk,
 }
 
-/// The families of topics and groups.
-fn is_object_family(family: &MetricFamily) -> bool {
-    family.labels.contains(&"topic") || family.labels.contains(&"group")
-}
-
-/// Whether the renderer draws a family; the others come from the process itself.
-fn is_drawn(family: &MetricFamily) -> bool {
-    family.id <= MetricId::Objects
+fn is_about_objects(family: &MetricFamily) -> bool {
+    family.is_per_topic() || family.is_per_group()
 }
 
 impl Renderer {
-    /// A renderer that has no page yet.
+    /// Creates a renderer with an empty cache.
     #[must_use]
     pub fn new(options: RenderOptions) -> Self {
         let RenderOptions { granularity, naming, max_series, constant_labels, instance_tags } = options;
-        let shown = |f: &&MetricFamily| match granularity {
-            Granularity::Partition => true,
-            Granularity::Topic => !f.is_per_partition(),
-            Granularity::Group => !f.is_per_topic(),
+        let is_enabled = |family: &MetricFamily| {
+            let is_fine_enough = match granularity {
+                Granularity::Partition => true,
+                Granularity::Topic => !family.is_per_partition(),
+                Granularity::Group => !family.is_per_topic(),
+            };
+            // The metrics after `Objects` come from the exporter process.
+            is_fine_enough && family.id <= MetricId::Objects
         };
-        let constant = usable_labels(constant_labels);
-        let headers = FAMILIES.iter().map(|f| {
+        let constant_labels = allowed_labels(constant_labels);
+        let headers = FAMILIES.iter().map(|family| {
             let mut text = Vec::new();
-            push_header(&mut text, f.id, naming);
+            push_header(&mut text, family.id, naming);
             Chunk::new(text.into(), 0)
         });
         Self {
             max_series,
             tags: tag_labels(instance_tags),
-            shown: FamilySet::of(FAMILIES.iter().filter(|f| is_drawn(f)).filter(shown).map(|f| f.id)),
+            enabled: MetricSet::matching(is_enabled),
             headers: headers.collect(),
-            fleet: TextWriter::new(naming, &constant, true),
-            objects: TextWriter::new(naming, &constant, false),
-            packer: None,
-            kept: RenderCache::default(),
+            fleet_writer: TextWriter::new(naming, &constant_labels, true),
+            object_writer: TextWriter::new(naming, &constant_labels, false),
+            compressor: ChunkCompressor::default(),
+            cache: RenderCache::default(),
         }
     }
 
-    /// The page of a snapshot, compressed as well: a reader copies and nothing else.
+    /// Renders a snapshot and compresses the result in advance, so that a scrape only copies memory.
     #[must_use]
     pub fn render(&mut self, snapshot: &Snapshot) -> Exposition {
-        let page = self.render_uncompressed(snapshot);
-        page.pack(&mut self.packer);
-        page
+        let exposition = self.render_uncompressed(snapshot);
+        exposition.compress(&mut self.compressor);
+        exposition
     }
 
-    /// The page of a snapshot. What is not compressed yet is so when a reader first asks for it.
+    /// Renders a snapshot. What is not yet compressed is compressed by the first gzip scrape.
     #[must_use]
     pub fn render_uncompressed(&mut self, snapshot: &Snapshot) -> Exposition {
-        self.fleet.want(self.shown);
+        self.fleet_writer.enable(self.enabled);
         for region in &snapshot.regions {
-            series::region(region, &mut self.fleet);
+            series::emit_region(region, &mut self.fleet_writer);
             for instance in &region.instances {
-                series::instance(instance, &self.tags, &mut self.fleet);
+                series::emit_instance(instance, &self.tags, &mut self.fleet_writer);
             }
         }
-        let cut = self.cut(snapshot);
-        self.kept.cutoff = cut.cutoff;
-        let mut before = mem::take(&mut self.kept.instances);
+        let LimitOutcome { cutoff, dropped_series } = self.apply_limit(snapshot);
+        self.cache.cutoff = cutoff;
+        let mut previous = mem::take(&mut self.cache.instances);
         let mut instances = Vec::new();
         for view in snapshot.regions.iter().flat_map(|r| &r.instances) {
             let key = (view.account.clone(), view.region.clone(), view.id.clone());
-            let drawn = self.instance(view, cut.cutoff, before.remove(&key));
-            instances.push((key, drawn));
+            let rendered = self.render_objects(view, cutoff, previous.remove(&key));
+            instances.push((key, rendered));
         }
-        let segments = self.assemble(&mut instances);
-        self.kept.instances = instances.into_iter().collect();
-        Exposition::new(segments, cut.series)
+        let chunks = self.assemble(&mut instances);
+        self.cache.instances = instances.into_iter().collect();
+        Exposition::new(chunks, dropped_series)
     }
 
-    /// Decides what is left out of the page.
-    fn cut(&self, snapshot: &Snapshot) -> SeriesCut {
-        let Some(max) = self.max_series else { return SeriesCut::default() };
+    fn apply_limit(&self, snapshot: &Snapshot) -> LimitOutcome {
+        let Some(max) = self.max_series else { return LimitOutcome::default() };
         let mut objects = Vec::new();
         for instance in snapshot.regions.iter().flat_map(|r| &r.instances) {
-            let count = |draw: &dyn Fn(&mut SeriesCounter)| {
-                let mut count = SeriesCounter { wanted: self.shown, series: 0 };
-                draw(&mut count);
-                count.series
-            };
-            objects
-                .extend(instance.topics.iter().map(|t| (t.discovery_order, count(&|c| series::topic(t, c)))));
-            objects
-                .extend(instance.groups.iter().map(|g| (g.discovery_order, count(&|c| series::group(g, c)))));
+            for topic in &instance.topics {
+                let mut counter = SeriesCounter { enabled: self.enabled, series: 0 };
+                series::emit_topic(topic, &mut counter);
+                objects.push((topic.discovery_order, counter.series));
+            }
+            for group in &instance.groups {
+                let mut counter = SeriesCounter { enabled: self.enabled, series: 0 };
+                series::emit_group(group, &mut counter);
+                objects.push((group.discovery_order, counter.series));
+            }
         }
-        limit::cut(max, self.fleet.series(), objects, self.kept.cutoff)
+        limit::apply(max, self.fleet_writer.series(), objects, self.cache.cutoff)
     }
 
-    /// The topics and groups of an instance, drawn as far as they are not what they were.
-    fn instance(
+    /// Renders the topics and groups of an instance as far as they changed.
+    fn render_objects(
         &mut self,
         view: &Arc<InstanceView>,
         cutoff: Option<u64>,
-        before: Option<RenderedInstance>,
+        previous: Option<RenderedInstance>,
     ) -> RenderedInstance {
-        let dirty = match &before {
-            Some(b) => changed(&b.view, b.cutoff, view, cutoff).and(self.shown),
-            None => {
-                FamilySet::of(FAMILIES.iter().filter(|f| is_object_family(f)).map(|f| f.id)).and(self.shown)
-            }
+        let changed = match &previous {
+            Some(previous) => changed_metrics(previous, view, cutoff),
+            None => MetricSet::matching(is_about_objects),
         };
-        let mut old = before.map(|b| b.pieces).unwrap_or_default();
-        if dirty.is_empty() {
-            return RenderedInstance { view: Arc::clone(view), cutoff, pieces: old };
-        }
-        let out = &mut self.objects;
-        for (id, piece) in &old {
-            if dirty.has(*id) {
-                // A little more than before, as offsets grow by a digit at a time.
-                out.reserve(*id, piece.plain().len() + piece.plain().len() / 64);
+        let changed = changed.intersection(self.enabled);
+        let mut chunks = previous.map(|p| p.chunks).unwrap_or_default();
+        if !changed.is_empty() {
+            let writer = &mut self.object_writer;
+            for (id, chunk) in chunks.iter().filter(|(id, _)| changed.contains(**id)) {
+                // A little more than before, because offsets grow by a digit at times.
+                writer.reserve(*id, chunk.text().len() + chunk.text().len() / 64);
+            }
+            writer.enable(changed);
+            emit_objects(view, cutoff, writer);
+            for id in FAMILIES.iter().map(|f| f.id).filter(|id| changed.contains(*id)) {
+                if let Some(chunk) = reuse_if_equal(writer.take(id), chunks.remove(&id)) {
+                    chunks.insert(id, chunk);
+                }
             }
         }
-        out.want(dirty);
-        draw_objects(view, cutoff, out);
-        let mut pieces = Vec::new();
-        for id in FAMILIES.iter().map(|f| f.id) {
-            let at = old.iter().position(|(i, _)| *i == id);
-            let piece = at.map(|at| old.swap_remove(at).1);
-            let piece = if dirty.has(id) { keep_if_equal(out.take(id), piece) } else { piece };
-            pieces.extend(piece.map(|p| (id, p)));
-        }
-        RenderedInstance { view: Arc::clone(view), cutoff, pieces }
+        RenderedInstance { view: Arc::clone(view), cutoff, chunks }
     }
 
-    /// Puts the pieces into the order of the page.
-    fn assemble(&mut self, instances: &mut [(Key, RenderedInstance)]) -> Vec<Chunk> {
-        let mut page = Vec::new();
-        let mut before = mem::take(&mut self.kept.joined);
-        for family in FAMILIES.iter().filter(|f| self.shown.has(f.id)) {
+    /// Puts all chunks into the order of the exposition.
+    fn assemble(&mut self, instances: &mut [(InstanceKey, RenderedInstance)]) -> Vec<Chunk> {
+        let mut chunks = Vec::new();
+        let mut previous = mem::take(&mut self.cache.merged);
+        for family in FAMILIES.iter().filter(|f| self.enabled.contains(f.id)) {
             let id = family.id;
-            if is_object_family(family) {
-                let before = before.remove(&id).unwrap_or_default();
-                let mut row = ChunkMerger {
-                    id,
-                    before,
-                    joined: Vec::new(),
-                    small: Vec::new(),
-                    waiting: 0,
-                    out: Vec::new(),
-                };
-                for at in 0..instances.len() {
-                    row.add(at, instances);
+            if is_about_objects(family) {
+                let previous = previous.remove(&id).unwrap_or_default();
+                let mut merger = ChunkMerger { previous, ..ChunkMerger::default() };
+                merger.merge(instances.iter_mut().filter_map(|(_, i)| i.chunks.get_mut(&id)));
+                if !merger.chunks.is_empty() {
+                    chunks.extend(self.headers.get(id as usize).cloned());
+                    chunks.append(&mut merger.chunks);
+                    self.cache.merged.insert(id, merger.merged);
                 }
-                row.close(instances);
-                if !row.out.is_empty() {
-                    page.extend(self.headers.get(id as usize).cloned());
-                    page.append(&mut row.out);
-                    self.kept.joined.insert(id, row.joined);
-                }
-            } else {
-                let before = self.kept.fleet.remove(&id);
-                if let Some(segment) = keep_if_equal(self.fleet.take(id), before) {
-                    page.push(segment.clone());
-                    self.kept.fleet.insert(id, segment);
-                }
+            } else if let Some(chunk) =
+                reuse_if_equal(self.fleet_writer.take(id), self.cache.fleet.remove(&id))
+            {
+                chunks.push(chunk.clone());
+                self.cache.fleet.insert(id, chunk);
             }
         }
-        page
+        chunks
     }
 }
 
-/// The pieces of one family, in order, small ones joined.
+/// Merges the small chunks of one metric.
+#[derive(Default)]
 struct ChunkMerger {
-    id: MetricId,
-    before: Vec<MergedChunk>,
-    joined: Vec<MergedChunk>,
-    /// Which instances' pieces are to be joined next.
-    small: Vec<usize>,
-    /// How long those are together, in bytes.
-    waiting: usize,
-    out: Vec<Chunk>,
+    /// Merged chunks of the previous exposition.
+    previous: Vec<MergedChunk>,
+    merged: Vec<MergedChunk>,
+    /// Result: merged and large chunks in order.
+    chunks: Vec<Chunk>,
 }
 
 impl ChunkMerger {
-    fn add(&mut self, at: usize, instances: &mut [(Key, RenderedInstance)]) {
-        let Some(piece) = instances.get(at).and_then(|(_, i)| i.piece(self.id)) else { return };
-        if piece.plain().len() >= SMALL {
-            let piece = piece.clone();
-            self.close(instances);
-            self.out.push(piece);
-            return;
-        }
-        self.small.push(at);
-        self.waiting += piece.plain().len();
-        if self.waiting >= JOINED {
-            self.close(instances);
-        }
-    }
-
-    fn close(&mut self, instances: &mut [(Key, RenderedInstance)]) {
-        let small = mem::take(&mut self.small);
-        self.waiting = 0;
-        let pieces: Vec<Chunk> =
-            small.iter().filter_map(|at| instances.get(*at)?.1.piece(self.id).cloned()).collect();
-        if pieces.len() < 2 {
-            self.out.extend(pieces);
-            return;
-        }
-        let same = |j: &MergedChunk| {
-            j.members.len() == pieces.len() && j.members.iter().zip(&pieces).all(|(a, b)| a.is(b))
-        };
-        if let Some(at) = self.before.iter().position(same) {
-            let joined = self.before.swap_remove(at);
-            self.out.push(joined.segment.clone());
-            self.joined.push(joined);
-            return;
-        }
-        let mut text = BytesMut::with_capacity(pieces.iter().map(|p| p.plain().len()).sum());
-        for piece in &pieces {
-            text.extend_from_slice(piece.plain());
-        }
-        let segment = Chunk::new(text.freeze(), pieces.iter().map(Chunk::series).sum());
-        // The pieces become views into what they were joined to, so that their text is held once.
-        let mut members = Vec::with_capacity(pieces.len());
-        let mut from = 0;
-        for (at, piece) in small.iter().zip(&pieces) {
-            let to = from + piece.plain().len();
-            let member = Chunk::new(segment.plain().slice(from..to), piece.series());
-            if let Some((_, instance)) = instances.get_mut(*at) {
-                instance.replace(self.id, member.clone());
+    fn merge<'a>(&mut self, instance_chunks: impl Iterator<Item = &'a mut Chunk>) {
+        let mut small: Vec<&mut Chunk> = Vec::new();
+        let mut small_bytes = 0;
+        for chunk in instance_chunks {
+            let bytes = chunk.text().len();
+            if bytes >= SMALL_CHUNK_BYTES {
+                self.push_merged(mem::take(&mut small));
+                small_bytes = 0;
+                self.chunks.push(chunk.clone());
+                continue;
             }
-            members.push(member);
-            from = to;
+            small.push(chunk);
+            small_bytes += bytes;
+            if small_bytes >= MERGED_CHUNK_BYTES {
+                self.push_merged(mem::take(&mut small));
+                small_bytes = 0;
+            }
         }
-        self.out.push(segment.clone());
-        self.joined.push(MergedChunk { members, segment });
-    }
-}
-
-impl RenderedInstance {
-    fn piece(&self, id: MetricId) -> Option<&Chunk> {
-        self.pieces.iter().find(|(i, _)| *i == id).map(|(_, piece)| piece)
+        self.push_merged(small);
     }
 
-    fn replace(&mut self, id: MetricId, piece: Chunk) {
-        if let Some((_, old)) = self.pieces.iter_mut().find(|(i, _)| *i == id) {
-            *old = piece;
+    /// Appends the chunks as one. They become slices of it, so that their text is in memory once.
+    fn push_merged(&mut self, parts: Vec<&mut Chunk>) {
+        if parts.len() < 2 {
+            self.chunks.extend(parts.into_iter().map(|part| part.clone()));
+            return;
         }
+        let is_same = |previous: &MergedChunk| {
+            previous.parts.len() == parts.len() && previous.parts.iter().zip(&parts).all(|(a, b)| a.ptr_eq(b))
+        };
+        let merged = match self.previous.iter().position(is_same) {
+            Some(index) => self.previous.swap_remove(index),
+            None => {
+                let mut text = BytesMut::with_capacity(parts.iter().map(|part| part.text().len()).sum());
+                parts.iter().for_each(|part| text.extend_from_slice(part.text()));
+                let text = text.freeze();
+                let mut start = 0;
+                let mut slices = Vec::with_capacity(parts.len());
+                let mut series = 0;
+                for part in parts {
+                    let end = start + part.text().len();
+                    series += part.series();
+                    *part = Chunk::new(text.slice(start..end), part.series());
+                    slices.push(part.clone());
+                    start = end;
+                }
+                MergedChunk { parts: slices, chunk: Chunk::new(text, series) }
+            }
+        };
+        self.chunks.push(merged.chunk.clone());
+        self.merged.push(merged);
     }
 }
 
-fn draw_objects(view: &InstanceView, cutoff: Option<u64>, out: &mut TextWriter) {
-    use series::SeriesSink as _;
-    out.enter_region(view.account.as_ref(), &view.region);
-    out.enter_instance(&view.id);
-    let shown = |since: u64| cutoff.is_none_or(|cutoff| since < cutoff);
-    for topic in view.topics.iter().filter(|t| shown(t.discovery_order)) {
-        series::topic(topic, out);
+fn emit_objects(view: &InstanceView, cutoff: Option<u64>, writer: &mut TextWriter) {
+    writer.enter_region(view.account.as_ref(), &view.region);
+    writer.enter_instance(&view.id);
+    for topic in shown_topics(view, cutoff) {
+        series::emit_topic(topic, writer);
     }
-    for group in view.groups.iter().filter(|g| shown(g.discovery_order)) {
-        series::group(group, out);
+    for group in shown_groups(view, cutoff) {
+        series::emit_group(group, writer);
     }
 }
 
-/// Which families of an instance may differ from what was drawn before.
-fn changed(
-    old: &Arc<InstanceView>,
-    old_cutoff: Option<u64>,
-    new: &Arc<InstanceView>,
-    cutoff: Option<u64>,
-) -> FamilySet {
-    if Arc::ptr_eq(old, new) && old_cutoff == cutoff {
-        return FamilySet::default();
+/// Returns the metrics about topics and groups whose text may differ from the previous exposition.
+fn changed_metrics(previous: &RenderedInstance, view: &Arc<InstanceView>, cutoff: Option<u64>) -> MetricSet {
+    if Arc::ptr_eq(&previous.view, view) && previous.cutoff == cutoff {
+        return MetricSet::default();
     }
-    let topics = same(kept_topics(old, old_cutoff), kept_topics(new, cutoff));
-    let groups = same(kept_groups(old, old_cutoff), kept_groups(new, cutoff));
-    let is_same = |f: &&MetricFamily| if f.labels.contains(&"group") { groups } else { topics };
-    FamilySet::of(FAMILIES.iter().filter(|f| is_object_family(f) && !is_same(f)).map(|f| f.id))
+    let (old, old_cutoff) = (&previous.view, previous.cutoff);
+    let same_topics = same_allocations(shown_topics(old, old_cutoff), shown_topics(view, cutoff));
+    let same_groups = same_allocations(shown_groups(old, old_cutoff), shown_groups(view, cutoff));
+    MetricSet::matching(|family| {
+        is_about_objects(family) && !(if family.is_per_group() { same_groups } else { same_topics })
+    })
 }
 
-fn kept_topics(view: &InstanceView, cutoff: Option<u64>) -> impl Iterator<Item = &Arc<TopicView>> {
+/// Returns the topics that the limit does not leave out.
+fn shown_topics(view: &InstanceView, cutoff: Option<u64>) -> impl Iterator<Item = &Arc<TopicView>> {
     view.topics.iter().filter(move |t| cutoff.is_none_or(|cutoff| t.discovery_order < cutoff))
 }
 
-fn kept_groups(view: &InstanceView, cutoff: Option<u64>) -> impl Iterator<Item = &Arc<GroupView>> {
+/// Returns the groups that the limit does not leave out.
+fn shown_groups(view: &InstanceView, cutoff: Option<u64>) -> impl Iterator<Item = &Arc<GroupView>> {
     view.groups.iter().filter(move |g| cutoff.is_none_or(|cutoff| g.discovery_order < cutoff))
 }
 
-/// Whether two lists are of the same allocations.
-fn same<'a, T: 'a>(a: impl Iterator<Item = &'a Arc<T>>, mut b: impl Iterator<Item = &'a Arc<T>>) -> bool {
-    a.into_iter().all(|a| b.next().is_some_and(|b| Arc::ptr_eq(a, b))) && b.next().is_none()
+fn same_allocations<'a, T: 'a>(
+    a: impl Iterator<Item = &'a Arc<T>>,
+    b: impl Iterator<Item = &'a Arc<T>>,
+) -> bool {
+    a.map(Arc::as_ptr).eq(b.map(Arc::as_ptr))
 }
 
-/// The piece before if it says the same, so that its compressed form is kept; `None` if there is nothing.
-fn keep_if_equal(sheet: FamilyText, before: Option<Chunk>) -> Option<Chunk> {
-    if sheet.text.is_empty() {
+/// Returns the previous chunk if its text is the same, because it may be compressed already. `None` if the text is
+/// empty.
+fn reuse_if_equal(new: MetricText, previous: Option<Chunk>) -> Option<Chunk> {
+    if new.text.is_empty() {
         return None;
     }
-    Some(before.filter(|b| *b.plain() == sheet.text).unwrap_or_else(|| {
-        // Pages live long: give back what was reserved in vain.
-        Chunk::new(Bytes::from(sheet.text.into_boxed_slice()), sheet.series)
-    }))
+    if let Some(previous) = previous.filter(|p| *p.text() == new.text) {
+        return Some(previous);
+    }
+    // Shrunk to its size, because an exposition lives long.
+    Some(Chunk::new(Bytes::from(new.text.into_boxed_slice()), new.series))
 }
 
-/// The labels that every series can have.
-pub(super) fn usable_labels(labels: Vec<(String, String)>) -> Vec<(String, String)> {
-    let mut usable: Vec<(String, String)> = Vec::new();
+/// Returns the labels that every series may have.
+pub(super) fn allowed_labels(labels: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut allowed: Vec<(String, String)> = Vec::new();
     for (name, value) in labels {
-        if catalog::is_free_label(&name) && usable.iter().all(|(n, _)| *n != name) {
-            usable.push((name, value));
+        if catalog::is_allowed_constant_label(&name) && allowed.iter().all(|(n, _)| *n != name) {
+            allowed.push((name, value));
         }
     }
-    usable
+    allowed
 }
 
-/// The allowed keys with their label names.
+/// Returns each tag key with its label name.
 fn tag_labels(keys: Vec<String>) -> Vec<(String, String)> {
     let mut labels: Vec<(String, String)> = Vec::new();
     for key in keys {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let label = format!("tag_{}", key.chars().map(plain).collect::<String>());
+        let label = format!("tag_{}", key.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
         if labels.iter().all(|(_, l)| *l != label) {
             labels.push((key, label));
         }

@@ -1,311 +1,247 @@
-//! What series an object has. Pure: views in, samples out into whatever wants them, be it text or a count.
+//! Series of regions, instances, topics and groups. Pure.
 //!
-//! Owns: which value of a view becomes which series, and when it is absent. Refuses: spelling and order of
-//! the page.
+//! Owns: which value of the snapshot becomes which series, and when a series is absent. Out of scope: text form and
+//! order of the exposition.
+
+use std::time::Duration;
 
 use super::{
-    catalog::{FAMILIES, MetricId},
-    text::{push_float, push_integer, push_millis, push_seconds},
+    catalog::{MetricId, MetricSet},
+    value::SampleValue,
 };
 use crate::{
     lag::{
         TopicLag,
         assess::{GroupAssessment, PartitionAssessment, TopicAssessment},
         bounds::TimeBounds,
-        status::Status,
     },
     model::{
-        AccountName, Cleanup, GroupId, GroupState, InstanceId, InstanceState, Offset, RegionId, Storage,
-        TopicName, UnixMillis,
+        AccountName, Cleanup, GroupId, GroupState, InstanceId, InstanceState, RegionId, Storage, TopicName,
     },
     snapshot::{GroupView, InstanceView, LastSuccess, RegionView, TopicView},
 };
 
-/// Free text of a label is cut here, in characters. Names that identify are never cut.
-const MAX_TEXT_CHARS: usize = 256;
+/// Maximum length of descriptive label values, in characters. Names that identify an object are never truncated.
+const MAX_LABEL_CHARS: usize = 256;
 
-/// A set of families.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct FamilySet(u128);
-
-const _: () = assert!(FAMILIES.len() <= 128, "a set of families is 128 bits");
-
-impl FamilySet {
-    pub(super) fn of(ids: impl IntoIterator<Item = MetricId>) -> Self {
-        ids.into_iter().fold(Self(0), |set, id| Self(set.0 | 1 << id as u8))
-    }
-
-    pub(super) fn has(self, id: MetricId) -> bool {
-        self.0 & (1 << id as u8) != 0
-    }
-
-    pub(super) fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-/// A sample's value.
-pub(super) trait SampleValue {
-    fn write(self, out: &mut Vec<u8>);
-}
-
-impl SampleValue for u64 {
-    fn write(self, out: &mut Vec<u8>) {
-        push_integer(out, self);
-    }
-}
-
-impl SampleValue for bool {
-    fn write(self, out: &mut Vec<u8>) {
-        out.push(if self { b'1' } else { b'0' });
-    }
-}
-
-impl SampleValue for Offset {
-    fn write(self, out: &mut Vec<u8>) {
-        push_integer(out, self.get());
-    }
-}
-
-impl SampleValue for UnixMillis {
-    fn write(self, out: &mut Vec<u8>) {
-        push_seconds(out, self.get());
-    }
-}
-
-impl SampleValue for Status {
-    fn write(self, out: &mut Vec<u8>) {
-        push_integer(out, self.number());
-    }
-}
-
-/// A time span in milliseconds, shown in seconds.
-struct MillisAsSeconds(u64);
-
-impl SampleValue for MillisAsSeconds {
-    fn write(self, out: &mut Vec<u8>) {
-        push_millis(out, self.0);
-    }
-}
-
-/// A number that is one: neither infinite nor NaN.
-struct FiniteFloat(f64);
-
-impl FiniteFloat {
-    fn of(value: Option<f64>) -> Option<Self> {
-        value.filter(|v| v.is_finite()).map(Self)
-    }
-}
-
-impl SampleValue for FiniteFloat {
-    fn write(self, out: &mut Vec<u8>) {
-        push_float(out, self.0);
-    }
-}
-
-/// Takes series. The labels are those of the object that was entered last.
+/// Receiver of samples. Each sample gets the labels of the object entered last.
 pub(super) trait SeriesSink {
     fn enter_region(&mut self, _account: Option<&AccountName>, _region: &RegionId) {}
     fn enter_instance(&mut self, _instance: &InstanceId) {}
     fn enter_topic(&mut self, _topic: &TopicName) {}
     fn enter_group(&mut self, _group: &GroupId) {}
-    /// A topic of the group that was entered last.
+    /// Enters a topic of the group entered last.
     fn enter_group_topic(&mut self, _topic: &TopicName) {}
-    fn value(&mut self, id: MetricId, value: impl SampleValue);
-    /// What is not known has no series.
-    fn known(&mut self, id: MetricId, value: Option<impl SampleValue>) {
+
+    /// Takes a sample with further labels.
+    fn labelled_sample(&mut self, id: MetricId, labels: &[(&str, &str)], value: impl SampleValue);
+
+    /// Takes one sample for each partition.
+    fn partition_samples<V: SampleValue>(&mut self, id: MetricId, samples: impl Iterator<Item = (u32, V)>);
+
+    fn sample(&mut self, id: MetricId, value: impl SampleValue) {
+        self.labelled_sample(id, &[], value);
+    }
+
+    fn sample_if_known(&mut self, id: MetricId, value: Option<impl SampleValue>) {
         if let Some(value) = value {
-            self.value(id, value);
+            self.sample(id, value);
         }
     }
-    fn labelled(&mut self, id: MetricId, labels: &[(&str, &str)], value: impl SampleValue);
-    fn partitions<V: SampleValue>(&mut self, id: MetricId, rows: impl Iterator<Item = (u32, V)>);
+
+    /// Takes a number, unless it is infinite or NaN.
+    fn float_if_known(&mut self, id: MetricId, value: Option<f64>) {
+        self.sample_if_known(id, value.filter(|v| v.is_finite()));
+    }
 }
 
-/// Counts series.
+/// Counter of series.
 #[derive(Debug)]
 pub(super) struct SeriesCounter {
-    pub(super) wanted: FamilySet,
+    /// Metrics to count.
+    pub(super) enabled: MetricSet,
     pub(super) series: u64,
 }
 
 impl SeriesSink for SeriesCounter {
-    fn value(&mut self, id: MetricId, _: impl SampleValue) {
-        self.series += u64::from(self.wanted.has(id));
+    fn labelled_sample(&mut self, id: MetricId, _: &[(&str, &str)], _: impl SampleValue) {
+        self.series += u64::from(self.enabled.contains(id));
     }
 
-    fn labelled(&mut self, id: MetricId, _: &[(&str, &str)], value: impl SampleValue) {
-        self.value(id, value);
-    }
-
-    fn partitions<V: SampleValue>(&mut self, id: MetricId, rows: impl Iterator<Item = (u32, V)>) {
-        if self.wanted.has(id) {
-            self.series += rows.count() as u64;
+    fn partition_samples<V: SampleValue>(&mut self, id: MetricId, samples: impl Iterator<Item = (u32, V)>) {
+        if self.enabled.contains(id) {
+            self.series += samples.count() as u64;
         }
     }
 }
 
-/// The series of a region itself.
-pub(super) fn region(view: &RegionView, out: &mut impl SeriesSink) {
-    out.enter_region(view.account.as_ref(), &view.region);
-    out.known(MetricId::RegionUp, view.up);
-    last_success(MetricId::RegionLastSuccess, view.last_success, out);
+/// Emits the series of a region, without those of its instances.
+pub(super) fn emit_region(view: &RegionView, sink: &mut impl SeriesSink) {
+    sink.enter_region(view.account.as_ref(), &view.region);
+    sink.sample_if_known(MetricId::RegionUp, view.up);
+    emit_last_success(MetricId::RegionLastSuccess, view.last_success, sink);
     let objects = &view.objects;
-    for (kind, number) in
+    for (kind, count) in
         [("instances", objects.instances), ("topics", objects.topics), ("groups", objects.groups)]
     {
-        out.labelled(MetricId::Objects, &[("kind", kind)], number as u64);
+        sink.labelled_sample(MetricId::Objects, &[("kind", kind)], count as u64);
     }
 }
 
-/// The series of an instance itself. `tags` are the allowed keys with their label names.
-pub(super) fn instance(view: &InstanceView, tags: &[(String, String)], out: &mut impl SeriesSink) {
-    out.enter_instance(&view.id);
-    out.known(MetricId::InstanceUp, view.up);
-    last_success(MetricId::InstanceLastSuccess, view.last_success, out);
+/// Emits the series of an instance, without those of its topics and groups. `tags` are pairs of an allowed tag key
+/// and its label name.
+pub(super) fn emit_instance(view: &InstanceView, tags: &[(String, String)], sink: &mut impl SeriesSink) {
+    sink.enter_instance(&view.id);
+    sink.sample_if_known(MetricId::InstanceUp, view.up);
+    emit_last_success(MetricId::InstanceLastSuccess, view.last_success, sink);
     let Some(info) = view.info.as_deref() else { return };
     let labels = [
-        ("name", text(info.name.as_deref())),
-        ("series", text(info.series.as_deref())),
-        ("spec_type", text(info.spec_type.as_deref())),
-        ("version", text(info.version.as_deref())),
-        ("deploy_type", text(info.deploy_type.as_deref())),
-        ("paid_type", text(info.paid_type.as_deref())),
-        ("disk_type", text(info.disk_type.as_deref())),
+        ("name", label_text(info.name.as_deref())),
+        ("series", label_text(info.series.as_deref())),
+        ("spec_type", label_text(info.spec_type.as_deref())),
+        ("version", label_text(info.version.as_deref())),
+        ("deploy_type", label_text(info.deploy_type.as_deref())),
+        ("paid_type", label_text(info.paid_type.as_deref())),
+        ("disk_type", label_text(info.disk_type.as_deref())),
     ];
-    out.labelled(MetricId::InstanceInfo, &labels, true);
+    sink.labelled_sample(MetricId::InstanceInfo, &labels, true);
     if let Some(current) = info.state {
         for state in InstanceState::ALL {
-            out.labelled(MetricId::InstanceState, &[("state", state.label())], state == current);
+            sink.labelled_sample(MetricId::InstanceState, &[("state", state.label())], state == current);
         }
     }
     if !tags.is_empty() {
-        let value = |key| info.tags.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
-        let labels: Vec<_> = tags.iter().map(|(key, label)| (label.as_str(), text(value(key)))).collect();
-        out.labelled(MetricId::InstanceTags, &labels, true);
+        let value_of = |key| info.tags.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
+        let labels: Vec<_> =
+            tags.iter().map(|(key, label)| (label.as_str(), label_text(value_of(key)))).collect();
+        sink.labelled_sample(MetricId::InstanceTags, &labels, true);
     }
-    for (id, at) in
-        [(MetricId::InstanceCreation, info.created_at), (MetricId::InstanceExpiry, info.expires_at)]
-    {
-        out.known(id, at);
-    }
-    for (id, number) in [
-        (MetricId::InstanceTopics, info.topics),
-        (MetricId::InstanceTopicLimit, info.topic_limit),
-        (MetricId::InstancePartitions, info.partitions),
-        (MetricId::InstanceGroups, info.groups),
-        (MetricId::InstanceDiskSize, info.disk_size_bytes),
-        (MetricId::InstanceRetention, info.message_retention_seconds),
-    ] {
-        out.known(id, number);
-    }
+    sink.sample_if_known(MetricId::InstanceCreation, info.created_at);
+    sink.sample_if_known(MetricId::InstanceExpiry, info.expires_at);
+    sink.sample_if_known(MetricId::InstanceTopics, info.topics);
+    sink.sample_if_known(MetricId::InstanceTopicLimit, info.topic_limit);
+    sink.sample_if_known(MetricId::InstancePartitions, info.partitions);
+    sink.sample_if_known(MetricId::InstanceGroups, info.groups);
+    sink.sample_if_known(MetricId::InstanceDiskSize, info.disk_size_bytes);
+    sink.sample_if_known(MetricId::InstanceRetention, info.message_retention_seconds);
 }
 
-/// The series of a topic of the instance that was entered last.
-pub(super) fn topic(view: &TopicView, out: &mut impl SeriesSink) {
-    out.enter_topic(&view.name);
+/// Emits the series of a topic of the instance entered last.
+pub(super) fn emit_topic(view: &TopicView, sink: &mut impl SeriesSink) {
+    sink.enter_topic(&view.name);
     if let Some(info) = view.info.as_deref() {
         let labels = [
             ("storage", info.storage.map_or("", Storage::label)),
             ("cleanup", info.cleanup.map_or("", Cleanup::label)),
         ];
-        out.labelled(MetricId::TopicInfo, &labels, true);
-        out.known(MetricId::TopicPartitions, info.partitions.map(u64::from));
+        sink.labelled_sample(MetricId::TopicInfo, &labels, true);
+        sink.sample_if_known(MetricId::TopicPartitions, info.partitions.map(u64::from));
     }
     if let Some(status) = view.status.as_deref() {
-        let rows = &status.partitions;
-        out.partitions(MetricId::TopicStart, rows.iter().filter_map(|p| Some((p.partition.0, p.start?))));
-        out.partitions(MetricId::TopicEnd, rows.iter().filter_map(|p| Some((p.partition.0, p.end?))));
-        out.partitions(
-            MetricId::TopicLastWrite,
-            rows.iter().filter_map(|p| Some((p.partition.0, p.last_write?))),
+        let partitions = status.partitions.iter();
+        sink.partition_samples(
+            MetricId::TopicStart,
+            partitions.clone().filter_map(|p| Some((p.partition.0, p.start?))),
         );
-        out.known(MetricId::TopicMessages, status.messages);
+        sink.partition_samples(
+            MetricId::TopicEnd,
+            partitions.clone().filter_map(|p| Some((p.partition.0, p.end?))),
+        );
+        sink.partition_samples(
+            MetricId::TopicLastWrite,
+            partitions.filter_map(|p| Some((p.partition.0, p.last_write?))),
+        );
+        sink.sample_if_known(MetricId::TopicMessages, status.messages);
     }
-    out.known(MetricId::TopicGroups, view.groups);
+    sink.sample_if_known(MetricId::TopicGroups, view.groups);
 }
 
-/// The series of a group of the instance that was entered last.
-pub(super) fn group(view: &GroupView, out: &mut impl SeriesSink) {
-    out.enter_group(&view.id);
+/// Emits the series of a group of the instance entered last.
+pub(super) fn emit_group(view: &GroupView, sink: &mut impl SeriesSink) {
+    sink.enter_group(&view.id);
     if view.listed {
-        out.value(MetricId::GroupInfo, true);
+        sink.sample(MetricId::GroupInfo, true);
     }
     if let Some(current) = view.state {
         for state in GroupState::ALL {
-            out.labelled(MetricId::GroupState, &[("state", state.label())], state == current);
+            sink.labelled_sample(MetricId::GroupState, &[("state", state.label())], state == current);
         }
     }
     if let Some(rebalances) = view.rebalances {
-        out.value(MetricId::GroupRebalances, rebalances.seen);
-        out.value(MetricId::GroupLastRebalance, rebalances.last);
+        sink.sample(MetricId::GroupRebalances, rebalances.seen);
+        sink.sample(MetricId::GroupLastRebalance, rebalances.last);
     }
     let Some(lag) = view.lag.as_deref() else { return };
-    out.known(MetricId::GroupTotalLag, lag.messages);
-    let said = view.assessment.as_deref();
-    if let Some(GroupAssessment { bounds, status, consumable, catch_up, topics: _ }) = said {
-        time_bounds(*bounds, MetricId::GroupTotalLagSeconds, MetricId::GroupTotalLagFloor, out);
-        out.known(MetricId::GroupStatus, *status);
-        out.known(MetricId::GroupConsumable, *consumable);
-        out.known(MetricId::GroupCatchUp, FiniteFloat::of(*catch_up));
+    sink.sample_if_known(MetricId::GroupTotalLag, lag.messages);
+    let assessment = view.assessment.as_deref();
+    if let Some(GroupAssessment { bounds, status, consumable, catch_up, topics: _ }) = assessment {
+        emit_lag_bounds(*bounds, MetricId::GroupTotalLagSeconds, MetricId::GroupTotalLagFloor, sink);
+        sink.sample_if_known(MetricId::GroupStatus, *status);
+        sink.sample_if_known(MetricId::GroupConsumable, *consumable);
+        sink.float_if_known(MetricId::GroupCatchUp, *catch_up);
     }
-    for (at, topic) in lag.topics.iter().enumerate() {
-        group_topic(topic, said.and_then(|s| s.topics.get(at)), out);
+    for (index, topic) in lag.topics.iter().enumerate() {
+        emit_group_topic(topic, assessment.and_then(|a| a.topics.get(index)), sink);
     }
 }
 
-fn group_topic(lag: &TopicLag, said: Option<&TopicAssessment>, out: &mut impl SeriesSink) {
-    out.enter_group_topic(&lag.topic);
-    out.known(MetricId::GroupTopicLag, lag.messages);
-    let rows = &lag.partitions;
-    out.partitions(MetricId::GroupOffset, rows.iter().filter_map(|p| Some((p.partition.0, p.committed?))));
-    out.partitions(MetricId::GroupLag, rows.iter().filter_map(|p| Some((p.partition.0, p.messages?))));
-    out.partitions(
+fn emit_group_topic(lag: &TopicLag, assessment: Option<&TopicAssessment>, sink: &mut impl SeriesSink) {
+    sink.enter_group_topic(&lag.topic);
+    sink.sample_if_known(MetricId::GroupTopicLag, lag.messages);
+    let partitions = lag.partitions.iter();
+    sink.partition_samples(
+        MetricId::GroupOffset,
+        partitions.clone().filter_map(|p| Some((p.partition.0, p.committed?))),
+    );
+    sink.partition_samples(
+        MetricId::GroupLag,
+        partitions.clone().filter_map(|p| Some((p.partition.0, p.messages?))),
+    );
+    sink.partition_samples(
         MetricId::GroupLastConsumed,
-        rows.iter().filter_map(|p| Some((p.partition.0, p.last_consumed?))),
+        partitions.filter_map(|p| Some((p.partition.0, p.last_consumed?))),
     );
-    let Some(said) = said else { return };
-    time_bounds(said.bounds, MetricId::GroupTopicLagSeconds, MetricId::GroupTopicLagFloor, out);
-    out.known(MetricId::GroupTopicStatus, said.status);
-    out.known(MetricId::GroupTopicConsumable, said.consumable);
-    out.known(MetricId::GroupTopicConsumed, FiniteFloat::of(said.consumed));
-    out.known(MetricId::GroupTopicProduced, FiniteFloat::of(said.produced));
-    out.known(MetricId::GroupTopicCatchUp, FiniteFloat::of(said.catch_up));
-    out.known(MetricId::GroupTopicLossEta, FiniteFloat::of(said.data_loss_eta));
-    let each = || said.with_lag(lag).map(|(p, assessed)| (p.partition.0, assessed));
-    let ages = |bound: fn(&PartitionAssessment) -> Option<u64>| {
-        each().filter_map(move |(number, p)| Some((number, MillisAsSeconds(bound(p)?))))
+    let Some(assessment) = assessment else { return };
+    emit_lag_bounds(assessment.bounds, MetricId::GroupTopicLagSeconds, MetricId::GroupTopicLagFloor, sink);
+    sink.sample_if_known(MetricId::GroupTopicStatus, assessment.status);
+    sink.sample_if_known(MetricId::GroupTopicConsumable, assessment.consumable);
+    sink.float_if_known(MetricId::GroupTopicConsumed, assessment.consumed);
+    sink.float_if_known(MetricId::GroupTopicProduced, assessment.produced);
+    sink.float_if_known(MetricId::GroupTopicCatchUp, assessment.catch_up);
+    sink.float_if_known(MetricId::GroupTopicLossEta, assessment.data_loss_eta);
+    let assessed = || assessment.with_lag(lag).map(|(p, assessed)| (p.partition.0, assessed));
+    let bound_values = |bound: fn(&PartitionAssessment) -> Option<u64>| {
+        assessed().filter_map(move |(number, p)| Some((number, Duration::from_millis(bound(p)?))))
     };
-    out.partitions(MetricId::GroupLagSeconds, ages(|p| p.bounds.upper));
-    out.partitions(MetricId::GroupLagFloor, ages(|p| p.bounds.lower));
-    out.partitions(
+    sink.partition_samples(MetricId::GroupLagSeconds, bound_values(|p| p.bounds.upper));
+    sink.partition_samples(MetricId::GroupLagFloor, bound_values(|p| p.bounds.lower));
+    sink.partition_samples(
         MetricId::GroupMargin,
-        each().filter_map(|(number, p)| Some((number, p.retention?.margin?))),
+        assessed().filter_map(|(number, p)| Some((number, p.retention?.margin?))),
     );
-    out.partitions(MetricId::GroupLost, each().filter_map(|(number, p)| Some((number, p.retention?.lost))));
+    sink.partition_samples(
+        MetricId::GroupLost,
+        assessed().filter_map(|(number, p)| Some((number, p.retention?.lost))),
+    );
 }
 
-fn time_bounds(bounds: TimeBounds, upper: MetricId, lower: MetricId, out: &mut impl SeriesSink) {
-    out.known(upper, bounds.upper.map(MillisAsSeconds));
-    out.known(lower, bounds.lower.map(MillisAsSeconds));
+fn emit_lag_bounds(bounds: TimeBounds, upper: MetricId, lower: MetricId, sink: &mut impl SeriesSink) {
+    sink.sample_if_known(upper, bounds.upper.map(Duration::from_millis));
+    sink.sample_if_known(lower, bounds.lower.map(Duration::from_millis));
 }
 
-fn last_success(id: MetricId, last: LastSuccess, out: &mut impl SeriesSink) {
+fn emit_last_success(id: MetricId, last: LastSuccess, sink: &mut impl SeriesSink) {
     for (scope, at) in [("discovery", last.discovery), ("topics", last.topics), ("groups", last.groups)] {
         if let Some(at) = at {
-            out.labelled(id, &[("scope", scope)], at);
+            sink.labelled_sample(id, &[("scope", scope)], at);
         }
     }
 }
 
-/// Free text as a label: empty if unknown, cut at a character.
-fn text(value: Option<&str>) -> &str {
+/// Returns the value of a descriptive label: empty if unknown, truncated if too long.
+fn label_text(value: Option<&str>) -> &str {
     let value = value.unwrap_or("");
-    match value.char_indices().nth(MAX_TEXT_CHARS) {
+    match value.char_indices().nth(MAX_LABEL_CHARS) {
         Some((end, _)) => &value[..end],
         None => value,
     }

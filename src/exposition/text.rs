@@ -1,253 +1,212 @@
-//! The text format 0.0.4: lines, escapes and numbers.
+//! Text format 0.0.4.
 //!
-//! Owns: one buffer a family, and the labels of the object that is being written, escaped once for all of
-//! its series. Refuses: knowing what a series means.
+//! Owns: one text buffer per metric, and the labels of the current object, which are escaped once for all of its
+//! series. Out of scope: the meaning of a series.
 
-use std::{io::Write as _, mem};
+use std::mem;
 
 use super::{
-    catalog::{self, FAMILIES, MetricId},
-    series::{FamilySet, SampleValue, SeriesSink},
+    catalog::{self, FAMILIES, MetricId, MetricSet},
+    series::SeriesSink,
+    value::{SampleValue, push_integer},
 };
 use crate::model::{AccountName, GroupId, InstanceId, Naming, RegionId, TopicName};
 
-/// What one family has so far.
+/// Text of one metric.
 #[derive(Debug, Default)]
-pub(super) struct FamilyText {
-    /// Whole lines.
+pub(super) struct MetricText {
+    /// Complete lines.
     pub(super) text: Vec<u8>,
-    /// How many of the lines are samples.
+    /// Number of samples in the text.
     pub(super) series: u64,
 }
 
-/// Labels that several series share, as they stand on the page: `{a="x",b="y"`, without the end.
+/// Labels of the current object as text without the closing brace: `{a="x",b="y"`.
 #[derive(Debug, Default)]
 struct LabelPrefix {
     bytes: Vec<u8>,
-    /// Where the labels of the region, the instance and the group end.
-    region: usize,
-    instance: usize,
-    group: usize,
+    /// Lengths up to and including the labels of the region, the instance and the group.
+    region_end: usize,
+    instance_end: usize,
+    group_end: usize,
 }
 
-/// Writes series as text, each family into its own sheet.
+/// Writer of series as text, with one buffer per metric.
 #[derive(Debug)]
 pub(super) struct TextWriter {
-    sheets: [FamilyText; FAMILIES.len()],
-    wanted: FamilySet,
+    buffers: [MetricText; FAMILIES.len()],
+    enabled: MetricSet,
     naming: Naming,
-    /// Whether a sheet begins with the HELP and TYPE lines of its family.
-    headed: bool,
-    constant: Vec<u8>,
-    native: LabelPrefix,
-    /// The same labels as kafka_exporter spells them; kept only under that naming.
-    theirs: LabelPrefix,
-    head: Vec<u8>,
+    /// Whether buffers begin with the HELP and TYPE lines.
+    with_header: bool,
+    constant_labels: Vec<u8>,
+    native_labels: LabelPrefix,
+    /// The same labels under the names of kafka_exporter; empty unless that naming is used.
+    kafka_exporter_labels: LabelPrefix,
+    /// Metric name and labels of the sample that is being written.
+    sample_head: Vec<u8>,
 }
 
 impl TextWriter {
-    pub(super) fn new(naming: Naming, constant_labels: &[(String, String)], headed: bool) -> Self {
+    pub(super) fn new(naming: Naming, constant_labels: &[(String, String)], with_header: bool) -> Self {
         let mut constant = Vec::new();
         for (name, value) in constant_labels {
             push_label(&mut constant, name, value);
         }
         Self {
-            sheets: std::array::from_fn(|_| FamilyText::default()),
-            wanted: FamilySet::default(),
+            buffers: std::array::from_fn(|_| MetricText::default()),
+            enabled: MetricSet::default(),
             naming,
-            headed,
-            constant,
-            native: LabelPrefix::default(),
-            theirs: LabelPrefix::default(),
-            head: Vec::new(),
+            with_header,
+            constant_labels: constant,
+            native_labels: LabelPrefix::default(),
+            kafka_exporter_labels: LabelPrefix::default(),
+            sample_head: Vec::new(),
         }
     }
 
-    /// From now on writes only these families.
-    pub(super) fn want(&mut self, wanted: FamilySet) {
-        self.wanted = wanted;
+    /// Sets the metrics to write; samples of others are ignored.
+    pub(super) fn enable(&mut self, metrics: MetricSet) {
+        self.enabled = metrics;
     }
 
-    /// Makes room in a sheet, so that it need not grow step by step.
+    /// Reserves capacity in the buffer of a metric.
     pub(super) fn reserve(&mut self, id: MetricId, bytes: usize) {
-        self.sheets[id as usize].text.reserve(bytes);
+        self.buffers[id as usize].text.reserve(bytes);
     }
 
-    /// Takes what a family has so far.
-    pub(super) fn take(&mut self, id: MetricId) -> FamilyText {
-        mem::take(&mut self.sheets[id as usize])
+    /// Takes the text of a metric and leaves an empty buffer.
+    pub(super) fn take(&mut self, id: MetricId) -> MetricText {
+        mem::take(&mut self.buffers[id as usize])
     }
 
-    /// How many series there are so far, over all families.
+    /// Returns the number of series in all buffers.
     pub(super) fn series(&self) -> u64 {
-        self.sheets.iter().map(|s| s.series).sum()
+        self.buffers.iter().map(|b| b.series).sum()
     }
 
-    fn each_prefix(&mut self, mut change: impl FnMut(&mut LabelPrefix, &'static str)) {
-        change(&mut self.native, "group");
+    /// Updates the labels in each naming; `update` also gets the label name of consumer groups.
+    fn update_labels(&mut self, mut update: impl FnMut(&mut LabelPrefix, &'static str)) {
+        update(&mut self.native_labels, "group");
         if self.naming == Naming::KafkaExporter {
-            change(&mut self.theirs, "consumergroup");
+            update(&mut self.kafka_exporter_labels, "consumergroup");
         }
     }
 
-    /// Puts the name and the labels of the object into `head`.
-    fn begin(&mut self, id: MetricId) {
-        let row = catalog::family(id);
-        let foreign = self.naming == Naming::KafkaExporter && row.kafka_exporter.is_some();
-        let prefix = if foreign { &self.theirs } else { &self.native };
-        self.head.clear();
-        self.head.extend_from_slice(row.name_in(self.naming).as_bytes());
-        self.head.extend_from_slice(&prefix.bytes);
-        let sheet = &mut self.sheets[id as usize];
-        if self.headed && sheet.text.is_empty() {
-            push_header(&mut sheet.text, id, self.naming);
+    /// Prepares `sample_head` for the current object.
+    fn begin_sample(&mut self, id: MetricId) {
+        let family = catalog::family(id);
+        let is_renamed = self.naming == Naming::KafkaExporter && family.kafka_exporter.is_some();
+        let labels = if is_renamed { &self.kafka_exporter_labels } else { &self.native_labels };
+        self.sample_head.clear();
+        self.sample_head.extend_from_slice(family.name_in(self.naming).as_bytes());
+        self.sample_head.extend_from_slice(&labels.bytes);
+        let buffer = &mut self.buffers[id as usize];
+        if self.with_header && buffer.text.is_empty() {
+            push_header(&mut buffer.text, id, self.naming);
         }
     }
 }
 
 impl SeriesSink for TextWriter {
     fn enter_region(&mut self, account: Option<&AccountName>, region: &RegionId) {
-        let constant = mem::take(&mut self.constant);
-        self.each_prefix(|p, _| {
-            p.bytes.clear();
-            p.bytes.extend_from_slice(&constant);
+        let constant_labels = mem::take(&mut self.constant_labels);
+        self.update_labels(|labels, _| {
+            labels.bytes.clear();
+            labels.bytes.extend_from_slice(&constant_labels);
             if let Some(account) = account {
-                push_label(&mut p.bytes, "account", account.as_str());
+                push_label(&mut labels.bytes, "account", account.as_str());
             }
-            push_label(&mut p.bytes, "region", region.as_str());
-            if let Some(first) = p.bytes.first_mut() {
+            push_label(&mut labels.bytes, "region", region.as_str());
+            if let Some(first) = labels.bytes.first_mut() {
                 *first = b'{';
             }
-            p.region = p.bytes.len();
+            labels.region_end = labels.bytes.len();
         });
-        self.constant = constant;
+        self.constant_labels = constant_labels;
     }
 
     fn enter_instance(&mut self, instance: &InstanceId) {
-        self.each_prefix(|p, _| {
-            p.bytes.truncate(p.region);
-            push_label(&mut p.bytes, "instance_id", instance.as_str());
-            p.instance = p.bytes.len();
+        self.update_labels(|labels, _| {
+            labels.bytes.truncate(labels.region_end);
+            push_label(&mut labels.bytes, "instance_id", instance.as_str());
+            labels.instance_end = labels.bytes.len();
         });
     }
 
     fn enter_topic(&mut self, topic: &TopicName) {
-        self.each_prefix(|p, _| {
-            p.bytes.truncate(p.instance);
-            push_label(&mut p.bytes, "topic", topic.as_str());
+        self.update_labels(|labels, _| {
+            labels.bytes.truncate(labels.instance_end);
+            push_label(&mut labels.bytes, "topic", topic.as_str());
         });
     }
 
     fn enter_group(&mut self, group: &GroupId) {
-        self.each_prefix(|p, label| {
-            p.bytes.truncate(p.instance);
-            push_label(&mut p.bytes, label, group.as_str());
-            p.group = p.bytes.len();
+        self.update_labels(|labels, label_name| {
+            labels.bytes.truncate(labels.instance_end);
+            push_label(&mut labels.bytes, label_name, group.as_str());
+            labels.group_end = labels.bytes.len();
         });
     }
 
     fn enter_group_topic(&mut self, topic: &TopicName) {
-        self.each_prefix(|p, _| {
-            p.bytes.truncate(p.group);
-            push_label(&mut p.bytes, "topic", topic.as_str());
+        self.update_labels(|labels, _| {
+            labels.bytes.truncate(labels.group_end);
+            push_label(&mut labels.bytes, "topic", topic.as_str());
         });
     }
 
-    fn value(&mut self, id: MetricId, value: impl SampleValue) {
-        self.labelled(id, &[], value);
-    }
-
-    fn labelled(&mut self, id: MetricId, labels: &[(&str, &str)], value: impl SampleValue) {
-        if !self.wanted.has(id) {
+    fn labelled_sample(&mut self, id: MetricId, labels: &[(&str, &str)], value: impl SampleValue) {
+        if !self.enabled.contains(id) {
             return;
         }
-        self.begin(id);
+        self.begin_sample(id);
         for (name, value) in labels {
-            push_label(&mut self.head, name, value);
+            push_label(&mut self.sample_head, name, value);
         }
-        let sheet = &mut self.sheets[id as usize];
-        sheet.text.extend_from_slice(&self.head);
-        sheet.text.extend_from_slice(b"} ");
-        value.write(&mut sheet.text);
-        sheet.text.push(b'\n');
-        sheet.series += 1;
+        let buffer = &mut self.buffers[id as usize];
+        buffer.text.extend_from_slice(&self.sample_head);
+        buffer.text.extend_from_slice(b"} ");
+        value.write(&mut buffer.text);
+        buffer.text.push(b'\n');
+        buffer.series += 1;
     }
 
-    fn partitions<V: SampleValue>(&mut self, id: MetricId, rows: impl Iterator<Item = (u32, V)>) {
-        if !self.wanted.has(id) {
+    fn partition_samples<V: SampleValue>(&mut self, id: MetricId, samples: impl Iterator<Item = (u32, V)>) {
+        if !self.enabled.contains(id) {
             return;
         }
-        let mut rows = rows.peekable();
-        if rows.peek().is_none() {
+        let mut samples = samples.peekable();
+        if samples.peek().is_none() {
             return;
         }
-        self.begin(id);
-        self.head.extend_from_slice(b",partition=\"");
-        let sheet = &mut self.sheets[id as usize];
-        for (partition, value) in rows {
-            sheet.text.extend_from_slice(&self.head);
-            push_integer(&mut sheet.text, partition);
-            sheet.text.extend_from_slice(b"\"} ");
-            value.write(&mut sheet.text);
-            sheet.text.push(b'\n');
-            sheet.series += 1;
+        self.begin_sample(id);
+        self.sample_head.extend_from_slice(b",partition=\"");
+        let buffer = &mut self.buffers[id as usize];
+        for (partition, value) in samples {
+            buffer.text.extend_from_slice(&self.sample_head);
+            push_integer(&mut buffer.text, partition);
+            buffer.text.extend_from_slice(b"\"} ");
+            value.write(&mut buffer.text);
+            buffer.text.push(b'\n');
+            buffer.series += 1;
         }
     }
 }
 
-/// The HELP and TYPE lines of a family.
+/// Appends the HELP and TYPE lines of a metric.
 pub(super) fn push_header(out: &mut Vec<u8>, id: MetricId, naming: Naming) {
-    let row = catalog::family(id);
-    let name = row.name_in(naming).as_bytes();
+    let family = catalog::family(id);
+    let name = family.name_in(naming).as_bytes();
     out.extend_from_slice(b"# HELP ");
     out.extend_from_slice(name);
     out.push(b' ');
-    push_escaped(out, &row.help_text(), false);
+    push_escaped(out, family.help, false);
     out.extend_from_slice(b"\n# TYPE ");
     out.extend_from_slice(name);
     out.push(b' ');
-    out.extend_from_slice(row.kind.word().as_bytes());
+    out.extend_from_slice(family.kind.as_str().as_bytes());
     out.push(b'\n');
-}
-
-/// An integer, exactly.
-pub(super) fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-/// A point in time in milliseconds as seconds, exactly: see [`push_millis`].
-pub(super) fn push_seconds(out: &mut Vec<u8>, millis: i64) {
-    if millis < 0 {
-        out.push(b'-');
-    }
-    push_millis(out, millis.unsigned_abs());
-}
-
-/// Milliseconds as seconds, exactly: up to three decimals, none that says nothing.
-pub(super) fn push_millis(out: &mut Vec<u8>, millis: u64) {
-    let (seconds, rest) = (millis / 1000, millis % 1000);
-    push_integer(out, seconds);
-    if rest == 0 {
-        return;
-    }
-    out.push(b'.');
-    for (unit, digit) in [(1000, 100), (100, 10), (10, 1)] {
-        let left = rest % unit;
-        if left == 0 {
-            break;
-        }
-        push_integer(out, left / digit);
-    }
-}
-
-/// A finite number in the fewest digits that read back as the same number.
-pub(super) fn push_float(out: &mut Vec<u8>, value: f64) {
-    // Writing to a Vec cannot fail.
-    _ = match value.abs() {
-        0.0 => write!(out, "0"),
-        1e-6..1e17 => write!(out, "{value}"),
-        _ => write!(out, "{value:e}"),
-    };
 }
 
 fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -258,11 +217,11 @@ fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b'"');
 }
 
-/// Escapes what would end a line or a label; all else, control characters and NUL too, stands for itself.
-fn push_escaped(out: &mut Vec<u8>, value: &str, quotes: bool) {
+/// Appends text with backslashes and line feeds escaped, and with quotes escaped if `escape_quotes`.
+fn push_escaped(out: &mut Vec<u8>, value: &str, escape_quotes: bool) {
     let mut rest = value.as_bytes();
-    let special = |b: &u8| matches!(b, b'\\' | b'\n') || (quotes && *b == b'"');
-    while let Some(at) = rest.iter().position(special) {
+    let is_special = |b: &u8| matches!(b, b'\\' | b'\n') || (escape_quotes && *b == b'"');
+    while let Some(at) = rest.iter().position(is_special) {
         out.extend_from_slice(&rest[..at]);
         match rest[at] {
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -277,55 +236,8 @@ fn push_escaped(out: &mut Vec<u8>, value: &str, quotes: bool) {
 mod tests {
     use super::*;
 
-    fn seconds(millis: i64) -> String {
-        let mut out = Vec::new();
-        push_seconds(&mut out, millis);
-        String::from_utf8(out).unwrap()
-    }
-
     #[test]
-    fn milliseconds_become_seconds_without_noise() {
-        for (millis, text) in [
-            (1_700_000_000_123, "1700000000.123"),
-            (1_700_000_000_120, "1700000000.12"),
-            (1_700_000_000_100, "1700000000.1"),
-            (1_700_000_000_000, "1700000000"),
-            (1_700_000_000_001, "1700000000.001"),
-            (1_700_000_000_010, "1700000000.01"),
-            (1, "0.001"),
-            (-1_500, "-1.5"),
-            (i64::MAX, "9223372036854775.807"),
-            (i64::MIN, "-9223372036854775.808"),
-        ] {
-            assert_eq!(seconds(millis), text);
-        }
-    }
-
-    #[test]
-    fn floats_are_short_and_read_back_as_themselves() {
-        for (value, text) in [
-            (0.0, "0"),
-            (-0.0, "0"),
-            (1.0, "1"),
-            (1.5, "1.5"),
-            (0.1 + 0.2, "0.30000000000000004"),
-            (1e-6, "0.000001"),
-            (9.5e-7, "9.5e-7"),
-            (123_456_789.25, "123456789.25"),
-            (1e17, "1e17"),
-            (f64::MAX, "1.7976931348623157e308"),
-            (5e-324, "5e-324"),
-        ] {
-            let mut out = Vec::new();
-            push_float(&mut out, value);
-            let out = String::from_utf8(out).unwrap();
-            assert_eq!(out, text);
-            assert_eq!(out.parse::<f64>(), Ok(value));
-        }
-    }
-
-    #[test]
-    fn only_what_breaks_a_line_is_escaped() {
+    fn only_characters_with_a_meaning_are_escaped() {
         let mut label = Vec::new();
         push_label(&mut label, "a", "订单 \"x\"\\\n\0\t");
         assert_eq!(String::from_utf8(label).unwrap(), ",a=\"订单 \\\"x\\\"\\\\\\n\0\t\"");

@@ -19,7 +19,7 @@ pub(crate) fn files() -> Vec<Generated> {
             path: "docs/configuration.md".to_owned(),
             text: format!("{MARK}{}", configuration::page()),
         },
-        Generated { path: "docs/metrics.md".to_owned(), text: format!("{MARK}{}", metrics::page()) },
+        Generated { path: "docs/metrics.md".to_owned(), text: format!("{MARK}{}", metrics::document()) },
     ]
 }
 

@@ -1,4 +1,4 @@
-//! `docs/metrics.md`: every family of the catalog, by what it tells of.
+//! Generates `docs/metrics.md` from the metric catalog.
 
 use std::fmt::Write as _;
 
@@ -9,135 +9,162 @@ use super::{code, head, prose, row};
 const INTRODUCTION: &str = "\
 # Metrics
 
-Every family of the page, with its type, its unit, its labels, and the field of the API that it is made of. A series
-exists while its value is known: what is unknown is absent, never 0 or -1.
+All metrics with type, unit, labels and the API field that each value comes from. A series exists only while its value
+is known: an unknown value is absent, never 0 or -1.
 
-- Series about the cloud carry `region` and `instance_id`. Where accounts are named, `account` is the first label of
-  every series that belongs to one. The tables list the labels besides these three.
-- An instance's name, spec and version are on `alikafka_instance_info` only; join it with
+- Series about the monitored fleet have the labels `region` and `instance_id`. If accounts are named, `account` is the
+  first label of every series that belongs to one. The tables list the labels besides these three.
+- Name, specification and version of an instance are labels of `alikafka_instance_info` only. Join it with
   `* on (region, instance_id) group_left (name) alikafka_instance_info`.
-- `metrics.labels` puts constant labels on every series.
-- Names marked as evolving may change with a minor version; all others only with a major one. Before 1.0.0 both may
-  change with a minor version, and the change log says so.
-- What lag in seconds, status and forecasts mean, and the queries for them, is in [lag.md](lag.md); how many series a
-  fleet has, in [sizing.md](sizing.md).
+- `metrics.labels` adds constant labels to every series.
+- A metric marked as evolving may change with a minor version, all others only with a major version. Before 1.0.0, both
+  may change with a minor version; the change log says so.
+- [lag.md](lag.md) explains lag in seconds, status and forecasts, with queries. [sizing.md](sizing.md) explains how many
+  series a fleet has.
 ";
 
 const GRANULARITY: &str = "
-## What a coarser granularity leaves out
+## Series omitted by a coarser granularity
 
-`metrics.granularity` is the finest level that has series. What stays is the same number at every level.
+`metrics.granularity` is the finest level of detail that has series. The remaining series have the same values at every
+level.
 
 ";
 
-const NAMES: &str = "
+const KAFKA_EXPORTER: &str = "
 ## Names of kafka_exporter
 
-Under `metrics.naming: kafka_exporter` these families have the name and the labels of kafka_exporter, with `region` and
-`instance_id` besides. All others keep their own name, and nothing is there twice. How to scrape it, and what works then,
-is in [migrating.md](migrating.md#from-kafka_exporter).
+With `metrics.naming: kafka_exporter`, these metrics have the name and the labels of kafka_exporter, in addition to
+`region` and `instance_id`. All other metrics keep their name, and no value is exported twice. See
+[migrating.md](migrating.md#from-kafka_exporter) for the scrape configuration and for what works afterwards.
 
 ";
 
-/// Whether a granularity leaves a family out.
-type Hides = fn(&MetricFamily) -> bool;
-
-/// A part of the page.
-struct Part {
+/// A section of the document.
+struct Section {
     title: &'static str,
-    holds: fn(&MetricFamily) -> bool,
+    contains: fn(&MetricFamily) -> bool,
 }
 
-const PARTS: [Part; 6] = [
-    Part { title: "Instance", holds: |f| is_of_cloud(f) && f.name.starts_with("alikafka_instance_") },
-    Part { title: "Topic", holds: |f| is_of_cloud(f) && f.name.starts_with("alikafka_topic_") },
-    Part { title: "Consumer group", holds: |f| is_of_cloud(f) && f.name.starts_with("alikafka_group_") },
-    Part {
-        title: "How far the cloud could be read",
-        holds: |f| f.source == MetricSource::Exporter && !f.name.starts_with("alikafka_exporter_"),
+const SECTIONS: [Section; 6] = [
+    Section { title: "Instance", contains: |f| is_polled(f) && f.name.starts_with("alikafka_instance_") },
+    Section { title: "Topic", contains: |f| is_polled(f) && f.name.starts_with("alikafka_topic_") },
+    Section { title: "Consumer group", contains: |f| is_polled(f) && f.name.starts_with("alikafka_group_") },
+    Section {
+        title: "Completeness and age of the data",
+        contains: |f| f.source == MetricSource::Exporter && !f.name.starts_with("alikafka_exporter_"),
     },
-    Part {
+    Section {
         title: "Exporter",
-        holds: |f| f.source == MetricSource::Exporter && f.name.starts_with("alikafka_exporter_"),
+        contains: |f| f.source == MetricSource::Exporter && f.name.starts_with("alikafka_exporter_"),
     },
-    Part { title: "Process", holds: |f| f.source == MetricSource::Process },
+    Section { title: "Process", contains: |f| f.source == MetricSource::Process },
 ];
 
-/// The page.
-pub(super) fn page() -> String {
+/// API calls with their poll interval, and the metric and scope that give the age of their data.
+const CALLS: [(&str, &str, &str); 4] = [
+    (
+        "GetInstanceList",
+        "every `discovery_interval`, once per region",
+        "`alikafka_region_last_success_timestamp_seconds{scope=\"discovery\"}`",
+    ),
+    (
+        "GetTopicList, GetConsumerList",
+        "every `discovery_interval`, once per 100 topics or groups of an instance",
+        "`alikafka_instance_last_success_timestamp_seconds{scope=\"discovery\"}`",
+    ),
+    (
+        "GetTopicStatus",
+        "every `topic_poll_interval` for each topic; every `idle_poll_interval` for an idle topic, or if its groups \
+         report its end offsets",
+        "`alikafka_instance_last_success_timestamp_seconds{scope=\"topics\"}`",
+    ),
+    (
+        "GetConsumerProgress",
+        "every `poll_interval` for each group; every `idle_poll_interval` for an idle group",
+        "`alikafka_instance_last_success_timestamp_seconds{scope=\"groups\"}`",
+    ),
+];
+
+/// Returns the document.
+pub(super) fn document() -> String {
     let mut out = INTRODUCTION.to_owned();
-    out.push_str("\n## Where values come from\n\n");
-    out.push_str(&head(&["call", "how often", "age of what is shown"]));
-    for source in [MetricSource::Instances, MetricSource::Lists, MetricSource::Topics, MetricSource::Groups] {
-        out.push_str(&row(&[call(source).to_owned(), often(source).to_owned(), age(source)]));
+    out.push_str("\n## Origin and age of the values\n\n");
+    out.push_str(&head(&["API call", "interval", "time of the last success"]));
+    for (call, interval, last_success) in CALLS {
+        out.push_str(&row(&[call.to_owned(), interval.to_owned(), last_success.to_owned()]));
     }
-    for part in &PARTS {
+    for section in &SECTIONS {
         // Writing to a String cannot fail.
-        _ = write!(out, "\n## {}\n\n", part.title);
-        let families = || FAMILIES.iter().filter(|f| (part.holds)(f));
-        let polled = families().any(is_of_cloud);
-        let mut titles = vec!["metric", "type", "unit", "labels"];
-        titles.extend(polled.then_some("from"));
-        titles.push("value");
-        out.push_str(&head(&titles));
-        for family in families() {
-            let mut cells = vec![
-                named(family),
-                family.kind.word().to_owned(),
-                unit(family.unit, family.name).to_owned(),
-                labels(family.labels),
-            ];
-            cells.extend(polled.then(|| from(family).to_owned()));
-            cells.push(prose(family.help));
-            out.push_str(&row(&cells));
-        }
+        _ = write!(out, "\n## {}\n\n", section.title);
+        push_metrics(&mut out, section);
     }
     out.push_str(GRANULARITY);
-    out.push_str(&head(&["granularity", "families about topics and groups", "leaves out"]));
-    let scoped = |f: &&MetricFamily| f.is_per_topic() || f.labels.contains(&"group");
-    let total = FAMILIES.iter().filter(scoped).count();
-    let list = |left_out: Hides| {
-        let names: Vec<String> = FAMILIES.iter().filter(|f| left_out(f)).map(|f| code(f.name)).collect();
-        (total - names.len(), names.join(", "))
-    };
-    let levels: [(&str, Hides); 3] = [
-        ("partition", |_| false),
-        ("topic", MetricFamily::is_per_partition),
-        ("group", MetricFamily::is_per_topic),
-    ];
-    for (name, left_out) in levels {
-        let (stay, gone) = list(left_out);
-        let gone = if gone.is_empty() { "nothing".to_owned() } else { gone };
-        out.push_str(&row(&[code(name), stay.to_string(), gone]));
-    }
-    out.push_str(NAMES);
-    out.push_str(&head(&["metric", "under kafka_exporter", "its labels"]));
+    push_granularities(&mut out);
+    out.push_str(KAFKA_EXPORTER);
+    out.push_str(&head(&["metric", "name in kafka_exporter", "labels"]));
     for family in FAMILIES {
-        if let Some(theirs) = family.kafka_exporter {
-            out.push_str(&row(&[code(family.name), code(theirs.name), labels(theirs.labels)]));
+        if let Some(renamed) = family.kafka_exporter {
+            out.push_str(&row(&[code(family.name), code(renamed.name), labels(renamed.labels)]));
         }
     }
     out
 }
 
-fn is_of_cloud(family: &MetricFamily) -> bool {
+fn push_metrics(out: &mut String, section: &Section) {
+    let families: Vec<_> = FAMILIES.iter().filter(|f| (section.contains)(f)).collect();
+    let has_calls = families.iter().any(|f| is_polled(f));
+    let mut titles = vec!["metric", "type", "unit", "labels"];
+    titles.extend(has_calls.then_some("API call"));
+    titles.push("description");
+    out.push_str(&head(&titles));
+    for family in families {
+        let mut cells = vec![
+            named(family),
+            family.kind.as_str().to_owned(),
+            unit(family.unit, family.name).to_owned(),
+            labels(family.labels),
+        ];
+        cells.extend(has_calls.then(|| api_call(family).to_owned()));
+        cells.push(prose(format!("{} {}", family.help, family.details).trim_end()));
+        out.push_str(&row(&cells));
+    }
+}
+
+fn push_granularities(out: &mut String) {
+    type IsOmitted = fn(&MetricFamily) -> bool;
+    let levels: [(&str, IsOmitted); 3] = [
+        ("partition", |_| false),
+        ("topic", MetricFamily::is_per_partition),
+        ("group", MetricFamily::is_per_topic),
+    ];
+    let total = FAMILIES.iter().filter(|f| f.is_per_topic() || f.is_per_group()).count();
+    out.push_str(&head(&["granularity", "metrics of topics and groups", "omitted"]));
+    for (level, is_omitted) in levels {
+        let omitted: Vec<_> = FAMILIES.iter().filter(|f| is_omitted(f)).map(|f| code(f.name)).collect();
+        let list = if omitted.is_empty() { "nothing".to_owned() } else { omitted.join(", ") };
+        out.push_str(&row(&[code(level), (total - omitted.len()).to_string(), list]));
+    }
+}
+
+fn is_polled(family: &MetricFamily) -> bool {
     !matches!(family.source, MetricSource::Exporter | MetricSource::Process)
 }
 
 fn named(family: &MetricFamily) -> String {
     match family.stability {
         Stability::Stable => code(family.name),
-        Stability::Evolving => format!("{} ({})", code(family.name), family.stability.word()),
+        Stability::Evolving => format!("{} (evolving)", code(family.name)),
     }
 }
 
-/// The labels, without those that all series of the cloud have.
+/// Returns the labels without those that all series of the fleet have.
 fn labels(labels: &[&str]) -> String {
-    let own: Vec<String> = match labels {
-        ["region", "instance_id", own @ ..] => own.iter().map(|l| code(l)).collect(),
-        all => all.iter().map(|l| code(l)).collect(),
+    let listed = match labels {
+        ["region", "instance_id", rest @ ..] => rest,
+        all => all,
     };
-    own.join(", ")
+    listed.iter().map(|label| code(label)).collect::<Vec<_>>().join(", ")
 }
 
 fn unit(unit: MetricUnit, name: &str) -> &'static str {
@@ -145,61 +172,23 @@ fn unit(unit: MetricUnit, name: &str) -> &'static str {
         MetricUnit::None => "",
         MetricUnit::Offset => "offset",
         MetricUnit::Messages => "messages",
-        MetricUnit::MessagesPerSecond => "messages a second",
-        MetricUnit::Seconds if name.ends_with("_timestamp_seconds") => "unix time",
+        MetricUnit::MessagesPerSecond => "messages per second",
+        MetricUnit::Seconds if name.ends_with("_timestamp_seconds") => "Unix time",
         MetricUnit::Seconds => "seconds",
         MetricUnit::Bytes => "bytes",
-        MetricUnit::RequestsPerSecond => "requests a second",
+        MetricUnit::RequestsPerSecond => "requests per second",
     }
 }
 
-fn call(source: MetricSource) -> &'static str {
-    match source {
-        MetricSource::Instances => "GetInstanceList",
-        MetricSource::Lists => "GetTopicList, GetConsumerList",
-        MetricSource::Topics => "GetTopicStatus",
-        MetricSource::Groups => "GetConsumerProgress",
-        MetricSource::Exporter => "the exporter",
-        MetricSource::Process => "the operating system",
-    }
-}
-
-/// The one call that a family comes from.
-fn from(family: &MetricFamily) -> &'static str {
+/// Returns the API call whose interval determines the age of a metric.
+fn api_call(family: &MetricFamily) -> &'static str {
     match family.source {
+        MetricSource::Instances => "GetInstanceList",
         MetricSource::Lists if family.is_per_topic() => "GetTopicList",
         MetricSource::Lists => "GetConsumerList",
-        source => call(source),
-    }
-}
-
-fn often(source: MetricSource) -> &'static str {
-    match source {
-        MetricSource::Instances => "every `discovery_interval`, once for each region",
-        MetricSource::Lists => {
-            "every `discovery_interval`, once for each 100 topics or groups of an instance"
-        }
-        MetricSource::Topics => {
-            "every `topic_poll_interval` for each topic; every `idle_poll_interval` while nothing of it moves, or groups \
-             tell its end offsets"
-        }
-        MetricSource::Groups => {
-            "every `poll_interval` for each group; every `idle_poll_interval` while nothing of it moves"
-        }
-        MetricSource::Exporter | MetricSource::Process => "at each scrape",
-    }
-}
-
-fn age(source: MetricSource) -> String {
-    let since = |of: &str, scope: &str| {
-        code(&format!("alikafka_{of}_last_success_timestamp_seconds{{scope=\"{scope}\"}}"))
-    };
-    match source {
-        MetricSource::Instances => since("region", "discovery"),
-        MetricSource::Lists => since("instance", "discovery"),
-        MetricSource::Topics => since("instance", "topics"),
-        MetricSource::Groups => since("instance", "groups"),
-        MetricSource::Exporter | MetricSource::Process => String::new(),
+        MetricSource::Topics => "GetTopicStatus",
+        MetricSource::Groups => "GetConsumerProgress",
+        MetricSource::Exporter | MetricSource::Process => "",
     }
 }
 
@@ -208,38 +197,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_family_is_in_one_part() {
+    fn every_metric_is_in_one_section() {
         for family in FAMILIES {
-            let parts = PARTS.iter().filter(|part| (part.holds)(&family)).count();
-            assert_eq!(parts, 1, "{}", family.name);
+            let sections = SECTIONS.iter().filter(|section| (section.contains)(&family)).count();
+            assert_eq!(sections, 1, "{}", family.name);
         }
     }
 
     #[test]
-    fn the_call_is_one_that_the_meaning_names() {
-        for family in FAMILIES.iter().filter(|f| is_of_cloud(f)) {
-            assert!(family.help.contains(from(family)), "{} is not from {}", family.name, from(family));
-        }
-    }
-
-    /// The note of HELP lines and the page say the same of each source.
-    #[test]
-    fn how_often_and_how_old_is_as_in_the_help_of_the_page() {
-        for source in
-            [MetricSource::Instances, MetricSource::Lists, MetricSource::Topics, MetricSource::Groups]
-        {
-            let note = source.note();
-            let interval = often(source).split('`').nth(1).unwrap();
-            assert!(note.contains(&format!("every {interval}")), "{note}");
-            assert_eq!(
-                note.contains("idle_poll_interval"),
-                often(source).contains("idle_poll_interval"),
-                "{note}"
+    fn help_names_the_api_call() {
+        for family in FAMILIES.iter().filter(|f| is_polled(f)) {
+            assert!(
+                family.help.contains(api_call(family)),
+                "{} is not from {}",
+                family.name,
+                api_call(family)
             );
-            let age = age(source);
-            let (name, scope) = age.trim_matches('`').split_once('{').unwrap();
-            let scope = scope.split('"').nth(1).unwrap();
-            assert!(note.contains(&format!("{name}, scope {scope}.")), "{note}");
+        }
+    }
+
+    #[test]
+    fn the_age_of_every_call_has_a_metric() {
+        for (call, _, last_success) in CALLS {
+            let (name, _) = last_success.trim_matches('`').split_once('{').unwrap();
+            assert!(FAMILIES.iter().any(|f| f.name == name), "{call}: {name}");
         }
     }
 }
