@@ -1,7 +1,7 @@
-//! Whether the process does its work: heartbeats of its loops, and whether first passes have ended.
+//! Health of the process: heartbeats of its poll loops, and whether their first passes have ended.
 //!
-//! Says nothing of the cloud: a region that cannot be reached neither stops a heart nor un-readies. Nor does a
-//! region that comes later, as by a reload: a process that was ready has pages to show.
+//! An unreachable API neither stops a heartbeat nor ends readiness. A region that is added later does not end it
+//! either, because there are metrics to serve.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use std::{
 
 use tokio::time::{Duration, Instant};
 
-/// A heart that has not beaten for this long counts as stopped. PollLoops wake at least once a second.
+/// Default age of the last heartbeat from which a loop counts as stopped. Loops beat at least once per second.
 pub const STOPPED_AFTER: Duration = Duration::from_secs(30);
 
-/// The state that `/-/healthy` and `/-/ready` are answered from.
+/// State behind `/-/healthy` and `/-/ready`.
 #[derive(Debug, Clone)]
 pub struct Health {
     loops: Arc<Mutex<PollLoops>>,
@@ -22,14 +22,14 @@ pub struct Health {
 
 #[derive(Debug, Default)]
 struct PollLoops {
-    known: BTreeMap<String, LoopState>,
-    /// All first passes had ended once.
+    by_name: BTreeMap<String, LoopState>,
+    /// Whether all first passes had ended at some time.
     were_ready: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct LoopState {
-    beat: Instant,
+    last_beat: Instant,
     first_pass_ended: bool,
 }
 
@@ -40,62 +40,65 @@ impl Default for Health {
 }
 
 impl Health {
-    /// No loop yet. A heart counts as stopped when it has not beaten for this long.
+    /// Returns the health of a process without loops. A loop counts as stopped without a heartbeat for
+    /// `stopped_after`.
     #[must_use]
     pub fn new(stopped_after: Duration) -> Self {
         Self { loops: Arc::default(), stopped_after }
     }
 
-    /// Registers a loop, or marks a registered one as alive now. `name` is for people, such as
+    /// Records a heartbeat of a loop, and registers the loop if it is new. `name` is shown to people, e.g.
     /// `account/region`.
     pub fn beat(&self, name: &str) {
-        let beat = Instant::now();
+        let last_beat = Instant::now();
         let mut loops = self.lock();
-        match loops.known.get_mut(name) {
-            Some(known) => known.beat = beat,
-            None => _ = loops.known.insert(name.to_owned(), LoopState { beat, first_pass_ended: false }),
+        match loops.by_name.get_mut(name) {
+            Some(state) => state.last_beat = last_beat,
+            None => {
+                loops.by_name.insert(name.to_owned(), LoopState { last_beat, first_pass_ended: false });
+            }
         }
     }
 
-    /// Notes that a registered loop's first pass has ended, good or bad, and can be seen. It never un-ends.
-    /// One that is not registered has ended on purpose, and is not brought back.
+    /// Records that the first pass of a loop has ended, successfully or not, and that its metrics are served. Has
+    /// no effect for a loop that is no longer registered.
     pub fn first_pass_ended(&self, name: &str) {
         let mut loops = self.lock();
-        if let Some(known) = loops.known.get_mut(name) {
-            known.first_pass_ended = true;
-            loops.were_ready |= loops.known.values().all(|l| l.first_pass_ended);
+        if let Some(state) = loops.by_name.get_mut(name) {
+            state.first_pass_ended = true;
+            loops.were_ready |= loops.by_name.values().all(|state| state.first_pass_ended);
         }
     }
 
-    /// Forgets a loop that has ended on purpose, such as that of a region that holds instances no more.
+    /// Forgets a loop that has ended on purpose, e.g. because its region no longer has instances.
     pub fn forget(&self, name: &str) {
-        self.lock().known.remove(name);
+        self.lock().by_name.remove(name);
     }
 
-    /// Names of the loops whose hearts have stopped; empty while all is well.
+    /// Returns the names of the loops that have stopped.
     #[must_use]
     pub fn stopped(&self) -> Vec<String> {
-        select(&self.lock(), |l| l.beat.elapsed() > self.stopped_after)
+        self.lock().names(|state| state.last_beat.elapsed() > self.stopped_after)
     }
 
-    /// When each heart beat last.
+    /// Returns the time of the last heartbeat of each loop.
     #[must_use]
     pub fn beats(&self) -> BTreeMap<String, Instant> {
-        self.lock().known.iter().map(|(name, l)| (name.clone(), l.beat)).collect()
+        self.lock().by_name.iter().map(|(name, state)| (name.clone(), state.last_beat)).collect()
     }
 
-    /// Names of the loops whose first pass has not ended, until the process is ready; empty from then on. A
-    /// process that has no loop yet is not ready.
+    /// Returns the names of the loops whose first pass has not ended. Empty as soon as the process has been ready
+    /// once. A process without loops is not ready.
     #[must_use]
     pub fn pending(&self) -> Vec<String> {
         let loops = self.lock();
         if loops.were_ready {
             return Vec::new();
         }
-        if loops.known.is_empty() {
+        if loops.by_name.is_empty() {
             return vec!["start".to_owned()];
         }
-        select(&loops, |l| !l.first_pass_ended)
+        loops.names(|state| !state.first_pass_ended)
     }
 
     fn lock(&self) -> MutexGuard<'_, PollLoops> {
@@ -103,6 +106,8 @@ impl Health {
     }
 }
 
-fn select(loops: &PollLoops, pick: impl Fn(&LoopState) -> bool) -> Vec<String> {
-    loops.known.iter().filter(|(_, l)| pick(l)).map(|(name, _)| name.clone()).collect()
+impl PollLoops {
+    fn names(&self, predicate: impl Fn(&LoopState) -> bool) -> Vec<String> {
+        self.by_name.iter().filter(|(_, state)| predicate(state)).map(|(name, _)| name.clone()).collect()
+    }
 }

@@ -1,9 +1,7 @@
-//! The fleet as it is published: immutable views with their ages and outcomes, one generation at a time.
+//! Immutable snapshots of the monitored fleet, from which the metrics are rendered.
 //!
-//! Owns: the view types that the page is rendered from. Views are shared by `Arc`: a part that did not
-//! change between two generations is the same allocation, which is how the renderer knows that it may
-//! keep its bytes. Refuses: rendering, staleness rules (the fleet has applied them), locks that a reader
-//! could wait on.
+//! Views are shared by `Arc`. A part that has not changed between two generations is the same allocation, so the
+//! renderer keeps its text. Out of scope: rendering, and expiry, which the region state has already applied.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +18,7 @@ use crate::{
     },
 };
 
-/// One generation of the whole fleet.
+/// One generation of the fleet.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Sorted by account, then region.
@@ -34,44 +32,44 @@ pub struct RegionView {
     pub account: Option<AccountName>,
     /// The region.
     pub region: RegionId,
-    /// Whether the last attempt was complete; `None` before the first has ended.
+    /// Whether the last discovery was complete and any instance can be read; `None` before the first discovery.
     pub up: Option<bool>,
-    /// Whether everything that the first discovery found has been asked for, good or bad.
+    /// Whether everything that the first discovery found has been polled, successfully or not.
     pub first_pass_ended: bool,
-    /// When each scope last succeeded.
+    /// Last success of each scope.
     pub last_success: LastSuccess,
-    /// Objects known, whether or not they have series.
+    /// Known objects, with or without series.
     pub objects: ObjectCounts,
     /// Sorted by instance id.
     pub instances: Vec<Arc<InstanceView>>,
 }
 
 impl RegionView {
-    /// What people know the region by: `account/region`, or the region alone where accounts have no names.
+    /// Returns the display name: `account/region`, or the region alone if accounts have no names.
     #[must_use]
     pub fn name(&self) -> String {
         region_name(self.account.as_ref(), &self.region)
     }
 }
 
-/// See [`RegionView::name`].
+/// Returns the display name of a region, see [`RegionView::name`].
 #[must_use]
 pub fn region_name(account: Option<&AccountName>, region: &RegionId) -> String {
     account.map_or_else(|| region.to_string(), |account| format!("{account}/{region}"))
 }
 
-/// When a scope last succeeded, by the wall clock. Stays when data is dropped.
+/// Wall time of the last success of each scope. Kept when data expires.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LastSuccess {
     /// Scope `discovery`: the lists.
     pub discovery: Option<UnixMillis>,
-    /// Scope `topics`: the oldest last success among the topics' statuses.
+    /// Scope `topics`: the oldest last success among the topic statuses.
     pub topics: Option<UnixMillis>,
-    /// Scope `groups`: the oldest last success among the groups' progresses.
+    /// Scope `groups`: the oldest last success among the polls of groups.
     pub groups: Option<UnixMillis>,
 }
 
-/// How many objects a region is known to have, after filters.
+/// Numbers of known objects of a region, after filters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ObjectCounts {
     /// Instances.
@@ -82,7 +80,7 @@ pub struct ObjectCounts {
     pub groups: usize,
 }
 
-/// One instance with what is known of its topics and groups.
+/// One instance with its topics and groups.
 #[derive(Debug, Clone)]
 pub struct InstanceView {
     /// The account's name, where accounts are named.
@@ -91,14 +89,14 @@ pub struct InstanceView {
     pub region: RegionId,
     /// The instance.
     pub id: InstanceId,
-    /// Order of first sight over the whole process; a lower one has been known for longer.
+    /// Discovery sequence number, unique in the process; lower is older.
     pub discovery_order: u64,
-    /// What the list said, while that is fresh enough.
+    /// Item of the instance list, unless expired.
     pub info: Option<Arc<Instance>>,
-    /// Whether the last attempt was complete; `None` before the first has ended, and for an instance
-    /// that is not in service.
+    /// Whether all last polls succeeded; `None` before the first pass has ended, and for an instance that is not
+    /// in service.
     pub up: Option<bool>,
-    /// When each scope last succeeded.
+    /// Last success of each scope.
     pub last_success: LastSuccess,
     /// Sorted by name.
     pub topics: Vec<Arc<TopicView>>,
@@ -111,13 +109,13 @@ pub struct InstanceView {
 pub struct TopicView {
     /// The topic.
     pub name: TopicName,
-    /// Order of first sight over the whole process.
+    /// Discovery sequence number.
     pub discovery_order: u64,
-    /// What the list said, while that is fresh enough.
+    /// Item of the topic list, unless expired.
     pub info: Option<Arc<Topic>>,
-    /// What the topic holds, while that is fresh enough.
+    /// Offsets and messages of the topic, unless expired.
     pub status: Option<Arc<TopicStatus>>,
-    /// Groups with a committed offset on it; `None` unless every group of the instance is known.
+    /// Number of groups with committed offsets on it; `None` unless the progress of every group is known.
     pub groups: Option<u64>,
 }
 
@@ -126,72 +124,74 @@ pub struct TopicView {
 pub struct GroupView {
     /// The group.
     pub id: GroupId,
-    /// Order of first sight over the whole process.
+    /// Discovery sequence number.
     pub discovery_order: u64,
-    /// Whether the list that named it is fresh enough.
+    /// Whether a recent group list contains it.
     pub listed: bool,
-    /// Its lag, while that is fresh enough.
+    /// Lag, unless expired.
     pub lag: Option<Arc<GroupLag>>,
-    /// What else is to be said of it; there whenever the lag is.
+    /// Assessment of the lag. Present if the lag is.
     pub assessment: Option<Arc<GroupAssessment>>,
-    /// Its state, where the cloud tells it, while the lag is fresh enough.
+    /// State, if the API reports it and the lag has not expired.
     pub state: Option<GroupState>,
-    /// Its rebalances, where the cloud tells them.
+    /// Rebalances, if the API reports them.
     pub rebalances: Option<Rebalances>,
 }
 
-/// The rebalances of a group.
+/// Rebalances of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebalances {
-    /// How many have been since the exporter first saw the group.
+    /// Number of rebalances since the exporter discovered the group.
     pub seen: u64,
-    /// When the newest one was.
+    /// Time of the last one.
     pub last: UnixMillis,
 }
 
-type Published = BTreeMap<(Option<AccountName>, RegionId), Arc<RegionView>>;
+type RegionViews = BTreeMap<(Option<AccountName>, RegionId), Arc<RegionView>>;
 
-/// Where the regions publish their views, and the publisher takes them from.
+/// Latest view of each region, from pollers to the publisher.
 #[derive(Debug, Default)]
 pub struct SnapshotStore {
-    regions: Mutex<Published>,
+    regions: Mutex<RegionViews>,
     changed: Notify,
 }
 
 impl SnapshotStore {
-    /// Puts a region's view in the place of the one before.
+    /// Replaces the view of a region.
     pub fn publish(&self, view: RegionView) {
-        let key = (view.account.clone(), view.region.clone());
-        self.lock().insert(key, Arc::new(view));
+        let (key, view) = keyed(view);
+        self.lock().insert(key, view);
         self.changed.notify_one();
     }
 
-    /// Forgets a region that is looked at no more.
+    /// Removes a region that is no longer polled.
     pub fn remove(&self, account: Option<&AccountName>, region: &RegionId) {
         self.lock().remove(&(account.cloned(), region.clone()));
         self.changed.notify_one();
     }
 
-    /// Puts these regions in the place of all others.
+    /// Replaces all views.
     pub fn replace(&self, views: Vec<RegionView>) {
-        let views =
-            views.into_iter().map(|view| ((view.account.clone(), view.region.clone()), Arc::new(view)));
-        *self.lock() = views.collect();
+        *self.lock() = views.into_iter().map(keyed).collect();
         self.changed.notify_one();
     }
 
-    /// The present generation.
+    /// Returns the current generation.
     #[must_use]
     pub fn current(&self) -> Snapshot {
         Snapshot { regions: self.lock().values().cloned().collect() }
     }
 
-    /// Waits until something was published since the last wait.
+    /// Waits until a view has changed since the last wait.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Published> {
+    fn lock(&self) -> MutexGuard<'_, RegionViews> {
         self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn keyed(view: RegionView) -> ((Option<AccountName>, RegionId), Arc<RegionView>) {
+    ((view.account.clone(), view.region.clone()), Arc::new(view))
 }

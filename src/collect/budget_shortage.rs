@@ -14,10 +14,10 @@ const BEGINS_ABOVE: f64 = 0.95;
 /// Share of the rate up to which a shortage continues.
 const ENDS_BELOW: f64 = 0.9;
 
-/// Which actions need more calls than their rate limit allows.
+/// Detector of actions that need more calls than their rate limit allows.
 #[derive(Debug)]
 pub struct BudgetShortage {
-    /// How long a change must last before it is reported.
+    /// Time for which a change must last before it is reported.
     min_duration: Duration,
     by_action: BTreeMap<Action, ShortageState>,
 }
@@ -26,7 +26,7 @@ pub struct BudgetShortage {
 struct ShortageState {
     /// Whether a shortage was reported last.
     is_short: bool,
-    /// Since when the opposite is true.
+    /// Time from which the opposite is true.
     changed_at: Option<Instant>,
 }
 

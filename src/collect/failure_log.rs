@@ -1,7 +1,7 @@
 //! Decides which log lines failures are worth: one when a failure begins, summaries, one when it ends. Pure.
 //!
-//! A failure is identified by its kind and where it occurs. What breaks a whole region (no route, rejected
-//! credentials) is one failure of the region. A failure that occurs in the same way in many places is logged for
+//! A failure is identified by its kind and where it occurs. A cause that affects all calls of a region (no route,
+//! rejected credentials) is one failure of the region. A failure that occurs in the same way in many places is logged for
 //! the first few of them, then for the region. A failure ends when every target that failed has succeeded or is
 //! no longer polled.
 //!
@@ -65,7 +65,7 @@ impl FailureKey {
         }
     }
 
-    /// Returns the key for the same failure in the whole region. An outage concerns all actions.
+    /// Returns the key of the same failure anywhere in the region. An outage concerns all actions.
     fn region_wide(&self) -> Self {
         let action = match self.kind {
             ErrorKind::Timeout | ErrorKind::Server => None,
@@ -113,7 +113,7 @@ pub struct FailureLog<T> {
 
 #[derive(Debug)]
 struct FailureRecord<T> {
-    /// When it first began since its end was last logged.
+    /// Start of the first outbreak since its end was last logged.
     first_began: Instant,
     last_began: Instant,
     last_logged: Instant,
@@ -218,7 +218,7 @@ impl<T: Ord + Clone> FailureLog<T> {
         if is_individual { key } else { region_wide }
     }
 
-    /// Returns the number of individual failures that a region-wide key stands for.
+    /// Returns the number of individual failures that a region-wide key covers.
     fn places(&self, region_wide: &FailureKey) -> usize {
         let is_place = |key: &&FailureKey| *key != region_wide && key.region_wide() == *region_wide;
         self.records.keys().filter(is_place).count()
@@ -239,7 +239,7 @@ impl<T: Ord + Clone> FailureLog<T> {
         Some(record.log_end(key, stats, by_success, now))
     }
 
-    /// Returns the extent of a failure. A region-wide key includes the ongoing failures that it stands for.
+    /// Returns the extent of a failure. A region-wide key includes the ongoing failures that it covers.
     fn stats(&self, key: &FailureKey, now: Instant) -> FailureStats {
         let mut stats = FailureStats { calls: 0, targets: 0, outbreaks: 0, duration: Duration::ZERO };
         for (other, record) in &self.records {

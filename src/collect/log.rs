@@ -23,8 +23,8 @@ pub(super) struct CollectLog<'a> {
 }
 
 impl CollectLog<'_> {
-    /// Logs a change of a failure. `object` is the topic or group whose call it was, logged unless the failure
-    /// concerns the whole region.
+    /// Logs a change of a failure. `object` is the topic or group whose call it was. It is not logged if the
+    /// failure is one of the region.
     pub(super) fn failure(self, line: FailureLine, object: Option<&str>) {
         let (account, region) = (self.account.map(display), self.region.as_str());
         match line {

@@ -54,7 +54,7 @@ pub(super) struct RegionPoller<C> {
     recently_cleared: RecentSet<PollTarget>,
     /// Kinds of anomalies, and panics, that were logged recently, per instance.
     recent_anomalies: RecentSet<(&'static str, Option<InstanceId>)>,
-    /// When the last poll of the instance list ended.
+    /// End of the last poll of the instance list.
     discovered_at: Option<Instant>,
     /// Whether the cost of a pass has been logged.
     is_plan_logged: bool,
@@ -307,7 +307,7 @@ impl<C: CloudApi> RegionPoller<C> {
     /// Logs the beginning or the end of a failure.
     fn log_outcome(&mut self, target: &PollTarget, outcome: &PollOutcome, signal: &AuthSignal, now: Instant) {
         match signal {
-            // The failure of the instance list stands for all rejected calls.
+            // The failure of the instance list covers all rejected calls.
             AuthSignal::Suspected | AuthSignal::Rejected => return,
             AuthSignal::Cleared(suspect) => self.log_failure(&suspect.0, &suspect.1, now),
             AuthSignal::Unrelated => {}
@@ -331,8 +331,8 @@ impl<C: CloudApi> RegionPoller<C> {
         }
     }
 
-    /// Whether an error means that the object was deleted, rather than a failure. An error about the whole
-    /// instance does so the first time only: if it repeats, the instance list still contains the instance.
+    /// Whether an error means that the object was deleted, rather than a failure. An error that
+    /// concerns the instance does so the first time only: if it repeats, the list still contains the instance.
     fn is_disappearance(&mut self, target: &PollTarget, kind: ErrorKind) -> bool {
         match kind {
             ErrorKind::Gone { instance: false } if target.object().is_some() => true,

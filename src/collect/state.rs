@@ -104,7 +104,7 @@ pub struct RegionState {
     instance_list: PollStatus,
     instances: BTreeMap<InstanceId, InstanceEntry>,
     first_pass_ended: bool,
-    /// When histories were last pruned.
+    /// Time of the last pruning of histories.
     pruned_at: Option<Instant>,
 }
 
@@ -362,8 +362,8 @@ impl RegionState {
                 effects.events.push(RegionEvent::ObjectGone(target.clone()));
             }
             (kind, instance) => {
-                // An error about the whole instance may concern the permission to read one group. The instance
-                // list decides.
+                // An error about the instance may concern the permission to read one group. The instance list
+                // decides.
                 effects.rediscover = matches!(kind, ErrorKind::Gone { .. }) && instance.is_some();
                 self.fail(target);
             }

@@ -35,13 +35,13 @@ const POLLS_UNTIL_RETRY: u8 = 20;
 pub(super) struct GroupEntry {
     id: GroupId,
     discovery_order: u64,
-    /// When a group list last contained it, unless that has expired.
+    /// Time of the last group list that contained it, unless that has expired.
     pub(super) listed_at: Option<Instant>,
     pub(super) polls: PollStatus,
     /// Result of the last successful poll. Kept after it has expired, because it says which offsets the
     /// histories are still needed for, and where it came from.
     pub(super) last_poll: Option<GroupPoll>,
-    /// Whether the result of the last poll is too old to be shown.
+    /// Whether the result of the last poll is older than `stale_after` and no longer shown.
     is_expired: bool,
     /// Offsets of earlier polls.
     pub(super) window: GroupWindow,
@@ -206,9 +206,9 @@ impl GroupEntry {
 
     /// Whether the next poll requests message timestamps (`HideLastTimestamp`). The first poll does, so that lag
     /// in seconds is known from the first pass on.
-    pub(super) fn wanted_timestamps(&self, ask: LastTimestamps) -> MessageTimestamps {
+    pub(super) fn wanted_timestamps(&self, setting: LastTimestamps) -> MessageTimestamps {
         let has_lag = self.current().and_then(|poll| poll.lag.messages) != Some(0);
-        match ask {
+        match setting {
             LastTimestamps::Always => MessageTimestamps::Requested,
             LastTimestamps::Lagging if has_lag && self.timestamps.is_worth_requesting() => {
                 MessageTimestamps::Requested

@@ -56,7 +56,7 @@ pub(super) struct InstanceEntry {
     /// Whether the last group list was complete and filters exclude none of it. Otherwise the number of groups
     /// that consume a topic is unknown.
     all_groups_listed: bool,
-    /// When the assessments of groups were last recomputed after a topic change.
+    /// Time at which assessments were last recomputed after a topic change.
     reassessed_at: Option<Instant>,
     view: Option<Arc<InstanceView>>,
 }

@@ -285,7 +285,7 @@ impl TopicTable {
         any
     }
 
-    /// Returns a lookup of what is known of a topic, for the assessment of a group.
+    /// Returns a lookup of the facts about a topic, for the assessment of a group.
     pub(super) fn facts<'a>(
         &'a self,
         retention: Option<Duration>,

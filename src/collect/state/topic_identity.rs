@@ -1,7 +1,7 @@
 //! Decides whether a response is about the known topic, or about a topic recreated under the same name.
 //!
-//! The API reports no topic id. Three signs tell a recreated topic: the topic list shows another creation time,
-//! an end offset of the topic's status falls, or an end offset that the same group reports falls. End offsets of
+//! The API reports no topic id. A topic was recreated if the topic list shows another creation time, if an end
+//! offset of the topic's status falls, or if an end offset that the same group reports falls. End offsets of
 //! two different sources prove nothing, because calls overtake each other.
 
 use crate::{
