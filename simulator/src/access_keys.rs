@@ -9,8 +9,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 
 use crate::{clock::wall_ms, sync::lock};
 
@@ -80,23 +79,11 @@ pub struct IssuedKey {
     pub expires_ms: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct RegisteredKeys {
     by_id: BTreeMap<String, Vec<AccessKey>>,
     issued: Vec<IssuedKey>,
     mixed_calls: u64,
-    rng: ChaCha8Rng,
-}
-
-impl Default for RegisteredKeys {
-    fn default() -> Self {
-        Self {
-            by_id: BTreeMap::new(),
-            issued: Vec::new(),
-            mixed_calls: 0,
-            rng: ChaCha8Rng::seed_from_u64(0x0057_1C5E),
-        }
-    }
 }
 
 impl KeyRegistry {
@@ -128,12 +115,11 @@ impl KeyRegistry {
     /// Issues a temporary key. Its secret and token contain characters that must be escaped in URLs.
     pub(crate) fn issue(&self, issuer: &str, expires_ms: i64) -> IssuedKey {
         let mut keys = lock(&self.0);
-        let mut random = |length: usize| {
-            let bytes: Vec<u8> = (0..length).map(|_| keys.rng.random()).collect();
-            STANDARD.encode(bytes)
-        };
-        let id = random(12).replace(['+', '/', '='], "x");
-        let (secret, token) = (format!("{}+/=", random(21)), format!("CAIS+/{}==", random(60)));
+        let number = keys.issued.len();
+        let random = |part: &str| STANDARD.encode(Sha256::digest(format!("{issuer} {part} {number}")));
+        let id: String = random("id").chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+        let (secret, token) =
+            (format!("{}+/", random("secret")), format!("CAIS+/{}==", random("token").repeat(2)));
         let issued =
             IssuedKey { id: format!("STS.{issuer}{id}"), secret, token, issued_ms: wall_ms(), expires_ms };
         keys.issued.push(issued.clone());

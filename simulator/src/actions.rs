@@ -248,11 +248,11 @@ fn topics(
             "StatusName": "服务中",
             "LocalTopic": t.local,
             "CompactTopic": t.compact,
-            "AutoCreate": t.automatic,
+            "AutoCreate": false,
             "CreateTime": t.created_ms,
-            "Remark": t.remark,
+            "Remark": "",
             "TopicConfig": json!({ "retention.ms": i.retention_ms().to_string() }).to_string(),
-            "Tags": tags(behaviour.list_shape, &t.tags),
+            "Tags": tags(behaviour.list_shape, &[]),
         })
     });
     let list = list(behaviour.list_shape, "TopicVO", rows.collect());
@@ -280,10 +280,10 @@ fn groups(
             "ConsumerId": g.name,
             "InstanceId": i.id,
             "RegionId": i.region,
-            "Remark": g.remark,
+            "Remark": "",
             "CreateTime": g.created_ms,
-            "AutomaticallyCreatedGroup": g.automatic,
-            "Tags": tags(behaviour.list_shape, &g.tags),
+            "AutomaticallyCreatedGroup": false,
+            "Tags": tags(behaviour.list_shape, &[]),
         })
     });
     let list = list(behaviour.list_shape, "ConsumerVO", rows.collect());

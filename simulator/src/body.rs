@@ -15,6 +15,8 @@ use std::{
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
+use crate::faults::Effect;
+
 /// One step of a body.
 enum BodyStep {
     Data(Bytes),
@@ -47,6 +49,39 @@ const SPACES: &[u8] = &[b' '; 64 * 1024];
 const FLUSH: Duration = Duration::from_millis(20);
 
 impl ScriptedBody {
+    /// Returns a body with the delivery fault of an effect, if any.
+    pub(crate) fn new(
+        bytes: Vec<u8>,
+        delivery: Option<&Effect>,
+        on_complete: Option<OnComplete>,
+        reset: &Arc<AtomicBool>,
+    ) -> Self {
+        let bytes = Bytes::from(bytes);
+        let length = bytes.len() as u64;
+        let cut = |at: usize, last: BodyStep| {
+            let at = at.min(bytes.len());
+            let steps = VecDeque::from([BodyStep::Data(bytes.slice(..at)), BodyStep::Wait(FLUSH), last]);
+            // Declares at least one byte more than is sent, even if the cut is at the end. Never completes.
+            (steps, Some(length.max(at as u64 + 1)), None)
+        };
+        let (steps, length, on_complete) = match delivery {
+            Some(Effect::CutBody(at)) => cut(*at, BodyStep::Close),
+            Some(Effect::ResetBody(at)) => cut(*at, BodyStep::Reset),
+            Some(Effect::HangBody(at)) => cut(*at, BodyStep::Hang),
+            Some(Effect::Drip(interval)) => {
+                let byte = |i| [BodyStep::Wait(*interval), BodyStep::Data(bytes.slice(i..=i))];
+                ((0..bytes.len()).flat_map(byte).collect(), Some(length), on_complete)
+            }
+            Some(Effect::Oversized { bytes: spaces, declared }) => {
+                let steps = VecDeque::from([BodyStep::Spaces(*spaces), BodyStep::Data(bytes)]);
+                (steps, declared.then_some(length + spaces), None)
+            }
+            _ if bytes.is_empty() => (VecDeque::new(), Some(0), None),
+            _ => (VecDeque::from([BodyStep::Data(bytes)]), Some(length), on_complete),
+        };
+        Self { steps, timer: None, length, on_complete, reset: Arc::clone(reset) }
+    }
+
     fn fail(&mut self) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         self.steps.clear();
         self.on_complete = None;
@@ -106,61 +141,5 @@ impl Body for ScriptedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
-/// Delivery of a response.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum BodyDelivery {
-    Complete,
-    CloseBeforeHead,
-    ResetBeforeHead,
-    HangBeforeHead,
-    CloseAfter(usize),
-    ResetAfter(usize),
-    HangAfter(usize),
-    /// One byte per interval.
-    Drip(Duration),
-    /// The body after this many spaces.
-    Oversized {
-        spaces: u64,
-        declared: bool,
-    },
-}
-
-impl BodyDelivery {
-    /// Returns the body to send.
-    pub(crate) fn body(
-        self,
-        bytes: Vec<u8>,
-        on_complete: Option<OnComplete>,
-        reset: &Arc<AtomicBool>,
-    ) -> ScriptedBody {
-        let bytes = Bytes::from(bytes);
-        let length = bytes.len() as u64;
-        let cut = |at: usize, last: BodyStep| {
-            let at = at.min(bytes.len());
-            let steps = VecDeque::from([BodyStep::Data(bytes.slice(..at)), BodyStep::Wait(FLUSH), last]);
-            // Declares at least one byte more than is sent, even if the cut is at the end.
-            (steps, Some(length.max(at as u64 + 1)))
-        };
-        let (steps, length) = match self {
-            Self::CloseAfter(at) => cut(at, BodyStep::Close),
-            Self::ResetAfter(at) => cut(at, BodyStep::Reset),
-            Self::HangAfter(at) => cut(at, BodyStep::Hang),
-            Self::Drip(interval) => {
-                let byte = |i| [BodyStep::Wait(interval), BodyStep::Data(bytes.slice(i..=i))];
-                ((0..bytes.len()).flat_map(byte).collect(), Some(length))
-            }
-            Self::Oversized { spaces, declared } => {
-                let steps = VecDeque::from([BodyStep::Spaces(spaces), BodyStep::Data(bytes)]);
-                (steps, declared.then_some(length + spaces))
-            }
-            _ if bytes.is_empty() => (VecDeque::new(), Some(0)),
-            _ => (VecDeque::from([BodyStep::Data(bytes)]), Some(length)),
-        };
-        // Only deliveries with the exact body are complete.
-        let on_complete = on_complete.filter(|_| matches!(self, Self::Complete | Self::Drip(_)));
-        ScriptedBody { steps, timer: None, length, on_complete, reset: Arc::clone(reset) }
     }
 }

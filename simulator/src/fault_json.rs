@@ -6,125 +6,106 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
 use crate::faults::{Effect, Fault, Occurrence};
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FaultList {
+    Many(Vec<serde_json::Value>),
+    One(serde_json::Value),
+}
+
+/// A fault, with the parameters of all effects.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a fault object")]
+struct FaultJson {
+    effect: String,
+    action: Option<String>,
+    region: Option<String>,
+    instance: Option<String>,
+    object: Option<String>,
+    nth: Option<u64>,
+    every: Option<u64>,
+    probability: Option<f64>,
+    seed: Option<u64>,
+    times: Option<u64>,
+    status: Option<u16>,
+    code: Option<String>,
+    message: Option<String>,
+    retry_after_ms: Option<u64>,
+    ms: Option<u64>,
+    bytes: Option<usize>,
+}
 
 /// Parses faults.
 ///
 /// # Errors
 /// Returns a description of the first problem.
 pub(crate) fn parse_faults(body: &[u8]) -> Result<Vec<Fault>, String> {
-    match serde_json::from_slice(body).map_err(|e| format!("invalid JSON: {e}"))? {
-        Value::Array(items) => items.into_iter().map(fault).collect(),
-        one => Ok(vec![fault(one)?]),
-    }
-}
-
-fn fault(value: Value) -> Result<Fault, String> {
-    let Value::Object(map) = value else { return Err("a fault must be an object".to_owned()) };
-    let mut fields = FaultFields(map);
-    let effect = effect(&mut fields)?;
-    let occurrence = match (fields.number("nth")?, fields.number("every")?, fields.take("probability")) {
-        (None, None, None) => Occurrence::All,
-        (Some(n), None, None) => Occurrence::Nth(n),
-        (None, Some(n), None) => Occurrence::Every(n),
-        (None, None, Some(p)) => {
-            let p =
-                p.as_f64().filter(|p| (0.0..=1.0).contains(p)).ok_or("probability must be from 0 to 1")?;
-            Occurrence::Probability(p, fields.number("seed")?.unwrap_or(1))
-        }
-        _ => return Err("nth, every and probability are mutually exclusive".to_owned()),
+    let faults = match serde_json::from_slice(body).map_err(|e| format!("invalid JSON: {e}"))? {
+        FaultList::Many(faults) => faults,
+        FaultList::One(fault) => vec![fault],
     };
-    let fault = Fault {
-        action: fields.text("action")?,
-        region: fields.text("region")?,
-        instance: fields.text("instance")?,
-        object: fields.text("object")?,
-        times: fields.number("times")?,
-        occurrence,
-        effect,
-    };
-    match fields.0.keys().next() {
-        None => Ok(fault),
-        Some(unknown) => Err(format!("unknown field {unknown}")),
-    }
+    let parse =
+        |value| serde_json::from_value(value).map_err(|e| e.to_string()).and_then(FaultJson::to_fault);
+    faults.into_iter().map(parse).collect()
 }
 
-fn effect(fields: &mut FaultFields) -> Result<Effect, String> {
-    let name = fields.text("effect")?.ok_or("effect is required")?;
-    Ok(match name.as_str() {
-        "error" => {
-            let message = fields.text("message")?.unwrap_or_else(|| "Injected by the simulator.".to_owned());
-            Effect::Error { status: fields.status(503)?, code: fields.code("ServiceUnavailable")?, message }
+impl FaultJson {
+    fn to_fault(self) -> Result<Fault, String> {
+        let occurrence = match (self.nth, self.every, self.probability) {
+            (None, None, None) => Occurrence::All,
+            (Some(n), None, None) => Occurrence::Nth(n),
+            (None, Some(n), None) => Occurrence::Every(n),
+            (None, None, Some(p)) if (0.0..=1.0).contains(&p) => {
+                Occurrence::Probability(p, self.seed.unwrap_or(1))
+            }
+            (None, None, Some(_)) => return Err("probability must be from 0 to 1".to_owned()),
+            _ => return Err("nth, every and probability are mutually exclusive".to_owned()),
+        };
+        if self.status.is_some_and(|s| !(200..600).contains(&s)) {
+            return Err("status must be from 200 to 599".to_owned());
         }
-        "throttle" => Effect::Throttle {
-            status: fields.status(400)?,
-            code: fields.code("Throttling.User")?,
-            retry_after_ms: fields.number("retry_after_ms")?,
-        },
-        "echo" => Effect::Echo { status: fields.status(400)?, code: fields.code("Echo")? },
-        "html" => Effect::Html { status: fields.status(502)? },
-        "xml_error" => {
-            Effect::XmlError { status: fields.status(503)?, code: fields.code("ServiceUnavailable")? }
-        }
-        "latency" => Effect::Latency(fields.millis()?),
-        "drip" => Effect::Drip(fields.millis()?),
-        "truncate" => Effect::Truncate(fields.bytes()?),
-        "cut_body" => Effect::CutBody(fields.bytes()?),
-        "hang_body" => Effect::HangBody(fields.bytes()?),
-        "oversized" => {
-            Effect::Oversized { bytes: fields.number("bytes")?.ok_or("bytes is required")?, declared: false }
-        }
-        "empty_list" => Effect::EmptyList,
-        "null_list" => Effect::NullList,
-        "unknown_fields" => Effect::UnknownFields,
-        "close" => Effect::Close,
-        "reset" => Effect::Reset,
-        "hang" => Effect::Hang,
-        _ => return Err(format!("unknown effect {name}")),
-    })
-}
-
-/// Fields of a fault that are not parsed yet.
-struct FaultFields(Map<String, Value>);
-
-impl FaultFields {
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name)
+        let effect = self.effect()?;
+        let Self { action, region, instance, object, times, .. } = self;
+        Ok(Fault { action, region, instance, object, occurrence, times, effect })
     }
 
-    fn text(&mut self, name: &str) -> Result<Option<String>, String> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(format!("{name} must be a string")),
-        }
-    }
-
-    fn number(&mut self, name: &str) -> Result<Option<u64>, String> {
-        self.take(name).map(|v| v.as_u64().ok_or_else(|| format!("{name} must be an integer"))).transpose()
-    }
-
-    fn status(&mut self, default: u16) -> Result<u16, String> {
-        let status = self.number("status")?.unwrap_or_else(|| default.into());
-        u16::try_from(status)
-            .ok()
-            .filter(|s| (200..600).contains(s))
-            .ok_or_else(|| "status must be from 200 to 599".to_owned())
-    }
-
-    fn code(&mut self, default: &str) -> Result<String, String> {
-        Ok(self.text("code")?.unwrap_or_else(|| default.to_owned()))
-    }
-
-    fn millis(&mut self) -> Result<Duration, String> {
-        Ok(Duration::from_millis(self.number("ms")?.ok_or("ms is required")?))
-    }
-
-    fn bytes(&mut self) -> Result<usize, String> {
-        let bytes = self.number("bytes")?.ok_or("bytes is required")?;
-        usize::try_from(bytes).map_err(|_| "bytes is too large".to_owned())
+    fn effect(&self) -> Result<Effect, String> {
+        let status = |default: u16| self.status.unwrap_or(default);
+        let code = |default: &str| self.code.clone().unwrap_or_else(|| default.to_owned());
+        let ms = || self.ms.map(Duration::from_millis).ok_or("ms is required");
+        let bytes = || self.bytes.ok_or("bytes is required");
+        Ok(match self.effect.as_str() {
+            "error" => {
+                let message = self.message.clone();
+                let message = message.unwrap_or_else(|| "Injected by the simulator.".to_owned());
+                Effect::Error { status: status(503), code: code("ServiceUnavailable"), message }
+            }
+            "throttle" => Effect::Throttle {
+                status: status(400),
+                code: code("Throttling.User"),
+                retry_after_ms: self.retry_after_ms,
+            },
+            "echo" => Effect::Echo { status: status(400), code: code("Echo") },
+            "html" => Effect::Html { status: status(502) },
+            "xml_error" => Effect::XmlError { status: status(503), code: code("ServiceUnavailable") },
+            "latency" => Effect::Latency(ms()?),
+            "drip" => Effect::Drip(ms()?),
+            "truncate" => Effect::Truncate(bytes()?),
+            "cut_body" => Effect::CutBody(bytes()?),
+            "hang_body" => Effect::HangBody(bytes()?),
+            "oversized" => Effect::Oversized { bytes: bytes()? as u64, declared: false },
+            "empty_list" => Effect::EmptyList,
+            "null_list" => Effect::NullList,
+            "unknown_fields" => Effect::UnknownFields,
+            "close" => Effect::Close,
+            "reset" => Effect::Reset,
+            "hang" => Effect::Hang,
+            name => return Err(format!("unknown effect {name}")),
+        })
     }
 }
 
@@ -155,10 +136,10 @@ mod tests {
     fn rejects_invalid_faults() {
         for (body, expected) in [
             ("", "invalid JSON"),
-            ("[1]", "must be an object"),
-            ("{}", "effect is required"),
+            ("[1]", "expected a fault object"),
+            ("{}", "missing field `effect`"),
             (r#"{"effect": "sneeze"}"#, "unknown effect sneeze"),
-            (r#"{"effect": "hang", "acton": "x"}"#, "unknown field acton"),
+            (r#"{"effect": "hang", "acton": "x"}"#, "unknown field `acton`"),
             (r#"{"effect": "hang", "nth": 1, "every": 2}"#, "mutually exclusive"),
             (r#"{"effect": "hang", "probability": 5}"#, "from 0 to 1"),
             (r#"{"effect": "latency"}"#, "ms is required"),

@@ -99,77 +99,36 @@ pub enum Occurrence {
 
 /// Effect of a fault on a call.
 #[derive(Debug, Clone)]
+#[expect(
+    missing_docs,
+    reason = "fields have the names of the HTTP status, headers and body fields that they set"
+)]
 pub enum Effect {
     /// An error response.
-    Error {
-        /// HTTP status; may be 200.
-        status: u16,
-        /// `Code`.
-        code: String,
-        /// `Message`.
-        message: String,
-    },
+    Error { status: u16, code: String, message: String },
     /// An error whose message contains the complete request, in every encoding that a log may show: as
     /// received, percent-encoded, in base64 and in hex.
-    Echo {
-        /// HTTP status.
-        status: u16,
-        /// `Code`.
-        code: String,
-    },
+    Echo { status: u16, code: String },
     /// An error response with a wait time for retries.
     Throttle {
         /// HTTP status: 400, 429 or 503.
         status: u16,
-        /// `Code`.
         code: String,
         /// `x-acs-retry-after`, in milliseconds.
         retry_after_ms: Option<u64>,
     },
     /// An error response with the keys `code`, `message`, `requestId`.
-    LowerCaseError {
-        /// HTTP status.
-        status: u16,
-        /// `code`.
-        code: String,
-        /// `message`.
-        message: String,
-    },
+    LowerCaseError { status: u16, code: String, message: String },
     /// HTTP 200 with `Success` false.
-    SuccessFalse {
-        /// `Code`.
-        code: String,
-        /// `Message`.
-        message: String,
-    },
+    SuccessFalse { code: String, message: String },
     /// An HTML page.
-    Html {
-        /// HTTP status.
-        status: u16,
-    },
+    Html { status: u16 },
     /// An error response in XML.
-    XmlError {
-        /// HTTP status.
-        status: u16,
-        /// `Code`.
-        code: String,
-    },
+    XmlError { status: u16, code: String },
     /// Arbitrary bytes.
-    Raw {
-        /// HTTP status.
-        status: u16,
-        /// `Content-Type`.
-        content_type: String,
-        /// Body.
-        body: Vec<u8>,
-    },
+    Raw { status: u16, content_type: String, body: Vec<u8> },
     /// An HTTP redirect.
-    Redirect {
-        /// HTTP status.
-        status: u16,
-        /// `Location`.
-        location: String,
-    },
+    Redirect { status: u16, location: String },
     /// Empties the list.
     EmptyList,
     /// Replaces the list by `null`.

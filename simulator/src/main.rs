@@ -1,4 +1,4 @@
-//! The simulator as a program: a world to point the exporter at, without a cloud account.
+//! The simulator as a program: a simulated cloud for the exporter, without an Alibaba Cloud account.
 
 use std::{
     io::{self, Write},
@@ -14,13 +14,14 @@ use clap::Parser;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    signal::unix::{SignalKind, signal},
     time::timeout,
 };
 
-/// How long a probe waits for its answer.
-const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// Timeout of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A stand-in for the AliKafka management API, for trying the exporter without a cloud account.
+/// Simulates the AliKafka management API, for trying the exporter without a cloud account.
 ///
 /// Unsigned admin paths: GET /_sim/truth, /_sim/served, /_sim/calls, /_sim/scenarios;
 /// POST /_sim/advance?seconds=N, /_sim/recreate?instance=ID&topic=NAME, /_sim/freeze, /_sim/unfreeze;
@@ -28,7 +29,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// Where to listen; port 0 takes a free one.
+    /// Listen address; port 0 takes a free port.
     #[arg(long, default_value = "127.0.0.1:19309")]
     listen: SocketAddr,
     /// Seed of the world.
@@ -37,31 +38,31 @@ struct Cli {
     /// Regions of the world.
     #[arg(long, value_delimiter = ',', default_value = "cn-hangzhou,eu-central-1")]
     regions: Vec<String>,
-    /// Instances in service in each region.
+    /// Instances in service, per region.
     #[arg(long, default_value_t = 2)]
     instances: u32,
-    /// Instances in each region that are not in service.
+    /// Instances that are not in service, per region.
     #[arg(long, default_value_t = 1)]
     idle_instances: u32,
-    /// Topics of each instance.
+    /// Topics per instance.
     #[arg(long, default_value_t = 12)]
     topics: u32,
-    /// ConsumerMode groups of each instance.
+    /// Consumer groups per instance.
     #[arg(long, default_value_t = 12)]
     groups: u32,
-    /// Partitions of each topic.
+    /// Partitions per topic.
     #[arg(long, default_value_t = 3)]
     partitions: u32,
-    /// Topics that each group reads.
+    /// Topics that each group consumes.
     #[arg(long, default_value_t = 2)]
     topics_per_group: u32,
-    /// Hours for which messages are kept.
+    /// Message retention in hours.
     #[arg(long, default_value_t = 72)]
     retention_hours: u32,
-    /// Every how-manieth instance is serverless; 0 for none.
+    /// Makes every nth instance serverless; 0 for none.
     #[arg(long, default_value_t = 0)]
     serverless_every: u32,
-    /// Every how-manieth topic has Local storage; 0 for none.
+    /// Makes every nth topic use Local storage; 0 for none.
     #[arg(long, default_value_t = 0)]
     local_every: u32,
     /// Names with Chinese, quotes, backslashes and reserved characters.
@@ -70,54 +71,53 @@ struct Cli {
     /// Offsets beyond 2^53.
     #[arg(long)]
     big_offsets: bool,
-    /// Seven more instances, in cn-hangzhou and eu-central-1, with every trouble that the exporter tells of,
-    /// each in an object that is named after it. They are meant for speed 1; with --instances 0
-    /// --idle-instances 0 there is nothing else.
+    /// Adds seven instances, in cn-hangzhou and eu-central-1, with every failure that the exporter reports.
+    /// Requires speed 1; with --instances 0 --idle-instances 0 there are no other instances.
     #[arg(long)]
     scenarios: bool,
-    /// Only ask the simulator at --listen whether it answers: exits with 0 if it does. For health checks.
+    /// Only checks whether the simulator at --listen responds: exit code 0 if it does. For health checks.
     #[arg(long)]
     probe: bool,
-    /// Topics, and groups, made and deleted per world hour.
+    /// Topics, and groups, created and deleted per world hour.
     #[arg(long, default_value_t = 0)]
     churn_per_hour: u32,
-    /// World seconds per real second; 0 stands still until POST /_sim/advance.
+    /// World seconds per real second; with 0, time advances only by POST /_sim/advance.
     #[arg(long, default_value_t = 1.0)]
     speed: f64,
-    /// Milliseconds that each call takes.
+    /// Latency of each call, in milliseconds.
     #[arg(long, default_value_t = 20)]
     latency_ms: u64,
-    /// Milliseconds that a call may take longer.
+    /// Maximum random latency in addition, in milliseconds.
     #[arg(long, default_value_t = 20)]
     jitter_ms: u64,
-    /// Calls per second let through per (region, action); 0 for all.
+    /// Maximum calls per second per (region, action); 0 for no limit.
     #[arg(long, default_value_t = 100)]
     quota: u32,
-    /// HTTP status of a call beyond the quota: 400 or 429.
+    /// HTTP status of throttled calls: 400 or 429.
     #[arg(long, default_value_t = 400)]
     throttle_status: u16,
-    /// Largest page served.
+    /// Maximum page size of lists.
     #[arg(long, default_value_t = 100)]
     page_size_max: u32,
-    /// Lists unwrapped, as the vendor's reference prints them.
+    /// Lists without wrappers, as in the vendor's API reference.
     #[arg(long)]
     flat_lists: bool,
-    /// Numbers and bools of GetTopicStatus as numbers and bools; by default they are strings.
+    /// Numbers and booleans of GetTopicStatus as such; by default they are strings.
     #[arg(long)]
     status_numbers: bool,
-    /// Seconds by which the service's clock is off.
+    /// Offset of the service's clock, in seconds.
     #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
     clock_skew_seconds: i64,
-    /// AccessKeyId that may call.
+    /// Accepted AccessKeyId.
     #[arg(long, default_value = "LTAI5tSimulatorTestKey")]
     key_id: String,
-    /// Its secret; a test value, never a real one.
+    /// Its secret. Use a test value, never a real secret.
     #[arg(long, default_value = "simulator-test-secret")]
     key_secret: String,
-    /// Its token, if it is to be a temporary key.
+    /// Security token; makes the key temporary.
     #[arg(long)]
     security_token: Option<String>,
-    /// Actions that RAM denies, as GetTopicStatus or alikafka:ListTopic.
+    /// Actions that RAM denies, e.g. GetTopicStatus or alikafka:ListTopic.
     #[arg(long, value_delimiter = ',')]
     deny: Vec<String>,
 }
@@ -173,15 +173,15 @@ impl Cli {
         }
     }
 
-    fn greeting(&self, url: &str) -> String {
+    fn startup_message(&self, url: &str) -> String {
         let token = self
             .security_token
             .as_ref()
             .map_or(String::new(), |t| format!("ALIBABA_CLOUD_SECURITY_TOKEN={t} \\\n"));
         format!(
             "simulator listening on {url}\n\
-             truth at {url}/_sim/truth, calls so far at {url}/_sim/calls\n\
-             point the exporter at it:\n\
+             ground truth: {url}/_sim/truth, calls so far: {url}/_sim/calls\n\
+             start the exporter with:\n\
              ALIBABA_CLOUD_ACCESS_KEY_ID={} ALIBABA_CLOUD_ACCESS_KEY_SECRET={} \\\n{token}\
              ALIKAFKA_EXPORTER_REGIONS={} ALIKAFKA_EXPORTER_ENDPOINT={url} alikafka-exporter\n",
             self.key_id,
@@ -193,53 +193,44 @@ impl Cli {
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let flags = Cli::parse();
-    if flags.probe {
-        return probe(flags.listen).await;
+    let cli = Cli::parse();
+    if cli.probe {
+        return probe(cli.listen).await;
     }
-    let sim = Simulator::start(flags.options()).await?;
+    let sim = Simulator::start(cli.options()).await?;
     let mut out = io::stdout().lock();
-    out.write_all(flags.greeting(&sim.url()).as_bytes())?;
+    out.write_all(cli.startup_message(&sim.url()).as_bytes())?;
     out.flush()?;
     drop(out);
-    stopped().await?;
+    wait_for_signal().await?;
     sim.shutdown().await;
     Ok(())
 }
 
-/// Asks a running simulator for something small.
+/// Sends a small request to a running simulator.
 async fn probe(addr: SocketAddr) -> io::Result<()> {
-    let answer =
-        timeout(PROBE_LIMIT, ask(addr)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    if answer.starts_with(b"HTTP/1.1 200 ") {
-        Ok(())
-    } else {
-        Err(io::Error::other("another answer than 200"))
+    let exchange = async {
+        let mut stream = TcpStream::connect(addr).await?;
+        let request = format!("GET /_sim/faults HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await?;
+        Ok::<_, io::Error>(response)
+    };
+    let response = timeout(PROBE_TIMEOUT, exchange).await??;
+    if response.starts_with(b"HTTP/1.1 200 ") {
+        return Ok(());
     }
+    Err(io::Error::other("the simulator did not respond with status 200"))
 }
 
-async fn ask(addr: SocketAddr) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(addr).await?;
-    let request = format!("GET /_sim/faults HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    Ok(answer)
-}
-
-/// Waits for an interrupt or, where there is such a thing, a termination signal.
-async fn stopped() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
-        }
+/// Waits for SIGINT or SIGTERM.
+async fn wait_for_signal() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 #[cfg(test)]
@@ -249,9 +240,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_reach_the_options_and_the_greeting_says_how_to_point_the_exporter_at_it() {
+    fn flags_reach_the_options_and_the_startup_message() {
         Cli::command().debug_assert();
-        let flags = Cli::parse_from([
+        let cli = Cli::parse_from([
             "simulator",
             "--regions",
             "a,b",
@@ -267,13 +258,13 @@ mod tests {
             "--security-token",
             "tok",
         ]);
-        let options = flags.options();
+        let options = cli.options();
         assert_eq!(options.world.regions, ["a", "b"]);
         assert_eq!(options.clock, ClockMode::Manual);
         assert_eq!(options.behaviour.quota.per_second, None);
         assert_eq!((options.behaviour.clock_skew_ms, options.behaviour.status_strings), (-90_000, false));
         assert!(options.behaviour.keys[0].denied.contains("GetTopicStatus"));
-        let greeting = flags.greeting("http://127.0.0.1:1");
+        let greeting = cli.startup_message("http://127.0.0.1:1");
         for part in ["ALIKAFKA_EXPORTER_ENDPOINT=http://127.0.0.1:1 ", "REGIONS=a,b ", "SECURITY_TOKEN=tok"] {
             assert!(greeting.contains(part), "{greeting}");
         }

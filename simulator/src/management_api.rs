@@ -123,9 +123,8 @@ impl ManagementApi {
         behaviour: &ServiceBehaviour,
     ) -> Result<Vec<Effect>, ErrorResponse> {
         let ram_action = actions::ram_action(call.action())?;
-        let service = self.service_ms(behaviour);
-        let wall = wall_ms().saturating_add(behaviour.clock_skew_ms);
-        let clocks = [service, if behaviour.accept_wall_clock { wall } else { service }];
+        // Accepts wall time too, so that a client can use a world whose time was advanced.
+        let clocks = [self.service_ms(behaviour), wall_ms().saturating_add(behaviour.clock_skew_ms)];
         let accepted = AcceptedKeys { own: &behaviour.keys, shared: &behaviour.shared_keys };
         let key = auth::authenticate(call, VERSION, accepted, &mut lock(&self.nonces), &clocks, wall_ms())?;
         lock(&self.quota_windows).accept(&behaviour.quota, region, call.action(), Instant::now())?;

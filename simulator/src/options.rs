@@ -149,9 +149,6 @@ pub struct ServiceBehaviour {
     pub clock_skew_ms: i64,
     /// Idle time after which a kept-alive connection is closed. Read when a connection is accepted.
     pub close_idle_after: Option<Duration>,
-    /// Whether call timestamps may be near the wall clock instead of world time. On by default, so that a client
-    /// with wall time can use a world whose time was advanced.
-    pub accept_wall_clock: bool,
 }
 
 impl Default for ServiceBehaviour {
@@ -167,7 +164,6 @@ impl Default for ServiceBehaviour {
             hide_last_timestamp: HideLastTimestamp::Honoured,
             clock_skew_ms: 0,
             close_idle_after: None,
-            accept_wall_clock: true,
         }
     }
 }

@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::{
-    body::BodyDelivery, faults::Effect, mutate::mutate, request::ApiCall, served::ServedResponse, sign,
-    sync::lock, wire::ErrorResponse,
+    faults::Effect, mutate::mutate, request::ApiCall, served::ServedResponse, sign, sync::lock,
+    wire::ErrorResponse,
 };
 
 /// A response with its delivery.
@@ -20,7 +20,8 @@ pub(crate) struct ApiResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
-    pub(crate) delivery: BodyDelivery,
+    /// Effect that closes, resets, delays or cuts the response.
+    pub(crate) delivery: Option<Effect>,
     /// Recorded when the last byte is handed to the connection.
     pub(crate) served: Option<ServedResponse>,
     /// `Code`, for the call log.
@@ -33,7 +34,7 @@ impl ApiResponse {
             status,
             headers: vec![("content-type", content_type.to_owned())],
             body: body.into(),
-            delivery: BodyDelivery::Complete,
+            delivery: None,
             served: None,
             code: code.to_owned(),
         }
@@ -43,15 +44,11 @@ impl ApiResponse {
         Self::new(status, "application/json;charset=utf-8", body, code)
     }
 
-    fn without_head(delivery: BodyDelivery, code: &str) -> Self {
-        Self { delivery, ..Self::json(0, Vec::new(), code) }
-    }
-
     /// Returns a successful response with the effects of faults, and whether it is still true and complete.
     pub(crate) fn with_effects(action: &str, mut body: Value, effects: &[Effect]) -> (Self, bool) {
         let mut is_true = true;
         // A fault of the delivery keeps the body. The end of the body shows whether it arrived.
-        for effect in effects.iter().filter(|e| delivery(e).is_none() && !matches!(e, Effect::Truncate(_))) {
+        for effect in effects.iter().filter(|e| !is_delivery(e) && !matches!(e, Effect::Truncate(_))) {
             is_true &= mutate(effect, action, &mut body);
         }
         let mut response = Self::json(200, body.to_string(), "200");
@@ -68,7 +65,7 @@ impl ApiResponse {
                 _ => {}
             }
         }
-        self.delivery = effects.iter().find_map(delivery).unwrap_or(BodyDelivery::Complete);
+        self.delivery = effects.iter().find(|e| is_delivery(e)).cloned();
     }
 
     /// Adds the `Date`, unless a fault has set or removed it.
@@ -144,9 +141,10 @@ impl ErrorEnvelope<'_> {
                 response.headers.push(("location", location.clone()));
                 response
             }
-            Effect::Close => ApiResponse::without_head(BodyDelivery::CloseBeforeHead, "fault: close"),
-            Effect::Reset => ApiResponse::without_head(BodyDelivery::ResetBeforeHead, "fault: reset"),
-            Effect::Hang => ApiResponse::without_head(BodyDelivery::HangBeforeHead, "fault: hang"),
+            Effect::Close | Effect::Reset | Effect::Hang => {
+                let code = format!("fault: {effect:?}").to_lowercase();
+                ApiResponse { delivery: Some(effect.clone()), ..ApiResponse::json(0, Vec::new(), &code) }
+            }
             _ => return None,
         })
     }
@@ -164,18 +162,16 @@ fn echo(call: &ApiCall) -> String {
     text
 }
 
-/// Returns the delivery that an effect selects.
-fn delivery(effect: &Effect) -> Option<BodyDelivery> {
-    Some(match effect {
-        Effect::CutBody(at) => BodyDelivery::CloseAfter(*at),
-        Effect::ResetBody(at) => BodyDelivery::ResetAfter(*at),
-        Effect::HangBody(at) => BodyDelivery::HangAfter(*at),
-        Effect::Drip(interval) => BodyDelivery::Drip(*interval),
-        Effect::Oversized { bytes, declared } => {
-            BodyDelivery::Oversized { spaces: *bytes, declared: *declared }
-        }
-        _ => return None,
-    })
+/// Whether an effect applies to the delivery of a body.
+fn is_delivery(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::CutBody(_)
+            | Effect::ResetBody(_)
+            | Effect::HangBody(_)
+            | Effect::Drip(_)
+            | Effect::Oversized { .. }
+    )
 }
 
 /// Returns the latency that effects add to a response.

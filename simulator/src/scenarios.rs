@@ -130,6 +130,10 @@ fn behind(name: &str, topics: &[&str], consumer: ConsumerMode, behind_ms: i64) -
     GroupSpec { consumer, from: OffsetSpec::Ago(behind_ms), ..group(name, topics) }
 }
 
+const fn paced(percent: u32) -> ConsumerMode {
+    ConsumerMode::Paced { percent }
+}
+
 fn orders(w: &mut World) -> Result<(), UnknownObject> {
     w.add_instance(
         CN,
@@ -142,10 +146,7 @@ fn orders(w: &mut World) -> Result<(), UnknownObject> {
     w.add_topic(ORDERS, TopicSpec { idle_ms: 40 * MINUTE_MS, ..topic("invoices", 3, 30) })?;
     w.add_group(ORDERS, group("order-billing", &["orders", "支付结果"]))?;
     w.add_group(ORDERS, group("支付 \"对账\"", &["支付结果"]))?;
-    w.add_group(
-        ORDERS,
-        behind("order-search", &["order-events"], ConsumerMode::Paced { percent: 70 }, 30 * MINUTE_MS),
-    )?;
+    w.add_group(ORDERS, behind("order-search", &["order-events"], paced(70), 30 * MINUTE_MS))?;
     w.add_group(ORDERS, behind("order-mail", &["orders"], ConsumerMode::Stalled, 20 * MINUTE_MS))?;
     w.add_group(ORDERS, behind("order-report", &["orders"], ConsumerMode::Stopped, 6 * HOUR_MS))?;
     w.add_group(ORDERS, behind("invoice-print", &["invoices"], ConsumerMode::Stalled, 50 * MINUTE_MS))?;
@@ -173,38 +174,18 @@ fn logs(w: &mut World) -> Result<(), UnknownObject> {
     w.add_group(LOGS, group("click-indexer", &["click-log"]))?;
     w.set_committed(LOGS, "click-indexer", "click-log", 4, OffsetSpec::Ago(HOUR_MS))?;
     w.set_stuck(LOGS, "click-indexer", "click-log", 4, true)?;
-    w.add_group(
-        LOGS,
-        behind("click-stats", &["click-log"], ConsumerMode::Paced { percent: 100 }, 10 * MINUTE_MS),
-    )?;
+    w.add_group(LOGS, behind("click-stats", &["click-log"], paced(100), 10 * MINUTE_MS))?;
     w.add_group(LOGS, behind("audit-archive", &["audit-log"], ConsumerMode::Stalled, 30 * HOUR_MS))?;
-    w.add_group(
-        LOGS,
-        behind("audit-warehouse", &["audit-log"], ConsumerMode::Paced { percent: 50 }, 22 * HOUR_MS),
-    )?;
-    w.add_group(
-        LOGS,
-        behind(
-            "audit-export",
-            &["audit-log"],
-            ConsumerMode::Paced { percent: 50 },
-            23 * HOUR_MS + 15 * MINUTE_MS,
-        ),
-    )?;
-    w.add_group(
-        LOGS,
-        behind("metrics-reload", &["metrics-log"], ConsumerMode::Paced { percent: 150 }, 12 * HOUR_MS),
-    )
+    w.add_group(LOGS, behind("audit-warehouse", &["audit-log"], paced(50), 22 * HOUR_MS))?;
+    w.add_group(LOGS, behind("audit-export", &["audit-log"], paced(50), 23 * HOUR_MS + 15 * MINUTE_MS))?;
+    w.add_group(LOGS, behind("metrics-reload", &["metrics-log"], paced(150), 12 * HOUR_MS))
 }
 
 fn devices(w: &mut World) -> Result<(), UnknownObject> {
     w.add_instance(CN, InstanceSpec { serverless: true, ..named(DEVICES, "设备上报", Some("iot")) });
     w.add_topic(DEVICES, topic("device-reports", 3, 10))?;
     w.add_group(DEVICES, group("device-rules", &["device-reports"]))?;
-    w.add_group(
-        DEVICES,
-        behind("设备影子", &["device-reports"], ConsumerMode::Paced { percent: 60 }, 10 * MINUTE_MS),
-    )
+    w.add_group(DEVICES, behind("设备影子", &["device-reports"], paced(60), 10 * MINUTE_MS))
 }
 
 fn legacy(w: &mut World) -> Result<(), UnknownObject> {

@@ -24,7 +24,8 @@ use tokio::{
 };
 
 use crate::{
-    body::{BodyDelivery, OnComplete, ScriptedBody},
+    body::{OnComplete, ScriptedBody},
+    faults::Effect,
     request::ApiCall,
     response::ApiResponse,
     served::ServedResponse,
@@ -161,9 +162,9 @@ async fn respond(
     };
     match response.delivery {
         // Dropped when the client disconnects, or at shutdown.
-        BodyDelivery::HangBeforeHead => pending::<()>().await,
-        BodyDelivery::CloseBeforeHead => return Err(NoResponse),
-        BodyDelivery::ResetBeforeHead => {
+        Some(Effect::Hang) => pending::<()>().await,
+        Some(Effect::Close) => return Err(NoResponse),
+        Some(Effect::Reset) => {
             reset.store(true, Ordering::Relaxed);
             return Err(NoResponse);
         }
@@ -173,5 +174,6 @@ async fn respond(
         response.served.take().map(|served| Box::new(move || handler.record_served(served)) as OnComplete);
     let head = Response::builder().status(response.status);
     let head = response.headers.iter().fold(head, |head, (name, value)| head.header(*name, value));
-    head.body(response.delivery.body(response.body, on_complete, &reset)).map_err(|_| NoResponse)
+    head.body(ScriptedBody::new(response.body, response.delivery.as_ref(), on_complete, &reset))
+        .map_err(|_| NoResponse)
 }

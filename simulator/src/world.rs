@@ -91,26 +91,11 @@ impl World {
         self.now_ms
     }
 
-    /// Returns the region ids.
-    pub fn regions(&self) -> impl Iterator<Item = &str> {
-        self.regions.keys().map(String::as_str)
-    }
-
-    /// Returns all instances, as (region, instance id).
-    #[must_use]
-    pub fn instances(&self) -> Vec<(String, String)> {
-        self.instance_keys(|_| true)
-    }
-
     /// Returns the instances in service, as (region, instance id).
     #[must_use]
     pub fn instances_in_service(&self) -> Vec<(String, String)> {
-        self.instance_keys(Instance::in_service)
-    }
-
-    fn instance_keys(&self, filter: fn(&Instance) -> bool) -> Vec<(String, String)> {
         let all = self.regions.values().flat_map(BTreeMap::values);
-        all.filter(|i| filter(i)).map(|i| (i.region.clone(), i.id.clone())).collect()
+        all.filter(|i| i.in_service()).map(|i| (i.region.clone(), i.id.clone())).collect()
     }
 
     /// Returns the topic names of an instance; empty for an unknown instance.
@@ -244,10 +229,7 @@ impl World {
             local: spec.local,
             compact: spec.compact,
             producer_clock_skew_ms: 0,
-            automatic: false,
             created_ms,
-            remark: String::new(),
-            tags: Vec::new(),
             logs: logs.collect(),
         };
         instance.topics.insert(spec.name, topic);
@@ -331,9 +313,6 @@ impl World {
         let group = Group {
             name: spec.name.clone(),
             created_ms: now - spec.age_ms,
-            remark: String::new(),
-            tags: Vec::new(),
-            automatic: false,
             consumer: spec.consumer,
             members: if spec.consumer == ConsumerMode::Stopped { 0 } else { i64::from(spec.members) },
             rebalances: RebalancePlan::new(

@@ -66,9 +66,6 @@ impl RebalancePlan {
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) created_ms: i64,
-    pub(crate) remark: String,
-    pub(crate) tags: Vec<(String, String)>,
-    pub(crate) automatic: bool,
     pub(crate) consumer: ConsumerMode,
     pub(crate) members: i64,
     pub(crate) rebalances: RebalancePlan,
@@ -302,9 +299,6 @@ mod tests {
         Group {
             name: "g".to_owned(),
             created_ms: 0,
-            remark: String::new(),
-            tags: Vec::new(),
-            automatic: false,
             consumer,
             members: 2,
             rebalances: RebalancePlan::new(None, 0),

@@ -164,10 +164,7 @@ fn topic(rng: &mut ChaCha8Rng, o: &WorldOptions, i: usize, home: &Instance, now:
         local,
         compact,
         producer_clock_skew_ms: 0,
-        automatic: i % 7 == 6,
         created_ms,
-        remark: if i.is_multiple_of(3) { format!("remark {i}") } else { String::new() },
-        tags: if i.is_multiple_of(4) { vec![("team".to_owned(), "core".to_owned())] } else { Vec::new() },
         logs: logs.collect(),
     }
 }
@@ -207,9 +204,6 @@ fn group(
     let mut group = Group {
         name: names::group(i, o.unusual_names),
         created_ms: now - rng.random_range(1..200) * DAY_MS - rng.random_range(0..HOUR_MS),
-        remark: if i.is_multiple_of(2) { format!("remark {i}") } else { String::new() },
-        tags: if i.is_multiple_of(3) { vec![("team".to_owned(), "data".to_owned())] } else { Vec::new() },
-        automatic: i % 5 == 4,
         consumer,
         members: if consumer == ConsumerMode::Stopped {
             0

@@ -13,10 +13,7 @@ pub(crate) struct Topic {
     pub(crate) compact: bool,
     /// Offset of the producers' clock, in milliseconds.
     pub(crate) producer_clock_skew_ms: i64,
-    pub(crate) automatic: bool,
     pub(crate) created_ms: i64,
-    pub(crate) remark: String,
-    pub(crate) tags: Vec<(String, String)>,
     pub(crate) logs: Vec<PartitionLog>,
 }
 
