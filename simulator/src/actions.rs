@@ -36,7 +36,7 @@ pub(crate) fn ram_action(action: &str) -> Result<&'static str, ErrorResponse> {
 /// Effects of faults on the pages of a list.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PagingFault {
-    /// Returns the first page whatever page is requested.
+    /// Returns the first page whatever the page number.
     pub(crate) always_first_page: bool,
     /// Starts each page with the last row of the previous page.
     pub(crate) overlap: bool,
@@ -202,7 +202,7 @@ struct ListPage<T> {
 }
 
 impl<T> ListPage<T> {
-    /// Returns the requested page.
+    /// Returns the list page that a call requests.
     fn requested(
         call: &ApiCall,
         behaviour: &ServiceBehaviour,
@@ -237,8 +237,8 @@ fn topics(
     let name = call.param("Topic");
     let all = i.topics.values().filter(|t| name.is_none_or(|n| n == t.name));
     let total = all.clone().count();
-    let page = ListPage::requested(call, behaviour, paging, all)?;
-    let rows = page.rows.iter().map(|t| {
+    let list_page = ListPage::requested(call, behaviour, paging, all)?;
+    let rows = list_page.rows.iter().map(|t| {
         json!({
             "Topic": t.name,
             "InstanceId": i.id,
@@ -256,7 +256,7 @@ fn topics(
         })
     });
     let list = list(behaviour.list_shape, "TopicVO", rows.collect());
-    Ok(paged("TopicList", list, page.number, page.size, total))
+    Ok(paged("TopicList", list, list_page.number, list_page.size, total))
 }
 
 fn groups(
@@ -268,14 +268,14 @@ fn groups(
     let name = call.param("ConsumerId");
     let all = i.groups.values().filter(|g| name.is_none_or(|n| n == g.name));
     let total = all.clone().count();
-    // Without paging parameters the API returns the complete list, in an older format without page fields.
+    // Without paging parameters the API returns the complete list, in an older format without the fields of a list page.
     let is_unpaged = call.param("CurrentPage").is_none() && call.param("PageSize").is_none();
-    let page = if is_unpaged {
+    let list_page = if is_unpaged {
         ListPage { number: 1, size: total, rows: all.collect() }
     } else {
         ListPage::requested(call, behaviour, paging, all)?
     };
-    let rows = page.rows.iter().map(|g| {
+    let rows = list_page.rows.iter().map(|g| {
         json!({
             "ConsumerId": g.name,
             "InstanceId": i.id,
@@ -290,7 +290,7 @@ fn groups(
     if is_unpaged {
         return Ok(Map::from_iter([("ConsumerList".to_owned(), list)]));
     }
-    Ok(paged("ConsumerList", list, page.number, page.size, total))
+    Ok(paged("ConsumerList", list, list_page.number, list_page.size, total))
 }
 
 fn paged(name: &str, list: Value, current: usize, size: usize, total: usize) -> Map<String, Value> {

@@ -28,7 +28,7 @@ pub struct CallLogEntry {
     /// Topic, group or role.
     pub object: Option<String>,
     /// `CurrentPage`.
-    pub page: Option<String>,
+    pub page_number: Option<String>,
     /// Further parameters of calls of credential services, without secrets. Empty for the management API.
     pub details: BTreeMap<String, String>,
     /// `AccessKeyId`.
@@ -57,7 +57,7 @@ impl CallLogEntry {
             action: action.to_owned(),
             instance: call.param("InstanceId").map(str::to_owned),
             object: call.object().map(str::to_owned),
-            page: call.param("CurrentPage").map(str::to_owned),
+            page_number: call.param("CurrentPage").map(str::to_owned),
             details: BTreeMap::new(),
             key_id,
             signature,

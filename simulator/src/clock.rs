@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep};
 
-/// How world time passes.
+/// Mode of the world clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ClockMode {
     /// Only with `Simulator::advance`. Starts at the wall time or at `WorldOptions::epoch_ms`.

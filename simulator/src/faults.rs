@@ -155,7 +155,7 @@ pub enum Effect {
     ExpiresIn(i64),
     /// Sets `Total`.
     WrongTotal(i64),
-    /// Returns the first page whatever page is requested, with a huge `Total`.
+    /// Returns the first page whatever the page number, with a huge `Total`.
     EndlessPages,
     /// Starts each page with the last row of the previous page.
     RepeatedRows,

@@ -14,7 +14,7 @@ use crate::{
 pub struct SimulatorOptions {
     /// Address to listen on. Default `127.0.0.1:0`: a free port.
     pub listen: SocketAddr,
-    /// How world time passes.
+    /// Mode of the world clock.
     pub clock: ClockMode,
     /// Objects of the world.
     pub world: WorldOptions,

@@ -1,7 +1,7 @@
 //! Failure scenarios: instances in which everything that the exporter reports goes wrong, for the demo, the Compose
 //! stack, and the tests of dashboards and rules.
 //!
-//! Owns: seven named instances, and the list of what is wrong with them ([`SCENARIOS`]). All of it has a past, so that
+//! Owns: seven named instances, and the list of their failures ([`SCENARIOS`]). All of it has a past, so that
 //! it shows within minutes at speed 1. It lasts for most of a day, except for the groups that approach data loss.
 //! Out of scope: random choices; the scenarios are the same with every seed.
 

@@ -205,7 +205,8 @@ impl<R: CredentialRules> CredentialServer<R> {
     async fn respond_to(&self, call: &ApiCall) -> ApiResponse {
         let CallSummary { action, object, details } = R::describe(call);
         let entry = CallLogEntry::new(call, &action, "");
-        let entry = CallLogEntry { instance: None, page: None, object: object.clone(), details, ..entry };
+        let entry =
+            CallLogEntry { instance: None, page_number: None, object: object.clone(), details, ..entry };
         let number = lock(&self.call_log).begin(entry);
         let request_id = request_id(&self.rng);
         let envelope = ErrorEnvelope { host: HOST, request_id: &request_id };

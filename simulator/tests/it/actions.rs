@@ -1,4 +1,4 @@
-//! The six actions tell the world as it is, in the service's own shapes.
+//! The six API actions return the ground truth in the wire format of the service.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,7 +16,7 @@ async fn started(world: WorldOptions) -> Simulator {
     Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() }).await.expect("a free port")
 }
 
-/// One instance `i` with the topic `t` of two partitions.
+/// Starts a simulator with one instance `i` with the topic `t` of two partitions.
 async fn small() -> Simulator {
     let sim = started(WorldOptions::empty([REGION])).await;
     sim.world(|w| {
@@ -32,7 +32,7 @@ fn names(list: &Value, field: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn all_instances_are_told_by_region_and_with_their_states() {
+async fn instance_actions_return_all_instances_with_their_states() {
     let world = WorldOptions {
         regions: vec![REGION.to_owned(), "eu-central-1".to_owned()],
         idle_instances_per_region: 3,
@@ -61,7 +61,7 @@ async fn all_instances_are_told_by_region_and_with_their_states() {
 }
 
 #[tokio::test]
-async fn instances_are_filtered_by_id_and_by_tag() {
+async fn get_instance_list_filters_by_id_and_tag() {
     let sim = started(WorldOptions::empty([REGION])).await;
     sim.world(|w| {
         for (id, tag) in [("a", "x"), ("b", "y"), ("c", "x")] {
@@ -85,34 +85,38 @@ async fn instances_are_filtered_by_id_and_by_tag() {
 }
 
 #[tokio::test]
-async fn topics_come_in_pages_of_ten_unless_asked_and_never_more_than_the_most() {
+async fn lists_are_paginated_with_default_and_maximum_page_size() {
     let sim =
         started(WorldOptions { topics_per_instance: 25, groups_per_instance: 25, ..WorldOptions::default() })
             .await;
     sim.behaviour(|b| b.page_size_max = 20);
     let id = sim.world(|w| w.instances_in_service()[0].1.clone());
     let client = Client::new(&sim);
-    let page = async |more: &[(&str, &str)]| {
+    let list = async |more: &[(&str, &str)]| {
         let a = client.good("GetTopicList", &[&[("InstanceId", id.as_str())], more].concat()).await;
         (
             names(&a["TopicList"]["TopicVO"], "Topic"),
             [&a["CurrentPage"], &a["PageSize"], &a["Total"]].map(|v| v.as_i64()),
         )
     };
-    let (rows, told) = page(&[]).await;
-    assert_eq!((rows.len(), told), (10, [Some(1), Some(10), Some(25)]));
-    let (rows, told) = page(&[("PageSize", "1000")]).await;
-    assert_eq!((rows.len(), told), (20, [Some(1), Some(20), Some(25)]), "the cut size is told");
+    let (rows, paging) = list(&[]).await;
+    assert_eq!((rows.len(), paging), (10, [Some(1), Some(10), Some(25)]));
+    let (rows, paging) = list(&[("PageSize", "1000")]).await;
+    assert_eq!(
+        (rows.len(), paging),
+        (20, [Some(1), Some(20), Some(25)]),
+        "the response has the reduced size"
+    );
     let mut all = Vec::new();
     for n in ["1", "2", "3", "4"] {
-        all.extend(page(&[("CurrentPage", n)]).await.0);
+        all.extend(list(&[("CurrentPage", n)]).await.0);
     }
     assert_eq!(all, sim.world(|w| w.topics(&id)));
-    assert_eq!(page(&[("Topic", &all[3])]).await.0, [all[3].clone()]);
+    assert_eq!(list(&[("Topic", &all[3])]).await.0, [all[3].clone()]);
     let groups = [("InstanceId", id.as_str()), ("RegionId", REGION)];
-    let whole = client.good("GetConsumerList", &groups).await;
-    assert_eq!(names(&whole["ConsumerList"]["ConsumerVO"], "ConsumerId"), sim.world(|w| w.groups(&id)));
-    assert!(whole.get("Total").is_none(), "the older form knows no pages");
+    let unpaged = client.good("GetConsumerList", &groups).await;
+    assert_eq!(names(&unpaged["ConsumerList"]["ConsumerVO"], "ConsumerId"), sim.world(|w| w.groups(&id)));
+    assert!(unpaged.get("Total").is_none(), "the older format has no paging fields");
     let paged = client
         .good("GetConsumerList", &[&groups[..], &[("CurrentPage", "2"), ("PageSize", "20")]].concat())
         .await;
@@ -124,15 +128,15 @@ async fn topics_come_in_pages_of_ten_unless_asked_and_never_more_than_the_most()
 }
 
 #[tokio::test]
-async fn offsets_are_told_exactly_as_strings_or_numbers_and_remembered_as_served() {
+async fn topic_status_returns_exact_offsets_and_is_recorded_as_served() {
     let sim = small().await;
     let big = (1_i64 << 53) + 1;
     sim.world(|w| w.add_topic("i", TopicSpec { base_offset: big, ..TopicSpec::new("big", 1) }))
         .expect("added");
     sim.world(|w| w.append("i", "big", 0, 2)).expect("there");
     let client = Client::new(&sim);
-    let asked = [("InstanceId", "i"), ("Topic", "big")];
-    let strings = client.good("GetTopicStatus", &asked).await;
+    let params = [("InstanceId", "i"), ("Topic", "big")];
+    let strings = client.good("GetTopicStatus", &params).await;
     let row = &strings["TopicStatus"]["OffsetTable"]["OffsetTable"][0];
     assert_eq!(
         (&row["MinOffset"], &row["MaxOffset"]),
@@ -140,7 +144,7 @@ async fn offsets_are_told_exactly_as_strings_or_numbers_and_remembered_as_served
     );
     assert_eq!((&strings["Code"], &strings["Success"]), (&json!("200"), &json!("true")));
     sim.behaviour(|b| b.status_strings = false);
-    let numbers = client.good("GetTopicStatus", &asked).await;
+    let numbers = client.good("GetTopicStatus", &params).await;
     let row = &numbers["TopicStatus"]["OffsetTable"]["OffsetTable"][0];
     assert_eq!(
         (row["MaxOffset"].as_i64(), row["LastUpdateTimestamp"].as_i64()),
@@ -153,7 +157,7 @@ async fn offsets_are_told_exactly_as_strings_or_numbers_and_remembered_as_served
 }
 
 #[tokio::test]
-async fn progress_tells_both_offsets_the_lag_and_the_times_unless_hidden() {
+async fn consumer_progress_returns_offsets_lag_and_timestamps() {
     let sim = small().await;
     sim.world(|w| {
         w.add_group("i", GroupSpec { consumer: ConsumerMode::Stalled, ..GroupSpec::new("g", &["t"]) })
@@ -162,9 +166,9 @@ async fn progress_tells_both_offsets_the_lag_and_the_times_unless_hidden() {
     sim.world(|w| w.set_committed("i", "g", "t", 1, OffsetSpec::Uncommitted)).expect("there");
     sim.advance(Duration::from_secs(100));
     let client = Client::new(&sim);
-    let asked = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
-    let at = |answer: &Value| answer["ConsumerProgress"]["TopicList"]["TopicList"][0].clone();
-    let stalled = at(&client.good("GetConsumerProgress", &asked).await);
+    let params = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
+    let at = |response: &Value| response["ConsumerProgress"]["TopicList"]["TopicList"][0].clone();
+    let stalled = at(&client.good("GetConsumerProgress", &params).await);
     let rows = stalled["OffsetList"]["OffsetList"].as_array().expect("rows");
     assert_eq!((&rows[0]["BrokerOffset"], &rows[0]["ConsumerOffset"]), (&json!(1000), &json!(0)));
     assert_eq!((&rows[1]["ConsumerOffset"], &stalled["TotalDiff"]), (&json!(-1), &json!(1000)));
@@ -172,39 +176,39 @@ async fn progress_tells_both_offsets_the_lag_and_the_times_unless_hidden() {
     assert_eq!((truth.lag, truth.state, truth.oldest_unread_age_ms), (1000, "STABLE", Some(99_900)));
     sim.world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Healthy)).expect("there");
     sim.advance(Duration::from_secs(7));
-    let healthy = at(&client.good("GetConsumerProgress", &asked).await);
+    let healthy = at(&client.good("GetConsumerProgress", &params).await);
     let part = &sim.served().groups.values().next().expect("served").truth.topics["t"].partitions[0].clone();
     assert_eq!(healthy["OffsetList"]["OffsetList"][0]["LastTimestamp"].as_i64(), part.last_consumed_ms);
     assert!(part.last_consumed_ms > Some(0));
     let hidden =
-        client.good("GetConsumerProgress", &[&asked[..], &[("HideLastTimestamp", "true")]].concat()).await;
+        client.good("GetConsumerProgress", &[&params[..], &[("HideLastTimestamp", "true")]].concat()).await;
     assert_eq!(at(&hidden)["OffsetList"]["OffsetList"][0]["LastTimestamp"], -1);
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_service_that_knows_no_hiding_tells_times_or_refuses_the_parameter() {
+async fn hide_last_timestamp_can_be_ignored_or_refused() {
     let sim = small().await;
     sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
     sim.advance(Duration::from_secs(60));
     let client = Client::new(&sim);
-    let asked = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
-    let ask =
-        async |hide: &[(&str, &str)]| client.call("GetConsumerProgress", &[&asked[..], hide].concat()).await;
-    let time = |answer: &Value| answer["ConsumerProgress"]["LastTimestamp"].as_i64();
+    let params = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
+    let progress =
+        async |hide: &[(&str, &str)]| client.call("GetConsumerProgress", &[&params[..], hide].concat()).await;
+    let time = |response: &Value| response["ConsumerProgress"]["LastTimestamp"].as_i64();
     sim.behaviour(|b| b.hide_last_timestamp = HideLastTimestamp::Ignored);
-    assert!(time(&ask(&[("HideLastTimestamp", "true")]).await.json()) > Some(0));
+    assert!(time(&progress(&[("HideLastTimestamp", "true")]).await.json()) > Some(0));
     sim.behaviour(|b| b.hide_last_timestamp = HideLastTimestamp::Refused);
     for value in ["true", "false"] {
-        let refused = ask(&[("HideLastTimestamp", value)]).await;
+        let refused = progress(&[("HideLastTimestamp", value)]).await;
         assert_eq!((refused.status, refused.code().as_str()), (400, "InvalidParameter.HideLastTimestamp"));
     }
-    assert!(time(&ask(&[]).await.json()) > Some(0), "without it all is well");
+    assert!(time(&progress(&[]).await.json()) > Some(0), "without the parameter");
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn times_are_told_by_the_producers_clock_and_the_truth_knows_both() {
+async fn timestamps_use_the_producers_clock() {
     let sim = small().await;
     sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
     sim.world(|w| w.set_producer_clock_skew("i", "t", -7_000)).expect("there");
@@ -220,17 +224,17 @@ async fn times_are_told_by_the_producers_clock_and_the_truth_knows_both() {
     let row = &status["TopicStatus"]["OffsetTable"]["OffsetTable"][0];
     assert_eq!(row["LastUpdateTimestamp"].as_i64(), written.last_write_stamp_ms);
     assert_eq!(status["TopicStatus"]["LastTimeStamp"].as_i64(), written.last_write_stamp_ms);
-    let asked = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
-    let progress = client.good("GetConsumerProgress", &asked).await;
+    let params = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
+    let progress = client.good("GetConsumerProgress", &params).await;
     let topic = &progress["ConsumerProgress"]["TopicList"]["TopicList"][0];
-    let told = topic["OffsetList"]["OffsetList"][0]["LastTimestamp"].as_i64();
-    assert_eq!(told, read.last_consumed_ms.map(|at| at - 7_000));
-    assert_eq!((told, topic["LastTimestamp"].as_i64()), (read.last_consumed_stamp_ms, told));
+    let timestamp = topic["OffsetList"]["OffsetList"][0]["LastTimestamp"].as_i64();
+    assert_eq!(timestamp, read.last_consumed_ms.map(|at| at - 7_000));
+    assert_eq!((timestamp, topic["LastTimestamp"].as_i64()), (read.last_consumed_stamp_ms, timestamp));
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_compacted_topic_keeps_its_offsets_and_loses_what_lies_between() {
+async fn compacted_topic_keeps_its_offsets() {
     let sim = small().await;
     let compaction = Some(Compaction { older_than_ms: 60_000, keep_every: 1_000_000 });
     let spec = TopicSpec {
@@ -249,15 +253,15 @@ async fn a_compacted_topic_keeps_its_offsets_and_loses_what_lies_between() {
         truth.topics["c"].partitions[0].clone()
     };
     assert_eq!((part().start, part().end, part().lag), (7, 107, Some(99)));
-    assert_eq!(part().oldest_unread_age_ms, Some(59_000), "all older ones but the first are gone");
+    assert_eq!(part().oldest_unread_age_ms, Some(59_000), "of the older messages only the first is left");
     sim.world(|w| w.set_produce_rate("i", "c", ProduceRate::IDLE)).expect("there");
     sim.advance(Duration::from_secs(3_600));
-    assert_eq!(part().oldest_unread_age_ms, Some(3_600_000), "the newest stays");
+    assert_eq!(part().oldest_unread_age_ms, Some(3_600_000), "the newest message stays");
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn what_does_not_exist_or_is_not_in_service_has_its_own_code() {
+async fn missing_objects_and_instances_out_of_service_have_error_codes() {
     let sim = small().await;
     sim.world(|w| w.add_region("eu-central-1"));
     let client = Client::new(&sim);
@@ -280,7 +284,7 @@ async fn what_does_not_exist_or_is_not_in_service_has_its_own_code() {
 }
 
 #[tokio::test]
-async fn flat_lists_are_flat_and_strange_names_survive() {
+async fn flat_lists_and_unusual_names() {
     let sim =
         started(WorldOptions { unusual_names: true, topics_per_instance: 20, ..WorldOptions::default() })
             .await;
@@ -289,7 +293,7 @@ async fn flat_lists_are_flat_and_strange_names_survive() {
     let id = sim.world(|w| w.instances_in_service()[0].1.clone());
     let flat = client.good("GetTopicList", &[("InstanceId", &id), ("PageSize", "100")]).await;
     assert_eq!(names(&flat["TopicList"], "Topic"), sim.world(|w| w.topics(&id)));
-    let strange = "a b*c~d/e+f=g&h%i";
+    let unusual = "a b*c~d/e+f=g&h%i";
     for topic in sim.world(|w| w.topics(&id)) {
         assert_eq!(
             client.call("GetTopicStatus", &[("InstanceId", &id), ("Topic", &topic)]).await.status,
@@ -297,12 +301,12 @@ async fn flat_lists_are_flat_and_strange_names_survive() {
             "{topic}"
         );
     }
-    assert!(sim.served().topics.keys().any(|(.., topic)| topic == strange));
+    assert!(sim.served().topics.keys().any(|(.., topic)| topic == unusual));
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn edits_of_the_world_are_seen_by_the_next_call() {
+async fn edits_affect_the_next_call() {
     let sim = small().await;
     sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
     let part = |p: usize| {

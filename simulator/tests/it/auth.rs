@@ -1,4 +1,4 @@
-//! Good signatures of every kind are let in, and everything else is refused with the gateway's own code.
+//! Valid signatures of every kind are accepted; all other calls fail with the error code of the gateway.
 
 use alikafka_simulator::{AccessKey, SignatureKind, Simulator, SimulatorOptions};
 
@@ -12,23 +12,23 @@ async fn started() -> Simulator {
 }
 
 async fn code(client: &Client) -> (u16, String) {
-    let answer = client.call(LIST.0, LIST.1).await;
-    (answer.status, answer.code())
+    let response = client.call(LIST.0, LIST.1).await;
+    (response.status, response.code())
 }
 
 #[tokio::test]
-async fn both_signatures_are_good_by_get_and_post_with_parameters_anywhere() {
+async fn both_signatures_are_accepted_with_any_method_and_parameter_location() {
     let sim = started().await;
-    let strange = [("RegionId", "cn-hangzhou"), ("Tag.1.Key", "生产 a*b~c/d+e"), ("Tag.1.Value", "=&%")];
+    let unusual = [("RegionId", "cn-hangzhou"), ("Tag.1.Key", "生产 a*b~c/d+e"), ("Tag.1.Value", "=&%")];
     for style in STYLES {
         for method in ["GET", "POST"] {
             let client = Client { method, ..Client::new(&sim).style(style) };
-            let answer = client.call("GetInstanceList", &strange).await;
+            let response = client.call("GetInstanceList", &unusual).await;
             assert_eq!(
-                (answer.status, answer.code().as_str()),
+                (response.status, response.code().as_str()),
                 (200, "200"),
                 "{style:?} {method}: {}",
-                answer.body
+                response.body
             );
         }
     }
@@ -39,7 +39,7 @@ async fn both_signatures_are_good_by_get_and_post_with_parameters_anywhere() {
 }
 
 #[tokio::test]
-async fn every_wrong_call_is_refused_with_its_own_code() {
+async fn invalid_calls_fail_with_their_error_codes() {
     let sim = started().await;
     let now = sim.now_ms();
     for style in STYLES {
@@ -81,15 +81,16 @@ async fn every_wrong_call_is_refused_with_its_own_code() {
         assert_eq!(code(&again).await, refused(400, "SignatureNonceUsed"));
         let writing = good.call("DeleteTopic", &[("InstanceId", "x")]).await;
         assert_eq!((writing.status, writing.code().as_str()), (404, "InvalidAction.NotFound"));
-        let lacking = good.call("GetTopicStatus", &[("RegionId", "cn-hangzhou"), ("InstanceId", "x")]).await;
-        assert_eq!((lacking.status, lacking.code().as_str()), (400, "MissingParameter"));
-        assert!(lacking.json()["Message"].as_str().is_some_and(|m| m.contains("\"Topic\"")));
+        let incomplete =
+            good.call("GetTopicStatus", &[("RegionId", "cn-hangzhou"), ("InstanceId", "x")]).await;
+        assert_eq!((incomplete.status, incomplete.code().as_str()), (400, "MissingParameter"));
+        assert!(incomplete.json()["Message"].as_str().is_some_and(|m| m.contains("\"Topic\"")));
     }
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_wrong_signature_is_told_what_was_signed_key_and_token_included() {
+async fn signature_error_contains_the_string_to_sign() {
     let sim = started().await;
     let client = Client { secret: "wrong".to_owned(), token: Some("tok".to_owned()), ..Client::new(&sim) };
     let v1 = client.clone().style(Style::V1Form).call(LIST.0, LIST.1).await.json();
@@ -105,7 +106,7 @@ async fn a_wrong_signature_is_told_what_was_signed_key_and_token_included() {
 }
 
 #[tokio::test]
-async fn a_changed_body_or_query_or_an_unsigned_header_breaks_acs3() {
+async fn acs3_signature_covers_body_query_and_headers() {
     let sim = started().await;
     let client = Client::new(&sim);
     let text =
@@ -113,22 +114,22 @@ async fn a_changed_body_or_query_or_an_unsigned_header_breaks_acs3() {
     for (was, becomes) in [("cn-hangzhou", "cn-hangzhoU"), ("x-acs-action: Get", "x-acs-action:  Get")] {
         let sent = text(Style::Acs3Query);
         assert!(sent.contains(was));
-        let answer = exchange(sim.addr(), sent.replace(was, becomes).as_bytes()).await.expect("an answer");
-        let refused = String::from_utf8_lossy(&answer).contains("SignatureDoesNotMatch");
-        // Blanks around a header's value are no part of it.
+        let response = exchange(sim.addr(), sent.replace(was, becomes).as_bytes()).await.expect("a response");
+        let refused = String::from_utf8_lossy(&response).contains("SignatureDoesNotMatch");
+        // Spaces around the value of a header are not signed.
         assert_eq!(refused, was == "cn-hangzhou");
     }
     let body = text(Style::Acs3Form).replace("cn-hangzhou", "cn-hangzhoU");
-    let answer = exchange(sim.addr(), body.as_bytes()).await.expect("an answer");
-    assert!(String::from_utf8_lossy(&answer).contains("does not match x-acs-content-sha256"));
+    let response = exchange(sim.addr(), body.as_bytes()).await.expect("a response");
+    assert!(String::from_utf8_lossy(&response).contains("does not match x-acs-content-sha256"));
     let more = text(Style::Acs3Query).replace("connection:", "x-acs-extra: 1\r\nconnection:");
-    let answer = exchange(sim.addr(), more.as_bytes()).await.expect("an answer");
-    assert!(String::from_utf8_lossy(&answer).contains("IncompleteSignature"));
+    let response = exchange(sim.addr(), more.as_bytes()).await.expect("a response");
+    assert!(String::from_utf8_lossy(&response).contains("IncompleteSignature"));
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_temporary_key_needs_its_own_token_until_it_expires() {
+async fn temporary_key_requires_its_token_until_it_expires() {
     let sim = started().await;
     sim.behaviour(|b| b.keys = vec![AccessKey::new("STS.a", SECRET).with_token("CAIS+/=abc~*")]);
     for style in STYLES {
@@ -149,7 +150,7 @@ async fn a_temporary_key_needs_its_own_token_until_it_expires() {
 }
 
 #[tokio::test]
-async fn ram_denies_one_action_and_lets_the_others_through() {
+async fn ram_denies_single_actions() {
     let sim = started().await;
     sim.behaviour(|b| {
         b.keys = vec![AccessKey::new(KEY, SECRET).denying("alikafka:ListInstance").denying("GetTopicList")]
@@ -166,7 +167,7 @@ async fn ram_denies_one_action_and_lets_the_others_through() {
 }
 
 #[tokio::test]
-async fn a_skewed_service_shows_it_in_its_date_and_takes_timestamps_by_it() {
+async fn clock_skew_affects_date_and_timestamp_check() {
     let sim = started().await;
     sim.behaviour(|b| b.clock_skew_ms = 3 * 3_600_000);
     let refused = Client::new(&sim).call(LIST.0, LIST.1).await;
@@ -180,14 +181,14 @@ async fn a_skewed_service_shows_it_in_its_date_and_takes_timestamps_by_it() {
 }
 
 #[tokio::test]
-async fn without_a_signature_or_a_wish_for_json_the_answer_is_an_xml_error() {
+async fn unsigned_call_without_format_fails_in_xml() {
     let sim = started().await;
-    let answer = exchange(
+    let response = exchange(
         sim.addr(),
         b"GET /?Action=GetInstanceList&Version=2019-09-16 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
     )
     .await;
-    let text = String::from_utf8(answer.expect("an answer")).expect("text");
+    let text = String::from_utf8(response.expect("a response")).expect("text");
     assert!(text.starts_with("HTTP/1.1 400") && text.contains("text/xml"), "{text}");
     assert!(text.contains("<Code>MissingParameter</Code>"), "{text}");
     sim.shutdown().await;

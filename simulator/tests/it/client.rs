@@ -1,4 +1,4 @@
-//! A small client: signs, sends, reads to the end.
+//! A small client that signs and sends calls.
 
 use std::{
     collections::BTreeMap,
@@ -18,15 +18,15 @@ pub(crate) const SECRET: &str = "simulator-test-secret";
 
 static NONCE: AtomicU64 = AtomicU64::new(0);
 
-/// One answer.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: u16,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl TestResponse {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
@@ -37,7 +37,7 @@ impl Answer {
     }
 }
 
-/// How a call is signed and sent.
+/// Signature method and parameter location of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     V1Query,
@@ -46,7 +46,7 @@ pub(crate) enum Style {
     Acs3Form,
 }
 
-/// Who calls, and how; each part can be bent.
+/// A client. Tests change single fields to make invalid calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) addr: SocketAddr,
@@ -84,23 +84,23 @@ impl Client {
         self
     }
 
-    /// A call that must be answered with good JSON.
+    /// Sends a call that must succeed.
     pub(crate) async fn good(&self, action: &str, params: &[(&str, &str)]) -> Value {
-        let answer = self.call(action, params).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.json()
+        let response = self.call(action, params).await;
+        assert_eq!(response.status, 200, "{}", response.body);
+        response.json()
     }
 
-    pub(crate) async fn call(&self, action: &str, params: &[(&str, &str)]) -> Answer {
-        self.try_call(action, params).await.expect("an answer")
+    pub(crate) async fn call(&self, action: &str, params: &[(&str, &str)]) -> TestResponse {
+        self.try_call(action, params).await.expect("a response")
     }
 
-    /// A call; `None` if the connection ended before a whole answer.
-    pub(crate) async fn try_call(&self, action: &str, params: &[(&str, &str)]) -> Option<Answer> {
+    /// Sends a call; `None` if the connection ends before a complete response.
+    pub(crate) async fn try_call(&self, action: &str, params: &[(&str, &str)]) -> Option<TestResponse> {
         send(self.addr, &self.request(action, params)).await
     }
 
-    /// The bytes of a call.
+    /// Returns the bytes of a signed request.
     pub(crate) fn request(&self, action: &str, params: &[(&str, &str)]) -> Vec<u8> {
         let nonce =
             self.nonce.clone().unwrap_or_else(|| format!("nonce-{}", NONCE.fetch_add(1, Ordering::Relaxed)));
@@ -139,14 +139,14 @@ impl Client {
         }
         if matches!(self.style, Style::Acs3Query | Style::Acs3Form) {
             let hash = sign::sha256_hex(body.as_bytes());
-            let own = [
+            let acs_headers = [
                 ("x-acs-action", action),
                 ("x-acs-version", &self.version),
                 ("x-acs-date", &time),
                 ("x-acs-signature-nonce", &nonce),
                 ("x-acs-content-sha256", &hash),
             ];
-            headers.extend(own.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+            headers.extend(acs_headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
             headers.extend(self.token.iter().map(|t| ("x-acs-security-token".to_owned(), t.clone())));
             let canonical = sign::acs3_canonical_request(self.method, "/", &query, &headers, &hash);
             let signature = sign::acs3_signature(&self.secret, &sign::acs3_string_to_sign(&canonical));
@@ -175,29 +175,29 @@ pub(crate) fn rfc3339(ms: i64) -> String {
     seconds.to_string()
 }
 
-/// An unsigned call of an admin path.
-pub(crate) async fn admin(sim: &Simulator, method: &str, path: &str) -> Answer {
+/// Sends an unsigned call of an admin path.
+pub(crate) async fn admin(sim: &Simulator, method: &str, path: &str) -> TestResponse {
     plain(sim.addr(), method, path, &[], "").await
 }
 
-/// An unsigned call.
+/// Sends an unsigned call.
 pub(crate) async fn plain(
     addr: SocketAddr,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &str,
-) -> Answer {
+) -> TestResponse {
     let lines: String = headers.iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\n{lines}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    send(addr, request.as_bytes()).await.expect("an answer")
+    send(addr, request.as_bytes()).await.expect("a response")
 }
 
-/// Sends bytes and reads a whole answer; `None` if the connection ends before.
-pub(crate) async fn send(addr: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+/// Sends bytes and reads a response; `None` if the connection ends before it is complete.
+pub(crate) async fn send(addr: SocketAddr, bytes: &[u8]) -> Option<TestResponse> {
     let all = exchange(addr, bytes).await.ok()?;
     let split = all.windows(4).position(|w| w == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&all[..split]).into_owned();
@@ -209,7 +209,7 @@ pub(crate) async fn send(addr: SocketAddr, bytes: &[u8]) -> Option<Answer> {
         .collect();
     let body = &all[split + 4..];
     let length: usize = headers.get("content-length")?.parse().ok()?;
-    (body.len() == length).then(|| Answer {
+    (body.len() == length).then(|| TestResponse {
         status,
         headers,
         body: String::from_utf8_lossy(body).into_owned(),

@@ -1,4 +1,4 @@
-//! KeyRegistry are handed out to those who may have them, and the simulated API takes them, whole and in time.
+//! Credential services issue keys to authorized callers, and the API accepts them until they expire.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use alikafka_simulator::{
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::client::{Answer, Client, Style, exchange, plain, rfc3339};
+use crate::client::{Client, Style, TestResponse, exchange, plain, rfc3339};
 
 const READER: &str = "acs:ram::1234567890123456:role/reader";
 const WRITER: &str = "acs:ram::1234567890123456:role/path/writer";
@@ -35,7 +35,7 @@ fn rules() -> StsRules {
     }
 }
 
-/// A client of the token service.
+/// Returns a client of the token service.
 fn caller(sts: &StsService) -> Client {
     Client {
         key: "base".to_owned(),
@@ -57,8 +57,8 @@ fn with_key(client: Client, key: &Value) -> Client {
 }
 
 async fn assumed(client: &Client) -> Value {
-    let answer = client.good("AssumeRole", &[("RoleArn", READER), ("RoleSessionName", "me")]).await;
-    answer["Credentials"].clone()
+    let response = client.good("AssumeRole", &[("RoleArn", READER), ("RoleSessionName", "me")]).await;
+    response["Credentials"].clone()
 }
 
 async fn api(keys: &KeyRegistry) -> Simulator {
@@ -73,12 +73,12 @@ async fn listed(client: &Client) -> String {
     client.call(LIST.0, LIST.1).await.code()
 }
 
-fn error(answer: &Answer) -> (u16, String) {
-    (answer.status, answer.code())
+fn error(response: &TestResponse) -> (u16, String) {
+    (response.status, response.code())
 }
 
 #[tokio::test]
-async fn a_role_is_assumed_by_both_methods_and_both_signatures_and_its_key_is_taken_by_the_api() {
+async fn assume_role_accepts_all_signatures_and_the_api_accepts_its_keys() {
     let keys = KeyRegistry::default();
     let (sts, sim) = (StsService::start(rules(), &keys).expect("a free port"), api(&keys).await);
     for (style, method) in [
@@ -89,30 +89,30 @@ async fn a_role_is_assumed_by_both_methods_and_both_signatures_and_its_key_is_ta
     ] {
         let client = Client { method, ..caller(&sts).style(style) };
         let params = [("RoleArn", READER), ("RoleSessionName", "me@here"), ("Policy", "{\"Version\":\"1\"}")];
-        let answer = client.good("AssumeRole", &params).await;
-        assert!(answer["RequestId"].is_string(), "{answer}");
-        assert_eq!(answer["AssumedRoleUser"]["Arn"], format!("{READER}/me@here"));
-        let key = &answer["Credentials"];
-        assert!(key["AccessKeyId"].as_str().is_some_and(|id| id.starts_with("STS.reader")), "{answer}");
+        let response = client.good("AssumeRole", &params).await;
+        assert!(response["RequestId"].is_string(), "{response}");
+        assert_eq!(response["AssumedRoleUser"]["Arn"], format!("{READER}/me@here"));
+        let key = &response["Credentials"];
+        assert!(key["AccessKeyId"].as_str().is_some_and(|id| id.starts_with("STS.reader")), "{response}");
         let end: jiff::Timestamp = key["Expiration"].as_str().expect("text").parse().expect("a time");
         assert_eq!(key["Expiration"].as_str().map(str::len), Some("2026-01-02T03:04:05Z".len()));
         let left = end.as_millisecond() - wall_ms();
-        assert!((3_500_000..=3_600_000).contains(&left), "an hour unless another time is asked: {left}");
+        assert!((3_500_000..=3_600_000).contains(&left), "one hour by default: {left}");
         assert_eq!(listed(&with_key(Client::new(&sim), key)).await, "200");
     }
-    let ledger = sts.call_log();
-    let first = ledger.entries().next().expect("a call");
+    let log = sts.call_log();
+    let first = log.entries().next().expect("a call");
     assert_eq!((first.action.as_str(), first.object.as_deref()), ("AssumeRole", Some(READER)));
     assert_eq!((first.key_id.as_deref(), first.signature), (Some("base"), SignatureKind::V1));
     assert_eq!(first.details["RoleSessionName"], "me@here");
     assert_eq!(first.details["Policy"], "{\"Version\":\"1\"}");
-    assert!(!format!("{ledger:?}").contains("base-secret"));
+    assert!(!format!("{log:?}").contains("base-secret"));
     assert_eq!((keys.issued().len(), keys.mixed_calls()), (4, 0));
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_key_of_a_role_assumes_the_next_role_with_its_token_and_the_external_id() {
+async fn role_chaining_requires_token_and_external_id() {
     let keys = KeyRegistry::default();
     let sts = StsService::start(rules(), &keys).expect("a free port");
     let base = caller(&sts);
@@ -133,7 +133,7 @@ async fn a_key_of_a_role_assumes_the_next_role_with_its_token_and_the_external_i
 }
 
 #[tokio::test]
-async fn a_bad_call_of_the_token_service_is_refused_with_its_own_code() {
+async fn invalid_assume_role_calls_fail_with_their_error_codes() {
     let keys = KeyRegistry::default();
     let sts = StsService::start(rules(), &keys).expect("a free port");
     let good = caller(&sts);
@@ -149,9 +149,9 @@ async fn a_bad_call_of_the_token_service_is_refused_with_its_own_code() {
         (&[role, session, ("DurationSeconds", "1h")], 400, "InvalidParameter.DurationSeconds"),
         (&[role, session, ("DurationSeconds", "900")], 200, ""),
     ] {
-        let answer = good.call("AssumeRole", params).await;
-        assert_eq!(answer.status, status, "{params:?}: {}", answer.body);
-        assert!(status == 200 || answer.code() == code, "{params:?}: {}", answer.body);
+        let response = good.call("AssumeRole", params).await;
+        assert_eq!(response.status, status, "{params:?}: {}", response.body);
+        assert!(status == 200 || response.code() == code, "{params:?}: {}", response.body);
     }
     let with = |change: fn(&mut Client)| {
         let mut client = good.clone();
@@ -170,10 +170,10 @@ async fn a_bad_call_of_the_token_service_is_refused_with_its_own_code() {
     assert_eq!(again.call("AssumeRole", &[role, session]).await.status, 200);
     assert_eq!(again.call("AssumeRole", &[role, session]).await.code(), "SignatureNonceUsed");
     assert_eq!(good.call("GetCallerIdentity", &[]).await.code(), "InvalidAction.NotFound");
-    assert_eq!(keys.issued().len(), 2, "nobody else got a key");
+    assert_eq!(keys.issued().len(), 2, "failed calls issue no key");
 }
 
-async fn with_oidc(sts: &StsService, token: &str, change: impl Fn(&mut Vec<(&str, String)>)) -> Answer {
+async fn with_oidc(sts: &StsService, token: &str, change: impl Fn(&mut Vec<(&str, String)>)) -> TestResponse {
     let mut form = vec![
         ("Action", "AssumeRoleWithOIDC".to_owned()),
         ("Version", "2015-04-01".to_owned()),
@@ -192,15 +192,15 @@ async fn with_oidc(sts: &StsService, token: &str, change: impl Fn(&mut Vec<(&str
 }
 
 #[tokio::test]
-async fn an_oidc_token_that_is_good_now_gets_a_key_and_an_old_one_does_not() {
+async fn oidc_tokens_are_accepted_while_valid() {
     let keys = KeyRegistry::default();
     let (sts, sim) = (StsService::start(rules(), &keys).expect("a free port"), api(&keys).await);
-    let answer = with_oidc(&sts, "a.b.c", |_| {}).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(listed(&with_key(Client::new(&sim), &answer.json()["Credentials"])).await, "200");
+    let response = with_oidc(&sts, "a.b.c", |_| {}).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert_eq!(listed(&with_key(Client::new(&sim), &response.json()["Credentials"])).await, "200");
     sts.rules(|r| r.oidc_tokens.push("d.e.f".to_owned()));
     for token in ["a.b.c", "d.e.f"] {
-        assert_eq!(with_oidc(&sts, token, |_| {}).await.status, 200, "both are good for a while");
+        assert_eq!(with_oidc(&sts, token, |_| {}).await.status, 200, "both are valid during a rotation");
     }
     sts.rules(|r| r.oidc_tokens.remove(0));
     let old = with_oidc(&sts, "a.b.c", |_| {}).await;
@@ -212,19 +212,19 @@ async fn an_oidc_token_that_is_good_now_gets_a_key_and_an_old_one_does_not() {
         ("Timestamp", "2020-01-01T00:00:00Z", "InvalidTimeStamp.Expired"),
         ("Version", "2019-09-16", "InvalidVersion"),
     ] {
-        let bent = with_oidc(&sts, "d.e.f", |form| {
+        let response = with_oidc(&sts, "d.e.f", |form| {
             form.iter_mut().filter(|(name, _)| *name == field).for_each(|(_, v)| value.clone_into(v));
         });
-        assert_eq!(bent.await.code(), code, "{field}");
+        assert_eq!(response.await.code(), code, "{field}");
     }
-    let ledger = sts.call_log();
-    assert!(ledger.entries().all(|e| e.action == "AssumeRoleWithOIDC" && !e.target.contains("a.b.c")));
-    assert!(ledger.entries().all(|e| e.signature == SignatureKind::None && e.key_id.is_none()));
+    let log = sts.call_log();
+    assert!(log.entries().all(|e| e.action == "AssumeRoleWithOIDC" && !e.target.contains("a.b.c")));
+    assert!(log.entries().all(|e| e.signature == SignatureKind::None && e.key_id.is_none()));
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn keys_end_at_the_whole_second_that_is_told_and_the_api_says_so() {
+async fn keys_expire_at_the_returned_second() {
     let keys = KeyRegistry::default();
     let short = StsRules { lifetime: Some(Duration::from_millis(2_500)), ..rules() };
     let (sts, sim) = (StsService::start(short, &keys).expect("a free port"), api(&keys).await);
@@ -241,22 +241,22 @@ async fn keys_end_at_the_whole_second_that_is_told_and_the_api_says_so() {
         if code != "200" {
             break code;
         }
-        assert!(before < end.as_millisecond(), "let in too late");
+        assert!(before < end.as_millisecond(), "accepted too late");
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(code, "InvalidSecurityToken.Expired");
-    assert!(wall_ms() >= end.as_millisecond(), "refused too early");
+    assert!(wall_ms() >= end.as_millisecond(), "rejected too early");
     sts.rules(|r| r.clock_skew_ms = 7_200_000);
     let skewed = assumed(&Client { now_ms: wall_ms() + 7_200_000, ..caller(&sts) }).await;
     let left = keys.issued()[1].expires_ms - wall_ms();
-    assert!((1..=2_500).contains(&left), "the end is the same whatever the clock tells: {left}");
-    let told: jiff::Timestamp = skewed["Expiration"].as_str().expect("text").parse().expect("a time");
-    assert_eq!(keys.issued()[1].expires_ms + 7_200_000, told.as_millisecond(), "told by a clock that is off");
+    assert!((1..=2_500).contains(&left), "the expiry does not depend on the clock of the service: {left}");
+    let expiration: jiff::Timestamp = skewed["Expiration"].as_str().expect("text").parse().expect("a time");
+    assert_eq!(keys.issued()[1].expires_ms + 7_200_000, expiration.as_millisecond(), "by the skewed clock");
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn parts_of_two_keys_are_refused_and_counted_whatever_is_mixed() {
+async fn mixed_keys_are_rejected_and_counted() {
     let keys = KeyRegistry::default();
     let (sts, sim) = (StsService::start(rules(), &keys).expect("a free port"), api(&keys).await);
     keys.add(AccessKey::new("id-1", "secret-1"));
@@ -288,21 +288,21 @@ async fn parts_of_two_keys_are_refused_and_counted_whatever_is_mixed() {
     }
     assert_eq!(keys.mixed_calls(), expected);
     assert_eq!(listed(&plain("id-1", "never was one")).await, "SignatureDoesNotMatch");
-    assert_eq!(keys.mixed_calls(), expected, "a wrong secret is no mixed pair");
+    assert_eq!(keys.mixed_calls(), expected, "a wrong secret is not a mixed key");
     keys.retire("id-1");
     assert_eq!(listed(&plain("id-1", "secret-1")).await, "InvalidAccessKeyId.Inactive");
     assert_eq!(listed(&plain("id-2", "secret-1")).await, "SignatureDoesNotMatch");
-    assert_eq!(keys.mixed_calls(), expected + 1, "a retired key is still known");
+    assert_eq!(keys.mixed_calls(), expected + 1, "retired keys count too");
     sim.shutdown().await;
 }
 
-async fn token(metadata: &MetadataService) -> Answer {
+async fn token(metadata: &MetadataService) -> TestResponse {
     let ttl = [("X-aliyun-ecs-metadata-token-ttl-seconds", "21600")];
     plain(metadata.addr(), "PUT", "/latest/api/token", &ttl, "").await
 }
 
 #[tokio::test]
-async fn the_metadata_asks_for_a_token_or_not_as_the_machine_is_set_up() {
+async fn metadata_service_has_three_token_modes() {
     let keys = KeyRegistry::default();
     let metadata = MetadataService::start(MetadataRules::default(), &keys).expect("a free port");
     let get = async |path: &str, headers: &[(&str, &str)]| {
@@ -332,15 +332,15 @@ async fn the_metadata_asks_for_a_token_or_not_as_the_machine_is_set_up() {
         r.role = None;
     });
     assert_eq!(get(ROLE_PATH, &[]).await, 404);
-    assert_eq!(plain(metadata.addr(), "PUT", "/latest/api/token", &[], "").await.status, 400, "no lifetime");
-    let ledger = metadata.call_log();
-    let actions: Vec<&str> = ledger.entries().take(4).map(|e| e.action.as_str()).collect();
+    assert_eq!(plain(metadata.addr(), "PUT", "/latest/api/token", &[], "").await.status, 400, "no TTL");
+    let log = metadata.call_log();
+    let actions: Vec<&str> = log.entries().take(4).map(|e| e.action.as_str()).collect();
     assert_eq!(actions, ["PutToken", "PutToken", "ListRole", "ListRole"]);
-    assert_eq!(ledger.entries().nth(3).map(|e| e.details["token"].as_str()), Some("true"));
+    assert_eq!(log.entries().nth(3).map(|e| e.details["token"].as_str()), Some("true"));
 }
 
 #[tokio::test]
-async fn the_metadata_and_an_address_hand_out_keys_that_the_api_takes() {
+async fn api_accepts_keys_of_metadata_service_and_credentials_uri() {
     let keys = KeyRegistry::default();
     let sim = api(&keys).await;
     let rules = MetadataRules { renew_before: Some(Duration::from_secs(60)), ..MetadataRules::default() };
@@ -359,7 +359,7 @@ async fn the_metadata_and_an_address_hand_out_keys_that_the_api_takes() {
         assert_eq!(plain(uri.addr(), method, path, &[], "").await.status, 404);
     }
     let again = plain(metadata.addr(), "GET", &key_path, &[], "").await.json();
-    assert_eq!(again["AccessKeyId"], machine["AccessKeyId"], "the same until it nears its end");
+    assert_eq!(again["AccessKeyId"], machine["AccessKeyId"], "the same until it is about to expire");
     metadata.rules(|r| r.renew_before = Some(Duration::from_secs(7 * 3600)));
     let next = plain(metadata.addr(), "GET", &key_path, &[], "").await.json();
     assert_ne!(next["AccessKeyId"], machine["AccessKeyId"]);
@@ -367,7 +367,7 @@ async fn the_metadata_and_an_address_hand_out_keys_that_the_api_takes() {
 }
 
 #[tokio::test]
-async fn faults_meet_stand_ins_as_they_meet_the_api() {
+async fn faults_apply_to_credential_services() {
     let keys = KeyRegistry::default();
     let sts = StsService::start(rules(), &keys).expect("a free port");
     let base = caller(&sts);
@@ -380,22 +380,22 @@ async fn faults_meet_stand_ins_as_they_meet_the_api() {
         base.try_call("AssumeRole", &params).await
     };
     let down = Effect::Error { status: 503, code: "ServiceUnavailable".to_owned(), message: String::new() };
-    assert_eq!(error(&under(down).await.expect("an answer")), (503, "ServiceUnavailable".to_owned()));
-    let odd = Effect::Raw { status: 200, content_type: "application/json".to_owned(), body: b"{}".to_vec() };
-    assert_eq!(under(odd).await.expect("an answer").json(), json!({}));
-    let half = under(Effect::OmitField("SecurityToken".to_owned())).await.expect("an answer").json();
+    assert_eq!(error(&under(down).await.expect("a response")), (503, "ServiceUnavailable".to_owned()));
+    let raw = Effect::Raw { status: 200, content_type: "application/json".to_owned(), body: b"{}".to_vec() };
+    assert_eq!(under(raw).await.expect("a response").json(), json!({}));
+    let half = under(Effect::OmitField("SecurityToken".to_owned())).await.expect("a response").json();
     assert!(half["Credentials"]["SecurityToken"].is_null() && half["Credentials"]["AccessKeyId"].is_string());
-    let past = under(Effect::ExpiresIn(-5_000)).await.expect("an answer").json();
+    let past = under(Effect::ExpiresIn(-5_000)).await.expect("a response").json();
     let end: jiff::Timestamp =
         past["Credentials"]["Expiration"].as_str().expect("text").parse().expect("a time");
     assert!(end.as_millisecond() < wall_ms());
-    let echo = under(Effect::Echo { status: 400, code: "Echo".to_owned() }).await.expect("an answer");
+    let echo = under(Effect::Echo { status: 400, code: "Echo".to_owned() }).await.expect("a response");
     for sent in ["Signature=", "AccessKeyId: base", "62617365", "RoleArn"] {
         assert!(echo.body.contains(sent), "{sent} in {}", echo.body);
     }
-    let cut = under(Effect::Truncate(20)).await.expect("an answer");
+    let cut = under(Effect::Truncate(20)).await.expect("a response");
     assert_eq!((cut.status, cut.body.len()), (200, 20));
-    let huge = under(Effect::Oversized { bytes: 3_000_000, declared: true }).await.expect("an answer");
+    let huge = under(Effect::Oversized { bytes: 3_000_000, declared: true }).await.expect("a response");
     assert!(huge.body.len() > 3_000_000);
     assert!(under(Effect::Close).await.is_none() && under(Effect::Reset).await.is_none());
     sts.faults(|f| {
@@ -410,7 +410,7 @@ async fn faults_meet_stand_ins_as_they_meet_the_api() {
 }
 
 #[tokio::test]
-async fn a_closed_stand_in_refuses_connections_and_drops_those_it_had_until_it_is_opened() {
+async fn closed_service_refuses_connections_until_it_is_opened() {
     let keys = KeyRegistry::default();
     let mut uri = UriService::start(UriRules::default(), &keys).expect("a free port");
     uri.faults(|f| f.add(Fault::new(Effect::Hang).times(1)));
@@ -422,9 +422,9 @@ async fn a_closed_stand_in_refuses_connections_and_drops_those_it_had_until_it_i
     }
     for _ in 0..3 {
         uri.close().await;
-        let refused = TcpStream::connect(addr).await.expect_err("nobody listens");
+        let refused = TcpStream::connect(addr).await.expect_err("connection refused");
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-        uri.open().expect("the port is still ours");
+        uri.open().expect("the port is reserved");
         assert_eq!(plain(addr, "GET", "/key", &[], "").await.status, 200);
     }
     let dropped = tokio::time::timeout(Duration::from_secs(10), hanging).await.expect("dropped at once");

@@ -1,4 +1,4 @@
-//! What users of the simulator rely on, over real sockets with a client written by hand.
+//! Tests of the public behaviour of the simulator, over real sockets with an independent client.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
 

@@ -1,4 +1,4 @@
-//! A running simulator: its clock, quota, ledger, admin paths, speed, and end.
+//! A running simulator: its clock, quota, call log, admin paths, speed, and shutdown.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::client::{Client, KEY, SECRET, Style, admin, plain};
 const LIST: (&str, &[(&str, &str)]) = ("GetInstanceList", &[("RegionId", "cn-hangzhou")]);
 
 #[tokio::test]
-async fn the_quota_throttles_each_region_and_action_by_itself() {
+async fn quota_applies_to_each_region_and_action() {
     let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     sim.behaviour(|b| b.quota = Quota { per_second: Some(3), status: 429, ..Quota::default() });
     let client = Client::new(&sim);
@@ -29,33 +29,33 @@ async fn the_quota_throttles_each_region_and_action_by_itself() {
 }
 
 #[tokio::test]
-async fn the_ledger_shows_what_is_in_a_url_and_what_is_not() {
+async fn call_log_contains_targets_but_no_secrets() {
     let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     for style in [Style::V1Query, Style::V1Form, Style::Acs3Query] {
         Client::new(&sim).style(style).call(LIST.0, LIST.1).await;
     }
-    let ledger = sim.call_log();
+    let log = sim.call_log();
     let leaks: Vec<_> =
-        ledger.entries().map(|e| e.target.contains(KEY) || e.target.contains("Signature")).collect();
+        log.entries().map(|e| e.target.contains(KEY) || e.target.contains("Signature")).collect();
     assert_eq!(leaks, [true, false, false]);
-    let e = ledger.entries().last().expect("three calls");
+    let e = log.entries().last().expect("three calls");
     assert_eq!(
         (e.region.as_str(), e.action.as_str(), e.code.as_str(), e.status),
         ("cn-hangzhou", LIST.0, "200", 200)
     );
     assert_eq!((e.key_id.as_deref(), e.method.as_str()), (Some(KEY), "POST"));
-    assert!(!ledger.entries().any(|e| format!("{e:?}").contains(SECRET)));
+    assert!(!log.entries().any(|e| format!("{e:?}").contains(SECRET)));
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn the_clock_stands_runs_freezes_and_is_moved_by_hand() {
+async fn clock_modes_advance_and_freeze() {
     let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     let before = sim.now_ms();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(sim.now_ms(), before, "a manual clock stands");
-    let answer = admin(&sim, "POST", "/_sim/advance?seconds=1.5").await;
-    assert_eq!((answer.status, answer.json()["now_ms"].as_i64()), (200, Some(before + 1_500)));
+    assert_eq!(sim.now_ms(), before, "a manual clock does not advance");
+    let response = admin(&sim, "POST", "/_sim/advance?seconds=1.5").await;
+    assert_eq!((response.status, response.json()["now_ms"].as_i64()), (200, Some(before + 1_500)));
     assert_eq!(admin(&sim, "POST", "/_sim/advance?seconds=-1").await.status, 400);
     assert_eq!(admin(&sim, "GET", "/_sim/advance").await.status, 405);
     assert_eq!(admin(&sim, "GET", "/_sim/nothing").await.status, 404);
@@ -74,12 +74,12 @@ async fn the_clock_stands_runs_freezes_and_is_moved_by_hand() {
     let sim = Simulator::start(fast).await.expect("a free port");
     let before = sim.now_ms();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(sim.now_ms() >= before + 20_000, "a thousand times as fast");
+    assert!(sim.now_ms() >= before + 20_000, "speed 1000");
     admin(&sim, "POST", "/_sim/freeze").await;
     let (frozen, truth) = (sim.now_ms(), sim.truth());
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!((sim.now_ms(), sim.truth()), (frozen, truth));
-    assert_eq!(Client::new(&sim).call(LIST.0, LIST.1).await.status, 200, "a fast world takes wall time too");
+    assert_eq!(Client::new(&sim).call(LIST.0, LIST.1).await.status, 200, "wall time is accepted too");
     admin(&sim, "POST", "/_sim/unfreeze").await;
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert!(sim.now_ms() > frozen);
@@ -87,7 +87,7 @@ async fn the_clock_stands_runs_freezes_and_is_moved_by_hand() {
 }
 
 #[tokio::test]
-async fn the_admin_paths_tell_truth_served_and_ledger_with_exact_integers() {
+async fn admin_paths_return_exact_integers() {
     let world = WorldOptions { big_offsets: true, ..WorldOptions::default() };
     let sim = Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() })
         .await
@@ -105,18 +105,18 @@ async fn the_admin_paths_tell_truth_served_and_ledger_with_exact_integers() {
     assert_eq!(shown["end"].as_i64(), Some(end));
     let served = admin(&sim, "GET", "/_sim/served").await.json();
     assert_eq!(served["topics"][0]["truth"]["partitions"][0]["end"].as_i64(), Some(end));
-    let ledger = admin(&sim, "GET", "/_sim/calls").await.json();
-    assert_eq!((ledger["total"].as_i64(), ledger["calls"][0]["max_per_second"].as_i64()), (Some(1), Some(1)));
+    let log = admin(&sim, "GET", "/_sim/calls").await.json();
+    assert_eq!((log["total"].as_i64(), log["calls"][0]["max_per_second"].as_i64()), (Some(1), Some(1)));
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn faults_are_added_counted_and_cleared_by_the_admin_path() {
+async fn admin_path_adds_counts_and_clears_faults() {
     let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     let post = async |body: &str| plain(sim.addr(), "POST", "/_sim/faults", &[], body).await;
-    let script =
+    let fault =
         r#"{"effect": "error", "status": 500, "action": "GetInstanceList", "probability": 0.5, "seed": 3}"#;
-    assert_eq!(post(script).await.status, 200);
+    assert_eq!(post(fault).await.status, 200);
     assert_eq!(post(r#"{"effect": "sneeze"}"#).await.json()["error"], "unknown effect sneeze");
     let client = Client::new(&sim);
     let mut failed = 0;
@@ -132,7 +132,7 @@ async fn faults_are_added_counted_and_cleared_by_the_admin_path() {
 }
 
 #[tokio::test]
-async fn a_shut_down_simulator_drops_calls_that_hang_and_listens_no_more() {
+async fn shutdown_drops_hanging_calls_and_closes_the_port() {
     let slow = Latency { fixed: Duration::from_secs(3600), jitter: Duration::ZERO };
     let sim = Simulator::start(SimulatorOptions::default()).await.expect("a free port");
     sim.behaviour(|b| b.latency = slow);
@@ -147,9 +147,9 @@ async fn a_shut_down_simulator_drops_calls_that_hang_and_listens_no_more() {
     assert!(TcpStream::connect(addr).await.is_err());
 }
 
-/// The figure is for this debug build and a client that signs anew and connects anew for each call.
+/// The limit is generous: this is a debug build, and the client opens a connection per call.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_world_answers_many_calls_in_good_time() {
+async fn large_world_responds_to_many_calls_quickly() {
     let world = WorldOptions {
         instances_per_region: 1,
         topics_per_instance: 1_000,
@@ -165,7 +165,7 @@ async fn a_large_world_answers_many_calls_in_good_time() {
         let groups = w.groups(&id);
         (id, groups)
     });
-    let begun = Instant::now();
+    let start = Instant::now();
     let client = Client::new(&sim);
     let mut tasks = tokio::task::JoinSet::new();
     for part in groups.chunks(125) {
@@ -182,7 +182,7 @@ async fn a_large_world_answers_many_calls_in_good_time() {
         });
     }
     tasks.join_all().await;
-    let took = begun.elapsed();
+    let took = start.elapsed();
     eprintln!("1,000 calls in {took:?}");
     assert_eq!(sim.served().groups.len(), 1_000);
     assert!(took < Duration::from_secs(30));

@@ -1,4 +1,4 @@
-//! The world with every trouble in it: each is there, as a perfect observer would see it, and nothing else is wrong.
+//! The failure scenarios exist in the ground truth, and nothing else is wrong.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,8 +17,8 @@ async fn started() -> Simulator {
     Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() }).await.expect("a free port")
 }
 
-/// The words for what is wrong with a group, from two looks at it that are some minutes apart.
-fn ails(
+/// Returns the kinds of failure of a group, from its state at two times some minutes apart.
+fn failures(
     before: &GroupTruth,
     after: &GroupTruth,
     retention_ms: i64,
@@ -29,7 +29,7 @@ fn ails(
         before.topics.iter().flat_map(|(name, t)| t.partitions.iter().zip(&after.topics[name].partitions));
     let pairs: Vec<_> = pairs.filter(|(_, a)| a.committed.is_some()).collect();
     let lag = |p: &alikafka_simulator::GroupPartitionTruth| p.lag.unwrap_or(0);
-    let stands = pairs.iter().filter(|(b, a)| lag(a) > 0 && b.committed == a.committed).count();
+    let stuck = pairs.iter().filter(|(b, a)| lag(a) > 0 && b.committed == a.committed).count();
     let (old, new) = (before.oldest_unread_age_ms.unwrap_or(0), after.oldest_unread_age_ms.unwrap_or(0));
     if after.topics.is_empty() {
         found.insert("dead");
@@ -41,8 +41,8 @@ fn ails(
         found.insert("lost");
     } else if pairs.iter().any(|(b, a)| a.committed < b.committed) {
         found.insert("rewound");
-    } else if stands > 0 {
-        let all = stands == pairs.len();
+    } else if stuck > 0 {
+        let all = stuck == pairs.len();
         found.insert(if !all {
             "stuck_partition"
         } else if after.state == "EMPTY" {
@@ -68,12 +68,8 @@ fn ails(
     found
 }
 
-fn told(t: &WorldTruth) -> i64 {
-    t.now_ms
-}
-
 #[tokio::test]
-async fn every_trouble_is_true_and_nothing_else_is_wrong() {
+async fn every_scenario_is_true_and_nothing_else_is_wrong() {
     let sim = started().await;
     let before = sim.truth();
     sim.advance(Duration::from_secs(42));
@@ -88,7 +84,7 @@ async fn every_trouble_is_true_and_nothing_else_is_wrong() {
         for (id, i) in &r.instances {
             let was = &before.instance(id).expect("there").groups;
             for (name, g) in &i.groups {
-                for what in ails(&was[name], g, i.retention_ms, told(&after)) {
+                for what in failures(&was[name], g, i.retention_ms, after.now_ms) {
                     add(region, id, name, what);
                 }
                 if reset.instance(id).expect("there").groups[name].lag > 10 * was[name].lag.max(100) {
@@ -104,17 +100,17 @@ async fn every_trouble_is_true_and_nothing_else_is_wrong() {
                     add(region, id, name, if t.messages > 0 { "unread" } else { "abandoned" });
                 } else if t.partitions.len() > 1 && most * 2 > t.messages {
                     add(region, id, name, "hot_partition");
-                } else if told(&after) - newest > 10 * MINUTE_MS {
+                } else if after.now_ms - newest > 10 * MINUTE_MS {
                     add(region, id, name, "unwritten");
                 }
             }
-            if i.expires_ms < told(&after) {
+            if i.expires_ms < after.now_ms {
                 add(region, id, "", "expired");
             } else if !i.in_service {
                 add(region, id, "", "not_in_service");
-            } else if i.expires_ms < told(&after) + 24 * HOUR_MS {
+            } else if i.expires_ms < after.now_ms + 24 * HOUR_MS {
                 add(region, id, "", "expiry_near");
-            } else if i.expires_ms < told(&after) + 7 * 24 * HOUR_MS {
+            } else if i.expires_ms < after.now_ms + 7 * 24 * HOUR_MS {
                 add(region, id, "", "expiring");
             }
             if !i.tags.iter().any(|(key, _)| key == "team") {
@@ -136,7 +132,7 @@ async fn every_trouble_is_true_and_nothing_else_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_day_later_the_troubles_are_still_there() {
+async fn scenarios_last_for_a_day() {
     let sim = started().await;
     let ages = |t: &WorldTruth, kind: &str| -> Vec<Option<i64>> {
         let of = |t0: &&Scenario| t0.kind == kind;
@@ -153,7 +149,7 @@ async fn a_day_later_the_troubles_are_still_there() {
 }
 
 #[tokio::test]
-async fn the_list_of_troubles_is_told_only_where_they_are() {
+async fn scenarios_are_listed_only_if_they_exist() {
     let sim = started().await;
     let list = admin(&sim, "GET", "/_sim/scenarios").await.json();
     assert_eq!(list.as_array().map(Vec::len), Some(SCENARIOS.len()));

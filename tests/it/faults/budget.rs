@@ -173,7 +173,7 @@ fn calls_by_target(sim: &Simulator) -> BTreeMap<[Option<String>; 4], u64> {
     let mut calls = BTreeMap::new();
     sim.with_call_log(|l| {
         for e in l.entries() {
-            let asked = [Some(e.action.clone()), e.instance.clone(), e.object.clone(), e.page.clone()];
+            let asked = [Some(e.action.clone()), e.instance.clone(), e.object.clone(), e.page_number.clone()];
             *calls.entry(asked).or_default() += 1;
         }
     });

@@ -29,7 +29,9 @@ fn lists_of_a(effect: &Effect) -> [Fault; 2] {
 
 fn pages(sim: &Simulator, action: &str) -> Vec<usize> {
     let of = |e: &&CallLogEntry| e.action == action && e.instance.as_deref() == Some(A);
-    sim.with_call_log(|l| l.entries().filter(of).map(|e| e.page.as_ref().unwrap().parse().unwrap()).collect())
+    sim.with_call_log(|l| {
+        l.entries().filter(of).map(|e| e.page_number.as_ref().unwrap().parse().unwrap()).collect()
+    })
 }
 
 #[tokio::test]
