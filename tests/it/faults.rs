@@ -1,9 +1,8 @@
-//! Whatever goes wrong in the cloud, the daemon tells no wrong number, keeps what it was not told to drop,
-//! drops it in time, asks no more than it may, and says once what is wrong, without a secret.
+//! Whatever fails in the cloud, the exporter exposes no wrong value, keeps values until they are stale, stays within
+//! its budget, and logs each failure once, without secrets.
 //!
-//! Each test runs the daemon's own binary against a simulated cloud on loopback. Time is scaled by the
-//! configuration only. Every run ends with SIGTERM, an exit code of 0 within five seconds, and a search of
-//! all that the daemon said for its secrets.
+//! Each test runs the exporter binary against a simulated cloud on loopback. Only the configuration scales time. Every
+//! run ends with SIGTERM, exit code 0 within five seconds, and a search of all output for secrets.
 
 #![expect(
     clippy::unwrap_used,
@@ -45,12 +44,12 @@ pub(crate) const REGION: &str = "cn-hangzhou";
 pub(crate) const A: &str = "alikafka_post-cn-a";
 pub(crate) const B: &str = "alikafka_post-cn-b";
 
-/// Lag of each group of the world as it begins: 10 and 7 messages on the two partitions of its topic.
+/// Initial lag of each group of [`cloud`]: 10 and 7 messages on the two partitions of its topic.
 pub(crate) const LAG_BEFORE: f64 = 17.0;
-/// The same after [`write_more`].
+/// Lag of each group after [`write_more`].
 pub(crate) const LAG_AFTER: f64 = 27.0;
 
-/// A cloud of no instances that knows the daemon's key.
+/// Starts a cloud without instances that accepts the exporter's access key.
 pub(crate) async fn empty_cloud(regions: &[&str]) -> Simulator {
     let behaviour = ServiceBehaviour { keys: vec![key()], ..ServiceBehaviour::default() };
     let world = WorldOptions::empty(regions.iter().copied());
@@ -62,9 +61,8 @@ fn key() -> AccessKey {
     AccessKey::new(id, secret).with_token(token)
 }
 
-/// Two instances, each with the topics `orders` and `audit` of two partitions, and the groups `billing`,
-/// which reads `orders`, and `shipping`, which reads `audit`. Nobody reads on, so only [`write_more`]
-/// changes a lag.
+/// Starts a cloud of two instances. Each has the topics `orders` and `audit` with two partitions, and the stopped groups
+/// `billing`, which consumes `orders`, and `shipping`, which consumes `audit`. Only [`write_more`] changes a lag.
 pub(crate) async fn cloud() -> Simulator {
     let sim = empty_cloud(&[REGION]).await;
     sim.world(|w| {
@@ -94,7 +92,7 @@ fn add_group(world: &mut World, id: &str, group: &str, topic: &str) {
     world.add_group(id, spec).unwrap();
 }
 
-/// Writes ten messages into each topic of two partitions, so that whatever is asked anew has a new value.
+/// Writes ten messages into each topic of two partitions, so that a refreshed value differs from the old one.
 pub(crate) fn write_more(world: &mut World) {
     for (_, id) in world.instances_in_service() {
         for topic in world.topics(&id) {
@@ -106,7 +104,7 @@ pub(crate) fn write_more(world: &mut World) {
     }
 }
 
-/// Whether all four groups of [`cloud`] lag by this much.
+/// Whether all four groups of [`cloud`] have this lag.
 pub(crate) fn all_lag_by(scrape: &Scrape, lag: f64) -> bool {
     [A, B].iter().all(|i| ["billing", "shipping"].iter().all(|g| scrape.lag(i, g) == Some(lag)))
 }
@@ -119,7 +117,7 @@ pub(crate) fn raw(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> 
     Effect::Raw { status, content_type: content_type.to_owned(), body: body.into() }
 }
 
-/// An answer that is good but for its payload, which it lacks.
+/// A valid response that lacks its payload.
 fn without_payload() -> Effect {
     raw(200, "application/json", r#"{"Code":200,"Success":true,"RequestId":"R-1","Message":"ok"}"#)
 }

@@ -1,14 +1,14 @@
-//! Two accounts, each with its own cloud, key and budget: what befalls the one is no matter of the other,
-//! and nothing of theirs is mixed up, though regions, instances, topics and groups have the same names.
+//! Two accounts with their own cloud, key and budget. A failure of one does not affect the other, and objects with equal
+//! names are not mixed up.
 
 use alikafka_simulator::Faults;
 
 use super::*;
 
-/// The key of the second account; that of the first is the one of every run.
+/// Access key of the second account. The first one uses the default key.
 const SECOND: [&str; 2] = ["LTAI5tSecondKeyIdW3z", "SecondSecretOfAnAccount9"];
 
-/// A cloud that knows the key of the second account only.
+/// Starts a cloud that accepts only the key of the second account.
 async fn second_cloud() -> Simulator {
     let sim = cloud().await;
     sim.behaviour(|b| b.keys = vec![second_key()]);
@@ -19,7 +19,7 @@ fn second_key() -> AccessKey {
     AccessKey::new(SECOND[0], SECOND[1])
 }
 
-/// An account of the file; `more` are further keys, each followed by a comma.
+/// Formats an account of the configuration file. `more` are further settings, each followed by a comma.
 fn account(name: &str, sim: &Simulator, credentials: &str, more: &str) -> String {
     let regions = if more.contains("regions:") { String::new() } else { format!("regions: [{REGION}], ") };
     format!("- {{name: {name}, {more}{regions}endpoint: {:?}, credentials: {{{credentials}}}}}\n", sim.url())
@@ -35,12 +35,12 @@ fn second_credentials() -> String {
     format!("access_key_id: {id:?}, access_key_secret: {secret:?}")
 }
 
-/// Both accounts, told apart by nothing but their names.
+/// Starts with both accounts, which differ only in their names.
 async fn both(file: &str, one: &Simulator, two: &Simulator, settings: &[(&str, &str)]) -> Daemon {
     both_with(file, one, two, "", settings).await
 }
 
-/// The same, with further keys for each.
+/// Starts with both accounts and further settings for each.
 async fn both_with(
     file: &str,
     one: &Simulator,
@@ -69,18 +69,18 @@ fn ups(scrape: &Scrape) -> [Option<f64>; 2] {
     ["one", "two"].map(|account| scrape.value("alikafka_region_up", &[("account", account)]))
 }
 
-fn of(scrape: &Scrape, name: &str, account: &str, action: &str) -> f64 {
+fn action_value(scrape: &Scrape, name: &str, account: &str, action: &str) -> f64 {
     scrape.sum(name, &[("account", account), ("action", action)])
 }
 
-/// Attempts of an account that did not end well.
+/// Failed API calls of an account.
 fn failed(scrape: &Scrape, account: &str) -> f64 {
     let name = "alikafka_exporter_api_requests_total";
     scrape.sum(name, &[("account", account)]) - scrape.sum(name, &[("account", account), ("result", "ok")])
 }
 
-/// Which accounts the lines about failures name.
-fn blamed(daemon: &Daemon) -> Vec<String> {
+/// Returns the account of each logged failure.
+fn failed_accounts(daemon: &Daemon) -> Vec<String> {
     daemon.failures().iter().map(|l| l["account"].as_str().unwrap_or("nobody").to_owned()).collect()
 }
 
@@ -91,7 +91,7 @@ async fn equal_names_in_two_accounts_are_separate_series() {
     let daemon = both("faults-accounts-names.yml", &one, &two, &[]).await;
     let series = |p: &Scrape, account| p.cloud_series(&[("account", account)]);
     let scrape = daemon
-        .until("both are known, and the same things in both", |p| {
+        .until("both are known, with equal objects", |p| {
             let renamed: std::collections::BTreeSet<String> =
                 series(p, "one").iter().map(|s| s.replace(r#"account="one""#, r#"account="two""#)).collect();
             lags(p) == [Some(LAG_BEFORE), Some(LAG_AFTER)]
@@ -108,13 +108,13 @@ async fn equal_names_in_two_accounts_are_separate_series() {
     assert_eq!(
         of_one.len() + of_two.len(),
         scrape.cloud_series(&[]).len(),
-        "each series of the fleet is of an account"
+        "every cloud series has an account"
     );
     for line in scrape.text.lines().filter(|l| l.starts_with("alikafka_exporter_") && l.contains("region=\""))
     {
         assert!(line.contains("account=\"one\"") || line.contains("account=\"two\""), "{line}");
     }
-    // Neither cloud has seen the key of the other.
+    // Neither cloud receives the key of the other.
     for (sim, id) in [(&one, SECRETS[0]), (&two, SECOND[0])] {
         sim.with_call_log(|l| assert!(l.entries().all(|e| e.key_id.as_deref() == Some(id))));
     }
@@ -133,28 +133,30 @@ async fn throttling_of_one_account_leaves_the_budget_of_the_other() {
     two.faults(|f| f.add(Fault::new(throttle)));
     let budget = |p: &Scrape, account| {
         let name = "alikafka_exporter_api_budget_requests_per_second";
-        of(p, name, account, "GetConsumerProgress")
+        action_value(p, name, account, "GetConsumerProgress")
     };
     daemon
-        .until("the one is slowed and dropped", |p| budget(p, "two") < 20.0 && lag(p, "two").is_none())
+        .until("the throttled account is slower and its values have expired", |p| {
+            budget(p, "two") < 20.0 && lag(p, "two").is_none()
+        })
         .await;
     one.world(write_more);
     let before = one.call_log().len();
     let scrape = daemon
-        .until("the other is fresh, and goes on at its pace", |p| {
+        .until("the other account is fresh and polled at its rate", |p| {
             lags(p) == [Some(LAG_AFTER), None] && one.call_log().len() > before + 60
         })
         .await;
     assert_eq!(ups(&scrape), [Some(1.0), Some(0.0)]);
     for action in ["GetInstanceList", "GetConsumerProgress", "GetTopicStatus"] {
         let name = "alikafka_exporter_api_budget_requests_per_second";
-        assert_eq!(of(&scrape, name, "one", action), 40.0, "{action}");
+        assert_eq!(action_value(&scrape, name, "one", action), 40.0, "{action}");
     }
     assert_eq!(failed(&scrape, "one"), 0.0);
-    assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
+    assert_eq!(failed_accounts(&daemon), ["two"], "{:#?}", daemon.failures());
     two.faults(Faults::clear);
     two.world(write_more);
-    daemon.until("the one is back", |p| lags(p) == [Some(LAG_AFTER); 2]).await;
+    daemon.until("the throttled account is back", |p| lags(p) == [Some(LAG_AFTER); 2]).await;
     daemon.stop().await;
 }
 
@@ -165,13 +167,13 @@ async fn an_unresponsive_account_does_not_delay_the_other() {
     let daemon = both("faults-accounts-slow.yml", &one, &two, &settings).await;
     daemon.until("both are known", |p| lags(p) == [Some(LAG_BEFORE); 2]).await;
     two.faults(|f| f.add(Fault::new(Effect::Hang)));
-    daemon.until("the one is dropped", |p| lag(p, "two").is_none()).await;
+    daemon.until("its values have expired", |p| lag(p, "two").is_none()).await;
     let scrape = daemon.scrape().await;
     assert_eq!((lag(&scrape, "one"), ups(&scrape)), (Some(LAG_BEFORE), [Some(1.0), Some(0.0)]));
     one.world(write_more);
-    let scrape = daemon.until("the other is fresh", |p| lag(p, "one") == Some(LAG_AFTER)).await;
+    let scrape = daemon.until("the other account is fresh", |p| lag(p, "one") == Some(LAG_AFTER)).await;
     assert_eq!(failed(&scrape, "one"), 0.0);
-    assert!(blamed(&daemon).iter().all(|account| account == "two"), "{:#?}", daemon.failures());
+    assert!(failed_accounts(&daemon).iter().all(|account| account == "two"), "{:#?}", daemon.failures());
     daemon.stop().await;
 }
 
@@ -183,10 +185,11 @@ async fn a_revoked_key_affects_only_its_account() {
     one.behaviour(|b| b.keys[0].active = false);
     one.world(write_more);
     two.world(write_more);
-    let scrape = daemon.until("one is down, the other fresh", |p| lags(p) == [None, Some(LAG_AFTER)]).await;
+    let scrape =
+        daemon.until("one is down, the other one is fresh", |p| lags(p) == [None, Some(LAG_AFTER)]).await;
     assert_eq!(ups(&scrape), [Some(0.0), Some(1.0)]);
     assert_eq!(failed(&scrape, "two"), 0.0);
-    assert!(blamed(&daemon).iter().all(|account| account == "one"), "{:#?}", daemon.failures());
+    assert!(failed_accounts(&daemon).iter().all(|account| account == "one"), "{:#?}", daemon.failures());
     one.behaviour(|b| b.keys[0].active = true);
     daemon.until("both are fresh", |p| lags(p) == [Some(LAG_AFTER); 2] && ups(p) == [Some(1.0); 2]).await;
     daemon.stop().await;
@@ -198,7 +201,7 @@ async fn a_missing_key_file_affects_only_its_account_until_it_appears() {
     let place = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let files = ["id", "secret"].map(|part| place.join(format!("faults-accounts-key-{part}")));
     for file in &files {
-        // There is nothing to remove on the first run.
+        // The first run has nothing to remove.
         let _ = std::fs::remove_file(file);
     }
     let credentials = format!("access_key_id_file: {:?}, access_key_secret_file: {:?}", files[0], files[1]);
@@ -209,15 +212,15 @@ async fn a_missing_key_file_affects_only_its_account_until_it_appears() {
     );
     let daemon = Daemon::with_file("faults-accounts-files.yml", &text, &[]).await;
     let scrape = daemon
-        .until("one is whole, the other down", |p| {
+        .until("one is up, the other one is down", |p| {
             lag(p, "one") == Some(LAG_BEFORE) && ups(p) == [Some(1.0), Some(0.0)]
         })
         .await;
-    assert!(two.call_log().is_empty(), "nothing is signed with the key of the other account");
+    assert!(two.call_log().is_empty(), "no call is signed with the key of the other account");
     assert_eq!(scrape.cloud_series(&[("account", "two"), ("instance_id", A)]).len(), 0);
-    assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
+    assert_eq!(failed_accounts(&daemon), ["two"], "{:#?}", daemon.failures());
     let line = &daemon.failures()[0];
-    assert!(line["msg"].as_str().unwrap().contains("faults-accounts-key-"), "the file is named: {line}");
+    assert!(line["msg"].as_str().unwrap().contains("faults-accounts-key-"), "names the file: {line}");
     for (file, part) in files.iter().zip(SECOND) {
         std::fs::write(file, part).unwrap();
     }
@@ -235,14 +238,16 @@ async fn failed_region_discovery_affects_only_its_account() {
         p.sum("alikafka_exporter_api_requests_total", &labels)
     };
     daemon
-        .until("one is found, the other refused", |p| lags(p) == [Some(LAG_BEFORE), None] && denied(p) >= 3.0)
+        .until("one is discovered, the other one rejected", |p| {
+            lags(p) == [Some(LAG_BEFORE), None] && denied(p) >= 3.0
+        })
         .await;
     one.world(write_more);
-    let scrape = daemon.until("one goes on", |p| lags(p) == [Some(LAG_AFTER), None]).await;
+    let scrape = daemon.until("one is still polled", |p| lags(p) == [Some(LAG_AFTER), None]).await;
     assert_eq!(ups(&scrape), [Some(1.0), Some(0.0)]);
     assert_eq!(failed(&scrape, "one"), 0.0);
-    assert_eq!(blamed(&daemon), ["two"], "{:#?}", daemon.failures());
+    assert_eq!(failed_accounts(&daemon), ["two"], "{:#?}", daemon.failures());
     two.behaviour(|b| b.keys = vec![second_key()]);
-    daemon.until("both are found", |p| lags(p) == [Some(LAG_AFTER), Some(LAG_BEFORE)]).await;
+    daemon.until("both are discovered", |p| lags(p) == [Some(LAG_AFTER), Some(LAG_BEFORE)]).await;
     daemon.stop().await;
 }

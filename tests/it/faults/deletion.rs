@@ -1,11 +1,11 @@
-//! Absence has two causes: told gone goes at once, not told is kept for a while, and emptiness is told twice.
+//! Deleted objects disappear at once; objects that are only missing from a response are kept for a while.
 
 use alikafka_simulator::Faults;
 
 use super::*;
 
-/// What names an instance's series.
-fn of(instance: &str) -> [(&str, &str); 1] {
+/// Labels of the series of an instance.
+fn instance_labels(instance: &str) -> [(&str, &str); 1] {
     [("instance_id", instance)]
 }
 
@@ -14,7 +14,9 @@ async fn objects_follow_a_complete_list() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon
-        .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "audit", "1") == Some(7.0))
+        .until("everything is known", |p| {
+            all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "audit", "1") == Some(7.0)
+        })
         .await;
     sim.world(|w| {
         w.delete_topic(A, "audit").unwrap();
@@ -23,13 +25,13 @@ async fn objects_follow_a_complete_list() {
         add_group(w, A, "new", "new");
     });
     let scrape = daemon
-        .until("the lists are followed", |p| {
+        .until("the objects follow the lists", |p| {
             !p.has_topic(A, "audit") && !p.has_group(A, "shipping") && p.lag(A, "new") == Some(0.0)
         })
         .await;
     assert_eq!(scrape.cloud_series(&[("instance_id", A), ("topic", "audit")]).len(), 0);
     assert_eq!(scrape.cloud_series(&[("instance_id", A), ("group", "shipping")]).len(), 0);
-    assert_eq!(scrape.instance_up(A), Some(1.0), "what was deleted has not failed");
+    assert_eq!(scrape.instance_up(A), Some(1.0), "a deletion is not a failure");
     assert_eq!(daemon.failures().len(), 0);
     daemon.stop().await;
 }
@@ -37,33 +39,36 @@ async fn objects_follow_a_complete_list() {
 #[tokio::test]
 async fn an_object_deleted_between_list_and_detail_call_is_removed_at_once() {
     let sim = cloud().await;
-    // No second discovery: only the detail calls can tell.
+    // Without a second discovery, only detail calls can reveal the deletion.
     let settings = [("DISCOVERY_INTERVAL", "1h"), ("STALE_AFTER", "30s")];
     let daemon = Daemon::start(&sim, &settings).await;
     daemon
-        .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "audit", "1") == Some(7.0))
+        .until("everything is known", |p| {
+            all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "audit", "1") == Some(7.0)
+        })
         .await;
     sim.world(|w| {
         w.delete_group(A, "billing").unwrap();
         w.delete_topic(A, "audit").unwrap();
     });
     let scrape =
-        daemon.until("both are gone", |p| !p.has_group(A, "billing") && !p.has_topic(A, "audit")).await;
+        daemon.until("both are removed", |p| !p.has_group(A, "billing") && !p.has_topic(A, "audit")).await;
     assert_eq!(scrape.cloud_series(&[("instance_id", A), ("group", "billing")]).len(), 0);
     assert_eq!(scrape.instance_up(A), Some(1.0));
-    let asked = |sim: &Simulator| {
-        let of = |e: &alikafka_simulator::CallLogEntry| {
+    let detail_calls = |sim: &Simulator| {
+        let is_deleted = |e: &alikafka_simulator::CallLogEntry| {
             e.instance.as_deref() == Some(A) && matches!(e.object.as_deref(), Some("billing" | "audit"))
         };
-        sim.with_call_log(|l| l.entries().filter(|e| of(e)).count())
+        sim.with_call_log(|l| l.entries().filter(|e| is_deleted(e)).count())
     };
-    let before = asked(&sim);
+    let before = detail_calls(&sim);
     sim.world(write_more);
-    let scrape = daemon.until("others go on", |p| p.lag(B, "billing") == Some(LAG_AFTER)).await;
-    assert_eq!(asked(&sim), before, "what is gone is asked for no more");
+    let scrape =
+        daemon.until("the other instance is polled", |p| p.lag(B, "billing") == Some(LAG_AFTER)).await;
+    assert_eq!(detail_calls(&sim), before, "deleted objects are no longer polled");
     assert_eq!(scrape.api_calls("GetConsumerProgress", "gone"), 1.0);
     assert_eq!(scrape.api_calls("GetTopicStatus", "gone"), 1.0);
-    assert_eq!(daemon.failures().len(), 0, "what was deleted has not failed");
+    assert_eq!(daemon.failures().len(), 0, "a deletion is not a failure");
     daemon.stop().await;
 }
 
@@ -71,21 +76,21 @@ async fn an_object_deleted_between_list_and_detail_call_is_removed_at_once() {
 async fn a_deleted_instance_is_removed_with_its_topics_and_groups() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("DISCOVERY_INTERVAL", "400ms")]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     sim.world(|w| {
         w.delete_instance(A).unwrap();
         write_more(w);
     });
     let scrape = daemon
-        .until("it is gone, and the other goes on", |p| {
-            p.cloud_series(&of(A)).is_empty() && p.lag(B, "billing") == Some(LAG_AFTER)
+        .until("it is removed, and the other one is polled", |p| {
+            p.cloud_series(&instance_labels(A)).is_empty() && p.lag(B, "billing") == Some(LAG_AFTER)
         })
         .await;
     assert_eq!((scrape.region_up(REGION), scrape.instance_up(B)), (Some(1.0), Some(1.0)));
     let gone = |l: &serde_json::Value| l["msg"] == "instance gone" && l["instance_id"] == A;
-    daemon.until_logged("the instance is gone", |lines| lines.iter().any(gone)).await;
+    daemon.until_logged("the removal", |lines| lines.iter().any(gone)).await;
     assert_eq!(daemon.log_lines().iter().filter(|l| gone(l)).count(), 1);
-    assert_eq!(daemon.failures().len(), 0, "what was deleted has not failed");
+    assert_eq!(daemon.failures().len(), 0, "a deletion is not a failure");
     daemon.stop().await;
 }
 
@@ -93,36 +98,38 @@ async fn a_deleted_instance_is_removed_with_its_topics_and_groups() {
 async fn an_instance_out_of_service_is_not_polled_until_it_returns() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     sim.world(|w| w.set_instance_status(A, 15, Some(6)).unwrap());
     let scrape = daemon
-        .until("only its own series stay", |p| {
-            p.cloud_series(&of(A)).iter().all(|s| s.starts_with("alikafka_instance_"))
+        .until("only instance series remain", |p| {
+            p.cloud_series(&instance_labels(A)).iter().all(|s| s.starts_with("alikafka_instance_"))
         })
         .await;
-    assert_eq!(scrape.instance_up(A), None, "it was not asked, so it is neither up nor down");
-    assert_eq!(scrape.count("alikafka_instance_info", &of(A)), 1);
+    assert_eq!(scrape.instance_up(A), None, "it is not polled, so it is neither up nor down");
+    assert_eq!(scrape.count("alikafka_instance_info", &instance_labels(A)), 1);
     let calls = |sim: &Simulator| {
         sim.with_call_log(|l| l.entries().filter(|e| e.instance.as_deref() == Some(A)).count())
     };
-    // What was under way when it left may still come in.
-    daemon.until("its topics and groups are forgotten", |p| !p.has_group(A, "billing")).await;
+    // Responses to calls in flight may still arrive.
+    daemon.until("its topics and groups are removed", |p| !p.has_group(A, "billing")).await;
     let before = calls(&sim);
     sim.world(write_more);
-    daemon.until("others go on", |p| p.lag(B, "billing") == Some(LAG_AFTER)).await;
-    assert_eq!(calls(&sim), before, "detail calls would be refused");
+    daemon.until("the other instance is polled", |p| p.lag(B, "billing") == Some(LAG_AFTER)).await;
+    assert_eq!(calls(&sim), before, "the cloud would reject detail calls");
     sim.world(|w| w.set_instance_status(A, 5, Some(2)).unwrap());
     daemon
-        .until("it is back", |p| p.lag(A, "billing") == Some(LAG_BEFORE) && p.instance_up(A) == Some(1.0))
+        .until("the value is back", |p| {
+            p.lag(A, "billing") == Some(LAG_BEFORE) && p.instance_up(A) == Some(1.0)
+        })
         .await;
     assert_eq!(daemon.failures().len(), 0);
     daemon.stop().await;
 }
 
-/// An empty answer, where its object shows, and how the doubt is spelled.
+/// A list that turns empty, and where its object is exposed.
 struct EmptyListCase {
     action: &'static str,
-    /// The object of detail calls.
+    /// Topic or group of a detail call.
     object: Option<&'static str>,
     is_exposed: fn(&Scrape) -> bool,
 }
@@ -130,7 +137,7 @@ struct EmptyListCase {
 fn empty_list_cases() -> Vec<EmptyListCase> {
     let row = |action, object, is_exposed| EmptyListCase { action, object, is_exposed };
     vec![
-        row("GetInstanceList", None, |p| p.count("alikafka_instance_info", &of(A)) == 1),
+        row("GetInstanceList", None, |p| p.count("alikafka_instance_info", &instance_labels(A)) == 1),
         row("GetTopicList", None, |p| p.has_topic(A, "orders") && p.has_topic(A, "audit")),
         row("GetConsumerList", None, |p| p.has_group(A, "billing") && p.has_group(A, "shipping")),
         row("GetTopicStatus", Some("orders"), |p| p.end_offset(A, "orders", "0") == Some(10.0)),
@@ -150,32 +157,32 @@ impl EmptyListCase {
     async fn run(self) {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("STALE_AFTER", "30s")]).await;
-        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && (self.is_exposed)(p)).await;
+        daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && (self.is_exposed)(p)).await;
         let (action, fired) = (self.action, |sim: &Simulator| sim.faults(|f| f.fired()[0]));
 
-        // Once: doubted, and taken back by the next good answer.
+        // One empty response is ignored.
         sim.faults(|f| f.add(self.fault(Some(1))));
         let good = |p: &Scrape| p.api_calls(action, "ok");
-        let mut of_the_doubt = None;
+        let mut calls_before = None;
         let scrape = daemon
-            .until("an empty answer, and good ones after it", |p| {
-                assert!((self.is_exposed)(p), "{action}: one empty answer is not believed");
+            .until("an empty response, and good ones after it", |p| {
+                assert!((self.is_exposed)(p), "{action}: one empty response is ignored");
                 if fired(&sim) == 1 && p.anomalies("empty_list") == 1.0 {
-                    of_the_doubt.get_or_insert(good(p));
+                    calls_before.get_or_insert(good(p));
                 }
-                of_the_doubt.is_some_and(|then| good(p) >= then + 5.0)
+                calls_before.is_some_and(|then| good(p) >= then + 5.0)
             })
             .await;
         assert_eq!(scrape.anomalies("empty_list"), 1.0);
         sim.faults(Faults::clear);
 
-        // Twice in a row: believed.
+        // Two in a row are believed.
         sim.faults(|f| f.add(self.fault(None)));
-        daemon.until("emptiness is believed", |p| !(self.is_exposed)(p)).await;
-        assert!(fired(&sim) >= 2, "{action}: {} empty answers", fired(&sim));
+        daemon.until("the empty list is believed", |p| !(self.is_exposed)(p)).await;
+        assert!(fired(&sim) >= 2, "{action}: {} empty responses", fired(&sim));
         sim.faults(Faults::clear);
         let scrape = daemon
-            .until("all is back", |p| {
+            .until("everything is back", |p| {
                 all_lag_by(p, LAG_BEFORE) && (self.is_exposed)(p) && p.instance_up(A).is_some()
             })
             .await;

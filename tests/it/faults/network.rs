@@ -227,7 +227,7 @@ async fn a_scrape_never_waits_for_an_api_call() {
     let sim = cloud().await;
     // A call lasts longer than this test, so whoever waits for one is not answered.
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let asked = || sim.with_call_log(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").count());
     sim.faults(|f| f.add(Fault::new(Effect::Hang)));
     let before = asked();
@@ -249,7 +249,9 @@ async fn a_response_of_500_megabytes_uses_little_memory() {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
         daemon
-            .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0").is_some())
+            .until("everything is known", |p| {
+                all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0").is_some()
+            })
             .await;
         let before = daemon.proc_status("VmHWM");
         sim.faults(|f| f.add(on_group("billing", Effect::Oversized { bytes: 500 << 20, declared })));
@@ -324,7 +326,9 @@ async fn a_proxy_is_used_only_if_configured() {
         let settings = [("ENDPOINT", url.as_str()), ("PROXY", setting)];
         let launch = Launch { variables: &variables, settings: &settings, ..Launch::default() };
         let daemon = Daemon::launch(launch).await;
-        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0)).await;
+        daemon
+            .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0))
+            .await;
         let told = |l: &serde_json::Value| l["msg"] == "account configured" && l["proxy"] == setting;
         assert!(daemon.log_lines().iter().any(told), "the start tells of it: {:#?}", daemon.log_lines());
         assert_eq!(daemon.failures().len(), 0);

@@ -1,15 +1,15 @@
-//! The catalogue: a fault that meets one object for longer than `stale_after`, row by row.
+//! Faults that affect one object for longer than `stale_after`.
 //!
-//! Of every row run: the object's value is kept, then absent, never another; everything else is fresh
-//! meanwhile; `*_up` and the time of the last success tell of it; the attempts are counted under the row's `result` and no other; one line is logged when the
-//! fault begins and one when it is over; and the first good answer after it brings the value back.
+//! In every case the value of the object is kept, then absent, and never wrong; everything else stays fresh; `*_up` and
+//! the timestamp of the last success show the failure; the calls are counted under one `result`; one line is logged at
+//! the start and one at the end; and the first good response restores the value.
 
 use alikafka_simulator::{Effect, Fault, Faults};
 use tokio::task::JoinSet;
 
 use super::*;
 
-/// What a fault meets: one unit of work of the first instance, and where that shows.
+/// Poll target of instance A that a fault affects, and the series that depends on it.
 #[derive(Clone, Copy, PartialEq)]
 enum Target {
     /// `GetConsumerProgress` of the group `billing`.
@@ -45,12 +45,12 @@ impl Target {
         }
     }
 
-    /// The value that the fault keeps from being renewed.
+    /// The value that the fault prevents from being refreshed.
     fn value(self, scrape: &Scrape) -> Option<f64> {
         let of_a = [("instance_id", A)];
         match self {
             Self::Progress => scrape.lag(A, "billing"),
-            // Not an end offset: groups tell those too.
+            // Not an end offset, because groups report those too.
             Self::Status => {
                 scrape.value("alikafka_topic_messages", &[("instance_id", A), ("topic", "orders")])
             }
@@ -62,7 +62,7 @@ impl Target {
         }
     }
 
-    /// That value before the fault, and after it.
+    /// Values before and after the fault.
     fn values(self) -> (f64, f64) {
         match self {
             Self::Progress => (LAG_BEFORE, LAG_AFTER),
@@ -73,7 +73,7 @@ impl Target {
         }
     }
 
-    /// Whether all that the fault does not meet has been renewed since.
+    /// Whether everything that the fault does not affect has been refreshed.
     fn others_are_fresh(self, scrape: &Scrape) -> bool {
         let lags = [(A, "billing"), (A, "shipping"), (B, "billing"), (B, "shipping")];
         let ends = [(A, "orders"), (A, "audit"), (B, "orders"), (B, "audit")];
@@ -93,13 +93,13 @@ impl Target {
             && scrape.instance_up(B) == Some(1.0)
     }
 
-    /// Seconds since all that this is a part of was told.
+    /// Seconds since the last success of the scope that the target belongs to.
     fn age(self, scrape: &Scrape) -> f64 {
         let of_instance = |scope| {
             let labels = [("instance_id", A), ("scope", scope)];
             scrape.value("alikafka_instance_last_success_timestamp_seconds", &labels)
         };
-        let told = match self {
+        let last_success = match self {
             Self::Progress => of_instance("groups"),
             Self::Status => of_instance("topics"),
             Self::Topics | Self::Groups => of_instance("discovery"),
@@ -109,10 +109,10 @@ impl Target {
             ),
         };
         let now = alikafka_exporter::clock::unix_now().get() as f64 / 1000.0;
-        now - told.unwrap()
+        now - last_success.unwrap()
     }
 
-    /// Whether the failure is told by `*_up`, and of nothing that did not fail.
+    /// Whether `*_up` shows this failure and no other.
     fn is_down(self, scrape: &Scrape) -> bool {
         let (region, instance) =
             if self == Self::Instances { (Some(0.0), Some(1.0)) } else { (Some(1.0), Some(0.0)) };
@@ -120,18 +120,18 @@ impl Target {
     }
 }
 
-/// A row of the catalogue.
+/// A fault and its symptoms.
 struct FaultCase {
     fault: &'static str,
     target: Target,
     effect: Effect,
-    /// The label `result` under which the attempts are counted.
+    /// The label `result` of the failed calls.
     result: &'static str,
-    /// A part of the log line.
+    /// Part of the log line.
     log_text: &'static str,
 }
 
-fn row(
+fn case(
     fault: &'static str,
     target: Target,
     effect: Effect,
@@ -158,98 +158,98 @@ fn fault_cases(elsewhere: &str) -> Vec<FaultCase> {
     let deep = format!(r#"{{"ConsumerProgress":{}{}}}"#, "[".repeat(300), "]".repeat(300));
     vec![
         // Transport.
-        row("500", Progress, error(500, "InternalError", "oops"), "server", "oops"),
-        row("503 in HTML", Progress, Effect::Html { status: 503 }, "server", "HTTP 503"),
-        row("closed before the answer", Progress, Effect::Close, "connect", "127.0.0.1"),
-        row("reset before the answer", Progress, Effect::Reset, "connect", "127.0.0.1"),
-        row("closed in the body", Progress, Effect::CutBody(40), "connect", "127.0.0.1"),
-        row("reset in the body", Progress, Effect::ResetBody(40), "connect", "127.0.0.1"),
-        row("hang before the head", Progress, Effect::Hang, "timeout", "no whole answer"),
-        row("hang in the body", Progress, Effect::HangBody(40), "timeout", "no whole answer"),
-        row("a byte now and then", Progress, Effect::Drip(millis(20)), "timeout", "no whole answer"),
-        row("JSON that ends early", Progress, Effect::Truncate(60), "decode", "byte 60"),
-        row("JSON that ends at once", Progress, Effect::Truncate(0), "decode", "empty"),
-        row("HTML with 200", Progress, Effect::Html { status: 200 }, "decode", "text/html"),
-        row("XML with 200", Progress, raw(200, "text/xml", "<ok/>"), "decode", "text/xml"),
-        row("an error in XML", Progress, xml(400, "ServiceUnavailable"), "server", "An error in XML"),
-        row("an error in XML with 200", Progress, xml(200, "InternalError"), "server", "An error in XML"),
-        row(
-            "500 MB, told before",
+        case("500", Progress, error(500, "InternalError", "oops"), "server", "oops"),
+        case("503 in HTML", Progress, Effect::Html { status: 503 }, "server", "HTTP 503"),
+        case("closed before the response", Progress, Effect::Close, "connect", "127.0.0.1"),
+        case("reset before the response", Progress, Effect::Reset, "connect", "127.0.0.1"),
+        case("closed in the body", Progress, Effect::CutBody(40), "connect", "127.0.0.1"),
+        case("reset in the body", Progress, Effect::ResetBody(40), "connect", "127.0.0.1"),
+        case("hang before the head", Progress, Effect::Hang, "timeout", "no whole answer"),
+        case("hang in the body", Progress, Effect::HangBody(40), "timeout", "no whole answer"),
+        case("a byte now and then", Progress, Effect::Drip(millis(20)), "timeout", "no whole answer"),
+        case("JSON that ends early", Progress, Effect::Truncate(60), "decode", "byte 60"),
+        case("JSON that ends at once", Progress, Effect::Truncate(0), "decode", "empty"),
+        case("HTML with 200", Progress, Effect::Html { status: 200 }, "decode", "text/html"),
+        case("XML with 200", Progress, raw(200, "text/xml", "<ok/>"), "decode", "text/xml"),
+        case("an error in XML", Progress, xml(400, "ServiceUnavailable"), "server", "An error in XML"),
+        case("an error in XML with 200", Progress, xml(200, "InternalError"), "server", "An error in XML"),
+        case(
+            "500 MB, with Content-Length",
             Progress,
             Effect::Oversized { bytes: 500 << 20, declared: true },
             "too_large",
             "16 MiB",
         ),
-        row(
-            "20 MB, in chunks",
+        case(
+            "20 MB, chunked",
             Progress,
             Effect::Oversized { bytes: 20 << 20, declared: false },
             "too_large",
             "16 MiB",
         ),
-        row("301", Progress, redirect(301), "redirect", "127.0.0.1"),
-        row("307", Progress, redirect(307), "redirect", "127.0.0.1"),
-        // Answers.
-        row("throttled by 400", Progress, throttle(400, "Throttling.User"), "throttled", "flow control"),
-        row("throttled by 429", Progress, throttle(429, "Throttling.Api"), "throttled", "flow control"),
-        row("throttled by 503", Progress, throttle(503, "Throttling"), "throttled", "flow control"),
-        row(
+        case("301", Progress, redirect(301), "redirect", "127.0.0.1"),
+        case("307", Progress, redirect(307), "redirect", "127.0.0.1"),
+        // Responses.
+        case("throttled by 400", Progress, throttle(400, "Throttling.User"), "throttled", "flow control"),
+        case("throttled by 429", Progress, throttle(429, "Throttling.Api"), "throttled", "flow control"),
+        case("throttled by 503", Progress, throttle(503, "Throttling"), "throttled", "flow control"),
+        case(
             "throttled by Kafka",
             Progress,
             error(400, "ONS_SYSTEM_FLOW_CONTROL", "slow down"),
             "throttled",
             "slow down",
         ),
-        row("Success false", Progress, success_false("BIZ_FIELD_CHECK_INVALID"), "business", "not today"),
-        row("Success false, a 500 of its own", Progress, success_false("500"), "server", "not today"),
-        row("lower-case keys", Progress, lower, "server", "lower-case keys"),
-        row("an unknown refusal", Progress, error(400, "BIZ_NEW", "who knows"), "business", "who knows"),
-        row("nested 300 deep", Progress, json(&deep), "decode", "ConsumerProgress"),
-        row(
+        case("Success false", Progress, success_false("BIZ_FIELD_CHECK_INVALID"), "business", "not today"),
+        case("Success false, a 500 of its own", Progress, success_false("500"), "server", "not today"),
+        case("lower-case keys", Progress, lower, "server", "lower-case keys"),
+        case("an unknown error code", Progress, error(400, "BIZ_NEW", "who knows"), "business", "who knows"),
+        case("nested 300 deep", Progress, json(&deep), "decode", "ConsumerProgress"),
+        case(
             "bytes that are no text",
             Progress,
             raw(200, "application/json", b"{\"\xff\":1}"),
             "decode",
             "UTF-8",
         ),
-        row("a list for an object", Progress, json("[]"), "decode", "cannot be read"),
-        row("no payload", Progress, without_payload(), "decode", "ConsumerProgress"),
-        row(
+        case("a list for an object", Progress, json("[]"), "decode", "cannot be read"),
+        case("no payload", Progress, without_payload(), "decode", "ConsumerProgress"),
+        case(
             "a payload of another type",
             Progress,
             json(r#"{"Success":true,"ConsumerProgress":"none"}"#),
             "decode",
             "ConsumerProgress",
         ),
-        row(
+        case(
             "a payload without its list",
             Progress,
             json(r#"{"Success":true,"ConsumerProgress":{"TotalDiff":5}}"#),
             "decode",
             "TopicList",
         ),
-        row("denied", Progress, error(403, "NoPermission", "denied"), "auth", "alikafka:ListGroup"),
-        // The same for the other actions.
-        row("500", Status, error(500, "InternalError", "oops"), "server", "oops"),
-        row("hang", Status, Effect::Hang, "timeout", "no whole answer"),
-        row("no payload", Status, without_payload(), "decode", "TopicStatus"),
-        row(
+        case("denied", Progress, error(403, "NoPermission", "denied"), "auth", "alikafka:ListGroup"),
+        // Other actions.
+        case("500", Status, error(500, "InternalError", "oops"), "server", "oops"),
+        case("hang", Status, Effect::Hang, "timeout", "no whole answer"),
+        case("no payload", Status, without_payload(), "decode", "TopicStatus"),
+        case(
             "a payload without its list",
             Status,
             json(r#"{"Success":true,"TopicStatus":{"TotalCount":"5"}}"#),
             "decode",
             "OffsetTable",
         ),
-        row("another topic", Status, Effect::ForeignItems, "decode", "another topic"),
-        row("500", Topics, error(500, "InternalError", "oops"), "server", "oops"),
-        row("hang", Topics, Effect::Hang, "timeout", "no whole answer"),
-        row("no list", Topics, without_payload(), "decode", "TopicList"),
-        row("500", Groups, error(500, "InternalError", "oops"), "server", "oops"),
-        row("HTML with 200", Groups, Effect::Html { status: 200 }, "decode", "text/html"),
-        row("no list", Groups, without_payload(), "decode", "ConsumerList"),
-        row("500", Instances, error(500, "InternalError", "oops"), "server", "oops"),
-        row("reset", Instances, Effect::Reset, "connect", "127.0.0.1"),
-        row("no list", Instances, without_payload(), "decode", "InstanceList"),
+        case("another topic", Status, Effect::ForeignItems, "decode", "another topic"),
+        case("500", Topics, error(500, "InternalError", "oops"), "server", "oops"),
+        case("hang", Topics, Effect::Hang, "timeout", "no whole answer"),
+        case("no list", Topics, without_payload(), "decode", "TopicList"),
+        case("500", Groups, error(500, "InternalError", "oops"), "server", "oops"),
+        case("HTML with 200", Groups, Effect::Html { status: 200 }, "decode", "text/html"),
+        case("no list", Groups, without_payload(), "decode", "ConsumerList"),
+        case("500", Instances, error(500, "InternalError", "oops"), "server", "oops"),
+        case("reset", Instances, Effect::Reset, "connect", "127.0.0.1"),
+        case("no list", Instances, without_payload(), "decode", "InstanceList"),
     ]
 }
 
@@ -258,7 +258,7 @@ impl FaultCase {
         let Self { target, result, .. } = self;
         let (old, new) = target.values();
         let sim = cloud().await;
-        // What never ends must be given up while the last value is still good.
+        // A hanging call must time out before the last value is stale.
         let (timeout, stale_after) = if result == "timeout" { ("3s", 8.0) } else { ("10s", 4.0) };
         let stale = format!("{stale_after}s");
         let daemon =
@@ -284,22 +284,22 @@ impl FaultCase {
         });
         let mut kept = false;
         let gone = daemon
-            .until("the old value is dropped while the rest is fresh", |scrape| {
+            .until("the old value has expired while the rest is fresh", |scrape| {
                 let value = target.value(scrape);
-                assert!(value.is_none_or(|v| v == old), "neither old nor absent: {value:?}");
+                assert!(value.is_none_or(|v| v == old), "neither the old value nor absent: {value:?}");
                 kept |= value == Some(old) && scrape.api_calls(target.action(), result) > 0.0;
                 value.is_none() && target.others_are_fresh(scrape) && target.is_down(scrape)
             })
             .await;
-        assert!(kept, "the old value outlived the first failure: {}", daemon.evidence(&gone));
+        assert!(kept, "the old value is kept after the first failure: {}", daemon.evidence(&gone));
         assert!(target.age(&gone) >= stale_after, "{} s", target.age(&gone));
         let results = gone.api_results(target.action());
         assert!(results.iter().all(|r| ["ok", result].contains(r)), "{results:?}");
-        // The page may be here before the line: they come on two ways.
+        // The log line may arrive after the scrape.
         daemon.until_logged("the failure", |lines| lines.iter().any(|l| l["result"] == result)).await;
         let line = match daemon.failures().as_slice() {
             [line] => line.clone(),
-            lines => panic!("one line when it begins, not {lines:#?}"),
+            lines => panic!("one line at the start, not {lines:#?}"),
         };
         let text = line.to_string();
         assert!(text.contains(self.log_text), "{text}");
@@ -313,30 +313,30 @@ impl FaultCase {
             .until("the new value is there", |p| target.value(p) == Some(new) && target.others_are_fresh(p))
             .await;
         daemon
-            .until("all is well", |p| p.instance_up(A) == Some(1.0) && p.region_up(REGION) == Some(1.0))
+            .until("everything is up", |p| p.instance_up(A) == Some(1.0) && p.region_up(REGION) == Some(1.0))
             .await;
         daemon.until_logged("the recovery", |_| !daemon.recoveries().is_empty()).await;
-        assert_eq!(daemon.recoveries().len(), 1, "one line when it is over");
+        assert_eq!(daemon.recoveries().len(), 1, "one line at the end");
         assert_eq!(daemon.failures().len(), 1);
         daemon.stop().await;
     }
 }
 
-/// Rows beside each other, each with a daemon of its own: more of them, and on two cores a value is dropped before its
-/// first failure is seen.
-const AT_ONCE: usize = 8;
+/// Cases that run in parallel, each with its own exporter. With more, a value expires on two cores before the test sees
+/// the first failure.
+const PARALLEL: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_object_goes_stale_then_absent_while_others_stay_fresh() {
     let elsewhere = cloud().await;
-    let mut rows = fault_cases(&elsewhere.url()).into_iter();
+    let mut cases = fault_cases(&elsewhere.url()).into_iter();
     let (mut running, mut wrong) = (JoinSet::new(), Vec::new());
     loop {
-        while running.len() < AT_ONCE
-            && let Some(row) = rows.next()
+        while running.len() < PARALLEL
+            && let Some(case) = cases.next()
         {
-            let name = format!("{}: {}", row.target.action(), row.fault);
-            running.spawn(async move { (name, tokio::spawn(row.run()).await) });
+            let name = format!("{}: {}", case.target.action(), case.fault);
+            running.spawn(async move { (name, tokio::spawn(case.run()).await) });
         }
         match running.join_next().await {
             Some(Ok((_, Ok(())))) => {}
@@ -346,5 +346,5 @@ async fn a_failing_object_goes_stale_then_absent_while_others_stay_fresh() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(elsewhere.call_log().len(), 0, "no redirect was followed");
+    assert_eq!(elsewhere.call_log().len(), 0, "no redirect is followed");
 }

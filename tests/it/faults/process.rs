@@ -273,7 +273,7 @@ async fn a_thousand_concurrent_scrapers_are_all_served() {
     let sim = cloud().await;
     // So many take their time, in which nothing else may be read.
     let daemon = Daemon::start(&sim, &[("STALE_AFTER", "60s")]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let mut scrapers = Vec::new();
     for _ in 0..SCRAPERS {
         scrapers.push(Connection::open(daemon.address()).await);
@@ -307,7 +307,9 @@ fn visible_log_lines(daemon: &Daemon) -> usize {
 async fn misbehaving_clients_are_counted_not_logged_and_disturb_nobody() {
     let sim = wide_cloud(100).await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| p.lag(A, "reader").is_some() && p.instance_up(A) == Some(1.0)).await;
+    daemon
+        .until("everything is known", |p| p.lag(A, "reader").is_some() && p.instance_up(A) == Some(1.0))
+        .await;
     daemon.until_logged("the plan", |lines| lines.iter().any(|l| l["msg"] == "first pass ended")).await;
     let before = visible_log_lines(&daemon);
     let large_head = format!("GET /metrics HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(20_000));
@@ -395,7 +397,9 @@ async fn polling_survives_a_lack_of_descriptors_and_scrapes_recover() {
     let settings = [("ENDPOINT", url.as_str()), poll, topic_poll];
     let launch = Launch { under: &["prlimit", "--nofile=64"], settings: &settings, ..Launch::default() };
     let daemon = Daemon::launch(launch).await;
-    daemon.until("all known", |p| p.lag(A, "reader").is_some() && p.instance_up(B) == Some(1.0)).await;
+    daemon
+        .until("everything is known", |p| p.lag(A, "reader").is_some() && p.instance_up(B) == Some(1.0))
+        .await;
     // Half of them are being answered, so that none of these can be sent away, and half say nothing.
     let mut crowd = Vec::new();
     for _ in 0..100 {

@@ -29,7 +29,7 @@ async fn a_revoked_key_costs_one_call_per_interval_and_one_log_line() {
         let settings = [("DISCOVERY_INTERVAL", "300ms"), ("METRICS__GRANULARITY", granularity)];
         let daemon = Daemon::start(&sim, &settings).await;
         daemon
-            .until("all known", |p| {
+            .until("everything is known", |p| {
                 all_lag_by(p, LAG_BEFORE) && [A, B].iter().all(|i| p.instance_up(i) == Some(1.0))
             })
             .await;
@@ -48,7 +48,7 @@ async fn a_revoked_key_costs_one_call_per_interval_and_one_log_line() {
         daemon.until("asked again", |p| refused(p) > first).await;
         let number = sim.with_call_log(CallLog::len);
         daemon
-            .until("all is dropped", |p| {
+            .until("all values have expired", |p| {
                 p.lag(A, "billing").is_none()
                     && p.end_offset(B, "audit", "0").is_none()
                     && refused(p) >= first + 6.0
@@ -67,7 +67,9 @@ async fn a_revoked_key_costs_one_call_per_interval_and_one_log_line() {
         sim.world(write_more);
         sim.behaviour(|b| b.keys[0].active = true);
         daemon
-            .until("well without a restart", |p| all_lag_by(p, LAG_AFTER) && p.instance_up(B) == Some(1.0))
+            .until("recovered without a restart", |p| {
+                all_lag_by(p, LAG_AFTER) && p.instance_up(B) == Some(1.0)
+            })
             .await;
         daemon.until_logged("the recovery", |_| !daemon.recoveries().is_empty()).await;
         let lines = lines_of_the_key(&daemon);
@@ -96,7 +98,7 @@ async fn a_key_replaced_in_its_files_is_used_without_a_restart() {
     let settings =
         [("CREDENTIALS__ACCESS_KEY_ID_FILE", id.as_str()), ("CREDENTIALS__ACCESS_KEY_SECRET_FILE", &secret)];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
     sim.behaviour(|b| b.keys[0].active = false);
     daemon.until("all is down", all_down).await;
     sim.world(write_more);
@@ -116,7 +118,7 @@ async fn a_key_replaced_in_its_files_is_used_without_a_restart() {
 async fn a_rejected_signature_for_one_group_affects_only_that_group() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     sim.faults(|f| f.add(on_group("billing", error(400, "SignatureDoesNotMatch", "no"))));
     sim.world(write_more);
     daemon
@@ -128,7 +130,7 @@ async fn a_rejected_signature_for_one_group_affects_only_that_group() {
     let scrape = daemon.scrape().await;
     assert_eq!((scrape.instance_up(A), scrape.instance_up(B)), (Some(0.0), Some(1.0)));
     sim.faults(Faults::clear);
-    daemon.until("it is back", |p| all_lag_by(p, LAG_AFTER)).await;
+    daemon.until("the value is back", |p| all_lag_by(p, LAG_AFTER)).await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
     let lines = lines_of_the_key(&daemon);
     assert_eq!(lines.len(), 2, "{lines:#?}");

@@ -53,7 +53,7 @@ async fn an_instance_not_in_service_has_info_but_no_detail_calls() {
         }
     });
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let scrape = daemon.until("once more", |p| p.api_calls("GetInstanceList", "ok") >= 4.0).await;
     for (id, ..) in idle {
         let of = [("instance_id", id)];
@@ -71,7 +71,9 @@ async fn a_coarser_granularity_has_fewer_series_but_polls_the_same() {
     for (granularity, topics, partitions) in [("topic", true, false), ("group", false, false)] {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("METRICS__GRANULARITY", granularity)]).await;
-        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+        daemon
+            .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0))
+            .await;
         sim.world(write_more);
         let scrape = daemon.until("again", |p| all_lag_by(p, LAG_AFTER)).await;
         let has = |part: &str| scrape.cloud_series(&[]).iter().any(|s| s.contains(part));
@@ -88,7 +90,9 @@ async fn a_coarser_granularity_has_fewer_series_but_polls_the_same() {
 async fn max_series_holds_and_keeps_the_oldest_objects() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("METRICS__MAX_SERIES", "400")]).await;
-    let first = daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(B).is_some()).await;
+    let first = daemon
+        .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(B).is_some())
+        .await;
     let cut = |p: &Scrape| p.sum("alikafka_exporter_dropped_series_total", &[]);
     assert_eq!(cut(&first), 0.0, "it fits");
     sim.world(|w| {
@@ -212,10 +216,10 @@ async fn an_unreachable_cloud_is_logged_once_and_recovers() {
     let address = sim.addr();
     let world = sim.world(|w| w.now_ms());
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
     sim.shutdown().await;
     let scrape = daemon
-        .until("all is dropped", |p| {
+        .until("all values have expired", |p| {
             p.region_up(REGION) == Some(0.0) && p.count("alikafka_group_lag_messages", &[]) == 0
         })
         .await;
@@ -233,7 +237,9 @@ async fn an_unreachable_cloud_is_logged_once_and_recovers() {
         }
         write_more(w);
     });
-    daemon.until("all is fresh", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0)).await;
+    daemon
+        .until("everything is fresh", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0))
+        .await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
     daemon.stop().await;
 }

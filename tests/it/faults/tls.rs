@@ -239,7 +239,7 @@ impl ConnectionScenario<'_> {
     /// It is well.
     pub(super) async fn assert_recovered(&self, lag: f64) {
         let daemon = self.daemon;
-        daemon.until("all is fresh", |p| all_lag_by(p, lag) && p.region_up(REGION) == Some(1.0)).await;
+        daemon.until("everything is fresh", |p| all_lag_by(p, lag) && p.region_up(REGION) == Some(1.0)).await;
         daemon.until_logged("the recovery", |_| daemon.recoveries().len() == daemon.failures().len()).await;
     }
 
@@ -251,7 +251,7 @@ impl ConnectionScenario<'_> {
         sim.world(write_more);
         let mut kept = false;
         daemon
-            .until("all is dropped", |p| {
+            .until("all values have expired", |p| {
                 let lag = p.lag(A, "billing");
                 assert!(lag.is_none_or(|lag| lag == LAG_BEFORE), "neither old nor absent: {lag:?}");
                 kept |= lag == Some(LAG_BEFORE) && self.failed(p) > failed;

@@ -18,7 +18,9 @@ impl TransientCase {
     async fn run(self) {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("STALE_AFTER", "30s")]).await;
-        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+        daemon
+            .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0))
+            .await;
         sim.faults(|f| f.add(on_group("billing", self.effect).times(1)));
         sim.world(write_more);
         let scrape = daemon
@@ -66,7 +68,7 @@ async fn closed_idle_connections_are_not_failures() {
     let settings = [("POLL_INTERVAL", "200ms"), ("TOPIC_POLL_INTERVAL", "200ms")];
     let daemon = Daemon::start(&sim, &settings).await;
     let ok = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "ok")]);
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     // A page may be made between a failure and its repetition.
     let mended = |p: &Scrape| {
         let failed = p.sum("alikafka_exporter_api_requests_total", &[]) - ok(p);
@@ -86,7 +88,11 @@ async fn closed_idle_connections_are_not_failures() {
 async fn full_throttling_is_logged_once_and_adds_few_retries() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(B, "audit", "1").is_some()).await;
+    daemon
+        .until("everything is known", |p| {
+            all_lag_by(p, LAG_BEFORE) && p.end_offset(B, "audit", "1").is_some()
+        })
+        .await;
     // A quota of the cloud's own, which lets nothing through.
     sim.behaviour(|b| b.quota = Quota { per_second: Some(0), ..Quota::default() });
     sim.world(write_more);
@@ -106,7 +112,9 @@ async fn full_throttling_is_logged_once_and_adds_few_retries() {
     assert_eq!(lines.len(), 1, "one line for the region: {lines:#?}");
     assert_eq!(lines[0]["result"], "throttled");
     sim.behaviour(|b| b.quota = Quota::default());
-    daemon.until("all is fresh", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0)).await;
+    daemon
+        .until("everything is fresh", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0))
+        .await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
     daemon.stop().await;
 }
@@ -123,7 +131,9 @@ impl AnomalyCase {
     async fn run(self) {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
-        daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+        daemon
+            .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0))
+            .await;
         sim.faults(|f| f.add(on_group("billing", self.effect)));
         sim.world(write_more);
         daemon
@@ -166,7 +176,7 @@ async fn a_compressed_response_is_never_decompressed() {
     let bomb = packer.finish().unwrap().repeat(100);
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     let before = daemon.proc_status("VmHWM");
     sim.faults(|f| f.add(on_group("billing", raw(200, "application/json", bomb))));
     daemon
@@ -195,7 +205,7 @@ async fn new_empty_and_equally_named_objects_are_not_failures() {
     });
     let daemon = Daemon::start(&sim, &[]).await;
     let scrape = daemon
-        .until("all known", |p| {
+        .until("everything is known", |p| {
             all_lag_by(p, LAG_BEFORE) && p.lag(A, "Billing") == Some(3.0) && p.instance_up(A) == Some(1.0)
         })
         .await;

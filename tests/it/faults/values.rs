@@ -36,7 +36,9 @@ impl WrongTypeCase {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
         daemon
-            .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
+            .until("everything is known", |p| {
+                all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0)
+            })
             .await;
         sim.faults(|f| {
             f.add(on_group("billing", Effect::WrongType(self.how)));
@@ -92,7 +94,7 @@ async fn list_shapes_and_unknown_fields_make_no_difference() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let same = |p: &Scrape| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0);
-    let before = daemon.until("all known", |p| same(p) && p.instance_up(A) == Some(1.0)).await;
+    let before = daemon.until("everything is known", |p| same(p) && p.instance_up(A) == Some(1.0)).await;
     let of_one_poll = |p: &Scrape| {
         let mut series = p.cloud_series(&[]);
         series.retain(|s| is_of_one_poll(s));
@@ -120,7 +122,7 @@ async fn a_committed_offset_past_the_end_is_zero_lag() {
     let sim = cloud().await;
     sim.world(|w| w.set_committed(A, "billing", "orders", 0, OffsetSpec::At(1_000_000)).unwrap());
     let daemon = Daemon::start(&sim, &[]).await;
-    let scrape = daemon.until("all known", |p| p.lag(A, "billing").is_some()).await;
+    let scrape = daemon.until("everything is known", |p| p.lag(A, "billing").is_some()).await;
     assert_eq!(scrape.partition_lag(A, "billing", "0"), Some(0.0));
     assert_eq!(committed(&scrape, "billing", "0"), Some(1_000_000.0));
     assert_eq!(scrape.lag(A, "billing"), Some(7.0));
@@ -137,7 +139,7 @@ async fn partitions_without_committed_offset_have_no_lag() {
         w.set_committed(A, "shipping", "audit", 1, OffsetSpec::Uncommitted).unwrap();
     });
     let daemon = Daemon::start(&sim, &[]).await;
-    let scrape = daemon.until("all known", |p| p.instance_up(A) == Some(1.0)).await;
+    let scrape = daemon.until("everything is known", |p| p.instance_up(A) == Some(1.0)).await;
     assert_eq!(scrape.partition_lag(A, "billing", "0"), None);
     assert_eq!(committed(&scrape, "billing", "0"), None);
     assert_eq!(scrape.lag(A, "billing"), Some(7.0));
@@ -167,7 +169,9 @@ async fn added_partitions_and_a_recreated_topic_are_followed() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon
-        .until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0))
+        .until("everything is known", |p| {
+            all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0)
+        })
         .await;
     sim.world(|w| {
         w.add_partitions(A, "orders", 3).unwrap();
@@ -204,7 +208,7 @@ async fn a_renamed_instance_changes_only_its_info() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     let before = daemon
-        .until("all known", |p| {
+        .until("everything is known", |p| {
             let topics =
                 p.count("alikafka_topic_messages", &[]) == 4 && p.count("alikafka_topic_groups", &[]) == 4;
             all_lag_by(p, LAG_BEFORE) && topics && [A, B].iter().all(|i| p.instance_up(i) == Some(1.0))
@@ -236,7 +240,7 @@ async fn a_renamed_instance_changes_only_its_info() {
 async fn an_unreadable_instance_state_does_not_stop_polling() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
     sim.faults(|f| f.add(Fault::new(Effect::WrongTypes(WrongType::Null)).action("GetInstanceList")));
     sim.world(write_more);
     let state = |p: &Scrape| p.count("alikafka_instance_state", &[("instance_id", A)]);
