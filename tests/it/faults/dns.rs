@@ -1,8 +1,8 @@
-//! Names that are not known, name servers that do not answer, and addresses behind which nothing is.
+//! Unknown host names, silent name servers and unreachable addresses.
 //!
-//! These tests need a network of their own: a name server of their own, and a route that leads nowhere. Each
-//! runs this binary once more inside of one, for one test that is ignored elsewhere. Where the system grants
-//! none (neither root nor user namespaces), that is said on stderr, and less is shown on loopback.
+//! These tests need a network namespace with its own name server and a route that leads nowhere. Each test runs this
+//! binary again inside such a namespace, for one test that is ignored otherwise. If the system grants no namespace
+//! (neither root nor user namespaces), the test says so on stderr and checks less, on loopback.
 
 use std::{
     io::Write as _,
@@ -19,16 +19,16 @@ use super::{
     *,
 };
 
-/// Is set inside of a network of one's own.
+/// Environment variable that is set inside the network namespace.
 const IN_OWN_NETWORK: &str = "ALIKAFKA_TEST_OWN_NETWORK";
-/// Longest run of a test inside.
+/// Longest run of a test inside the namespace.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A name that only the name server below knows.
+/// A host name that only [`NameServer`] knows.
 const NAME: &str = "kafka.test";
-/// An address to which a route leads, and nothing is there.
+/// An address with a route but no host.
 const UNREACHABLE: &str = "198.51.100.9";
 
-/// Prepares the network, then becomes what it is given. Its first two arguments are files.
+/// Sets up the network, then executes its arguments. The first two are configuration files of the resolver.
 const NETWORK_SETUP: &str = r#"set -e
 ip link set lo up
 ip address add 192.0.2.1/32 dev lo
@@ -39,7 +39,7 @@ shift 2
 exec "$@"
 "#;
 
-/// A command that runs a program in a network of its own, or `None` where the system grants none.
+/// Returns a command that runs a program in a network namespace, or `None` if the system grants none.
 async fn own_network(program: &std::path::Path) -> Option<Command> {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (servers, order) = (folder.join("resolv.conf"), folder.join("nsswitch.conf"));
@@ -60,45 +60,42 @@ async fn own_network(program: &std::path::Path) -> Option<Command> {
     None
 }
 
-/// Runs a test inside. `false` if there is no inside, which is then said where everyone sees it.
+/// Runs a test inside a namespace. Returns `false`, with a note on stderr, if the system grants none.
 async fn run_in_own_network(test: &str) -> bool {
     let Some(mut command) = own_network(&std::env::current_exe().unwrap()).await else {
-        // Not by a macro: what those print is shown of failed tests only.
+        // Not by `eprintln!`, whose output is shown only for failed tests.
         let mut stderr = std::io::stderr();
         _ = writeln!(
             stderr,
-            "\nNOT RUN: {test}: no network of one's own without root or user namespaces; less is shown instead\n"
+            "\nNOT RUN: {test}: no network namespace without root or user namespaces; this run checks less\n"
         );
         return false;
     };
     let name = format!("faults::dns::{test}");
     let run = command.env(IN_OWN_NETWORK, "1").args([&name, "--exact", "--ignored", "--nocapture"]).output();
     let output = timeout(PATIENCE, run).await.expect("it ends").unwrap();
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (said(&output.stdout), said(&output.stderr));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
     true
 }
 
 fn assert_in_own_network() {
-    assert!(
-        std::env::var_os(IN_OWN_NETWORK).is_some(),
-        "this test is run by another one, in a network of its own"
-    );
+    assert!(std::env::var_os(IN_OWN_NETWORK).is_some(), "another test runs this one, in a network namespace");
 }
 
-/// What the name server reply.
+/// Behavior of the name server.
 #[derive(Clone, Copy)]
 enum DnsReply {
-    /// There is no such name.
+    /// NXDOMAIN.
     NotFound,
-    /// Where it is.
+    /// An A record.
     Address(Ipv4Addr),
-    /// Not a word.
+    /// No response.
     Silence,
 }
 
-/// The name server of a network of its own.
+/// The name server of a network namespace.
 struct NameServer {
     reply: Arc<Mutex<DnsReply>>,
     serving: JoinHandle<()>,
@@ -108,13 +105,13 @@ impl NameServer {
     async fn start(reply: DnsReply) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").await.unwrap();
         let reply = Arc::new(Mutex::new(reply));
-        let told = Arc::clone(&reply);
+        let current = Arc::clone(&reply);
         let serving = tokio::spawn(async move {
             let mut query = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut query).await {
-                let reply = *told.lock().unwrap();
-                if let Some(answer) = answer(&query[..length], reply) {
-                    _ = socket.send_to(&answer, from).await;
+                let reply = *current.lock().unwrap();
+                if let Some(response) = dns_response(&query[..length], reply) {
+                    _ = socket.send_to(&response, from).await;
                 }
             }
         });
@@ -132,29 +129,29 @@ impl Drop for NameServer {
     }
 }
 
-/// The answer to a query of one question.
-fn answer(query: &[u8], reply: DnsReply) -> Option<Vec<u8>> {
+/// Returns the response to a DNS query, unless there is none.
+fn dns_response(query: &[u8], reply: DnsReply) -> Option<Vec<u8>> {
     const HEAD: usize = 12;
-    const A: [u8; 2] = [0, 1];
+    const TYPE_A: [u8; 2] = [0, 1];
     let name_end = HEAD + query.get(HEAD..)?.iter().position(|b| *b == 0)? + 1;
-    let question = query.get(HEAD..name_end + 4)?;
-    let (refusal, address) = match reply {
+    let query_section = query.get(HEAD..name_end + 4)?;
+    let (code, address) = match reply {
         DnsReply::Silence => return None,
         DnsReply::NotFound => (3, None),
-        DnsReply::Address(address) => (0, (query.get(name_end..name_end + 2)? == A).then_some(address)),
+        DnsReply::Address(address) => (0, (query.get(name_end..name_end + 2)? == TYPE_A).then_some(address)),
     };
-    let mut answer = query.get(..2)?.to_vec();
-    answer.extend([0x81, 0x80 | refusal, 0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0]);
-    answer.extend(question);
+    let mut response = query.get(..2)?.to_vec();
+    response.extend([0x81, 0x80 | code, 0, 1, 0, u8::from(address.is_some()), 0, 0, 0, 0]);
+    response.extend(query_section);
     if let Some(address) = address {
-        // The name of the question, type A, class IN, not to be kept, four bytes.
-        answer.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
-        answer.extend(address.octets());
+        // A pointer to the name, type A, class IN, TTL 0, four bytes.
+        response.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+        response.extend(address.octets());
     }
-    Some(answer)
+    Some(response)
 }
 
-/// The daemon over a cloud behind a name or an address that is in the certificate.
+/// Starts the exporter with a host name or address of the certificate as endpoint.
 async fn start_behind(
     host: &str,
     proxy: &TlsProxy,
@@ -173,7 +170,7 @@ async fn an_unknown_host_name_is_logged_and_resolved_once_it_exists() {
     if run_in_own_network("a_host_name_appears_and_disappears").await {
         return;
     }
-    // By the rules of names, nobody may know this one.
+    // RFC 2606 reserves this name.
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("ENDPOINT", "https://kafka.invalid")]).await;
     ConnectionScenario { sim: &sim, daemon: &daemon, result: "dns", log_text: "kafka.invalid" }
@@ -183,7 +180,7 @@ async fn an_unknown_host_name_is_logged_and_resolved_once_it_exists() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "is run by the test above, in a network of its own"]
+#[ignore = "the test above runs it in a network namespace"]
 async fn a_host_name_appears_and_disappears() {
     assert_in_own_network();
     let (sim, authority) = (cloud().await, Authority::new("names"));
@@ -207,7 +204,7 @@ async fn a_silent_name_server_delays_no_other_region() {
     if run_in_own_network("a_name_server_stops_responding").await {
         return;
     }
-    // That few threads wait is then shown by the tests of `resolve` alone.
+    // Only the unit tests of the resolver check the number of threads then.
     let far = network::far_cloud().await;
     let black_hole = BlackHole::open(&far).await;
     network::assert_other_regions_unaffected(
@@ -221,12 +218,12 @@ async fn a_silent_name_server_delays_no_other_region() {
     .await;
 }
 
-/// Regions whose name cannot be looked up, and how many look-ups of one may wait.
-const SLOW: u64 = 3;
-const LOOK_UPS: u64 = 2;
+/// Regions whose host name cannot be resolved, and the most concurrent lookups of each.
+const SLOW_REGIONS: u64 = 3;
+const LOOKUPS: u64 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "is run by the test above, in a network of its own"]
+#[ignore = "the test above runs it in a network namespace"]
 async fn a_name_server_stops_responding() {
     assert_in_own_network();
     let server = NameServer::start(DnsReply::Address(Ipv4Addr::LOCALHOST)).await;
@@ -242,9 +239,9 @@ async fn a_name_server_stops_responding() {
     let speak = || server.set_reply(DnsReply::Address(Ipv4Addr::LOCALHOST));
     let threads = |daemon: &Daemon| {
         let threads = daemon.proc_status("Threads");
-        // The main one, two that work, one that renders, those that wait for the name server, and for each
-        // region one that has just ended. Without a bound, each call would leave one behind.
-        assert!(threads <= 4 + SLOW * (LOOK_UPS + 1), "{threads} threads");
+        // The main thread, two workers, the renderer, the waiting lookups, and for each region one that has just
+        // ended. Without a limit, each call would leave one behind.
+        assert!(threads <= 4 + SLOW_REGIONS * (LOOKUPS + 1), "{threads} threads");
     };
     network::assert_other_regions_unaffected(&far, url, &variables, silence, speak, threads).await;
 }
@@ -265,14 +262,14 @@ async fn an_unreachable_address_times_out() {
     daemon.stop().await;
 }
 
-/// Lets the address be this host's own, or takes it away.
-fn route(verb: &str) {
+/// Adds the address to this host, or deletes it.
+fn set_address(verb: &str) {
     let words = ["address", verb, &format!("{UNREACHABLE}/32"), "dev", "lo"];
     assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "is run by the test above, in a network of its own"]
+#[ignore = "the test above runs it in a network namespace"]
 async fn an_address_becomes_unreachable() {
     assert_in_own_network();
     let (sim, authority) = (cloud().await, Authority::new("nowhere"));
@@ -280,12 +277,12 @@ async fn an_address_becomes_unreachable() {
     let daemon = start_behind(UNREACHABLE, &proxy, &authority, &[("REQUEST_TIMEOUT", "1s")]).await;
     let way = ConnectionScenario { sim: &sim, daemon: &daemon, result: "timeout", log_text: "" };
     way.assert_failing_from_the_start().await;
-    route("add");
+    set_address("add");
     way.assert_recovered(LAG_BEFORE).await;
-    // Connections that are open lead nowhere too.
-    route("del");
+    // Open connections become unreachable too.
+    set_address("del");
     way.assert_failing_after_success().await;
-    route("add");
+    set_address("add");
     way.assert_recovered(LAG_AFTER).await;
     daemon.stop().await;
 }

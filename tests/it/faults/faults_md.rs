@@ -1,4 +1,4 @@
-//! Every row of the catalogue of faults is held by tests that exist: `tests/FAULTS.md` says by which.
+//! Every fault in `tests/FAULTS.md` names existing tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 
 use regex::Regex;
 
-/// The rows of the catalogue.
+/// The rows of tests/FAULTS.md.
 const ROWS: std::ops::RangeInclusive<u32> = 1..=73;
 
 #[test]
@@ -53,7 +53,7 @@ fn tests_are_found_by_attribute_and_path() {
     }
 }
 
-/// The tests that the table names for each row.
+/// Returns the tests of each row.
 fn table() -> BTreeMap<u32, Vec<String>> {
     let text = fs::read_to_string(root().join("tests/FAULTS.md")).unwrap();
     let row = Regex::new(r"(?m)^\| *(\d+) *\|[^|]*\|([^|]*)\|$").unwrap();
@@ -62,12 +62,12 @@ fn table() -> BTreeMap<u32, Vec<String>> {
     for cells in row.captures_iter(&text) {
         let named = name.captures_iter(&cells[2]).map(|c| c[1].to_owned()).collect();
         let before = table.insert(cells[1].parse().unwrap(), named);
-        assert_eq!(before, None, "row {} comes twice", &cells[1]);
+        assert_eq!(before, None, "row {} is repeated", &cells[1]);
     }
     table
 }
 
-/// Every test that is run, by its path as the test runner shows it.
+/// Returns every test that runs by default, by its path in the test runner.
 pub(crate) fn all_tests() -> BTreeMap<String, PathBuf> {
     let item = Regex::new(r"(?m)^( *)(?:pub )?(?:async )?fn (\w+)\(|^( *)mod (\w+) \{").unwrap();
     let mut tests = BTreeMap::new();
@@ -93,7 +93,7 @@ pub(crate) fn all_tests() -> BTreeMap<String, PathBuf> {
     tests
 }
 
-/// Whether the lines right before a function make it a test that is run.
+/// Whether the attributes before a function make it a test that runs by default.
 fn is_test(before: &str) -> bool {
     let above =
         before.lines().rev().map(str::trim).take_while(|l| l.starts_with("#[") || l.starts_with("//"));

@@ -1,4 +1,4 @@
-//! Ways to the cloud that drop_connections, detour or flood: others are in time, a scrape never waits, memory is bounded.
+//! Black holes, proxies and huge responses: other regions are polled in time, scrapes never wait, memory is bounded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,8 +21,8 @@ use super::{
     *,
 };
 
-/// The way to a cloud through a open that can be made to drop_connections whoever knocks: where the queue of those
-/// who wait to be let in is full, the system answers no further knock.
+/// A relay to a cloud that can turn into a black hole: while the accept queue is full, the system does not respond to
+/// connection attempts.
 pub(super) struct BlackHole {
     address: SocketAddr,
     is_open: watch::Sender<bool>,
@@ -34,24 +34,24 @@ impl BlackHole {
     pub(super) async fn open(cloud: &Simulator) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        // The queue holds one.
+        // A queue of one connection.
         socket.listen(0).unwrap();
         socket.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(socket.into()).unwrap();
         let (address, cloud) = (listener.local_addr().unwrap(), cloud.addr());
-        let (is_open, mut open) = watch::channel(true);
+        let (is_open, mut state) = watch::channel(true);
         let accepting = tokio::spawn(async move {
             loop {
-                if !*open.borrow_and_update() {
-                    if open.changed().await.is_err() {
+                if !*state.borrow_and_update() {
+                    if state.changed().await.is_err() {
                         return;
                     }
                     continue;
                 }
                 tokio::select! {
-                    changed = open.changed() => if changed.is_err() { return },
+                    changed = state.changed() => if changed.is_err() { return },
                     Ok((stream, _)) = listener.accept() => {
-                        tokio::spawn(relay(stream, cloud, open.clone()));
+                        tokio::spawn(relay(stream, cloud, state.clone()));
                     }
                 }
             }
@@ -63,20 +63,20 @@ impl BlackHole {
         format!("http://{}", self.address)
     }
 
-    /// Swallows from now on; connections that are open end.
+    /// Turns into a black hole, and closes all connections.
     pub(super) fn drop_connections(&self) {
         self.is_open.send_replace(false);
         let mut waiting = self.waiting.lock().unwrap();
         for _ in 0..8 {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
             socket.set_nonblocking(true).unwrap();
-            // Under way, or swallowed.
+            // Fills the queue.
             _ = socket.connect(&self.address.into());
             waiting.push(socket);
         }
     }
 
-    /// Lets in again.
+    /// Accepts connections again.
     pub(super) fn restore(&self) {
         self.waiting.lock().unwrap().clear();
         self.is_open.send_replace(true);
@@ -89,11 +89,11 @@ impl Drop for BlackHole {
     }
 }
 
-async fn relay(mut stream: TcpStream, cloud: SocketAddr, mut open: watch::Receiver<bool>) {
+async fn relay(mut stream: TcpStream, cloud: SocketAddr, mut state: watch::Receiver<bool>) {
     let Ok(mut cloud) = TcpStream::connect(cloud).await else { return };
     tokio::select! {
-        _ = open.wait_for(|is_open| !is_open) => {}
-        // However it ends, the peer's log tells.
+        _ = state.wait_for(|is_open| !is_open) => {}
+        // The log of the exporter shows errors.
         _ = copy_bidirectional(&mut stream, &mut cloud) => {}
     }
 }
@@ -101,26 +101,26 @@ async fn relay(mut stream: TcpStream, cloud: SocketAddr, mut open: watch::Receiv
 const NEAR: [&str; 4] = [REGION, "cn-beijing", "cn-shanghai", "cn-shenzhen"];
 const FAR: [&str; 3] = ["us-east-1", "us-west-1", "eu-west-1"];
 
-/// A cloud of these regions, with one instance in each, of the same name.
+/// Starts a cloud with one instance per region, named like the region.
 async fn cloud_of(regions: &[&str]) -> Simulator {
     let sim = empty_cloud(regions).await;
     sim.world(|w| regions.iter().for_each(|region| add_instance(w, region, region)));
     sim
 }
 
-/// A cloud of the regions to which the way break_connection.
+/// Starts the cloud of the far regions.
 pub(super) async fn far_cloud() -> Simulator {
     cloud_of(&FAR).await
 }
 
-/// The time from one poll of a unit to its next: the median over all that began within these moments.
+/// Returns the median time between two polls of the same object.
 fn median_poll_interval(sim: &Simulator, from: Instant, until: Instant) -> Duration {
     let mut last = BTreeMap::<_, Instant>::new();
     let mut lengths = Vec::new();
     sim.with_call_log(|l| {
         for e in l.entries().filter(|e| e.object.is_some() && (from..until).contains(&e.at)) {
-            let unit = (e.action.clone(), e.instance.clone(), e.object.clone());
-            if let Some(before) = last.insert(unit, e.at) {
+            let target = (e.action.clone(), e.instance.clone(), e.object.clone());
+            if let Some(before) = last.insert(target, e.at) {
                 lengths.push(e.at.duration_since(before));
             }
         }
@@ -130,8 +130,8 @@ fn median_poll_interval(sim: &Simulator, from: Instant, until: Instant) -> Durat
     lengths[lengths.len() / 2]
 }
 
-/// Regions of a near cloud are polled as before while the way to those of a far one, at `url`, is broken so
-/// that nothing ever answers: the far ones keep their values, lose them, are told of once each, and come back.
+/// Breaks the connection to the cloud of the far regions, at `url`, so that it never responds. The near regions must be
+/// polled as before; the far ones keep their values, lose them, are logged once each, and recover.
 pub(super) async fn assert_other_regions_unaffected(
     far: &Simulator,
     url: String,
@@ -155,7 +155,7 @@ pub(super) async fn assert_other_regions_unaffected(
     let all = |p: &Scrape, regions: &[&str], lag| regions.iter().all(|r| p.lag(r, "billing") == lag);
     let up = |p: &Scrape, regions: &[&str], up| regions.iter().all(|r| p.region_up(r) == Some(up));
     daemon
-        .until("all are known", |p| all(p, &NEAR, Some(LAG_BEFORE)) && all(p, &FAR, Some(LAG_BEFORE)))
+        .until("both are known", |p| all(p, &NEAR, Some(LAG_BEFORE)) && all(p, &FAR, Some(LAG_BEFORE)))
         .await;
 
     let well = Instant::now();
@@ -169,29 +169,29 @@ pub(super) async fn assert_other_regions_unaffected(
     };
     let mut kept = false;
     daemon
-        .until("the far ones are dropped, the near ones go on", |p| {
+        .until("the far values have expired, the near ones are fresh", |p| {
             check(&daemon);
             assert!(FAR.iter().all(|r| p.lag(r, "billing").is_none_or(|lag| lag == LAG_BEFORE)));
             kept |= failed(p) >= 3.0 && all(p, &FAR, Some(LAG_BEFORE));
             all(p, &FAR, None) && up(p, &FAR, 0.0) && all(p, &NEAR, Some(LAG_AFTER)) && up(p, &NEAR, 1.0)
         })
         .await;
-    assert!(kept, "the old values outlived the first failures");
+    assert!(kept, "old values are kept after the first failures");
     let enough = broken + PASSES;
-    let scrape = daemon.until("as many passes", |_| Instant::now() >= enough).await;
+    let scrape = daemon.until("as many passes as before", |_| Instant::now() >= enough).await;
     check(&daemon);
     let results = scrape.sum("alikafka_exporter_api_requests_total", &[("account", "near")]);
     let ok = scrape.sum("alikafka_exporter_api_requests_total", &[("account", "near"), ("result", "ok")]);
-    assert_eq!(results, ok, "no near call has failed");
+    assert_eq!(results, ok, "no call to the near cloud has failed");
     let (well, broken) =
         (median_poll_interval(&near, well, broken), median_poll_interval(&near, broken, Instant::now()));
-    assert!(broken <= well.mul_f64(1.1), "a pass takes {broken:?} instead of {well:?}");
+    assert!(broken <= well.mul_f64(1.1), "polls every {broken:?} instead of {well:?}");
     let lines = daemon.failures();
     let place =
         |l: &serde_json::Value| ["region", "instance_id", "action", "result"].map(|k| l[k].to_string());
     let places: BTreeSet<_> = lines.iter().map(place).collect();
-    assert_eq!(places.len(), lines.len(), "one line for each region, instance and action: {lines:#?}");
-    // A call that was under way when the way broke may have seen its connection end.
+    assert_eq!(places.len(), lines.len(), "one line per region, instance and action: {lines:#?}");
+    // The connection of a call in flight may have been closed.
     let expected = |l: &serde_json::Value| l["result"] == "timeout" || l["result"] == "connect";
     assert!(lines.iter().all(|l| l["account"] == "far" && expected(l)), "{lines:#?}");
     for region in FAR {
@@ -202,7 +202,7 @@ pub(super) async fn assert_other_regions_unaffected(
     }
 
     restore_connection();
-    daemon.until("all are fresh", |p| all(p, &FAR, Some(LAG_AFTER)) && up(p, &FAR, 1.0)).await;
+    daemon.until("the far regions are fresh", |p| all(p, &FAR, Some(LAG_AFTER)) && up(p, &FAR, 1.0)).await;
     daemon.until_logged("the recoveries", |_| daemon.recoveries().len() == places.len()).await;
     daemon.stop().await;
 }
@@ -225,19 +225,19 @@ async fn a_black_holed_region_delays_no_other() {
 #[tokio::test]
 async fn a_scrape_never_waits_for_an_api_call() {
     let sim = cloud().await;
-    // A call lasts longer than this test, so whoever waits for one is not answered.
+    // Calls take longer than this test, so a scrape that waited for one would not return.
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
     daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
-    let asked = || sim.with_call_log(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").count());
+    let calls = || sim.with_call_log(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").count());
     sim.faults(|f| f.add(Fault::new(Effect::Hang)));
-    let before = asked();
-    daemon.until("calls hang", |_| asked() >= before + 4).await;
+    let before = calls();
+    daemon.until("calls hang", |_| calls() >= before + 4).await;
     let ended = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[]);
     let scrape = daemon.scrape().await;
     for path in ["/metrics", "/", "/-/healthy", "/-/ready"].repeat(50) {
         assert_eq!(daemon.get(path).await.0, 200, "{path}");
     }
-    assert_eq!(ended(&daemon.scrape().await), ended(&scrape), "no call has ended meanwhile");
+    assert_eq!(ended(&daemon.scrape().await), ended(&scrape), "no call has ended");
     sim.faults(Faults::clear);
     daemon.stop().await;
 }
@@ -257,7 +257,7 @@ async fn a_response_of_500_megabytes_uses_little_memory() {
         sim.faults(|f| f.add(on_group("billing", Effect::Oversized { bytes: 500 << 20, declared })));
         sim.world(write_more);
         daemon
-            .until("it is refused, again and again, and others go on", |p| {
+            .until("rejected repeatedly, and others are fresh", |p| {
                 p.api_calls("GetConsumerProgress", "too_large") >= 4.0
                     && p.lag(A, "shipping") == Some(LAG_AFTER)
                     && p.lag(B, "billing") == Some(LAG_AFTER)
@@ -269,10 +269,10 @@ async fn a_response_of_500_megabytes_uses_little_memory() {
     }
 }
 
-/// A proxy that notes whom it was asked to lead to.
+/// An HTTP proxy that records requests.
 struct Proxy {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     accepting: JoinHandle<()>,
 }
 
@@ -280,11 +280,11 @@ impl Proxy {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::<Mutex<Vec<String>>>::default();
-        let notes = Arc::clone(&asked);
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let recorded = Arc::clone(&requests);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let notes = Arc::clone(&notes);
+                let recorded = Arc::clone(&recorded);
                 tokio::spawn(async move {
                     let mut stream = BufReader::new(stream);
                     let mut head = String::new();
@@ -292,16 +292,16 @@ impl Proxy {
                         && stream.read_line(&mut head).await.is_ok_and(|n| n > 0)
                     {}
                     let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                    notes.lock().unwrap().push(head);
+                    recorded.lock().unwrap().push(head);
                     let Ok(mut there) = TcpStream::connect(target).await else { return };
                     if stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.is_ok() {
-                        // However it ends, the peer's log tells.
+                        // The log of the exporter shows errors.
                         _ = copy_bidirectional(&mut stream, &mut there).await;
                     }
                 });
             }
         });
-        Self { address, asked, accepting }
+        Self { address, requests, accepting }
     }
 }
 
@@ -322,20 +322,20 @@ async fn a_proxy_is_used_only_if_configured() {
             .map(|name| (name, at.as_str())),
     );
     for (setting, through) in [("none", false), ("environment", true), (&at, true)] {
-        proxy.asked.lock().unwrap().clear();
+        proxy.requests.lock().unwrap().clear();
         let settings = [("ENDPOINT", url.as_str()), ("PROXY", setting)];
         let launch = Launch { variables: &variables, settings: &settings, ..Launch::default() };
         let daemon = Daemon::launch(launch).await;
         daemon
             .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0))
             .await;
-        let told = |l: &serde_json::Value| l["msg"] == "account configured" && l["proxy"] == setting;
-        assert!(daemon.log_lines().iter().any(told), "the start tells of it: {:#?}", daemon.log_lines());
+        let is_setting = |l: &serde_json::Value| l["msg"] == "account configured" && l["proxy"] == setting;
+        assert!(daemon.log_lines().iter().any(is_setting), "logged at the start: {:#?}", daemon.log_lines());
         assert_eq!(daemon.failures().len(), 0);
         daemon.stop().await;
-        let asked = proxy.asked.lock().unwrap().clone();
-        assert_eq!(!asked.is_empty(), through, "proxy: {setting}: {asked:?}");
-        for head in asked {
+        let requests = proxy.requests.lock().unwrap().clone();
+        assert_eq!(!requests.is_empty(), through, "proxy: {setting}: {requests:?}");
+        for head in requests {
             assert!(head.starts_with(&format!("CONNECT 127.0.0.1:{} ", tls_proxy.port())), "{head}");
             assert!(daemon::encoded_secrets().iter().all(|(_, form)| !head.contains(form)), "{head}");
         }

@@ -1,5 +1,4 @@
-//! The process among its neighbours: signals, crowds, want of descriptors and memory, logs that cannot be
-//! written, addresses that are taken.
+//! The process in its environment: signals, many clients, lack of descriptors and memory, unwritable logs.
 
 use std::{
     net::SocketAddr,
@@ -22,12 +21,11 @@ use tokio::{
 
 use super::*;
 
-/// So many pages of a wide cloud fill every buffer of the system.
+/// Number of requests whose responses fill all socket buffers.
 const FILLING_REQUESTS: usize = 40;
 const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: test\r\n\r\n";
 
-/// A cloud of one instance, whose topic and group have so many partitions that a page fills no buffer of
-/// the system.
+/// Starts a cloud with one instance, topic and group of many partitions.
 async fn wide_cloud(partitions: u32) -> Simulator {
     let sim = empty_cloud(&[REGION]).await;
     sim.world(|w| {
@@ -39,17 +37,17 @@ async fn wide_cloud(partitions: u32) -> Simulator {
     sim
 }
 
-/// One more message in each partition, at once.
+/// Appends one message to each partition at once.
 fn append_everywhere(sim: &Simulator, partitions: u32) {
     sim.world(|w| (0..partitions).for_each(|p| w.append(A, "wide", p, 1).unwrap()));
 }
 
-/// Polls of a wide cloud take their time in a build without optimisation.
+/// Settings for a cloud of many partitions, which a debug build polls slowly.
 const SLOW_POLLS: [(&str, &str); 3] =
     [("POLL_INTERVAL", "1s"), ("TOPIC_POLL_INTERVAL", "1s"), ("STALE_AFTER", "30s")];
 
-/// Scrapes until the group of a wide cloud lags by more than this many messages in each partition. Looks
-/// at nothing else, as a wide page takes long to read. Returns by how many, and the length of the page.
+/// Scrapes until the lag of each partition exceeds `lag`. Returns the lag and the length of the metrics response. Parses
+/// nothing else, because that takes long.
 async fn wait_for_lag_above(connection: &mut Connection, lag: Option<u64>) -> (Option<u64>, u64) {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -63,8 +61,8 @@ async fn wait_for_lag_above(connection: &mut Connection, lag: Option<u64>) -> (O
     }
 }
 
-/// Sends so many requests at once and reads nothing of the answers, so that one is being answered: the
-/// system's own buffers take the first few.
+/// Sends requests without reading the responses. With enough of them the exporter is blocked in writing one, because the
+/// socket buffers are full.
 async fn send_without_reading(address: SocketAddr, requests: usize) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -73,15 +71,15 @@ async fn send_without_reading(address: SocketAddr, requests: usize) -> TcpStream
     stream
 }
 
-/// The bodies of all answers up to the end of the connection, each of which is whole.
+/// Returns the bodies of all responses until the connection ends. Each must be complete.
 async fn read_bodies(mut stream: TcpStream) -> Vec<String> {
-    let mut answers = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut answers)).await.expect("it ends").unwrap();
-    let (mut bodies, mut rest) = (Vec::new(), answers.as_str());
+    let mut responses = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut responses)).await.expect("it ends").unwrap();
+    let (mut bodies, mut rest) = (Vec::new(), responses.as_str());
     while !rest.is_empty() {
-        let (head, after) = rest.split_once("\r\n\r\n").expect("a whole head");
+        let (head, after) = rest.split_once("\r\n\r\n").expect("a complete head");
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        let (body, after) = after.split_at_checked(length(head)).expect("a whole body");
+        let (body, after) = after.split_at_checked(length(head)).expect("a complete body");
         bodies.push(body.to_owned());
         rest = after;
     }
@@ -93,7 +91,7 @@ fn length(head: &str) -> usize {
     length.parse().unwrap()
 }
 
-/// SignalTiming a signal comes.
+/// Time of the signal.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum SignalTiming {
     InAPass,
@@ -115,16 +113,16 @@ impl SignalTiming {
         daemon.terminate();
         daemon.wait_for_stopping().await;
         if self == Self::Twice {
-            // The scrape run the end up, and the second signal waits for nothing.
+            // The scrape delays the exit, and a second signal does not wait.
             daemon.terminate();
             assert_eq!(daemon.wait_for_exit().await.code(), Some(1));
             return;
         }
         let bodies = read_bodies(scrape).await;
-        assert!((1..=requests).contains(&bodies.len()), "{} answers", bodies.len());
+        assert!((1..=requests).contains(&bodies.len()), "{} responses", bodies.len());
         assert!(bodies.iter().all(|b| b.ends_with('\n') && b.contains("alikafka_exporter_build_info")));
         let stopping = daemon.log_lines().iter().filter(|l| l["msg"] == "stopping").count();
-        assert_eq!(stopping, 1, "one line tells of it");
+        assert_eq!(stopping, 1, "logged once");
         assert_eq!(daemon.wait_for_exit().await.code(), Some(0));
     }
 }
@@ -133,7 +131,7 @@ impl SignalTiming {
 async fn sigterm_completes_running_scrapes_and_a_second_one_aborts_them() {
     const RUNS: usize = 20;
     let (sim, silent) = (Arc::new(wide_cloud(300).await), Arc::new(wide_cloud(1).await));
-    // A pass is always under way, or the first one never ends.
+    // A call always hangs: in a later pass, or in the first one.
     sim.world(|w| add_instance(w, REGION, B));
     sim.faults(|f| f.add(Fault::new(Effect::Hang).instance(B).action("GetConsumerProgress")));
     silent.faults(|f| f.add(Fault::new(Effect::Hang)));
@@ -164,7 +162,7 @@ async fn sigterm_during_500_scrapes_completes_those_that_are_read() {
         }
     }
     for client in &read {
-        let begun = timeout(PATIENCE, client.peek(&mut [0])).await.expect("its answer begins");
+        let begun = timeout(PATIENCE, client.peek(&mut [0])).await.expect("the response begins");
         assert_eq!(begun.unwrap(), 1);
     }
     daemon.terminate();
@@ -174,10 +172,10 @@ async fn sigterm_during_500_scrapes_completes_those_that_are_read() {
         reading.spawn(async move { assert_eq!(read_bodies(client).await.len(), 1) });
     }
     reading.join_all().await;
-    assert_eq!(daemon.wait_for_exit().await.code(), Some(0), "whoever reads nothing is cut");
+    assert_eq!(daemon.wait_for_exit().await.code(), Some(0), "clients that do not read are disconnected");
 }
 
-/// The values of a family on a page. Reads nothing but the family, as there are many pages.
+/// Returns the values of a family. Parses nothing else, because there are many scrapes.
 fn family_values<'a>(metrics: &'a str, family: &str) -> impl Iterator<Item = u64> + 'a {
     let head = format!("# TYPE {family} ");
     let samples = metrics.find(&head).map_or("", |at| &metrics[at..]);
@@ -185,11 +183,11 @@ fn family_values<'a>(metrics: &'a str, family: &str) -> impl Iterator<Item = u64
     lines.map(|l| l.rsplit_once(' ').unwrap().1.parse().unwrap())
 }
 
-/// One number of all values of a family.
+/// Returns the value that all series of a family have.
 fn common_value(metrics: &str, family: &str) -> Option<u64> {
     let mut values = family_values(metrics, family);
     let first = values.next()?;
-    assert!(values.all(|v| v == first), "{family} has more than one number");
+    assert!(values.all(|v| v == first), "{family} has more than one value");
     Some(first)
 }
 
@@ -200,7 +198,7 @@ async fn scrape_over(connection: &mut Connection) -> String {
     String::from_utf8(response.body).unwrap()
 }
 
-/// Each answer of the cloud has one number for all partitions, as it is asked under one lock.
+/// Each response has the same offset for all partitions, because the test appends to all of them under one lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scrapes_during_swaps_see_one_generation_and_never_an_older_one() {
     const SCRAPES: usize = 10_000;
@@ -211,7 +209,7 @@ async fn scrapes_during_swaps_see_one_generation_and_never_an_older_one() {
         [("POLL_INTERVAL", "100ms"), ("TOPIC_POLL_INTERVAL", "100ms"), ("DISCOVERY_INTERVAL", "500ms")];
     let daemon = Daemon::start(&sim, &fast).await;
     wait_for_lag_above(&mut Connection::open(daemon.address()).await, None).await;
-    // The latest number that a whole page has shown.
+    // The highest lag of a complete response.
     let latest = Arc::new(AtomicU64::new(0));
     let mut scraping = JoinSet::new();
     for _ in 0..CLIENTS {
@@ -230,7 +228,7 @@ async fn scrapes_during_swaps_see_one_generation_and_never_an_older_one() {
                 );
                 assert_eq!(common_value(&metrics, "alikafka_group_partition_offset"), Some(0));
                 common_value(&metrics, "alikafka_topic_partition_end_offset").unwrap();
-                assert!(lag >= before, "{lag} after a scrape that had seen {before}");
+                assert!(lag >= before, "{lag} after a scrape with {before}");
                 latest.fetch_max(lag, Ordering::SeqCst);
                 swaps += usize::from(lag != last);
                 last = lag;
@@ -248,7 +246,7 @@ async fn scrapes_during_swaps_see_one_generation_and_never_an_older_one() {
         swaps = scraping.join_all() => swaps,
         () = moving => unreachable!(),
     };
-    assert!(swaps.iter().all(|swaps| *swaps >= 5), "too few swaps were met: {swaps:?}");
+    assert!(swaps.iter().all(|swaps| *swaps >= 5), "too few swaps: {swaps:?}");
     daemon.stop().await;
 }
 
@@ -259,10 +257,10 @@ async fn before_the_first_pass_there_are_only_self_metrics_and_not_ready() {
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
     daemon.until("the first call hangs", |_| !sim.call_log().is_empty()).await;
     let scrape = daemon.scrape().await;
-    assert_eq!(scrape.cloud_series(&[]), [].into(), "of the cloud nothing is known");
+    assert_eq!(scrape.cloud_series(&[]), [].into(), "no cloud series");
     assert_eq!(scrape.count("alikafka_exporter_build_info", &[]), 1);
-    let (status, words) = daemon.get("/-/ready").await;
-    assert!(status == 503 && words.contains(REGION), "{status}: {words}");
+    let (status, body) = daemon.get("/-/ready").await;
+    assert!(status == 503 && body.contains(REGION), "{status}: {body}");
     assert_eq!(daemon.get("/-/healthy").await.0, 200);
     daemon.stop().await;
 }
@@ -271,7 +269,7 @@ async fn before_the_first_pass_there_are_only_self_metrics_and_not_ready() {
 async fn a_thousand_concurrent_scrapers_are_all_served() {
     const SCRAPERS: usize = 1000;
     let sim = cloud().await;
-    // So many take their time, in which nothing else may be read.
+    // These scrapes take long, and polls may be late meanwhile.
     let daemon = Daemon::start(&sim, &[("STALE_AFTER", "60s")]).await;
     daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let mut scrapers = Vec::new();
@@ -298,7 +296,7 @@ fn rejected(scrape: &Scrape, reason: &str) -> f64 {
     scrape.sum("alikafka_exporter_http_rejected_total", &[("reason", reason)])
 }
 
-/// Lines that an operator sees.
+/// Number of log lines at level info and above.
 fn visible_log_lines(daemon: &Daemon) -> usize {
     daemon.log_lines().iter().filter(|l| l["level"] != "debug" && l["level"] != "trace").count()
 }
@@ -310,7 +308,11 @@ async fn misbehaving_clients_are_counted_not_logged_and_disturb_nobody() {
     daemon
         .until("everything is known", |p| p.lag(A, "reader").is_some() && p.instance_up(A) == Some(1.0))
         .await;
-    daemon.until_logged("the plan", |lines| lines.iter().any(|l| l["msg"] == "first pass ended")).await;
+    daemon
+        .until_logged("the end of the first pass", |lines| {
+            lines.iter().any(|l| l["msg"] == "first pass ended")
+        })
+        .await;
     let before = visible_log_lines(&daemon);
     let large_head = format!("GET /metrics HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(20_000));
     let many_headers = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100_000));
@@ -336,10 +338,10 @@ async fn misbehaving_clients_are_counted_not_logged_and_disturb_nobody() {
     let mut waiting = Vec::new();
     for (_, request) in requests.iter().cycle().take(EACH * requests.len()) {
         let mut stream = TcpStream::connect(daemon.address()).await.unwrap();
-        // It may have refused before it has all.
+        // The server may reject an incomplete request.
         _ = timeout(PATIENCE, stream.write_all(request.as_bytes())).await.unwrap();
         waiting.push(stream);
-        // Whoever leaves in the middle of an answer.
+        // A client that disconnects during a response.
         drop(send_without_reading(daemon.address(), FILLING_REQUESTS).await);
     }
     let all = |p: &Scrape| {
@@ -348,7 +350,7 @@ async fn misbehaving_clients_are_counted_not_logged_and_disturb_nobody() {
             rejected(p, reason) == of_it as f64
         })
     };
-    let scrape = daemon.until("all are counted", all).await;
+    let scrape = daemon.until("every client is counted", all).await;
     assert_eq!(rejected(&scrape, "limit") + rejected(&scrape, "accept"), 0.0);
     assert_eq!(visible_log_lines(&daemon), before, "{:#?}", daemon.log_lines());
     drop(waiting);
@@ -377,8 +379,8 @@ async fn slow_readers_retain_few_generations_in_memory() {
         (seen, _) = wait_for_lag_above(&mut scraper, seen).await;
     }
     let (now, most) = (daemon.proc_status("VmRSS"), idle + 3 * size + 64 * 1024);
-    assert!(size * READERS as u64 > most - idle, "pages of {size} KiB are too small to tell");
-    assert!(now <= most, "{now} KiB, more than {most}: {idle} before, and pages of {size}");
+    assert!(size * READERS as u64 > most - idle, "responses of {size} KiB are too small for this test");
+    assert!(now <= most, "{now} KiB, more than {most}: {idle} before, and responses of {size}");
     for mut reader in readers.into_iter().step_by(20) {
         let read = timeout(PATIENCE, reader.read(&mut [0; 1024])).await.expect("it is still served");
         assert!(read.unwrap() > 0);
@@ -390,7 +392,7 @@ async fn slow_readers_retain_few_generations_in_memory() {
 async fn polling_survives_a_lack_of_descriptors_and_scrapes_recover() {
     let sim = wide_cloud(300).await;
     sim.world(|w| add_instance(w, REGION, B));
-    // Each call needs a connection of its own, and with it a descriptor.
+    // Each call needs its own connection, hence a descriptor.
     sim.behaviour(|b| b.close_idle_after = Some(millis(100)));
     let url = sim.url();
     let [poll, topic_poll, _] = SLOW_POLLS;
@@ -400,44 +402,45 @@ async fn polling_survives_a_lack_of_descriptors_and_scrapes_recover() {
     daemon
         .until("everything is known", |p| p.lag(A, "reader").is_some() && p.instance_up(B) == Some(1.0))
         .await;
-    // Half of them are being answered, so that none of these can be sent away, and half say nothing.
+    // Half of the clients are being served, so they cannot be evicted; the other half is idle.
     let mut crowd = Vec::new();
     for _ in 0..100 {
         crowd.push(send_without_reading(daemon.address(), FILLING_REQUESTS).await);
         crowd.push(send_without_reading(daemon.address(), 0).await);
     }
-    let answered = || {
+    let good_calls = || {
         let of_b =
             |e: &&alikafka_simulator::CallLogEntry| e.instance.as_deref() == Some(B) && e.code == "200";
         sim.with_call_log(|l| l.entries().filter(of_b).count())
     };
-    let then = answered();
+    let before = good_calls();
     let until = Instant::now() + PATIENCE;
-    while answered() < then + 20 {
-        assert!(Instant::now() < until, "polling has ceased");
+    while good_calls() < before + 20 {
+        assert!(Instant::now() < until, "polling has stopped");
         sleep(millis(20)).await;
     }
     drop(crowd);
     sim.world(write_more);
-    let scrape = daemon
-        .until("B is fresh", |p| p.lag(B, "billing") == Some(LAG_AFTER) && p.region_up(REGION) == Some(1.0));
+    let scrape = daemon.until("instance B is fresh", |p| {
+        p.lag(B, "billing") == Some(LAG_AFTER) && p.region_up(REGION) == Some(1.0)
+    });
     let scrape = scrape.await;
     assert!(["accept", "limit", "evicted"].iter().any(|reason| rejected(&scrape, reason) > 0.0));
     let lines = daemon.log_lines();
-    let told = lines.iter().filter(|l| l["msg"].as_str().unwrap().starts_with("cannot accept")).count();
-    assert!(told <= 2, "{told} lines");
-    // The cloud may have closed a connection that was just used; want of descriptors is another matter.
-    let wanting = |l: &serde_json::Value| l["msg"].as_str().unwrap().contains("open files");
-    assert!(!daemon.failures().iter().any(wanting), "polling has failed: {:#?}", daemon.failures());
+    let logged = lines.iter().filter(|l| l["msg"].as_str().unwrap().starts_with("cannot accept")).count();
+    assert!(logged <= 2, "{logged} lines");
+    // The cloud may have closed a connection in use, but no call may lack a descriptor.
+    let lacks_descriptor = |l: &serde_json::Value| l["msg"].as_str().unwrap().contains("open files");
+    assert!(!daemon.failures().iter().any(lacks_descriptor), "polling has failed: {:#?}", daemon.failures());
     daemon.stop().await;
 }
 
-/// Where the log of a daemon goes, which is nowhere.
+/// An unwritable destination of the log.
 #[derive(Clone, Copy, Debug)]
 enum LogTarget {
     FullDevice,
     Closed,
-    /// A pipe whose reader has left after the first line.
+    /// A pipe whose reader is closed after the first line.
     BrokenPipe,
 }
 
@@ -489,11 +492,11 @@ impl LogTarget {
             }
         };
         until_lag(17).await;
-        // What fails is told, or would be.
+        // Failures that are logged.
         sim.faults(|f| f.add(Fault::new(error(500, "InternalError", "oops")).times(20)));
         sim.world(write_more);
         until_lag(27).await;
-        // A stderr that was closed before the start is the null device, which takes all.
+        // A stderr that is closed at the start becomes /dev/null, where writes succeed.
         let lost =
             family_values(&scrape_over(&mut scraper).await, "alikafka_exporter_log_lines_lost_total").next();
         assert_eq!(lost > Some(0), !matches!(self, Self::Closed), "{self:?}: {lost:?}");
@@ -512,8 +515,8 @@ async fn an_unwritable_log_stops_neither_polling_nor_scrapes() {
     running.join_all().await;
 }
 
-/// A fifth of the page that 256 MiB of memory must do for, in 256 MiB of addresses, of which threads and
-/// a build without optimisation take their share.
+/// A fifth of the exposition that 256 MiB of memory must suffice for, in 256 MiB of address space, because threads and the
+/// debug build need some of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_exposition_fits_into_little_memory() {
     const PARTITIONS: u32 = 3_000;

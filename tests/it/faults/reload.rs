@@ -1,4 +1,4 @@
-//! Another configuration comes into force while the daemon runs: whole, at once, without a gap, or not at all.
+//! Reloads apply a configuration completely, at once and without a gap, or not at all.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ const NEXT: &str = "cn-beijing";
 const RELOADED: &str = "configuration reloaded";
 const RELOAD_FAILED: &str = "configuration reload failed, keeping the previous configuration";
 
-/// What is not told within this time is told by a reload only.
+/// Discovery so rare that only a reload finds changes within a test.
 const RARE_DISCOVERY: [(&str, &str); 2] = [("DISCOVERY_INTERVAL", "10m"), ("STALE_AFTER", "40m")];
 
-/// A file in a folder of its own.
+/// A configuration file in its own folder.
 struct ConfigFile(PathBuf);
 
 impl ConfigFile {
@@ -44,7 +44,7 @@ fn config(sim: &Simulator, regions: &str, more: &str) -> String {
     format!("endpoint: {}\nregions: [{regions}]\n{more}\n", sim.url())
 }
 
-/// [`cloud`], with an instance in another region.
+/// Starts [`cloud`] with one more instance in another region.
 async fn two_regions() -> Simulator {
     let sim = empty_cloud(&[REGION, NEXT]).await;
     sim.world(|w| {
@@ -63,13 +63,13 @@ fn reloads(lines: &[Value]) -> usize {
     lines.iter().filter(|l| l["msg"] == RELOADED).count()
 }
 
-/// Problems of the reloads that failed, one string per reload.
+/// Returns the logged problems of each failed reload.
 fn rejections(lines: &[Value]) -> Vec<String> {
     let failed = lines.iter().filter(|l| l["level"] == "error" && l["msg"] == RELOAD_FAILED);
     failed.map(|l| l["error"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Asks by signal and waits until it is done.
+/// Reloads by SIGHUP, and waits for success.
 async fn reload_by_sighup(daemon: &Daemon) {
     let before = reloads(&daemon.log_lines());
     daemon.signal(Signal::HUP);
@@ -90,23 +90,27 @@ async fn an_added_region_causes_no_gap_for_the_others() {
     let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
     let before = daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && knows(p, A)).await;
     let ok = before.api_calls("GetInstanceList", "ok");
-    // Whatever was to be read again would be missing.
+    // Values that need another call would be absent.
     sim.faults(|f| {
         f.add(Fault::new(Effect::Hang).region(REGION));
         f.add(Fault::new(Effect::Latency(millis(700))).region(NEXT));
     });
     file.write(&config(&sim, &format!("{REGION}, {NEXT}"), ""));
     reload_by_sighup(&daemon).await;
-    assert_eq!(daemon.get("/-/ready").await.0, 200, "its first pass does not un-ready the process");
+    assert_eq!(
+        daemon.get("/-/ready").await.0,
+        200,
+        "the first pass of an added region does not affect readiness"
+    );
     let scrape = daemon
-        .until("the other region", |p| {
+        .until("the added region", |p| {
             assert!(all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0), "a gap");
             knows(p, "next")
         })
         .await;
     let (successful, at) = reload_state(&scrape);
     assert!(successful == Some(1.0) && at > reload_state(&before).1);
-    assert!(scrape.api_calls("GetInstanceList", "ok") > ok, "counters go on");
+    assert!(scrape.api_calls("GetInstanceList", "ok") > ok, "counters continue");
     assert_eq!(reloads(&daemon.log_lines()), 1);
     daemon.stop().await;
 }
@@ -123,11 +127,11 @@ async fn a_removed_region_disappears_at_once_and_is_no_longer_polled() {
     let scrape = daemon.scrape().await;
     assert!(all_lag_by(&scrape, LAG_BEFORE));
     let of_next: Vec<_> = scrape.samples.iter().filter(|s| s.labels.values().any(|v| v == NEXT)).collect();
-    assert!(of_next.is_empty(), "neither of the fleet nor of the exporter: {of_next:?}");
+    assert!(of_next.is_empty(), "neither cloud series nor self-metrics: {of_next:?}");
     assert!(!daemon.body("/-/healthy").await.contains(NEXT));
     let calls = |sim: &Simulator| sim.with_call_log(|l| l.entries().filter(|e| e.region == NEXT).count());
     let (then, polls) = (calls(&sim), scrape.api_calls("GetConsumerProgress", "ok"));
-    daemon.until("some polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + 12.0).await;
+    daemon.until("more polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + 12.0).await;
     assert_eq!(calls(&sim), then);
     daemon.stop().await;
 }
@@ -146,19 +150,19 @@ async fn a_changed_filter_applies_at_once() {
     for hidden in ["shipping", B] {
         assert!(scrape.cloud_series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
     }
-    assert_eq!(scrape.count("alikafka_topic_groups", &[]), 0, "a hidden group may read the topic");
+    assert_eq!(scrape.count("alikafka_topic_groups", &[]), 0, "a hidden group may consume the topic");
     let about = || {
         let hidden = [Some("shipping"), Some(B)];
         let is_hidden = |of: &Option<String>| of.is_some() && hidden.contains(&of.as_deref());
         sim.with_call_log(|l| l.entries().filter(|e| is_hidden(&e.instance) || is_hidden(&e.object)).count())
     };
     let (then, polls) = (about(), scrape.api_calls("GetConsumerProgress", "ok"));
-    daemon.until("some polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + 6.0).await;
-    assert_eq!(about(), then, "no call is spent on what is hidden");
+    daemon.until("more polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + 6.0).await;
+    assert_eq!(about(), then, "hidden objects are not polled");
     file.write(&config(&sim, REGION, ""));
     reload_by_sighup(&daemon).await;
     daemon
-        .until("all is back", |p| {
+        .until("everything is back", |p| {
             assert_eq!(p.lag(A, "billing"), Some(LAG_BEFORE), "a gap");
             all_lag_by(p, LAG_BEFORE) && p.count("alikafka_topic_groups", &[]) == 4
         })
@@ -177,13 +181,13 @@ async fn discovered_regions_stay_while_discovery_fails() {
     let auto = |more: &str| format!("endpoint: {}\nregions: auto\n{more}\n", sim.url());
     let file = ConfigFile::new("auto", &auto(""));
     let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
-    daemon.until("both are found", |p| knows(p, "e") && knows(p, "w")).await;
+    daemon.until("both are discovered", |p| knows(p, "e") && knows(p, "w")).await;
     sim.faults(|f| f.add(Fault::new(Effect::Hang).action("GetAllInstanceIdList")));
     file.write(&auto(&format!("filters: {{regions: {{exclude: [{west}]}}}}")));
     reload_by_sighup(&daemon).await;
     sim.world(write_more);
     daemon
-        .until("the one goes on", |p| {
+        .until("the other one is polled", |p| {
             assert!(knows(p, "e"), "a gap");
             assert_eq!(p.cloud_series(&[("region", west)]).len(), 0, "hidden at once");
             p.lag("e", "billing") == Some(LAG_AFTER)
@@ -204,18 +208,18 @@ async fn another_endpoint_starts_without_the_old_values() {
     file.write(&config(&other, REGION, ""));
     reload_by_sighup(&daemon).await;
     daemon
-        .until("the other cloud", |p| {
-            assert!(!knows(p, A) && !knows(p, B), "values of a cloud that is not asked any more");
+        .until("the values of the new endpoint", |p| {
+            assert!(!knows(p, A) && !knows(p, B), "values of the old endpoint");
             knows(p, "of-another")
         })
         .await;
     daemon.stop().await;
 }
 
-/// Makes a file bad.
+/// Makes a configuration file invalid.
 type Corruption = Box<dyn Fn(&ConfigFile)>;
 
-/// Each of these is refused, and says why.
+/// Invalid files, and the reason that is logged.
 fn invalid_files(sim: &Simulator) -> Vec<(&'static str, Corruption, &'static str)> {
     let good = config(sim, REGION, "poll_interval: 500ms");
     let half = good.split_once("regions").unwrap().0.to_owned();
@@ -228,7 +232,7 @@ fn invalid_files(sim: &Simulator) -> Vec<(&'static str, Corruption, &'static str
             "poll_intervall: no key has this name",
         ),
         ("not YAML", text(config(sim, REGION, "filters: {a: [")), "--config.file: not YAML"),
-        ("cut in the middle", text(half), "regions: is missing"),
+        ("truncated", text(half), "regions: is missing"),
         ("emptied", text(String::new()), "is empty"),
         ("not text", Box::new(|file| fs::write(&file.0, [0xff, 0xfe, 0x00]).unwrap()), "is not UTF-8 text"),
         ("deleted", Box::new(|file| fs::remove_file(&file.0).unwrap()), "cannot read"),
@@ -245,7 +249,7 @@ fn invalid_files(sim: &Simulator) -> Vec<(&'static str, Corruption, &'static str
             "credentials.access_key_secret: ",
         ),
         (
-            "a secret that does not end",
+            "an unterminated secret",
             text(config(
                 sim,
                 REGION,
@@ -284,7 +288,7 @@ async fn an_invalid_file_changes_nothing_and_logs_one_line() {
         assert!(all_lag_by(&scrape, LAG_BEFORE), "{what}");
         assert_eq!(scrape.count("alikafka_region_up", &[("generation", "first")]), 1, "{what}");
     }
-    // The one before is not only shown, it runs.
+    // The old configuration is still polling.
     sim.world(write_more);
     daemon.until("new values", |p| all_lag_by(p, LAG_AFTER)).await;
     fs::remove_dir(&file.0).unwrap();
@@ -292,7 +296,7 @@ async fn an_invalid_file_changes_nothing_and_logs_one_line() {
     reload_by_sighup(&daemon).await;
     let (successful, at) = reload_state(&daemon.scrape().await);
     assert!(successful == Some(1.0) && at > reload_state(&before).1);
-    // Searches all that was said for secrets.
+    // Searches all output for secrets.
     daemon.stop().await;
 }
 
@@ -309,14 +313,14 @@ async fn a_reload_request_returns_the_result() {
     let post = async || loop {
         match daemon.request("POST", "/-/reload").await {
             (429, _) => sleep(millis(200)).await,
-            answer => return answer,
+            response => return response,
         }
     };
     file.write(&good("second"));
     assert_eq!(post().await, (200, "reloaded\n".to_owned()));
     assert!(
         daemon.scrape().await.count("alikafka_region_up", &[("generation", "second")]) == 1,
-        "it runs by then"
+        "it is in force"
     );
     file.write(&config(&sim, "Nowhere", &format!("credentials: {{access_key_id: {:?}}}\nx: 1", SECRETS[1])));
     let (status, body) = post().await;
@@ -325,8 +329,8 @@ async fn a_reload_request_returns_the_result() {
         assert!(body.lines().any(|line| line.starts_with(problem)), "{problem}: {body}");
     }
     assert!(secrets_in(&body).is_empty(), "{body}");
-    daemon.until_logged("why", |lines| !rejections(lines).is_empty()).await;
-    assert_eq!(rejections(&daemon.log_lines()).len(), 1, "one line, however many problems");
+    daemon.until_logged("the reason", |lines| !rejections(lines).is_empty()).await;
+    assert_eq!(rejections(&daemon.log_lines()).len(), 1, "one line for all problems");
     daemon.stop().await;
 }
 
@@ -346,7 +350,7 @@ async fn without_the_lifecycle_flag_only_sighup_reloads() {
     daemon.stop().await;
 }
 
-/// As a mounted volume of Kubernetes is replaced: a link in the path is renamed over.
+/// Kubernetes updates a mounted volume by renaming a symlink.
 #[tokio::test]
 async fn a_file_replaced_through_a_symlink_is_reloaded() {
     let sim = cloud().await;
@@ -382,15 +386,15 @@ async fn sigterm_ends_a_reload_that_blocks_on_the_file() {
     let file = ConfigFile::new("pipe", &config(&sim, REGION, ""));
     let daemon = Daemon::reloadable(&file.0, &[]).await;
     daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
-    // Reading a pipe that nobody writes blocks for ever, as a network file system may.
+    // Reading a pipe without a writer blocks forever, like a network file system may.
     fs::remove_file(&file.0).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&file.0).status().unwrap().success());
     for number in 1..=2 {
         daemon.signal(Signal::HUP);
-        daemon.until_logged("that it does not come", |lines| rejections(lines).len() >= number).await;
+        daemon.until_logged("the timeout of the read", |lines| rejections(lines).len() >= number).await;
     }
     sim.world(write_more);
-    daemon.until("it runs on", |p| all_lag_by(p, LAG_AFTER)).await;
+    daemon.until("polling continues", |p| all_lag_by(p, LAG_AFTER)).await;
     daemon.signal(Signal::HUP);
     daemon.stop().await;
 }
@@ -400,7 +404,7 @@ async fn reloads_never_exceed_the_rate_limit() {
     let (monitor, sim) = (StallMonitor::watch(), cloud().await);
     sim.world(|w| (0..40).for_each(|n| add_group(w, A, &format!("g{n}"), "orders")));
     let file = ConfigFile::new("budget", &config(&sim, REGION, ""));
-    // Each pass is more than its interval can bear, so calls always wait for their turn.
+    // A pass needs more calls than the budget allows per interval, so calls always wait.
     let settings = [("REQUESTS_PER_SECOND", "10"), ("STALE_AFTER", "1m")];
     let daemon = Daemon::reloadable(&file.0, &settings).await;
     daemon.until("a first pass", |p| p.lag(A, "g39").is_some()).await;
@@ -408,7 +412,7 @@ async fn reloads_never_exceed_the_rate_limit() {
         reload_by_sighup(&daemon).await;
         let polls = daemon.scrape().await.api_calls("GetConsumerProgress", "ok");
         daemon
-            .until("some polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + f64::from(number % 3))
+            .until("more polls", |p| p.api_calls("GetConsumerProgress", "ok") > polls + f64::from(number % 3))
             .await;
     }
     for ((region, action), most) in monitor.max_calls_per_second(&sim) {
@@ -417,7 +421,7 @@ async fn reloads_never_exceed_the_rate_limit() {
     daemon.stop().await;
 }
 
-/// What the pages of even and of odd generations look like. Everything differs that may.
+/// Returns the configuration of a generation. Consecutive generations differ in everything that can differ.
 fn generation(sim: &Simulator, number: usize) -> String {
     let metrics = format!("{{labels: {{generation: \"{number}\"}}, ");
     if number.is_multiple_of(2) {
@@ -436,26 +440,29 @@ fn generation(sim: &Simulator, number: usize) -> String {
     }
 }
 
-/// The generation of a page of which every series is.
+/// Returns the generation of a scrape, to which every series must belong.
 fn generation_of(scrape: &Scrape) -> usize {
     let generations: std::collections::BTreeSet<_> =
         scrape.samples.iter().map(|s| s.labels["generation"].as_str()).collect();
-    assert_eq!(generations.len(), 1, "{generations:?} on one page");
+    assert_eq!(generations.len(), 1, "{generations:?} in one scrape");
     let number: usize = generations.first().unwrap().parse().unwrap();
-    let is_odd = number % 2 == 1;
+    let is_second = number % 2 == 1;
     let has = |name: &str| scrape.samples.iter().any(|s| s.name == name);
     let of_next = scrape.samples.iter().any(|s| s.labels.values().any(|v| v == NEXT));
-    assert_eq!(of_next, is_odd, "the other region");
-    assert_eq!(scrape.samples.iter().any(|s| s.labels.contains_key("partition")), !is_odd, "partitions");
-    assert_eq!((has("kafka_exporter_build_info"), has("alikafka_exporter_build_info")), (is_odd, !is_odd));
+    assert_eq!(of_next, is_second, "the other region");
+    assert_eq!(scrape.samples.iter().any(|s| s.labels.contains_key("partition")), !is_second, "partitions");
+    assert_eq!(
+        (has("kafka_exporter_build_info"), has("alikafka_exporter_build_info")),
+        (is_second, !is_second)
+    );
     let budget = [("action", "GetTopicList"), ("region", REGION)];
     let budget = scrape.value("alikafka_exporter_api_budget_requests_per_second", &budget);
-    assert_eq!(budget, Some(if is_odd { 50.0 } else { 150.0 }));
+    assert_eq!(budget, Some(if is_second { 50.0 } else { 150.0 }));
     assert!(all_lag_by(scrape, LAG_BEFORE), "a gap");
     number
 }
 
-/// Resident memory in MiB, threads and open files, by the daemon's own account.
+/// Resident memory in MiB, threads and open files, by the process metrics.
 async fn footprint(daemon: &Daemon) -> [f64; 3] {
     let scrape = daemon.scrape().await;
     let of =
@@ -463,18 +470,18 @@ async fn footprint(daemon: &Daemon) -> [f64; 3] {
     [of("process_resident_memory_bytes") / f64::from(1 << 20), of("process_threads"), of("process_open_fds")]
 }
 
-/// Has a file loaded, twice: who asks meanwhile waits.
+/// Requests two reloads; the second one waits for the first.
 async fn request_two_reloads(daemon: &Daemon, file: &ConfigFile, text: &str) {
     file.write(text);
-    let asked = daemon.logged(RELOADED);
+    let before = daemon.logged(RELOADED);
     daemon.signal(Signal::HUP);
     daemon.signal(Signal::HUP);
     let done = async {
-        while daemon.logged(RELOADED) == asked {
+        while daemon.logged(RELOADED) == before {
             sleep(millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(60), done).await.expect("an end to the reload");
+    timeout(Duration::from_secs(60), done).await.expect("the reload ends");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -494,7 +501,7 @@ async fn a_hundred_reloads_under_load_never_mix_configurations() {
             let mut last = 0;
             while !over.load(Ordering::Relaxed) {
                 let number = generation_of(&daemon.scrape().await);
-                assert!(number >= last, "an older page after a newer one");
+                assert!(number >= last, "an older generation after a newer one");
                 last = number;
                 scrapes.fetch_add(1, Ordering::Relaxed);
             }
@@ -504,7 +511,7 @@ async fn a_hundred_reloads_under_load_never_mix_configurations() {
     for number in 31..=100 {
         request_two_reloads(&daemon, &file, &generation(&sim, number)).await;
     }
-    // Thousands, unless one has failed.
+    // Wait for enough scrapes, or for a failure.
     while scrapes.load(Ordering::Relaxed) < 2_000
         && !scrapers.iter().any(tokio::task::JoinHandle::is_finished)
     {
@@ -515,8 +522,8 @@ async fn a_hundred_reloads_under_load_never_mix_configurations() {
         scraper.await.unwrap();
     }
     let daemon = Arc::into_inner(daemon).unwrap();
-    daemon.until("the last one", |p| generation_of(p) == 100).await;
-    // What a scrape or a call needs comes and goes; what every reload left behind would be 70 times there.
+    daemon.until("the last generation", |p| generation_of(p) == 100).await;
+    // Scrapes and calls need some; a leak in each reload would be there 70 times.
     let now = footprint(&daemon).await;
     assert!(now[0] < memory + 16.0, "from {memory} MiB to {}", now[0]);
     assert!(now[1] < threads + 16.0, "from {threads} threads to {}", now[1]);

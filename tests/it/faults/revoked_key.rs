@@ -1,4 +1,4 @@
-//! A key that is refused costs a call an interval, brings all down, and needs no restart once it is good.
+//! A rejected access key costs one call per interval, turns `*_up` to 0, and needs no restart once it is valid again.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use super::*;
 
 const POLL: Duration = Duration::from_millis(500);
 
-/// The calls from the one of this number on.
+/// Returns the calls from this number on.
 fn calls_from(sim: &Simulator, number: u64) -> Vec<CallLogEntry> {
     sim.with_call_log(|l| l.entries().filter(|e| e.number >= number).cloned().collect())
 }
@@ -17,8 +17,8 @@ fn all_down(scrape: &Scrape) -> bool {
     scrape.region_up(REGION) == Some(0.0) && [A, B].iter().all(|i| scrape.instance_up(i) == Some(0.0))
 }
 
-/// The lines about the key.
-fn lines_of_the_key(daemon: &Daemon) -> Vec<serde_json::Value> {
+/// Returns the log lines about the key.
+fn key_lines(daemon: &Daemon) -> Vec<serde_json::Value> {
     daemon.log_lines().into_iter().filter(|l| l["result"] == "auth").collect()
 }
 
@@ -36,22 +36,22 @@ async fn a_revoked_key_costs_one_call_per_interval_and_one_log_line() {
         sim.behaviour(|b| b.keys[0].active = false);
         let mut kept = false;
         daemon
-            .until("all is down", |p| {
+            .until("everything is down", |p| {
                 kept |= all_down(p) && all_lag_by(p, LAG_BEFORE);
                 all_down(p)
             })
             .await;
         assert!(kept, "values are kept for a while");
-        // What was under way has ended by the time of the next call.
-        let refused = |p: &Scrape| p.api_calls("GetInstanceList", "auth");
-        let first = refused(&daemon.scrape().await);
-        daemon.until("asked again", |p| refused(p) > first).await;
+        // Calls in flight have ended by the next call.
+        let rejected = |p: &Scrape| p.api_calls("GetInstanceList", "auth");
+        let first = rejected(&daemon.scrape().await);
+        daemon.until("rejected again", |p| rejected(p) > first).await;
         let number = sim.with_call_log(CallLog::len);
         daemon
             .until("all values have expired", |p| {
                 p.lag(A, "billing").is_none()
                     && p.end_offset(B, "audit", "0").is_none()
-                    && refused(p) >= first + 6.0
+                    && rejected(p) >= first + 6.0
             })
             .await;
         let scrape = daemon.scrape().await;
@@ -72,8 +72,8 @@ async fn a_revoked_key_costs_one_call_per_interval_and_one_log_line() {
             })
             .await;
         daemon.until_logged("the recovery", |_| !daemon.recoveries().is_empty()).await;
-        let lines = lines_of_the_key(&daemon);
-        assert_eq!(lines.len(), 2, "one at the beginning, one at the end: {lines:#?}");
+        let lines = key_lines(&daemon);
+        assert_eq!(lines.len(), 2, "one at the start, one at the end: {lines:#?}");
         assert_eq!(lines[0]["code"], "InvalidAccessKeyId.Inactive");
         assert!(lines[0]["advice"].as_str().unwrap().contains("check the access key"), "{lines:#?}");
         assert_eq!(lines[1]["msg"], "recovered");
@@ -100,15 +100,15 @@ async fn a_key_replaced_in_its_files_is_used_without_a_restart() {
     let daemon = Daemon::start(&sim, &settings).await;
     daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
     sim.behaviour(|b| b.keys[0].active = false);
-    daemon.until("all is down", all_down).await;
+    daemon.until("everything is down", all_down).await;
     sim.world(write_more);
     write(new_id, new_secret);
     let scrape = daemon
-        .until("the new key is taken", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0))
+        .until("the new key is used", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0))
         .await;
     assert_eq!(scrape.instance_up(A), Some(1.0));
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
-    let lines = lines_of_the_key(&daemon);
+    let lines = key_lines(&daemon);
     assert_eq!(lines.len(), 2, "{lines:#?}");
     daemon.stop().await;
     fs::remove_dir_all(&dir).unwrap();
@@ -122,7 +122,7 @@ async fn a_rejected_signature_for_one_group_affects_only_that_group() {
     sim.faults(|f| f.add(on_group("billing", error(400, "SignatureDoesNotMatch", "no"))));
     sim.world(write_more);
     daemon
-        .until("one is dropped, the others go on", |p| {
+        .until("one value has expired, the others are fresh", |p| {
             let others = [p.lag(A, "shipping"), p.lag(B, "billing"), p.lag(B, "shipping")];
             p.lag(A, "billing").is_none() && others == [Some(LAG_AFTER); 3]
         })
@@ -132,7 +132,7 @@ async fn a_rejected_signature_for_one_group_affects_only_that_group() {
     sim.faults(Faults::clear);
     daemon.until("the value is back", |p| all_lag_by(p, LAG_AFTER)).await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
-    let lines = lines_of_the_key(&daemon);
+    let lines = key_lines(&daemon);
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert_eq!((&lines[0]["instance_id"], &lines[0]["object"]), (&A.into(), &"billing".into()));
     daemon.stop().await;

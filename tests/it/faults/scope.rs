@@ -1,9 +1,9 @@
-//! What is looked at: regions, accounts, filters, granularity, the limit on series; and the end of it all.
+//! Monitored objects: regions, accounts, filters, granularity and the limit on series; and failures of one of them.
 
 use super::*;
 
-/// An object that detail calls were made about.
-fn asked_about(sim: &Simulator, name: &str) -> bool {
+/// Whether any call named this region, instance, topic or group.
+fn was_called_for(sim: &Simulator, name: &str) -> bool {
     sim.with_call_log(|l| {
         l.entries().any(|e| {
             [e.instance.as_deref(), e.object.as_deref(), Some(e.region.as_str())].contains(&Some(name))
@@ -33,13 +33,17 @@ async fn filtered_objects_have_no_calls_and_no_series() {
         ("FILTERS__GROUPS__EXCLUDE", "ship.*"),
     ];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon.until("what is looked at", |p| p.lag(A, "billing") == Some(LAG_BEFORE)).await;
-    let scrape = daemon.until("once more", |p| p.api_calls("GetInstanceList", "ok") >= 3.0).await;
+    daemon.until("the monitored group", |p| p.lag(A, "billing") == Some(LAG_BEFORE)).await;
+    let scrape = daemon.until("more discoveries", |p| p.api_calls("GetInstanceList", "ok") >= 3.0).await;
     for hidden in ["cn-beijing", "elsewhere", B, "audit", "shipping"] {
-        assert!(!asked_about(&sim, hidden), "a call about {hidden}");
+        assert!(!was_called_for(&sim, hidden), "a call for {hidden}");
         assert!(scrape.cloud_series(&[]).iter().all(|s| !s.contains(&format!("\"{hidden}\""))), "{hidden}");
     }
-    assert_eq!(scrape.count("alikafka_topic_groups", &[]), 0, "hidden groups may read the topic, so unknown");
+    assert_eq!(
+        scrape.count("alikafka_topic_groups", &[]),
+        0,
+        "unknown because hidden groups may consume the topic"
+    );
     daemon.stop().await;
 }
 
@@ -54,13 +58,13 @@ async fn an_instance_not_in_service_has_info_but_no_detail_calls() {
     });
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
-    let scrape = daemon.until("once more", |p| p.api_calls("GetInstanceList", "ok") >= 4.0).await;
+    let scrape = daemon.until("more discoveries", |p| p.api_calls("GetInstanceList", "ok") >= 4.0).await;
     for (id, ..) in idle {
         let of = [("instance_id", id)];
         assert_eq!(scrape.count("alikafka_instance_info", &of), 1, "{id}");
         assert!(scrape.cloud_series(&of).iter().all(|s| s.starts_with("alikafka_instance_")), "{id}");
         assert_eq!(scrape.instance_up(id), None, "{id}");
-        assert!(!asked_about(&sim, id), "{id}");
+        assert!(!was_called_for(&sim, id), "{id}");
     }
     assert_eq!(scrape.region_up(REGION), Some(1.0));
     daemon.stop().await;
@@ -75,10 +79,10 @@ async fn a_coarser_granularity_has_fewer_series_but_polls_the_same() {
             .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0))
             .await;
         sim.world(write_more);
-        let scrape = daemon.until("again", |p| all_lag_by(p, LAG_AFTER)).await;
+        let scrape = daemon.until("refreshed values", |p| all_lag_by(p, LAG_AFTER)).await;
         let has = |part: &str| scrape.cloud_series(&[]).iter().any(|s| s.contains(part));
         assert_eq!((has("topic=\""), has("partition=\"")), (topics, partitions), "{granularity}");
-        // What is shown of a group may be due to what its topics hold: data loss, for one.
+        // Group series may depend on topic offsets, e.g. lost messages.
         for action in ["GetTopicList", "GetTopicStatus"] {
             assert!(calls(&sim, action) > 0, "{action} at {granularity}");
         }
@@ -93,8 +97,8 @@ async fn max_series_holds_and_keeps_the_oldest_objects() {
     let first = daemon
         .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(B).is_some())
         .await;
-    let cut = |p: &Scrape| p.sum("alikafka_exporter_dropped_series_total", &[]);
-    assert_eq!(cut(&first), 0.0, "it fits");
+    let dropped = |p: &Scrape| p.sum("alikafka_exporter_dropped_series_total", &[]);
+    assert_eq!(dropped(&first), 0.0, "the limit is not reached");
     sim.world(|w| {
         for n in 0..60 {
             add_group(w, A, &format!("g{n:02}"), "orders");
@@ -102,11 +106,11 @@ async fn max_series_holds_and_keeps_the_oldest_objects() {
         write_more(w);
     });
     let scrape = daemon
-        .until("some are cut", |p| {
+        .until("some series are dropped", |p| {
             let series = p.value("alikafka_exporter_series", &[]).unwrap();
             assert!(series <= 400.0, "{series}");
             assert!(p.cloud_series(&[]).len() <= 400, "{}", p.cloud_series(&[]).len());
-            cut(p) > 0.0 && all_lag_by(p, LAG_AFTER)
+            dropped(p) > 0.0 && all_lag_by(p, LAG_AFTER)
         })
         .await;
     assert_eq!(scrape.region_up(REGION), Some(1.0));
@@ -123,23 +127,23 @@ async fn a_failing_discovered_region_does_not_affect_the_other() {
     });
     let daemon = Daemon::start(&sim, &[("REGIONS", "auto")]).await;
     let lag = |p: &Scrape, e, w| p.lag("e", "billing") == e && p.lag("w", "billing") == w;
-    let scrape = daemon.until("both are found", |p| lag(p, Some(LAG_BEFORE), Some(LAG_BEFORE))).await;
+    let scrape = daemon.until("both are discovered", |p| lag(p, Some(LAG_BEFORE), Some(LAG_BEFORE))).await;
     assert_eq!(
         (scrape.region_up(east), scrape.region_up(REGION)),
         (Some(1.0), None),
-        "none where nothing is"
+        "none for a region without instances"
     );
     sim.faults(|f| f.add(Fault::new(Effect::Hang).region(east)));
     sim.world(write_more);
     daemon
-        .until("one is dropped, the other goes on", |p| {
+        .until("one has expired, the other one is fresh", |p| {
             lag(p, None, Some(LAG_AFTER)) && p.region_up(east) == Some(0.0) && p.region_up(west) == Some(1.0)
         })
         .await;
     sim.faults(alikafka_simulator::Faults::clear);
     sim.world(|w| w.delete_instance("w").unwrap());
     let scrape = daemon
-        .until("the one is back, and the other is gone", |p| {
+        .until("one is back, the other one is removed", |p| {
             p.lag("e", "billing") == Some(LAG_AFTER) && p.region_up(west).is_none()
         })
         .await;
@@ -192,7 +196,7 @@ async fn an_unreachable_account_does_not_affect_the_other() {
     bad.shutdown().await;
     good.world(write_more);
     let scrape = daemon
-        .until("one is dropped, the other goes on", |p| {
+        .until("one has expired, the other one is fresh", |p| {
             [lag(p, "good"), lag(p, "bad")] == [Some(LAG_AFTER), None]
                 && [up(p, "good"), up(p, "bad")] == [Some(1.0), Some(0.0)]
         })
@@ -205,7 +209,7 @@ async fn an_unreachable_account_does_not_affect_the_other() {
         of_good
     );
     let lines = daemon.failures();
-    assert_eq!(lines.len(), 1, "one line for a host that is gone: {lines:#?}");
+    assert_eq!(lines.len(), 1, "one line for an unreachable host: {lines:#?}");
     assert_eq!(lines[0]["account"], "bad");
     daemon.stop().await;
 }
@@ -225,8 +229,12 @@ async fn an_unreachable_cloud_is_logged_once_and_recovers() {
         .await;
     assert!(scrape.api_calls("GetConsumerProgress", "connect") > 0.0);
     let lines = daemon.failures();
-    assert_eq!(lines.len(), 1, "one line for the region, not one an instance: {lines:#?}");
-    assert_eq!(daemon.body("/-/healthy").await.trim(), "ok", "the cloud is not the daemon's health");
+    assert_eq!(lines.len(), 1, "one line for the region, not one per instance: {lines:#?}");
+    assert_eq!(
+        daemon.body("/-/healthy").await.trim(),
+        "ok",
+        "an outage of the cloud does not make the exporter unhealthy"
+    );
     let behaviour = ServiceBehaviour { keys: vec![key()], ..ServiceBehaviour::default() };
     let world = WorldOptions { epoch_ms: Some(world), ..WorldOptions::empty([REGION]) };
     let options = SimulatorOptions { listen: address, world, behaviour, ..SimulatorOptions::default() };
@@ -252,7 +260,7 @@ async fn sigterm_ends_a_pass_with_hanging_calls() {
         let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
         daemon.until("a call hangs", |_| calls(&sim, hanging) > 0).await;
         assert_eq!(daemon.scrape().await.api_calls(hanging, "timeout"), 0.0);
-        // Ends with 0, within five seconds.
+        // Checks exit code 0 within five seconds.
         daemon.stop().await;
     }
 }

@@ -1,4 +1,4 @@
-//! TLS that proves nothing: nothing is said to whoever cannot show a good certificate, and it is told why.
+//! Invalid TLS servers: nothing is sent to a server without a valid certificate, and the reason is logged.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// Who signs certificates, for one test.
+/// A certificate authority for one test.
 pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     file: PathBuf,
@@ -41,12 +41,12 @@ impl Authority {
         Self { issuer, file }
     }
 
-    /// The file to trust it by.
+    /// Path of its certificate.
     pub(super) fn file(&self) -> &str {
         self.file.to_str().unwrap()
     }
 
-    /// Speaks TLS by a certificate for a host that is good until the end of a year.
+    /// Returns a server that speaks TLS with a certificate for a host, valid until the end of a year.
     pub(super) fn certified(&self, host: &str, until: i32) -> ServerMode {
         let mut params = CertificateParams::new([host.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -73,15 +73,15 @@ impl Drop for Authority {
     }
 }
 
-/// How whoever connects is met.
+/// Behavior of the server.
 #[derive(Clone)]
 pub(super) enum ServerMode {
     Tls(Arc<ServerConfig>),
-    /// These bytes are the answer to the first that come.
+    /// Responds to the first bytes with these.
     Bytes(Vec<u8>),
 }
 
-/// A server hello of TLS 1.0, with a cipher of that time.
+/// Returns a ServerHello of TLS 1.0 with a matching cipher suite.
 fn tls_1_0_server_hello() -> Vec<u8> {
     let mut hello = vec![3, 1];
     hello.extend([7; 32]);
@@ -93,7 +93,7 @@ fn tls_1_0_server_hello() -> Vec<u8> {
     record
 }
 
-/// Stands before a cloud that speaks no TLS itself.
+/// Terminates TLS in front of a cloud that speaks plain HTTP.
 pub(super) struct TlsProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -103,15 +103,15 @@ pub(super) struct TlsProxy {
 struct Shared {
     cloud: SocketAddr,
     mode: Mutex<(ServerMode, CancellationToken)>,
-    /// Connections on which something came that could be read.
+    /// Connections that carried decrypted data.
     read: AtomicU64,
-    /// Connections that began with something other than TLS.
+    /// Connections that carried cleartext.
     bare: AtomicU64,
 }
 
 impl TlsProxy {
     pub(super) async fn start(cloud: &Simulator, mode: ServerMode) -> Self {
-        // Of all addresses, as one may be added that leads here.
+        // Listens on all addresses, because a test adds one.
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let address = ([127, 0, 0, 1], listener.local_addr().unwrap().port()).into();
         let shared = Arc::new(Shared {
@@ -123,11 +123,11 @@ impl TlsProxy {
         let serving = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (mode, cut) = serving.mode.lock().unwrap().clone();
+                let (mode, closed) = serving.mode.lock().unwrap().clone();
                 let shared = Arc::clone(&serving);
                 tokio::spawn(async move {
-                    // However it ends, the peer's log tells.
-                    _ = cut.run_until_cancelled(shared.serve(stream, mode)).await;
+                    // The log of the exporter shows errors.
+                    _ = closed.run_until_cancelled(shared.serve(stream, mode)).await;
                 });
             }
         });
@@ -142,25 +142,25 @@ impl TlsProxy {
         format!("https://{}", self.address)
     }
 
-    /// Meets everyone so from now on, and cuts all connections.
+    /// Changes the behavior, and closes all connections.
     pub(super) fn set_mode(&self, mode: ServerMode) {
-        let (_, cut) =
+        let (_, closed) =
             std::mem::replace(&mut *self.shared.mode.lock().unwrap(), (mode, CancellationToken::new()));
-        cut.cancel();
+        closed.cancel();
     }
 
-    /// Cuts all connections.
+    /// Closes all connections.
     pub(super) fn close_connections(&self) {
         let mode = self.shared.mode.lock().unwrap().0.clone();
         self.set_mode(mode);
     }
 
-    /// On how many connections something came that could be read.
+    /// Number of connections that carried decrypted data.
     pub(super) fn readable_connections(&self) -> u64 {
         self.shared.read.load(Ordering::SeqCst)
     }
 
-    /// How many connections began with something other than TLS.
+    /// Number of connections that carried cleartext.
     pub(super) fn cleartext_connections(&self) -> u64 {
         self.shared.bare.load(Ordering::SeqCst)
     }
@@ -181,10 +181,10 @@ impl Shared {
         }
         let config = match mode {
             ServerMode::Tls(config) => config,
-            ServerMode::Bytes(answer) => {
+            ServerMode::Bytes(response) => {
                 stream.read_buf(&mut Vec::with_capacity(16 * 1024)).await?;
-                stream.write_all(&answer).await?;
-                // The rest is only looked through for words in the clear.
+                stream.write_all(&response).await?;
+                // The rest is only searched for cleartext.
                 let mut rest = Vec::new();
                 stream.read_to_end(&mut rest).await?;
                 if rest.windows(5).any(|w| w == b"POST " || w == b"HTTP/") {
@@ -206,22 +206,22 @@ impl Shared {
     }
 }
 
-/// A way to the cloud that is broken from the start, mended, broken in the middle, and mended again.
+/// A connection to the cloud that fails from the start, recovers, fails again, and recovers again.
 pub(super) struct ConnectionScenario<'a> {
     pub(super) sim: &'a Simulator,
     pub(super) daemon: &'a Daemon,
-    /// The label `result` of every call while it is broken.
+    /// Label `result` of every call while it fails.
     pub(super) result: &'a str,
-    /// A part of the line that tells of it.
+    /// Part of the log line.
     pub(super) log_text: &'a str,
 }
 
 impl ConnectionScenario<'_> {
-    /// It is broken: the region is down, once is told why, nothing is known, nothing reaches the cloud.
+    /// Asserts that the region is down, the reason is logged once, and nothing reaches the cloud.
     pub(super) async fn assert_failing_from_the_start(&self) {
         let Self { sim, daemon, result, log_text } = *self;
         let scrape = daemon
-            .until("it fails, again and again", |p| {
+            .until("calls fail repeatedly", |p| {
                 p.api_calls("GetInstanceList", result) >= 3.0 && p.region_up(REGION) == Some(0.0)
             })
             .await;
@@ -231,41 +231,41 @@ impl ConnectionScenario<'_> {
             "{:?}",
             scrape.cloud_series(&[])
         );
-        assert_eq!(daemon.get("/-/ready").await.0, 200, "good or bad, the first pass has ended");
+        assert_eq!(daemon.get("/-/ready").await.0, 200, "a failed first pass makes ready too");
         self.assert_logged(1, log_text);
         assert_eq!(sim.call_log().len(), 0, "nothing was sent");
     }
 
-    /// It is well.
+    /// Asserts that all values and the region recover.
     pub(super) async fn assert_recovered(&self, lag: f64) {
         let daemon = self.daemon;
         daemon.until("everything is fresh", |p| all_lag_by(p, lag) && p.region_up(REGION) == Some(1.0)).await;
         daemon.until_logged("the recovery", |_| daemon.recoveries().len() == daemon.failures().len()).await;
     }
 
-    /// It is broken, although all was known: values are kept, then dropped, and the region is down.
+    /// Asserts that values are kept, then expire, and that the region is down.
     pub(super) async fn assert_failing_after_success(&self) {
         let Self { sim, daemon, log_text, .. } = *self;
         let failed = self.wait_for_failure().await;
-        let asked = sim.call_log().len();
+        let calls = sim.call_log().len();
         sim.world(write_more);
         let mut kept = false;
         daemon
             .until("all values have expired", |p| {
                 let lag = p.lag(A, "billing");
-                assert!(lag.is_none_or(|lag| lag == LAG_BEFORE), "neither old nor absent: {lag:?}");
+                assert!(lag.is_none_or(|lag| lag == LAG_BEFORE), "neither the old value nor absent: {lag:?}");
                 kept |= lag == Some(LAG_BEFORE) && self.failed(p) > failed;
                 p.count("alikafka_group_lag_messages", &[]) == 0
                     && p.count("alikafka_topic_partition_end_offset", &[]) == 0
                     && p.region_up(REGION) == Some(0.0)
             })
             .await;
-        assert!(kept, "the old values outlived the first failure");
-        assert_eq!(sim.call_log().len(), asked, "nothing was sent");
+        assert!(kept, "old values are kept after the first failure");
+        assert_eq!(sim.call_log().len(), calls, "nothing was sent");
         self.assert_logged(2, log_text);
     }
 
-    /// Waits for a failure, after which what had been sent before is over. Returns how many there were.
+    /// Waits for a failure, so that calls sent before have ended. Returns the number of failures.
     pub(super) async fn wait_for_failure(&self) -> f64 {
         let before = self.failed(&self.daemon.scrape().await);
         let scrape = self.daemon.until("a call fails", |p| self.failed(p) > before).await;
@@ -276,18 +276,18 @@ impl ConnectionScenario<'_> {
         scrape.sum("alikafka_exporter_api_requests_total", &[("result", self.result)])
     }
 
-    /// What breaks a whole region is told once each time; silence, once for each action and instance.
+    /// Asserts one log line per outage for the region; timeouts are logged once per action and instance.
     fn assert_logged(&self, times: usize, log_text: &str) {
         let lines = self.daemon.failures();
         if self.result == "timeout" {
             let last = if times == 1 { &lines[..] } else { &lines[1..] };
             let places: BTreeSet<_> =
                 last.iter().map(|l| (l["instance_id"].to_string(), l["action"].to_string())).collect();
-            assert_eq!(places.len(), last.len(), "one line for each: {lines:#?}");
+            assert_eq!(places.len(), last.len(), "one line per action and instance: {lines:#?}");
         } else {
-            assert_eq!(lines.len(), times, "one line for each time: {lines:#?}");
+            assert_eq!(lines.len(), times, "one line per outage: {lines:#?}");
         }
-        // A line that speaks for many places names none of them.
+        // A line for many objects names none of them.
         let line = lines.iter().rfind(|l| l.get("advice").is_some()).unwrap();
         assert_eq!(line["result"], self.result, "{line}");
         assert!(line["error"].as_str().unwrap().contains(log_text), "{line}");
@@ -296,7 +296,7 @@ impl ConnectionScenario<'_> {
 }
 
 struct TlsCase {
-    what: &'static str,
+    name: &'static str,
     broken: ServerMode,
     log_text: &'static str,
 }
@@ -314,17 +314,17 @@ impl TlsCase {
         let daemon = Daemon::launch(launch).await;
         let way = ConnectionScenario { sim: &sim, daemon: &daemon, result: "tls", log_text: self.log_text };
         way.assert_failing_from_the_start().await;
-        assert_eq!(proxy.readable_connections(), 0, "{}: nothing is said to it", self.what);
+        assert_eq!(proxy.readable_connections(), 0, "{}: nothing was sent", self.name);
         proxy.set_mode(authority.certified("127.0.0.1", 2999));
         way.assert_recovered(LAG_BEFORE).await;
         proxy.set_mode(self.broken);
         way.wait_for_failure().await;
         let read = proxy.readable_connections();
         way.assert_failing_after_success().await;
-        assert_eq!(proxy.readable_connections(), read, "{}: nothing is said to it", self.what);
+        assert_eq!(proxy.readable_connections(), read, "{}: nothing was sent", self.name);
         proxy.set_mode(authority.certified("127.0.0.1", 2999));
         way.assert_recovered(LAG_AFTER).await;
-        assert_eq!(proxy.cleartext_connections(), 0, "{}: nothing is ever said in the clear", self.what);
+        assert_eq!(proxy.cleartext_connections(), 0, "{}: no cleartext was sent", self.name);
         daemon.stop().await;
     }
 }
@@ -333,7 +333,7 @@ impl TlsCase {
 async fn nothing_is_sent_to_a_server_without_a_valid_certificate() {
     let authority = Arc::new(Authority::new("tls"));
     let unknown = Authority::new("unknown");
-    let case = |what, broken, log_text| TlsCase { what, broken, log_text };
+    let case = |name, broken, log_text| TlsCase { name, broken, log_text };
     let refusal = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n".to_vec();
     let cases = [
         case("expired", authority.certified("127.0.0.1", 2021), "expired"),

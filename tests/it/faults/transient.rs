@@ -1,5 +1,4 @@
-//! What is mended before it counts is not told, what is odd is told once, and what is empty or strange in
-//! itself is no fault at all.
+//! Transient failures that a retry fixes, anomalies in otherwise good responses, and unusual objects that are no failure.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +6,9 @@ use alikafka_simulator::{Faults, Quota, WrongType};
 
 use super::*;
 
-/// A fault that one more attempt mends.
+/// A failure that one retry fixes.
 struct TransientCase {
-    what: &'static str,
+    name: &'static str,
     effect: Effect,
     result: &'static str,
 }
@@ -24,32 +23,32 @@ impl TransientCase {
         sim.faults(|f| f.add(on_group("billing", self.effect).times(1)));
         sim.world(write_more);
         let scrape = daemon
-            .until("asked again, with success", |p| {
-                assert_eq!(p.instance_up(A), Some(1.0), "{}", self.what);
+            .until("retried successfully", |p| {
+                assert_eq!(p.instance_up(A), Some(1.0), "{}", self.name);
                 p.api_calls("GetConsumerProgress", self.result) == 1.0 && all_lag_by(p, LAG_AFTER)
             })
             .await;
-        assert_eq!(scrape.sum("alikafka_exporter_api_retries_total", &[]), 1.0, "{}", self.what);
-        assert_eq!(daemon.failures().len(), 0, "{}: {:#?}", self.what, daemon.failures());
+        assert_eq!(scrape.sum("alikafka_exporter_api_retries_total", &[]), 1.0, "{}", self.name);
+        assert_eq!(daemon.failures().len(), 0, "{}: {:#?}", self.name, daemon.failures());
         daemon.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_fixed_by_a_retry_is_counted_but_not_logged() {
-    let row = |what, effect, result| TransientCase { what, effect, result };
+    let case = |name, effect, result| TransientCase { name, effect, result };
     let throttle = Effect::Throttle { status: 429, code: "Throttling.Api".to_owned(), retry_after_ms: None };
-    let rows = [
-        row("500", error(500, "InternalError", "oops"), "server"),
-        row("503", error(503, "ServiceUnavailable", "no"), "server"),
-        row("a reset", Effect::Reset, "connect"),
-        row("a reset in the body", Effect::ResetBody(40), "connect"),
-        row("flow control", throttle, "throttled"),
-        row("a nonce that is known", error(400, "SignatureNonceUsed", "again"), "clock"),
+    let cases = [
+        case("500", error(500, "InternalError", "oops"), "server"),
+        case("503", error(503, "ServiceUnavailable", "no"), "server"),
+        case("a reset", Effect::Reset, "connect"),
+        case("a reset in the body", Effect::ResetBody(40), "connect"),
+        case("flow control", throttle, "throttled"),
+        case("a nonce that is known", error(400, "SignatureNonceUsed", "again"), "clock"),
     ];
     let mut running = tokio::task::JoinSet::new();
-    for row in rows {
-        running.spawn(row.run());
+    for case in cases {
+        running.spawn(case.run());
     }
     running.join_all().await;
 }
@@ -69,15 +68,15 @@ async fn closed_idle_connections_are_not_failures() {
     let daemon = Daemon::start(&sim, &settings).await;
     let ok = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "ok")]);
     daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
-    // A page may be made between a failure and its repetition.
-    let mended = |p: &Scrape| {
+    // A scrape may fall between a failure and its retry.
+    let were_retried = |p: &Scrape| {
         let failed = p.sum("alikafka_exporter_api_requests_total", &[]) - ok(p);
         failed <= p.sum("alikafka_exporter_api_retries_total", &[])
     };
     daemon
-        .until("two hundred calls, and what failed was mended", |p| {
+        .until("two hundred calls, and every failure was retried", |p| {
             assert_eq!((p.region_up(REGION), p.instance_up(A)), (Some(1.0), Some(1.0)));
-            ok(p) >= 200.0 && mended(p)
+            ok(p) >= 200.0 && were_retried(p)
         })
         .await;
     assert_eq!(daemon.failures().len(), 0);
@@ -93,12 +92,12 @@ async fn full_throttling_is_logged_once_and_adds_few_retries() {
             all_lag_by(p, LAG_BEFORE) && p.end_offset(B, "audit", "1").is_some()
         })
         .await;
-    // A quota of the cloud's own, which lets nothing through.
+    // A quota of the cloud that allows no call.
     sim.behaviour(|b| b.quota = Quota { per_second: Some(0), ..Quota::default() });
     sim.world(write_more);
     let throttled = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "throttled")]);
     let scrape = daemon
-        .until("all is dropped, and the schedule goes on", |p| {
+        .until("all values have expired, and polling continues", |p| {
             throttled(p) >= 100.0
                 && p.count("alikafka_group_lag_messages", &[]) == 0
                 && p.region_up(REGION) == Some(0.0)
@@ -106,7 +105,7 @@ async fn full_throttling_is_logged_once_and_adds_few_retries() {
         .await;
     let retries = scrape.sum("alikafka_exporter_api_retries_total", &[]);
     let first = scrape.sum("alikafka_exporter_api_requests_total", &[]) - retries;
-    // What had been saved up for retries before is ten at most.
+    // At most ten retries were in reserve.
     assert!(retries <= 10.0 + first / 10.0, "{retries} retries of {first} calls");
     let lines = daemon.failures();
     assert_eq!(lines.len(), 1, "one line for the region: {lines:#?}");
@@ -119,11 +118,11 @@ async fn full_throttling_is_logged_once_and_adds_few_retries() {
     daemon.stop().await;
 }
 
-/// Something odd in answers that are good otherwise, and how it is told.
+/// An anomaly in an otherwise good response.
 struct AnomalyCase {
     effect: Effect,
     kind: &'static str,
-    /// Whether a line is worth it: what every busy fleet shows is not.
+    /// Whether it is logged. Anomalies that every busy cluster shows are not.
     is_logged: bool,
 }
 
@@ -137,13 +136,14 @@ impl AnomalyCase {
         sim.faults(|f| f.add(on_group("billing", self.effect)));
         sim.world(write_more);
         daemon
-            .until("odd, again and again, and others are fresh", |p| {
+            .until("counted repeatedly, and others are fresh", |p| {
                 p.anomalies(self.kind) >= 4.0 && p.lag(A, "shipping") == Some(LAG_AFTER)
             })
             .await;
-        let told = daemon.log_lines().into_iter().filter(|l| l["kind"] == self.kind && l["level"] == "warn");
-        assert_eq!(told.count(), usize::from(self.is_logged), "{}", self.kind);
-        assert_eq!(daemon.failures().len(), 0, "an odd item is no failure");
+        let warnings =
+            daemon.log_lines().into_iter().filter(|l| l["kind"] == self.kind && l["level"] == "warn");
+        assert_eq!(warnings.count(), usize::from(self.is_logged), "{}", self.kind);
+        assert_eq!(daemon.failures().len(), 0, "an anomaly is not a failure");
         let scrape = daemon.scrape().await;
         assert_eq!(scrape.instance_up(A), Some(1.0));
         assert_eq!(scrape.partition_lag(A, "billing", "1").is_some(), self.kind != "empty_list");
@@ -153,16 +153,16 @@ impl AnomalyCase {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn anomalies_are_counted_each_time_and_logged_at_most_once() {
-    let odd = |effect, kind, is_logged| AnomalyCase { effect, kind, is_logged };
-    let rows = [
-        odd(Effect::WrongType(WrongType::Null), "type", true),
-        odd(Effect::WrongType(WrongType::TooBig), "range", true),
-        odd(Effect::DuplicateItem, "duplicate", true),
-        odd(Effect::ConsumerAhead(5), "clamped", false),
+    let anomaly = |effect, kind, is_logged| AnomalyCase { effect, kind, is_logged };
+    let cases = [
+        anomaly(Effect::WrongType(WrongType::Null), "type", true),
+        anomaly(Effect::WrongType(WrongType::TooBig), "range", true),
+        anomaly(Effect::DuplicateItem, "duplicate", true),
+        anomaly(Effect::ConsumerAhead(5), "clamped", false),
     ];
     let mut running = tokio::task::JoinSet::new();
-    for row in rows {
-        running.spawn(row.run());
+    for case in cases {
+        running.spawn(case.run());
     }
     running.join_all().await;
 }
@@ -172,7 +172,7 @@ async fn a_compressed_response_is_never_decompressed() {
     use std::io::Write as _;
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     packer.write_all(&vec![b' '; 1 << 20]).unwrap();
-    // Members of one stream, of 100 MiB.
+    // One stream whose members decompress to 100 MiB.
     let bomb = packer.finish().unwrap().repeat(100);
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
@@ -180,11 +180,11 @@ async fn a_compressed_response_is_never_decompressed() {
     let before = daemon.proc_status("VmHWM");
     sim.faults(|f| f.add(on_group("billing", raw(200, "application/json", bomb))));
     daemon
-        .until("it is refused, again and again", |p| {
+        .until("rejected repeatedly", |p| {
             p.api_calls("GetConsumerProgress", "decode") >= 4.0 && p.lag(A, "billing").is_none()
         })
         .await;
-    assert!(daemon.proc_status("VmHWM") - before <= 32 * 1024, "not even for a moment");
+    assert!(daemon.proc_status("VmHWM") - before <= 32 * 1024, "not even temporarily");
     assert_eq!(daemon.failures().len(), 1);
     daemon.stop().await;
 }
@@ -195,11 +195,11 @@ async fn new_empty_and_equally_named_objects_are_not_failures() {
     sim.world(|w| {
         w.rename_instance(A, "the same").unwrap();
         w.rename_instance(B, "the same").unwrap();
-        // Differs in case alone.
+        // Differs only in case.
         w.add_topic(A, TopicSpec::new("Orders", 1)).unwrap();
         w.append(A, "Orders", 0, 3).unwrap();
         add_group(w, A, "Billing", "Orders");
-        // Nothing is committed, nothing was written, nobody reads.
+        // A group without offsets, and a topic without messages and groups.
         w.add_group(A, GroupSpec { topics: Vec::new(), ..GroupSpec::new("idle", &[]) }).unwrap();
         w.add_topic(A, TopicSpec::new("new", 1)).unwrap();
     });
@@ -218,7 +218,7 @@ async fn new_empty_and_equally_named_objects_are_not_failures() {
     assert_eq!(scrape.count("alikafka_group_partition_lag_messages", &[("group", "idle")]), 0);
     assert!(scrape.has_topic(A, "new"));
     assert_eq!(scrape.sum("alikafka_exporter_anomalies_total", &[]), 0.0);
-    // Fewer partitions than before.
+    // Recreated with fewer partitions.
     sim.world(|w| {
         w.delete_topic(A, "orders").unwrap();
         w.delete_group(A, "billing").unwrap();

@@ -1,19 +1,19 @@
-//! Values that are odd or move as values should not: never a wrong number, only absent ones.
+//! Unusual values and changes: the exporter exposes no wrong value, only absent ones.
 
 use alikafka_simulator::{Faults, ListShape, WrongType};
 
 use super::*;
 
-/// The value of a partition's committed offset.
+/// Committed offset of a partition.
 fn committed(scrape: &Scrape, group: &str, partition: &str) -> Option<f64> {
     let labels = [("instance_id", A), ("group", group), ("partition", partition)];
     scrape.value("alikafka_group_partition_offset", &labels)
 }
 
-/// A kind of wrong type in the first row of each answer of offsets, and what it costs.
+/// A wrong type in the first partition of each response, and its effect.
 struct WrongTypeCase {
     how: WrongType,
-    /// The first partition is still read.
+    /// Whether the partition is still read.
     is_read: bool,
     anomaly: Option<&'static str>,
 }
@@ -50,7 +50,7 @@ impl WrongTypeCase {
         let scrape = daemon
             .until("the rest is fresh", |p| {
                 p.partition_lag(A, "billing", "1") == Some(13.0)
-                    // The status is asked for less often, as groups tell end offsets too.
+                    // The status is polled less often, because groups report end offsets too.
                     && p.end_offset(A, "orders", "0") == first(14.0)
                     && p.end_offset(A, "orders", "1") == Some(13.0)
                     && p.lag(A, "shipping") == Some(LAG_AFTER)
@@ -68,7 +68,7 @@ impl WrongTypeCase {
         for kind in ["type", "range", "negative", "duplicate", "contradiction"] {
             assert_eq!(scrape.anomalies(kind) > 0.0, self.anomaly == Some(kind), "{:?}: {kind}", self.how);
         }
-        assert_eq!(scrape.instance_up(A), Some(1.0), "an answer with a bad item is an answer");
+        assert_eq!(scrape.instance_up(A), Some(1.0), "a bad item does not fail the response");
         assert_eq!(daemon.failures().len(), 0);
         daemon.stop().await;
     }
@@ -83,7 +83,7 @@ async fn convertible_types_are_read_and_others_cost_only_their_item() {
     running.join_all().await;
 }
 
-/// What is said from several polls comes with them.
+/// Whether a series depends on a single poll only.
 fn is_of_one_poll(series: &str) -> bool {
     let from_many = ["_per_second{", "_catch_up_seconds{", "_eta_seconds{", "_status{", "_lag_seconds{"];
     !from_many.iter().any(|name| series.contains(name))
@@ -179,15 +179,15 @@ async fn added_partitions_and_a_recreated_topic_are_followed() {
         w.set_committed(A, "billing", "orders", 4, OffsetSpec::Start).unwrap();
     });
     daemon
-        .until("the new partitions are there", |p| {
+        .until("the new partitions", |p| {
             p.end_offset(A, "orders", "4") == Some(9.0) && p.lag(A, "billing") == Some(LAG_BEFORE + 9.0)
         })
         .await;
-    // Made anew with what was committed left in place: beyond the end, and the ends went backwards.
+    // Recreated with the committed offsets kept: these are past the end, and the end offsets went backwards.
     sim.world(|w| {
         w.set_committed(A, "billing", "orders", 0, OffsetSpec::At(8)).unwrap();
     });
-    daemon.until("the group has read", |p| committed(p, "billing", "0") == Some(8.0)).await;
+    daemon.until("the group has consumed", |p| committed(p, "billing", "0") == Some(8.0)).await;
     sim.world(|w| {
         w.recreate_topic(A, "orders", true).unwrap();
         w.append(A, "orders", 0, 3).unwrap();
@@ -198,8 +198,8 @@ async fn added_partitions_and_a_recreated_topic_are_followed() {
         })
         .await;
     assert!(scrape.anomalies("rewind") >= 1.0);
-    let odd = |l: &serde_json::Value| l["kind"] == "rewind" && l["level"] == "warn";
-    daemon.until_logged("what went backwards", |lines| lines.iter().any(odd)).await;
+    let is_rewind = |l: &serde_json::Value| l["kind"] == "rewind" && l["level"] == "warn";
+    daemon.until_logged("the rewind", |lines| lines.iter().any(is_rewind)).await;
     daemon.stop().await;
 }
 
@@ -224,14 +224,15 @@ async fn a_renamed_instance_changes_only_its_info() {
     let renamed = [("instance_id", A), ("name", "新 \"name\"\\\n")];
     daemon
         .until("the new name", |p| {
-            assert_eq!(others(p), series, "no other series comes or goes");
+            assert_eq!(others(p), series, "other series do not change");
             p.count("alikafka_instance_info", &renamed) == 1
         })
         .await;
-    let said = |l: &serde_json::Value| l["msg"] == "instance renamed" && l["instance_id"] == A;
-    daemon.until_logged("the new name", |lines| lines.iter().any(said)).await;
-    let scrape =
-        daemon.until("one info", |p| p.count("alikafka_instance_info", &[("instance_id", A)]) == 1).await;
+    let is_renamed = |l: &serde_json::Value| l["msg"] == "instance renamed" && l["instance_id"] == A;
+    daemon.until_logged("the new name", |lines| lines.iter().any(is_renamed)).await;
+    let scrape = daemon
+        .until("one info series", |p| p.count("alikafka_instance_info", &[("instance_id", A)]) == 1)
+        .await;
     assert_eq!(others(&scrape), series);
     daemon.stop().await;
 }
@@ -244,9 +245,9 @@ async fn an_unreadable_instance_state_does_not_stop_polling() {
     sim.faults(|f| f.add(Fault::new(Effect::WrongTypes(WrongType::Null)).action("GetInstanceList")));
     sim.world(write_more);
     let state = |p: &Scrape| p.count("alikafka_instance_state", &[("instance_id", A)]);
-    let scrape = daemon.until("no state is told", |p| state(p) == 0 && all_lag_by(p, LAG_AFTER)).await;
+    let scrape = daemon.until("the state is absent", |p| state(p) == 0 && all_lag_by(p, LAG_AFTER)).await;
     assert_eq!(scrape.count("alikafka_instance_groups", &[("instance_id", A)]), 0, "unknown is absent");
     sim.faults(Faults::clear);
-    daemon.until("told again", |p| state(p) > 0).await;
+    daemon.until("the state is back", |p| state(p) > 0).await;
     daemon.stop().await;
 }

@@ -1,5 +1,5 @@
-//! The daemon watches itself: a panic costs one call and is counted, a loop that is dead or stands still ends
-//! the process, and nobody else may look into its memory. The faults of its own making are in debug builds only.
+//! The exporter supervises itself: a panic costs one call and is counted, a dead or stuck poller ends the process. Other
+//! processes cannot read its memory. Fail points exist in debug builds only.
 
 use std::{fs, os::unix::process::ExitStatusExt, process::Stdio};
 
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::*;
 
-/// Whoever is nobody.
+/// User id of `nobody`.
 const NOBODY: u32 = 65534;
 
 fn errors(lines: &[serde_json::Value]) -> Vec<&serde_json::Value> {
@@ -42,7 +42,7 @@ async fn a_panic_in_a_call_affects_only_that_call_and_is_logged_once() {
     assert_eq!(scrape.region_up(REGION), Some(1.0));
     sim.world(write_more);
     let scrape = daemon
-        .until("renewed in the next pass", |p| all_lag_by(p, LAG_AFTER) && up(p) == [Some(1.0); 2])
+        .until("refreshed in the next pass", |p| all_lag_by(p, LAG_AFTER) && up(p) == [Some(1.0); 2])
         .await;
     assert_eq!(panics(&scrape), Some(1.0));
     let lines = daemon.log_lines();
@@ -52,7 +52,7 @@ async fn a_panic_in_a_call_affects_only_that_call_and_is_logged_once() {
     assert!(errors[0]["text"].is_null(), "a formatted payload may hold secrets: {errors:#?}");
     assert!(errors[0]["thread"].as_str().is_some_and(|name| !name.is_empty()));
     let about: Vec<_> = lines.iter().filter(|l| l["level"] == "warn" && l["object"].is_string()).collect();
-    assert_eq!(about.len(), 1, "what the call was about: {about:#?}");
+    assert_eq!(about.len(), 1, "the object of the call: {about:#?}");
     assert_eq!(about[0]["action"], "GetConsumerProgress");
     daemon.stop().await;
 }
@@ -65,7 +65,7 @@ async fn a_panicking_poller_ends_the_process_and_is_named() {
     let (status, lines) = daemon.wait_for_crash().await;
     assert_eq!(status.code(), Some(1));
     let errors = errors(&lines);
-    assert_eq!(errors.len(), 2, "the panic, and what came of it: {errors:#?}");
+    assert_eq!(errors.len(), 2, "the panic and its consequence: {errors:#?}");
     assert!(errors[0]["place"].as_str().unwrap().contains("/fail-"));
     let died = errors[1]["error"].as_str().unwrap();
     assert!(died.contains("the poller of cn-hangzhou"), "{died}");
@@ -78,11 +78,11 @@ async fn a_stuck_poller_turns_unhealthy_and_then_ends_the_process() {
     let daemon = Daemon::start(&sim, &settings).await;
     let until = tokio::time::Instant::now() + Duration::from_secs(60);
     while daemon.body("/-/healthy").await.trim() == "ok" {
-        assert!(tokio::time::Instant::now() < until, "a heart that is still is not noticed");
+        assert!(tokio::time::Instant::now() < until, "a missing heartbeat makes it unhealthy");
         tokio::time::sleep(millis(50)).await;
     }
-    assert!(daemon.body("/-/healthy").await.contains(REGION), "it is named");
-    // The page is still there, for whoever wants to know why.
+    assert!(daemon.body("/-/healthy").await.contains(REGION), "the region is named");
+    // Metrics are still served for diagnosis.
     daemon.scrape().await;
     let (status, lines) = daemon.wait_for_crash().await;
     assert_eq!(status.code(), Some(1));
@@ -91,7 +91,7 @@ async fn a_stuck_poller_turns_unhealthy_and_then_ends_the_process() {
     assert_eq!(errors[0]["poll_loop"], REGION);
 }
 
-/// Whether a process of this user can look into that one's memory.
+/// Whether a process of this user can read the environment of another process.
 async fn can_be_read(pid: i32, user: Option<u32>) -> bool {
     let mut cat = Command::new("cat");
     cat.arg(format!("/proc/{pid}/environ")).stdout(Stdio::null()).stderr(Stdio::null());
@@ -101,28 +101,28 @@ async fn can_be_read(pid: i32, user: Option<u32>) -> bool {
     cat.status().await.unwrap().success()
 }
 
-/// Runs as nobody where this user may choose, so that rights of root hide nothing; says so where not.
+/// Runs as `nobody` if possible, because root may read everything.
 #[tokio::test]
 async fn process_memory_is_unreadable_and_a_crash_leaves_no_core_dump() {
     let nobody = geteuid().is_root().then_some(NOBODY);
     if nobody.is_none() {
         println!("not root: runs as the user of the tests, not as user {NOBODY}");
     }
-    let place = std::env::temp_dir().join(format!("selfwatch-{}", std::process::id()));
-    fs::create_dir_all(&place).unwrap();
-    let binary = place.join("alikafka-exporter");
-    // A place that nobody can reach, which the target directory may not be.
+    let folder = std::env::temp_dir().join(format!("selfwatch-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let binary = folder.join("alikafka-exporter");
+    // A directory that `nobody` can reach.
     fs::copy(env!("CARGO_BIN_EXE_alikafka-exporter"), &binary).unwrap();
     let of_nobody = |mut command: Command| {
         if let Some(user) = nobody {
-            std::os::unix::fs::chown(&place, nobody, nobody).unwrap();
+            std::os::unix::fs::chown(&folder, nobody, nobody).unwrap();
             command.uid(user).gid(user);
         }
-        command.current_dir(&place);
+        command.current_dir(&folder);
         command
     };
 
-    // Without measures it can be read: the test can see what it looks for.
+    // An ordinary process is readable, so the test can detect a failure.
     let mut sleep = Command::new("sleep");
     sleep.arg("60").kill_on_drop(true);
     let sleeping = of_nobody(sleep).spawn().unwrap();
@@ -147,15 +147,15 @@ async fn process_memory_is_unreadable_and_a_crash_leaves_no_core_dump() {
         assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
         kill_process(id, signal).unwrap();
         if signal == Signal::SEGV {
-            // The first one that is no fault of a stack only ends the handler that looks for such.
+            // The first SIGSEGV only ends the handler for stack overflows.
             daemon.scrape().await;
             kill_process(id, signal).unwrap();
         }
         let (status, _) = daemon.wait_for_crash().await;
         assert_eq!(status.signal(), Some(signal.as_raw()));
         assert!(!status.core_dumped(), "{status:?}");
-        let left: Vec<_> = fs::read_dir(&place).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left, ["alikafka-exporter"], "no image is left");
+        let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["alikafka-exporter"], "no core dump is left");
     }
-    fs::remove_dir_all(&place).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
 }
