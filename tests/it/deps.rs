@@ -1,5 +1,5 @@
-//! The shape of the source: which module may know which, how long a file may be, that the simulator and the
-//! product stay apart, and that the product can only read.
+//! Structure of the source: module dependencies, file lengths, separation of the simulator and the product, and the
+//! read-only API actions.
 
 #![cfg(test)]
 
@@ -11,8 +11,7 @@ use std::{
 
 use regex::Regex;
 
-/// Which modules of this crate a module may use. One that is not listed may not be used by anyone, and is not
-/// allowed to be there: a new module is a decision to write down here.
+/// Top-level modules and the modules that each may use. A new module must be added here.
 const MAY_USE: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("clock", &["model"]),
@@ -27,10 +26,10 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("logging", &["clock"]),
 ];
 
-/// What may use everything, as it wires everything together.
+/// Modules that may use all others, because they wire them together.
 const WIRING: [&str; 4] = ["lib", "main", "cli", "daemon"];
 
-/// Lines of a file, tests apart.
+/// Longest file, without its tests.
 const MAX_LINES: usize = 600;
 
 #[test]
@@ -72,7 +71,10 @@ fn the_simulator_and_the_product_do_not_link_each_other() {
     assert!(product.contains("tokio"), "the section was not found");
     assert!(!product.contains("alikafka-simulator"), "only dev-dependencies may name the simulator");
     let simulator = fs::read_to_string(root().join("simulator/Cargo.toml")).unwrap();
-    assert!(!simulator.contains("alikafka-exporter"), "the simulator shares no code with what it judges");
+    assert!(
+        !simulator.contains("alikafka-exporter"),
+        "the simulator shares no code with the product that it tests"
+    );
     for Source { path, code } in sources("simulator/src") {
         assert!(!code.contains("alikafka_exporter"), "{path} uses the product");
     }
@@ -81,15 +83,14 @@ fn the_simulator_and_the_product_do_not_link_each_other() {
     }
 }
 
-/// The names of actions that write, or return passwords or message bodies, are not in the program: what is not
-/// there cannot be sent.
+/// The exporter cannot call an action whose name it does not contain: writes, and reads of passwords or messages.
 #[test]
 fn the_product_names_only_read_only_api_actions() {
     let action = Regex::new(
         r#""((?:Change|Close|Convert|Create|Delete|Enable|Modify|Query|Reassign|Release|Reopen|Set|Start|Stop|Tag|Untag|Update|Upgrade)[A-Z][a-z][A-Za-z]*|DescribeSaslUsers|DescribeAcls)""#,
     )
     .unwrap();
-    // Fields of answers that begin like those actions.
+    // Response fields that start like these actions.
     let is_field = |name: &str| name.ends_with("Time") || name == "UpgradeServiceDetailInfo";
     for Source { path, code } in sources("src") {
         let found = action.captures_iter(&code).map(|c| c[1].to_owned()).find(|name| !is_field(name));
@@ -109,7 +110,7 @@ fn product_code_excludes_tests_and_comments() {
     assert_eq!(crate_paths("use crate::{\n    m::{N, o},\n    p,\n};"), ["m", "p"]);
 }
 
-/// A file of source, without its tests and comments.
+/// A source file without its tests and comments.
 struct Source {
     path: String,
     code: String,
@@ -119,13 +120,13 @@ fn may_use(module: &str) -> Option<&'static [&'static str]> {
     BTreeMap::from(MAY_USE).get(module).copied()
 }
 
-/// The module at the top that a file belongs to: `api` for `src/api.rs` and all of `src/api/`.
+/// Returns the top-level module of a file, e.g. `api` for `src/api.rs` and all of `src/api/`.
 fn module_of(path: &str) -> String {
     let inside = path.trim_start_matches("src/");
     inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs").to_owned()
 }
 
-/// Modules at the top that code names by `crate::`, braces and all.
+/// Returns the top-level modules that code names by `crate::`, including brace lists.
 fn crate_paths(code: &str) -> Vec<String> {
     let start = Regex::new(r"\bcrate::(\{)?").unwrap();
     let name = Regex::new(r"^\s*([a-z_]+)").unwrap();
@@ -138,7 +139,7 @@ fn crate_paths(code: &str) -> Vec<String> {
     used
 }
 
-/// The items of a brace list that has just been opened, nested lists kept whole.
+/// Returns the items of a brace list whose opening brace has been read. Nested lists stay in one item.
 fn brace_items(text: &str) -> Vec<&str> {
     let (mut depth, mut from, mut items) = (0, 0, Vec::new());
     for (at, c) in text.char_indices() {
@@ -159,8 +160,8 @@ fn brace_items(text: &str) -> Vec<&str> {
     items
 }
 
-/// The code without comments, and without items under `#[cfg(test)]`. Relies on rustfmt's layout: an item ends
-/// at a line that is indented as its first one and closes it.
+/// Returns the code without comments and without items under `#[cfg(test)]`. Relies on the layout of rustfmt: an item ends
+/// at a line with the indentation of its first line that closes it.
 fn product_code(text: &str) -> String {
     let comment = Regex::new(r"(?:^|\s)//.*$").unwrap();
     let mut kept = String::new();
@@ -181,11 +182,10 @@ fn product_code(text: &str) -> String {
     kept
 }
 
-/// Every file of product code below a directory. Files that only tests have are named `tests.rs` or lie in a
-/// folder `tests`.
+/// Returns every file below a directory, except `tests.rs` and folders named `tests`.
 fn sources(dir: &str) -> Vec<Source> {
     let mut paths = Vec::new();
-    walk(&root().join(dir), &mut paths);
+    collect_files(&root().join(dir), &mut paths);
     paths.sort();
     let sources: Vec<Source> = paths
         .iter()
@@ -198,21 +198,21 @@ fn sources(dir: &str) -> Vec<Source> {
     sources
 }
 
-fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+fn collect_files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
         let path = entry.unwrap().path();
         if path.file_stem().is_some_and(|s| s == "tests") {
             continue;
         }
         if path.is_dir() {
-            walk(&path, found);
+            collect_files(&path, found);
         } else if path.extension().is_some_and(|e| e == "rs") {
             found.push(path);
         }
     }
 }
 
-/// The lines of one section of a manifest.
+/// Returns the lines of one section of a manifest.
 fn manifest_section(file: &str, section: &str) -> String {
     let text = fs::read_to_string(root().join(file)).unwrap();
     let (_, rest) = text.split_once(&format!("\n[{section}]\n")).unwrap_or_default();

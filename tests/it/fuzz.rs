@@ -1,5 +1,5 @@
-//! What fuzzers hold of hostile bytes holds of every seed: each is put through each target, so that the
-//! targets' code is compiled and run without a fuzzer.
+//! Runs every fuzz seed through every fuzz target, so that the targets compile and run without a fuzzer. The fuzz crate is
+//! its own workspace and needs a nightly toolchain, hence the `path` attribute.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target fails by panicking")]
 
@@ -25,7 +25,7 @@ fn every_seed_passes_every_target() {
         for seed in seeds {
             let bytes = fs::read(fuzz.join("seeds").join(folder).join(&seed)).unwrap();
             for (target, run) in targets::TARGETS {
-                // Printed only if the target fails.
+                // Shown only if the target fails.
                 println!("seeds/{folder}/{seed} to {target}");
                 run(&bytes);
             }

@@ -1,4 +1,4 @@
-//! The one integration binary. Each module says in its first line what a user may rely on.
+//! Integration tests, in one binary. The first line of each module states what users may rely on.
 
 mod api;
 mod assets;

@@ -1,5 +1,5 @@
-//! What a scrape shows is the truth of the simulated cloud: every number that of the moment of its
-//! answer, and every series there and no other. Budgets are in `faults`.
+//! A scrape exposes the truth of the simulated cloud: every value is that of its API response, and no series is missing
+//! or unexpected. Out of scope: budgets, which `faults` covers.
 #![cfg(test)]
 
 use std::{
@@ -21,16 +21,16 @@ use tokio_util::sync::CancellationToken;
 
 mod lag_seconds;
 
-/// A daemon over a simulator, both in this process.
-pub(crate) struct Pair {
+/// An exporter and its simulated cloud, both in this process.
+pub(crate) struct InProcessExporter {
     cloud: Simulator,
     address: SocketAddr,
     shutdown: CancellationToken,
     daemon: tokio::task::JoinHandle<Result<(), alikafka_exporter::RunError>>,
 }
 
-impl Pair {
-    /// `settings` are further lines of the configuration.
+impl InProcessExporter {
+    /// Starts both. `settings` are further lines of the configuration.
     pub(crate) async fn start(options: SimulatorOptions, settings: &str) -> Self {
         let key = options.behaviour.keys.first().cloned().unwrap();
         let cloud = Simulator::start(options).await.unwrap();
@@ -66,8 +66,8 @@ impl Pair {
     }
 }
 
-/// A world that has one of everything: churn, strange names, offsets that an f64 cannot hold.
-fn varied(seed: u64) -> SimulatorOptions {
+/// Returns a cloud with everything: churn, unusual names, offsets that an f64 cannot represent.
+fn varied_cloud(seed: u64) -> SimulatorOptions {
     SimulatorOptions {
         clock: ClockMode::Manual,
         world: WorldOptions {
@@ -90,14 +90,15 @@ fn varied(seed: u64) -> SimulatorOptions {
     }
 }
 
-const FAST: &str = "regions: auto\npoll_interval: 400ms\ndiscovery_interval: 600ms\nstale_after: 10s\n";
+const FAST_SETTINGS: &str =
+    "regions: auto\npoll_interval: 400ms\ndiscovery_interval: 600ms\nstale_after: 10s\n";
 
-/// Waits until the page says what the world is, and no more; the difference, if it never does.
-async fn settle(pair: &Pair) {
+/// Waits until a scrape equals the truth.
+async fn wait_until_correct(exporter: &InProcessExporter) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        // The world stands still while this waits, but for the ticks of churn that `advance` makes.
-        let difference = expected::difference(&pair.cloud.truth(), &pair.scrape().await);
+        // Only `advance` changes the cloud.
+        let difference = expected::difference(&exporter.cloud.truth(), &exporter.scrape().await);
         if difference.is_empty() {
             return;
         }
@@ -108,73 +109,77 @@ async fn settle(pair: &Pair) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_series_equals_the_truth_and_none_is_missing() {
-    let pair = Pair::start(varied(7), &format!("{FAST}requests_per_second: 400\n")).await;
-    let mut answers = Answers::default();
+    let exporter =
+        InProcessExporter::start(varied_cloud(7), &format!("{FAST_SETTINGS}requests_per_second: 400\n"))
+            .await;
+    let mut responses = ServedResponses::default();
     for step in 0..12u64 {
-        settle(&pair).await;
-        answers.note(&pair.cloud);
-        pair.cloud.advance(Duration::from_secs(5 + step * step * 7));
-        // While new values come in, each group shows one of its answers, whole, and never an older one
-        // than it showed before.
+        wait_until_correct(&exporter).await;
+        responses.record(&exporter.cloud);
+        exporter.cloud.advance(Duration::from_secs(5 + step * step * 7));
+        // Meanwhile, each group exposes one complete response, and never an older one than before.
         for _ in 0..12 {
-            let page = pair.scrape().await;
-            answers.note(&pair.cloud);
-            answers.check(&page);
+            let scrape = exporter.scrape().await;
+            responses.record(&exporter.cloud);
+            responses.check(&scrape);
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
-    settle(&pair).await;
-    assert!(answers.compared > 1000, "only {} values were compared on the way", answers.compared);
-    assert!(answers.moved > 100, "only {} new answers were seen on the way", answers.moved);
-    pair.stop().await;
+    wait_until_correct(&exporter).await;
+    assert!(responses.compared > 1000, "only {} values were compared", responses.compared);
+    assert!(responses.advanced > 100, "only {} new responses were exposed", responses.advanced);
+    exporter.stop().await;
 }
 
-/// The answers that groups got.
+/// The GetConsumerProgress responses of the cloud.
 #[derive(Default)]
-struct Answers {
-    of_group: BTreeMap<ObjectKey, OfGroup>,
+struct ServedResponses {
+    groups: BTreeMap<ObjectKey, GroupResponses>,
+    /// Number of compared series.
     compared: usize,
-    moved: usize,
+    /// Number of times that a newer response was exposed.
+    advanced: usize,
 }
 
 #[derive(Default)]
-struct OfGroup {
-    answers: Vec<LastServed<GroupTruth>>,
-    /// The one that was shown last.
-    shown: usize,
+struct GroupResponses {
+    responses: Vec<LastServed<GroupTruth>>,
+    /// Index of the response that was exposed last.
+    exposed: usize,
 }
 
-impl Answers {
-    /// Is called more often than groups are polled, so it misses none.
-    fn note(&mut self, cloud: &Simulator) {
+impl ServedResponses {
+    /// Records new responses. Must be called more often than groups are polled.
+    fn record(&mut self, cloud: &Simulator) {
         for (key, last) in cloud.served().groups {
-            let answers = &mut self.of_group.entry(key).or_default().answers;
-            if answers.last().is_none_or(|before| before.times != last.times) {
-                answers.push(last);
+            let responses = &mut self.groups.entry(key).or_default().responses;
+            if responses.last().is_none_or(|before| before.times != last.times) {
+                responses.push(last);
             }
         }
     }
 
-    fn check(&mut self, page: &SeriesSet) {
-        let shown = page.by_group();
-        for (key, OfGroup { answers, shown: shown_before }) in &mut self.of_group {
-            // The list may have told the group gone since.
-            let Some(shown) = shown.get(key) else { continue };
+    /// Asserts that each group exposes one of its responses, and no older one than before.
+    fn check(&mut self, scrape: &SeriesSet) {
+        let groups = scrape.by_group();
+        for (key, GroupResponses { responses, exposed }) in &mut self.groups {
+            // The group may have been deleted.
+            let Some(actual) = groups.get(key) else { continue };
             let (region, instance, group) = key;
-            self.compared += shown.len();
-            let differences = answers[*shown_before..].iter().map(|answer| {
+            self.compared += actual.len();
+            let differences = responses[*exposed..].iter().map(|response| {
                 let mut series = SeriesSet::default();
-                expected::add_group(&mut series, region, instance, group, &answer.truth);
-                series.difference(shown, &BTreeSet::new())
+                expected::add_group(&mut series, region, instance, group, &response.truth);
+                series.difference(actual, &BTreeSet::new())
             });
             let differences: Vec<_> = differences.collect();
             match differences.iter().position(Vec::is_empty) {
                 Some(later) => {
-                    *shown_before += later;
-                    self.moved += later;
+                    *exposed += later;
+                    self.advanced += later;
                 }
                 None => panic!(
-                    "{group:?} shows none of its answers; the last differs by {:?}",
+                    "{group:?} exposes none of its responses; the last one differs by {:?}",
                     differences.last()
                 ),
             }
@@ -185,10 +190,10 @@ impl Answers {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_signature_versions_expose_the_truth_without_secrets_in_urls() {
     for signature in ["acs3", "v1"] {
-        let settings = format!("{FAST}requests_per_second: 400\nsignature: {signature}\n");
-        let pair = Pair::start(varied(11), &settings).await;
-        settle(&pair).await;
-        let calls: Vec<_> = pair.cloud.with_call_log(|l| l.entries().cloned().collect());
+        let settings = format!("{FAST_SETTINGS}requests_per_second: 400\nsignature: {signature}\n");
+        let exporter = InProcessExporter::start(varied_cloud(11), &settings).await;
+        wait_until_correct(&exporter).await;
+        let calls: Vec<_> = exporter.cloud.with_call_log(|l| l.entries().cloned().collect());
         assert!(calls.len() > 50);
         for call in calls {
             assert_eq!(call.method, "POST");
@@ -196,6 +201,6 @@ async fn both_signature_versions_expose_the_truth_without_secrets_in_urls() {
                 assert!(!call.target.contains(secret), "{}", call.target);
             }
         }
-        pair.stop().await;
+        exporter.stop().await;
     }
 }

@@ -1,5 +1,5 @@
-//! A day of a fleet in minutes: objects come, go and change their names, calls fail in every way, and the
-//! daemon holds no more of the machine at the end than at the beginning, and tells nothing untrue meanwhile.
+//! A day of churn in minutes: objects are created, deleted and renamed, calls fail in every way. The exporter must expose
+//! no wrong value, and must not use more resources at the end than at the start.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,43 +14,42 @@ use test_support::{expected, rng::Rng, series::SeriesSet};
 use super::measured_exporter::{self, MeasuredExporter, PassCounter, Sample};
 
 const REGION: &str = "cn-hangzhou";
-/// World time between two passes: 1,440 of them are a day.
+/// Simulated time per pass: 1,440 passes are a day.
 const MINUTE: Duration = Duration::from_secs(60);
-/// Objects that come, go or change, of a hundred, in each pass.
+/// Percentage of objects that change in each pass.
 const CHURN_PERCENT: usize = 1;
-/// Calls that go wrong, of one.
+/// Fraction of calls that fail.
 const FAULTS: f64 = 0.05;
-/// Moments of the world that a page may show something of. Values are kept for 80 passes at the most, and
-/// a busy machine takes its time.
+/// Number of past states that a scrape may expose values of. Values are kept for 80 passes; a busy machine is slower.
 const MOMENTS: usize = 250;
-/// PassCounter between two looks at the page.
-const LOOK: usize = 10;
-/// From this pass on the daemon is warm: what it holds must not grow.
+/// Passes between two checked scrapes.
+const CHECK_EVERY: usize = 10;
+/// First pass after the warm-up, from which on resource usage must not grow.
 const WARM: usize = 200;
 
-/// How long and how large a run is.
+/// Length and size of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     pub(crate) passes: usize,
-    /// Real time of a pass.
+    /// Wall time of a pass.
     pub(crate) pass: Duration,
     pub(crate) instances: u32,
     pub(crate) topics: u32,
     pub(crate) groups: u32,
-    /// PassCounter between two samples.
+    /// Passes between two samples.
     pub(crate) sample: usize,
 }
 
 pub(crate) async fn run(seed: u64, scale: Scale) {
-    println!("fleet: seed {seed}, {scale:?}");
+    println!("churn: seed {seed}, {scale:?}");
     let sim = cloud(seed, scale).await;
     let exporter = MeasuredExporter::start(&sim.url(), &settings(scale)).await;
     let anchors = truth_groups(&sim.truth());
-    let mut passes = PassCounter::of(anchors, scale.pass);
-    let mut churn = Churn { rng: Rng::new(seed), made: Vec::new(), numbered: 0, owed: 0, edits: 0 };
+    let mut passes = PassCounter::new(anchors, scale.pass);
+    let mut churn = Churn { rng: Rng::new(seed), created: Vec::new(), last_number: 0, due: 0, edits: 0 };
     let mut moments = VecDeque::from([expected::all_series(&sim.truth())]);
-    settle(&sim, &exporter, "before anything goes wrong").await;
-    // What was open while it started does not count.
+    wait_until_correct(&sim, &exporter, "before the faults").await;
+    // Resets the descriptor count after the start.
     exporter.sample(0).await;
     add_faults(&sim, seed);
 
@@ -58,16 +57,16 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
     let (mut compared, mut lacking) = (0, Vec::new());
     let mut tick = interval(scale.pass);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut pass, mut looked) = (0, 0);
+    let (mut pass, mut checked) = (0, 0);
     while pass < scale.passes {
         tick.tick().await;
         let before = std::mem::replace(&mut pass, passes.count(&sim));
         sim.advance(MINUTE);
-        // No call is answered meanwhile, so each answer is of a moment that is noted here.
+        // The lock blocks responses, so each response belongs to a recorded state.
         sim.world(|w| {
             moments.push_back(expected::all_series(&w.truth()));
-            // On a busy machine passes go by between two ticks.
-            let edited = (before..pass).filter(|_| churn.turn(w)).count() > 0;
+            // On a busy machine, several passes may have ended since the last tick.
+            let edited = (before..pass).filter(|_| churn.apply_due(w)).count() > 0;
             if edited {
                 moments.push_back(expected::all_series(&w.truth()));
             }
@@ -75,16 +74,16 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
         while moments.len() > MOMENTS {
             moments.pop_front();
         }
-        if pass >= looked + LOOK {
-            looked = pass;
+        if pass >= checked + CHECK_EVERY {
+            checked = pass;
             let moments = moments.make_contiguous();
-            let page = SeriesSet::parse(exporter.metrics().await);
-            let untrue = page.never_true(moments, &OF_TWO_ANSWERS);
-            assert!(untrue.is_empty(), "never true: {:#?}", &untrue[..untrue.len().min(20)]);
-            let lacks = page.missing_from(moments, &LISTED);
+            let scrape = SeriesSet::parse(exporter.metrics().await);
+            let wrong = scrape.never_true(moments, &COMBINED_FAMILIES);
+            assert!(wrong.is_empty(), "never true: {:#?}", &wrong[..wrong.len().min(20)]);
+            let missing = scrape.missing_from(moments, &LIST_FAMILIES);
             lacking
-                .extend(lacks.first().map(|first| format!("pass {pass}: {} such as {first}", lacks.len())));
-            compared += page.len();
+                .extend(missing.first().map(|first| format!("pass {pass}: {}, e.g. {first}", missing.len())));
+            compared += scrape.len();
         }
         if pass >= (samples.len() + 1) * scale.sample {
             samples.push(exporter.sample(pass).await);
@@ -98,42 +97,41 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
     let calls = sim.with_call_log(alikafka_simulator::CallLog::len);
     sim.faults(alikafka_simulator::Faults::clear);
     let healed = passes.count(&sim);
-    settle(&sim, &exporter, "healed").await;
+    wait_until_correct(&sim, &exporter, "after the faults").await;
     let settled = passes.count(&sim);
-    // Nobody asks for what is gone any more.
-    let refused = refusals(&sim);
+    // Deleted objects are no longer polled.
+    let errors = error_responses(&sim);
     while passes.count(&sim) < settled + 4 {
         sleep(scale.pass).await;
     }
-    assert_eq!(refusals(&sim), refused, "calls fail although nothing is wrong");
+    assert_eq!(error_responses(&sim), errors, "calls fail without faults");
     println!(
-        "fleet: {}\n{} passes in {took:?}; {} edits; {fired} faults in {calls} calls; {compared} series compared; settled {} passes after the faults were off",
-        measured_exporter::slope(&samples, WARM.min(scale.passes / 4)),
+        "churn: {}\n{} passes in {took:?}; {} edits; {fired} faults in {calls} calls; {compared} series compared; settled {} passes after the faults were off",
+        measured_exporter::memory_slope(&samples, WARM.min(scale.passes / 4)),
         passes.count(&sim),
         churn.edits,
         settled - healed,
     );
     assert!(churn.edits > scale.passes / 4, "only {} edits", churn.edits);
     assert!(fired > calls / 40, "only {fired} faults in {calls} calls");
-    assert!(lacking.len() <= LACKING, "series lack of objects that are there: {lacking:#?}");
-    let broken = measured_exporter::broken(&samples, WARM.min(scale.passes / 4), 0);
-    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(lacking.len() <= MAX_INCOMPLETE, "series of existing objects are missing: {lacking:#?}");
+    let violations = measured_exporter::violations(&samples, WARM.min(scale.passes / 4), 0);
+    assert!(violations.is_empty(), "{violations:#?}");
     exporter.stop().await;
 }
 
-/// Calls that were answered with an error.
-fn refusals(sim: &Simulator) -> u64 {
+/// Number of calls with an error response.
+fn error_responses(sim: &Simulator) -> u64 {
     sim.with_call_log(|l| l.codes().iter().filter(|((_, code), _)| code != "200").map(|(_, n)| n).sum())
 }
 
-/// What stays on the page as long as the object is there, though calls for it fail.
-const LISTED: [&str; 3] = ["alikafka_group_info", "alikafka_topic_info", "alikafka_topic_partitions"];
-/// Looks that may lack some of it: a list that was empty twice in a row is believed until the next one, and
-/// that is rare.
-const LACKING: usize = 1;
+/// Families that stay as long as their object exists, even if its calls fail.
+const LIST_FAMILIES: [&str; 3] = ["alikafka_group_info", "alikafka_topic_info", "alikafka_topic_partitions"];
+/// Checked scrapes that may lack some of them: a list that is empty twice in a row is believed, which is rare.
+const MAX_INCOMPLETE: usize = 1;
 
-/// What is made of the answers about a topic and a group, which came at two moments.
-const OF_TWO_ANSWERS: [&str; 3] = [
+/// Families that combine a topic and a group response, which belong to two states.
+const COMBINED_FAMILIES: [&str; 3] = [
     "alikafka_group_partition_lost_messages",
     "alikafka_group_partition_retention_margin_messages",
     "alikafka_topic_groups",
@@ -142,12 +140,12 @@ const OF_TWO_ANSWERS: [&str; 3] = [
 fn settings(scale: Scale) -> Vec<(&'static str, &'static str)> {
     let pass: &'static str = match scale.pass.as_millis() {
         250 => "250ms",
-        other => panic!("write {other} ms down here"),
+        other => panic!("add {other} ms here"),
     };
     vec![
         ("REGIONS", REGION),
         ("POLL_INTERVAL", pass),
-        // A pass is each of them.
+        // Each poll is a pass.
         ("IDLE_POLL_INTERVAL", pass),
         ("DISCOVERY_INTERVAL", "1s"),
         ("STALE_AFTER", "20s"),
@@ -170,7 +168,7 @@ async fn cloud(seed: u64, scale: Scale) -> Simulator {
         local_every: 4,
         ..WorldOptions::default()
     };
-    // Connections that the cloud has closed while they were idle are met too.
+    // The cloud closes idle connections.
     let behaviour = ServiceBehaviour {
         keys: vec![measured_exporter::key()],
         close_idle_after: Some(Duration::from_millis(50)),
@@ -191,8 +189,8 @@ fn truth_groups(world: &WorldTruth) -> Vec<(String, String)> {
     instances.flat_map(|i| i.groups.keys().map(|g| (i.id.clone(), g.clone()))).collect()
 }
 
-/// Waits until the page says what the world is, and no more.
-async fn settle(sim: &Simulator, exporter: &MeasuredExporter, when: &str) {
+/// Waits until a scrape equals the truth.
+async fn wait_until_correct(sim: &Simulator, exporter: &MeasuredExporter, when: &str) {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let difference = expected::difference(&sim.truth(), &SeriesSet::parse(exporter.metrics().await));
@@ -200,7 +198,7 @@ async fn settle(sim: &Simulator, exporter: &MeasuredExporter, when: &str) {
             return;
         }
         let shown = &difference[..difference.len().min(20)];
-        let log = exporter.lines();
+        let log = exporter.log_lines();
         let log = &log[log.len().saturating_sub(20)..];
         assert!(
             Instant::now() < until,
@@ -212,7 +210,7 @@ async fn settle(sim: &Simulator, exporter: &MeasuredExporter, when: &str) {
     }
 }
 
-/// All faults together meet [`FAULTS`] of the calls, each kind as many as another.
+/// Adds faults of every kind, equally often, which together affect the fraction [`FAULTS`] of the calls.
 fn add_faults(sim: &Simulator, seed: u64) {
     let error =
         |status, code: &str| Effect::Error { status, code: code.to_owned(), message: "no".to_owned() };
@@ -247,7 +245,7 @@ fn add_faults(sim: &Simulator, seed: u64) {
         Effect::Oversized { bytes: 20 << 20, declared: false },
     ];
     let lists = [
-        // What the progress of a group tells in the words of another one, no reader can know.
+        // Lists only: the exporter cannot detect the progress of another group.
         Effect::ForeignItems,
         Effect::EmptyList,
         Effect::NullList,
@@ -255,7 +253,7 @@ fn add_faults(sim: &Simulator, seed: u64) {
         Effect::EndlessPages,
         Effect::RepeatedRows,
     ];
-    // A daemon that is throttled asks less for a while, and then passes take longer.
+    // Rare, because throttling slows the passes down.
     let rarely = [
         Effect::Throttle { status: 429, code: "Throttling.User".to_owned(), retry_after_ms: Some(300) },
         Effect::LowerCaseError { status: 400, code: "Throttling.Api".to_owned(), message: "no".to_owned() },
@@ -277,35 +275,35 @@ fn add_faults(sim: &Simulator, seed: u64) {
     });
 }
 
-/// What comes, goes and changes.
+/// Random changes of objects.
 struct Churn {
     rng: Rng,
-    /// What this has made and not deleted yet.
-    made: Vec<Made>,
-    numbered: usize,
-    /// Edits that are due, in hundredths.
-    owed: usize,
+    /// Objects that were created and not deleted yet, oldest first.
+    created: Vec<Created>,
+    last_number: usize,
+    /// Due edits, in hundredths.
+    due: usize,
     edits: usize,
 }
 
-enum Made {
+enum Created {
     Topic(String, String),
     Group(String, String),
     Instance(String),
 }
 
-/// So many of its own objects this keeps at most; then the oldest goes first.
-const KEPT: usize = 12;
+/// Most created objects to keep.
+const MAX_CREATED: usize = 12;
 
 impl Churn {
-    /// What is due in a pass; whether anything was.
-    fn turn(&mut self, world: &mut World) -> bool {
+    /// Applies the due edits of a pass. Returns whether there were any.
+    fn apply_due(&mut self, world: &mut World) -> bool {
         let instances = world.instances_in_service();
         let objects: usize = instances.iter().map(|(_, id)| 1 + world.topics(id).len() * 2).sum();
-        self.owed += objects * CHURN_PERCENT;
+        self.due += objects * CHURN_PERCENT;
         let before = self.edits;
-        while self.owed >= 100 {
-            self.owed -= 100;
+        while self.due >= 100 {
+            self.due -= 100;
             self.edits += 1;
             let id = instances[self.rng.index(instances.len())].1.clone();
             self.edit(world, &id);
@@ -314,21 +312,21 @@ impl Churn {
     }
 
     fn edit(&mut self, world: &mut World, id: &str) {
-        self.numbered += 1;
-        let name = format!("churned-{}", self.numbered);
-        match self.rng.index(if self.made.len() < KEPT { 8 } else { 4 }) {
+        self.last_number += 1;
+        let name = format!("churned-{}", self.last_number);
+        match self.rng.index(if self.created.len() < MAX_CREATED { 8 } else { 4 }) {
             0 | 1 => self.delete(world),
             2 => drop(world.rename_instance(id, &name)),
             3 => {
                 let topics = world.topics(id);
                 if let Some(topic) = topics.get(self.rng.index(topics.len())) {
-                    // Fails only if the instance was deleted in the same turn.
-                    drop(world.recreate_topic(id, topic, self.numbered.is_multiple_of(2)));
+                    // Fails only if the instance was deleted in the same pass.
+                    drop(world.recreate_topic(id, topic, self.last_number.is_multiple_of(2)));
                 }
             }
             4 => {
                 world.add_instance(REGION, InstanceSpec::new(&name));
-                self.made.push(Made::Instance(name.clone()));
+                self.created.push(Created::Instance(name.clone()));
                 self.add_topic(world, &name, "first");
                 self.add_group(world, &name, "first");
             }
@@ -340,7 +338,7 @@ impl Churn {
     fn add_topic(&mut self, world: &mut World, id: &str, name: &str) {
         let rate = ProduceRate::per_second(1 + self.rng.index(20) as i64);
         if world.add_topic(id, TopicSpec { rate, ..TopicSpec::new(name, 3) }).is_ok() {
-            self.made.push(Made::Topic(id.to_owned(), name.to_owned()));
+            self.created.push(Created::Topic(id.to_owned(), name.to_owned()));
         }
     }
 
@@ -350,19 +348,19 @@ impl Churn {
         let consumer = if self.rng.index(2) == 0 { ConsumerMode::Healthy } else { ConsumerMode::Stopped };
         let spec = GroupSpec { consumer, from: OffsetSpec::Start, ..GroupSpec::new(name, &[first]) };
         if world.add_group(id, spec).is_ok() {
-            self.made.push(Made::Group(id.to_owned(), name.to_owned()));
+            self.created.push(Created::Group(id.to_owned(), name.to_owned()));
         }
     }
 
-    /// Deletes the oldest that it has made. What an instance held may be gone with it already.
+    /// Deletes the oldest created object. It may have been deleted with its instance.
     fn delete(&mut self, world: &mut World) {
-        if self.made.is_empty() {
+        if self.created.is_empty() {
             return;
         }
-        let _ = match self.made.remove(0) {
-            Made::Topic(id, name) => world.delete_topic(&id, &name),
-            Made::Group(id, name) => world.delete_group(&id, &name),
-            Made::Instance(id) => world.delete_instance(&id),
+        let _ = match self.created.remove(0) {
+            Created::Topic(id, name) => world.delete_topic(&id, &name),
+            Created::Group(id, name) => world.delete_group(&id, &name),
+            Created::Instance(id) => world.delete_instance(&id),
         };
     }
 }

@@ -1,4 +1,4 @@
-//! What fails for a day costs no memory, and few lines of the log.
+//! A day of one failure: memory stays constant, and the log stays short.
 
 use std::{
     sync::{
@@ -21,28 +21,28 @@ use tokio::{
 use super::measured_exporter::{self, MeasuredExporter, PassCounter, Sample};
 
 const PASS: Duration = Duration::from_millis(100);
-/// What is asked in a pass: any of it may be waiting for an answer that does not come.
-const UNITS: usize = 1 + 3 * 2 + 3 * 3 * 2;
-/// Lines that a day of one failure may cost, the start included.
-const LINES: usize = 30;
+/// Calls of a pass. Each may be waiting for a response.
+const CALLS_PER_PASS: usize = 1 + 3 * 2 + 3 * 3 * 2;
+/// Most log lines of a run, including the start.
+const MAX_LOG_LINES: usize = 30;
 
-/// How a run fails from its beginning on, or almost.
+/// The failure of a run, from its first passes on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Failure {
-    /// The key is known no more.
+    /// The cloud rejects the access key.
     Auth,
-    /// No answer comes.
+    /// The cloud does not respond.
     Timeout,
     /// The endpoint does not speak TLS.
     Tls,
 }
 
 pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
-    println!("failing: {failure:?}, {count} passes");
+    println!("lasting failure: {failure:?}, {count} passes");
     let cloud = cloud().await;
-    let (plain, calls) = speaks_no_tls().await;
+    let (plain, calls) = cleartext_endpoint().await;
     let endpoint = if failure == Failure::Tls { plain } else { cloud.url() };
-    // Nothing else may fail on a busy machine where the failure is another one than to be late.
+    // Only the timeout run may have timeouts, even on a busy machine.
     let timeout = if failure == Failure::Timeout { "200ms" } else { "10s" };
     let settings = [
         ("REGIONS", "cn-hangzhou"),
@@ -57,22 +57,22 @@ pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
     let truth = cloud.truth();
     let instances = truth.regions.values().flat_map(|r| r.instances.values()).filter(|i| i.in_service);
     let groups = instances.flat_map(|i| i.groups.keys().map(|g| (i.id.clone(), g.clone())));
-    let mut passes = PassCounter::of(groups, PASS);
+    let mut passes = PassCounter::new(groups, PASS);
     let mut pass = || match failure {
         Failure::Tls => calls.load(Ordering::Relaxed) * 10 / 11,
-        // While the key is refused, one call an interval finds out whether it still is.
+        // With a rejected key there is one call per interval.
         Failure::Auth => passes.intervals(&cloud),
         Failure::Timeout => passes.count(&cloud),
     };
     if failure != Failure::Tls {
-        until("some good passes", || pass() >= 3, Duration::from_secs(60)).await;
+        until("a few good passes", || pass() >= 3, Duration::from_secs(60)).await;
     }
     match failure {
         Failure::Auth => cloud.behaviour(|b| b.keys = vec![AccessKey::new("another", "another-secret")]),
         Failure::Timeout => cloud.faults(|f| f.add(Fault::new(Effect::Hang))),
         Failure::Tls => {}
     }
-    // What was open before does not count.
+    // Resets the descriptor count.
     exporter.sample(0).await;
     let (began, mut samples) = (Instant::now(), Vec::<Sample>::new());
     for next in (sample..=count).step_by(sample) {
@@ -80,18 +80,25 @@ pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
         samples.push(exporter.sample(next).await);
         println!("{failure:?} {}", samples[samples.len() - 1]);
     }
-    let (lines, warm) = (exporter.lines(), 200.min(count / 4));
-    println!("failing: {failure:?}: {}, in {:?}", measured_exporter::slope(&samples, warm), began.elapsed());
+    let (lines, warm) = (exporter.log_lines(), 200.min(count / 4));
+    println!(
+        "lasting failure: {failure:?}: {}, in {:?}",
+        measured_exporter::memory_slope(&samples, warm),
+        began.elapsed()
+    );
     let failed = Scrape::parse(exporter.metrics().await).sum("alikafka_exporter_api_requests_total", &[]);
-    assert!(failed > count as f64, "it has failed on and on: {failed}");
-    let broken =
-        measured_exporter::broken(&samples, warm, if failure == Failure::Timeout { UNITS } else { 0 });
-    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(failed > count as f64, "only {failed} calls have failed");
+    let violations = measured_exporter::violations(
+        &samples,
+        warm,
+        if failure == Failure::Timeout { CALLS_PER_PASS } else { 0 },
+    );
+    assert!(violations.is_empty(), "{violations:#?}");
     assert!(
-        lines.len() <= LINES,
-        "{} lines of the log, such as\n{}",
+        lines.len() <= MAX_LOG_LINES,
+        "{} log lines, e.g.\n{}",
         lines.len(),
-        lines[..LINES + 10].join("\n")
+        lines[..MAX_LOG_LINES + 10].join("\n")
     );
     exporter.stop().await;
 }
@@ -114,8 +121,8 @@ async fn cloud() -> Simulator {
     Simulator::start(options).await.unwrap()
 }
 
-/// An endpoint that answers a handshake in plain text, and how many have come.
-async fn speaks_no_tls() -> (String, Arc<AtomicUsize>) {
+/// Starts an endpoint that responds to a TLS handshake in cleartext. Returns its URL and its number of connections.
+async fn cleartext_endpoint() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("https://{}", listener.local_addr().unwrap());
     let calls = Arc::<AtomicUsize>::default();
@@ -125,7 +132,7 @@ async fn speaks_no_tls() -> (String, Arc<AtomicUsize>) {
             counted.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
                 let mut hello = [0; 64];
-                // Whoever calls may have gone away.
+                // The client may have disconnected.
                 let _ = stream.read(&mut hello).await;
                 let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
             });
@@ -134,10 +141,10 @@ async fn speaks_no_tls() -> (String, Arc<AtomicUsize>) {
     (endpoint, calls)
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool, patience: Duration) {
+async fn until(condition: &str, mut holds: impl FnMut() -> bool, patience: Duration) {
     let until = Instant::now() + patience.max(Duration::from_secs(60));
     while !holds() {
-        assert!(Instant::now() < until, "never came: {what}");
+        assert!(Instant::now() < until, "never true: {condition}");
         sleep(Duration::from_millis(20)).await;
     }
 }

@@ -6,7 +6,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test's own helpers fail by panicking, as its assertions do, and a run tells what it measured"
+    reason = "test code fails by panicking, and a run prints its measurements"
 )]
 
 use std::{env, time::Duration};
@@ -37,15 +37,15 @@ mod hours {
     }
 }
 
-/// PassCounter of a day at one a minute.
+/// Passes of a day at one per minute.
 const DAY: usize = 1_440;
 const SAMPLE: usize = 50;
 
-/// Runs that may stand beside each other: they measure no time.
+/// Runs that can run in parallel because they measure no time.
 mod days {
     use super::*;
 
-    /// `SOAK_PASSES` is for the hunt after a fault: a shorter run, or a longer one.
+    /// Number of passes. `SOAK_PASSES` sets a shorter or longer run, e.g. for debugging.
     fn passes() -> usize {
         env::var("SOAK_PASSES").map_or(DAY, |passes| passes.parse().unwrap())
     }
@@ -78,7 +78,7 @@ mod days {
     }
 }
 
-/// Runs that measure time: one after the other, with the machine to themselves.
+/// Runs that measure time, one after the other on an otherwise idle machine.
 mod times {
     use super::*;
 

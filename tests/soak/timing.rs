@@ -1,5 +1,5 @@
-//! Calls in time: what one dead region costs the others, what random failures cost, and how long a first
-//! pass takes. All of it is read from the call log of the simulated cloud, and is a ratio within one run.
+//! Call rates: the effect of one unresponsive region on the others, the cost of random failures, and the length of a first
+//! pass. All of them are ratios within one run, taken from the call log of the simulated cloud.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep};
 
 use super::measured_exporter::{self, MeasuredExporter};
 
-/// When each unit was asked.
-type Calls = BTreeMap<Unit, Vec<Instant>>;
+/// Call times of each poll target.
+type CallTimes = BTreeMap<Target, Vec<Instant>>;
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Unit {
+struct Target {
     region: String,
     action: String,
     instance: Option<String>,
@@ -43,27 +43,27 @@ async fn cloud(regions: &[String], instances: usize, objects: usize) -> Simulato
     sim
 }
 
-fn calls(sim: &Simulator, from: u64) -> Calls {
-    let mut calls = Calls::new();
+fn calls(sim: &Simulator, from: u64) -> CallTimes {
+    let mut calls = CallTimes::new();
     sim.with_call_log(|l| {
         for entry in l.entries().filter(|e| e.number >= from) {
             let CallLogEntry { at, region, action, instance, object, .. } = entry.clone();
-            calls.entry(Unit { region, action, instance, object }).or_default().push(at);
+            calls.entry(Target { region, action, instance, object }).or_default().push(at);
         }
     });
     calls
 }
 
-async fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+async fn until(condition: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + patience;
     while !holds() {
-        assert!(Instant::now() < until, "never came: {what}");
-        // Each look reads the call log, and holds up the cloud meanwhile.
+        assert!(Instant::now() < until, "never true: {condition}");
+        // Reading the call log blocks the cloud.
         sleep(Duration::from_millis(500)).await;
     }
 }
 
-/// One region of 20 does not answer; the others' passes take no longer than a tenth more.
+/// One region of 20 does not respond; passes of the others take at most a tenth longer.
 pub(crate) async fn one_dead_region(passes: usize) {
     const POLL: Duration = Duration::from_millis(400);
     let regions: Vec<String> = (1..=20).map(|n| format!("cn-region-{n}")).collect();
@@ -81,18 +81,18 @@ pub(crate) async fn one_dead_region(passes: usize) {
     let exporter = MeasuredExporter::start(&sim.url(), &settings).await;
     let progress = |sim: &Simulator, from| {
         let mut calls = calls(sim, from);
-        calls.retain(|unit, _| unit.action == "GetConsumerProgress");
+        calls.retain(|target, _| target.action == "GetConsumerProgress");
         calls
     };
-    let least = |calls: &Calls, dead: &str| {
-        let of = calls.iter().filter(|(unit, _)| unit.region != dead);
-        of.map(|(_, at)| at.len()).min().unwrap_or(0)
+    let least = |calls: &CallTimes, dead: &str| {
+        let others = calls.iter().filter(|(target, _)| target.region != dead);
+        others.map(|(_, at)| at.len()).min().unwrap_or(0)
     };
     let patience = POLL * passes as u32 * 10;
     until("first passes", patience, || progress(&sim, 0).len() == 40).await;
     let dead = regions[6].as_str();
     let mut stretches = Vec::new();
-    // Good passes before and after, so that a machine that grows slower is not taken for the dead region.
+    // Good passes before and after, so that a slower machine does not look like an effect of the dead region.
     for is_dead in [false, true, false] {
         if is_dead {
             sim.faults(|f| f.add(Fault::new(Effect::Hang).region(dead)));
@@ -104,29 +104,28 @@ pub(crate) async fn one_dead_region(passes: usize) {
         stretches.push(progress(&sim, from));
     }
 
-    // Time of a pass: between two calls of the same unit, on average.
+    // Mean time between two calls of the same target.
     let pass = |at: &[Instant]| (at[at.len() - 1] - at[0]).as_secs_f64() / (at.len() - 1) as f64;
     let mut worst = (0.0f64, String::new());
-    println!("one dead region of 20, {passes} passes each\n  region           good   beside  ratio");
+    println!("one dead region of 20, {passes} passes each\n  region           good   with it ratio");
     for region in regions.iter().filter(|r| *r != dead) {
-        let mean = |calls: &Calls| {
+        let mean = |calls: &CallTimes| {
             let own: Vec<f64> =
-                calls.iter().filter(|(unit, _)| unit.region == *region).map(|(_, at)| pass(at)).collect();
+                calls.iter().filter(|(target, _)| target.region == *region).map(|(_, at)| pass(at)).collect();
             own.iter().sum::<f64>() / own.len() as f64
         };
-        let (good, beside) = ((mean(&stretches[0]) + mean(&stretches[2])) / 2.0, mean(&stretches[1]));
-        println!("  {region:14} {good:6.3} s {beside:6.3} s  {:.3}", beside / good);
-        if beside / good > worst.0 {
-            worst = (beside / good, region.clone());
+        let (good, with_dead) = ((mean(&stretches[0]) + mean(&stretches[2])) / 2.0, mean(&stretches[1]));
+        println!("  {region:14} {good:6.3} s {with_dead:6.3} s  {:.3}", with_dead / good);
+        if with_dead / good > worst.0 {
+            worst = (with_dead / good, region.clone());
         }
     }
     println!("  worst: {worst:?}");
-    assert!(worst.0 <= 1.1, "a pass of {} takes {:.2} times as long", worst.1, worst.0);
+    assert!(worst.0 <= 1.1, "passes of {} take {:.2} times as long", worst.1, worst.0);
     exporter.stop().await;
 }
 
-/// A fifth of all calls fails at random; all retries together are a tenth more calls at most, but for five
-/// that a client may make from the start.
+/// A fifth of all calls fails at random; retries add at most a tenth, plus the five in reserve at the start.
 pub(crate) async fn random_failures(seed: u64, passes: usize) {
     const POLL: Duration = Duration::from_secs(1);
     const RESERVE: f64 = 5.0;
@@ -144,35 +143,35 @@ pub(crate) async fn random_failures(seed: u64, passes: usize) {
         ("REQUESTS_PER_SECOND", "1000"),
     ];
     let exporter = MeasuredExporter::start(&sim.url(), &settings).await;
-    let units = 1 + 5 * 2 + 5 * 4 * 2;
-    let enough = (units * passes) as u64;
+    let targets = 1 + 5 * 2 + 5 * 4 * 2;
+    let enough = (targets * passes) as u64;
     let patience = POLL * passes as u32 * 10;
     until("all passes", patience, || sim.with_call_log(alikafka_simulator::CallLog::len) > enough).await;
     let scrape = Scrape::parse(exporter.metrics().await);
     let retries = scrape.sum("alikafka_exporter_api_retries_total", &[]);
-    let told = scrape.sum("alikafka_exporter_api_requests_total", &[]);
+    let counted = scrape.sum("alikafka_exporter_api_requests_total", &[]);
     let failed = scrape.sum("alikafka_exporter_api_requests_total", &[("result", "server")]);
     exporter.stop().await;
-    // Without the exporter's word: a unit is due once in each interval, so more calls than that are retries.
+    // Independent of self-metrics: a target is due once per interval, so more calls are retries.
     let calls = calls(&sim, 0);
     let came: usize = calls.values().map(Vec::len).sum();
     let due: f64 =
         calls.values().map(|at| (at[at.len() - 1] - at[0]).as_secs_f64() / POLL.as_secs_f64() + 1.0).sum();
     println!(
-        "  {came} calls came, {due:.0} were due at most: {:.3} of them; by the page {retries} retries of \
+        "  {came} calls came, {due:.0} were due at most: {:.3} of them; by self-metrics {retries} retries of \
          {:.0} calls: {:.3} more; {:.3} failed",
         came as f64 / due,
-        told - retries,
-        retries / (told - retries),
-        failed / told
+        counted - retries,
+        retries / (counted - retries),
+        failed / counted
     );
-    assert!((0.15..0.25).contains(&(failed / told)), "the fault has met a fifth");
-    assert!(retries > came as f64 / 50.0, "failures are asked again");
-    assert!(retries <= (told - retries) / 10.0 + RESERVE, "{retries} retries of {told} calls");
+    assert!((0.15..0.25).contains(&(failed / counted)), "a fifth of the calls fails");
+    assert!(retries > came as f64 / 50.0, "failures are retried");
+    assert!(retries <= (counted - retries) / 10.0 + RESERVE, "{retries} retries of {counted} calls");
     assert!(came as f64 <= due * 1.1 + RESERVE, "{came} calls where {due:.0} were due");
 }
 
-/// The first pass over many objects takes no longer than a tenth more than its calls at the allowed rate.
+/// The first pass over many objects takes at most a tenth longer than its calls need at the allowed rate.
 pub(crate) async fn first_pass(objects: usize, rate: usize) {
     let (instances, each) = (10, objects / 10);
     let sim = cloud(&["cn-hangzhou".to_owned()], instances, each).await;
@@ -182,22 +181,25 @@ pub(crate) async fn first_pass(objects: usize, rate: usize) {
     let all = objects * 2;
     let detail = |sim: &Simulator| {
         let mut calls = calls(sim, 0);
-        calls.retain(|unit, _| unit.object.is_some());
+        calls.retain(|target, _| target.object.is_some());
         calls
     };
     until("the first pass", Duration::from_secs(120), || detail(&sim).len() == all).await;
     let calls = detail(&sim);
     let least = objects as f64 / rate as f64;
     println!(
-        "first pass: {objects} topics and as many groups at {rate} calls a second, {least:.2} s at least"
+        "first pass: {objects} topics and as many groups at {rate} calls per second, at least {least:.2} s"
     );
-    for of in ["GetTopicStatus", "GetConsumerProgress"] {
-        let first_calls = || calls.iter().filter(|(unit, _)| unit.action == of).map(|(_, at)| at[0]);
+    for action in ["GetTopicStatus", "GetConsumerProgress"] {
+        let first_calls = || calls.iter().filter(|(target, _)| target.action == action).map(|(_, at)| at[0]);
         assert_eq!(first_calls().count(), objects);
         let (from, to) = (first_calls().min().unwrap(), first_calls().max().unwrap());
         let took = (to - from).as_secs_f64();
-        println!("  {of}: {took:.2} s, {:.3} of that", took / least);
-        assert!(took <= least * 1.1, "{of}: the first pass took {took:.2} s, {least:.2} s is the least");
+        println!("  {action}: {took:.2} s, {:.3} of that", took / least);
+        assert!(
+            took <= least * 1.1,
+            "{action}: the first pass took {took:.2} s, the minimum is {least:.2} s"
+        );
     }
     exporter.stop().await;
 }

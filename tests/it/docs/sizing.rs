@@ -10,7 +10,7 @@ use alikafka_simulator::{AccessKey, ClockMode, ServiceBehaviour, SimulatorOption
 use tokio::time::{Duration, Instant, sleep};
 
 use super::document;
-use crate::scrape::Pair;
+use crate::scrape::InProcessExporter;
 
 const INSTANCES: u32 = 3;
 const TOPICS: u32 = 6;
@@ -100,7 +100,7 @@ async fn a_measured_fleet_has_at_most_the_series_of_the_formula_and_most_of_them
     };
     let settings = "regions: [cn-hangzhou]\npoll_interval: 500ms\nstatus_window: 3s\ndiscovery_interval: 1s\n\
                     stale_after: 10s\nrequests_per_second: 400\n";
-    let pair = Pair::start(options, settings).await;
+    let exporter = InProcessExporter::start(options, settings).await;
     let costs = costs();
     let (topics, groups) = (INSTANCES * TOPICS, INSTANCES * GROUPS);
     let read = groups * TOPICS_PER_GROUP;
@@ -118,7 +118,7 @@ async fn a_measured_fleet_has_at_most_the_series_of_the_formula_and_most_of_them
     .sum();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let series = pair.scrape().await.value("alikafka_exporter_series", &[]).unwrap_or_default();
+        let series = exporter.scrape().await.value("alikafka_exporter_series", &[]).unwrap_or_default();
         assert!(series <= most as f64, "{series} series are more than the {most} of the formula");
         if series >= most as f64 * 0.8 {
             break;
@@ -126,7 +126,7 @@ async fn a_measured_fleet_has_at_most_the_series_of_the_formula_and_most_of_them
         assert!(Instant::now() < deadline, "{series} series are far from the {most} of the formula");
         sleep(Duration::from_millis(100)).await;
     }
-    pair.stop().await;
+    exporter.stop().await;
 }
 
 /// What the table says that each object costs.
