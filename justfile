@@ -29,7 +29,7 @@ golden-update:
 
 # Draw the dashboards over a simulated fleet into docs/screenshots; about 25 minutes. --minutes 3 for a quick look
 screenshots *args:
-    tests/boards/draw/run {{ args }}
+    tests/dashboards/draw/run {{ args }}
 
 # Test chart, manifests, systemd unit, RAM policies and image; with words, only the checks whose names contain one
 deploy-test *words:

@@ -256,7 +256,7 @@ Ask
 Graph, with Prometheus from another terminal
     prometheus --config.file=config/prometheus.yml --storage.tsdb.path=/tmp/alikafka-demo{target}
     {GRAPH}
-    A Grafana that reads from this Prometheus can import the boards in dashboards/; deploy/compose/ has it all in one
+    A Grafana that reads from this Prometheus can import the dashboards in dashboards/; deploy/compose/ has it all in one
     command, with the rules and Alertmanager.
 
 Below, the cloud changes every {pause}, and each act names the series that shows it. Lines with ts= are the

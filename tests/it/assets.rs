@@ -1,9 +1,9 @@
 //! The shipped dashboards, alerts and scrape configurations speak of metrics and labels that exist. What needs
-//! promtool is in `./check`. Here is what reads them; `boards` and `rules` hold what each kind must be.
+//! promtool is in `./check`. Here is what reads them; `dashboards` and `rules` hold what each kind must be.
 
 #![cfg(test)]
 
-mod boards;
+mod dashboards;
 mod rules;
 
 use std::{

@@ -486,7 +486,7 @@ def check_own():
           query("min_over_time(alikafka_instance_up[10m]) == 0 or min_over_time(alikafka_region_up[10m]) == 0"))
 
 
-# The boards, as Grafana asks.
+# The dashboards, as Grafana asks.
 
 # What a world without failures, whose exporter ran on and whose cloud told all, has nothing to show for.
 NOTHING_TO_SHOW = {
@@ -506,19 +506,19 @@ NOTHING_TO_SHOW = {
 }
 
 
-def check_boards(want, at):
+def check_dashboards(want, at):
     groups = {dict(k[1])["group"] for k in of_family(want, "alikafka_group_info")}
     ids = {dict(k[1])["instance_id"] for k in of_family(want, "alikafka_instance_info")}
     # One strange group of the most behind, chosen in the variables.
     key, _ = max(((k, v) for k, v in of_family(want, "alikafka_group_topic_lag_messages").items()
                   if not re.fullmatch(r"[\w-]+", dict(k[1])["group"])), key=lambda kv: kv[1])
     chosen = {("instance" if k == "instance_id" else k): v for k, v in key[1]}
-    boards = sorted((ROOT / "dashboards").glob("*.json"))
-    check(f"there are {len(boards)} boards", [] if len(boards) == len(NOTHING_TO_SHOW) else [boards])
+    dashboards = sorted((ROOT / "dashboards").glob("*.json"))
+    check(f"there are {len(dashboards)} dashboards", [] if len(dashboards) == len(NOTHING_TO_SHOW) else [dashboards])
     everything_is_read = all(of_family(want, "alikafka_topic_groups").values())
     shown = {}
-    for path in boards:
-        shown |= check_board(path.name, json.loads(path.read_text()), chosen, groups, ids, everything_is_read, at)
+    for path in dashboards:
+        shown |= check_dashboard(path.name, json.loads(path.read_text()), chosen, groups, ids, everything_is_read, at)
 
     def values(family):
         return list(of_family(want, family).values())
@@ -529,17 +529,17 @@ def check_boards(want, at):
         ("Instances A", len(ids)), ("Instances B", 0), ("Regions B", 0),
     ):
         last = [float(row["values"][-1][1] if "values" in row else row["value"][1]) for row in shown["fleet.json", title]]
-        check(f"fleet board: {title} shows the truth, {value}", [] if last == [value] else [last])
+        check(f"fleet dashboard: {title} shows the truth, {value}", [] if last == [value] else [last])
 
 
-def check_board(name, board, chosen, groups, ids, everything_is_read, at):
-    panels = [p for panel in board["panels"] for p in (panel, *panel.get("panels", []))]
+def check_dashboard(name, dashboard, chosen, groups, ids, everything_is_read, at):
+    panels = [p for panel in dashboard["panels"] for p in (panel, *panel.get("panels", []))]
     targets = [(f"{p['title']} {t['refId']}", t) for p in panels for t in p.get("targets", [])]
-    targets += [(f"{a['name']} ", a) for a in board["annotations"]["list"]]
+    targets += [(f"{a['name']} ", a) for a in dashboard["annotations"]["list"]]
     # A number and a graph may have the same title: each is asked for itself.
     names = [title for title, _ in targets]
     targets = [(title + "'" * names[:i].count(title), target) for i, (title, target) in enumerate(targets)]
-    everything = {v["name"]: v["allValue"] for v in board["templating"]["list"] if v.get("allValue")}
+    everything = {v["name"]: v["allValue"] for v in dashboard["templating"]["list"] if v.get("allValue")}
     print(f"\n      {name + ': panel':<58} {'series':>6}  expression")
     shown = {}
     for title, target in targets:
@@ -567,7 +567,7 @@ def check_board(name, board, chosen, groups, ids, everything_is_read, at):
             wrong.append(f"{title}: empty")
     check(f"{name}: follows its variables: {variables}", wrong)
 
-    for variable in board["templating"]["list"]:
+    for variable in dashboard["templating"]["list"]:
         if variable["type"] != "query":
             continue
         text = substituted(variable["query"]["query"], everything)
@@ -647,7 +647,7 @@ def main():
     promtool("the page of a world that stands still")
     check_own()
     check_rules(want)
-    check_boards(want, at)
+    check_dashboards(want, at)
     kafka_exporter.prove(KAFKA_PROMETHEUS, KAFKA, before, truth, froze_at, at)
     promtool("the page under kafka_exporter's names", KAFKA, [kafka_exporter.PROMTOOL_SAYS])
     check_demo()

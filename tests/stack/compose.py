@@ -226,7 +226,7 @@ def health(stack, service):
     return test == ["CMD", "wget", "-q", "--spider", HEALTH[service][0]], test
 
 
-def wrong_grafana(stack, boards):
+def wrong_grafana(stack, dashboards):
     """What is wrong with Grafana's provisioning: nothing of it runs here, so all of it is read."""
     service = stack["services"]["grafana"]
     mounts = {v.split(":")[1]: (HERE / v.split(":")[0]).resolve() for v in service["volumes"] if v.startswith(".")}
@@ -254,11 +254,11 @@ def wrong_grafana(stack, boards):
         yield "there is not one provider of dashboards"
     one = provider["providers"][0]
     if one["type"] != "file" or one["allowUiUpdates"] is not False:
-        yield "boards come from elsewhere than files, or may be changed"
+        yield "dashboards come from elsewhere than files, or may be changed"
     if mounts.get(one["options"]["path"]) != ROOT / "dashboards":
         yield f"the provider's path {one['options']['path']} is not the mount of dashboards/"
     home = Path(service["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
-    if mounts.get(str(home.parent)) != ROOT / "dashboards" or home.name not in boards:
+    if mounts.get(str(home.parent)) != ROOT / "dashboards" or home.name not in dashboards:
         yield f"there is no home dashboard {home}"
     want = {"GF_AUTH_ANONYMOUS_ENABLED": "true", "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
             "GF_AUTH_DISABLE_LOGIN_FORM": "true", "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION": "true"}

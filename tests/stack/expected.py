@@ -61,7 +61,7 @@ MAYBE = {
 # team, and it ends while nobody knows which groups there are.
 NOT_OF_THE_WORLD = {(ORDERS, "order-gone")}
 ABOUT_FILES = {"AliKafkaThresholdUnused"}
-# Troubles that are no matter for an alert: a board shows them.
+# Troubles that are no matter for an alert: a dashboard shows them.
 NO_ALERT = {
     "unwritten": "a topic that nobody writes any more may have come to its end",
     "hot_partition": "it costs nothing until a group falls behind: AliKafkaPartitionSkew",
@@ -102,11 +102,11 @@ OF_TOPICS = {"AliKafkaPartitionSkew", "AliKafkaTopicUnread", "AliKafkaDataLossAh
 # What two exporters, which poll at different moments, need not say alike at any one moment: forecasts and trends.
 OF_ITS_OWN = r"(catch_up_seconds|data_loss_eta_seconds|group_status)\b"
 # What must have something to show once the cloud is gone; what it has before is no matter.
-LATER_ON_BOARDS = {("fleet.json", "annotation Region not read")}
+LATER_ON_DASHBOARDS = {("fleet.json", "annotation Region not read")}
 LATER_IN_RULES = {("alerting", name) for name in ("AliKafkaInstanceDown", "AliKafkaDataStale", "AliKafkaRegionDown")}
 
-# Expressions of boards that have nothing to show in this world: (board, panel and target), and why.
-NOTHING_ON_BOARDS = {
+# Expressions of dashboards that have nothing to show in this world: (dashboard, panel and target), and why.
+NOTHING_ON_DASHBOARDS = {
     ("exporter.json", "Credentials expire in A"): "the key is a lasting one",
     ("exporter.json", "annotation Exporter started"): "none was started again",
 }

@@ -1,4 +1,4 @@
-"""The proof of the Compose stack, the boards and the rules; `run` says what of. Standard library and PyYAML.
+"""The proof of the Compose stack, the dashboards and the rules; `run` says what of. Standard library and PyYAML.
 
 The failure scenarios run at the pace of life. Three exporters read it: that of the stack, one under the names of
 kafka_exporter, and one that shows groups alone, of an account with a name. Each has a Prometheus with all rules; the
@@ -20,7 +20,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-import boards
+import dashboards
 import common
 import compose
 import expected
@@ -36,7 +36,7 @@ HASTE = [
     (r"> 1200\b", "> 30"),
     (r"(last_success_timestamp_seconds:max\[)5m\]", r"\g<1>20s]"),
 ]
-# How long the world is watched before boards are looked at: a window of the status, a reset, and some slopes.
+# How long the world is watched before dashboards are looked at: a window of the status, a reset, and some slopes.
 WATCHED_SECONDS = 52
 # Of the range that graphs are looked at over.
 LOOK_SECONDS = 30
@@ -161,7 +161,7 @@ EXPORTERS = {"exporter": "exporter", "kafka-exporter": "kafka_exporter", "group-
 
 
 def small_mishaps(running, places):
-    """What a board shows of a day on which little went wrong: some calls that failed and were made good, a client that
+    """What a dashboard shows of a day on which little went wrong: some calls that failed and were made good, a client that
     the exporter turned away, a configuration that was loaded anew, a topic that was made again."""
     fault = {"effect": "error", "status": 503, "action": "GetTopicStatus", "region": "eu-central-1",
              "probability": 0.2, "seed": 7}
@@ -215,50 +215,50 @@ def hold(found, table, later, what):
 NO_CEILING = "alikafka_group_lag_messages > 0 unless on (region, instance_id, group) alikafka_group_lag_seconds"
 
 
-def ask_boards(all_boards, native, kafka, group, began):
-    """{(board, panel and target): expression} of what the page of groups alone cannot show."""
+def ask_dashboards(all_dashboards, native, kafka, group, began):
+    """{(dashboard, panel and target): expression} of what the page of groups alone cannot show."""
     now, every, found, wrong, coarse, unbounded = time.time(), (native, kafka, group), {}, [], {}, {}
     finer = metric_names(native) - metric_names(group)
-    for board in all_boards:
-        check(f"{board.file}: all variables are there", board.unknown_variables())
-        choices = board.choices(native)
-        empty = [name for name, query in board.queries()
-                 if not boards.asked(native, boards.substituted(query, choices[0]), board.variables[name].get("regex"))]
+    for dashboard in all_dashboards:
+        check(f"{dashboard.file}: all variables are there", dashboard.unknown_variables())
+        choices = dashboard.choices(native)
+        empty = [name for name, query in dashboard.queries()
+                 if not dashboards.asked(native, dashboards.substituted(query, choices[0]), dashboard.variables[name].get("regex"))]
         # There is no account with a name but on the third page.
-        check(f"{board.file}: every variable has values", set(empty) - {"account"})
-        accounts = [boards.asked(group, query) for name, query in board.queries() if name == "account"]
-        check(f"{board.file}: an account can be chosen where it has a name", [a for a in accounts if a != ["生产"]])
-        for what, expr in board.targets():
-            while (board.file, what) in found:
+        check(f"{dashboard.file}: every variable has values", set(empty) - {"account"})
+        accounts = [dashboards.asked(group, query) for name, query in dashboard.queries() if name == "account"]
+        check(f"{dashboard.file}: an account can be chosen where it has a name", [a for a in accounts if a != ["生产"]])
+        for what, expr in dashboard.targets():
+            while (dashboard.file, what) in found:
                 what += "'"
             # A ceiling of several groups is there if each has one; here some have none, so groups are chosen one by one.
             chosen = choices
             if "unless on ()" in expr:
-                chosen = board.one_by_one("group", native)
-                unbounded[board.file, what] = boards.asks(native, expr, choices, now, 0)
-            asks = lambda of: boards.asks(of, expr, chosen, now, LOOK_SECONDS)
+                chosen = dashboard.one_by_one("group", native)
+                unbounded[dashboard.file, what] = dashboards.asks(native, expr, choices, now, 0)
+            asks = lambda of: dashboards.asks(of, expr, chosen, now, LOOK_SECONDS)
             try:
                 with concurrent.futures.ThreadPoolExecutor() as pool:
                     mine, theirs, few = pool.map(asks, every)
             except RuntimeError as error:
-                wrong.append(f"{board.file}, {what}: {error}")
+                wrong.append(f"{dashboard.file}, {what}: {error}")
                 continue
-            found[board.file, what] = len(mine)
-            TABLE.add(board.file, what, expr, f"{len(mine)}", f"{len(theirs)}", f"{len(few)}")
-            if (board.file, what) in expected.LATER_ON_BOARDS:
+            found[dashboard.file, what] = len(mine)
+            TABLE.add(dashboard.file, what, expr, f"{len(mine)}", f"{len(theirs)}", f"{len(few)}")
+            if (dashboard.file, what) in expected.LATER_ON_DASHBOARDS:
                 continue
             if mine and not few:
-                coarse[board.file, what] = expr
+                coarse[dashboard.file, what] = expr
             # An annotation marks what one exporter saw change between its own polls: the other sees other changes.
             if what.startswith("annotation ") and mine and theirs:
                 continue
             if mine != theirs and (differ := settle(native, kafka, expr, chosen, began)):
-                wrong.append(f"{board.file}, {what}: {differ}")
-    check("every expression of a board can be asked, and has the same series under both namings", wrong)
-    without = boards.series(native, NO_CEILING, now, 0, 1)
+                wrong.append(f"{dashboard.file}, {what}: {differ}")
+    check("every expression of a dashboard can be asked, and has the same series under both namings", wrong)
+    without = dashboards.series(native, NO_CEILING, now, 0, 1)
     check(f"no ceiling of several groups is shown while {len(without)} that lag have none",
           [key for key, rows in unbounded.items() if rows] if without and unbounded else ["nothing to look at"])
-    hold(found, expected.NOTHING_ON_BOARDS, expected.LATER_ON_BOARDS, "boards")
+    hold(found, expected.NOTHING_ON_DASHBOARDS, expected.LATER_ON_DASHBOARDS, "dashboards")
     check(f"with granularity group {len(coarse)} of them are empty, and each asks for series of topics or partitions",
           [f"{key}: {expr}" for key, expr in coarse.items() if not finer & set(re.findall(r"[a-z_]{9,}", expr))])
 
@@ -272,7 +272,7 @@ def settle(native, kafka, expr, choices, began):
     goes may be seen by one alone for a moment."""
     for _ in range(3):
         now = time.time()
-        mine, theirs = (boards.asks(of, expr, choices, now, time.monotonic() - began, 2) for of in (native, kafka))
+        mine, theirs = (dashboards.asks(of, expr, choices, now, time.monotonic() - began, 2) for of in (native, kafka))
         differ = mine ^ theirs
         few = len(differ) <= max(2, len(mine) // 2)
         if not differ or few and re.search(expected.OF_ITS_OWN, expr):
@@ -409,7 +409,7 @@ def check_teams():
     check("every alert about an instance has the team of its tag, and none where there is no tag", teams)
 
 
-def break_it(native, running, places, all_boards):
+def break_it(native, running, places, all_dashboards):
     """One instance cannot be read, then the whole cloud is gone."""
     fault = {"effect": "error", "status": 500, "instance": expected.DEVICES}
     post(f"{cloud(places)}/faults", json.dumps(fault).encode())
@@ -431,18 +431,18 @@ def break_it(native, running, places, all_boards):
     check(f"none of the {len(before)} alerts ended because the cloud did", lost)
     watched("Alertmanager has told the receiver", 20, notified, joined(expected.ALERTS, expected.ALL_DOWN))
     check_teams()
-    ask_again(native, all_boards)
+    ask_again(native, all_dashboards)
 
 
-def ask_again(native, all_boards):
+def ask_again(native, all_dashboards):
     """What had nothing to show while the cloud was there."""
     empty = []
-    for board in all_boards:
-        choices = board.choices(native)
-        for what, expr in board.targets():
-            if (board.file, what) in expected.LATER_ON_BOARDS and not boards.asks(
+    for dashboard in all_dashboards:
+        choices = dashboard.choices(native)
+        for what, expr in dashboard.targets():
+            if (dashboard.file, what) in expected.LATER_ON_DASHBOARDS and not dashboards.asks(
                     native, expr, choices, time.time(), LOOK_SECONDS):
-                empty.append(f"{board.file}: {what}")
+                empty.append(f"{dashboard.file}: {what}")
     for (_, name, query), rule in rules_of(native).items():
         if (rule["type"], name) in expected.LATER_IN_RULES and not native.query(query):
             empty.append(name)
@@ -458,9 +458,9 @@ def main():
     stack, cloud = compose.load("compose.yaml"), compose.load("compose.cloud.yaml")
     check("compose.yaml keeps its promises", compose.promises(stack))
     check("compose.cloud.yaml leaves nothing of the simulator", compose.wrong_override(stack, cloud))
-    all_boards = boards.load(ROOT / "dashboards")
-    check("Grafana's provisioning leads to the Prometheus of the stack and to the boards",
-          compose.wrong_grafana(stack, {b.file for b in all_boards}))
+    all_dashboards = dashboards.load(ROOT / "dashboards")
+    check("Grafana's provisioning leads to the Prometheus of the stack and to the dashboards",
+          compose.wrong_grafana(stack, {b.file for b in all_dashboards}))
     exporter = str(TARGET / "debug/alikafka-exporter")
     check("the configuration for a real account is sound",
           compose.without_a_cloud(compose.merged(stack, cloud), exporter, DIR))
@@ -476,7 +476,7 @@ def main():
     try:
         native, kafka, group = (Prometheus(f"http://127.0.0.1:{places[name]}")
                                 for name in ("prometheus", "kafka_prometheus", "group_prometheus"))
-        prove(stack, running, places, all_boards, (native, kafka, group), began)
+        prove(stack, running, places, all_dashboards, (native, kafka, group), began)
     except Exception as error:
         check(f"the proof went to its end: {error!r}", [error])
         raise
@@ -488,7 +488,7 @@ def main():
         running.end_all()
 
 
-def prove(stack, running, places, all_boards, prometheus, began):
+def prove(stack, running, places, all_dashboards, prometheus, began):
     native, kafka, group = prometheus
     for name, port in places.items():
         if name.endswith(("prometheus", "alertmanager")):
@@ -514,13 +514,13 @@ def prove(stack, running, places, all_boards, prometheus, began):
     time.sleep(max(0, WATCHED_SECONDS - (time.monotonic() - began)))
     check("every target is up", [t["lastError"] for p in prometheus for t in p.api("targets")["activeTargets"]
                                  if t["health"] != "up"])
-    ask_boards(all_boards, native, kafka, group, began)
-    passed("boards", began)
+    ask_dashboards(all_dashboards, native, kafka, group, began)
+    passed("dashboards", began)
     ask_rules(native, kafka)
     passed("rules", began)
     check_alerts(native, kafka, group, places)
     passed("alerts", began)
-    break_it(native, running, places, all_boards)
+    break_it(native, running, places, all_dashboards)
     passed("outage", began)
 
 

@@ -10,8 +10,8 @@ use std::{
     process::ExitCode,
 };
 
-mod boards;
 mod chart;
+mod dashboards;
 mod documents;
 
 /// A file that is generated.
@@ -25,7 +25,7 @@ struct Generated {
 
 /// Every generated file. What is made of other generated files takes them from here, not from the disk.
 fn generated(root: &Path) -> io::Result<Vec<Generated>> {
-    let mut files = boards::files();
+    let mut files = dashboards::files();
     files.extend(documents::files());
     files.extend(chart::files(root, &files)?);
     Ok(files)

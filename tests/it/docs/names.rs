@@ -145,24 +145,24 @@ fn the_tables_of_the_readmes_have_each_alert_under_its_severity() {
 
 #[test]
 fn the_page_of_the_dashboards_has_each_of_them_and_each_variable() {
-    let mut boards = BTreeMap::new();
+    let mut dashboards = BTreeMap::new();
     let mut variables = BTreeSet::new();
     for entry in fs::read_dir(root().join("dashboards")).unwrap() {
         let path = entry.unwrap().path();
-        let board: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let dashboard: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
-        boards.insert(file, board["title"].as_str().unwrap().to_owned());
-        let named = board["templating"]["list"].as_array().unwrap().iter();
+        dashboards.insert(file, dashboard["title"].as_str().unwrap().to_owned());
+        let named = dashboard["templating"]["list"].as_array().unwrap().iter();
         variables.extend(named.map(|v| v["name"].as_str().unwrap().to_owned()));
     }
     let tables = document("docs/dashboards.md").tables();
     let table = |title: &str| tables.iter().find(|t| t[0][0] == title).unwrap()[1..].to_vec();
     let file = Regex::new(r"\[([^\]]+)\]").unwrap();
-    let told: BTreeMap<String, String> = table("board")
+    let told: BTreeMap<String, String> = table("dashboard")
         .iter()
         .map(|row| (file.captures(&row[1]).unwrap()[1].to_owned(), row[0].clone()))
         .collect();
-    assert_eq!(told, boards);
+    assert_eq!(told, dashboards);
     let told: BTreeSet<String> = table("variable")
         .iter()
         .flat_map(|row| row[0].split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())

@@ -158,7 +158,7 @@ export class Prometheus extends RuntimeDataSource {
     });
   }
 
-  /** The values of a variable's query: label_values(...) and query_result(...), as far as the boards use them. */
+  /** The values of a variable's query: label_values(...) and query_result(...), as far as the dashboards use them. */
   async metricFindQuery(asked: any, options: any): Promise<MetricFindValue[]> {
     const vars = { ...options.scopedVars } as ScopedVars;
     const text = this.interpolated(typeof asked === 'string' ? asked : asked.query, vars).trim();

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::{
     exporter::F,
-    looks::{PLAIN, label, value},
-    parts::Panel,
+    panel::Panel,
     query::Level,
-    words::UP,
+    shared::UP,
+    style::{PLAIN, label, value},
 };
 
 pub(super) fn http() -> Vec<Panel> {

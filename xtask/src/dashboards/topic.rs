@@ -3,28 +3,28 @@
 use alikafka_exporter::exposition::catalog::MetricId;
 
 use super::{
-    frame::{self, Annotation, Board, From, Name, link},
-    looks::{BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, SKEW, label, value},
-    parts::{Panel, Row},
+    dashboard::{self, Annotation, Dashboard, From, Name, link},
+    panel::{Panel, Row},
     query::{Filters, Level, among, first},
-    words::{NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS_OR_UNKNOWN, written, written_in_range},
+    shared::{NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS_OR_UNKNOWN, written, written_in_range},
+    style::{BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, SKEW, label, value},
 };
 
 const F: Filters =
     Filters(&[("account", "account"), ("region", "region"), ("instance_id", "instance"), ("topic", "topic")]);
 
-pub(super) fn board() -> Board {
-    Board {
+pub(super) fn dashboard() -> Dashboard {
+    Dashboard {
         name: Name::Topic,
         description: "Topics of Alibaba Cloud Message Queue for Apache Kafka, read by alikafka-exporter: what is written to them, \
                       what they hold, how even their partitions are, and which groups read them.",
         variables: vec![
-            frame::source(),
-            frame::account(),
-            frame::region(Filters(&F.0[..1])),
-            frame::instance(Filters(&F.0[..2])),
-            frame::topic(Filters(&F.0[..3])),
-            frame::limit(),
+            dashboard::source(),
+            dashboard::account(),
+            dashboard::region(Filters(&F.0[..1])),
+            dashboard::instance(Filters(&F.0[..2])),
+            dashboard::topic(Filters(&F.0[..3])),
+            dashboard::limit(),
         ],
         annotations: vec![Annotation {
             name: "Topic created anew",

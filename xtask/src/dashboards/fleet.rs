@@ -3,29 +3,29 @@
 use alikafka_exporter::exposition::catalog::MetricId;
 
 use super::{
-    frame::{self, Annotation, Board, From, Name, link},
-    looks::{
+    dashboard::{self, Annotation, Dashboard, From, Name, link},
+    panel::{Panel, Row},
+    query::{Filters, Level, among, first, only},
+    shared::{COMPLETE, NEEDS_PARTITIONS, STATUS, STATUS_OR_UNKNOWN, to_group, written},
+    style::{
         AGE_SECONDS, BAD_FROM_ONE, CATCH_UP, ETA_SECONDS, LAG_SECONDS, LOSS, MESSAGES, PLAIN, SHARE, label,
         value,
     },
-    parts::{Panel, Row},
-    query::{Filters, Level, among, first, only},
-    words::{COMPLETE, NEEDS_PARTITIONS, STATUS, STATUS_OR_UNKNOWN, to_group, written},
 };
 
 const F: Filters = Filters(&[("account", "account"), ("region", "region"), ("instance_id", "instance")]);
 
-pub(super) fn board() -> Board {
-    Board {
+pub(super) fn dashboard() -> Dashboard {
+    Dashboard {
         name: Name::Fleet,
         description: "Alibaba Cloud Message Queue for Apache Kafka, read by alikafka-exporter: all instances, and the \
                       groups that are worst. Values are polled from the management API; Oldest data says how old they are.",
         variables: vec![
-            frame::source(),
-            frame::account(),
-            frame::region(Filters(&F.0[..1])),
-            frame::instance(Filters(&F.0[..2])),
-            frame::limit(),
+            dashboard::source(),
+            dashboard::account(),
+            dashboard::region(Filters(&F.0[..1])),
+            dashboard::instance(Filters(&F.0[..2])),
+            dashboard::limit(),
         ],
         annotations: vec![Annotation {
             name: "Region not read",
@@ -69,7 +69,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(F.count(Level::Region, MetricId::RegionUp), "all")
         .query(format!("sum(1 - {})", F.max(Level::Region, MetricId::RegionUp)), "incomplete")
-        .of_name("incomplete", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
+        .of_name("incomplete", &[("thresholds", super::style::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Instances",
             "Instances that the cloud lists, and how many of those in service were not read completely at the last \
@@ -80,7 +80,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(F.count(Level::Instance, MetricId::InstanceInfo), "all")
         .query(format!("sum(1 - {})", F.max(Level::Instance, MetricId::InstanceUp)), "incomplete")
-        .of_name("incomplete", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
+        .of_name("incomplete", &[("thresholds", super::style::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Groups",
             "Consumer groups of the selected instances, and how many of them are stalled, stopped, rewound or lose \
@@ -91,7 +91,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(F.count(Level::Group, MetricId::GroupInfo), "all")
         .query(format!("sum({} >= bool 2)", F.max(Level::Group, MetricId::GroupStatus)), "in trouble")
-        .of_name("in trouble", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
+        .of_name("in trouble", &[("thresholds", super::style::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Unread messages",
             "Messages that all groups of the selected instances have left to read. A topic that several groups read \

@@ -1,10 +1,10 @@
-// Type-checks boards against @grafana/schema, the oldest version that has the types of panels and the newest.
+// Type-checks dashboards against @grafana/schema, the oldest version that has the types of panels and the newest.
 //
-//   node check.mjs [board.json ...]      without arguments all of dashboards/
+//   node check.mjs [dashboard.json ...]      without arguments all of dashboards/
 //
-// Every board becomes a TypeScript program of literals, so that a property unknown to Grafana is an error as much as a
+// Every dashboard becomes a TypeScript program of literals, so that a property unknown to Grafana is an error as much as a
 // wrong value: a misspelt option is silently ignored by Grafana and nobody sees it. First the check is checked: slips
-// put into a board must each be found.
+// put into a dashboard must each be found.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const boardsFolder = join(here, '../../../dashboards');
+const dashboardsFolder = join(here, '../../../dashboards');
 
 /** Panel types by plugin: folder and file of the generated types, and whether they have options and a field config. */
 const PLUGINS = {
@@ -32,11 +32,11 @@ const PLUGINS = {
 const VERSIONS = ['grafana-schema-10', 'grafana-schema-13'];
 
 /**
- * A board is saved for the oldest Grafana; what a newer one migrates when it loads the board is migrated here too, so
+ * A dashboard is saved for the oldest Grafana; what a newer one migrates when it loads the dashboard is migrated here too, so
  * that the rest is checked by its types.
  */
-function migrated(board, version) {
-  const newer = structuredClone(board);
+function migrated(dashboard, version) {
+  const newer = structuredClone(dashboard);
   for (const panel of version === VERSIONS[0] ? [] : panelsOf(newer)) {
     // The footer of a table became a property of its fields; only paging stayed an option.
     if (panel.type === 'table' && panel.options?.footer) {
@@ -48,11 +48,11 @@ function migrated(board, version) {
   return newer;
 }
 
-/** Panels in the order of the board, those inside collapsed rows too. */
-const panelsOf = (board) => board.panels.flatMap((panel) => [panel, ...(panel.type === 'row' ? panel.panels : [])]);
+/** Panels in the order of the dashboard, those inside collapsed rows too. */
+const panelsOf = (dashboard) => dashboard.panels.flatMap((panel) => [panel, ...(panel.type === 'row' ? panel.panels : [])]);
 
-/** The program of a board, and by line number of the program what stands there. */
-function programOf(board) {
+/** The program of a dashboard, and by line number of the program what stands there. */
+function programOf(dashboard) {
   const lines = [];
   const places = [];
   const emit = (text, place) => {
@@ -62,9 +62,9 @@ function programOf(board) {
     }
   };
   const literal = (value) => JSON.stringify(value, null, 1);
-  const plugins = new Set(panelsOf(board).map((panel) => panel.type));
+  const plugins = new Set(panelsOf(dashboard).map((panel) => panel.type));
   plugins.delete('row');
-  emit("import type { Annotation, Board, FieldConfig, Panel, Property, Row, Variable } from 'types';", 'imports');
+  emit("import type { Annotation, Dashboard, FieldConfig, Panel, Property, Row, Variable } from 'types';", 'imports');
   for (const plugin of plugins) {
     const known = PLUGINS[plugin];
     if (!known) {
@@ -76,7 +76,7 @@ function programOf(board) {
       `import type * as ${name} from 'schema-files/raw/composable/${folder}/panelcfg/x/${file}PanelCfg_types.gen';`,
     );
   }
-  for (const panel of panelsOf(board)) {
+  for (const panel of panelsOf(dashboard)) {
     const place = `panel ${panel.id} "${panel.title}"`;
     if (panel.type === 'row') {
       emit(`(${literal({ ...panel, panels: [] })}) satisfies Row;`, place);
@@ -92,17 +92,17 @@ function programOf(board) {
       }
     }
   }
-  for (const variable of board.templating?.list ?? []) {
+  for (const variable of dashboard.templating?.list ?? []) {
     emit(`(${literal(variable)}) satisfies Variable;`, `variable ${variable.name}`);
   }
-  for (const annotation of board.annotations?.list ?? []) {
+  for (const annotation of dashboard.annotations?.list ?? []) {
     emit(`(${literal(annotation)}) satisfies Annotation;`, `annotation ${annotation.name}`);
   }
-  const rest = structuredClone(board);
+  const rest = structuredClone(dashboard);
   rest.panels = [];
   if (rest.templating) rest.templating.list = [];
   if (rest.annotations) rest.annotations.list = [];
-  emit(`(${literal(rest)}) satisfies Board;`, 'board');
+  emit(`(${literal(rest)}) satisfies Dashboard;`, 'dashboard');
   return { text: `${lines.join('\n')}\n`, lines, places };
 }
 
@@ -113,7 +113,7 @@ function problemsOf(version, programs) {
   const options = {
     strict: true,
     noEmit: true,
-    // Only the boards are of interest here, not the declarations of the package.
+    // Only the dashboards are of interest here, not the declarations of the package.
     skipLibCheck: true,
     target: ts.ScriptTarget.ES2022,
     module: ts.ModuleKind.ESNext,
@@ -125,7 +125,7 @@ function problemsOf(version, programs) {
       types: ['types.ts'],
       '@grafana/schema': [join(package_, root)],
       'schema-files/*': [join(package_, 'dist/esm/*')],
-      // The newest package leaves the query of the data source to its plugin; the fields of the board are the same.
+      // The newest package leaves the query of the data source to its plugin; the fields of the dashboard are the same.
       'prometheus-query': [
         join(
           here,
@@ -159,7 +159,7 @@ function problemsOf(version, programs) {
   return problems;
 }
 
-/** The smallest board that holds one of each thing the slips are put into. */
+/** The smallest dashboard that holds one of each thing the slips are put into. */
 function sample() {
   const datasource = { type: 'prometheus', uid: '${datasource}' };
   const panel = (id, type, more) => ({
@@ -175,7 +175,7 @@ function sample() {
     targets: [{ datasource, refId: 'A', expr: 'up', legendFormat: '{{job}}', range: true }],
     ...more,
   });
-  const board = {
+  const dashboard = {
     uid: 'sample',
     title: 'Sample',
     schemaVersion: 39,
@@ -199,64 +199,64 @@ function sample() {
       ],
     },
   };
-  board.panels[0].fieldConfig.defaults.custom = { lineWidth: 2, stacking: { mode: 'none' } };
-  board.panels[2].fieldConfig.overrides = [
+  dashboard.panels[0].fieldConfig.defaults.custom = { lineWidth: 2, stacking: { mode: 'none' } };
+  dashboard.panels[2].fieldConfig.overrides = [
     {
       matcher: { id: 'byName', options: 'Value' },
       properties: [{ id: 'custom.cellOptions', value: { type: 'color-text' } }],
     },
   ];
-  return board;
+  return dashboard;
 }
 
 /** Slips, each of which Grafana would pass over in silence or choke on. */
 const SLIPS = {
-  'a misspelt option': (board) => (board.panels[1].options.colourMode = 'value'),
-  'a value that the option does not have': (board) => (board.panels[1].options.colorMode = 'backdrop'),
-  'an option of another plugin': (board) => (board.panels[2].options.legend = { showLegend: true }),
-  'a misspelt placement of the legend': (board) => (board.panels[0].options.legend.placement = 'below'),
-  'a misspelt custom field': (board) => (board.panels[0].fieldConfig.defaults.custom.linewidth = 2),
-  'a number written as text': (board) => (board.panels[0].fieldConfig.defaults.custom.lineWidth = '2'),
-  'a misspelt field property': (board) => (board.panels[0].fieldConfig.defaults.units = 's'),
-  'a mode that thresholds do not have': (board) =>
-    (board.panels[0].fieldConfig.defaults.thresholds.mode = 'relative'),
-  'a mapping without a result': (board) =>
-    (board.panels[1].fieldConfig.defaults.mappings = [{ type: 'range', options: { from: 0 } }]),
-  'an override of an unknown property': (board) =>
-    (board.panels[2].fieldConfig.overrides[0].properties[0].id = 'custom.cellOption'),
-  'an override with a wrong value': (board) =>
-    (board.panels[2].fieldConfig.overrides[0].properties[0].value.type = 'coloured'),
-  'a misspelt field of a query': (board) => (board.panels[0].targets[0].legend = 'x'),
-  'a query without an expression': (board) => delete board.panels[0].targets[0].expr,
-  'a format that queries do not have': (board) => (board.panels[2].targets[0].format = 'tabular'),
-  'a panel without a place': (board) => delete board.panels[0].gridPos,
-  'a misspelt field of a variable': (board) => (board.templating.list[0].includeall = true),
-  'a refresh that variables do not have': (board) => (board.templating.list[0].refresh = 5),
-  'a misspelt field of the board': (board) => (board.tag = ['alikafka']),
-  'a cursor that boards do not have': (board) => (board.graphTooltip = 3),
+  'a misspelt option': (dashboard) => (dashboard.panels[1].options.colourMode = 'value'),
+  'a value that the option does not have': (dashboard) => (dashboard.panels[1].options.colorMode = 'backdrop'),
+  'an option of another plugin': (dashboard) => (dashboard.panels[2].options.legend = { showLegend: true }),
+  'a misspelt placement of the legend': (dashboard) => (dashboard.panels[0].options.legend.placement = 'below'),
+  'a misspelt custom field': (dashboard) => (dashboard.panels[0].fieldConfig.defaults.custom.linewidth = 2),
+  'a number written as text': (dashboard) => (dashboard.panels[0].fieldConfig.defaults.custom.lineWidth = '2'),
+  'a misspelt field property': (dashboard) => (dashboard.panels[0].fieldConfig.defaults.units = 's'),
+  'a mode that thresholds do not have': (dashboard) =>
+    (dashboard.panels[0].fieldConfig.defaults.thresholds.mode = 'relative'),
+  'a mapping without a result': (dashboard) =>
+    (dashboard.panels[1].fieldConfig.defaults.mappings = [{ type: 'range', options: { from: 0 } }]),
+  'an override of an unknown property': (dashboard) =>
+    (dashboard.panels[2].fieldConfig.overrides[0].properties[0].id = 'custom.cellOption'),
+  'an override with a wrong value': (dashboard) =>
+    (dashboard.panels[2].fieldConfig.overrides[0].properties[0].value.type = 'coloured'),
+  'a misspelt field of a query': (dashboard) => (dashboard.panels[0].targets[0].legend = 'x'),
+  'a query without an expression': (dashboard) => delete dashboard.panels[0].targets[0].expr,
+  'a format that queries do not have': (dashboard) => (dashboard.panels[2].targets[0].format = 'tabular'),
+  'a panel without a place': (dashboard) => delete dashboard.panels[0].gridPos,
+  'a misspelt field of a variable': (dashboard) => (dashboard.templating.list[0].includeall = true),
+  'a refresh that variables do not have': (dashboard) => (dashboard.templating.list[0].refresh = 5),
+  'a misspelt field of the dashboard': (dashboard) => (dashboard.tag = ['alikafka']),
+  'a cursor that dashboards do not have': (dashboard) => (dashboard.graphTooltip = 3),
 };
 
 const paths = process.argv.slice(2);
 if (paths.length === 0) {
   paths.push(
-    ...readdirSync(boardsFolder)
+    ...readdirSync(dashboardsFolder)
       .filter((name) => name.endsWith('.json'))
       .sort()
-      .map((name) => join(boardsFolder, name)),
+      .map((name) => join(dashboardsFolder, name)),
   );
 }
 if (paths.length === 0) {
-  throw new Error('no boards: nothing was checked');
+  throw new Error('no dashboards: nothing was checked');
 }
 
-const boards = new Map(paths.map((path) => [basename(path), JSON.parse(readFileSync(path, 'utf8'))]));
+const dashboards = new Map(paths.map((path) => [basename(path), JSON.parse(readFileSync(path, 'utf8'))]));
 const slips = Object.entries(SLIPS).map(([name, slip], index) => {
-  const board = sample();
-  slip(board);
-  boards.set(`slip ${index}`, board);
+  const dashboard = sample();
+  slip(dashboard);
+  dashboards.set(`slip ${index}`, dashboard);
   return { name, file: `slip ${index}.ts` };
 });
-boards.set('slip none', sample());
+dashboards.set('slip none', sample());
 
 let failed = false;
 const fail = (text) => {
@@ -265,7 +265,7 @@ const fail = (text) => {
 };
 for (const version of VERSIONS) {
   const { version: number } = JSON.parse(readFileSync(join(here, 'node_modules', version, 'package.json'), 'utf8'));
-  const programs = new Map([...boards].map(([name, board]) => [`${name}.ts`, programOf(migrated(board, version))]));
+  const programs = new Map([...dashboards].map(([name, dashboard]) => [`${name}.ts`, programOf(migrated(dashboard, version))]));
   const problems = problemsOf(version, programs);
   for (const path of paths) {
     for (const problem of problems.get(`${basename(path)}.ts`)) {
@@ -278,6 +278,6 @@ for (const version of VERSIONS) {
       fail(`the check is blind: ${name} is not found by the types of ${number}`);
     }
   }
-  console.log(`    @grafana/schema ${number}: ${paths.length} boards, ${slips.length} slips found`);
+  console.log(`    @grafana/schema ${number}: ${paths.length} dashboards, ${slips.length} slips found`);
 }
 process.exit(failed ? 1 : 0);

@@ -1,9 +1,9 @@
 //! The words that several boards use for the same thing.
 
 use super::{
-    frame::{From, Name, link},
-    looks::Link,
+    dashboard::{From, Name, link},
     query::{Filters, Level},
+    style::Link,
 };
 use alikafka_exporter::exposition::catalog::MetricId;
 

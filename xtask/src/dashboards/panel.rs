@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::looks::{
+use super::style::{
     Column, Link, NOT_KNOWN, PLAIN, Steps, behind_words, thresholds, thresholds_of_known, words,
 };
 

@@ -1,4 +1,4 @@
-// What a saved board may hold, by Grafana's own types, made strict enough to catch a slip of the pen.
+// What a saved dashboard may hold, by Grafana's own types, made strict enough to catch a slip of the pen.
 //
 // The types of the package are for code: string enums have no literals, options and queries are open records, an
 // override's value is unknown. Here enums become their values, a panel gets the types of its plugin, and an override
@@ -72,7 +72,7 @@ export type Variable = Omit<Plain<schema.VariableModel>, 'id' | 'current'> & {
   query?: string | { query: string; refId: string; qryType?: number };
 };
 
-/** What Grafana writes into an export beside the board. */
+/** What Grafana writes into an export beside the dashboard. */
 interface Requirement {
   type: 'grafana' | 'datasource' | 'panel';
   id: string;
@@ -80,7 +80,7 @@ interface Requirement {
   version: string;
 }
 
-export type Board = Partial<Omit<Plain<schema.Dashboard>, 'panels' | 'annotations' | 'templating'>> & {
+export type Dashboard = Partial<Omit<Plain<schema.Dashboard>, 'panels' | 'annotations' | 'templating'>> & {
   uid: string;
   title: string;
   schemaVersion: number;

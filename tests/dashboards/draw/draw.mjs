@@ -1,7 +1,7 @@
-// Draws boards in headless Chromium and writes one picture of each; prints what every panel showed.
+// Draws dashboards in headless Chromium and writes one picture of each; prints what every panel showed.
 //
 //   node draw.mjs --prometheus http://127.0.0.1:9090 --out DIR [--from now-15m] [--to now] [--scrape SECONDS]
-//                 [--boards DIR] PICTURE=BOARD[?var-name=value&...] ...
+//                 [--dashboards DIR] PICTURE=BOARD[?var-name=value&...] ...
 //
 // A picture is the name of the file without .png. Exits 1 if a panel failed, or shows a name in ${...} to people.
 
@@ -24,7 +24,7 @@ const { values: given, positionals: pictures } = parseArgs({
     from: { type: 'string', default: 'now-15m' },
     to: { type: 'string', default: 'now' },
     scrape: { type: 'string', default: '15' },
-    boards: { type: 'string', default: join(here, '../../../dashboards') },
+    dashboards: { type: 'string', default: join(here, '../../../dashboards') },
   },
 });
 const WIDTH = 1600;
@@ -32,7 +32,7 @@ const WIDTH = 1600;
 const RAW = /\$\{|\$__|\bundefined\b|\[object|\bNaN\b/;
 const PATIENCE = 60_000;
 
-const temporary = mkdtempSync(join(tmpdir(), 'boards-'));
+const temporary = mkdtempSync(join(tmpdir(), 'dashboards-'));
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => process.exit(130));
@@ -83,7 +83,7 @@ async function bundled() {
   return folder;
 }
 
-const PAGE = `<!doctype html><meta charset="utf-8"><title>boards</title><link rel="stylesheet" href="/main.css">
+const PAGE = `<!doctype html><meta charset="utf-8"><title>dashboards</title><link rel="stylesheet" href="/main.css">
 <style>body { margin: 0 } #root { min-height: 100vh }</style>
 <script>
 window.__grafana_public_path__ = '/public/';
@@ -101,11 +101,11 @@ const TYPES = {
   '.map': 'application/json',
 };
 
-const boards = readdirSync(given.boards)
+const dashboards = readdirSync(given.dashboards)
   .filter((name) => name.endsWith('.json'))
-  .map((name) => ({ ...JSON.parse(readFileSync(join(given.boards, name), 'utf8')), file: name.slice(0, -5) }));
+  .map((name) => ({ ...JSON.parse(readFileSync(join(given.dashboards, name), 'utf8')), file: name.slice(0, -5) }));
 
-/** Page, bundle, icons, boards, and Prometheus under the same origin. */
+/** Page, bundle, icons, dashboards, and Prometheus under the same origin. */
 function served(bundle) {
   const icons = join(here, 'node_modules/@grafana/ui/dist/public');
   const server = createServer(async (request, response) => {
@@ -114,8 +114,8 @@ function served(bundle) {
     try {
       if (pathname === '/') {
         send(200, 'text/html', PAGE);
-      } else if (pathname === '/boards') {
-        send(200, 'application/json', JSON.stringify(boards));
+      } else if (pathname === '/dashboards') {
+        send(200, 'application/json', JSON.stringify(dashboards));
       } else if (pathname.startsWith('/prometheus/')) {
         const chunks = [];
         for await (const chunk of request) chunks.push(chunk);
@@ -193,7 +193,7 @@ const browser = await chromium.launch({
 mkdirSync(given.out, { recursive: true });
 try {
   for (const asked of pictures) {
-    const [, name, board, query = ''] = /^([^=]+)=([^?]+)\??(.*)$/.exec(asked);
+    const [, name, dashboard, query = ''] = /^([^=]+)=([^?]+)\??(.*)$/.exec(asked);
     const page = await browser.newPage({
       viewport: { width: WIDTH, height: 1000 },
       timezoneId: 'UTC',
@@ -212,12 +212,12 @@ try {
       (answer) =>
         answer.status() >= 400 && !answer.url().endsWith('.svg') && said.push(`${answer.status()} ${answer.url()}`),
     );
-    const common = new URLSearchParams({ board, from: given.from, to: given.to, scrape: given.scrape });
+    const common = new URLSearchParams({ dashboard, from: given.from, to: given.to, scrape: given.scrape });
     await page.goto(`http://127.0.0.1:${server.address().port}/?${common}&${query}`);
     let state;
     try {
       state = await settled(page);
-      // The whole board in sight, so that everything is laid out before the picture.
+      // The whole dashboard in sight, so that everything is laid out before the picture.
       await page.setViewportSize({ width: WIDTH, height: Math.ceil(state.height) });
       state = await settled(page);
     } catch (error) {
@@ -235,7 +235,7 @@ try {
     });
     const { size } = await picture.toFile(join(given.out, `${name}.png`));
     console.log(
-      `${name}: board ${board}${query && `, ${query}`}, ${state.panels.length} panels, ${Math.round(size / 1000)} kB`,
+      `${name}: dashboard ${dashboard}${query && `, ${query}`}, ${state.panels.length} panels, ${Math.round(size / 1000)} kB`,
     );
     console.log(`  ${Math.max(...state.panels.map((panel) => panel.annotations))} annotations`);
     for (const panel of state.panels) {
@@ -245,15 +245,15 @@ try {
       if (raw) wrong.push(`shows ${raw}`);
       for (const link of panel.links) {
         const { pathname, searchParams } = new URL(link, 'http://grafana');
-        const board = boards.find(({ uid }) => pathname === `/d/${uid}`);
-        const names = (board?.templating?.list ?? []).map(({ name }) => `var-${name}`);
+        const dashboard = dashboards.find(({ uid }) => pathname === `/d/${uid}`);
+        const names = (dashboard?.templating?.list ?? []).map(({ name }) => `var-${name}`);
         const lost = [...searchParams].filter(
           ([name, value]) =>
             (RAW.test(value) && value !== '$__all') ||
             value === '' ||
             !['from', 'to', 'timezone', ...names].includes(name),
         );
-        if (!board || lost.length > 0) wrong.push(`link ${link}: ${board ? lost.join(' ') : 'no such board'}`);
+        if (!dashboard || lost.length > 0) wrong.push(`link ${link}: ${dashboard ? lost.join(' ') : 'no such dashboard'}`);
       }
       failed ||= wrong.length > 0;
       const shown = panel.nothing

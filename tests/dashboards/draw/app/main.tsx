@@ -1,4 +1,4 @@
-// Draws one board of dashboards/ with Grafana's scenes: /?board=fleet&from=now-15m&var-group=orders
+// Draws one dashboard of dashboards/ with Grafana's scenes: /?dashboard=fleet&from=now-15m&var-group=orders
 
 import '@fontsource/inter/400.css';
 import '@fontsource/inter/500.css';
@@ -46,7 +46,7 @@ import { Prometheus } from './source';
 const parameters = new URLSearchParams(location.search);
 const UID = 'prometheus';
 
-/** A variable of the board, with the value of the address if it has one. */
+/** A variable of the dashboard, with the value of the address if it has one. */
 function variableOf(model: any): any {
   const asked = parameters.getAll(`var-${model.name}`);
   const current = model.current ?? {};
@@ -134,9 +134,9 @@ const REPETITIONS = 2;
 
 /**
  * Rows open: what a row hides is drawn too. A row that is repeated for a variable is drawn for its first values, so
- * that the grid of such a board is made when the values of its variables are known.
+ * that the grid of such a dashboard is made when the values of its variables are known.
  */
-function gridOf(board: any, valuesOf: (variable: string) => string[]): Array<SceneGridItem | SceneGridRow> {
+function gridOf(dashboard: any, valuesOf: (variable: string) => string[]): Array<SceneGridItem | SceneGridRow> {
   const children: Array<SceneGridItem | SceneGridRow> = [];
   let shift = 0;
   let row: { model: any; panels: any[] } | undefined;
@@ -175,7 +175,7 @@ function gridOf(board: any, valuesOf: (variable: string) => string[]): Array<Sce
     shift += Math.max(0, values.length - 1) * height;
     row = undefined;
   };
-  for (const model of board.panels) {
+  for (const model of dashboard.panels) {
     if (model.type === 'row') {
       close();
       row = { model, panels: [...model.panels] };
@@ -201,8 +201,8 @@ function gridOf(board: any, valuesOf: (variable: string) => string[]): Array<Sce
 }
 
 /** Draws the rows that are repeated, once the values of their variables are known. */
-async function repeatRows(scene: EmbeddedScene, board: any): Promise<void> {
-  const repeated = [...new Set<string>(board.panels.map((panel: any) => panel.repeat).filter(Boolean))];
+async function repeatRows(scene: EmbeddedScene, dashboard: any): Promise<void> {
+  const repeated = [...new Set<string>(dashboard.panels.map((panel: any) => panel.repeat).filter(Boolean))];
   const variables = repeated.map((name) => sceneGraph.lookupVariable(name, scene) as MultiValueVariable);
   const selected = (variable: MultiValueVariable): string[] => {
     const { value, options } = variable.state;
@@ -214,13 +214,13 @@ async function repeatRows(scene: EmbeddedScene, board: any): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   const valuesOf = (name: string) => selected(variables[repeated.indexOf(name)]);
-  (scene.state.body as SceneGridLayout).setState({ children: gridOf(board, valuesOf) });
+  (scene.state.body as SceneGridLayout).setState({ children: gridOf(dashboard, valuesOf) });
 }
 
-const repeats = (board: any) => board.panels.some((panel: any) => panel.repeat);
+const repeats = (dashboard: any) => dashboard.panels.some((panel: any) => panel.repeat);
 
-function sceneOf(board: any): EmbeddedScene {
-  const layers = (board.annotations?.list ?? [])
+function sceneOf(dashboard: any): EmbeddedScene {
+  const layers = (dashboard.annotations?.list ?? [])
     .filter((query: any) => query.enable && query.datasource?.uid !== '-- Grafana --')
     .map(
       (query: any) =>
@@ -237,9 +237,9 @@ function sceneOf(board: any): EmbeddedScene {
       to: parameters.get('to') ?? 'now',
       timeZone: 'utc',
     }),
-    $variables: new SceneVariableSet({ variables: (board.templating?.list ?? []).map(variableOf) }),
+    $variables: new SceneVariableSet({ variables: (dashboard.templating?.list ?? []).map(variableOf) }),
     $data: new SceneDataLayerSet({ layers }),
-    $behaviors: [new behaviors.CursorSync({ sync: board.graphTooltip })],
+    $behaviors: [new behaviors.CursorSync({ sync: dashboard.graphTooltip })],
     controls: [
       new VariableValueSelectors({}),
       ...(layers.length > 0 ? [new SceneDataLayerControls()] : []),
@@ -247,20 +247,20 @@ function sceneOf(board: any): EmbeddedScene {
       new SceneTimePicker({}),
     ],
     body: new SceneGridLayout({
-      children: repeats(board) ? [] : gridOf(board, () => []),
+      children: repeats(dashboard) ? [] : gridOf(dashboard, () => []),
       isLazy: false,
       isDraggable: false,
     }),
   });
 }
 
-/** Links of the board, as the bar over it shows them. */
-function Links({ board, boards }: { board: any; boards: any[] }) {
-  const links = (board.links ?? []).flatMap((link: any) =>
+/** Links of the dashboard, as the bar over it shows them. */
+function Links({ dashboard, dashboards }: { dashboard: any; dashboards: any[] }) {
+  const links = (dashboard.links ?? []).flatMap((link: any) =>
     link.type !== 'dashboards'
       ? [link]
-      : boards
-          .filter((other) => other.uid !== board.uid && link.tags.every((tag: string) => other.tags?.includes(tag)))
+      : dashboards
+          .filter((other) => other.uid !== dashboard.uid && link.tags.every((tag: string) => other.tags?.includes(tag)))
           .map((other) => ({ title: other.title, tooltip: other.description })),
   );
   return (
@@ -325,22 +325,22 @@ function watch(scene: EmbeddedScene) {
 }
 
 async function main() {
-  const boards: any[] = await (await fetch('/boards')).json();
-  const board = boards.find(({ file }) => file === parameters.get('board'));
+  const dashboards: any[] = await (await fetch('/dashboards')).json();
+  const dashboard = dashboards.find(({ file }) => file === parameters.get('dashboard'));
   const source = new Prometheus(UID, Number(parameters.get('scrape') ?? 15));
   prepareHost(source);
-  await initPluginTranslations('alikafka-boards');
+  await initPluginTranslations('alikafka-dashboards');
   registerRuntimeDataSource({ dataSource: source });
   registerPanels();
-  const scene = sceneOf(board);
+  const scene = sceneOf(dashboard);
   createRoot(document.querySelector('#root')!).render(
     <MemoryRouter>
       <ThemeContext.Provider value={theme}>
         <GlobalStyles />
         <div style={{ padding: '12px 16px', background: theme.colors.background.canvas }}>
           <div style={{ display: 'flex', justifyContent: 'space-between', alignItems: 'center', marginBottom: 8 }}>
-            <h3 style={{ margin: 0 }}>{board.title}</h3>
-            <Links board={board} boards={boards} />
+            <h3 style={{ margin: 0 }}>{dashboard.title}</h3>
+            <Links dashboard={dashboard} dashboards={dashboards} />
           </div>
           <scene.Component model={scene} />
         </div>
@@ -348,8 +348,8 @@ async function main() {
       </ThemeContext.Provider>
     </MemoryRouter>,
   );
-  if (repeats(board)) {
-    await repeatRows(scene, board);
+  if (repeats(dashboard)) {
+    await repeatRows(scene, dashboard);
   }
   watch(scene);
 }

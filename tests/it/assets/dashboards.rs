@@ -18,7 +18,7 @@ use super::{
     write_for_promtool,
 };
 
-/// What a dashboard filters by: the label, and the variable that it is matched with where the board has it.
+/// What a dashboard filters by: the label, and the variable that it is matched with where the dashboard has it.
 const FILTERS: [(&str, &str); 5] = [
     ("account", "account"),
     ("region", "region"),
@@ -27,7 +27,7 @@ const FILTERS: [(&str, &str); 5] = [
     ("topic", "topic"),
 ];
 
-/// The boards by the addresses that others know.
+/// The dashboards by the addresses that others know.
 const UIDS: [(&str, &str); 4] = [
     ("dashboards/exporter.json", "alikafka-exporter"),
     ("dashboards/fleet.json", "alikafka-fleet"),
@@ -36,9 +36,11 @@ const UIDS: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn the_boards_have_the_addresses_that_others_know() {
-    let found: Vec<(String, String)> =
-        dashboards().into_iter().map(|(file, board)| (file, text(&board["uid"]).to_owned())).collect();
+fn the_dashboards_have_the_addresses_that_others_know() {
+    let found: Vec<(String, String)> = dashboards()
+        .into_iter()
+        .map(|(file, dashboard)| (file, text(&dashboard["uid"]).to_owned()))
+        .collect();
     assert_eq!(found, UIDS.map(|(file, uid)| (file.to_owned(), uid.to_owned())));
 }
 
@@ -49,8 +51,8 @@ fn every_metric_and_label_of_dashboards_is_in_the_contract() {
 }
 
 #[test]
-fn every_metric_of_the_contract_is_on_a_board() {
-    /// Families that are on no board, with the reason.
+fn every_metric_of_the_contract_is_on_a_dashboard() {
+    /// Families that are on no dashboard, with the reason.
     const ABSENT: [(MetricId, &str); 0] = [];
     let shown: BTreeSet<String> = dashboard_queries()
         .iter()
@@ -64,14 +66,18 @@ fn every_metric_of_the_contract_is_on_a_board() {
             MetricType::Histogram => vec![format!("{}_bucket", f.name)],
             _ => vec![f.name.to_owned()],
         };
-        let on_a_board = names.iter().any(|n| shown.contains(n));
-        assert_ne!(on_a_board, excused, "{} is on a board: {on_a_board}, excused: {excused}", f.name);
+        let on_a_dashboard = names.iter().any(|n| shown.contains(n));
+        assert_ne!(
+            on_a_dashboard, excused,
+            "{} is on a dashboard: {on_a_dashboard}, excused: {excused}",
+            f.name
+        );
     }
 }
 
-/// Boards are imported without rules, so they must not need what rules record.
+/// Dashboards are imported without rules, so they must not need what rules record.
 #[test]
-fn no_board_needs_a_recording_rule() {
+fn no_dashboard_needs_a_recording_rule() {
     for Query { place, expr, .. } in dashboard_queries() {
         for selector in References::of(&expr).selectors {
             assert!(!selector.name.contains(':'), "{place}: {} is recorded by a rule", selector.name);
@@ -286,7 +292,7 @@ fn units_are_those_of_the_catalog() {
     assert!(seen > 40, "only {seen} queries were understood");
 }
 
-/// Numbers of a status are the words of the catalog, on every board alike.
+/// Numbers of a status are the words of the catalog, on every dashboard alike.
 #[test]
 fn words_for_numbers_are_those_of_the_catalog() {
     let word = Regex::new(r"(\d) ([a-z]+(?: loss)?)").unwrap();
@@ -393,7 +399,7 @@ fn every_panel_follows_the_variables_and_none_names_an_instance_itself() {
                         "{place}: {}: {label} is {value:?}",
                         selector.name
                     );
-                    assert!(value.is_none() || here, "{place}: the board has no variable {name}");
+                    assert!(value.is_none() || here, "{place}: the dashboard has no variable {name}");
                     assert!(
                         value.is_some() || !has || !here || variable,
                         "{place}: {} is not filtered by {name}",
@@ -473,16 +479,16 @@ fn the_pattern_of_the_variable_of_instances_reads_every_name() {
     }
 }
 
-/// Every link leads to a board that is there, hands over variables that it has, and takes them from labels that the
+/// Every link leads to a dashboard that is there, hands over variables that it has, and takes them from labels that the
 /// row or the line has.
 #[test]
-fn links_lead_to_boards_with_variables_that_they_have() {
-    let boards = dashboards();
+fn links_lead_to_dashboards_with_variables_that_they_have() {
+    let dashboards = dashboards();
     let by_uid: BTreeMap<&str, BTreeSet<String>> =
-        boards.iter().map(|(_, b)| (text(&b["uid"]), variables(b))).collect();
+        dashboards.iter().map(|(_, b)| (text(&b["uid"]), variables(b))).collect();
     let part = Regex::new(r"^(?:\$\{__url_time_range\}|\$\{(\w+):queryparam\}|var-(\w+)=\$\{__(?:data\.fields|field\.labels)\.(\w+):percentencode\})$").unwrap();
     let mut seen = 0;
-    for (file, dashboard) in &boards {
+    for (file, dashboard) in &dashboards {
         for panel in panels(dashboard) {
             let place = format!("{file}: {}", panel["title"]);
             let overrides = array(&panel["fieldConfig"]["overrides"]);
@@ -525,9 +531,9 @@ fn links_lead_to_boards_with_variables_that_they_have() {
 }
 
 #[test]
-fn every_board_links_to_the_others_with_variables_and_time() {
-    let boards = dashboards();
-    for (file, dashboard) in &boards {
+fn every_dashboard_links_to_the_others_with_variables_and_time() {
+    let dashboards = dashboards();
+    for (file, dashboard) in &dashboards {
         let links = array(&dashboard["links"]);
         let mut paths: Vec<String> = links.iter().map(|l| text(&l["url"]).to_owned()).collect();
         paths.push(format!("/d/{}", text(&dashboard["uid"])));
@@ -541,7 +547,7 @@ fn every_board_links_to_the_others_with_variables_and_time() {
 
 /// The tables can be clicked: every one that names a group or a topic leads on.
 #[test]
-fn rows_and_lines_of_groups_lead_to_their_board() {
+fn rows_and_lines_of_groups_lead_to_their_dashboard() {
     let (_, fleet) = dashboards().into_iter().find(|(f, _)| f.ends_with("fleet.json")).unwrap();
     for panel in panels(&fleet).filter(|p| text(&p["targets"][0]["legendFormat"]).contains("{{group}}")) {
         let links = array(&panel["fieldConfig"]["defaults"]["links"]);
@@ -643,7 +649,8 @@ fn dashboard_queries_are_written_out_for_promtool() {
 
 /// Queries of all panels, annotations and variables.
 fn dashboard_queries() -> Vec<Query> {
-    let queries: Vec<Query> = dashboards().iter().flat_map(|(file, board)| queries_of(file, board)).collect();
+    let queries: Vec<Query> =
+        dashboards().iter().flat_map(|(file, dashboard)| queries_of(file, dashboard)).collect();
     assert!(!queries.is_empty());
     queries
 }
@@ -698,7 +705,7 @@ fn dashboards() -> Vec<(String, Value)> {
         .collect()
 }
 
-/// Names of the variables of a board.
+/// Names of the variables of a dashboard.
 fn variables(dashboard: &Value) -> BTreeSet<String> {
     array(&dashboard["templating"]["list"]).iter().map(|v| text(&v["name"]).to_owned()).collect()
 }

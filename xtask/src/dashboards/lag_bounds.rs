@@ -7,12 +7,12 @@ use alikafka_exporter::exposition::catalog::MetricId;
 use serde_json::json;
 
 use super::{
-    frame::{From, Name, link},
+    dashboard::{From, Name, link},
     group::{F, P},
-    looks::{BAD_FROM_ONE, LAG_SECONDS, MESSAGES, label, value},
-    parts::Panel,
+    panel::Panel,
     query::{Level, Series, among, first},
-    words::{NEEDS_PARTITIONS, NEEDS_TOPICS},
+    shared::{NEEDS_PARTITIONS, NEEDS_TOPICS},
+    style::{BAD_FROM_ONE, LAG_SECONDS, MESSAGES, label, value},
 };
 
 /// The bracket of lag in seconds: one band, whose lower edge is certain and whose upper edge is possible.

@@ -1,8 +1,8 @@
-// Checks that every link between boards leads somewhere: to a board by its uid, with variables that the board has.
+// Checks that every link between dashboards leads somewhere: to a dashboard by its uid, with variables that the dashboard has.
 //
 //   node links.mjs                       all of dashboards/
 //
-// A link in a board is a link of the board, of a panel, of a field, or of an override. What Grafana puts into an
+// A link in a dashboard is a link of the dashboard, of a panel, of a field, or of an override. What Grafana puts into an
 // address (${name}, ${__field.labels.name}) must be known where the link stands.
 
 import { readdirSync, readFileSync } from 'node:fs';
@@ -12,13 +12,13 @@ import { fileURLToPath } from 'node:url';
 const here = dirname(fileURLToPath(import.meta.url));
 const folder = join(here, '../../../dashboards');
 
-const panelsOf = (board) => board.panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]);
-const variablesOf = (board) => (board.templating?.list ?? []).map(({ name }) => name);
+const panelsOf = (dashboard) => dashboard.panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]);
+const variablesOf = (dashboard) => (dashboard.templating?.list ?? []).map(({ name }) => name);
 
-/** Every link of a board, as where it stands and what it is. */
-function linksOf(board) {
-  const links = (board.links ?? []).map((link) => ({ where: 'board', link }));
-  for (const panel of panelsOf(board)) {
+/** Every link of a dashboard, as where it stands and what it is. */
+function linksOf(dashboard) {
+  const links = (dashboard.links ?? []).map((link) => ({ where: 'dashboard', link }));
+  for (const panel of panelsOf(dashboard)) {
     const where = `panel ${panel.id} "${panel.title}"`;
     const overridden = (panel.fieldConfig?.overrides ?? []).flatMap(({ properties }) =>
       properties.filter(({ id }) => id === 'links').flatMap(({ value }) => value),
@@ -30,27 +30,27 @@ function linksOf(board) {
 }
 
 /** What is wrong with a link that stands on `from`. */
-function problemsOf(link, from, boards) {
+function problemsOf(link, from, dashboards) {
   if (!link.title) {
     return ['it has no title'];
   }
   if (link.type === 'dashboards') {
-    const others = [...boards.values()].filter((board) => link.tags.every((tag) => board.tags?.includes(tag)));
-    return others.length > 1 ? [] : [`no other board has the tags ${link.tags}`];
+    const others = [...dashboards.values()].filter((dashboard) => link.tags.every((tag) => dashboard.tags?.includes(tag)));
+    return others.length > 1 ? [] : [`no other dashboard has the tags ${link.tags}`];
   }
   const problems = [];
   const url = link.url ?? '';
   const [path, query = ''] = url.split('?');
   const uid = /^\/d\/([^/]+)(\/[^/]*)?$/.exec(path)?.[1];
-  const board = boards.get(uid);
-  if (!board) {
-    return [`${path} is not the address of a board of ours`];
+  const dashboard = dashboards.get(uid);
+  if (!dashboard) {
+    return [`${path} is not the address of a dashboard of ours`];
   }
   for (const part of query.split('&').filter(Boolean)) {
     // ${name:queryparam} stands for var-name=...
     const [, whole] = /^\$\{([a-z_]+):queryparam\}$/.exec(part) ?? [];
     const name = whole ?? /^var-([^=]+)=./.exec(part)?.[1];
-    if (name !== undefined && !variablesOf(board).includes(name)) {
+    if (name !== undefined && !variablesOf(dashboard).includes(name)) {
       problems.push(`${uid} has no variable ${name}`);
     } else if (
       name === undefined &&
@@ -64,7 +64,7 @@ function problemsOf(link, from, boards) {
     const known =
       /^__(field\.labels|data\.fields|field\.name|value\.\w+|series\.name)\b|^__(url_time_range|all_variables|from|to)$/;
     if (!known.test(name) && !variablesOf(from).includes(name)) {
-      problems.push(`\${${inner}} is no variable of the board on which the link stands`);
+      problems.push(`\${${inner}} is no variable of the dashboard on which the link stands`);
     }
   }
   if (/\s/.test(url.replace(/\$\{[^}]*\}/g, ''))) {
@@ -74,17 +74,17 @@ function problemsOf(link, from, boards) {
 }
 
 function check(list) {
-  const boards = new Map(list.map((board) => [board.uid, board]));
+  const dashboards = new Map(list.map((dashboard) => [dashboard.uid, dashboard]));
   const found = [];
   let count = 0;
-  if (boards.size !== list.length) {
-    found.push('two boards have the same uid');
+  if (dashboards.size !== list.length) {
+    found.push('two dashboards have the same uid');
   }
-  for (const board of list) {
-    for (const { where, link } of linksOf(board)) {
+  for (const dashboard of list) {
+    for (const { where, link } of linksOf(dashboard)) {
       count += 1;
-      for (const problem of problemsOf(link, board, boards)) {
-        found.push(`${board.uid}: ${where}: link "${link.title}" (${link.url ?? link.type}): ${problem}`);
+      for (const problem of problemsOf(link, dashboard, dashboards)) {
+        found.push(`${dashboard.uid}: ${where}: link "${link.title}" (${link.url ?? link.type}): ${problem}`);
       }
     }
   }
@@ -104,14 +104,14 @@ for (const [url, wrong] of [
   ...slips.map((slip) => [slip, true]),
   ['/d/a/title?var-group=${__field.labels.group}&${__url_time_range}', false],
 ]) {
-  const board = {
+  const dashboard = {
     uid: 'a',
     tags: [],
     links: [{ title: 'x', type: 'link', url }],
     panels: [],
     templating: { list: [{ name: 'group' }] },
   };
-  if (check([board]).found.length > 0 !== wrong) {
+  if (check([dashboard]).found.length > 0 !== wrong) {
     throw new Error(`the check of links is blind: ${url}`);
   }
 }
@@ -119,5 +119,5 @@ for (const [url, wrong] of [
 const names = readdirSync(folder).filter((name) => name.endsWith('.json'));
 const { count, found } = check(names.map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8'))));
 found.forEach((problem) => console.error(problem));
-console.log(`    ${names.length} boards, ${count} links`);
+console.log(`    ${names.length} dashboards, ${count} links`);
 process.exit(found.length > 0 ? 1 : 0);

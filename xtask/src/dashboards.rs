@@ -3,30 +3,30 @@
 //! Owns: four boards, what stands on them and in which words. Refuses: a metric that is not in the catalog, and a
 //! query that works under one of the two namings alone.
 
-mod bracket;
+mod dashboard;
 mod exporter;
 mod fleet;
-mod frame;
 mod group;
-mod looks;
-mod parts;
+mod lag_bounds;
+mod panel;
 mod process;
 mod query;
+mod shared;
+mod style;
 mod topic;
-mod words;
 
 use crate::Generated;
 
 /// The dashboards.
 pub(crate) fn files() -> Vec<Generated> {
-    let file = |name: &str, board: frame::Board| Generated {
+    let file = |name: &str, board: dashboard::Dashboard| Generated {
         path: format!("dashboards/{name}.json"),
         text: board.text(),
     };
     vec![
-        file("fleet", fleet::board()),
-        file("group", group::board()),
-        file("topic", topic::board()),
-        file("exporter", exporter::board()),
+        file("fleet", fleet::dashboard()),
+        file("group", group::dashboard()),
+        file("topic", topic::dashboard()),
+        file("exporter", exporter::dashboard()),
     ]
 }

@@ -4,12 +4,12 @@ use alikafka_exporter::exposition::catalog::MetricId;
 use serde_json::json;
 
 use super::{
-    bracket,
-    frame::{self, Annotation, Board, From, Name, link},
-    looks::{BAD_FROM_ONE, CATCH_UP, ETA_SECONDS, LAG_SECONDS, LOSS, MESSAGES, label, value},
-    parts::{Panel, Row},
+    dashboard::{self, Annotation, Dashboard, From, Name, link},
+    lag_bounds,
+    panel::{Panel, Row},
     query::{Filters, Level, among, first, only},
-    words::{GROUP_STATES, NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS, STATUS_OR_UNKNOWN, to_group},
+    shared::{GROUP_STATES, NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS, STATUS_OR_UNKNOWN, to_group},
+    style::{BAD_FROM_ONE, CATCH_UP, ETA_SECONDS, LAG_SECONDS, LOSS, MESSAGES, label, value},
 };
 
 /// Partitions are chosen for the row Partitions alone.
@@ -23,21 +23,21 @@ pub(super) const P: Filters = Filters(&[
 ]);
 pub(super) const F: Filters = Filters(P.0.split_at(5).0);
 
-pub(super) fn board() -> Board {
-    Board {
+pub(super) fn dashboard() -> Dashboard {
+    Dashboard {
         name: Name::Group,
         description: "Consumer groups of Alibaba Cloud Message Queue for Apache Kafka, read by alikafka-exporter: lag in \
                       messages and seconds, pace, retention and state, by topic and partition. Lag in seconds is a bracket: \
                       certainly as late as the floor, possibly as late as the ceiling.",
         variables: vec![
-            frame::source(),
-            frame::account(),
-            frame::region(Filters(&F.0[..1])),
-            frame::instance(Filters(&F.0[..2])),
-            frame::group(Filters(&F.0[..3])),
-            frame::topic_of_groups(Filters(&F.0[..4])),
-            frame::partition_of_groups(F),
-            frame::limit(),
+            dashboard::source(),
+            dashboard::account(),
+            dashboard::region(Filters(&F.0[..1])),
+            dashboard::instance(Filters(&F.0[..2])),
+            dashboard::group(Filters(&F.0[..3])),
+            dashboard::topic_of_groups(Filters(&F.0[..4])),
+            dashboard::partition_of_groups(F),
+            dashboard::limit(),
         ],
         annotations: vec![status_changes(), rebalances()],
         rows: vec![
@@ -47,8 +47,8 @@ pub(super) fn board() -> Board {
             Row::open("State", state()),
             Row::open("Pace", pace()),
             Row::open("Retention", retention()),
-            Row::closed("Topic $topic", bracket::one_topic()).repeated("topic"),
-            Row::closed("Partitions", bracket::partitions()),
+            Row::closed("Topic $topic", lag_bounds::one_topic()).repeated("topic"),
+            Row::closed("Partitions", lag_bounds::partitions()),
         ],
     }
 }
@@ -180,7 +180,7 @@ fn lag() -> Vec<Panel> {
     let topic = to_group(From::Line, Level::GroupTopic);
     let consumable = F.top(Level::Group, MetricId::GroupConsumable);
     vec![
-        bracket::bracket(
+        lag_bounds::bracket(
             "Lag in seconds: bracket",
             "Age of the oldest unread message of the selected groups, of the one that is furthest behind. The truth is within the \
              band: at least the floor, at most the ceiling. There is no band while the ceiling of one of them is not known. \
@@ -200,7 +200,7 @@ fn lag() -> Vec<Panel> {
         .query(F.top(Level::Group, MetricId::GroupTotalLag), "{{group}}: unread")
         .query(consumable, "{{group}}: unread and held")
         .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))]),
-        bracket::bounds(
+        lag_bounds::bounds(
             "Lag in seconds by topic",
             "Floor, dashed, and ceiling of the age of the oldest unread message: the $limit pairs of group and topic whose floor \
              is largest within the time range.",

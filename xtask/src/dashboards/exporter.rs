@@ -3,12 +3,12 @@
 use alikafka_exporter::exposition::catalog::MetricId;
 
 use super::{
-    frame::{self, Annotation, Board, Name},
-    looks::{AGE_SECONDS, BAD_FROM_ONE, SHARE, Steps, label, value},
-    parts::{Panel, Row},
+    dashboard::{self, Annotation, Dashboard, Name},
+    panel::{Panel, Row},
     process,
     query::{Filters, Level, among, only},
-    words::{COMPLETE, LOADED},
+    shared::{COMPLETE, LOADED},
+    style::{AGE_SECONDS, BAD_FROM_ONE, SHARE, Steps, label, value},
 };
 
 pub(super) const F: Filters = Filters(&[
@@ -24,20 +24,20 @@ const EXPIRY: Steps = &[(None, "red"), (Some(300.0), "yellow"), (Some(900.0), "g
 /// How late polls are.
 const LATE: Steps = &[(None, "green"), (Some(30.0), "yellow"), (Some(60.0), "red")];
 
-pub(super) fn board() -> Board {
-    Board {
+pub(super) fn dashboard() -> Dashboard {
+    Dashboard {
         name: Name::Exporter,
         description: "alikafka-exporter about its own work: calls to the cloud and how they end, the budget and what the fleet \
                       needs of it, how late and how old values are, and the process. Exporter is what Prometheus scrapes; \
                       Instance is the Kafka instance.",
         variables: vec![
-            frame::source(),
-            frame::job(Filters(&[])),
-            frame::exporter(Filters(&F.0[..1])),
-            frame::account(),
-            frame::region(Filters(&F.0[..3])),
-            frame::instance(Filters(&F.0[..4])),
-            frame::limit(),
+            dashboard::source(),
+            dashboard::job(Filters(&[])),
+            dashboard::exporter(Filters(&F.0[..1])),
+            dashboard::account(),
+            dashboard::region(Filters(&F.0[..3])),
+            dashboard::instance(Filters(&F.0[..4])),
+            dashboard::limit(),
         ],
         annotations: vec![
             changes(
@@ -107,7 +107,7 @@ fn numbers() -> Vec<Panel> {
         .without_graph()
         .query(format!("count({})", F.up()), "all")
         .query(format!("sum(1 - {})", F.up()), "down")
-        .of_name("down", &[("thresholds", super::looks::thresholds_of_known(BAD_FROM_ONE))]),
+        .of_name("down", &[("thresholds", super::style::thresholds_of_known(BAD_FROM_ONE))]),
         Panel::stat(
             "Incomplete",
             "Regions and instances whose last attempt was not complete: one topic or group that could not be read is \

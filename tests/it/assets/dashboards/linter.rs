@@ -1,20 +1,20 @@
 //! The rules of Grafana's dashboard-linter (17 of them, in the order of its own list), for it cannot be had here.
 //!
-//! Two have exceptions, both for one reason: the boards of the fleet, of groups and of topics are about the cloud, which
+//! Two have exceptions, both for one reason: the dashboards of the fleet, of groups and of topics are about the cloud, which
 //! several exporters may watch at once, and whoever watches is not what is chosen there. So they have no variable `job`,
-//! and their variable `instance` is the Kafka instance, matched with the label `instance_id`. The board of the exporter
+//! and their variable `instance` is the Kafka instance, matched with the label `instance_id`. The dashboard of the exporter
 //! has `job`, and its scrape target is the variable `exporter`. The two rules for LogQL have nothing to judge: there is
-//! no Loki on a board.
+//! no Loki on a dashboard.
 
 use regex::Regex;
 use serde_json::Value;
 
 use super::{Query, References, array, dashboards, panels, queries_of, text};
 
-/// The board whose queries choose what Prometheus scrapes.
+/// The dashboard whose queries choose what Prometheus scrapes.
 const OF_TARGETS: &str = "dashboards/exporter.json";
 
-/// Units that the linter takes, as far as the boards use them; and messages a second, which Grafana knows since 10.1 and
+/// Units that the linter takes, as far as the dashboards use them; and messages a second, which Grafana knows since 10.1 and
 /// the linter's list does not. Grafana 10.0 writes the word behind the number.
 const UNITS: [&str; 12] = [
     "none",

@@ -8,9 +8,9 @@ use alikafka_exporter::exposition::catalog::MetricId;
 use serde_json::{Value, json};
 
 use super::{
-    looks::Link,
-    parts::{Row, datasource, layout},
+    panel::{Row, datasource, layout},
     query::{Filters, Level},
+    style::Link,
 };
 
 /// A board that can be linked to.
@@ -261,7 +261,7 @@ impl Annotation {
 
 /// A board without the file around it.
 #[derive(Debug, Clone)]
-pub(super) struct Board {
+pub(super) struct Dashboard {
     pub(super) name: Name,
     pub(super) description: &'static str,
     pub(super) variables: Vec<Variable>,
@@ -277,7 +277,7 @@ const PLUGINS: [(&str, &str); 4] = [
     ("timeseries", "Time series"),
 ];
 
-impl Board {
+impl Dashboard {
     /// The text of the file.
     pub(super) fn text(self) -> String {
         let panels = layout(self.rows);

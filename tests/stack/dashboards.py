@@ -1,4 +1,4 @@
-"""The expressions of the boards, as Grafana would send them: variables replaced, for every value that a reader can
+"""The expressions of the dashboards, as Grafana would send them: variables replaced, for every value that a reader can
 choose. Reads dashboards/*.json; asks Prometheus for the values of variables as Grafana does."""
 
 import itertools
@@ -20,7 +20,7 @@ SHAPES = tuple(map(re.compile, (rf"\$\{{{NAME}(?::\w+)?\}}", rf"\${NAME}", rf"\[
 MOST_CHOICES = 40
 
 
-class Board:
+class Dashboard:
     def __init__(self, path):
         self.file = Path(path).name
         self.json = json.loads(Path(path).read_text())
@@ -146,4 +146,4 @@ def asks(prometheus, expr, choices, now, seconds, step=5):
 
 
 def load(directory):
-    return [Board(path) for path in sorted(Path(directory).glob("*.json"))]
+    return [Dashboard(path) for path in sorted(Path(directory).glob("*.json"))]
