@@ -28,7 +28,7 @@ use crate::{
 pub mod account;
 mod auth_breaker;
 pub mod budget_shortage;
-pub mod desk;
+pub mod explain_router;
 pub mod failure_log;
 mod log;
 pub mod poller;
@@ -36,7 +36,7 @@ pub mod schedule;
 pub mod state;
 
 pub use account::AccountSupervisor;
-pub use desk::Desk;
+pub use explain_router::ExplainRouter;
 pub use schedule::PollPriority;
 
 impl PollTiming {
@@ -115,7 +115,7 @@ pub struct CollectContext {
     /// Source of discovery sequence numbers.
     pub sequence: Arc<DiscoverySequence>,
     /// Router of explain requests.
-    pub desk: Desk,
+    pub explain_router: ExplainRouter,
 }
 
 /// Source of discovery sequence numbers, increasing over the lifetime of the process.

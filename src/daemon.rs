@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api, clock,
-    collect::{CollectContext, Desk, DiscoverySequence},
+    collect::{CollectContext, DiscoverySequence, ExplainRouter},
     config::Config,
+    explain::GroupExplainer,
     exposition::{Renderer, SelfMetrics, publisher, self_metrics::BuildInfo},
     health::Health,
     snapshot::SnapshotStore,
@@ -19,14 +20,12 @@ use crate::{
 };
 
 mod account;
-mod desk;
 mod metrics_recorder;
 pub mod panics;
 mod published_exposition;
 mod reload;
 mod watchdog;
 
-use desk::Reception;
 use metrics_recorder::MetricsRecorder;
 use published_exposition::PublishedExposition;
 use reload::{ReloadHandle, ReloadSupervisor};
@@ -100,15 +99,15 @@ pub async fn run(
     ));
     // Concurrent reload requests wait for each other.
     let (reload_sender, reload_requests) = mpsc::channel(1);
-    let desk = Desk::default();
-    let reception = Reception(desk.clone());
+    let explain_router = ExplainRouter::default();
+    let explainer = GroupExplainer(explain_router.clone());
     let app = web::WebApp {
         content: Arc::clone(&published) as Arc<dyn web::ContentSource>,
         observer: Arc::new(recorder.clone()),
         lifecycle: options
             .lifecycle
             .then(|| Arc::new(ReloadHandle(reload_sender)) as Arc<dyn web::ReloadHandler>),
-        explain: options.explain.then(|| Arc::new(reception) as Arc<dyn web::Explainer>),
+        explain: options.explain.then(|| Arc::new(explainer) as Arc<dyn web::Explainer>),
         health: health.clone(),
         telemetry_path: options.telemetry_path,
         limits: options.limits,
@@ -119,7 +118,7 @@ pub async fn run(
         observer: Arc::new(recorder.clone()),
         clock: clock::unix_now,
         sequence: Arc::new(DiscoverySequence::default()),
-        desk,
+        explain_router,
     };
     let renderer = Renderer::new(config.metrics.clone());
     let publish = move |exposition, snapshot, switch| published.publish(exposition, snapshot, switch);

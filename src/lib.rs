@@ -9,6 +9,7 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod daemon;
+pub mod explain;
 pub mod exposition;
 pub mod health;
 pub mod lag;

@@ -7,6 +7,8 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
 pub mod filter;
 pub mod observation;
 pub mod options;
@@ -35,7 +37,7 @@ pub struct InvalidName(pub String, pub &'static str, pub &'static str);
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -147,7 +149,7 @@ impl Partition {
 }
 
 /// A position in a partition: 0 or more. The sentinel -1 ("nothing committed") cannot be an `Offset`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Offset(i64);
 
 impl Offset {
@@ -181,6 +183,17 @@ impl Offset {
 /// a `UnixMillis`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(i64);
+
+impl Serialize for UnixMillis {
+    /// Serializes as RFC 3339 for people (empty beyond the calendar) and as milliseconds for programs.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let utc = jiff::Timestamp::from_millisecond(self.0).map(|time| format!("{time:.3}"));
+        let mut time = serializer.serialize_struct("UnixMillis", 2)?;
+        time.serialize_field("utc", &utc.unwrap_or_default())?;
+        time.serialize_field("unix_ms", &self.0)?;
+        time.end()
+    }
+}
 
 impl UnixMillis {
     /// Takes a time; `None` for 0 and less.

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::{
@@ -139,7 +140,7 @@ pub struct GroupView {
 }
 
 /// Rebalances of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rebalances {
     /// Number of rebalances since the exporter discovered the group.
     pub seen: u64,

@@ -138,7 +138,7 @@ impl<C: CloudApi> RegionPoller<C> {
     /// Runs until `stop` is cancelled, then cancels the running calls and returns itself.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Self {
         let mut expiry_checked_at = Instant::now();
-        let mut mailbox = self.context.desk.seat(self.account.as_ref(), &self.region);
+        let mut explain = self.context.explain_router.register(self.account.as_ref(), &self.region);
         // Before the first call, so that the counters of retries start from a visible 0.
         self.check_budget();
         loop {
@@ -152,7 +152,7 @@ impl<C: CloudApi> RegionPoller<C> {
                     Ok((task, outcome)) => self.on_task_done(task, Some(outcome)),
                     Err(error) => self.on_task_done(error.id(), None),
                 },
-                Some(asked) = mailbox.next() => asked.answer(|question| self.state.explain(question, self.now())),
+                Some(pending) = explain.recv() => pending.reply(|request| self.state.explain(request, self.now())),
                 () = sleep_until(wake_at) => {}
             }
             let now = Instant::now();

@@ -25,7 +25,7 @@ use crate::{
 };
 
 mod cached;
-pub mod explain;
+pub mod details;
 mod group;
 mod instance;
 mod reported_ends;

@@ -9,7 +9,8 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AccountPlan, AccountSupervisor, CollectContext, CollectObserver, Desk, DiscoverySequence, PollTarget,
+    AccountPlan, AccountSupervisor, CollectContext, CollectObserver, DiscoverySequence, ExplainRouter,
+    PollTarget,
 };
 use crate::{
     api::{Action, ApiError, CloudApi, ErrorKind},
@@ -27,8 +28,8 @@ use crate::{
 mod auth_breaker;
 mod budget_shortage;
 mod clock;
-mod desk;
 mod explain;
+mod explain_router;
 mod failure_log;
 mod first_pass;
 mod group;
@@ -269,7 +270,7 @@ struct Running<C: CloudApi = Script> {
     store: Arc<SnapshotStore>,
     health: Health,
     counts: Arc<Counts>,
-    desk: Desk,
+    explain_router: ExplainRouter,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<Result<AccountSupervisor<C>, super::account::SupervisorError>>,
 }
@@ -323,12 +324,12 @@ impl<C: CloudApi + Clone> Running<C> {
             observer: Arc::clone(&counts) as Arc<dyn CollectObserver>,
             clock,
             sequence: Arc::new(DiscoverySequence::default()),
-            desk: Desk::default(),
+            explain_router: ExplainRouter::default(),
         };
-        let desk = shared.desk.clone();
+        let explain_router = shared.explain_router.clone();
         let collector = AccountSupervisor::new(account, shared, &[]).unwrap();
         let task = tokio::spawn(collector.run(shutdown.clone()));
-        Self { store, health, counts, desk, shutdown, task }
+        Self { store, health, counts, explain_router, shutdown, task }
     }
 
     /// The loops that are not ready, as they are once all that is published is shown.

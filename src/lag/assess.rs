@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{
     GroupLag, PartitionLag, RetentionMargin, TopicLag,
     bounds::{GroupBounds, TimeBounds, TopicBounds},
@@ -20,38 +22,49 @@ mod tests;
 
 /// Assessment of a group. Belongs to the [`GroupLag`] that it was computed from: topics and partitions of both are in
 /// the same order, so [`GroupAssessment::with_lag`] can pair them.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct GroupAssessment {
     /// Lag in seconds: maximum over the topics.
+    #[serde(flatten)]
     pub bounds: TimeBounds,
     /// Worst status of the topics.
     pub status: Option<Status>,
     /// Unread messages that are still retained; `None` if no partition has a known number.
+    #[serde(rename = "consumable_lag_messages")]
     pub consumable: Option<u64>,
     /// Seconds until the group has caught up at its current rates; `None` if it does not on a topic with lag.
+    #[serde(rename = "catch_up_seconds")]
     pub catch_up: Option<f64>,
     /// In the order of the group's topics.
+    #[serde(skip)]
     pub topics: Vec<TopicAssessment>,
 }
 
 /// Assessment of a group on one topic.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TopicAssessment {
     /// Lag in seconds: maximum over the partitions.
+    #[serde(flatten)]
     pub bounds: TimeBounds,
     /// Worst status of the partitions, or [`Status::Lagging`] for the topic.
     pub status: Option<Status>,
     /// Unread messages that are still retained.
+    #[serde(rename = "consumable_lag_messages")]
     pub consumable: Option<u64>,
     /// Messages consumed per second, averaged over the status window.
+    #[serde(rename = "consumed_messages_per_second")]
     pub consumed: Option<f64>,
     /// Messages produced per second to the partitions that the group reads, averaged over the status window.
+    #[serde(rename = "produced_messages_per_second")]
     pub produced: Option<f64>,
     /// Seconds until the group has caught up; 0 without lag, `None` if the lag does not shrink.
+    #[serde(rename = "catch_up_seconds")]
     pub catch_up: Option<f64>,
     /// Seconds until messages are deleted before the group reads them; `None` if that does not get closer.
+    #[serde(rename = "data_loss_eta_seconds")]
     pub data_loss_eta: Option<f64>,
     /// In the order of the topic's partitions.
+    #[serde(skip)]
     pub partitions: Vec<PartitionAssessment>,
 }
 
@@ -146,12 +159,11 @@ fn assess_topic(
     let mut has_stuck_lag = false;
     for (i, (p, bounds)) in lag.partitions.iter().zip(&bounds.partitions).enumerate() {
         let start = start_within(p, facts);
-        let is_stuck = window.is_some_and(|w| w.is_stuck(i, status_window));
-        has_stuck_lag |= is_stuck && p.is_lagging();
-        let partition_window = window.and_then(|w| w.partition(i));
+        let window = window.and_then(|w| w.partition(i, status_window));
+        has_stuck_lag |= window.is_some_and(|w| w.is_stuck) && p.is_lagging();
         partitions.push(PartitionAssessment {
             bounds: *bounds,
-            rule: StatusRule::evaluate(p, start, partition_window, is_stuck, state, max_skew),
+            rule: StatusRule::evaluate(p, start, window, state, max_skew),
             retention: p
                 .committed
                 .zip(start)

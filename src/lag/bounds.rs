@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::{
     GroupLag, PartitionLag, TopicLag,
     end_history::{CLOCK_TOLERANCE_MS, EndPoint},
@@ -19,13 +21,19 @@ use crate::model::{Anomaly, AnomalyKind, Offset, TimeSpan, TopicName, UnixMillis
 #[cfg(test)]
 mod tests;
 
-/// Bounds of the age of the oldest unread message, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Bounds of the age of the oldest unread message, in milliseconds. Serializes as seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct TimeBounds {
     /// The message is at least this old.
+    #[serde(rename = "lag_floor_seconds", serialize_with = "serialize_seconds")]
     pub lower: Option<u64>,
     /// The message is at most this old.
+    #[serde(rename = "lag_seconds", serialize_with = "serialize_seconds")]
     pub upper: Option<u64>,
+}
+
+fn serialize_seconds<S: Serializer>(millis: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    millis.map(|millis| millis as f64 / 1e3).serialize(serializer)
 }
 
 /// Bounds of a group.

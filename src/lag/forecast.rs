@@ -86,9 +86,9 @@ impl DataLossForecast<'_> {
         if self.window.was_caught_up(self.status_window) {
             return None;
         }
-        let trend = self.window.age_trend().filter(|t| t.is_rising() && t.growth > t.spacing * 1e3)?;
+        let trend = self.window.age_trend().filter(|t| t.is_rising() && t.growth > t.spacing)?;
         // No message ages faster than time passes.
-        let rate = (trend.growth / 1e3 / trend.seconds).min(1.0);
+        let rate = (trend.growth / trend.seconds).min(1.0);
         Some(self.remaining_retention(self.bounds.topic)? / rate)
     }
 

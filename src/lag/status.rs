@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{
     PartitionLag,
     window::{PartitionWindow, TopicWindow},
@@ -24,7 +26,8 @@ const NOISE: f64 = 0.01;
 const MAX_SKEW_SECONDS: f64 = 5.0;
 
 /// Status of a group, topic or partition. A later one is worse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Status {
     /// The lag reached 0 within the window, or does not grow.
     Ok,
@@ -37,6 +40,7 @@ pub enum Status {
     /// The offset moved back, or is beyond the end.
     Rewound,
     /// Messages were deleted before the group read them.
+    #[serde(rename = "data loss")]
     DataLoss,
 }
 
@@ -45,19 +49,6 @@ impl Status {
     #[must_use]
     pub fn number(self) -> u8 {
         self as u8
-    }
-
-    /// Returns the name of the status.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Lagging => "lagging",
-            Self::Stalled => "stalled",
-            Self::Stopped => "stopped",
-            Self::Rewound => "rewound",
-            Self::DataLoss => "data loss",
-        }
     }
 }
 
@@ -106,13 +97,12 @@ pub enum StatusRule {
 }
 
 impl StatusRule {
-    /// Returns the first rule that applies to a partition. `start` is its start offset, `is_stuck` whether its offset
-    /// is unchanged for the window, and `max_skew` the result of [`max_offset_skew`].
+    /// Returns the first rule that applies to a partition. `start` is its start offset, `max_skew` the result
+    /// of [`max_offset_skew`].
     pub(super) fn evaluate(
         lag: &PartitionLag,
         start: Option<Offset>,
         window: Option<PartitionWindow>,
-        is_stuck: bool,
         state: Option<GroupState>,
         max_skew: i64,
     ) -> Self {
@@ -125,7 +115,7 @@ impl StatusRule {
             Self::BeyondEnd
         } else if window.is_some_and(|w| w.rewind.is_some()) {
             Self::MovedBack
-        } else if is_stuck {
+        } else if window.is_some_and(|w| w.is_stuck) {
             let has_members = state.is_none_or(GroupState::has_members);
             if has_members { Self::UnchangedWithMembers } else { Self::UnchangedWithoutMembers }
         } else if window.is_none_or(|w| w.polls < MIN_POLLS) {

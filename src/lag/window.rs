@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{
     GroupLag, PartitionLag, TopicLag,
     bounds::{GroupBounds, TimeBounds},
@@ -16,7 +18,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use samples::{MessageRates, SampledBound, TrendLine, WindowSample};
+pub use samples::{MessageRates, TrendLine, WindowSample};
 
 use samples::{PollSample, SampleRing};
 
@@ -90,13 +92,17 @@ pub struct TopicWindow {
 }
 
 /// Recent polls of a group on one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PartitionWindow {
     /// Consecutive polls with a known lag, up to 7.
+    #[serde(rename = "answers")]
     pub polls: u8,
     /// Time of the first poll of those since which every poll had lag and the same committed offset; `None` without
     /// lag.
+    #[serde(rename = "still_since")]
     pub unchanged_since: Option<UnixMillis>,
+    /// Whether that is at least the status window ago.
+    pub is_stuck: bool,
     /// Whether an earlier poll had another offset or no lag.
     pub was_moving: bool,
     /// Last backward move of the committed offset within the window, until the group is back where it was.
@@ -104,9 +110,10 @@ pub struct PartitionWindow {
 }
 
 /// Backward move of a committed offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct OffsetRewind {
     /// Committed offset before it.
+    #[serde(rename = "from_offset")]
     pub before: Offset,
     /// Time of the poll that reported it.
     pub at: UnixMillis,
@@ -244,7 +251,7 @@ impl TopicWindow {
         self.samples.lag_trend()
     }
 
-    /// Returns the trend of the age of the oldest unread message in milliseconds, from bounds of the same kind.
+    /// Returns the trend of the age of the oldest unread message in seconds, from bounds of the same kind.
     #[must_use]
     pub fn age_trend(&self) -> Option<TrendLine> {
         self.samples.age_trend()
@@ -258,12 +265,13 @@ impl TopicWindow {
 
     /// Returns the window of the partition at position `i` of the last response.
     #[must_use]
-    pub fn partition(&self, i: usize) -> Option<PartitionWindow> {
+    pub fn partition(&self, i: usize, status_window: Duration) -> Option<PartitionWindow> {
         let offsets = self.partitions.get(i)?;
         let rewind = self.rewinds.iter().find(|r| r.partition == offsets.partition);
         Some(PartitionWindow {
             polls: offsets.unchanged.polls(),
             unchanged_since: offsets.unchanged.since().map(|at| self.time(at)),
+            is_stuck: self.is_stuck(i, status_window),
             was_moving: offsets.unchanged.was_moving(),
             rewind: rewind
                 .and_then(|r| Some(OffsetRewind { before: Offset::new(r.before)?, at: self.time(r.at) })),
@@ -272,7 +280,7 @@ impl TopicWindow {
 
     /// Whether the partition at position `i` has had lag and an unchanged committed offset for at least the window.
     #[must_use]
-    pub fn is_stuck(&self, i: usize, status_window: Duration) -> bool {
+    pub(super) fn is_stuck(&self, i: usize, status_window: Duration) -> bool {
         let since = self.partitions.get(i).and_then(|offsets| offsets.unchanged.since());
         since.is_some_and(|since| self.samples.newest().saturating_sub(since) >= millis(status_window))
     }

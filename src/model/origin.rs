@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::UnixMillis;
 
 /// Time span by the clock of the service. The numbers of a response were read at some unknown moment within it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeSpan {
     earliest: UnixMillis,
     latest: UnixMillis,
@@ -38,10 +40,11 @@ impl TimeSpan {
 }
 
 /// ResponseOrigin of an API response.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ResponseOrigin {
     /// Time at which the numbers were read, by the clock of the service: from the response's `Date` and what
     /// other responses revealed about that clock. By the clock of this host if no response had a `Date` yet.
+    #[serde(flatten)]
     pub span: TimeSpan,
     /// `RequestId`, for the vendor's support. At most 64 letters, digits, `-` and `_`.
     pub request_id: Option<Arc<str>>,

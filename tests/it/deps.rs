@@ -12,7 +12,7 @@ use std::{
 use regex::Regex;
 
 /// Top-level modules and the modules that each may use. A new module must be added here.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("clock", &["model"]),
     ("health", &[]),
@@ -21,6 +21,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("api", &["model", "clock"]),
     ("collect", &["api", "model", "lag", "snapshot", "health", "clock"]),
     ("exposition", &["model", "lag", "snapshot"]),
+    ("explain", &["collect", "model", "lag", "snapshot", "web"]),
     ("web", &["snapshot", "exposition", "health"]),
     ("config", &["model"]),
     ("logging", &["clock"]),

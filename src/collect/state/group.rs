@@ -52,16 +52,20 @@ pub(super) struct GroupEntry {
 }
 
 /// Result of a successful poll of a group.
-#[derive(Debug)]
-pub(super) struct GroupPoll {
+#[derive(Debug, Clone)]
+pub struct GroupPoll {
+    /// Time of the response.
     pub(super) at: Instant,
-    pub(super) origin: ResponseOrigin,
+    /// Origin of the response.
+    pub origin: ResponseOrigin,
     /// Whether it requested message timestamps.
-    pub(super) timestamps: MessageTimestamps,
-    pub(super) state: Option<GroupState>,
-    pub(super) lag: Arc<GroupLag>,
+    pub timestamps: MessageTimestamps,
+    /// State of the group, if the response contains it.
+    pub state: Option<GroupState>,
+    /// Lag in messages.
+    pub lag: Arc<GroupLag>,
     /// Computed from this result and earlier ones. Recomputed when a topic changes.
-    pub(super) assessment: Arc<GroupAssessment>,
+    pub assessment: Arc<GroupAssessment>,
 }
 
 impl GroupEntry {

@@ -11,7 +11,7 @@ pub(super) async fn reloaded(
     script: &Script,
     edit: impl FnOnce(&mut AccountPlan<Script>),
 ) -> Running {
-    let Running { store, health, counts, desk, shutdown, task } = running;
+    let Running { store, health, counts, explain_router, shutdown, task } = running;
     shutdown.cancel();
     let before = task.await.unwrap().unwrap();
     let shared = before.context.clone();
@@ -23,7 +23,7 @@ pub(super) async fn reloaded(
     store.replace(collector.views());
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(collector.run(shutdown.clone()));
-    Running { store, health, counts, desk, shutdown, task }
+    Running { store, health, counts, explain_router, shutdown, task }
 }
 
 fn excluding(pattern: &str) -> Filter {

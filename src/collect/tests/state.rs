@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::collect::{
-    desk::{self, Question},
+    explain_router::{ExplainReply, ExplainRequest},
     state::{Effects, Now, PollOutcome, PollResponse, RegionEvent, RegionState},
 };
 
@@ -77,8 +77,8 @@ impl Case {
         self.fleet.message_timestamps(target)
     }
 
-    pub(super) fn explain(&self, question: &Question) -> desk::Answer {
-        self.fleet.explain(question, self.now)
+    pub(super) fn explain(&self, request: &ExplainRequest) -> ExplainReply {
+        self.fleet.explain(request, self.now)
     }
 
     pub(super) fn view(&mut self) -> RegionView {

@@ -1,5 +1,7 @@
 //! Status window of one topic in at most 12 samples, and the rates and trends computed from them.
 
+use serde::Serialize;
+
 use super::super::bounds::TimeBounds;
 use crate::model::UnixMillis;
 
@@ -17,27 +19,22 @@ pub(super) struct PollSample {
 }
 
 /// Sample of the status window.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct WindowSample {
     /// Time of the poll.
     pub at: UnixMillis,
     /// Messages consumed since the previous sample.
+    #[serde(rename = "consumed_messages")]
     pub consumed: u32,
     /// Messages produced since the previous sample.
+    #[serde(rename = "produced_messages")]
     pub produced: u32,
     /// Lag in messages: exact up to 16 million, 7 digits beyond.
+    #[serde(rename = "lag_messages")]
     pub lag: f32,
-    /// Bound of the age of the oldest unread message.
-    pub bound: Option<SampledBound>,
-}
-
-/// Bound of the age of the oldest unread message in milliseconds, rounded down to a tenth of a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SampledBound {
-    /// Lower bound, if no upper bound was known.
-    Lower(u64),
-    /// Upper bound.
-    Upper(u64),
+    /// Lag in seconds, rounded down to a tenth of a second: the upper bound, or the lower one if that is unknown.
+    #[serde(flatten)]
+    pub bounds: TimeBounds,
 }
 
 /// Average rates over the window, in messages per second.
@@ -50,17 +47,19 @@ pub struct MessageRates {
 }
 
 /// Straight line fitted to the samples by least squares.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TrendLine {
     /// Increase of the line from the first to the last sample.
     pub growth: f64,
     /// Standard error of `growth`.
     pub error: f64,
     /// Growth and its standard error for the first and for the second half of the samples.
+    #[serde(skip)]
     pub halves: [(f64, f64); 2],
     /// Seconds from the first to the last sample.
     pub seconds: f64,
     /// Mean seconds between samples.
+    #[serde(skip)]
     pub spacing: f64,
 }
 
@@ -188,7 +187,7 @@ impl SampleRing {
             consumed: s.consumed,
             produced: s.produced,
             lag: s.lag,
-            bound: s.bound.unpack(),
+            bounds: s.bound.unpack(),
         })
     }
 
@@ -221,10 +220,12 @@ impl SampleRing {
     }
 
     pub(super) fn age_trend(&self) -> Option<TrendLine> {
-        let newest = self.samples.last()?.bound;
-        newest.unpack()?;
-        let comparable = self.samples.iter().filter(|s| s.bound.kind() == newest.kind());
-        let points: Vec<_> = comparable.map(|s| (s.seconds(), f64::from(s.bound.tenths()) * 100.0)).collect();
+        let kind = self.samples.last()?.bound.kind();
+        if kind == PackedBound::UNKNOWN {
+            return None;
+        }
+        let comparable = self.samples.iter().filter(|s| s.bound.kind() == kind);
+        let points: Vec<_> = comparable.map(|s| (s.seconds(), f64::from(s.bound.tenths()) / 10.0)).collect();
         TrendLine::fit(&points)
     }
 
@@ -243,29 +244,29 @@ impl StoredSample {
     }
 }
 
-/// Packed bound. From the lowest bit: 0 unknown, 1 lower, 2 upper bound (2 bits); the bound in tenths of a second (30),
-/// up to 3.4 years.
+/// One of two bounds, packed. From the lowest bit: which one (2 bits); its value in tenths of a second (30), up to 3.4
+/// years.
 #[derive(Debug, Clone, Copy)]
 struct PackedBound(u32);
 
 impl PackedBound {
+    const UNKNOWN: u32 = 0;
+    const LOWER: u32 = 1;
+    const UPPER: u32 = 2;
+
     fn new(bounds: TimeBounds) -> Self {
         let (kind, millis) = match (bounds.upper, bounds.lower) {
-            (Some(upper), _) => (2, upper),
-            (None, Some(lower)) => (1, lower),
-            (None, None) => (0, 0),
+            (Some(upper), _) => (Self::UPPER, upper),
+            (None, Some(lower)) => (Self::LOWER, lower),
+            (None, None) => (Self::UNKNOWN, 0),
         };
         let tenths = u32::try_from(millis / 100).unwrap_or(u32::MAX).min(u32::MAX >> 2);
         Self(kind | tenths << 2)
     }
 
-    fn unpack(self) -> Option<SampledBound> {
-        let millis = u64::from(self.tenths()) * 100;
-        match self.kind() {
-            0 => None,
-            1 => Some(SampledBound::Lower(millis)),
-            _ => Some(SampledBound::Upper(millis)),
-        }
+    fn unpack(self) -> TimeBounds {
+        let millis = |kind| (self.kind() == kind).then_some(u64::from(self.tenths()) * 100);
+        TimeBounds { lower: millis(Self::LOWER), upper: millis(Self::UPPER) }
     }
 
     fn kind(self) -> u32 {

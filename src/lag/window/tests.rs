@@ -121,6 +121,7 @@ fn expected(all: &[Told], partition: u32, window: i64) -> PartitionWindow {
     PartitionWindow {
         polls: known.len().min(7) as u8,
         unchanged_since: run.last().map(|(at, _)| tenth(*at)),
+        is_stuck: run.last().is_some_and(|(at, _)| all.last().unwrap().at - tenth(*at).get() >= window),
         was_moving: !known.is_empty() && run.len() < known.len()
             || known.last().is_some_and(|(_, o)| !lags(*o)),
         rewind: rewind.map(|(before, at)| OffsetRewind {
@@ -161,7 +162,7 @@ proptest! {
             }
             let topic = track.topic(&name()).unwrap();
             for (place, (partition, _)) in now.partitions.iter().enumerate() {
-                let said = topic.partition(place).unwrap();
+                let said = topic.partition(place, WINDOW).unwrap();
                 let model = expected(&all[created..=i], *partition, window);
                 prop_assert_eq!(said, model, "partition {} at {}", partition, i);
             }
@@ -232,7 +233,10 @@ fn topics_that_an_answer_lacks_are_forgotten_and_the_others_are_not() {
         track.record(lag, &no_ages(lag), at(seconds), WINDOW);
         let since = |t: &str| {
             let topic = TopicName::new(t).unwrap();
-            Some(track.topic(&topic)?.partition(0)?.unchanged_since.unwrap().get() - at(0.0).latest().get())
+            Some(
+                track.topic(&topic)?.partition(0, WINDOW)?.unchanged_since.unwrap().get()
+                    - at(0.0).latest().get(),
+            )
         };
         ["a", "b", "c"].map(since)
     };
@@ -253,7 +257,7 @@ fn a_standstill_outlives_an_outage_and_months() {
         let topic = track.topic(&name()).unwrap();
         assert_eq!(topic.is_stuck(0, WINDOW), seconds > 60.0);
         assert_eq!(topic.newest(), at(seconds).latest());
-        let since = topic.partition(0).unwrap().unchanged_since.unwrap();
+        let since = topic.partition(0, WINDOW).unwrap().unchanged_since.unwrap();
         if seconds < 40.0 * days {
             assert_eq!(since, at(0.0).latest());
         } else {
@@ -319,8 +323,8 @@ fn ages_of_another_kind_are_no_growth() {
     }
     let topic = track.topic(&name()).unwrap();
     assert_eq!(topic.age_trend().map(|t| t.growth), Some(0.0));
-    assert_eq!(topic.samples().next().unwrap().bound, Some(SampledBound::Lower(1_000)));
-    assert_eq!(topic.samples().last().unwrap().bound, Some(SampledBound::Upper(600_000)));
+    assert_eq!(topic.samples().next().unwrap().bounds, floor);
+    assert_eq!(topic.samples().last().unwrap().bounds, TimeBounds { lower: None, upper: Some(600_000) });
 }
 
 #[test]

@@ -1,0 +1,183 @@
+//! Details of one group: everything that its metrics are computed from.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+use tokio::time::{Duration, Instant};
+
+use super::{
+    RegionState,
+    cached::{Now, PollStatus},
+    group::GroupPoll,
+};
+use crate::{
+    api::Action,
+    collect::explain_router::{ExplainReply, ExplainRequest},
+    lag::{end_history::EndHistory, facts::TopicFacts, start_history::StartHistory, window::TopicWindow},
+    model::{
+        AccountName, Cleanup, GroupId, Instance, InstanceId, RegionId, ResponseOrigin, TopicName,
+        TopicStatus, UnixMillis,
+    },
+    snapshot::Rebalances,
+};
+
+/// Everything known about one group, shared with or copied from the state of its region.
+#[derive(Debug)]
+pub struct GroupDetails {
+    /// Account name, if accounts are named.
+    pub account: Option<AccountName>,
+    /// Region of the instance.
+    pub region: RegionId,
+    /// Instance of the group.
+    pub instance: InstanceId,
+    /// Item of the instance list.
+    pub instance_info: Option<Arc<Instance>>,
+    /// The group.
+    pub group: GroupId,
+    /// Whether the current group list contains the group.
+    pub is_listed: bool,
+    /// Polls of `GetConsumerProgress`.
+    pub polling: PollingDetails,
+    /// Last successful poll.
+    pub last_poll: Option<GroupPoll>,
+    /// Whether the last successful poll is too old to be used.
+    pub is_expired: bool,
+    /// Rebalances, if the API reports them.
+    pub rebalances: Option<Rebalances>,
+    /// Length of the status window.
+    pub status_window: Duration,
+    /// Requested topics of the last successful poll; empty if it has expired.
+    pub topics: BTreeMap<TopicName, TopicDetails>,
+}
+
+/// Everything known about a topic and the group's recent polls of it.
+#[derive(Debug)]
+pub struct TopicDetails {
+    /// Polls of `GetTopicStatus`; `None` if the topic is not listed.
+    pub polling: Option<PollingDetails>,
+    /// Origin of the last status.
+    pub status_origin: Option<ResponseOrigin>,
+    /// Recent polls of the group.
+    pub window: Option<TopicWindow>,
+    status: Option<TopicStatus>,
+    ends: Option<EndHistory>,
+    starts: Option<StartHistory>,
+    cleanup: Option<Cleanup>,
+    retention: Option<Duration>,
+}
+
+impl TopicDetails {
+    /// Returns the facts that the group is assessed by.
+    #[must_use]
+    pub fn facts(&self) -> TopicFacts<'_> {
+        TopicFacts {
+            ends: self.ends.as_ref(),
+            starts: self.starts.as_ref(),
+            status: self.status.as_ref(),
+            cleanup: self.cleanup,
+            retention: self.retention,
+        }
+    }
+}
+
+/// Status of the polls of one target.
+#[derive(Debug, Clone, Serialize)]
+pub struct PollingDetails {
+    /// `ok`, `failing`, or `none` before the first attempt has ended.
+    pub last_attempt: &'static str,
+    /// Time of the last success, by the clock of this host.
+    pub last_success: Option<UnixMillis>,
+    /// Age of the last known value, in seconds.
+    #[serde(rename = "answer_age_seconds")]
+    pub age_seconds: Option<f64>,
+    /// Whether the last known value is kept although the last attempt failed.
+    #[serde(rename = "is_held")]
+    pub is_kept: bool,
+    /// Age at which a value that cannot be refreshed expires, in seconds.
+    pub kept_for_seconds: f64,
+}
+
+impl PollingDetails {
+    fn new(polls: PollStatus, value_at: Option<Instant>, max_age: Duration, now: Now) -> Self {
+        Self {
+            last_attempt: match (polls.attempted, polls.failing) {
+                (false, _) => "none",
+                (true, true) => "failing",
+                (true, false) => "ok",
+            },
+            last_success: polls.last_success,
+            age_seconds: value_at.map(|at| now.mono.duration_since(at).as_secs_f64()),
+            is_kept: polls.failing && value_at.is_some(),
+            kept_for_seconds: max_age.as_secs_f64(),
+        }
+    }
+}
+
+/// Numbers of known objects, for a request about an unknown one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct KnownObjects {
+    /// Instances of the region.
+    pub instances: usize,
+    /// Groups of the instance; `None` if the instance is unknown.
+    pub groups_of_instance: Option<usize>,
+    /// Topics of the group; `None` if the group is unknown or every topic was requested.
+    pub topics_of_group: Option<usize>,
+}
+
+impl RegionState {
+    /// Returns the details of the requested group.
+    #[must_use]
+    pub fn explain(&self, request: &ExplainRequest, now: Now) -> ExplainReply {
+        let mut known = KnownObjects { instances: self.instances.len(), ..KnownObjects::default() };
+        let Some(instance) = self.instances.get(&request.instance) else {
+            return ExplainReply::Unknown(known);
+        };
+        known.groups_of_instance = Some(instance.groups.len());
+        let Some(group) = instance.groups.get(&request.group) else { return ExplainReply::Unknown(known) };
+        let poll = group.current();
+        let mut topics = BTreeMap::new();
+        for lag in poll.into_iter().flat_map(|poll| &poll.lag.topics) {
+            if request.topic.as_ref().is_some_and(|topic| *topic != lag.topic) {
+                continue;
+            }
+            let entry = instance.topics.entries.get(&lag.topic);
+            let facts = instance.topic_facts()(&lag.topic);
+            topics.insert(
+                lag.topic.clone(),
+                TopicDetails {
+                    polling: entry.map(|entry| {
+                        let value_at = entry.status.with_time().map(|(_, at)| at);
+                        let max_age = self.timing.max_age(Action::GetTopicStatus);
+                        PollingDetails::new(entry.polls, value_at, max_age, now)
+                    }),
+                    status_origin: entry.and_then(|entry| entry.status_origin.clone()),
+                    window: group.window.topic(&lag.topic).cloned(),
+                    status: facts.status.cloned(),
+                    ends: facts.ends.cloned(),
+                    starts: facts.starts.cloned(),
+                    cleanup: facts.cleanup,
+                    retention: facts.retention,
+                },
+            );
+        }
+        if let Some(poll) = poll.filter(|_| request.topic.is_some() && topics.is_empty()) {
+            known.topics_of_group = Some(poll.lag.topics.len());
+            return ExplainReply::Unknown(known);
+        }
+        let max_age = self.timing.max_age(Action::GetConsumerProgress);
+        ExplainReply::Found(Box::new(GroupDetails {
+            account: self.account.clone(),
+            region: self.region.clone(),
+            instance: request.instance.clone(),
+            instance_info: instance.info.get().cloned(),
+            group: request.group.clone(),
+            is_listed: group.listed_at.is_some(),
+            polling: PollingDetails::new(group.polls, poll.map(|poll| poll.at), max_age, now),
+            last_poll: group.last_poll.clone(),
+            is_expired: poll.is_none(),
+            rebalances: group.rebalances(),
+            status_window: self.timing.status_window,
+            topics,
+        }))
+    }
+}
