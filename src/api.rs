@@ -1,10 +1,10 @@
-//! The only place that knows the wire of the AliKafka management API (RPC style, version 2019-09-16).
+//! Client of the AliKafka management API (RPC style, version 2019-09-16): the only module that knows the wire.
 //!
-//! Owns: the closed list of actions, signatures, pacing, retries, paging, and the reading of answers into the
-//! model. Refuses: metrics (an [`ApiObserver`] is told of each attempt), schedules, and anything that writes.
+//! Owns: the closed list of actions, credentials, signatures, rate limits, retries, pagination, and the decoding of
+//! responses into the model. Out of scope: metrics (an [`ApiObserver`] observes each attempt) and schedules.
 //!
-//! A call takes its way through `credentials`, `budget`, `sign`, `transport`, `envelope`, `wire` and, should
-//! it fail, `quote` and `retry`; `client` holds the order of these steps.
+//! A call passes through `credentials`, `budget` and `rate_limiter`, `sign`, `transport`, `envelope`, `wire` and, if it
+//! fails, `redact` and `retry`. `client` defines the order of these steps.
 
 use crate::model::{
     GroupId, GroupProgress, Instance, InstanceId, Listing, MessageTimestamps, Observed, RegionId,
@@ -38,34 +38,34 @@ pub use observer::{ApiObserver, Attempt};
 use tokio::time::Instant;
 pub use transport::{ClientBuildError, MAX_BODY_BYTES, install_crypto_provider};
 
-/// What can be asked of one region of one account. The client asks the cloud; tests of the collector put
-/// a script in its place. Every call is paced by the budget of its action, retried within the retry
-/// budget, and ends by `deadline` at the latest.
+/// API calls for one region of one account. The collector's tests replace [`ApiClient`] by a script.
+///
+/// Every call waits for its rate limiter, retries within the retry budget, and ends by `deadline`.
 pub trait CloudApi: Send + Sync + 'static {
-    /// Calls a second that the budget of an action allows now: as configured, or less while the cloud
+    /// Returns the current rate limit of an action in requests per second: as configured, or less while the cloud
     /// throttles.
     fn rate(&self, action: Action) -> f64;
 
-    /// `GetAllInstanceIdList`: the regions in which the account has instances.
+    /// `GetAllInstanceIdList`: regions in which the account has instances.
     fn regions(
         &self,
         deadline: Instant,
     ) -> impl Future<Output = Result<Observed<Listing<RegionId>>, ApiError>> + Send;
 
-    /// `GetInstanceList`: the region's instances.
+    /// `GetInstanceList`: instances of the region.
     fn instances(
         &self,
         deadline: Instant,
     ) -> impl Future<Output = Result<Observed<Listing<Instance>>, ApiError>> + Send;
 
-    /// `GetTopicList`, all pages: the instance's topics.
+    /// `GetTopicList`, all list pages: topics of the instance.
     fn topics(
         &self,
         instance: &InstanceId,
         deadline: Instant,
     ) -> impl Future<Output = Result<Observed<Listing<Topic>>, ApiError>> + Send;
 
-    /// `GetTopicStatus`: what one topic holds.
+    /// `GetTopicStatus`: offsets of one topic.
     fn topic_status(
         &self,
         instance: &InstanceId,
@@ -73,19 +73,19 @@ pub trait CloudApi: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<(Observed<TopicStatus>, ResponseOrigin), ApiError>> + Send;
 
-    /// `GetConsumerList`, all pages: the instance's consumer groups.
+    /// `GetConsumerList`, all list pages: consumer groups of the instance.
     fn groups(
         &self,
         instance: &InstanceId,
         deadline: Instant,
     ) -> impl Future<Output = Result<Observed<Listing<GroupId>>, ApiError>> + Send;
 
-    /// `GetConsumerProgress`: how far one group has read.
+    /// `GetConsumerProgress`: offsets of one group.
     fn group_progress(
         &self,
         instance: &InstanceId,
         group: &GroupId,
-        times: MessageTimestamps,
+        timestamps: MessageTimestamps,
         deadline: Instant,
     ) -> impl Future<Output = Result<(Observed<GroupProgress>, ResponseOrigin), ApiError>> + Send;
 }

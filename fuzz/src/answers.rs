@@ -4,10 +4,7 @@
 use std::{collections::BTreeSet, fmt::Debug};
 
 use alikafka_exporter::{
-    api::{
-        ApiError,
-        decode::{self, RecordedResponse},
-    },
+    api::decode::{self, CallFailure, Decoded, RawResponse},
     lag,
     model::{GroupId, InstanceId, Observed, Rebalance, RegionId, TopicName},
 };
@@ -24,39 +21,38 @@ const TOPIC: &str = "orders";
 const GROUP: &str = "billing";
 
 pub fn regions(body: &[u8]) {
-    if let Some(list) = read(RecordedResponse::good(body), decode::regions) {
+    if let Some(list) = read(&RawResponse::ok(body), decode::regions) {
         assert_each_once(list.items.iter().map(RegionId::as_str), list.items.len());
     }
 }
 
 pub fn instances(body: &[u8]) {
     let region = RegionId::new(REGION).unwrap();
-    if let Some(list) = read(RecordedResponse::good(body), |answer| decode::instances(answer, &region)) {
+    if let Some(list) = read(&RawResponse::ok(body), |answer| decode::instances(answer, &region)) {
         assert_each_once(list.items.iter().map(|i| i.id.as_str()), list.items.len());
     }
 }
 
 pub fn topics(body: &[u8]) {
     let instance = InstanceId::new(INSTANCE).unwrap();
-    read(RecordedResponse::good(body), |answer| decode::topics(answer, &instance));
+    read(&RawResponse::ok(body), |answer| decode::topics(answer, &instance));
 }
 
 pub fn topic_status(body: &[u8]) {
     let topic = TopicName::new(TOPIC).unwrap();
-    if let Some(status) = read(RecordedResponse::good(body), |answer| decode::topic_status(answer, &topic)) {
+    if let Some(status) = read(&RawResponse::ok(body), |answer| decode::topic_status(answer, &topic)) {
         assert!(status.partitions.is_sorted_by(|a, b| a.partition < b.partition), "sorted, each once");
     }
 }
 
 pub fn groups(body: &[u8]) {
     let instance = InstanceId::new(INSTANCE).unwrap();
-    read(RecordedResponse::good(body), |answer| decode::groups(answer, &instance));
+    read(&RawResponse::ok(body), |answer| decode::groups(answer, &instance));
 }
 
 pub fn group_progress(body: &[u8]) {
     let group = GroupId::new(GROUP).unwrap();
-    let Some(progress) = read(RecordedResponse::good(body), |answer| decode::group_progress(answer, &group))
-    else {
+    let Some(progress) = read(&RawResponse::ok(body), |answer| decode::group_progress(answer, &group)) else {
         return;
     };
     assert!(progress.topics.is_sorted_by(|a, b| a.topic < b.topic), "sorted, each once");
@@ -83,8 +79,8 @@ pub fn envelope(data: &[u8]) {
     let head = String::from_utf8_lossy(head);
     let (status, content_type) = head.split_once(' ').unwrap_or((&head, ""));
     let status = status.parse().unwrap_or(200);
-    let content_type = (!content_type.is_empty()).then_some(content_type);
-    let answer = RecordedResponse { status, content_type, body };
+    let content_type = (!content_type.is_empty()).then(|| content_type.to_owned());
+    let answer = &RawResponse { status, content_type, ..RawResponse::ok(body) };
     let (region, instance) = (RegionId::new(REGION).unwrap(), InstanceId::new(INSTANCE).unwrap());
     let (topic, group) = (TopicName::new(TOPIC).unwrap(), GroupId::new(GROUP).unwrap());
     let errors = [
@@ -104,22 +100,23 @@ pub fn envelope(data: &[u8]) {
 }
 
 fn error<T: PartialEq + Debug>(
-    answer: RecordedResponse<'_>,
-    decode: impl Fn(RecordedResponse<'_>) -> Result<Observed<T>, ApiError>,
-) -> Option<ApiError> {
+    answer: &RawResponse<'_>,
+    decode: impl Fn(&RawResponse<'_>) -> Decoded<T>,
+) -> Option<CallFailure> {
     decode(answer).err()
 }
 
 /// Reads an answer twice, and holds it to what a plain reader of JSON says of the body.
 fn read<T: PartialEq + Debug>(
-    answer: RecordedResponse<'_>,
-    decode: impl Fn(RecordedResponse<'_>) -> Result<Observed<T>, ApiError>,
+    answer: &RawResponse<'_>,
+    decode: impl Fn(&RawResponse<'_>) -> Decoded<T>,
 ) -> Option<T> {
+    let decode = |answer| decode(answer).map(|response| response.payload);
     let first = decode(answer);
     assert_eq!(first.as_ref().ok(), decode(answer).as_ref().ok(), "the same answer, the same reading");
     let Observed { value, anomalies } = first.ok()?;
-    assert!(is_json(answer.body), "a success out of no JSON");
-    assert!(!is_refused(answer.body), "a success out of a refusal");
+    assert!(is_json(&answer.body), "a success out of no JSON");
+    assert!(!is_refused(&answer.body), "a success out of a refusal");
     assert!(anomalies.len() <= MAX_ANOMALIES, "{} anomalies", anomalies.len());
     Some(value)
 }

@@ -2,7 +2,7 @@
 //! one, as a JSON number, and is read as the header `Date`.
 
 use alikafka_exporter::{
-    api::decode::{self, RecordedResponse},
+    api::decode::{self, RawResponse},
     model::GroupId,
 };
 
@@ -21,7 +21,7 @@ pub fn scalars(data: &[u8]) {
             assert!(text.parse::<f64>().is_ok_and(f64::is_infinite), "{text}");
         }
     }
-    let date = decode::date_millis(text);
+    let date = decode::http_date_millis(text);
     if let Some(expected) = imf_fixdate(text) {
         assert_eq!(date, Some(expected), "{text}");
     }
@@ -34,7 +34,7 @@ fn offset(value: &str) -> Option<Option<i64>> {
         "OffsetList":{{"OffsetList":[{{"Partition":0,"BrokerOffset":{value},"ConsumerOffset":0}}]}}}}]}}}}}}"#
     );
     let group = GroupId::new("g").expect("a name");
-    let progress = decode::group_progress(RecordedResponse::good(body.as_bytes()), &group).ok()?.value;
+    let progress = decode::group_progress(&RawResponse::ok(body.as_bytes()), &group).ok()?.payload.value;
     let partition = &progress.topics[0].partitions[0];
     assert_eq!(partition.committed.map(|o| o.get()), Some(0), "the fields beside it are read");
     Some(partition.end.map(|o| o.get()))

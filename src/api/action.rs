@@ -1,25 +1,25 @@
-//! The closed list of what this program can ask. Nothing here creates, changes, buys or deletes, and
-//! nothing returns message bodies or passwords.
+//! Actions of the management API that this program calls. All of them read; none returns message bodies or
+//! passwords.
 
-/// An action of the management API.
+/// Action of the management API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// `GetAllInstanceIdList`: region to instance ids, over the whole account.
+    /// `GetAllInstanceIdList`: instance ids by region, for the account.
     GetAllInstanceIdList,
-    /// `GetInstanceList`: the instances of a region.
+    /// `GetInstanceList`: instances of a region.
     GetInstanceList,
-    /// `GetTopicList`: the topics of an instance, paged.
+    /// `GetTopicList`: topics of an instance, paginated.
     GetTopicList,
-    /// `GetTopicStatus`: the offsets of a topic.
+    /// `GetTopicStatus`: offsets of a topic.
     GetTopicStatus,
-    /// `GetConsumerList`: the consumer groups of an instance, paged.
+    /// `GetConsumerList`: consumer groups of an instance, paginated.
     GetConsumerList,
-    /// `GetConsumerProgress`: the offsets of a consumer group.
+    /// `GetConsumerProgress`: offsets of a consumer group.
     GetConsumerProgress,
 }
 
 impl Action {
-    /// Every action.
+    /// All actions, in the order of the enum.
     pub const ALL: [Self; 6] = [
         Self::GetAllInstanceIdList,
         Self::GetInstanceList,
@@ -29,7 +29,7 @@ impl Action {
         Self::GetConsumerProgress,
     ];
 
-    /// The name on the wire, and the value of the label `action`.
+    /// Returns the name in the API, which is also the value of the label `action`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Action {
         }
     }
 
-    /// The RAM action that the caller must be allowed.
+    /// Returns the RAM permission that the action requires.
     #[must_use]
     pub fn permission(self) -> &'static str {
         match self {

@@ -1,8 +1,7 @@
-//! The signed client of one region of one account: one function per action over one path for every call.
+//! API client of one region of one account: one function per action, all over the same path.
 //!
-//! Owns: the order of things. Credentials, then a slot of the budget, then a fresh nonce and time, the
-//! signature, the exchange, the reading of the answer, and perhaps a retry. Everything ends by the
-//! deadline, and nothing is sent after it. Refuses: actions that are not in [`Action`].
+//! Owns: the steps of a call. Credentials, a slot of the rate limiter, a fresh nonce and time, the signature, the HTTP
+//! exchange, decoding, and retries. Every call ends by its deadline, and nothing is sent after it.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -14,17 +13,15 @@ use tokio::time::{Duration, Instant, sleep, timeout_at};
 use super::{
     Action, ApiError, ApiObserver, Attempt, CloudApi, Credentials, ErrorKind, ProvideCredentials,
     budget::RequestBudget,
-    envelope::{self, ApiResponse, CallFailure, RawResponse},
+    decode::{self, Decoded},
+    envelope::{CallFailure, RawResponse},
     paginator::{NextStep, PAGE_SIZE, Paginator},
     redact::Redactor,
     retry,
     server_clock::{ServerClock, TimedExchange},
     sign::{self, SigningContext},
     transport::{ClientBuildError, HttpTransport, SignedRequest, TransportOptions, in_millis},
-    wire::{
-        Anomalies, GroupListResponse, InstanceIdsResponse, InstanceListResponse, ListPage, ProgressResponse,
-        TopicListResponse, TopicStatusResponse,
-    },
+    wire::{Anomalies, ListPage},
 };
 use crate::clock::WallClock;
 use crate::model::{
@@ -32,10 +29,10 @@ use crate::model::{
     ProxySetting, RegionId, ResponseOrigin, SignatureVersion, Topic, TopicName, TopicStatus,
 };
 
-/// A source of 128 random bits; `None` if the system has none to give.
+/// Source of 128 random bits; `None` if the system has none.
 pub type EntropySource = fn() -> Option<u128>;
 
-/// Random bits of the operating system.
+/// Returns random bits of the operating system.
 #[must_use]
 pub fn os_entropy() -> Option<u128> {
     let mut bytes = [0; 16];
@@ -43,35 +40,34 @@ pub fn os_entropy() -> Option<u128> {
     Some(u128::from_ne_bytes(bytes))
 }
 
-/// The largest correction of the local clock that is believed of a server.
+/// Largest difference to the cloud's clock that is corrected.
 const MAX_SKEW_MILLIS: u64 = 24 * 3600 * 1000;
 
-/// `Date` has whole seconds: the true time is half a second later, give or take another half.
-const MIDDLE_OF_SECOND_MILLIS: i64 = 500;
+/// `Date` has a resolution of one second, so the best estimate is the middle of the second.
+const HALF_SECOND_MILLIS: i64 = 500;
 
-/// What a client needs to know.
+/// Settings of a client.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
     /// The configured account, if accounts are named.
     pub account: Option<AccountName>,
-    /// The region that is asked.
+    /// The region of all requests.
     pub region: RegionId,
-    /// Scheme, host and port, such as `https://alikafka.cn-hangzhou.aliyuncs.com`. Plain `http` is taken for
-    /// loopback only.
+    /// Scheme, host and port, e.g. `https://alikafka.cn-hangzhou.aliyuncs.com`. Plain `http` only for loopback.
     pub endpoint: String,
-    /// How calls are signed.
+    /// Signature version of requests.
     pub signature: SignatureVersion,
-    /// Longest time of one attempt, connecting and reading the body included.
+    /// Maximum duration of one attempt, including connecting and reading the body.
     pub request_timeout: Duration,
-    /// Longest time of connecting, TLS included.
+    /// Maximum duration of connecting, including TLS.
     pub connect_timeout: Duration,
-    /// What may be spent. Clients of the same region of the same account share it.
+    /// Request budget, shared by all clients of the same region and account.
     pub budget: Arc<RequestBudget>,
-    /// The proxy to go through.
+    /// Proxy for requests.
     pub proxy: ProxySetting,
 }
 
-/// The signed client of one region of one account.
+/// API client of one region of one account.
 pub struct ApiClient {
     account: Option<AccountName>,
     region: RegionId,
@@ -83,31 +79,30 @@ pub struct ApiClient {
     observer: Arc<dyn ApiObserver>,
     clock: WallClock,
     entropy: EntropySource,
-    /// What is added to the local clock when signing: 0 until the server refuses our time.
-    correction_millis: AtomicI64,
-    /// Held while credentials that were refused are renewed: calls that were refused together renew once.
-    renewing: tokio::sync::Mutex<()>,
-    /// What the steady clock counts from.
+    /// Added to the local clock when signing. 0 until the cloud rejects the local time.
+    clock_correction_millis: AtomicI64,
+    /// Held during a forced refresh, so that calls rejected together refresh the credentials once.
+    forced_refresh: tokio::sync::Mutex<()>,
+    /// Zero point of the steady clock.
     started: Instant,
     server_clock: Mutex<ServerClock>,
-    /// Whether the cloud has refused the optional parameter of a question, and answered without it.
-    leaves_out_optional: AtomicBool,
+    /// Whether the cloud has rejected the optional parameter and responded without it.
+    omits_optional_parameter: AtomicBool,
 }
 
-/// What is asked.
+/// Action and parameters of a call.
 struct ApiRequest {
     action: Action,
     parameters: Vec<(&'static str, String)>,
-    /// A parameter that not every cloud knows, and without which the answer serves too.
-    optional: Option<(&'static str, String)>,
+    /// A parameter that some clouds do not support and that the response does not depend on.
+    optional_parameter: Option<(&'static str, String)>,
 }
 
 impl ApiClient {
-    /// A client that has sent nothing yet. `clock` and `entropy` are [`crate::clock::unix_now`] and
-    /// [`os_entropy`] outside of tests.
+    /// Returns a client. Outside of tests, `clock` is [`crate::clock::unix_now`] and `entropy` is [`os_entropy`].
     ///
     /// # Errors
-    /// [`ClientBuildError`] for an endpoint, proxy or CA file that cannot be used.
+    /// [`ClientBuildError`] for an invalid endpoint or proxy, or if TLS cannot be set up.
     pub fn new(
         settings: ClientSettings,
         credentials: Arc<dyn ProvideCredentials>,
@@ -115,9 +110,9 @@ impl ApiClient {
         clock: WallClock,
         entropy: EntropySource,
     ) -> Result<Self, ClientBuildError> {
-        let limits = TransportOptions { connect_timeout: settings.connect_timeout, proxy: &settings.proxy };
+        let options = TransportOptions { connect_timeout: settings.connect_timeout, proxy: &settings.proxy };
         Ok(Self {
-            transport: HttpTransport::new(&settings.endpoint, &limits)?,
+            transport: HttpTransport::new(&settings.endpoint, &options)?,
             budget: settings.budget,
             account: settings.account,
             region: settings.region,
@@ -127,183 +122,189 @@ impl ApiClient {
             observer,
             clock,
             entropy,
-            correction_millis: AtomicI64::new(0),
-            renewing: tokio::sync::Mutex::new(()),
+            clock_correction_millis: AtomicI64::new(0),
+            forced_refresh: tokio::sync::Mutex::new(()),
             started: Instant::now(),
             server_clock: Mutex::default(),
-            leaves_out_optional: AtomicBool::new(false),
+            omits_optional_parameter: AtomicBool::new(false),
         })
     }
 
-    /// Asks until there is an answer, a failure that no retry can mend, or no time or budget left.
+    /// Makes attempts until one succeeds, a retry cannot help, or the time or the retry budget is used up.
     ///
-    /// If a parameter may be what the cloud refuses, it is asked once more without the optional one. What
-    /// fails all the same has failed for what was refused first.
+    /// If the cloud may have rejected a parameter, one attempt omits the optional parameter. If that fails too, the
+    /// first rejection is the error.
     async fn call<T>(
         &self,
-        question: ApiRequest,
+        request: ApiRequest,
         deadline: Instant,
-        read: impl Fn(&RawResponse<'_>) -> Result<ApiResponse<T>, CallFailure> + Sync,
-    ) -> Result<(T, ResponseOrigin), ApiError> {
-        let ApiRequest { action, mut parameters, optional } = question;
-        let mut optional = optional.filter(|_| !self.leaves_out_optional.load(Ordering::Relaxed));
-        let needed = parameters.len();
-        parameters.extend(optional.clone());
+        decode: impl Fn(&RawResponse<'_>) -> Decoded<T> + Sync,
+    ) -> Result<(Observed<T>, ResponseOrigin), ApiError> {
+        let ApiRequest { action, mut parameters, optional_parameter } = request;
+        let mut optional_parameter =
+            optional_parameter.filter(|_| !self.omits_optional_parameter.load(Ordering::Relaxed));
+        let required_parameters = parameters.len();
+        parameters.extend(optional_parameter.clone());
         let mut attempts = 0;
-        let (mut renewed, mut is_renewed, mut is_resigned) = (None, false, false);
-        // What the last attempt failed of says more than that there is no time for another.
-        let mut last = None;
-        // The refusal of the optional parameter, and its name, while it is left out.
-        let mut refused = None;
+        let (mut refreshed, mut has_refreshed, mut has_corrected_clock) = (None, false, false);
+        // The failure of the last attempt says more than that there is no time for another one.
+        let mut last_failure = None;
+        // Rejection of the optional parameter, and its name.
+        let mut rejection = None;
         let failure = loop {
-            let credentials = match self.key_and_slot(action, renewed.take(), deadline).await {
+            let credentials = match self.credentials_and_slot(action, refreshed.take(), deadline).await {
                 Ok(credentials) => credentials,
-                Err(failure) => break last.unwrap_or(failure),
+                Err(failure) => break last_failure.unwrap_or(failure),
             };
-            // What is not sent earns nothing.
+            // Only requests that are sent earn retries.
             if attempts == 0 {
                 self.budget.retries().earn();
             }
-            let attempt = self.attempt(action, &parameters, &credentials, deadline, attempts > 0, &read);
+            let attempt = self.attempt(action, &parameters, &credentials, deadline, attempts > 0, &decode);
             let (mut failure, skew) = match attempt.await {
-                Ok(answer) => {
-                    if let Some((_, name)) = refused {
-                        self.leave_out(action, name);
+                Ok(response) => {
+                    if let Some((_, parameter)) = rejection {
+                        self.omit_optional_parameter(action, parameter);
                     }
-                    return Ok(answer);
+                    return Ok(response);
                 }
                 Err(failed) => failed,
             };
             attempts += 1;
-            let may_mend = if failure.kind == ErrorKind::Clock {
-                let may_help = self.correct(&mut failure, skew);
-                may_help && !std::mem::replace(&mut is_resigned, true)
-            } else if failure.is_expired_token() && !is_renewed {
-                is_renewed = true;
-                // Credentials that are still the same would be refused again.
-                renewed = self.renew(&credentials, deadline).await;
-                renewed.is_some()
-            } else if let Some((name, _)) = optional.take_if(|(name, _)| failure.is_about_parameter(name)) {
-                parameters.truncate(needed);
-                refused = Some((failure.clone(), name));
+            let may_succeed = if failure.kind == ErrorKind::Clock {
+                let may_help = self.correct_clock(&mut failure, skew);
+                may_help && !std::mem::replace(&mut has_corrected_clock, true)
+            } else if failure.is_expired_token() && !has_refreshed {
+                has_refreshed = true;
+                refreshed = self.refresh_credentials(&credentials, deadline).await;
+                refreshed.is_some()
+            } else if let Some((parameter, _)) =
+                optional_parameter.take_if(|(name, _)| failure.may_be_about_parameter(name))
+            {
+                parameters.truncate(required_parameters);
+                rejection = Some((failure.clone(), parameter));
                 true
             } else {
                 failure.kind.is_retryable()
             };
-            if !may_mend || attempts >= retry::MAX_ATTEMPTS {
+            if !may_succeed || attempts >= retry::MAX_ATTEMPTS {
                 break failure;
             }
-            // A question that is mended is sent at once; nothing else tells when the cloud will be.
+            // A corrected request is sent at once; any other failure needs time to pass.
             let pause = match failure.kind {
                 ErrorKind::Clock | ErrorKind::Auth { .. } | ErrorKind::Business => Some(Duration::ZERO),
                 _ => {
                     let remaining = deadline.saturating_duration_since(Instant::now());
-                    retry::pause(attempts, self.jitter(), failure.retry_after, remaining)
+                    let jitter = retry::uniform((self.entropy)());
+                    retry::pause(attempts, jitter, failure.retry_after, remaining)
                 }
             };
             match pause {
                 Some(pause) if self.budget.retries().spend() => sleep(pause).await,
                 _ => break failure,
             }
-            last = Some(failure);
+            last_failure = Some(failure);
         };
-        Err(refused.map_or(failure, |(first, _)| first).into_error(action))
+        Err(rejection.map_or(failure, |(first, _)| first).into_error(action))
     }
 
-    /// Does not send a parameter any more that the cloud does not know.
-    fn leave_out(&self, action: Action, parameter: &'static str) {
-        if !self.leaves_out_optional.swap(true, Ordering::Relaxed) {
+    /// Stops sending a parameter that the cloud does not support.
+    fn omit_optional_parameter(&self, action: Action, parameter: &'static str) {
+        if !self.omits_optional_parameter.swap(true, Ordering::Relaxed) {
             tracing::info!(
                 account = self.account.as_ref().map(tracing::field::display),
                 region = self.region.as_str(),
                 action = action.name(),
                 parameter,
-                "the cloud does not know a parameter, which is left out from now on"
+                "the API does not support a parameter, omitting it from now on"
             );
         }
     }
 
-    /// Takes the cloud's word for the time, as it refuses ours, and says in the failure by how much both
-    /// differ. Whether signing anew may help.
-    fn correct(&self, failure: &mut CallFailure, skew: Option<i64>) -> bool {
+    /// Adopts the cloud's time after it rejected the local one, and adds the difference to the failure. Returns whether
+    /// a new signature may help.
+    fn correct_clock(&self, failure: &mut CallFailure, skew: Option<i64>) -> bool {
         if failure.is_used_nonce() {
             return true;
         }
         let Some(skew) = skew else { return false };
         let seconds = (skew.unsigned_abs() + 500) / 1000;
         let side = if skew < 0 { "behind" } else { "ahead of" };
-        let is_believed = skew.unsigned_abs() <= MAX_SKEW_MILLIS;
-        let doubt = if is_believed { "" } else { ", which is more than is corrected" };
+        let is_plausible = skew.unsigned_abs() <= MAX_SKEW_MILLIS;
+        let doubt = if is_plausible { "" } else { ", too much to correct" };
         failure.detail.push_str(&format!(
             "; the clock of the cloud is {seconds} seconds {side} the clock of this host{doubt}"
         ));
-        if is_believed {
-            self.correction_millis.store(skew, Ordering::Relaxed);
+        if is_plausible {
+            self.clock_correction_millis.store(skew, Ordering::Relaxed);
         }
-        is_believed
+        is_plausible
     }
 
-    async fn credentials(&self, force: bool, deadline: Instant) -> Result<Arc<Credentials>, CallFailure> {
-        // The deadline of a list is minutes away; a source that hangs is to be told of before.
+    async fn credentials(
+        &self,
+        force_refresh: bool,
+        deadline: Instant,
+    ) -> Result<Arc<Credentials>, CallFailure> {
+        // The deadline of a list is minutes away; a source that hangs is reported earlier.
         let end = deadline.min(Instant::now() + self.request_timeout);
-        match timeout_at(end, self.credentials.credentials(force)).await {
-            Ok(Ok(credentials)) => Ok(credentials),
-            Ok(Err(error)) => {
-                Err(CallFailure::new(ErrorKind::Auth { key: true }, format!("not sent: {error}")))
-            }
-            Err(_) => Err(CallFailure::new(
-                ErrorKind::Auth { key: true },
-                "not sent: the source of the credentials does not answer",
-            )),
-        }
+        let error = match timeout_at(end, self.credentials.credentials(force_refresh)).await {
+            Ok(Ok(credentials)) => return Ok(credentials),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the source of the credentials does not respond".to_owned(),
+        };
+        Err(CallFailure::new(ErrorKind::Auth { key: true }, format!("not sent: {error}")))
     }
 
-    /// Other credentials than those that were refused. Another call may have renewed them already.
-    async fn renew(&self, refused: &Credentials, deadline: Instant) -> Option<Arc<Credentials>> {
-        let _renewing = timeout_at(deadline, self.renewing.lock()).await.ok()?;
-        for force in [false, true] {
-            let credentials = self.credentials(force, deadline).await.ok()?;
-            if !credentials.is_same_as(refused) {
+    /// Returns other credentials than the rejected ones. Another call may have refreshed them already.
+    async fn refresh_credentials(
+        &self,
+        rejected: &Credentials,
+        deadline: Instant,
+    ) -> Option<Arc<Credentials>> {
+        let _guard = timeout_at(deadline, self.forced_refresh.lock()).await.ok()?;
+        for force_refresh in [false, true] {
+            let credentials = self.credentials(force_refresh, deadline).await.ok()?;
+            if !credentials.is_same_as(rejected) {
                 return Some(credentials);
             }
         }
         None
     }
 
-    /// Waits for a slot that leaves time for an answer. What is sent in the last moment is a wasted call,
-    /// and would be told as a timeout of the cloud.
-    /// The key to sign with, and a slot to send in. The wait for a slot may be long, so the key is looked at
-    /// before it, as without one there is nothing to wait for, and again after it, as it may have ended.
-    async fn key_and_slot(
+    /// Returns valid credentials once the rate limiter has a slot. Checks the credentials before the wait, because
+    /// without them there is nothing to wait for, and after it, because they may have expired.
+    async fn credentials_and_slot(
         &self,
         action: Action,
-        renewed: Option<Arc<Credentials>>,
+        refreshed: Option<Arc<Credentials>>,
         deadline: Instant,
     ) -> Result<Arc<Credentials>, CallFailure> {
-        if let Some(renewed) = renewed {
-            return self.slot(action, deadline).await.map(|()| renewed);
+        if let Some(refreshed) = refreshed {
+            return self.slot(action, deadline).await.map(|()| refreshed);
         }
         self.credentials(false, deadline).await?;
         self.slot(action, deadline).await?;
         self.credentials(false, deadline).await
     }
 
+    /// Waits for a slot of the rate limiter that leaves at least a tenth of the timeout for the response. A later request
+    /// would be wasted and reported as a timeout of the cloud.
     async fn slot(&self, action: Action, deadline: Instant) -> Result<(), CallFailure> {
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let last = deadline - remaining.min(self.request_timeout) / 10;
-        let got = timeout_at(last, self.budget.take(action)).await;
-        if got.is_ok() && Instant::now() < deadline {
+        let last_start = deadline - remaining.min(self.request_timeout) / 10;
+        let slot = timeout_at(last_start, self.budget.take(action)).await;
+        if slot.is_ok() && Instant::now() < deadline {
             return Ok(());
         }
         let kind = if self.budget.is_slowed(action) { ErrorKind::Throttled } else { ErrorKind::Timeout };
         let rate = (self.budget.rate(action) * 1000.0).round() / 1000.0;
-        Err(CallFailure::new(
-            kind,
-            format!("not sent: the budget of {rate} requests per second had no slot before the deadline"),
-        ))
+        let detail =
+            format!("not sent: the budget of {rate} requests per second had no slot before the deadline");
+        Err(CallFailure::new(kind, detail))
     }
 
-    /// One attempt. A failure comes with how far the cloud's clock is ahead, in milliseconds, if it is told.
+    /// Makes one attempt. A failure comes with the clock skew of the cloud in milliseconds, if it sent a `Date`.
     async fn attempt<T>(
         &self,
         action: Action,
@@ -311,59 +312,57 @@ impl ApiClient {
         credentials: &Credentials,
         deadline: Instant,
         is_retry: bool,
-        read: &(impl Fn(&RawResponse<'_>) -> Result<ApiResponse<T>, CallFailure> + Sync),
-    ) -> Result<(T, ResponseOrigin), (CallFailure, Option<i64>)> {
+        decode: &(impl Fn(&RawResponse<'_>) -> Decoded<T> + Sync),
+    ) -> Result<(Observed<T>, ResponseOrigin), (CallFailure, Option<i64>)> {
         let signed = self.sign(action, parameters, credentials).map_err(|failure| (failure, None))?;
         let began = Instant::now();
         let end = deadline.min(began + self.request_timeout);
         let exchange = timeout_at(end, self.transport.exchange(&signed)).await.unwrap_or_else(|_| {
-            Err(CallFailure::new(
-                ErrorKind::Timeout,
-                format!("no whole answer within {:?}", in_millis(end - began)),
-            ))
+            let detail = format!("no complete response within {:?}", in_millis(end - began));
+            Err(CallFailure::new(ErrorKind::Timeout, detail))
         });
         let duration = began.elapsed();
-        let middle = i64::try_from(duration.as_millis() / 2).unwrap_or(i64::MAX);
+        let half_duration = i64::try_from(duration.as_millis() / 2).unwrap_or(i64::MAX);
         let wall = (self.clock)();
-        let local = wall.get().saturating_sub(middle);
-        let date = exchange.as_ref().ok().and_then(|reply| reply.date_millis);
-        let skew = date.map(|date| date.saturating_add(MIDDLE_OF_SECOND_MILLIS).saturating_sub(local));
+        let local = wall.get().saturating_sub(half_duration);
+        let date_millis = exchange.as_ref().ok().and_then(|response| response.date_millis);
+        let skew = date_millis.map(|date| date.saturating_add(HALF_SECOND_MILLIS).saturating_sub(local));
 
-        let result = exchange.and_then(|reply| read(&reply));
-        let ended = result.as_ref().map(|_| ()).map_err(|failure| failure.kind);
-        let wish = result.as_ref().err().and_then(|failure| failure.retry_after);
-        self.budget.learn(action, began, ended, wish);
+        let result = exchange.and_then(|response| decode(&response));
+        let outcome = result.as_ref().map(|_| ()).map_err(|failure| failure.kind);
+        let retry_after = result.as_ref().err().and_then(|failure| failure.retry_after);
+        self.budget.record_outcome(action, began, outcome, retry_after);
         self.observer.attempt(&Attempt {
             account: self.account.as_ref(),
             region: &self.region,
             action,
-            result: ended,
+            result: outcome,
             duration,
             is_retry,
             clock_skew_millis: skew,
         });
-        let quote = Redactor::without(credentials.key(), &signed.signature());
-        let answer = result.map_err(|failure| {
+        let redactor = Redactor::for_key(credentials.key(), &signed.signature());
+        let response = result.map_err(|failure| {
             if let Some(anomaly) = &failure.discarded {
                 self.observer.discarded(action, anomaly);
             }
             let failure = CallFailure {
-                code: failure.code.map(|code| quote.text(&code)),
-                request_id: failure.request_id.map(|id| quote.text(&id)),
-                detail: quote.text(&failure.detail),
+                code: failure.code.map(|code| redactor.redact(&code)),
+                request_id: failure.request_id.map(|id| redactor.redact(&id)),
+                detail: redactor.redact(&failure.detail),
                 ..failure
             };
             (failure, skew)
         })?;
-        // Only what is an answer of the cloud tells of its clock: a proxy has one of its own.
+        // Only responses of the cloud show its clock: a proxy has its own.
         let sent = began - self.started;
-        let exchange = TimedExchange { sent, received: sent + duration, date_millis: date, wall };
-        let span = self.server_clock.lock().unwrap_or_else(PoisonError::into_inner).place(exchange);
-        let request_id = answer.request_id.and_then(|id| quote.request_id(&id));
-        Ok((answer.payload, ResponseOrigin { span, request_id }))
+        let exchange = TimedExchange { sent, received: sent + duration, date_millis, wall };
+        let span = self.server_clock.lock().unwrap_or_else(PoisonError::into_inner).locate(exchange);
+        let request_id = response.request_id.and_then(|id| redactor.request_id(&id));
+        Ok((response.payload, ResponseOrigin { span, request_id }))
     }
 
-    /// Signs with a fresh nonce and the time now.
+    /// Signs a request with a fresh nonce and the current time.
     fn sign(
         &self,
         action: Action,
@@ -373,64 +372,50 @@ impl ApiClient {
         let no_nonce =
             || CallFailure::new(ErrorKind::Business, "not sent: the system has no random bits for a nonce");
         let nonce = format!("{:032x}", (self.entropy)().ok_or_else(no_nonce)?);
-        let millis = (self.clock)().get().saturating_add(self.correction_millis.load(Ordering::Relaxed));
-        let timestamp = jiff::Timestamp::from_second(millis / 1000)
-            .map_err(|_| CallFailure::new(ErrorKind::Clock, "not sent: the clock is beyond the calendar"))?
+        let correction = self.clock_correction_millis.load(Ordering::Relaxed);
+        let timestamp = jiff::Timestamp::from_second((self.clock)().get().saturating_add(correction) / 1000)
+            .map_err(|_| CallFailure::new(ErrorKind::Clock, "not sent: the local time is out of range"))?
             .to_string();
-        let moment = SigningContext { timestamp: &timestamp, nonce: &nonce };
+        let context = SigningContext { timestamp: &timestamp, nonce: &nonce };
+        let (action, key) = (action.name(), credentials.key());
         Ok(match self.signature {
-            SignatureVersion::V1 => {
-                SignedRequest::Form(sign::v1_form(action.name(), parameters, credentials.key(), moment))
+            SignatureVersion::V1 => SignedRequest::Form(sign::v1_form(action, parameters, key, context)),
+            SignatureVersion::Acs3 => {
+                SignedRequest::Headers(sign::acs3(action, self.transport.host(), parameters, key, context))
             }
-            SignatureVersion::Acs3 => SignedRequest::Headers(sign::acs3(
-                action.name(),
-                self.transport.host(),
-                parameters,
-                credentials.key(),
-                moment,
-            )),
         })
     }
 
-    /// Uniform in 0..1; the middle where the system has no random bits.
-    fn jitter(&self) -> f64 {
-        retry::uniform((self.entropy)())
+    /// Returns a request for this region.
+    fn request(&self, action: Action, parameters: &[(&'static str, &str)]) -> ApiRequest {
+        let region = [("RegionId", self.region.as_str())];
+        let all = region.iter().chain(parameters);
+        let parameters = all.map(|(name, value)| (*name, (*value).to_owned())).collect();
+        ApiRequest { action, parameters, optional_parameter: None }
     }
 
-    /// A question about this region.
-    fn question(&self, action: Action, more: &[(&'static str, &str)]) -> ApiRequest {
-        let mut parameters = vec![("RegionId", self.region.to_string())];
-        parameters.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        ApiRequest { action, parameters, optional: None }
-    }
-
-    /// Asks for every page of a list.
-    async fn pages<T>(
+    /// Fetches all pages of a list.
+    async fn fetch_list<T>(
         &self,
         action: Action,
         instance: &InstanceId,
         deadline: Instant,
-        mut walk: Paginator<T>,
-        read: impl Fn(&RawResponse<'_>, &mut Anomalies) -> Result<ApiResponse<ListPage<T>>, CallFailure> + Sync,
+        mut paginator: Paginator<T>,
+        decode: impl Fn(&RawResponse<'_>, &InstanceId) -> Decoded<ListPage<T>> + Sync,
     ) -> Result<Observed<Listing<T>>, ApiError> {
         let mut anomalies = Anomalies::default();
-        let mut number = 1;
+        let mut page_number = 1;
         loop {
             let parameters = [
                 ("InstanceId", instance.as_str()),
-                ("CurrentPage", &number.to_string()),
+                ("CurrentPage", &page_number.to_string()),
                 ("PageSize", &PAGE_SIZE.to_string()),
             ];
-            let question = self.question(action, &parameters);
-            let ((page, of_page), _) = self
-                .call(question, deadline, |reply| {
-                    let mut of_page = Anomalies::default();
-                    Ok(read(reply, &mut of_page)?.map(|page| (page, of_page)))
-                })
-                .await?;
-            anomalies.append(of_page);
-            match walk.take(page, &mut anomalies) {
-                NextStep::Fetch(next) => number = next,
+            let request = self.request(action, &parameters);
+            let (list_page, _) = self.call(request, deadline, |response| decode(response, instance)).await?;
+            anomalies.append(list_page.anomalies);
+            match paginator.add_page(list_page.value, &mut anomalies) {
+                NextStep::Fetch(next) => page_number = next,
                 NextStep::Done(value) => return Ok(Observed { value, anomalies: anomalies.into_vec() }),
             }
         }
@@ -443,20 +428,14 @@ impl CloudApi for ApiClient {
     }
 
     async fn regions(&self, deadline: Instant) -> Result<Observed<Listing<RegionId>>, ApiError> {
-        let question = self.question(Action::GetAllInstanceIdList, &[]);
-        let answer = self.call(question, deadline, |reply| {
-            Ok(envelope::answer::<InstanceIdsResponse<'_>>(reply)?.map(InstanceIdsResponse::into_regions))
-        });
-        answer.await.map(|(regions, _)| regions)
+        let request = self.request(Action::GetAllInstanceIdList, &[]);
+        self.call(request, deadline, decode::regions).await.map(|(regions, _)| regions)
     }
 
     async fn instances(&self, deadline: Instant) -> Result<Observed<Listing<Instance>>, ApiError> {
-        let question = self.question(Action::GetInstanceList, &[]);
-        let answer = self.call(question, deadline, |reply| {
-            let answer = envelope::answer::<InstanceListResponse<'_>>(reply)?;
-            Ok(answer.map(|list| list.into_instances(&self.region)))
-        });
-        answer.await.map(|(instances, _)| instances)
+        let request = self.request(Action::GetInstanceList, &[]);
+        let call = self.call(request, deadline, |response| decode::instances(response, &self.region));
+        call.await.map(|(instances, _)| instances)
     }
 
     async fn topics(
@@ -464,12 +443,8 @@ impl CloudApi for ApiClient {
         instance: &InstanceId,
         deadline: Instant,
     ) -> Result<Observed<Listing<Topic>>, ApiError> {
-        let walk = Paginator::new(|topic: &Topic| topic.name.as_str(), false);
-        self.pages(Action::GetTopicList, instance, deadline, walk, |reply, anomalies| {
-            let answer = envelope::answer::<TopicListResponse<'_>>(reply)?;
-            Ok(answer.map(|list| list.into_page(instance, anomalies)))
-        })
-        .await
+        let paginator = Paginator::new(|topic: &Topic| topic.name.as_str(), false);
+        self.fetch_list(Action::GetTopicList, instance, deadline, paginator, decode::topics).await
     }
 
     async fn topic_status(
@@ -479,11 +454,8 @@ impl CloudApi for ApiClient {
         deadline: Instant,
     ) -> Result<(Observed<TopicStatus>, ResponseOrigin), ApiError> {
         let parameters = [("InstanceId", instance.as_str()), ("Topic", topic.as_str())];
-        let question = self.question(Action::GetTopicStatus, &parameters);
-        self.call(question, deadline, |reply| {
-            envelope::answer::<TopicStatusResponse<'_>>(reply)?.try_map(|status| status.into_status(topic))
-        })
-        .await
+        let request = self.request(Action::GetTopicStatus, &parameters);
+        self.call(request, deadline, |response| decode::topic_status(response, topic)).await
     }
 
     async fn groups(
@@ -491,30 +463,23 @@ impl CloudApi for ApiClient {
         instance: &InstanceId,
         deadline: Instant,
     ) -> Result<Observed<Listing<GroupId>>, ApiError> {
-        let walk = Paginator::new(GroupId::as_str, true);
-        self.pages(Action::GetConsumerList, instance, deadline, walk, |reply, anomalies| {
-            let answer = envelope::answer::<GroupListResponse<'_>>(reply)?;
-            Ok(answer.map(|list| list.into_page(instance, anomalies)))
-        })
-        .await
+        let paginator = Paginator::new(GroupId::as_str, true);
+        self.fetch_list(Action::GetConsumerList, instance, deadline, paginator, decode::groups).await
     }
 
     async fn group_progress(
         &self,
         instance: &InstanceId,
         group: &GroupId,
-        times: MessageTimestamps,
+        timestamps: MessageTimestamps,
         deadline: Instant,
     ) -> Result<(Observed<GroupProgress>, ResponseOrigin), ApiError> {
         let parameters = [("InstanceId", instance.as_str()), ("ConsumerId", group.as_str())];
-        let is_hidden = (times == MessageTimestamps::NotRequested).to_string();
-        let question = ApiRequest {
-            optional: Some(("HideLastTimestamp", is_hidden)),
-            ..self.question(Action::GetConsumerProgress, &parameters)
+        let hides_timestamps = (timestamps == MessageTimestamps::NotRequested).to_string();
+        let request = ApiRequest {
+            optional_parameter: Some(("HideLastTimestamp", hides_timestamps)),
+            ..self.request(Action::GetConsumerProgress, &parameters)
         };
-        self.call(question, deadline, |reply| {
-            envelope::answer::<ProgressResponse<'_>>(reply)?.try_map(|progress| progress.into_progress(group))
-        })
-        .await
+        self.call(request, deadline, |response| decode::group_progress(response, group)).await
     }
 }

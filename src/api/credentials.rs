@@ -1,11 +1,10 @@
-//! Where the key that signs comes from.
+//! Sources of the access key that signs requests.
 //!
-//! Owns: [`Credentials`], which cannot be printed, the seam [`ProvideCredentials`], and the sources behind
-//! it: fixed keys, variables, files, profiles, and services that hand out keys for a while. Refuses:
-//! guessing: without a whole key nothing is signed and nothing is sent.
+//! Owns: [`Credentials`], which are never printed, the trait [`ProvideCredentials`], and its sources: fixed keys,
+//! environment variables, files, profiles, and services that issue temporary keys.
 //!
-//! A `CredentialSource` knows one way to come by a key, and asks anew each time. `RefreshingProvider` stands before it, so
-//! that callers are answered from memory.
+//! A [`CredentialSource`] fetches a key each time. [`refreshing::RefreshingProvider`] caches the key and refreshes it in
+//! the background.
 
 use std::{fmt, pin::Pin, sync::Arc};
 
@@ -19,7 +18,6 @@ mod chain;
 mod cli_profile;
 mod context;
 mod ecs;
-mod environment;
 mod files;
 mod http;
 mod ini_profile;
@@ -37,52 +35,47 @@ pub use files::KeyFilePaths;
 pub use oidc::OidcSettings;
 pub use profile::ProfileSettings;
 pub use provider::{SourceSelection, provider};
-pub use sts::AssumedRole;
+pub use sts::{AssumedRole, StsLocation};
 
-/// What the default profile in the text of a file of the vendor's tools says, without its secrets, or why it
-/// cannot be used.
-pub(super) fn profile_in(text: &str, is_ini: bool) -> Result<String, String> {
-    let format = if is_ini { profile::ProfileFormat::Ini } else { profile::ProfileFormat::Cli };
-    format.parse(text, None).map(|profile| format!("{profile:?}"))
-}
+pub(super) use profile::{ProfileFormat, describe_profile};
 
-/// A future that can be sent between threads, as trait objects need it.
+/// Boxed future, for methods of trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A key of an account.
+/// Access key of an account.
 #[derive(Clone)]
 pub struct Credentials {
     /// `AccessKeyId`.
     pub access_key_id: String,
-    /// The secret that signs.
+    /// `AccessKeySecret`.
     pub access_key_secret: SecretString,
-    /// `SecurityToken`, for temporary credentials.
+    /// `SecurityToken` of temporary credentials.
     pub security_token: Option<SecretString>,
-    /// When they end; `None` for lasting ones and where it is not told.
+    /// Expiry; `None` for credentials that do not expire.
     pub expires_at: Option<UnixMillis>,
 }
 
 impl Credentials {
-    /// Lasting credentials.
+    /// Returns credentials that do not expire.
     ///
     /// # Errors
-    /// [`CredentialsError::Unusable`] if the id or the secret is empty or has characters that no key has.
+    /// [`CredentialsError::Unusable`] if a part is empty or has characters that no access key has.
     pub fn new(
         access_key_id: &str,
         access_key_secret: &str,
         security_token: Option<&str>,
     ) -> Result<Self, CredentialsError> {
         Ok(Self {
-            access_key_id: checked("access key id", access_key_id)?.to_owned(),
-            access_key_secret: checked("access key secret", access_key_secret)?.into(),
+            access_key_id: checked_part("access key id", access_key_id)?.to_owned(),
+            access_key_secret: checked_part("access key secret", access_key_secret)?.into(),
             security_token: security_token
-                .map(|token| checked("security token", token).map(SecretString::from))
+                .map(|token| checked_part("security token", token).map(SecretString::from))
                 .transpose()?,
             expires_at: None,
         })
     }
 
-    /// The key as the signer takes it.
+    /// Returns the key for signing.
     #[must_use]
     pub fn key(&self) -> SigningKey<'_> {
         SigningKey {
@@ -92,17 +85,14 @@ impl Credentials {
         }
     }
 
-    /// The last four characters of the id, which is all of it that may be shown.
+    /// Returns the last four characters of the id, the only part that may be shown. Empty for very short ids.
     #[must_use]
     pub fn id_tail(&self) -> &str {
-        // Ids are ASCII (see `checked`); an id this short would be shown whole.
-        match self.access_key_id.len().checked_sub(4) {
-            Some(start) if start >= 4 => self.access_key_id.get(start..).unwrap_or_default(),
-            _ => "",
-        }
+        let start = self.access_key_id.len().saturating_sub(4);
+        if start >= 4 { self.access_key_id.get(start..).unwrap_or_default() } else { "" }
     }
 
-    /// Whether both are the same key.
+    /// Whether both have the same key.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         let (a, b) = (self.key(), other.key());
@@ -120,75 +110,83 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Keys are visible ASCII without spaces; what is not was cut, pasted wrong, or is not a key.
-fn checked<'a>(what: &str, text: &'a str) -> Result<&'a str, CredentialsError> {
+/// Returns a trimmed part of an access key. Rejects other characters than visible ASCII.
+fn checked_part<'a>(name: &str, text: &'a str) -> Result<&'a str, CredentialsError> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(CredentialsError::Unusable(format!("the {what} is empty")));
+        return Err(CredentialsError::unusable(format!("the {name} is empty")));
     }
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(CredentialsError::Unusable(format!("the {what} holds a space or a character of no key")));
+        return Err(CredentialsError::unusable(format!("the {name} contains an invalid character")));
     }
     Ok(text)
 }
 
-/// Why there are no credentials. Texts name variables, keys and files, never values.
+/// Reason why there are no credentials. Texts contain names of variables, keys and files, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
-    /// None are configured.
+    /// The source is not configured.
     #[error("no credentials: set {0}")]
     Missing(String),
-    /// They are configured but cannot be used.
+    /// The source is configured but fails.
     #[error("unusable credentials: {0}")]
     Unusable(String),
 }
 
-/// A source of credentials. It is asked before every call, so it answers from memory where it can.
+impl CredentialsError {
+    fn unusable(reason: impl Into<String>) -> Self {
+        Self::Unusable(reason.into())
+    }
+}
+
+/// Provider of credentials. Called before every request, so it returns cached credentials if possible.
 pub trait ProvideCredentials: Send + Sync {
-    /// The credentials to sign with now. With `force_refresh` the cloud has refused the last ones as
-    /// expired: what can be read or fetched anew must be.
+    /// Returns the current credentials. With `force_refresh`, because the cloud rejected the last ones as expired, it
+    /// fetches new ones.
     fn credentials(&self, force_refresh: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>>;
 }
 
-/// Told of what becomes of an account's credentials. Called on the path of a renewal, so it must not block.
+/// Observer of an account's credentials. Called during a refresh, so it must not block.
 pub trait CredentialsObserver: Send + Sync {
-    /// Other credentials are in use, which expire then; `None` for those that do not.
+    /// Observes that other credentials are in use, and their expiry.
     fn expires(&self, at: Option<UnixMillis>);
 
-    /// An attempt to read or renew them has failed.
+    /// Observes a failed attempt to fetch credentials.
     fn failed(&self);
 }
 
-/// One way to come by credentials. It holds nothing: each fetch reads or asks anew.
+/// Result of fetching credentials.
+type FetchResult = Result<FetchedCredentials, CredentialsError>;
+
+/// Source of credentials without a cache.
 trait CredentialSource: Send + Sync {
-    /// Credentials as they are now.
-    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>>;
+    /// Fetches the current credentials.
+    fn fetch(&self) -> BoxFuture<'_, FetchResult>;
 }
 
-/// Credentials as a source gave them.
+/// Credentials from a source.
 #[derive(Debug)]
 struct FetchedCredentials {
     credentials: Credentials,
-    /// How long they last from now on, by the clock of whoever gave them where that is told; `None` for
-    /// lasting ones and where it is not told.
+    /// Remaining lifetime by the clock of the issuer, if it sends its time; `None` for credentials that do not expire.
     remaining: Option<Duration>,
-    /// Which source it was, for logs.
+    /// Name of the source, for logs.
     source: String,
 }
 
 impl FetchedCredentials {
-    /// Credentials that last.
-    fn lasting(credentials: Credentials, source: &str) -> Self {
+    /// Returns credentials that do not expire.
+    fn permanent(credentials: Credentials, source: &str) -> Self {
         Self { credentials, remaining: None, source: source.to_owned() }
     }
 }
 
-/// Credentials given in the configuration.
+/// Credentials from the configuration.
 #[derive(Debug, Clone)]
 pub struct InlineCredentials(Arc<Credentials>);
 
 impl InlineCredentials {
-    /// Always these.
+    /// Returns a provider of these credentials.
     #[must_use]
     pub fn new(credentials: Credentials) -> Self {
         Self(Arc::new(credentials))
@@ -201,29 +199,23 @@ impl ProvideCredentials for InlineCredentials {
     }
 }
 
-impl CredentialSource for InlineCredentials {
-    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
-        Box::pin(std::future::ready(Ok(FetchedCredentials::lasting((*self.0).clone(), "inline"))))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_no_more_than_four_characters_of_the_id() {
+    fn debug_shows_at_most_four_characters_of_the_id() {
         let credentials =
             Credentials::new("LTAI5tCanaryId1234", "CanarySecret", Some("CanaryToken")).unwrap();
-        let shown = format!("{credentials:?} {:?}", InlineCredentials::new(credentials.clone()));
-        assert!(shown.contains("...1234"), "{shown}");
-        assert!(!shown.contains("Canary"), "{shown}");
+        let text = format!("{credentials:?} {:?}", InlineCredentials::new(credentials.clone()));
+        assert!(text.contains("...1234"), "{text}");
+        assert!(!text.contains("Canary"), "{text}");
         let short = Credentials::new("abcd", "s", None).unwrap();
         assert!(!format!("{short:?}").contains("abcd"));
     }
 
     #[test]
-    fn a_key_with_spaces_or_nothing_in_it_is_refused_without_being_shown() {
+    fn an_invalid_key_is_rejected_without_being_shown() {
         for (id, secret) in
             [("", "s"), ("id", " \n"), ("id", "Canary two"), ("Canary\u{7f}", "s"), ("钥匙", "s")]
         {

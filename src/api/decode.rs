@@ -1,158 +1,85 @@
-//! Reading without a call, for benches and fuzzers: answers by the very path that they take, up to the model,
-//! and the files of the vendor's tools that hold keys.
-
-use std::borrow::Cow;
+//! Decoders of responses, one per action. Public for benches and fuzzers, which decode without a call, and so are
+//! the parsers of the files of Alibaba Cloud's tools.
 
 use super::{
-    Action, ApiError, credentials,
-    envelope::{self, CallFailure, RawResponse},
-    transport,
+    credentials, envelope,
     wire::{
-        Anomalies, GroupListResponse, InstanceIdsResponse, InstanceListResponse, ListPage, ProgressResponse,
-        TopicListResponse, TopicStatusResponse,
+        GroupListResponse, InstanceIdsResponse, InstanceListResponse, ProgressResponse, TopicListResponse,
+        TopicStatusResponse,
     },
+};
+pub use super::{
+    envelope::{ApiResponse, CallFailure, RawResponse},
+    transport::http_date_millis,
+    wire::ListPage,
 };
 use crate::model::{
     GroupId, GroupProgress, Instance, InstanceId, Listing, Observed, RegionId, Topic, TopicName, TopicStatus,
 };
 
-/// An answer as it came over HTTP.
-#[derive(Debug, Clone, Copy)]
-pub struct RecordedResponse<'b> {
-    /// HTTP status.
-    pub status: u16,
-    /// `Content-Type`.
-    pub content_type: Option<&'b str>,
-    /// The body.
-    pub body: &'b [u8],
-}
+/// A decoded response, or its failure with texts that are not redacted.
+pub type Decoded<T> = Result<ApiResponse<Observed<T>>, CallFailure>;
 
-impl<'b> RecordedResponse<'b> {
-    /// A body that came with HTTP 200.
-    #[must_use]
-    pub fn good(body: &'b [u8]) -> Self {
-        Self { status: 200, content_type: None, body }
-    }
-
-    fn read<T>(
-        self,
-        action: Action,
-        read: impl Fn(&RawResponse<'_>) -> Result<T, CallFailure>,
-    ) -> Result<T, ApiError> {
-        read(&RawResponse {
-            status: self.status,
-            content_type: self.content_type.map(str::to_owned),
-            retry_after: None,
-            date_millis: None,
-            body: Cow::Borrowed(self.body),
-        })
-        .map_err(|failure| failure.into_error(action))
-    }
-}
-
-/// Reads an answer to `GetAllInstanceIdList`.
+/// Decodes a response to `GetAllInstanceIdList`.
 ///
 /// # Errors
-/// What the answer says is wrong, or that it cannot be read. Texts of it are not quoted yet.
-pub fn regions(answer: RecordedResponse<'_>) -> Result<Observed<Listing<RegionId>>, ApiError> {
-    answer.read(Action::GetAllInstanceIdList, |reply| {
-        Ok(envelope::read::<InstanceIdsResponse<'_>>(reply)?.into_regions())
-    })
+/// [`CallFailure`] if the response reports a failure or is not readable.
+pub fn regions(response: &RawResponse<'_>) -> Decoded<Listing<RegionId>> {
+    Ok(envelope::read(response)?.map(InstanceIdsResponse::into_regions))
 }
 
-/// Reads an answer to `GetInstanceList`.
+/// Decodes a response to `GetInstanceList`.
 ///
 /// # Errors
 /// As [`regions`].
-pub fn instances(
-    answer: RecordedResponse<'_>,
-    region: &RegionId,
-) -> Result<Observed<Listing<Instance>>, ApiError> {
-    answer.read(Action::GetInstanceList, |reply| {
-        Ok(envelope::read::<InstanceListResponse<'_>>(reply)?.into_instances(region))
-    })
+pub fn instances(response: &RawResponse<'_>, region: &RegionId) -> Decoded<Listing<Instance>> {
+    Ok(envelope::read(response)?.map(|list: InstanceListResponse<'_>| list.into_instances(region)))
 }
 
-/// Reads one page of an answer to `GetTopicList`; complete if each of its entries could be read. Names may
-/// repeat, as it is the walk over pages that drops them.
+/// Decodes a response to `GetTopicList`.
 ///
 /// # Errors
 /// As [`regions`].
-pub fn topics(
-    answer: RecordedResponse<'_>,
-    instance: &InstanceId,
-) -> Result<Observed<Listing<Topic>>, ApiError> {
-    answer.read(Action::GetTopicList, |reply| {
-        page(|anomalies| Ok(envelope::read::<TopicListResponse<'_>>(reply)?.into_page(instance, anomalies)))
-    })
+pub fn topics(response: &RawResponse<'_>, instance: &InstanceId) -> Decoded<ListPage<Topic>> {
+    Ok(envelope::read(response)?.map(|list: TopicListResponse<'_>| list.into_page(instance)))
 }
 
-/// Reads an answer to `GetTopicStatus`.
+/// Decodes a response to `GetTopicStatus`.
 ///
 /// # Errors
 /// As [`regions`].
-pub fn topic_status(
-    answer: RecordedResponse<'_>,
-    topic: &TopicName,
-) -> Result<Observed<TopicStatus>, ApiError> {
-    answer.read(Action::GetTopicStatus, |reply| {
-        Ok(envelope::read::<TopicStatusResponse<'_>>(reply)?.into_status(topic)?)
-    })
+pub fn topic_status(response: &RawResponse<'_>, topic: &TopicName) -> Decoded<TopicStatus> {
+    envelope::read(response)?.try_map(|status: TopicStatusResponse<'_>| status.into_status(topic))
 }
 
-/// Reads one page of an answer to `GetConsumerList`, as [`topics`].
+/// Decodes a response to `GetConsumerList`.
 ///
 /// # Errors
 /// As [`regions`].
-pub fn groups(
-    answer: RecordedResponse<'_>,
-    instance: &InstanceId,
-) -> Result<Observed<Listing<GroupId>>, ApiError> {
-    answer.read(Action::GetConsumerList, |reply| {
-        page(|anomalies| Ok(envelope::read::<GroupListResponse<'_>>(reply)?.into_page(instance, anomalies)))
-    })
+pub fn groups(response: &RawResponse<'_>, instance: &InstanceId) -> Decoded<ListPage<GroupId>> {
+    Ok(envelope::read(response)?.map(|list: GroupListResponse<'_>| list.into_page(instance)))
 }
 
-/// Reads an answer to `GetConsumerProgress`.
+/// Decodes a response to `GetConsumerProgress`.
 ///
 /// # Errors
 /// As [`regions`].
-pub fn group_progress(
-    answer: RecordedResponse<'_>,
-    group: &GroupId,
-) -> Result<Observed<GroupProgress>, ApiError> {
-    answer.read(Action::GetConsumerProgress, |reply| {
-        Ok(envelope::read::<ProgressResponse<'_>>(reply)?.into_progress(group)?)
-    })
+pub fn group_progress(response: &RawResponse<'_>, group: &GroupId) -> Decoded<GroupProgress> {
+    envelope::read(response)?.try_map(|progress: ProgressResponse<'_>| progress.into_progress(group))
 }
 
-/// The time of the header `Date`, in milliseconds since 1970.
-#[must_use]
-pub fn date_millis(text: &str) -> Option<i64> {
-    transport::http_date_millis(text)
-}
-
-/// Reads the text of `~/.aliyun/config.json`: what its current profile says, without its secrets.
+/// Parses `~/.aliyun/config.json`. Returns its current profile without secrets.
 ///
 /// # Errors
-/// Why the profile cannot be used, without its secrets too.
+/// Why the profile cannot be used, without its secrets.
 pub fn cli_profile(text: &str) -> Result<String, String> {
-    credentials::profile_in(text, false)
+    credentials::describe_profile(text, credentials::ProfileFormat::Cli)
 }
 
-/// The same of `~/.alibabacloud/credentials` and its section `default`.
+/// Parses `~/.alibabacloud/credentials`. Returns its section `default` without secrets.
 ///
 /// # Errors
 /// As [`cli_profile`].
 pub fn ini_profile(text: &str) -> Result<String, String> {
-    credentials::profile_in(text, true)
-}
-
-fn page<T>(
-    read: impl Fn(&mut Anomalies) -> Result<ListPage<T>, CallFailure>,
-) -> Result<Observed<Listing<T>>, CallFailure> {
-    let mut anomalies = Anomalies::default();
-    let page = read(&mut anomalies)?;
-    let value = Listing { items: page.items, complete: page.is_complete };
-    Ok(Observed { value, anomalies: anomalies.into_vec() })
+    credentials::describe_profile(text, credentials::ProfileFormat::Ini)
 }

@@ -1,8 +1,8 @@
-//! The one reader of answers: HTTP status, `Success` and `Code` together decide what an answer is.
+//! Envelope of a response: HTTP status, `Success` and `Code` together decide whether a call succeeded.
 //!
-//! Owns: the envelope in all its forms (numbers as strings, lower-case keys, XML and HTML in place of JSON),
-//! and the classification of codes by pattern. Success needs HTTP 2xx, and `Success` true and `Code` 200
-//! where they are told, and the key of the payload. Refuses: looking into payloads.
+//! Owns: the envelope in all its forms (numbers as strings, lower-case keys, XML and HTML instead of JSON), and the
+//! classification of error codes. A successful response has HTTP status 2xx, the key of the payload, and, where
+//! present, `Success` true and `Code` 200. Out of scope: the payload itself.
 
 use std::borrow::Cow;
 
@@ -11,13 +11,13 @@ use tokio::time::Duration;
 
 use super::{
     Action, ApiError, ErrorKind,
-    wire::{BoolField, DiscardedResponse, ObjectFields, ResponsePayload, ScalarField, TextField},
+    wire::{BoolField, DiscardedResponse, Field, JsonObject, ResponsePayload, TextField},
 };
 use crate::model::{Anomaly, AnomalyKind};
 
-/// How codes begin that refuse a parameter, without dots and underscores. The last is the service's own, and
-/// does not say which field.
-const OF_PARAMETERS: [&str; 6] = [
+/// Prefixes of error codes that reject a parameter, without dots and underscores. The last one is AliKafka's own and
+/// does not name the parameter.
+const PARAMETER_CODES: [&str; 6] = [
     "INVALIDPARAM",
     "ILLEGALPARAM",
     "MISSINGPARAM",
@@ -26,37 +26,45 @@ const OF_PARAMETERS: [&str; 6] = [
     "BIZFIELDCHECKINVALID",
 ];
 
-/// An answer as it came.
+/// A response as received.
 #[derive(Debug, Clone)]
-pub(super) struct RawResponse<'b> {
+pub struct RawResponse<'b> {
     /// HTTP status.
-    pub(super) status: u16,
+    pub status: u16,
     /// `Content-Type`.
-    pub(super) content_type: Option<String>,
+    pub content_type: Option<String>,
     /// `x-acs-retry-after`.
-    pub(super) retry_after: Option<Duration>,
-    /// `Date`, in milliseconds since 1970.
-    pub(super) date_millis: Option<i64>,
-    /// The body, whole.
-    pub(super) body: Cow<'b, [u8]>,
+    pub retry_after: Option<Duration>,
+    /// `Date`, in Unix milliseconds.
+    pub date_millis: Option<i64>,
+    /// The complete body.
+    pub body: Cow<'b, [u8]>,
 }
 
-/// What a good answer holds.
+impl<'b> RawResponse<'b> {
+    /// Returns a response with HTTP status 200 and no headers.
+    #[must_use]
+    pub fn ok(body: &'b [u8]) -> Self {
+        Self { status: 200, content_type: None, retry_after: None, date_millis: None, body: body.into() }
+    }
+}
+
+/// A successful response.
 #[derive(Debug)]
-pub(super) struct ApiResponse<T> {
-    /// What was asked for.
-    pub(super) payload: T,
-    /// `RequestId`, as it came.
-    pub(super) request_id: Option<String>,
+pub struct ApiResponse<T> {
+    /// The requested data.
+    pub payload: T,
+    /// `RequestId`, not redacted.
+    pub request_id: Option<String>,
 }
 
 impl<T> ApiResponse<T> {
-    /// The same answer, with what follows from its payload.
+    /// Converts the payload.
     pub(super) fn map<U>(self, convert: impl FnOnce(T) -> U) -> ApiResponse<U> {
         ApiResponse { payload: convert(self.payload), request_id: self.request_id }
     }
 
-    /// The same, where nothing may follow from it.
+    /// Converts the payload, or fails with the request id of the response.
     pub(super) fn try_map<U>(
         self,
         convert: impl FnOnce(T) -> Result<U, DiscardedResponse>,
@@ -68,17 +76,21 @@ impl<T> ApiResponse<T> {
     }
 }
 
-/// Why an attempt failed. Texts of the server are as they came, and are quoted before they leave.
+/// Failure of one attempt. Texts of the server are not redacted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CallFailure {
-    pub(super) kind: ErrorKind,
-    pub(super) code: Option<String>,
-    pub(super) request_id: Option<String>,
-    pub(super) detail: String,
-    /// How long the cloud wishes not to be asked again.
-    pub(super) retry_after: Option<Duration>,
-    /// The anomaly for which the whole answer was discarded.
-    pub(super) discarded: Option<Box<Anomaly>>,
+pub struct CallFailure {
+    /// Classification of the failure.
+    pub kind: ErrorKind,
+    /// `Code`.
+    pub code: Option<String>,
+    /// `RequestId`.
+    pub request_id: Option<String>,
+    /// `Message`, or a description of the failure.
+    pub detail: String,
+    /// Pause that the cloud requested.
+    pub retry_after: Option<Duration>,
+    /// Anomaly that caused the response to be discarded.
+    pub discarded: Option<Box<Anomaly>>,
 }
 
 impl CallFailure {
@@ -86,7 +98,7 @@ impl CallFailure {
         Self { kind, code: None, request_id: None, detail: detail.into(), retry_after: None, discarded: None }
     }
 
-    /// The failure as the caller sees it.
+    /// Converts the failure for the caller.
     pub(super) fn into_error(self, action: Action) -> ApiError {
         ApiError {
             action,
@@ -97,23 +109,24 @@ impl CallFailure {
         }
     }
 
-    /// Whether the cloud took the nonce for one that it has seen.
+    /// Whether the cloud has seen the nonce before.
     pub(super) fn is_used_nonce(&self) -> bool {
         self.code.as_deref().is_some_and(|code| code.to_ascii_uppercase().starts_with("SIGNATURENONCEUSED"))
     }
 
-    /// Whether the cloud may have refused the question for a parameter, `name` or another one.
-    pub(super) fn is_about_parameter(&self, name: &str) -> bool {
-        let names = |text: &str| text.to_ascii_lowercase().contains(&name.to_ascii_lowercase());
+    /// Whether the cloud may have rejected the request because of this parameter.
+    pub(super) fn may_be_about_parameter(&self, parameter: &str) -> bool {
+        if self.kind != ErrorKind::Business {
+            return false;
+        }
         let code = self.code.as_deref().unwrap_or_default();
-        let kind = code.to_ascii_uppercase().replace(['.', '_'], "");
-        self.kind == ErrorKind::Business
-            && (names(code)
-                || names(&self.detail)
-                || OF_PARAMETERS.iter().any(|refusal| kind.starts_with(refusal)))
+        let normalized_code = code.to_ascii_uppercase().replace(['.', '_'], "");
+        let text = format!("{code} {}", self.detail).to_ascii_lowercase();
+        text.contains(&parameter.to_ascii_lowercase())
+            || PARAMETER_CODES.iter().any(|prefix| normalized_code.starts_with(prefix))
     }
 
-    /// Whether fresh temporary credentials may help.
+    /// Whether new temporary credentials may help.
     pub(super) fn is_expired_token(&self) -> bool {
         self.code.as_deref().is_some_and(|code| {
             let code = code.to_ascii_lowercase();
@@ -136,142 +149,142 @@ struct Envelope<'de, P> {
     message: TextField<'de>,
     request_id: TextField<'de>,
     payload: P,
+    has_payload: bool,
 }
 
-impl<'de, P: ObjectFields<'de>> ObjectFields<'de> for Envelope<'de, P> {
-    fn take<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+impl<'de, P: ResponsePayload<'de>> JsonObject<'de> for Envelope<'de, P> {
+    fn read_field<A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         match key {
-            "Code" | "code" => self.code = map.next_value()?,
-            "Success" | "success" => self.success = map.next_value()?,
-            "Message" | "message" => self.message = map.next_value()?,
-            "RequestId" | "requestId" => self.request_id = map.next_value()?,
-            _ => return self.payload.take(key, map),
+            "Code" | "code" => self.code = object.next_value()?,
+            "Success" | "success" => self.success = object.next_value()?,
+            "Message" | "message" => self.message = object.next_value()?,
+            "RequestId" | "requestId" => self.request_id = object.next_value()?,
+            _ => {
+                self.has_payload |= key == P::KEY;
+                return self.payload.read_field(key, object);
+            }
         }
         Ok(true)
     }
 }
 
-/// The payload of an answer that has failed anyhow.
-#[derive(Debug, Default)]
-struct NoPayload;
-
-impl<'de> ObjectFields<'de> for NoPayload {
-    fn take<A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
+/// Payload of a failed response.
+impl<'de> JsonObject<'de> for () {
+    fn read_field<A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
         Ok(false)
     }
 }
 
-/// Reads the payload of an answer.
-pub(super) fn read<'de, P: ResponsePayload<'de>>(reply: &'de RawResponse<'_>) -> Result<P, CallFailure> {
-    answer(reply).map(|answer| answer.payload)
+impl ResponsePayload<'_> for () {
+    const KEY: &'static str = "";
 }
 
-/// Reads an answer.
-pub(super) fn answer<'de, P: ResponsePayload<'de>>(
-    reply: &'de RawResponse<'_>,
+/// Reads a response.
+pub(super) fn read<'de, P: ResponsePayload<'de>>(
+    response: &'de RawResponse<'_>,
 ) -> Result<ApiResponse<P>, CallFailure> {
-    if !(200..300).contains(&reply.status) {
-        return Err(failed(reply));
+    if !(200..300).contains(&response.status) {
+        return Err(read_failure(response));
     }
-    let text = text(reply)?;
+    let text = body_text(response)?;
     let envelope = match parse::<Envelope<'de, P>>(text) {
         Ok(envelope) => envelope,
-        Err(problem) => return Err(xml_failure(reply, text).unwrap_or_else(|| not_json(reply, &problem))),
+        Err(problem) => {
+            return Err(xml_failure(response, text).unwrap_or_else(|| not_json(response, problem)));
+        }
     };
-    let code_is_good = match &envelope.code {
-        ScalarField::Missing | ScalarField::Null => true,
-        ScalarField::Value(code) => code.trim() == "200",
-        ScalarField::WrongType | ScalarField::OutOfRange => false,
+    let is_good_code = match &envelope.code {
+        Field::Missing | Field::Null => true,
+        Field::Value(code) => code.trim() == "200",
+        Field::WrongType | Field::OutOfRange => false,
     };
-    let success_is_good = match envelope.success {
-        ScalarField::Missing | ScalarField::Null => true,
-        ScalarField::Value(success) => success,
-        ScalarField::WrongType | ScalarField::OutOfRange => {
+    let is_success = match envelope.success {
+        Field::Missing | Field::Null => true,
+        Field::Value(success) => success,
+        Field::WrongType | Field::OutOfRange => {
             return Err(CallFailure::new(ErrorKind::Decode, "Success is neither true nor false"));
         }
     };
-    if !(code_is_good && success_is_good) {
-        return Err(refused(reply, envelope.code, envelope.message, envelope.request_id));
+    if !(is_good_code && is_success) {
+        return Err(rejection(response, envelope.code, envelope.message, envelope.request_id));
     }
-    let is_confirmed = matches!(envelope.success, ScalarField::Value(true))
-        || matches!(envelope.code, ScalarField::Value(_))
-        || matches!(envelope.request_id, ScalarField::Value(_));
+    let is_of_this_api = matches!(envelope.success, Field::Value(true))
+        || matches!(envelope.code, Field::Value(_))
+        || matches!(envelope.request_id, Field::Value(_));
     let request_id = envelope.request_id.value().map(Cow::into_owned);
-    if envelope.payload.is_present() {
+    if envelope.has_payload {
         return Ok(ApiResponse { payload: envelope.payload, request_id });
     }
-    if !is_confirmed {
-        return Err(CallFailure::new(ErrorKind::Decode, "the body has nothing of an answer of this API"));
+    if !is_of_this_api {
+        return Err(CallFailure::new(ErrorKind::Decode, "the body is not a response of this API"));
     }
-    let lost = DiscardedResponse::new(AnomalyKind::Type, format_args!("the answer has no {}", P::KEY));
-    Err(CallFailure { request_id, ..lost.into() })
+    let discarded = DiscardedResponse::new(AnomalyKind::Type, format_args!("the response has no {}", P::KEY));
+    Err(CallFailure { request_id, ..discarded.into() })
 }
 
-/// The body as text, without the byte order mark.
-fn text<'r>(reply: &'r RawResponse<'_>) -> Result<&'r str, CallFailure> {
-    let body = reply.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.body);
+/// Returns the body as text, without a byte order mark.
+fn body_text<'r>(response: &'r RawResponse<'_>) -> Result<&'r str, CallFailure> {
+    let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body);
     match std::str::from_utf8(body) {
         Ok(text) if text.trim().is_empty() => Err(CallFailure::new(ErrorKind::Decode, "the body is empty")),
         Ok(text) => Ok(text),
         Err(error) => {
-            let place = error.valid_up_to();
-            Err(CallFailure::new(ErrorKind::Decode, format!("the body is not UTF-8 from byte {place} on")))
+            let byte = error.valid_up_to();
+            Err(CallFailure::new(ErrorKind::Decode, format!("the body is not UTF-8 from byte {byte} on")))
         }
     }
 }
 
-/// What is wrong with a body: only the place, nothing of the content.
-fn parse<'de, T: ObjectFields<'de>>(text: &'de str) -> Result<T, String> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let place = |error: &serde_json::Error| {
-        let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
-        lines.map(str::len).sum::<usize>() + error.column()
-    };
-    let whole = <super::wire::Object<T> as serde::Deserialize>::deserialize(&mut deserializer)
-        .and_then(|object| deserializer.end().map(|()| object.0));
-    whole.map_err(|error| match error.classify() {
-        serde_json::error::Category::Eof => format!("the JSON ends too early, at byte {}", text.len()),
-        _ => format!("the JSON cannot be read at byte {}", place(&error)),
-    })
+/// Parses a JSON object. Errors give the position and none of the content.
+fn parse<'de, T: JsonObject<'de>>(text: &'de str) -> Result<T, String> {
+    match serde_json::from_str(text) {
+        Ok(Field::Value(object)) => Ok(object),
+        Ok(_) => Err("the JSON is not an object".to_owned()),
+        Err(error) if error.is_eof() => Err(format!("the JSON ends too early, at byte {}", text.len())),
+        Err(error) => {
+            let lines_before = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+            let byte = lines_before.map(str::len).sum::<usize>() + error.column();
+            Err(format!("invalid JSON at byte {byte}"))
+        }
+    }
 }
 
-fn not_json(reply: &RawResponse<'_>, problem: &str) -> CallFailure {
-    let detail = match reply.content_type.as_deref() {
+fn not_json(response: &RawResponse<'_>, problem: String) -> CallFailure {
+    let detail = match response.content_type.as_deref() {
         Some(other) if !other.to_ascii_lowercase().contains("json") => {
             format!("{problem}; the content type is {other}")
         }
-        _ => problem.to_owned(),
+        _ => problem,
     };
     CallFailure::new(ErrorKind::Decode, detail)
 }
 
-/// A failure of an answer with a status other than 2xx.
-fn failed(reply: &RawResponse<'_>) -> CallFailure {
-    let text = text(reply).unwrap_or_default();
-    if let Ok(envelope) = parse::<Envelope<'_, NoPayload>>(text) {
-        return refused(reply, envelope.code, envelope.message, envelope.request_id);
+/// Reads a response with a status other than 2xx.
+fn read_failure(response: &RawResponse<'_>) -> CallFailure {
+    let text = body_text(response).unwrap_or_default();
+    if let Ok(envelope) = parse::<Envelope<'_, ()>>(text) {
+        return rejection(response, envelope.code, envelope.message, envelope.request_id);
     }
-    xml_failure(reply, text)
-        .unwrap_or_else(|| refused(reply, ScalarField::Null, ScalarField::Null, ScalarField::Null))
+    xml_failure(response, text).unwrap_or_else(|| rejection(response, Field::Null, Field::Null, Field::Null))
 }
 
-/// The gateway answers some errors in XML whatever it was asked for.
-fn xml_failure(reply: &RawResponse<'_>, text: &str) -> Option<CallFailure> {
+/// Reads an XML error. The gateway sends some errors as XML whatever format was requested.
+fn xml_failure(response: &RawResponse<'_>, text: &str) -> Option<CallFailure> {
+    if !text.trim_start().starts_with('<') {
+        return None;
+    }
     let element = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         let (content, _) = rest.split_once(&format!("</{name}>"))?;
-        (!content.contains('<')).then(|| ScalarField::Value(content.into()))
+        (!content.contains('<')).then_some(content)
     };
-    let code = text.trim_start().starts_with('<').then(|| element("Code"))??;
-    if matches!(&code, ScalarField::Value(code) if code == "200") {
-        return None;
-    }
-    let or_null = |name| element(name).unwrap_or(ScalarField::Null);
-    Some(refused(reply, code, or_null("Message"), or_null("RequestId")))
+    let code = element("Code").filter(|code| *code != "200")?;
+    let field = |name| element(name).map_or(Field::Null, |text| Field::Value(text.into()));
+    Some(rejection(response, Field::Value(code.into()), field("Message"), field("RequestId")))
 }
 
-fn refused(
-    reply: &RawResponse<'_>,
+fn rejection(
+    response: &RawResponse<'_>,
     code: TextField<'_>,
     message: TextField<'_>,
     request_id: TextField<'_>,
@@ -279,65 +292,65 @@ fn refused(
     let code = code.value().map(|code| code.trim().to_owned());
     let detail = match message.value() {
         Some(message) => message.into_owned(),
-        None if code.is_some() => format!("HTTP {} without a message", reply.status),
-        None => format!("HTTP {} without a code", reply.status),
+        None if code.is_some() => format!("HTTP {} without a message", response.status),
+        None => format!("HTTP {} without a code", response.status),
     };
     CallFailure {
-        kind: classify(reply.status, code.as_deref()),
+        kind: classify(response.status, code.as_deref()),
         request_id: request_id.value().map(Cow::into_owned),
         code,
         detail,
-        retry_after: reply.retry_after,
+        retry_after: response.retry_after,
         discarded: None,
     }
 }
 
-/// The kind of a refusal: by its code where that says something, else by the HTTP status.
+/// Classifies a rejection by its error code, or by the HTTP status if the code is unknown.
 ///
-/// `BIZ_REGION_NOT_FOUND` is [`ErrorKind::Business`]: regions are configured, so nothing is deleted on its word.
+/// `BIZ_REGION_NOT_FOUND` is [`ErrorKind::Business`]: regions are configured, so it must not delete anything.
 fn classify(status: u16, code: Option<&str>) -> ErrorKind {
     let code = code.unwrap_or_default().to_ascii_uppercase().replace('.', "_");
-    let has = |part: &str| code.contains(part);
-    let begins = |prefix: &str| code.starts_with(prefix);
+    let contains_any = |parts: &[&str]| parts.iter().any(|part| code.contains(part));
+    let starts_with_any = |prefixes: &[&str]| prefixes.iter().any(|prefix| code.starts_with(prefix));
 
-    if has("THROTTL") || has("FLOW_CONTROL") || has("FLOWCONTROL") {
+    if contains_any(&["THROTTL", "FLOW_CONTROL", "FLOWCONTROL"]) {
         return ErrorKind::Throttled;
     }
-    if begins("INVALIDTIMESTAMP") || begins("ILLEGALTIMESTAMP") || begins("SIGNATURENONCEUSED") {
+    if starts_with_any(&["INVALIDTIMESTAMP", "ILLEGALTIMESTAMP", "SIGNATURENONCEUSED"]) {
         return ErrorKind::Clock;
     }
-    if has("INSTANCE_STATUS_ERROR") || begins("AUTH_RESOURCE_OWNER_ERROR") || has("INSTANCE_NOT_FOUND") {
+    if contains_any(&["INSTANCE_STATUS_ERROR", "INSTANCE_NOT_FOUND"])
+        || code.starts_with("AUTH_RESOURCE_OWNER_ERROR")
+    {
         return ErrorKind::Gone { instance: true };
     }
-    if has("TOPIC_NOT_FOUND")
-        || has("SUBSCRIPTION_NOT_FOUND")
-        || has("CONSUMER_NOT_FOUND")
-        || has("GROUP_NOT_FOUND")
-    {
+    if contains_any(&["TOPIC_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND", "CONSUMER_NOT_FOUND", "GROUP_NOT_FOUND"]) {
         return ErrorKind::Gone { instance: false };
     }
-    let of_the_key = [
+    if starts_with_any(&[
         "INVALIDACCESSKEY",
         "SIGNATUREDOESNOTMATCH",
         "INCOMPLETESIGNATURE",
         "INVALIDSECURITYTOKEN",
         "SECURITYTOKENEXPIRED",
         "MISSINGSECURITYTOKEN",
-    ];
-    if of_the_key.iter().any(|refusal| begins(refusal)) {
+    ]) {
         return ErrorKind::Auth { key: true };
     }
-    let of_the_policy = ["NOPERMISSION", "FORBIDDEN", "UNAUTHORIZED", "ACCESSDENIED", "AUTH_"];
-    if of_the_policy.iter().any(|refusal| begins(refusal)) {
+    if starts_with_any(&["NOPERMISSION", "FORBIDDEN", "UNAUTHORIZED", "ACCESSDENIED", "AUTH_"]) {
         return ErrorKind::Auth { key: false };
     }
-    let faults =
-        ["INTERNALERROR", "SERVICEUNAVAILABLE", "ONS_SYSTEM_ERROR", "ONS_INVOKE_ERROR", "SYSTEMERROR"];
-    if faults.iter().any(|fault| begins(fault)) {
+    if starts_with_any(&[
+        "INTERNALERROR",
+        "SERVICEUNAVAILABLE",
+        "ONS_SYSTEM_ERROR",
+        "ONS_INVOKE_ERROR",
+        "SYSTEMERROR",
+    ]) {
         return ErrorKind::Server;
     }
-    // A code that is a number is a status of its own: some answers fail with HTTP 200.
-    let status = code.parse().ok().filter(|own| (400..600).contains(own)).unwrap_or(status);
+    // A numeric code is a status of its own: some failed responses have HTTP status 200.
+    let status = code.parse().ok().filter(|status| (400..600).contains(status)).unwrap_or(status);
     match status {
         429 => ErrorKind::Throttled,
         401 | 403 => ErrorKind::Auth { key: false },
@@ -348,4 +361,171 @@ fn classify(status: u16, code: Option<&str>) -> ErrorKind {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::wire::{InstanceListResponse, ProgressResponse},
+        *,
+    };
+
+    fn response(status: u16, body: impl Into<Vec<u8>>) -> RawResponse<'static> {
+        RawResponse { status, body: Cow::Owned(body.into()), ..RawResponse::ok(&[]) }
+    }
+
+    fn outcome(status: u16, body: &str) -> Result<(), ErrorKind> {
+        read::<InstanceListResponse<'_>>(&response(status, body)).map(|_| ()).map_err(|failure| failure.kind)
+    }
+
+    #[test]
+    fn success_requires_status_and_code_and_success() {
+        for body in [
+            r#"{"Code":200,"Success":true,"InstanceList":[]}"#,
+            r#"{"Code":"200","Success":"true","InstanceList":[]}"#,
+            r#"{"code":200,"success":1,"InstanceList":[]}"#,
+            r#"{"InstanceList":[]}"#,
+            r#"{"Code":null,"Success":null,"InstanceList":null}"#,
+            "\u{feff}{\"InstanceList\":[]}",
+            r#"{"InstanceList":[],"InstanceList":[],"Code":1,"Code":200}"#,
+        ] {
+            assert_eq!(outcome(200, body), Ok(()), "{body}");
+            assert_ne!(outcome(500, body), Ok(()), "{body}");
+        }
+        assert_eq!(outcome(200, r#"{"Code":200,"Success":false}"#), Err(ErrorKind::Business));
+        assert_eq!(outcome(200, r#"{"Code":"200","Success":"false"}"#), Err(ErrorKind::Business));
+        assert_eq!(outcome(200, r#"{"Code":200,"Success":0}"#), Err(ErrorKind::Business));
+        assert_eq!(outcome(200, r#"{"Code":500,"Success":true}"#), Err(ErrorKind::Server));
+        assert_eq!(outcome(200, r#"{"Code":{},"Success":true}"#), Err(ErrorKind::Business));
+        assert_eq!(outcome(200, r#"{"Success":"perhaps"}"#), Err(ErrorKind::Decode));
+        let failure = read::<InstanceListResponse<'_>>(&response(200, r#"{"RequestId":"R"}"#)).unwrap_err();
+        assert_eq!((failure.kind, failure.request_id.as_deref()), (ErrorKind::Decode, Some("R")));
+    }
+
+    #[test]
+    fn failures_are_classified_by_code_or_else_by_status() {
+        let gone = |instance| ErrorKind::Gone { instance };
+        let unauthorized = |key| ErrorKind::Auth { key };
+        for (status, code, kind) in [
+            (400, "Throttling", ErrorKind::Throttled),
+            (400, "Throttling.User", ErrorKind::Throttled),
+            (503, "Throttling.Api", ErrorKind::Throttled),
+            (400, "Rejected.Throttling", ErrorKind::Throttled),
+            (400, "ONS_SYSTEM_FLOW_CONTROL", ErrorKind::Throttled),
+            (400, "ServiceUnavailable", ErrorKind::Server),
+            (400, "InternalError", ErrorKind::Server),
+            (400, "ONS_SYSTEM_ERROR", ErrorKind::Server),
+            (400, "ONS_INVOKE_ERROR", ErrorKind::Server),
+            (502, "SomethingNew", ErrorKind::Server),
+            (400, "BIZ_TOPIC_NOT_FOUND", gone(false)),
+            (400, "BIZ_SUBSCRIPTION_NOT_FOUND", gone(false)),
+            (500, "BIZ_SUBSCRIPTION_NOT_FOUND", gone(false)),
+            (400, "BIZ_INSTANCE_STATUS_ERROR", gone(true)),
+            (400, "BIZ.INSTANCE.STATUS.ERROR", gone(true)),
+            (400, "AUTH_RESOURCE_OWNER_ERROR", gone(true)),
+            (404, "INSTANCE_NOT_FOUND", gone(true)),
+            (400, "BIZ_REGION_NOT_FOUND", ErrorKind::Business),
+            (400, "BIZ_FIELD_CHECK_INVALID", ErrorKind::Business),
+            (400, "MissingParameter", ErrorKind::Business),
+            (404, "InvalidAction.NotFound", ErrorKind::Business),
+            (404, "InvalidAccessKeyId.NotFound", unauthorized(true)),
+            (400, "InvalidAccessKeyId.Inactive", unauthorized(true)),
+            (400, "SignatureDoesNotMatch", unauthorized(true)),
+            (400, "IncompleteSignature", unauthorized(true)),
+            (400, "InvalidSecurityToken.Expired", unauthorized(true)),
+            (403, "NoPermission", unauthorized(false)),
+            (403, "Forbidden.RAM", unauthorized(false)),
+            (400, "AUTH_PERMISSION_CHECK_ERROR", unauthorized(false)),
+            (400, "AUTH_SERVICE_CHECK_ERROR", unauthorized(false)),
+            (400, "InvalidTimeStamp.Expired", ErrorKind::Clock),
+            (400, "SignatureNonceUsed", ErrorKind::Clock),
+            (429, "", ErrorKind::Throttled),
+            (401, "", unauthorized(false)),
+            (403, "Unknown", unauthorized(false)),
+            (500, "", ErrorKind::Server),
+            (404, "", ErrorKind::Business),
+            (400, "Unknown", ErrorKind::Business),
+        ] {
+            for key in ["Code", "code"] {
+                let body = format!(r#"{{"{key}":"{code}","Message":"m","RequestId":"R","HostId":"h"}}"#);
+                assert_eq!(outcome(status, &body), Err(kind), "{status} {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_code_counts_with_status_200() {
+        let body =
+            r#"{"Success":false,"Code":"BIZ_TOPIC_NOT_FOUND","message":"no such topic","requestId":"R-9"}"#;
+        let failure = read::<InstanceListResponse<'_>>(&response(200, body)).unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::Gone { instance: false });
+        assert_eq!(failure.code.as_deref(), Some("BIZ_TOPIC_NOT_FOUND"));
+        assert_eq!(failure.request_id.as_deref(), Some("R-9"));
+        assert_eq!(failure.detail, "no such topic");
+    }
+
+    #[test]
+    fn bodies_other_than_json_are_classified_by_status_or_unreadable() {
+        let html = "<html><body>502 Bad Gateway</body></html>";
+        assert_eq!(outcome(502, html), Err(ErrorKind::Server));
+        assert_eq!(outcome(200, html), Err(ErrorKind::Decode));
+        assert_eq!(outcome(429, html), Err(ErrorKind::Throttled));
+        assert_eq!(outcome(400, html), Err(ErrorKind::Business));
+        let xml = "<?xml version='1.0'?><Error><RequestId>R-1</RequestId><Code>Throttling.User</Code>\
+               <Message>slow down</Message></Error>";
+        assert_eq!(outcome(400, xml), Err(ErrorKind::Throttled));
+        assert_eq!(outcome(200, xml), Err(ErrorKind::Throttled));
+        assert_eq!(outcome(200, "<R><Code>200</Code><Success>true</Success></R>"), Err(ErrorKind::Decode));
+        for body in
+            ["", " \n", "[]", "null", "5", "\"x\"", "{}", r#"{"Hello":1}"#, r#"{"Code":200} trailing"#]
+        {
+            assert_eq!(outcome(200, body), Err(ErrorKind::Decode), "{body:?}");
+            assert_eq!(outcome(503, body), Err(ErrorKind::Server), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn invalid_text_and_deep_nesting_cost_only_the_body() {
+        let bad_byte = [br#"{"RequestId":""#.as_slice(), b"\xff", br#"","InstanceList":[]}"#].concat();
+        let failure = read::<InstanceListResponse<'_>>(&response(200, bad_byte)).unwrap_err();
+        assert_eq!(
+            (failure.kind, failure.detail.as_str()),
+            (ErrorKind::Decode, "the body is not UTF-8 from byte 14 on")
+        );
+        let lone = r#"{"InstanceList":[{"InstanceId":"\ud800"}]}"#;
+        assert_eq!(outcome(200, lone), Err(ErrorKind::Decode));
+        let deep = format!(r#"{{"InstanceList":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(matches!(outcome(200, &deep), Ok(()) | Err(ErrorKind::Decode)));
+        let wrapped =
+            format!(r#"{{"InstanceList":{}1{}}}"#, r#"{"InstanceVO":"#.repeat(200), "}".repeat(200));
+        assert_eq!(outcome(200, &wrapped), Err(ErrorKind::Decode));
+    }
+
+    #[test]
+    fn errors_of_invalid_json_contain_position_and_content_type_but_no_content() {
+        let mut html = response(200, "<html>Canary</html>");
+        html.content_type = Some("text/html".to_owned());
+        let failure = read::<InstanceListResponse<'_>>(&html).unwrap_err();
+        assert_eq!(failure.detail, "invalid JSON at byte 1; the content type is text/html");
+        let cut = response(200, "{\n\"InstanceList\": [{\"InstanceId\":\"Cana");
+        assert_eq!(
+            read::<InstanceListResponse<'_>>(&cut).unwrap_err().detail,
+            "the JSON ends too early, at byte 38"
+        );
+    }
+
+    const GOLDEN: &str = include_str!("../../tests/fixtures/api/GetConsumerProgress/served.json");
+
+    proptest! {
+        #[test]
+        fn a_truncated_response_is_never_accepted(at in 0..GOLDEN.trim_end().len()) {
+            let cut = response(200, &GOLDEN.as_bytes()[..at]);
+            let failure = read::<ProgressResponse<'_>>(&cut).unwrap_err();
+            prop_assert_eq!(failure.kind, ErrorKind::Decode);
+        }
+
+        #[test]
+        fn no_body_causes_a_panic(status in 200u16..600, body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read::<ProgressResponse<'_>>(&response(status, body));
+        }
+    }
+}

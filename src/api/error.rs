@@ -1,15 +1,15 @@
-//! Why an attempt failed: a closed set of kinds with a fixed label, a retry answer and advice.
+//! Errors of API calls: a closed set of kinds, each with a metric label, whether to retry it, and advice.
 
 use std::fmt;
 
 use super::Action;
 
-/// Why an attempt failed.
+/// Kind of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorKind {
-    /// The cloud refused the call because too many are made.
+    /// The cloud rejected the request because there are too many.
     Throttled,
-    /// No whole answer within the time allowed.
+    /// No complete response before the timeout.
     Timeout,
     /// The connection was refused, reset or closed.
     Connect,
@@ -19,30 +19,31 @@ pub enum ErrorKind {
     Tls,
     /// The cloud failed (HTTP 5xx, `InternalError`, `ONS_SYSTEM_ERROR` and their like).
     Server,
-    /// The call is not authorised. `key` tells whether nothing else of this account would be either.
+    /// The request is not authorized.
     Auth {
-        /// The key itself is refused, or there is none. If not, a RAM policy denies this action or object.
+        /// Whether the access key is rejected or missing, so that every call of the account fails. Otherwise a RAM policy
+        /// denies this action or object.
         key: bool,
     },
-    /// The signed time or the nonce was refused.
+    /// The cloud rejected the signed time or the nonce.
     Clock,
-    /// The object does not exist (any more). `instance` tells whether it is the whole instance.
+    /// The object does not exist or no longer exists.
     Gone {
-        /// The code speaks of the instance, not of the topic or group that was asked for.
+        /// Whether it is the instance, not the requested topic or group.
         instance: bool,
     },
-    /// The cloud refused the call for another reason.
+    /// The cloud rejected the request for another reason.
     Business,
-    /// The answer could not be read.
+    /// The response is not readable.
     Decode,
-    /// The answer was larger than the limit.
+    /// The response is larger than the limit.
     TooLarge,
-    /// The answer was a redirect, which is never followed.
+    /// The response is a redirect, which is never followed.
     Redirect,
 }
 
 impl ErrorKind {
-    /// The value of the label `result`.
+    /// Returns the value of the label `result`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -62,7 +63,7 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the same question may be asked again within the pass.
+    /// Whether the same request may be retried within the call.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         match self {
@@ -72,7 +73,7 @@ impl ErrorKind {
         }
     }
 
-    /// What an operator can do about it, in one sentence.
+    /// Returns one sentence of advice for the operator.
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {
@@ -87,22 +88,24 @@ impl ErrorKind {
             Self::Dns => "check the spelling of the region or endpoint, and this host's resolver",
             Self::Tls => "check the CA certificates, the clock and whether a proxy intercepts the endpoint",
             Self::Server => {
-                "nothing to do unless it lasts: the cloud failed, quote the request id to its support"
+                "nothing to do unless it lasts: the cloud failed, give the request id to its support"
             }
             Self::Auth { key: true } => {
-                "check the access key's id, secret and token: while they are refused, only the list of instances is \
-                 asked for; files that hold them are read again, so a new key needs no restart"
+                "check the access key's id, secret and token: while the cloud rejects them, only the list of instances is \
+                 requested; credential files are read again, so a new key needs no restart"
             }
             Self::Auth { key: false } => "check that a RAM policy allows the action",
             Self::Clock => "synchronise this host's clock: the cloud allows it 15 minutes",
             Self::Gone { instance: true } => {
                 "nothing to do if the instance was released; if it is in service, check that a RAM policy allows \
-                 all of it"
+                 access to it"
             }
             Self::Gone { instance: false } => "nothing to do: the topic or group was deleted",
             Self::Business => "look up the code in the cloud's error centre, and check the region",
-            Self::Decode => "check that the endpoint is AliKafka's own and not a proxy's page",
-            Self::TooLarge => "check that the endpoint is AliKafka's own: no true answer is that large",
+            Self::Decode => "check that the endpoint is AliKafka's own and that no proxy responds instead",
+            Self::TooLarge => {
+                "check that the endpoint is AliKafka's own: no response of AliKafka is that large"
+            }
             Self::Redirect => {
                 "check the endpoint: AliKafka never redirects, and a redirect is never followed"
             }
@@ -110,26 +113,32 @@ impl ErrorKind {
     }
 }
 
-/// A failed call, made of parts: never of a URL, a header or a body.
+/// A failed call. Contains no URL, header or body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    /// What was asked.
+    /// Action of the request.
     pub action: Action,
-    /// Why it failed.
+    /// Kind of the failure.
     pub kind: ErrorKind,
-    /// The cloud's `Code`, cut and escaped.
+    /// `Code` of the cloud, redacted.
     pub code: Option<String>,
-    /// The cloud's `RequestId`, to hand to its support.
+    /// `RequestId` for the support of the cloud.
     pub request_id: Option<String>,
-    /// What happened, in words: cut, masked, on one line.
+    /// Description of the failure, redacted, on one line.
     pub detail: String,
 }
 
 impl ApiError {
-    /// What an operator can do about it, in one sentence.
+    /// Returns one sentence of advice for the operator.
     #[must_use]
     pub fn advice(&self) -> String {
         match self.kind {
+            // When the cloud rejects a key, it sends a code. Without a code there were no credentials to send.
+            ErrorKind::Auth { key: true } if self.code.is_none() => {
+                "set up a source of credentials, or fix the one that the error names: requests are sent once it \
+                 provides a key, without a restart"
+                    .to_owned()
+            }
             ErrorKind::Auth { key: false } => format!(
                 "check that a RAM policy allows {} for {}",
                 self.action.permission(),
@@ -178,7 +187,7 @@ mod tests {
         ErrorKind::Redirect,
     ];
 
-    /// The values of the label `result` in the metric contract, but `ok`.
+    /// Values of the label `result` in the metric contract, except `ok`.
     const LABELS: [&str; 13] = [
         "throttled",
         "timeout",
@@ -208,6 +217,19 @@ mod tests {
     fn what_the_caller_must_change_is_not_retried() {
         let retried: Vec<_> = KINDS.into_iter().filter(|k| k.is_retryable()).map(ErrorKind::label).collect();
         assert_eq!(retried, ["throttled", "timeout", "connect", "server", "clock"]);
+    }
+
+    #[test]
+    fn missing_credentials_and_a_rejected_key_have_different_advice() {
+        let error = |code: Option<&str>| ApiError {
+            action: Action::GetInstanceList,
+            kind: ErrorKind::Auth { key: true },
+            code: code.map(str::to_owned),
+            request_id: None,
+            detail: String::new(),
+        };
+        assert!(error(None).advice().starts_with("set up a source of credentials"));
+        assert!(error(Some("InvalidAccessKeyId.NotFound")).advice().starts_with("check the access key's id"));
     }
 
     #[test]

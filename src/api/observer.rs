@@ -1,38 +1,38 @@
-//! Who is told of every attempt: the seam by which self-metrics are kept without this module knowing them.
+//! Observer of API call attempts, so that this module does not depend on the metrics.
 
 use tokio::time::Duration;
 
 use super::{Action, ErrorKind};
 use crate::model::{AccountName, Anomaly, RegionId};
 
-/// Told of what the client does. Called on the path of every call, so it must not block.
+/// Observer of API call attempts. Called during every call, so it must not block.
 pub trait ApiObserver: Send + Sync {
-    /// An HTTP attempt has ended. Calls that were never sent (no credentials, no slot before the
-    /// deadline) are not attempts.
+    /// Observes the end of an HTTP attempt. Requests that are not sent (without credentials, or without a slot before
+    /// the deadline) are not attempts.
     fn attempt(&self, attempt: &Attempt<'_>);
 
-    /// An anomaly cost the whole answer, so it cannot travel beside a value. All others do.
+    /// Observes an anomaly that caused a response to be discarded. All other anomalies are returned with the value.
     fn discarded(&self, action: Action, anomaly: &Anomaly) {
         let _ = (action, anomaly);
     }
 }
 
-/// One HTTP attempt, retries and pages included.
+/// One HTTP attempt. Retries and list pages are attempts of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt<'a> {
     /// The configured account, if accounts are named.
     pub account: Option<&'a AccountName>,
-    /// The region that was asked.
+    /// Region of the request.
     pub region: &'a RegionId,
-    /// What was asked.
+    /// Action of the request.
     pub action: Action,
-    /// How it ended.
+    /// Outcome of the attempt.
     pub result: Result<(), ErrorKind>,
-    /// From sending to the end of the body, or to giving up.
+    /// Duration from sending until the end of the body, or until the timeout.
     pub duration: Duration,
-    /// Whether the same question had been sent before within this call.
+    /// Whether this call has sent the request before.
     pub is_retry: bool,
-    /// How far the server's clock is ahead of ours, in milliseconds: the middle of the second of its `Date`,
-    /// less the local clock at the middle of the attempt. Right to half a second and half of the attempt.
+    /// Time by which the server's clock is ahead of the local one, in milliseconds: the middle of the second of `Date`,
+    /// minus the local clock at the middle of the attempt. Accurate to half a second plus half of the attempt.
     pub clock_skew_millis: Option<i64>,
 }

@@ -1,122 +1,174 @@
-//! When the next call of one action may be sent. Pure: the moment is a parameter.
+//! Rate limiter of one action.
 //!
-//! Owns: the spacing of calls, and the rate that is lowered while the cloud refuses calls and rises again
-//! while it answers them. Refuses: more than the configured rate in any second, whatever happens to the rate.
+//! Owns: the spacing of requests, and the rate, which drops while the cloud throttles and recovers while it accepts
+//! requests. There are no bursts, not even after idle time or a stall: no window of one second ever has more requests
+//! than the configured rate.
 
-use tokio::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::{
+    sync::Notify,
+    time::{Duration, Instant, sleep_until},
+};
 
 use super::budget::RequestRate;
 
-/// Spacing is this much wider than the rate asks for, so that calls which the network pushes together
-/// (by up to about 45 ms) still do not exceed the rate in any second.
-const MARGIN: f64 = 1.05;
+/// Factor by which the spacing of requests exceeds that of the rate, so that requests which the network delays by up
+/// to about 45 ms still do not exceed the rate in any second.
+const SPACING_MARGIN: f64 = 1.05;
 
-/// How late a wake-up may be before the following slots move with it. It is taken out of the margin.
-const TOLERANCE: Duration = Duration::from_millis(5);
+/// Delay of a wake-up that does not move the following slots. The margin absorbs it.
+const WAKE_UP_TOLERANCE: Duration = Duration::from_millis(5);
 
-/// What a refusal leaves of the rate.
-const BETA: f64 = 0.7;
+/// Factor of the rate after throttling.
+const THROTTLED_FACTOR: f64 = 0.7;
 
-/// No refusal lowers the rate below this, or below the configured rate where that is less.
-const FLOOR: f64 = 0.5;
+/// Lowest rate after throttling, in requests per second, unless the configured rate is lower.
+const MIN_THROTTLED_RATE: f64 = 0.5;
 
-/// The cloud counts calls by the second, so what it says of calls that were sent within one second of a cut
-/// is about the rate before it.
-const COUNTED_TOGETHER: Duration = Duration::from_secs(1);
+/// The cloud counts requests by the second, so throttling of a request that was sent within this time of a rate cut
+/// still refers to the rate before it.
+const COUNTING_WINDOW: Duration = Duration::from_secs(1);
 
-/// How long it takes to come back to the rate that was refused; as long again, to the configured one.
+/// Time to recover to the throttled rate, and again to recover to the configured one.
 const RECOVERY: Duration = Duration::from_secs(30);
 
-/// Longest time that an answer may hold all calls of an action.
-const LONGEST_HOLD: Duration = Duration::from_secs(20);
+/// Longest pause of an action that the cloud can request.
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 
-/// The calls of one action.
+/// Rate limiter of one action. Callers pass one at a time.
 #[derive(Debug)]
 pub(super) struct RateLimiter {
-    configured: f64,
-    allowed: f64,
-    cut: Option<RateCut>,
-    /// The slot that was taken last.
-    last: Option<Instant>,
-    held_until: Option<Instant>,
-}
-
-/// The rate was lowered.
-#[derive(Debug, Clone, Copy)]
-struct RateCut {
-    at: Instant,
-    /// The rate that was refused.
-    refused: f64,
-    /// What it was lowered to.
-    to: f64,
+    /// Fair queue of callers. The first caller holds the lock while it waits for its slot.
+    queue: tokio::sync::Mutex<()>,
+    schedule: Mutex<SlotSchedule>,
+    /// Notified if the awaited slot may be earlier now.
+    rate_changed: Notify,
 }
 
 impl RateLimiter {
     pub(super) fn new(rate: RequestRate) -> Self {
-        let rate = rate.per_second();
-        Self { configured: rate, allowed: rate, cut: None, last: None, held_until: None }
+        Self {
+            queue: tokio::sync::Mutex::default(),
+            schedule: Mutex::new(SlotSchedule::new(rate)),
+            rate_changed: Notify::new(),
+        }
     }
 
-    /// Takes the next slot, or says when there is one.
-    pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        let spaced = self.last.map(|last| last + Duration::from_secs_f64(MARGIN / self.allowed));
-        match spaced.max(self.held_until) {
+    /// Waits for the next slot. Dropping the future takes no slot.
+    pub(super) async fn take(&self) {
+        let _turn = self.queue.lock().await;
+        loop {
+            // The guard of the schedule must not live across the wait.
+            let slot = self.schedule().take(Instant::now());
+            let Err(at) = slot else { return };
+            tokio::select! {
+                () = sleep_until(at) => {}
+                () = self.rate_changed.notified() => {}
+            }
+        }
+    }
+
+    pub(super) fn set_rate(&self, rate: RequestRate) {
+        self.schedule().set_rate(rate);
+        self.rate_changed.notify_one();
+    }
+
+    pub(super) fn schedule(&self) -> MutexGuard<'_, SlotSchedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Slots of one action. Pure: time is a parameter.
+#[derive(Debug)]
+pub(super) struct SlotSchedule {
+    configured_rate: f64,
+    rate: f64,
+    rate_cut: Option<RateCut>,
+    last_slot: Option<Instant>,
+    paused_until: Option<Instant>,
+}
+
+/// Reduction of the rate after throttling.
+#[derive(Debug, Clone, Copy)]
+struct RateCut {
+    at: Instant,
+    throttled_rate: f64,
+    reduced_rate: f64,
+}
+
+impl SlotSchedule {
+    fn new(rate: RequestRate) -> Self {
+        let rate = rate.per_second();
+        Self { configured_rate: rate, rate, rate_cut: None, last_slot: None, paused_until: None }
+    }
+
+    /// Takes the next slot, or returns its time as the error.
+    fn take(&mut self, now: Instant) -> Result<(), Instant> {
+        let spacing = Duration::from_secs_f64(SPACING_MARGIN / self.rate);
+        match self.last_slot.map(|last| last + spacing).max(self.paused_until) {
             Some(at) if at > now => Err(at),
             slot => {
-                let late = now.checked_sub(TOLERANCE).unwrap_or(now);
-                self.last = Some(slot.map_or(now, |slot| slot.max(late)));
+                let earliest = now.checked_sub(WAKE_UP_TOLERANCE).unwrap_or(now);
+                self.last_slot = Some(slot.map_or(now, |slot| slot.max(earliest)));
                 Ok(())
             }
         }
     }
 
-    /// Calls a second that are allowed now.
+    /// Returns the current rate limit in requests per second.
     pub(super) fn rate(&self) -> f64 {
-        self.allowed
+        self.rate
     }
 
-    /// Whether the cloud has made it slower than it is configured to be.
+    /// Whether the rate is reduced or requests are paused.
     pub(super) fn is_slowed(&self, now: Instant) -> bool {
-        self.cut.is_some() || self.held_until.is_some_and(|until| until > now)
+        self.rate_cut.is_some() || self.paused_until.is_some_and(|until| until > now)
     }
 
-    pub(super) fn set_rate(&mut self, rate: RequestRate) {
-        self.configured = rate.per_second();
-        if let Some(cut) = &mut self.cut {
-            cut.refused = cut.refused.min(self.configured);
-            cut.to = cut.to.min(self.configured);
-            self.allowed = self.allowed.min(self.configured);
+    fn set_rate(&mut self, rate: RequestRate) {
+        self.configured_rate = rate.per_second();
+        if let Some(cut) = &mut self.rate_cut {
+            cut.throttled_rate = cut.throttled_rate.min(self.configured_rate);
+            cut.reduced_rate = cut.reduced_rate.min(self.configured_rate);
+            self.rate = self.rate.min(self.configured_rate);
         } else {
-            self.allowed = self.configured;
+            self.rate = self.configured_rate;
         }
     }
 
-    /// The cloud refused a call because too many are made. Those that were under way when the rate was
-    /// lowered lower it no further.
-    pub(super) fn throttled(&mut self, sent: Instant, now: Instant) {
-        if self.cut.is_none_or(|cut| sent >= cut.at + COUNTED_TOGETHER) {
-            let to = (self.allowed * BETA).max(FLOOR.min(self.configured)).min(self.allowed);
-            self.cut = Some(RateCut { at: now, refused: self.allowed, to });
-            self.allowed = to;
+    /// Reduces the rate after the cloud throttled a request. Requests that were in flight at the last cut do not reduce
+    /// it further.
+    pub(super) fn on_throttled(&mut self, sent: Instant, now: Instant) {
+        if self.rate_cut.is_none_or(|cut| sent >= cut.at + COUNTING_WINDOW) {
+            let lowest = MIN_THROTTLED_RATE.min(self.configured_rate);
+            let reduced_rate = (self.rate * THROTTLED_FACTOR).max(lowest).min(self.rate);
+            self.rate_cut = Some(RateCut { at: now, throttled_rate: self.rate, reduced_rate });
+            self.rate = reduced_rate;
         }
     }
 
-    /// The cloud answered a call: the rate rises with the time since it was lowered. It comes near what was
-    /// refused ever more slowly, and leaves it slowly: a cubic, flat where the refusal was.
-    pub(super) fn answered(&mut self, now: Instant) {
-        let Some(RateCut { at, refused, to }) = self.cut else { return };
-        let since = now.saturating_duration_since(at).as_secs_f64() / RECOVERY.as_secs_f64() - 1.0;
-        if since >= 1.0 {
-            self.cut = None;
-            self.allowed = self.configured;
+    /// Raises the rate after the cloud accepted a request. The rate follows a cubic function of the time since the cut
+    /// that is flat at the throttled rate: it approaches and leaves that rate slowly.
+    pub(super) fn on_accepted(&mut self, now: Instant) {
+        let Some(RateCut { at, throttled_rate, reduced_rate }) = self.rate_cut else { return };
+        // -1 at the cut, 0 at the throttled rate, 1 at the configured rate.
+        let progress = now.saturating_duration_since(at).as_secs_f64() / RECOVERY.as_secs_f64() - 1.0;
+        if progress >= 1.0 {
+            self.rate_cut = None;
+            self.rate = self.configured_rate;
             return;
         }
-        let width = if since < 0.0 { refused - to } else { self.configured - refused };
-        self.allowed = (refused + width * since.powi(3)).max(self.allowed).min(self.configured);
+        let height = if progress < 0.0 {
+            throttled_rate - reduced_rate
+        } else {
+            self.configured_rate - throttled_rate
+        };
+        self.rate = (throttled_rate + height * progress.powi(3)).max(self.rate).min(self.configured_rate);
     }
 
-    /// The cloud wishes not to be asked for a while.
-    pub(super) fn hold(&mut self, wish: Duration, now: Instant) {
-        self.held_until = self.held_until.max(Some(now + wish.min(LONGEST_HOLD)));
+    /// Pauses all requests, as requested by the cloud.
+    pub(super) fn pause(&mut self, pause: Duration, now: Instant) {
+        self.paused_until = self.paused_until.max(Some(now + pause.min(MAX_PAUSE)));
     }
 }

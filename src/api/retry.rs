@@ -1,69 +1,70 @@
-//! Whether and when a failed attempt is made again.
-//!
-//! Owns: the number of attempts, the pause between them, and the budget that keeps retries to a tenth of
-//! the first attempts. Refuses: sending anything, and pauses that outlast the deadline.
+//! Retries: maximum number of attempts, pauses between them, and the budget that limits retries to a tenth of the
+//! first attempts.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Duration;
 
-/// Most attempts of one call.
+/// Maximum number of attempts per call.
 pub(super) const MAX_ATTEMPTS: u32 = 3;
 
-/// Longest pause before the second attempt.
-const BASE: Duration = Duration::from_secs(1);
+/// Maximum pause before the second attempt.
+const BASE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause of all; also what the cloud's own wish is clamped to.
-const CAP: Duration = Duration::from_secs(20);
+/// Maximum of any pause, including one that the cloud requests.
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 
-/// A retry costs as much as this many first attempts earn.
-const COST: u32 = 10;
+/// Number of first attempts that earn one retry.
+const RETRY_COST: u32 = 10;
 
-/// What the budget starts with: five retries.
-const START: u32 = 5 * COST;
+/// Initial balance: five retries.
+const INITIAL_BALANCE: u32 = 5 * RETRY_COST;
 
-/// What the budget can hold: ten retries, so that hours without a fault do not save up for a storm.
-const FULL: u32 = 10 * COST;
+/// Maximum balance: ten retries, so that hours without failures do not allow a burst of retries.
+const MAX_BALANCE: u32 = 10 * RETRY_COST;
 
-/// The retries that one client may still make, in tenths.
+/// Balance of retries, in tenths.
 #[derive(Debug)]
 pub(super) struct RetryBudget(AtomicU32);
 
 impl Default for RetryBudget {
     fn default() -> Self {
-        Self(AtomicU32::new(START))
+        Self(AtomicU32::new(INITIAL_BALANCE))
     }
 }
 
 impl RetryBudget {
-    /// A call was made for the first time.
+    /// Adds the tenth of a retry that a first attempt earns.
     pub(super) fn earn(&self) {
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |have| Some((have + 1).min(FULL)));
+        let earn = |balance: u32| Some((balance + 1).min(MAX_BALANCE));
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earn);
     }
 
-    /// Takes a retry out of the budget; false if there is none.
+    /// Takes a retry from the budget. Returns false if there is none.
     pub(super) fn spend(&self) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |have| have.checked_sub(COST)).is_ok()
+        let spend = |balance: u32| balance.checked_sub(RETRY_COST);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
     }
 }
 
-/// The pause before the next attempt: full jitter over an exponential, not shorter than the cloud wishes
+/// Returns the pause before the next attempt: exponential with full jitter, and not shorter than `retry_after`
 /// (`x-acs-retry-after`). `None` if it would not end before the deadline.
 ///
-/// `failed` is the number of attempts made, `jitter` is uniform in 0..1, `remaining` the time to the deadline.
+/// `failed` is the number of attempts so far, `jitter` is uniform in 0..1, `remaining` is the time to the deadline.
 pub(super) fn pause(
     failed: u32,
     jitter: f64,
-    wish: Option<Duration>,
+    retry_after: Option<Duration>,
     remaining: Duration,
 ) -> Option<Duration> {
-    let longest = (BASE.min(remaining / 8) * 2u32.saturating_pow(failed.saturating_sub(1))).min(CAP);
+    let longest =
+        (BASE_PAUSE.min(remaining / 8) * 2u32.saturating_pow(failed.saturating_sub(1))).min(MAX_PAUSE);
     let jittered = longest.mul_f64(jitter.clamp(0.0, 1.0));
-    let pause = jittered.max(wish.unwrap_or_default().min(CAP));
+    let pause = jittered.max(retry_after.unwrap_or_default().min(MAX_PAUSE));
     (pause < remaining).then_some(pause)
 }
 
-/// Uniform in 0..1 from random bits; the middle where the system has none.
+/// Converts random bits to a number uniform in 0..1; 0.5 if the system has none.
 pub(super) fn uniform(bits: Option<u128>) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float")]
     bits.map_or(0.5, |bits| (bits >> 75) as f64 / (1u64 << 53) as f64)
@@ -78,7 +79,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn the_pause_grows_and_is_spread_over_its_whole_length() {
+    fn the_pause_grows_and_has_full_jitter() {
         let second = Duration::from_secs(1);
         assert_eq!(pause(1, 1.0, None, MINUTE), Some(second));
         assert_eq!(pause(2, 1.0, None, MINUTE), Some(second * 2));
@@ -88,17 +89,17 @@ mod tests {
     }
 
     #[test]
-    fn little_time_left_makes_a_short_pause() {
+    fn little_remaining_time_gives_a_short_pause() {
         assert_eq!(pause(1, 1.0, None, Duration::from_millis(800)), Some(Duration::from_millis(100)));
         assert_eq!(pause(1, 1.0, None, Duration::ZERO), None);
     }
 
     #[test]
-    fn the_wish_of_the_cloud_is_honoured_clamped_and_never_outlasts_the_deadline() {
-        let wish = |millis| Some(Duration::from_millis(millis));
-        assert_eq!(pause(1, 0.0, wish(2_500), MINUTE), wish(2_500));
-        assert_eq!(pause(1, 0.0, wish(u64::MAX), MINUTE), wish(20_000));
-        assert_eq!(pause(1, 0.0, wish(2_500), Duration::from_secs(2)), None);
+    fn retry_after_is_honoured_up_to_a_maximum_and_within_the_deadline() {
+        let retry_after = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(pause(1, 0.0, retry_after(2_500), MINUTE), retry_after(2_500));
+        assert_eq!(pause(1, 0.0, retry_after(u64::MAX), MINUTE), retry_after(20_000));
+        assert_eq!(pause(1, 0.0, retry_after(2_500), Duration::from_secs(2)), None);
     }
 
     proptest! {
@@ -112,7 +113,7 @@ mod tests {
                 first += 1;
                 budget.earn();
                 for _ in 0..failures { retries += u32::from(budget.spend()); }
-                prop_assert!(retries * 10 <= first + START);
+                prop_assert!(retries * 10 <= first + INITIAL_BALANCE);
             }
         }
     }

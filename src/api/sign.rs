@@ -1,8 +1,7 @@
-//! Signatures, as pure functions: key, time and nonce are parameters, the result is text.
+//! Request signatures, as pure functions of key, time and nonce.
 //!
-//! Owns: the canonical encoding, v1 RPC (`HMAC-SHA1`, signed as `POST`) and ACS3 (`ACS3-HMAC-SHA256`).
-//! Refuses: clocks, randomness and I/O. Nothing here puts a key id, a token or a signature into a URL:
-//! v1 yields a form body, ACS3 yields headers.
+//! Owns: the canonical encoding, v1 RPC (`HMAC-SHA1`, signed as `POST`) and ACS3 (`ACS3-HMAC-SHA256`). Key id, token and
+//! signature never appear in a URL: v1 has a form body, ACS3 has headers.
 
 use std::fmt::Write as _;
 
@@ -12,50 +11,50 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// The version of the management API.
+/// Version of the management API.
 pub const API_VERSION: &str = "2019-09-16";
 
-/// Everything but the unreserved characters of RFC 3986.
+/// All characters except the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// SHA-256 of an empty body.
 const EMPTY_BODY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The key that signs.
+/// Access key that signs a request.
 #[derive(Clone, Copy)]
 pub struct SigningKey<'a> {
     /// `AccessKeyId`.
     pub id: &'a str,
-    /// The secret of the key id.
+    /// `AccessKeySecret`.
     pub secret: &'a str,
     /// `SecurityToken` of temporary credentials.
     pub token: Option<&'a str>,
 }
 
-/// What makes two signatures of the same question differ.
+/// Parameters that make each signature unique.
 #[derive(Debug, Clone, Copy)]
 pub struct SigningContext<'a> {
-    /// UTC, seconds, as `2024-01-02T03:04:05Z`.
+    /// Time in UTC, e.g. `2024-01-02T03:04:05Z`.
     pub timestamp: &'a str,
-    /// Used once.
+    /// Random text that is used once.
     pub nonce: &'a str,
 }
 
-/// The headers and the query of a call signed with ACS3.
+/// Query and headers of a request signed with ACS3.
 pub struct Acs3Request {
-    /// The query, encoded and sorted as it was signed; without the question mark.
+    /// Query as signed: encoded, sorted, without `?`.
     pub query: String,
-    /// The headers that were signed, and `authorization` last. Names in lower case.
+    /// Signed headers, then `authorization`. Names are in lower case.
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// Percent-encodes all but `A-Za-z0-9-_.~`, in upper-case hex.
+/// Percent-encodes all characters except `A-Za-z0-9-_.~`, in upper-case hex.
 #[must_use]
 pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// `key=value` pairs, encoded, sorted by key in byte order, joined by `&`.
+/// Returns `key=value` pairs, encoded, sorted by key in byte order, joined by `&`.
 pub(super) fn canonical_query<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut parameters: Vec<_> = parameters.into_iter().collect();
     parameters.sort_unstable();
@@ -73,7 +72,7 @@ pub(super) fn canonical_query<'a>(parameters: impl IntoIterator<Item = (&'a str,
     query
 }
 
-/// The v1 string to sign.
+/// Returns the string to sign of v1.
 fn v1_string_to_sign(method: &str, canonical: &str) -> String {
     format!("{method}&%2F&{}", encode(canonical))
 }
@@ -82,7 +81,7 @@ fn mac<D: EagerHash>(key: &[u8], message: &str) -> Vec<u8>
 where
     Hmac<D>: KeyInit + Mac,
 {
-    // HMAC takes keys of any length, so the error cannot happen; an empty result would sign nothing.
+    // HMAC accepts keys of any length, so there is no error; an empty signature would be rejected.
     <Hmac<D> as KeyInit>::new_from_slice(key)
         .map(|mac| mac.chain_update(message).finalize().into_bytes().to_vec())
         .unwrap_or_default()
@@ -93,33 +92,33 @@ fn v1_signature(method: &str, canonical: &str, secret: &str) -> String {
     STANDARD.encode(mac::<Sha1>(key.as_bytes(), &v1_string_to_sign(method, canonical)))
 }
 
-/// The form body of a call signed with v1: all parameters and the signature.
+/// Returns the form body of a request signed with v1: all parameters and the signature.
 #[must_use]
 pub fn v1_form(
     action: &str,
     parameters: &[(&str, String)],
     key: SigningKey<'_>,
-    moment: SigningContext<'_>,
+    context: SigningContext<'_>,
 ) -> String {
-    v1_form_of(API_VERSION, action, parameters, key, moment)
+    v1_form_for_version(API_VERSION, action, parameters, key, context)
 }
 
-/// The same for another API of the cloud, by its version.
-pub(super) fn v1_form_of(
+/// Returns the form body for any API of the cloud, by its version.
+pub(super) fn v1_form_for_version(
     version: &str,
     action: &str,
     parameters: &[(&str, String)],
     key: SigningKey<'_>,
-    moment: SigningContext<'_>,
+    context: SigningContext<'_>,
 ) -> String {
     let common = [
         ("AccessKeyId", key.id),
         ("Action", action),
         ("Format", "JSON"),
         ("SignatureMethod", "HMAC-SHA1"),
-        ("SignatureNonce", moment.nonce),
+        ("SignatureNonce", context.nonce),
         ("SignatureVersion", "1.0"),
-        ("Timestamp", moment.timestamp),
+        ("Timestamp", context.timestamp),
         ("Version", version),
     ];
     let token = key.token.map(|token| ("SecurityToken", token));
@@ -131,33 +130,33 @@ pub(super) fn v1_form_of(
     body
 }
 
-/// The signature at the end of what was signed, not encoded: this is how a server knows it.
+/// Returns the signature at the end of a form body or header, decoded as a server sees it.
 pub(super) fn signature_in(signed: &str) -> String {
     let signature = signed.rsplit_once("Signature=").map_or("", |(_, signature)| signature);
     percent_decode_str(signature).decode_utf8_lossy().into_owned()
 }
 
-/// The query and headers of a call signed with ACS3: `POST /`, business parameters in the query, no body.
-/// `host` is the value of the header `host`, with its port if that is not the scheme's own.
+/// Returns query and headers of a request signed with ACS3: `POST /`, parameters in the query, no body. `host` is the
+/// value of the header `host`, with the port unless it is the default.
 #[must_use]
 pub fn acs3(
     action: &str,
     host: &str,
     parameters: &[(&str, String)],
     key: SigningKey<'_>,
-    moment: SigningContext<'_>,
+    context: SigningContext<'_>,
 ) -> Acs3Request {
     let query = canonical_query(parameters.iter().map(|(name, value)| (*name, value.as_str())));
     let mut headers = vec![
         ("host", host.to_owned()),
         ("x-acs-action", action.to_owned()),
         ("x-acs-content-sha256", EMPTY_BODY_SHA256.to_owned()),
-        ("x-acs-date", moment.timestamp.to_owned()),
+        ("x-acs-date", context.timestamp.to_owned()),
     ];
     if let Some(token) = key.token {
         headers.push(("x-acs-security-token", token.to_owned()));
     }
-    headers.push(("x-acs-signature-nonce", moment.nonce.to_owned()));
+    headers.push(("x-acs-signature-nonce", context.nonce.to_owned()));
     headers.push(("x-acs-version", API_VERSION.to_owned()));
 
     let mut canonical = format!("POST\n/\n{query}\n");
@@ -190,7 +189,7 @@ mod tests {
 
     const KEY: SigningKey<'static> = SigningKey { id: "testid", secret: "testsecret", token: None };
 
-    /// The signature of a query that holds everything but itself.
+    /// Signs a query of all parameters.
     fn v1(method: &str, parameters: &[(&str, &str)]) -> String {
         v1_signature(method, &canonical_query(parameters.iter().copied()), "testsecret")
     }
@@ -231,12 +230,12 @@ mod tests {
     ];
 
     #[test]
-    fn v1_gives_the_signature_that_the_vendor_prints_for_describe_regions() {
+    fn v1_signature_of_describe_regions_is_that_of_the_reference() {
         assert_eq!(v1("GET", &reference("DescribeRegions", "XML")), "OLeaidS1JvxuMvnyHOwuJ+uX5qY=");
     }
 
     #[test]
-    fn v1_gives_the_true_signatures_of_what_the_vendor_prints() {
+    fn v1_signatures_of_the_parameters_in_the_reference() {
         for (method, format, signature) in [
             ("GET", "XML", "VTHHNd4R9cDs0zMvjrUEaOXwcL0="),
             ("GET", "JSON", "hNvBK+Kz1kHL+rzAJzongQ9zl+w="),
@@ -288,15 +287,15 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_v1_holds_all_parameters_and_the_signature() {
+    fn the_v1_form_has_all_parameters_and_the_signature() {
         let parameters = [
             ("RegionId", "cn-hangzhou".to_owned()),
             ("InstanceId", "alikafka_post-cn-xyz".to_owned()),
             ("ConsumerId", "a b*c~d/e+f=g&h%i".to_owned()),
             ("HideLastTimestamp", "true".to_owned()),
         ];
-        let moment = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "nonce-0002" };
-        let form = v1_form("GetConsumerProgress", &parameters, KEY, moment);
+        let context = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "nonce-0002" };
+        let form = v1_form("GetConsumerProgress", &parameters, KEY, context);
         assert_eq!(
             form,
             "AccessKeyId=testid&Action=GetConsumerProgress&ConsumerId=a%20b%2Ac~d%2Fe%2Bf%3Dg%26h%25i&\
@@ -304,9 +303,9 @@ mod tests {
              SignatureMethod=HMAC-SHA1&SignatureNonce=nonce-0002&SignatureVersion=1.0&\
              Timestamp=2024-01-02T03%3A04%3A05Z&Version=2019-09-16&Signature=IfZk3l63a5TGzizMg8sH8hVAXaw%3D"
         );
-        assert_eq!(signature_in(&form), "IfZk3l63a5TGzizMg8sH8hVAXaw=", "as a server has it, to be masked");
+        assert_eq!(signature_in(&form), "IfZk3l63a5TGzizMg8sH8hVAXaw=", "as a server sees it, for redaction");
         let with_token =
-            v1_form("GetConsumerProgress", &parameters, SigningKey { token: Some("t/k"), ..KEY }, moment);
+            v1_form("GetConsumerProgress", &parameters, SigningKey { token: Some("t/k"), ..KEY }, context);
         assert!(with_token.contains("&SecurityToken=t%2Fk&"), "{with_token}");
     }
 
@@ -317,9 +316,9 @@ mod tests {
             ("RegionId", "cn-hangzhou".to_owned()),
             ("ConsumerId", "生产 a*b~c/d+e".to_owned()),
         ];
-        let moment = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "nonce-0004" };
+        let context = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "nonce-0004" };
         let signed =
-            acs3("GetConsumerProgress", "alikafka.cn-hangzhou.aliyuncs.com", &parameters, KEY, moment);
+            acs3("GetConsumerProgress", "alikafka.cn-hangzhou.aliyuncs.com", &parameters, KEY, context);
         assert_eq!(
             signed.query,
             "ConsumerId=%E7%94%9F%E4%BA%A7%20a%2Ab~c%2Fd%2Be&InstanceId=alikafka_post-cn-xyz&\
@@ -339,9 +338,9 @@ mod tests {
 
     #[test]
     fn acs3_signs_the_token() {
-        let moment = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "n" };
+        let context = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "n" };
         let signature = |token| {
-            acs3("GetInstanceList", "h", &[], SigningKey { token, ..KEY }, moment)
+            acs3("GetInstanceList", "h", &[], SigningKey { token, ..KEY }, context)
                 .headers
                 .last()
                 .unwrap()

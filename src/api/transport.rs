@@ -1,9 +1,8 @@
-//! One exchange with the endpoint: a signed request out, a whole answer or a failure back.
+//! One HTTP exchange with the endpoint: sends a signed request and returns the complete response or a failure.
 //!
-//! Owns: the HTTP client and its limits. Refuses: redirects, cookies, compression, proxies that nobody
-//! configured, answers above 16 MiB, and errors that hold a URL.
+//! Owns: the HTTP client and its limits. There are no redirects, cookies, compression or proxies that are not
+//! configured. Rejects: responses above 16 MiB. Errors contain no URL.
 
-use crate::model::ProxySetting;
 use std::{error::Error as StdError, io, net::IpAddr};
 
 use reqwest::{
@@ -19,34 +18,35 @@ use super::{
     resolver::BoundedResolver,
     sign::{self, Acs3Request},
 };
+use crate::model::ProxySetting;
 
-/// Largest body that is read.
+/// Maximum size of a response body.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Idle connections that are kept. Calls are paced, so few are in flight at a time.
+/// Maximum number of idle connections. Rate limits keep the number of concurrent requests low.
 const IDLE_CONNECTIONS: usize = 32;
 
-/// How long an idle connection is kept; less than what load balancers allow.
+/// Maximum idle time of a connection, shorter than that of load balancers.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a client cannot be built. Texts name the configuration key.
+/// Failure to build a client. Texts name the configuration key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientBuildError {
-    /// `endpoint` is not one that may be called.
+    /// `endpoint` is invalid.
     #[error("endpoint: {0}")]
     Endpoint(&'static str),
-    /// `proxy` is not a URL of a proxy.
+    /// `proxy` is invalid.
     #[error("proxy: it is not a URL of a proxy")]
     Proxy,
-    /// TLS cannot be set up: most often this host has no CA certificates.
+    /// TLS cannot be set up, usually because this host has no CA certificates.
     #[error("the HTTP client cannot be built: {0}")]
     Http(String),
 }
 
-/// Installs the one crypto provider of the process. Building a client does so too; calling it twice is harmless.
+/// Installs the crypto provider of the process. Building a client does so too; a second call has no effect.
 pub fn install_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // It fails only if another thread was first, which is as good.
+        // Fails only if another thread has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
@@ -58,22 +58,19 @@ pub(super) struct TransportOptions<'a> {
 
 /// A signed request.
 pub(super) enum SignedRequest {
-    /// All in the form body.
+    /// Parameters and signature in the form body.
     Form(String),
-    /// Parameters in the query, the signature in headers.
+    /// Parameters in the query, signature in the headers.
     Headers(Acs3Request),
 }
 
 impl SignedRequest {
-    /// The signature, to be masked where the server echoes it.
+    /// Returns the signature, for redaction.
     pub(super) fn signature(&self) -> String {
-        let text = match self {
-            Self::Form(body) => body.as_str(),
-            Self::Headers(signed) => {
-                signed.headers.last().map(|(_, value)| value.as_str()).unwrap_or_default()
-            }
-        };
-        sign::signature_in(text)
+        sign::signature_in(match self {
+            Self::Form(body) => body,
+            Self::Headers(signed) => signed.headers.last().map_or("", |(_, authorization)| authorization),
+        })
     }
 }
 
@@ -85,36 +82,32 @@ pub(super) struct HttpTransport {
 }
 
 impl HttpTransport {
-    pub(super) fn new(endpoint: &str, limits: &TransportOptions<'_>) -> Result<Self, ClientBuildError> {
+    pub(super) fn new(endpoint: &str, options: &TransportOptions<'_>) -> Result<Self, ClientBuildError> {
         let base = checked_endpoint(endpoint)?;
-        let host = match (base.host_str(), base.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (Some(host), None) => host.to_owned(),
-            (None, _) => return Err(ClientBuildError::Endpoint("it has no host")),
-        };
-        let http = http_client(base.scheme() == "https", IDLE_CONNECTIONS, limits)?;
-        Ok(Self { http, base, host, connect_timeout: limits.connect_timeout })
+        let host = host_and_port(&base).ok_or(ClientBuildError::Endpoint("it has no host"))?;
+        let http = http_client(base.scheme() == "https", IDLE_CONNECTIONS, options)?;
+        Ok(Self { http, base, host, connect_timeout: options.connect_timeout })
     }
 
-    /// The value of the header `host`, as it is signed and sent.
+    /// Returns the value of the header `host`, as signed and sent.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
 
-    /// Sends a request and reads the whole answer. Without a time limit of its own.
+    /// Sends a request and reads the complete response. Has no timeout of its own except for connecting.
     pub(super) async fn exchange(&self, signed: &SignedRequest) -> Result<RawResponse<'static>, CallFailure> {
         let request = self.request(signed)?;
         let mut response = self.http.execute(request).await.map_err(|error| self.network_failure(error))?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(self.redirect(status, response.headers()));
+            return Err(self.redirect_failure(status, response.headers()));
         }
-        let too_large = || CallFailure::new(ErrorKind::TooLarge, "the answer is larger than 16 MiB");
-        // Returning drops the response, and with its unread body the connection.
-        if response.content_length().is_some_and(|declared| declared > MAX_BODY_BYTES as u64) {
+        let too_large = || CallFailure::new(ErrorKind::TooLarge, "the response is larger than 16 MiB");
+        // Returning drops the response and closes the connection with the unread body.
+        if response.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
             return Err(too_large());
         }
-        // Joined at the end only: a buffer that grows leaves as much again behind in the allocator.
+        // Concatenated at the end, because a growing buffer leaves the same amount of free memory in the allocator.
         let (mut chunks, mut length) = (Vec::new(), 0);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.network_failure(error))? {
             length += chunk.len();
@@ -124,27 +117,25 @@ impl HttpTransport {
             chunks.push(chunk);
         }
         let headers = response.headers();
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         Ok(RawResponse {
             status: status.as_u16(),
-            content_type: text(CONTENT_TYPE.as_str()).map(str::to_owned),
-            retry_after: text("x-acs-retry-after")
+            content_type: header(CONTENT_TYPE.as_str()).map(str::to_owned),
+            retry_after: header("x-acs-retry-after")
                 .and_then(|millis| millis.trim().parse().ok())
                 .map(Duration::from_millis),
-            date_millis: text(DATE.as_str()).and_then(http_date_millis),
+            date_millis: header(DATE.as_str()).and_then(http_date_millis),
             body: chunks.concat().into(),
         })
     }
 
     fn request(&self, signed: &SignedRequest) -> Result<reqwest::Request, CallFailure> {
-        // What the cloud's clients send is visible ASCII; anything else in a key was refused when it was read.
-        let bad = |_| {
-            CallFailure::new(
-                ErrorKind::Auth { key: true },
-                "the credentials hold a character that no header may hold",
-            )
+        // Credentials are checked for visible ASCII when they are read, so this does not fail.
+        let invalid = |_| {
+            let detail = "the credentials contain a character that is not allowed in a header";
+            CallFailure::new(ErrorKind::Auth { key: true }, detail)
         };
-        let header = |value: &str| HeaderValue::from_str(value).map_err(bad);
+        let header = |value: &str| HeaderValue::from_str(value).map_err(invalid);
         let mut url = self.base.clone();
         let mut headers = HeaderMap::new();
         headers.insert(HOST, header(&self.host)?);
@@ -172,18 +163,18 @@ impl HttpTransport {
     }
 
     fn network_failure(&self, error: reqwest::Error) -> CallFailure {
-        // The cause of a connection that never came to be is a timer, which says nothing.
-        let is_late = error.is_timeout() && error.is_connect();
+        let is_connect_timeout = error.is_timeout() && error.is_connect();
         let failure = network_failure(&self.host, error);
-        if is_late {
+        if is_connect_timeout {
+            // The cause of a connect timeout is a timer without a useful text.
             let detail = format!("{}: no connection within {:?}", self.host, in_millis(self.connect_timeout));
             return CallFailure { detail, ..failure };
         }
         failure
     }
 
-    /// Names the target's host and nothing else of it.
-    fn redirect(&self, status: StatusCode, headers: &HeaderMap) -> CallFailure {
+    /// Reports the host of a redirect target and nothing else of its URL.
+    fn redirect_failure(&self, status: StatusCode, headers: &HeaderMap) -> CallFailure {
         let target = headers.get(LOCATION).and_then(|to| to.to_str().ok());
         let target = target.and_then(|to| self.base.join(to).ok());
         let host = target.as_ref().and_then(Url::host_str).unwrap_or("nowhere");
@@ -191,16 +182,16 @@ impl HttpTransport {
     }
 }
 
-/// An HTTP client that keeps this module's rules, for one scheme.
+/// Builds an HTTP client with the limits of this module, for one scheme.
 pub(super) fn http_client(
     is_https: bool,
     idle_connections: usize,
-    limits: &TransportOptions<'_>,
+    options: &TransportOptions<'_>,
 ) -> Result<reqwest::Client, ClientBuildError> {
     install_crypto_provider();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("alikafka-exporter/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(limits.connect_timeout)
+        .connect_timeout(options.connect_timeout)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .retry(reqwest::retry::never())
@@ -209,7 +200,7 @@ pub(super) fn http_client(
         .pool_max_idle_per_host(idle_connections)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .dns_resolver(BoundedResolver::default());
-    match limits.proxy {
+    match options.proxy {
         ProxySetting::None => builder = builder.no_proxy(),
         ProxySetting::Environment => {}
         ProxySetting::Url(url) => {
@@ -218,13 +209,13 @@ pub(super) fn http_client(
         }
     }
     if !is_https {
-        // Plain HTTP must also work where there are no CA certificates at all.
+        // Plain HTTP must also work on hosts without CA certificates.
         builder = builder.tls_certs_only([]);
     }
     builder.build().map_err(|error| ClientBuildError::Http(root_cause(&error.without_url())))
 }
 
-/// The one point at which errors of the HTTP client become ours: their URL is taken off first.
+/// Classifies an error of the HTTP client and removes its URL.
 pub(super) fn network_failure(host: &str, error: reqwest::Error) -> CallFailure {
     let error = error.without_url();
     let mut causes = std::iter::successors(error.source(), |&cause| next_cause(cause));
@@ -240,6 +231,7 @@ pub(super) fn network_failure(host: &str, error: reqwest::Error) -> CallFailure 
     CallFailure::new(kind, format!("{}: {}", host, root_cause(&error)))
 }
 
+/// Parses an endpoint: scheme, host and port, plain `http` for loopback only.
 pub(super) fn checked_endpoint(endpoint: &str) -> Result<Url, ClientBuildError> {
     let fail = |why| Err(ClientBuildError::Endpoint(why));
     let Ok(url) = Url::parse(endpoint) else { return fail("it is not a URL") };
@@ -257,18 +249,24 @@ pub(super) fn checked_endpoint(endpoint: &str) -> Result<Url, ClientBuildError> 
     }
 }
 
+/// Returns host and port, without the default port.
+pub(super) fn host_and_port(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
 pub(super) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// The innermost cause in its own words; the layers above it only say that something below failed.
+/// Returns the text of the innermost cause, because the layers above it do not name the problem.
 fn root_cause(error: &(dyn StdError + 'static)) -> String {
     std::iter::successors(Some(error), |&cause| next_cause(cause)).last().unwrap_or(error).to_string()
 }
 
-/// An I/O error hides what it wraps from `source`, so it is asked directly.
+/// Returns the cause of an error. The `source` of an I/O error skips the error that it wraps.
 fn next_cause<'e>(cause: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
     match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => Some(inner),
@@ -276,14 +274,15 @@ fn next_cause<'e>(cause: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdErr
     }
 }
 
-/// A duration for people: in whole milliseconds.
+/// Rounds a duration to milliseconds, for error texts.
 pub(super) fn in_millis(duration: Duration) -> Duration {
     let rounded = duration.saturating_add(Duration::from_micros(500)).as_millis();
     Duration::from_millis(rounded.try_into().unwrap_or(u64::MAX))
 }
 
-/// The time of an HTTP `Date`.
-pub(super) fn http_date_millis(text: &str) -> Option<i64> {
+/// Parses an HTTP `Date` to Unix milliseconds.
+#[must_use]
+pub fn http_date_millis(text: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp().as_millisecond())
 }
 
@@ -292,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_https_or_loopback_and_nothing_but_a_host() {
+    fn endpoints_are_https_or_loopback_and_have_no_path() {
         for good in [
             "https://alikafka.cn-hangzhou.aliyuncs.com",
             "https://alikafka.cn-hangzhou.aliyuncs.com:8443/",
@@ -317,30 +316,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_that_never_takes_a_connection_is_named_with_the_time_it_was_given() {
-        // Its queue holds one, whom nobody takes in, so the system answers no one else.
-        let door = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        door.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        door.listen(0).unwrap();
-        let address = door.local_addr().unwrap().as_socket().unwrap();
+    async fn a_host_that_never_accepts_a_connection_is_named_with_the_timeout() {
+        // One connection fills the backlog, so the system does not accept another one.
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
         let _first = std::net::TcpStream::connect(address).unwrap();
-        let limits =
+        let options =
             TransportOptions { connect_timeout: Duration::from_millis(50), proxy: &ProxySetting::None };
-        let transport = HttpTransport::new(&format!("http://{address}"), &limits).unwrap();
+        let transport = HttpTransport::new(&format!("http://{address}"), &options).unwrap();
         let failure = transport.exchange(&SignedRequest::Form(String::new())).await.unwrap_err();
         assert_eq!(failure.kind, ErrorKind::Timeout);
         assert_eq!(failure.detail, format!("{address}: no connection within 50ms"));
     }
 
     #[test]
-    fn durations_are_told_in_whole_milliseconds() {
-        let told = |micros| format!("{:?}", in_millis(Duration::from_micros(micros)));
-        assert_eq!([told(184_481), told(15_000_000), told(999_700)], ["184ms", "15s", "1s"]);
+    fn durations_are_rounded_to_milliseconds() {
+        let rounded = |micros| format!("{:?}", in_millis(Duration::from_micros(micros)));
+        assert_eq!([rounded(184_481), rounded(15_000_000), rounded(999_700)], ["184ms", "15s", "1s"]);
         assert_eq!(in_millis(Duration::MAX), Duration::from_millis(u64::MAX));
     }
 
     #[test]
-    fn the_date_of_an_answer_is_read() {
+    fn http_dates_are_parsed() {
         assert_eq!(http_date_millis("Tue, 02 Jan 2024 03:04:05 GMT"), Some(1_704_164_645_000));
         assert_eq!(http_date_millis("yesterday"), None);
     }

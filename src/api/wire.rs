@@ -1,49 +1,48 @@
-//! The wire's structs, spelled as the API spells them, and their conversion into the model.
+//! Objects of the wire, spelled as in the API, and their conversion into the model.
 //!
-//! Owns: which field becomes which value, sentinels (-1, 0) becoming `None`, units becoming base units, and
-//! an anomaly for everything malformed. Refuses: failing an answer for one item of it. An answer that is wholly
-//! about something else than was asked, or that lacks its payload, is discarded ([`DiscardedResponse`]): an empty
-//! payload must have been told.
+//! Owns: which field becomes which value, sentinels (-1, 0) that become `None`, base units, and one anomaly for
+//! everything malformed. A malformed item or field costs only itself. A response without its payload, or about
+//! another object than requested, is discarded ([`DiscardedResponse`]): an empty result must be explicit.
 
 use std::{collections::BTreeSet, fmt};
 
-use crate::model::{Anomaly, AnomalyKind, InstanceId, Offset, Partition, UnixMillis};
+use crate::model::{Anomaly, AnomalyKind, InstanceId, InvalidName, Offset, Partition, UnixMillis};
 
 mod instances;
-mod list;
+mod lenient;
+mod object;
+mod paged;
 mod progress;
 mod scalar;
 mod topics;
 
 pub(crate) use instances::{InstanceIdsResponse, InstanceListResponse};
-pub(crate) use list::{Object, ObjectFields};
-pub(crate) use progress::{GroupListResponse, ProgressResponse};
-pub(crate) use scalar::{BoolField, IntField, ScalarField, TextField};
-pub(crate) use topics::{TopicListResponse, TopicStatusResponse};
+pub(crate) use lenient::Field;
+pub(crate) use object::JsonObject;
+pub use paged::ListPage;
+pub(crate) use paged::{GroupListResponse, TopicListResponse};
+pub(crate) use progress::ProgressResponse;
+pub(crate) use scalar::{BoolField, IntField, TextField};
+pub(crate) use topics::TopicStatusResponse;
 
-use list::Presence;
+use object::ListField;
 
-/// Most anomalies that are kept of one answer. A body can hold millions of odd items; a thousand are
-/// enough to be seen.
+/// Maximum number of anomalies recorded per response, because a body can have millions of malformed items.
 const MAX_ANOMALIES: usize = 1_000;
 
-/// Longest free text (names that are no identities, tags, versions), in characters.
+/// Maximum length of free text (display names, tags, versions), in characters.
 const MAX_TEXT_CHARS: usize = 256;
 
-/// The last millisecond of the year 9999: a later time is no time.
-const LATEST: i64 = 253_402_300_799_999;
+/// Last millisecond of the year 9999. Later times are malformed.
+const LATEST_MILLIS: i64 = 253_402_300_799_999;
 
-/// The payload of an answer.
-pub(crate) trait ResponsePayload<'de>: ObjectFields<'de> {
-    /// The payload's own key in the answer.
+/// Payload of a response.
+pub(crate) trait ResponsePayload<'de>: JsonObject<'de> {
+    /// Key without which the response is discarded.
     const KEY: &'static str;
-
-    /// Whether that key was in the answer.
-    fn is_present(&self) -> bool;
 }
 
-/// The whole answer is lost: it speaks of something else than was asked, or lacks what it should tell, so
-/// that nothing follows from it, least of all that there is nothing.
+/// A response that is discarded, and the reason.
 #[derive(Debug)]
 pub(crate) struct DiscardedResponse(pub(crate) Anomaly);
 
@@ -53,24 +52,7 @@ impl DiscardedResponse {
     }
 }
 
-/// One page of a list, or the whole of one that has no pages.
-#[derive(Debug)]
-pub(crate) struct ListPage<T> {
-    /// What could be read, in the order of the answer; names may repeat.
-    pub(crate) items: Vec<T>,
-    /// How many entries the page had, readable or not.
-    pub(crate) entries: usize,
-    /// Whether each entry of the page is among the items.
-    pub(crate) is_complete: bool,
-    /// `Total`.
-    pub(crate) total: Option<usize>,
-    /// `CurrentPage`.
-    pub(crate) current_page: Option<i64>,
-    /// `PageSize`.
-    pub(crate) page_size: Option<usize>,
-}
-
-/// What was odd about one answer.
+/// Anomalies of one response. Most methods read one field; `owner` names the object that has the field.
 #[derive(Debug, Default)]
 pub(crate) struct Anomalies(Vec<Anomaly>);
 
@@ -79,188 +61,191 @@ impl Anomalies {
         self.0
     }
 
-    pub(crate) fn append(&mut self, other: Self) {
+    pub(crate) fn append(&mut self, other: Vec<Anomaly>) {
         let room = MAX_ANOMALIES.saturating_sub(self.0.len());
-        self.0.extend(other.0.into_iter().take(room));
+        self.0.extend(other.into_iter().take(room));
     }
 
-    pub(crate) fn note(&mut self, kind: AnomalyKind, detail: impl fmt::Display) {
+    pub(crate) fn record(&mut self, kind: AnomalyKind, detail: impl fmt::Display) {
         if self.0.len() < MAX_ANOMALIES {
             self.0.push(Anomaly { kind, detail: detail.to_string() });
         }
     }
 
-    /// The value of a field; its absence is normal.
-    fn value<T>(&mut self, field: &str, scalar: ScalarField<T>, of: impl fmt::Display) -> Option<T> {
-        match scalar {
-            ScalarField::Value(value) => return Some(value),
-            ScalarField::Missing | ScalarField::Null => {}
-            ScalarField::WrongType => {
-                self.note(AnomalyKind::Type, format_args!("{field} of {of} has another type"))
+    /// Returns the value of an optional field.
+    fn value<T>(&mut self, key: &str, field: Field<T>, owner: impl fmt::Display) -> Option<T> {
+        match field {
+            Field::Value(value) => return Some(value),
+            Field::Missing | Field::Null => {}
+            Field::WrongType => {
+                self.record(AnomalyKind::Type, format_args!("{key} of {owner} has another type"));
             }
-            ScalarField::OutOfRange => {
-                self.note(AnomalyKind::Range, format_args!("{field} of {of} is out of range"))
-            }
+            Field::OutOfRange => self.record_range(key, owner),
         }
         None
     }
 
-    /// The value of a field that each answer of this kind must have.
-    fn required<T>(&mut self, field: &str, scalar: ScalarField<T>, of: impl fmt::Display) -> Option<T> {
-        if matches!(scalar, ScalarField::Missing) {
-            self.note(AnomalyKind::Type, format_args!("{field} of {of} is missing"));
-        }
-        self.value(field, scalar, of)
+    fn record_range(&mut self, key: &str, owner: impl fmt::Display) {
+        self.record(AnomalyKind::Range, format_args!("{key} of {owner} is out of range"));
     }
 
-    /// A position; -1 is none.
-    fn offset(&mut self, field: &str, scalar: IntField, of: impl fmt::Display) -> Option<Offset> {
-        let value = self.required(field, scalar, &of)?;
+    /// Returns an offset that every row must have. -1 means none.
+    fn offset(&mut self, key: &str, field: IntField, owner: impl fmt::Display) -> Option<Offset> {
+        if matches!(field, Field::Missing) {
+            self.record(AnomalyKind::Type, format_args!("{key} of {owner} is missing"));
+        }
+        let value = self.value(key, field, &owner)?;
         if value < -1 {
-            self.note(AnomalyKind::Negative, format_args!("{field} of {of} is below -1"));
+            self.record(AnomalyKind::Negative, format_args!("{key} of {owner} is below -1"));
         }
         Offset::new(value)
     }
 
-    /// A time in milliseconds; 0 and -1 are none.
-    fn time(&mut self, field: &str, scalar: IntField, of: impl fmt::Display) -> Option<UnixMillis> {
-        let value = self.value(field, scalar, &of)?;
-        if !(-1..=LATEST).contains(&value) {
-            self.note(AnomalyKind::Range, format_args!("{field} of {of} is no time"));
+    /// Returns a time in Unix milliseconds. 0 and -1 mean none.
+    fn time(&mut self, key: &str, field: IntField, owner: impl fmt::Display) -> Option<UnixMillis> {
+        let value = self.value(key, field, &owner)?;
+        if !(-1..=LATEST_MILLIS).contains(&value) {
+            self.record(AnomalyKind::Range, format_args!("{key} of {owner} is not a time"));
             return None;
         }
         UnixMillis::new(value)
     }
 
-    /// A count, times `unit`; -1 is none.
-    fn count(&mut self, field: &str, scalar: IntField, unit: u64, of: impl fmt::Display) -> Option<u64> {
-        let value = self.value(field, scalar, &of)?;
+    /// Returns a count times `unit`. -1 means none.
+    fn count(&mut self, key: &str, field: IntField, unit: u64, owner: impl fmt::Display) -> Option<u64> {
+        let value = self.value(key, field, &owner)?;
         let count = u64::try_from(value).ok().and_then(|value| value.checked_mul(unit));
         if count.is_none() && value != -1 {
-            self.note(AnomalyKind::Range, format_args!("{field} of {of} is out of range"));
+            self.record_range(key, owner);
         }
         count
     }
 
-    /// The number of a partition, without which its record is of no use.
-    fn partition(&mut self, scalar: IntField, of: impl fmt::Display) -> Option<Partition> {
-        match scalar {
-            // Kafka counts partitions in 31 bits.
-            ScalarField::Value(number) => match u32::try_from(number)
-                .ok()
-                .filter(|n| i32::try_from(*n).is_ok())
-            {
-                Some(number) => return Some(Partition(number)),
-                None => self.note(AnomalyKind::Range, format_args!("a Partition of {of} is out of range")),
-            },
-            ScalarField::OutOfRange => {
-                self.note(AnomalyKind::Range, format_args!("a Partition of {of} is out of range"));
+    /// Returns a partition number, without which its row is skipped.
+    fn partition(&mut self, field: IntField, owner: impl fmt::Display) -> Option<Partition> {
+        let number = match field {
+            // Kafka partition numbers have 31 bits.
+            Field::Value(number) => i32::try_from(number).ok().and_then(|n| u32::try_from(n).ok()),
+            Field::OutOfRange => None,
+            Field::Missing | Field::Null | Field::WrongType => {
+                self.record(AnomalyKind::Type, format_args!("a Partition of {owner} is not a number"));
+                return None;
             }
-            ScalarField::Missing | ScalarField::Null | ScalarField::WrongType => {
-                self.note(AnomalyKind::Type, format_args!("a Partition of {of} is no number"));
-            }
+        };
+        if number.is_none() {
+            self.record(AnomalyKind::Range, format_args!("a Partition of {owner} is out of range"));
         }
-        None
+        number.map(Partition)
     }
 
-    /// Free text, cut to a bearable length.
-    fn text(&mut self, field: &str, scalar: TextField<'_>, of: impl fmt::Display) -> Option<String> {
-        self.value(field, scalar, of).map(|text| text.chars().take(MAX_TEXT_CHARS).collect())
+    /// Returns free text, truncated.
+    fn text(&mut self, key: &str, field: TextField<'_>, owner: impl fmt::Display) -> Option<String> {
+        self.value(key, field, owner).map(|text| text.chars().take(MAX_TEXT_CHARS).collect())
     }
 
-    /// The name of an object, without which its record is of no use.
+    /// Returns the name of an object, without which the object is skipped.
     fn name<T>(
         &mut self,
-        field: &str,
-        scalar: &TextField<'_>,
-        of: impl fmt::Display,
-        parse: impl FnOnce(&str) -> Result<T, crate::model::InvalidName>,
+        key: &str,
+        field: &TextField<'_>,
+        owner: impl fmt::Display,
+        parse: impl FnOnce(&str) -> Result<T, InvalidName>,
     ) -> Option<T> {
-        match scalar.as_value().map(|name| parse(name)) {
-            Some(Ok(name)) => return Some(name),
-            Some(Err(error)) => self.note(AnomalyKind::Type, format_args!("{field} of {of}: {error}")),
-            None => self.note(AnomalyKind::Type, format_args!("{field} of {of} is missing or no text")),
-        }
-        None
+        let Some(name) = field.as_value() else {
+            self.record(AnomalyKind::Type, format_args!("{key} of {owner} is missing or not text"));
+            return None;
+        };
+        let name = parse(name);
+        name.inspect_err(|error| self.record(AnomalyKind::Type, format_args!("{key} of {owner}: {error}")))
+            .ok()
     }
 
-    /// Tells of a list that is not one, of entries that are no records, and whether the list is whole.
-    fn list(&mut self, field: &str, told: Presence, malformed: usize, of: impl fmt::Display) -> bool {
-        match told {
-            Presence::Missing => self.note(AnomalyKind::Type, format_args!("{field} of {of} is missing")),
-            Presence::WrongType => self.note(AnomalyKind::Type, format_args!("{field} of {of} is no list")),
-            Presence::Null | Presence::List => {}
-        }
-        for _ in 0..malformed.min(MAX_ANOMALIES) {
-            self.note(AnomalyKind::Type, format_args!("an entry of {field} of {of} is no record"));
-        }
-        malformed == 0 && matches!(told, Presence::Null | Presence::List)
+    /// Records what is malformed about a list. Returns whether the list is complete.
+    fn check_list<T>(&mut self, key: &str, list: &ListField<T>, owner: impl fmt::Display) -> bool {
+        self.check_items(key, list, |list| list.malformed, owner)
     }
 
-    /// The same for the list that is the substance of an answer; without it nothing was told, unless
-    /// `total` says that there is nothing to list.
-    fn substance(
+    fn check_items<T>(
         &mut self,
-        field: &str,
-        told: Presence,
-        malformed: usize,
-        total: IntField,
-        of: impl fmt::Display,
-    ) -> Result<(), DiscardedResponse> {
-        let is_present =
-            matches!(told, Presence::Null | Presence::List) || matches!(total, ScalarField::Value(0));
-        if !is_present {
-            let what = format_args!("the answer for {of} has no {field}");
-            return Err(DiscardedResponse::new(AnomalyKind::Type, what));
+        key: &str,
+        list: &Field<T>,
+        malformed: impl Fn(&T) -> usize,
+        owner: impl fmt::Display,
+    ) -> bool {
+        let malformed = match list {
+            Field::Null => 0,
+            Field::Value(list) => malformed(list),
+            Field::Missing | Field::WrongType | Field::OutOfRange => {
+                let problem = if matches!(list, Field::Missing) { "missing" } else { "not a list" };
+                self.record(AnomalyKind::Type, format_args!("{key} of {owner} is {problem}"));
+                return false;
+            }
+        };
+        for _ in 0..malformed.min(MAX_ANOMALIES) {
+            self.record(AnomalyKind::Type, format_args!("an item of {key} of {owner} is not an object"));
         }
-        self.list(field, told, malformed, of);
+        malformed == 0
+    }
+
+    /// Checks the list without which the response is discarded, unless `total` confirms that the list is empty.
+    fn require_list<T>(
+        &mut self,
+        key: &str,
+        list: &ListField<T>,
+        total: IntField,
+        owner: impl fmt::Display,
+    ) -> Result<(), DiscardedResponse> {
+        if !matches!(list, Field::Null | Field::Value(_)) && total != Field::Value(0) {
+            let detail = format_args!("the response for {owner} has no {key}");
+            return Err(DiscardedResponse::new(AnomalyKind::Type, detail));
+        }
+        self.check_list(key, list, owner);
         Ok(())
     }
 
-    /// Whether a record's `InstanceId` is the one that was asked for, or untold.
-    fn is_of(&mut self, instance: &InstanceId, told: &TextField<'_>, of: impl fmt::Display) -> bool {
-        let same = told.as_value().is_none_or(|id| id == instance.as_str());
-        if !same {
-            self.note(
-                AnomalyKind::Contradiction,
-                format_args!("{of} belongs to another instance than asked"),
-            );
+    /// Returns whether the `InstanceId` of an item is the requested one or missing.
+    fn is_of_instance(
+        &mut self,
+        requested: &InstanceId,
+        field: &TextField<'_>,
+        owner: impl fmt::Display,
+    ) -> bool {
+        let is_same = field.as_value().is_none_or(|id| id == requested.as_str());
+        if !is_same {
+            let detail = format_args!("{owner} belongs to another instance than requested");
+            self.record(AnomalyKind::Contradiction, detail);
         }
-        same
+        is_same
     }
 
-    /// Keeps the first of each identity, in the order of the answer.
-    fn unique<T, K: Ord>(&mut self, items: &mut Vec<T>, what: &str, identity: impl Fn(&T) -> K) {
+    /// Keeps the first item of each key, in the order of the response.
+    fn deduplicate<T, K: Ord>(&mut self, items: &mut Vec<T>, item_name: &str, key: impl Fn(&T) -> K) {
         let mut seen = BTreeSet::new();
         let before = items.len();
-        items.retain(|item| seen.insert(identity(item)));
+        items.retain(|item| seen.insert(key(item)));
         for _ in items.len()..before {
-            self.note(AnomalyKind::Duplicate, format_args!("{what} twice in one answer"));
+            self.record(AnomalyKind::Duplicate, format_args!("{item_name} twice in one response"));
         }
     }
 
-    /// Sorts by identity and keeps the first of each.
-    fn sorted<T, K: Ord>(
+    /// Sorts by key and keeps the first item of each key.
+    fn sort_and_deduplicate<T, K: Ord>(
         &mut self,
         items: &mut Vec<T>,
-        what: impl Fn(&T) -> String,
-        identity: impl Fn(&T) -> K,
+        item_name: impl Fn(&T) -> String,
+        key: impl Fn(&T) -> K,
     ) {
-        // Stable, so that the first of equal ones is the first of the answer.
-        items.sort_by_key(&identity);
+        // The sort is stable, so the first of equal items is the first of the response.
+        items.sort_by_key(&key);
         items.dedup_by(|later, first| {
-            let same = identity(later) == identity(first);
-            if same {
-                self.note(AnomalyKind::Duplicate, format_args!("{} twice in one answer", what(later)));
+            let is_same = key(later) == key(first);
+            if is_same {
+                let detail = format_args!("{} twice in one response", item_name(later));
+                self.record(AnomalyKind::Duplicate, detail);
             }
-            same
+            is_same
         });
     }
-}
-
-/// A count that a page tells about its list.
-fn told_count(scalar: IntField) -> Option<usize> {
-    scalar.value().and_then(|count| usize::try_from(count).ok())
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub(super) fn account_plan(
             signature: source.signature,
             request_timeout,
             connect_timeout: CONNECT_TIMEOUT.min(request_timeout),
-            budget: budgets.of(source.name.as_ref(), region, &client_rates),
+            budget: budgets.get_or_create(source.name.as_ref(), region, &client_rates),
             proxy: source.proxy.clone(),
         };
         let (provider, observer) = (Arc::clone(&provider), Arc::clone(&observer));
@@ -64,7 +64,7 @@ pub(super) fn account_plan(
         home_region,
         filters: account.filters.clone(),
         timing: config.timing,
-        configured_rate: Arc::new(move |action| rates.of(action).per_second()),
+        configured_rate: Arc::new(move |action| rates.rate(action).per_second()),
         connect: Arc::new(connect),
     })
 }
@@ -117,11 +117,10 @@ pub(super) fn credentials_provider(
         entropy: api::os_entropy,
     };
     let role = configured.assume_role.as_ref().map(|role| credentials::AssumedRole {
-        arn: role.role_arn.clone(),
-        session_name: role.session_name.clone(),
         external_id: role.external_id.clone(),
         policy: role.policy.clone(),
         duration: role.duration,
+        ..credentials::AssumedRole::new(role.role_arn.clone(), Some(role.session_name.clone()))
     });
     let source = source_selection(&configured.source).map_err(RunError::setup)?;
     credentials::provider(source, role, settings, Arc::new(recorder)).map_err(RunError::setup)

@@ -482,7 +482,7 @@ async fn a_time_that_is_refused_for_good_is_told_in_seconds() {
     let undated = Answer::status(400, r#"{"Code":"InvalidTimeStamp.Expired"}"#);
     let never = refused_time("Tue, 14 Nov 2023 22:03:20 GMT");
     for (answer, calls, said) in [
-        (far, 1, "86461 seconds ahead of the clock of this host, which is more than is corrected"),
+        (far, 1, "86461 seconds ahead of the clock of this host, too much to correct"),
         (undated, 1, "without a message"),
         (never, 2, "; the clock of the cloud is 600 seconds behind the clock of this host"),
     ] {
@@ -587,7 +587,7 @@ async fn without_credentials_nothing_is_sent_and_the_variables_are_named() {
     let error = instances(&setup).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Auth { key: true });
     assert!(error.detail.contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{error}");
-    assert!(error.advice().contains("check the access key"));
+    assert!(error.advice().contains("set up a source of credentials"));
     assert_eq!((server.requests().len(), setup.recorder.results().len()), (0, 0));
 }
 
@@ -629,7 +629,7 @@ async fn credentials_that_do_not_come_are_told_of_long_before_the_deadline() {
     let error = tokio::time::timeout(Duration::from_secs(20), setup.client.instances(far)).await.unwrap();
     let error = error.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Auth { key: true });
-    assert!(error.detail.contains("the source of the credentials does not answer"), "{error}");
+    assert!(error.detail.contains("the source of the credentials does not respond"), "{error}");
     assert_eq!(server.requests().len(), 0);
 }
 

@@ -1,6 +1,6 @@
-//! The file of the vendor's command line tool, `~/.aliyun/config.json`: text in, a profile out.
+//! Parser of `~/.aliyun/config.json`, the file of Alibaba Cloud's command line tool.
 //!
-//! Refuses: modes that need a browser, a helper program or a key pair, by their names.
+//! Rejects: modes that need a browser, a helper program or a key pair, by name.
 
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
@@ -41,97 +41,94 @@ struct CliProfileEntry {
     enable_vpc: Option<bool>,
 }
 
-/// The profile of a name, else the current one.
+/// Parses the profile with this name, or the current one.
 pub(super) fn parse(text: &str, name: Option<&str>) -> Result<CredentialProfile, String> {
-    // The reader's own words may quote a value.
+    // The text of the error may contain a value.
     let file: CliConfigFile = serde_json::from_str(text).map_err(|error| {
-        format!("it is not such a file, at line {} column {}", error.line(), error.column())
+        format!("it is not a configuration file, at line {} column {}", error.line(), error.column())
     })?;
     let name = name.or(file.current.as_deref()).unwrap_or("default");
-    profile(&file, name, &mut Vec::new())
+    resolve(&file, name, &mut Vec::new())
 }
 
-fn profile<'f>(
+fn resolve<'f>(
     file: &'f CliConfigFile,
     name: &'f str,
-    seen: &mut Vec<&'f str>,
+    visited: &mut Vec<&'f str>,
 ) -> Result<CredentialProfile, String> {
-    if seen.contains(&name) {
+    if visited.contains(&name) {
         return Err(format!("profile {name:?} is its own source_profile"));
     }
-    seen.push(name);
+    visited.push(name);
     let entry = file.profiles.iter().find(|p| p.name.as_deref() == Some(name));
     let entry = entry.ok_or_else(|| format!("it has no profile {name:?}"))?;
-    let in_profile = |why: String| format!("profile {name:?}: {why}");
+    let in_profile = |reason: String| format!("profile {name:?}: {reason}");
     match entry.mode.as_deref().unwrap_or("AK") {
         "AK" => entry.key(None),
-        "StsToken" => entry.token().and_then(|token| entry.key(Some(token))),
-        "RamRoleArn" => entry.key(written(entry.sts_token.as_ref())).and_then(|key| entry.role(key)),
-        "ChainableRamRoleArn" => {
-            let source = needed(&entry.source_profile, "source_profile").map_err(in_profile)?;
-            return profile(file, source, seen).and_then(|base| entry.role(base).map_err(in_profile));
+        "StsToken" => {
+            let token = secret(entry.sts_token.as_ref()).ok_or_else(|| "sts_token is missing".to_owned());
+            token.and_then(|token| entry.key(Some(token)))
         }
-        "EcsRamRole" => Ok(CredentialProfile::Machine {
-            role: entry.ram_role_name.clone().filter(|name| !name.is_empty()),
-        }),
+        "RamRoleArn" => entry.key(secret(entry.sts_token.as_ref())).and_then(|key| entry.role_over(key)),
+        "ChainableRamRoleArn" => {
+            let source = required(&entry.source_profile, "source_profile").map_err(in_profile)?;
+            return resolve(file, source, visited).and_then(|base| entry.role_over(base).map_err(in_profile));
+        }
+        "EcsRamRole" => Ok(CredentialProfile::EcsRole { name: non_empty(&entry.ram_role_name) }),
         "OIDC" => entry.oidc(),
         mode
         @ ("CloudSSO" | "OAuth" | "External" | "RsaKeyPair" | "RamRoleArnWithEcs" | "CredentialsURI") => {
-            Err(format!("mode {mode:?} cannot be used here"))
+            Err(format!("mode {mode:?} is not supported"))
         }
-        // It may be anything that was pasted there.
-        _ => Err("its mode is none that is known".to_owned()),
+        // Not shown, because a secret may have been pasted there.
+        _ => Err("its mode is unknown".to_owned()),
     }
     .map_err(in_profile)
 }
 
 impl CliProfileEntry {
     fn key(&self, token: Option<&str>) -> Result<CredentialProfile, String> {
-        let id = needed(&self.access_key_id, "access_key_id")?;
-        let secret = written(self.access_key_secret.as_ref()).ok_or("access_key_secret is missing")?;
+        let id = required(&self.access_key_id, "access_key_id")?;
+        let secret = secret(self.access_key_secret.as_ref()).ok_or("access_key_secret is missing")?;
         Credentials::new(id, secret, token).map(CredentialProfile::Key).map_err(|error| error.to_string())
     }
 
-    fn token(&self) -> Result<&str, String> {
-        written(self.sts_token.as_ref()).ok_or_else(|| "sts_token is missing".to_owned())
-    }
-
-    fn assumed(&self) -> Result<AssumedRole, String> {
-        let arn = needed(&self.ram_role_arn, "ram_role_arn")?.to_owned();
-        let mut role = AssumedRole::new(arn, self.ram_session_name.clone().filter(|name| !name.is_empty()));
-        role.external_id = written(self.external_id.as_ref()).map(Into::into);
-        role.policy = self.policy.clone().filter(|policy| !policy.is_empty());
+    fn role(&self) -> Result<AssumedRole, String> {
+        let arn = required(&self.ram_role_arn, "ram_role_arn")?.to_owned();
+        let mut role = AssumedRole::new(arn, non_empty(&self.ram_session_name));
+        role.external_id = secret(self.external_id.as_ref()).map(Into::into);
+        role.policy = non_empty(&self.policy);
         if let Some(seconds) = self.expired_seconds.filter(|seconds| *seconds > 0) {
             role.duration = Duration::from_secs(seconds);
         }
+        let in_vpc = self.enable_vpc.unwrap_or_default();
+        role.sts_location = StsLocation { region: non_empty(&self.sts_region), in_vpc };
         Ok(role)
     }
 
-    fn place(&self) -> StsLocation {
-        let region = self.sts_region.clone().filter(|region| !region.is_empty());
-        StsLocation { region, in_vpc: self.enable_vpc.unwrap_or_default() }
-    }
-
-    fn role(&self, base: CredentialProfile) -> Result<CredentialProfile, String> {
-        Ok(CredentialProfile::Role { base: Box::new(base), role: self.assumed()?, place: self.place() })
+    fn role_over(&self, base: CredentialProfile) -> Result<CredentialProfile, String> {
+        Ok(CredentialProfile::Role { base: Box::new(base), role: self.role()? })
     }
 
     fn oidc(&self) -> Result<CredentialProfile, String> {
         Ok(CredentialProfile::Oidc {
-            provider_arn: needed(&self.oidc_provider_arn, "oidc_provider_arn")?.to_owned(),
-            token_file: needed(&self.oidc_token_file, "oidc_token_file")?.into(),
-            role: self.assumed()?,
-            place: self.place(),
+            provider_arn: required(&self.oidc_provider_arn, "oidc_provider_arn")?.to_owned(),
+            token_file: required(&self.oidc_token_file, "oidc_token_file")?.into(),
+            role: self.role()?,
         })
     }
 }
 
-fn needed<'v>(value: &'v Option<String>, name: &str) -> Result<&'v str, String> {
-    value.as_deref().filter(|value| !value.is_empty()).ok_or_else(|| format!("{name} is missing"))
+fn non_empty(value: &Option<String>) -> Option<String> {
+    value.clone().filter(|value| !value.is_empty())
 }
 
-fn written(secret: Option<&SecretField>) -> Option<&str> {
-    secret.map(|secret| secret.0.expose_secret()).filter(|secret| !secret.is_empty())
+fn required<'v>(value: &'v Option<String>, key: &str) -> Result<&'v str, String> {
+    value.as_deref().filter(|value| !value.is_empty()).ok_or_else(|| format!("{key} is missing"))
+}
+
+fn secret(field: Option<&SecretField>) -> Option<&str> {
+    field.map(|field| field.0.expose_secret()).filter(|secret| !secret.is_empty())
 }
 
 #[cfg(test)]
@@ -173,19 +170,17 @@ mod tests {
         let Ok(CredentialProfile::Key(key)) = parse(FILE, Some("temporary")) else { panic!("no key") };
         assert_eq!((key.key().secret, key.key().token), ("secret", Some("token")));
 
-        let Ok(CredentialProfile::Role { base, role, place }) = parse(FILE, Some("role")) else {
-            panic!("no role")
-        };
+        let Ok(CredentialProfile::Role { base, role }) = parse(FILE, Some("role")) else { panic!("no role") };
         assert!(matches!(*base, CredentialProfile::Key(_)));
         assert_eq!((role.arn.as_str(), role.session_name.as_str()), ("acs:ram::1:role/a", "me"));
         assert_eq!(role.duration, Duration::from_secs(900));
-        assert_eq!(role.external_id.unwrap().expose_secret(), "ext");
-        assert_eq!(place, StsLocation { region: Some("cn-beijing".to_owned()), in_vpc: true });
+        assert_eq!(role.external_id.as_ref().unwrap().expose_secret(), "ext");
+        assert_eq!(role.sts_location, StsLocation { region: Some("cn-beijing".to_owned()), in_vpc: true });
 
         assert!(
-            matches!(parse(FILE, Some("machine")), Ok(CredentialProfile::Machine { role: Some(name) }) if name == "exporter")
+            matches!(parse(FILE, Some("machine")), Ok(CredentialProfile::EcsRole { name: Some(name) }) if name == "exporter")
         );
-        assert!(matches!(parse(FILE, Some("any-machine")), Ok(CredentialProfile::Machine { role: None })));
+        assert!(matches!(parse(FILE, Some("any-machine")), Ok(CredentialProfile::EcsRole { name: None })));
 
         let Ok(CredentialProfile::Oidc { token_file, role, .. }) = parse(FILE, Some("pod")) else {
             panic!("no token")
@@ -196,7 +191,7 @@ mod tests {
             ("alikafka-exporter", Duration::from_secs(3600))
         );
 
-        let Ok(CredentialProfile::Role { base, role, .. }) = parse(FILE, Some("chained")) else {
+        let Ok(CredentialProfile::Role { base, role }) = parse(FILE, Some("chained")) else {
             panic!("no role")
         };
         assert_eq!(role.arn, "acs:ram::2:role/c");
@@ -204,16 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named_and_not_shown() {
-        assert_eq!(error("sso"), r#"profile "sso": mode "CloudSSO" cannot be used here"#);
-        assert_eq!(error("oauth"), r#"profile "oauth": mode "OAuth" cannot be used here"#);
-        assert_eq!(error("program"), r#"profile "program": mode "External" cannot be used here"#);
+    fn unsupported_profiles_are_named_without_secrets() {
+        assert_eq!(error("sso"), r#"profile "sso": mode "CloudSSO" is not supported"#);
+        assert_eq!(error("oauth"), r#"profile "oauth": mode "OAuth" is not supported"#);
+        assert_eq!(error("program"), r#"profile "program": mode "External" is not supported"#);
         assert_eq!(error("half"), r#"profile "half": access_key_secret is missing"#);
         assert_eq!(error("loop"), r#"profile "loop" is its own source_profile"#);
         assert_eq!(error("sourceless"), r#"profile "sourceless": source_profile is missing"#);
         assert_eq!(error("nobody"), r#"it has no profile "nobody""#);
         let broken =
             parse(r#"{"profiles": [{"access_key_id": {"Canary": 1}}]}"#, None).map(|_| ()).unwrap_err();
-        assert_eq!(broken, "it is not such a file, at line 1 column 32");
+        assert_eq!(broken, "it is not a configuration file, at line 1 column 32");
     }
 }

@@ -1,7 +1,7 @@
-//! What the sources of one account share: variables, files, the way to services, and where these are.
+//! Context that the sources of one account share: environment variables, files, HTTP clients and service endpoints.
 //!
-//! Owns: which token service and which metadata service are asked. Refuses: services over plain HTTP beyond
-//! loopback, and any metadata service but the cloud's own and what stands in for it on loopback.
+//! Rejects: services over plain HTTP other than loopback, and metadata services other than that of the cloud or a
+//! replacement on loopback.
 
 use std::sync::{
     Arc,
@@ -12,9 +12,10 @@ use reqwest::Url;
 use zeroize::Zeroizing;
 
 use super::{
-    CredentialsError,
+    Credentials, CredentialsError,
     http::{ServiceClient, ServiceResponse},
-    secret_file::BlockingReads,
+    secret_file::FileReads,
+    sts::StsLocation,
 };
 use crate::{
     api::{
@@ -28,29 +29,32 @@ use crate::{
 /// Looks up an environment variable.
 pub type VariableLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
+const ACCESS_KEY_ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
+const ACCESS_KEY_SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
+const SECURITY_TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
 const STS_REGION: &str = "ALIBABA_CLOUD_STS_REGION";
 const STS_VPC: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
 
-/// Where the metadata of a machine are.
-const METADATA: &str = "http://100.100.100.200";
+/// Endpoint of the cloud's metadata service.
+const METADATA_ENDPOINT: &str = "http://100.100.100.200";
 
-/// The cloud and this host may differ by so much without a word: `Date` has whole seconds.
-const TOLERATED_SKEW_MILLIS: i64 = 5_000;
-/// A larger difference is not believed.
+/// Smallest clock skew that is corrected, because `Date` has a resolution of one second.
+const MIN_SKEW_MILLIS: i64 = 5_000;
+/// Largest clock skew that is corrected.
 const MAX_SKEW_MILLIS: i64 = 24 * 3600 * 1000;
 
-/// What the sources of one account need to know.
+/// Settings that the sources of one account share.
 #[derive(Clone)]
 pub struct SourceSettings {
     /// The configured account, if accounts are named.
     pub account: Option<AccountName>,
-    /// Scheme, host and perhaps port of the token service; `None` for the cloud's own.
+    /// Scheme, host and port of the token service; `None` for that of the cloud.
     pub sts_endpoint: Option<String>,
-    /// The same of the metadata service.
+    /// Scheme, host and port of the metadata service; `None` for that of the cloud.
     pub metadata_endpoint: Option<String>,
-    /// The proxy on the way to the token service and to an address of keys.
+    /// Proxy for the token service and for a URL that issues keys.
     pub proxy: ProxySetting,
-    /// The environment.
+    /// Environment variables.
     pub variables: VariableLookup,
     /// [`crate::clock::unix_now`] outside of tests.
     pub clock: WallClock,
@@ -58,114 +62,135 @@ pub struct SourceSettings {
     pub entropy: EntropySource,
 }
 
-/// The same, ready for use.
+/// Context of the sources of one account.
 pub(super) struct SourceContext {
     pub(super) variables: VariableLookup,
-    pub(super) disk: BlockingReads,
-    pub(super) web: ServiceClient,
+    pub(super) files: FileReads,
+    pub(super) services: ServiceClient,
     pub(super) metadata: ServiceClient,
     pub(super) metadata_base: Url,
     pub(super) entropy: EntropySource,
     sts_base: Option<Url>,
     clock: WallClock,
-    /// What is added to the local clock when signing, as the token service told.
-    correction_millis: AtomicI64,
+    /// Added to the local clock when signing, as measured from the token service.
+    clock_correction_millis: AtomicI64,
 }
 
 impl SourceContext {
-    pub(super) fn new(setup: &SourceSettings) -> Result<Arc<Self>, CredentialsError> {
-        let bad = |key: &str, why: &ClientBuildError| {
-            let why = why.to_string();
-            let why = why.strip_prefix("endpoint: ").unwrap_or(&why);
-            CredentialsError::Unusable(format!("credentials.{key}: {why}"))
-        };
-        let checked = |key, url: &str| checked_endpoint(url).map_err(|why| bad(key, &why));
-        let metadata = setup.metadata_endpoint.as_deref().unwrap_or(METADATA);
-        let metadata_base = if metadata == METADATA {
-            Url::parse(METADATA)
-                .map_err(|_| bad("metadata_endpoint", &ClientBuildError::Endpoint("it is not a URL")))?
-        } else {
-            let url = checked("metadata_endpoint", metadata)?;
-            if !is_loopback(&url) {
-                let why = ClientBuildError::Endpoint("it is neither the metadata service nor loopback");
-                return Err(bad("metadata_endpoint", &why));
+    pub(super) fn new(settings: &SourceSettings) -> Result<Arc<Self>, CredentialsError> {
+        let metadata_base = match settings.metadata_endpoint.as_deref() {
+            None | Some(METADATA_ENDPOINT) => Url::parse(METADATA_ENDPOINT)
+                .map_err(|_| CredentialsError::unusable("credentials.metadata_endpoint: it is not a URL"))?,
+            Some(endpoint) => {
+                let url = parse_endpoint("metadata_endpoint", endpoint)?;
+                if !is_loopback(&url) {
+                    return Err(CredentialsError::unusable(
+                        "credentials.metadata_endpoint: it is neither the metadata service nor loopback",
+                    ));
+                }
+                url
             }
-            url
         };
-        let sts_base = setup.sts_endpoint.as_deref().map(|url| checked("sts_endpoint", url)).transpose()?;
+        let sts_endpoint = settings.sts_endpoint.as_deref();
         Ok(Arc::new(Self {
-            variables: Arc::clone(&setup.variables),
-            disk: BlockingReads::default(),
-            web: ServiceClient::to_services(setup.proxy.clone()),
-            metadata: ServiceClient::to_metadata(),
+            variables: Arc::clone(&settings.variables),
+            files: FileReads::default(),
+            services: ServiceClient::for_services(settings.proxy.clone()),
+            metadata: ServiceClient::for_metadata(),
             metadata_base,
-            entropy: setup.entropy,
-            sts_base,
-            clock: setup.clock,
-            correction_millis: AtomicI64::new(0),
+            entropy: settings.entropy,
+            sts_base: sts_endpoint.map(|endpoint| parse_endpoint("sts_endpoint", endpoint)).transpose()?,
+            clock: settings.clock,
+            clock_correction_millis: AtomicI64::new(0),
         }))
     }
 
-    /// A variable that is set to something.
+    /// Returns an environment variable that may be secret, unless it is blank.
     pub(super) fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
         variable(&self.variables, name)
     }
 
-    /// The same for what is no secret.
+    /// Returns an environment variable that is not secret, trimmed, unless it is blank.
     pub(super) fn plain_variable(&self, name: &str) -> Option<String> {
         self.variable(name).map(|value| value.trim().to_owned())
     }
 
-    /// Whether a variable says yes.
+    /// Whether an environment variable is `true`.
     pub(super) fn flag(&self, name: &str) -> bool {
         self.variable(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
     }
 
-    /// The token service: the configured one, else that of a region, else the one for all.
-    pub(super) fn sts(&self, region: Option<&str>, in_vpc: bool) -> Result<Url, CredentialsError> {
+    /// Returns the URL of the token service: the configured one, that of the region, or the central one.
+    pub(super) fn sts_url(&self, location: &StsLocation) -> Result<Url, CredentialsError> {
         if let Some(url) = &self.sts_base {
             return Ok(url.clone());
         }
-        let by_variable = self.plain_variable(STS_REGION);
-        let host = match region.or(by_variable.as_deref()) {
+        let host = match location.region.clone().or_else(|| self.plain_variable(STS_REGION)) {
             None => "sts.aliyuncs.com".to_owned(),
             Some(region) => {
-                let region = RegionId::new(region).map_err(|_| {
-                    CredentialsError::Unusable(
-                        "the region of the token service is not a region id".to_owned(),
-                    )
+                let region = RegionId::new(&region).map_err(|_| {
+                    CredentialsError::unusable("the region of the token service is not a region id")
                 })?;
-                let name = if in_vpc || self.flag(STS_VPC) { "sts-vpc" } else { "sts" };
+                let name = if location.in_vpc || self.flag(STS_VPC) { "sts-vpc" } else { "sts" };
                 format!("{name}.{}.aliyuncs.com", region.as_str())
             }
         };
         checked_endpoint(&format!("https://{host}"))
-            .map_err(|why| CredentialsError::Unusable(format!("the token service {host}: {why}")))
+            .map_err(|error| CredentialsError::unusable(format!("the token service {host}: {error}")))
     }
 
-    /// The time that the token service is told, in milliseconds.
+    /// Returns the time for signing, in Unix milliseconds.
     pub(super) fn signing_millis(&self) -> i64 {
-        (self.clock)().get().saturating_add(self.correction_millis.load(Ordering::Relaxed))
+        (self.clock)().get().saturating_add(self.clock_correction_millis.load(Ordering::Relaxed))
     }
 
-    /// The time by the clock of whoever answered, where it told it; rather late than early, as it tells whole
-    /// seconds only and a key is not to be used after its end.
-    pub(super) fn millis_of(&self, answer: &ServiceResponse) -> i64 {
-        answer.date_millis.map_or_else(|| (self.clock)().get(), |date| date.saturating_add(1_000))
+    /// Returns the latest time of a response by the clock of its server, or the local time if it has no `Date`. The
+    /// latest, because a key must not be used after its expiry.
+    pub(super) fn millis_of(&self, response: &ServiceResponse) -> i64 {
+        response.date_millis.map_or_else(|| (self.clock)().get(), |date| date.saturating_add(1_000))
     }
 
-    /// Takes note of how far the clock of the token service is from this host's.
-    pub(super) fn note_clock(&self, answer: &ServiceResponse) {
-        let Some(date) = answer.date_millis else { return };
+    /// Measures the clock skew of the token service.
+    pub(super) fn update_clock_correction(&self, response: &ServiceResponse) {
+        let Some(date) = response.date_millis else { return };
         let skew = date - (self.clock)().get();
-        let is_worth_it = (TOLERATED_SKEW_MILLIS..=MAX_SKEW_MILLIS).contains(&skew.abs());
-        self.correction_millis.store(if is_worth_it { skew } else { 0 }, Ordering::Relaxed);
+        let is_corrected = (MIN_SKEW_MILLIS..=MAX_SKEW_MILLIS).contains(&skew.abs());
+        self.clock_correction_millis.store(if is_corrected { skew } else { 0 }, Ordering::Relaxed);
     }
 }
 
-/// A variable that is set to something.
-pub(super) fn variable(variables: &VariableLookup, name: &str) -> Option<Zeroizing<String>> {
+fn parse_endpoint(key: &str, endpoint: &str) -> Result<Url, CredentialsError> {
+    checked_endpoint(endpoint).map_err(|error| {
+        let reason = match error {
+            ClientBuildError::Endpoint(reason) => reason.to_owned(),
+            other => other.to_string(),
+        };
+        CredentialsError::unusable(format!("credentials.{key}: {reason}"))
+    })
+}
+
+fn variable(variables: &VariableLookup, name: &str) -> Option<Zeroizing<String>> {
     variables(name).map(Zeroizing::new).filter(|value| !value.trim().is_empty())
+}
+
+/// Returns the credentials in the environment variables of Alibaba Cloud's own tools.
+pub(super) fn environment_credentials(variables: &VariableLookup) -> Result<Credentials, CredentialsError> {
+    match (variable(variables, ACCESS_KEY_ID), variable(variables, ACCESS_KEY_SECRET)) {
+        (Some(id), Some(secret)) => {
+            let token = variable(variables, SECURITY_TOKEN);
+            Credentials::new(&id, &secret, token.as_ref().map(|token| token.as_str()))
+        }
+        (Some(_), None) => Err(CredentialsError::unusable(format!(
+            "{ACCESS_KEY_ID} is set but {ACCESS_KEY_SECRET} is missing"
+        ))),
+        (None, Some(_)) => Err(CredentialsError::unusable(format!(
+            "{ACCESS_KEY_SECRET} is set but {ACCESS_KEY_ID} is missing"
+        ))),
+        (None, None) => Err(CredentialsError::Missing(format!(
+            "the variables {ACCESS_KEY_ID} and {ACCESS_KEY_SECRET}, or the keys credentials.access_key_id_file \
+             and credentials.access_key_secret_file"
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -176,29 +201,33 @@ pub(super) mod tests {
     /// 2024-01-02T03:04:05Z.
     pub(in super::super) const NOW: i64 = 1_704_164_645_000;
 
-    pub(in super::super) fn setup(variables: &'static [(&'static str, &'static str)]) -> SourceSettings {
+    fn lookup(variables: &'static [(&'static str, &'static str)]) -> VariableLookup {
+        Arc::new(move |name: &str| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    pub(in super::super) fn settings(variables: &'static [(&'static str, &'static str)]) -> SourceSettings {
         SourceSettings {
             account: None,
             sts_endpoint: None,
             metadata_endpoint: None,
             proxy: ProxySetting::None,
-            variables: Arc::new(move |name: &str| {
-                variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
-            }),
+            variables: lookup(variables),
             clock: || UnixMillis::new(NOW).unwrap(),
             entropy: || Some(7),
         }
     }
 
     fn sts(variables: &'static [(&'static str, &'static str)], region: Option<&str>, in_vpc: bool) -> String {
-        SourceContext::new(&setup(variables))
+        SourceContext::new(&settings(variables))
             .unwrap()
-            .sts(region, in_vpc)
+            .sts_url(&StsLocation { region: region.map(str::to_owned), in_vpc })
             .map_or_else(|e| e.to_string(), String::from)
     }
 
     #[test]
-    fn the_token_service_is_that_of_the_region_that_is_named() {
+    fn the_token_service_is_that_of_the_named_region() {
         assert_eq!(sts(&[], None, false), "https://sts.aliyuncs.com/");
         assert_eq!(sts(&[(STS_VPC, "true")], None, true), "https://sts.aliyuncs.com/");
         let region = &[(STS_REGION, "cn-beijing")];
@@ -210,10 +239,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn services_in_the_wrong_place_are_refused() {
+    fn invalid_service_endpoints_are_rejected() {
         let with = |sts: Option<&str>, metadata: Option<&str>| {
             let (sts_endpoint, metadata_endpoint) = (sts.map(str::to_owned), metadata.map(str::to_owned));
-            SourceContext::new(&SourceSettings { sts_endpoint, metadata_endpoint, ..setup(&[]) }).map(|_| ())
+            SourceContext::new(&SourceSettings { sts_endpoint, metadata_endpoint, ..settings(&[]) })
+                .map(|_| ())
         };
         for good in ["http://100.100.100.200", "http://127.0.0.1:1", "http://[::1]:1"] {
             assert_eq!(with(None, Some(good)), Ok(()), "{good}");
@@ -235,5 +265,43 @@ pub(super) mod tests {
         ] {
             assert!(with(Some(bad), None).is_err(), "{bad}");
         }
+    }
+
+    fn credentials_from(
+        variables: &'static [(&'static str, &'static str)],
+    ) -> Result<Credentials, CredentialsError> {
+        environment_credentials(&lookup(variables))
+    }
+
+    #[test]
+    fn environment_variables_make_credentials() {
+        let read = credentials_from(&[
+            (ACCESS_KEY_ID, "id\n"),
+            (ACCESS_KEY_SECRET, "secret"),
+            (SECURITY_TOKEN, "token"),
+        ])
+        .unwrap();
+        let key = read.key();
+        assert_eq!((key.id, key.secret, key.token), ("id", "secret", Some("token")));
+        assert_eq!(
+            credentials_from(&[(ACCESS_KEY_ID, "id"), (ACCESS_KEY_SECRET, "secret"), (SECURITY_TOKEN, "")])
+                .unwrap()
+                .key()
+                .token,
+            None
+        );
+    }
+
+    #[test]
+    fn missing_variables_are_named() {
+        let nothing = credentials_from(&[]).unwrap_err().to_string();
+        for name in [ACCESS_KEY_ID, ACCESS_KEY_SECRET, "access_key_id_file", "access_key_secret_file"] {
+            assert!(nothing.contains(name), "{nothing}");
+        }
+        let half = credentials_from(&[(ACCESS_KEY_ID, "id")]).unwrap_err().to_string();
+        assert_eq!(
+            half,
+            format!("unusable credentials: {ACCESS_KEY_ID} is set but {ACCESS_KEY_SECRET} is missing")
+        );
     }
 }

@@ -1,159 +1,132 @@
-//! The role of the machine, as its metadata service tells it.
+//! Role of the ECS instance, from its metadata service.
 //!
-//! Owns: the mode with a token first, the one without if that fails and is not ruled out. Refuses: proxies,
-//! and names of roles that would lead elsewhere.
-
-use std::sync::Arc;
+//! Owns: the mode with a token, and the mode without one if that fails and is not disabled. Rejects: role names that
+//! would change the path of the request.
 
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    BoxFuture, CredentialSource, CredentialsError, FetchedCredentials,
+    CredentialsError, FetchResult, FetchedCredentials,
     context::SourceContext,
     http::{ServiceRequest, ServiceResponse},
     service_response,
 };
 use crate::api::{redact::Redactor, sign::SigningKey};
 
-const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
-/// Rules out the metadata service, but where it is chosen by its type.
+const ROLE_NAME: &str = "ALIBABA_CLOUD_ECS_METADATA";
+/// Disables this source, unless the configuration selects it.
 pub(super) const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 const WITHOUT_TOKEN_DISABLED: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLE_PATH: &str = "/latest/meta-data/ram/security-credentials/";
 const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
-const LIFETIME: (&str, &str) = ("x-aliyun-ecs-metadata-token-ttl-seconds", "21600");
+const TOKEN_LIFETIME: (&str, &str) = ("x-aliyun-ecs-metadata-token-ttl-seconds", "21600");
 
-/// How the service is called in errors.
-const WHOSE: &str = "the metadata service";
+/// Name of the service in errors.
+const SERVICE: &str = "the metadata service";
 
-/// The name of this source.
+/// Name of this source.
 pub(super) const NAME: &str = "ecs_ram_role";
 
-/// The role of the machine.
-pub(super) struct EcsRoleSource {
-    pub(super) services: Arc<SourceContext>,
-    /// Its name; that of the variable, else asked for, where it is not told.
-    pub(super) role: Option<String>,
+/// Fetches the key of a role; `None` for that of the environment variable or, without one, the role of the instance.
+pub(super) async fn fetch(context: &SourceContext, role: Option<&str>) -> FetchResult {
+    let allows_no_token = !context.flag(WITHOUT_TOKEN_DISABLED);
+    let mut client = MetadataClient { context, token: None };
+    match client.fetch_token().await {
+        Ok(token) => client.token = Some(token),
+        Err(error) if error.is_final || !allows_no_token => return Err(error.error),
+        Err(error) => tracing::debug!(error = %error.error, "metadata service provides no token"),
+    }
+    let mut key = client.fetch_key(role).await;
+    // Some machines issue tokens and then reject them.
+    if key.as_ref().is_err_and(|error| !error.is_final) && allows_no_token && client.token.take().is_some() {
+        key = client.fetch_key(role).await;
+    }
+    key.map_err(|error| error.error)
 }
 
-impl CredentialSource for EcsRoleSource {
-    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
-        Box::pin(fetch(&self.services, self.role.as_deref()))
-    }
-}
-
-/// Its key. No role is a reason to look for one.
-pub(super) async fn fetch(
-    services: &SourceContext,
-    role: Option<&str>,
-) -> Result<FetchedCredentials, CredentialsError> {
-    let may_go_without = !services.flag(WITHOUT_TOKEN_DISABLED);
-    let mut machine = MetadataClient { services, token: None };
-    match machine.take_token().await {
-        Ok(()) => {}
-        Err(refused) if refused.is_final || !may_go_without => return Err(refused.error),
-        Err(refused) => tracing::debug!(error = %refused.error, "the metadata service gives no token"),
-    }
-    let first = machine.key(role).await;
-    match first {
-        // A machine may have the door to tokens, and yet not let them in.
-        Err(refused) if !refused.is_final && may_go_without && machine.token.is_some() => {
-            machine.token = None;
-            machine.key(role).await.map_err(|refused| refused.error)
-        }
-        other => other.map_err(|refused| refused.error),
-    }
-}
-
-/// Why the machine gave no key, and whether asking in another mode is in vain.
+/// Reason why the metadata service provides no key.
 struct MetadataError {
+    /// Whether the mode without a token would fail too.
     is_final: bool,
     error: CredentialsError,
 }
 
 impl MetadataError {
-    fn last(what: &str) -> Self {
-        Self { is_final: true, error: CredentialsError::Unusable(what.to_owned()) }
+    fn new(is_final: bool, reason: impl Into<String>) -> Self {
+        Self { is_final, error: CredentialsError::unusable(reason) }
     }
 }
 
 struct MetadataClient<'a> {
-    services: &'a SourceContext,
+    context: &'a SourceContext,
     token: Option<SecretString>,
 }
 
 impl MetadataClient<'_> {
-    async fn take_token(&mut self) -> Result<(), MetadataError> {
-        let url = self.url(TOKEN_PATH, "")?;
-        let answer =
-            self.ask(ServiceRequest { method: Method::PUT, url, headers: &[LIFETIME], form: None }).await?;
-        let token = text_of(&answer)?;
-        self.token = Some(token);
-        Ok(())
+    async fn fetch_token(&self) -> Result<SecretString, MetadataError> {
+        let request = ServiceRequest {
+            method: Method::PUT,
+            headers: &[TOKEN_LIFETIME],
+            ..ServiceRequest::get(self.url(TOKEN_PATH, "")?)
+        };
+        body_text(&self.send(request).await?)
     }
 
-    async fn key(&self, role: Option<&str>) -> Result<FetchedCredentials, MetadataError> {
-        let role = match role.map(str::to_owned).or_else(|| self.services.plain_variable(ROLE)) {
+    async fn fetch_key(&self, role: Option<&str>) -> Result<FetchedCredentials, MetadataError> {
+        let role = match role.map(str::to_owned).or_else(|| self.context.plain_variable(ROLE_NAME)) {
             Some(role) => role,
             None => {
-                let listed = text_of(&self.get("").await?)?;
-                listed.expose_secret().lines().next().unwrap_or_default().trim().to_owned()
+                let roles = body_text(&self.get("").await?)?;
+                roles.expose_secret().lines().next().unwrap_or_default().trim().to_owned()
             }
         };
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if role.is_empty() || role.len() > 64 || !role.chars().all(is_name) || role.starts_with('.') {
-            return Err(MetadataError::last("the name of the machine's role is not one"));
+            return Err(MetadataError::new(true, "the name of the instance's role is invalid"));
         }
-        let answer = self.get(&role).await?;
+        let response = self.get(&role).await?;
         let token = self.token.as_ref().map(ExposeSecret::expose_secret);
-        let quote = Redactor::without(SigningKey { id: "", secret: "", token }, "");
-        service_response::read_key_response(self.services, &answer, WHOSE, NAME, &quote)
+        let redactor = Redactor::for_key(SigningKey { id: "", secret: "", token }, "");
+        service_response::read_key_response(self.context, &response, SERVICE, NAME, &redactor)
             .map_err(|error| MetadataError { is_final: false, error })
     }
 
     async fn get(&self, role: &str) -> Result<ServiceResponse, MetadataError> {
-        let url = self.url(ROLE_PATH, role)?;
         let token = self.token.as_ref().map(|token| (TOKEN_HEADER, token.expose_secret()));
-        self.ask(ServiceRequest { headers: token.as_slice(), ..ServiceRequest::get(url) }).await
+        let url = self.url(ROLE_PATH, role)?;
+        self.send(ServiceRequest { headers: token.as_slice(), ..ServiceRequest::get(url) }).await
     }
 
-    async fn ask(&self, question: ServiceRequest<'_>) -> Result<ServiceResponse, MetadataError> {
-        let answer = self.services.metadata.ask(question).await.map_err(|trouble| MetadataError {
-            is_final: trouble.is_nobody_there,
-            error: CredentialsError::Unusable(trouble.text),
-        })?;
-        match answer.status {
-            200 => Ok(answer),
-            404 => Err(MetadataError {
-                is_final: false,
-                error: CredentialsError::Unusable(
-                    "the machine has no such role, or none at all (HTTP 404)".to_owned(),
-                ),
-            }),
-            status => Err(MetadataError {
-                is_final: false,
-                error: CredentialsError::Unusable(format!("{WHOSE} refuses (HTTP {status})")),
-            }),
+    async fn send(&self, request: ServiceRequest<'_>) -> Result<ServiceResponse, MetadataError> {
+        let response = self
+            .context
+            .metadata
+            .send(request)
+            .await
+            .map_err(|error| MetadataError::new(error.is_unreachable, error.reason))?;
+        match response.status {
+            200 => Ok(response),
+            404 => Err(MetadataError::new(false, "the instance has no such role, or no role (HTTP 404)")),
+            status => {
+                Err(MetadataError::new(false, format!("{SERVICE} rejects the request (HTTP {status})")))
+            }
         }
     }
 
     fn url(&self, path: &str, role: &str) -> Result<Url, MetadataError> {
-        self.services
-            .metadata_base
-            .join(&format!("{path}{role}"))
-            .map_err(|_| MetadataError::last("the metadata service has no such address"))
+        let url = self.context.metadata_base.join(&format!("{path}{role}"));
+        url.map_err(|_| MetadataError::new(true, "the URL of the metadata service is invalid"))
     }
 }
 
-/// An answer that is one word.
-fn text_of(answer: &ServiceResponse) -> Result<SecretString, MetadataError> {
-    let text = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
+/// Returns the body as trimmed text.
+fn body_text(response: &ServiceResponse) -> Result<SecretString, MetadataError> {
+    let text = std::str::from_utf8(&response.body).unwrap_or_default().trim();
     if text.is_empty() {
-        let error = CredentialsError::Unusable(format!("{WHOSE} answers with nothing"));
-        return Err(MetadataError { is_final: false, error });
+        return Err(MetadataError::new(false, format!("the response of {SERVICE} is empty")));
     }
     Ok(SecretString::from(text.to_owned()))
 }

@@ -1,23 +1,18 @@
-//! Credentials from files, which may be replaced while the program runs (Kubernetes secrets).
-//!
-//! Owns: reading id and secret as one generation. Refuses: mixed generations.
+//! Access key in files, which may be replaced at run time, e.g. Kubernetes secrets.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    BoxFuture, CredentialSource, Credentials, CredentialsError, FetchedCredentials, context::SourceContext,
+    Credentials, CredentialsError, FetchResult, FetchedCredentials, context::SourceContext,
     secret_file::SecretFileReader,
 };
 
-/// How often files are read before they are said to be changing.
-const READS: usize = 3;
+/// Number of rereads before files count as changing.
+const MAX_REREADS: usize = 3;
 
-/// The name of this source.
-const NAME: &str = "files";
-
-/// Where the parts of the key are.
+/// Files of the parts of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFilePaths {
     /// `access_key_id_file`.
@@ -28,37 +23,27 @@ pub struct KeyFilePaths {
     pub security_token: Option<PathBuf>,
 }
 
-/// Credentials from files.
-pub(super) struct FileSource {
-    pub(super) services: Arc<SourceContext>,
-    pub(super) paths: KeyFilePaths,
+/// Reads the key from files.
+pub(super) async fn fetch(context: &SourceContext, paths: &KeyFilePaths) -> FetchResult {
+    let paths = paths.clone();
+    let credentials = context.files.run(move |reader| read_generation(reader, &paths)).await?;
+    Ok(FetchedCredentials::permanent(credentials, "files"))
 }
 
-impl CredentialSource for FileSource {
-    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
-        Box::pin(async {
-            let paths = self.paths.clone();
-            let read = self.services.disk.read(move |disk| read_generation(disk, &paths)).await?;
-            Ok(FetchedCredentials::lasting(read, NAME))
-        })
-    }
-}
-
-/// The parts of one key: read, read again, and taken only if nothing changed in between. A swap of the
-/// directory between two reads shows in the second reading.
-fn read_generation(disk: &SecretFileReader, paths: &KeyFilePaths) -> Result<Credentials, CredentialsError> {
-    let mut last = read_parts(disk, paths)?;
-    for _ in 0..READS {
-        let again = read_parts(disk, paths)?;
-        if again.iter().map(expose).eq(last.iter().map(expose)) {
-            let mut parts = again.iter().map(expose);
-            let mut part = || parts.next().flatten().unwrap_or_default();
-            let (id, secret) = (part(), part());
-            return Credentials::new(id, secret, paths.security_token.as_ref().map(|_| part()));
+/// Reads the parts of the key until two consecutive reads are equal. A swap of the directory between two reads shows in
+/// the second one, so parts of different generations are never mixed.
+fn read_generation(reader: &SecretFileReader, paths: &KeyFilePaths) -> Result<Credentials, CredentialsError> {
+    let mut last = read_parts(reader, paths)?;
+    for _ in 0..MAX_REREADS {
+        let parts = read_parts(reader, paths)?;
+        let texts = parts.each_ref().map(expose);
+        if texts == last.each_ref().map(expose) {
+            let [id, secret, token] = texts;
+            return Credentials::new(id.unwrap_or_default(), secret.unwrap_or_default(), token);
         }
-        last = again;
+        last = parts;
     }
-    Err(CredentialsError::Unusable("the credential files change while they are read".to_owned()))
+    Err(CredentialsError::unusable("the credential files change while they are read"))
 }
 
 fn expose(part: &Option<SecretString>) -> Option<&str> {
@@ -66,13 +51,13 @@ fn expose(part: &Option<SecretString>) -> Option<&str> {
 }
 
 fn read_parts(
-    disk: &SecretFileReader,
+    reader: &SecretFileReader,
     paths: &KeyFilePaths,
 ) -> Result<[Option<SecretString>; 3], CredentialsError> {
     Ok([
-        Some(disk.issued(&paths.access_key_id)?),
-        Some(disk.secret(&paths.access_key_secret)?),
-        paths.security_token.as_deref().map(|path| disk.secret(path)).transpose()?,
+        Some(reader.read_any_mode(&paths.access_key_id)?),
+        Some(reader.read(&paths.access_key_secret)?),
+        paths.security_token.as_deref().map(|path| reader.read(path)).transpose()?,
     ])
 }
 
@@ -82,6 +67,7 @@ mod tests {
         fs,
         os::unix::fs::{PermissionsExt as _, symlink},
         path::Path,
+        sync::Arc,
         sync::atomic::{AtomicBool, Ordering},
     };
 
@@ -90,39 +76,37 @@ mod tests {
     use super::{
         super::{
             ProvideCredentials, SourceSelection,
-            context::tests::setup,
+            context::tests::settings,
             provider,
-            refreshing::tests::{RecordingObserver, log},
+            refreshing::tests::{RecordingObserver, capture_log},
         },
         *,
     };
 
-    /// As the daemon has it, with how often reading failed.
-    fn held(paths: KeyFilePaths) -> (Arc<dyn ProvideCredentials>, Arc<RecordingObserver>) {
-        let told = Arc::<RecordingObserver>::default();
-        let held =
-            provider(SourceSelection::Files(paths), None, setup(&[]), Arc::<RecordingObserver>::clone(&told))
-                .unwrap();
-        (held, told)
+    /// Returns a provider of files and its observer.
+    fn file_provider(paths: KeyFilePaths) -> (Arc<dyn ProvideCredentials>, Arc<RecordingObserver>) {
+        let observer = Arc::<RecordingObserver>::default();
+        let observed = Arc::<RecordingObserver>::clone(&observer);
+        (provider(SourceSelection::Files(paths), None, settings(&[]), observed).unwrap(), observer)
     }
 
-    /// A read ends on its own thread, which paused time does not wait for.
-    async fn until(holds: impl AsyncFn() -> bool) {
+    /// Waits for a condition. Reads end on a thread that paused time does not wait for.
+    async fn wait_until(condition: impl AsyncFn() -> bool) {
         for _ in 0..2_000 {
-            if holds().await {
+            if condition().await {
                 return;
             }
             tokio::task::spawn_blocking(|| std::thread::park_timeout(Duration::from_millis(5)))
                 .await
                 .unwrap();
         }
-        panic!("it never came true");
+        panic!("the condition was never met");
     }
 
-    /// A directory as the kubelet lays it out: files are links through `..data`, which is swapped at once.
-    struct Mount(PathBuf);
+    /// A directory like those of the kubelet: files are links through `..data`, which is swapped atomically.
+    struct KubernetesMount(PathBuf);
 
-    impl Mount {
+    impl KubernetesMount {
         fn new(name: &str) -> Self {
             let root = std::env::temp_dir().join(format!("alikafka-exporter-{}-{name}", std::process::id()));
             let _ = fs::remove_dir_all(&root);
@@ -155,30 +139,30 @@ mod tests {
         }
     }
 
-    impl Drop for Mount {
+    impl Drop for KubernetesMount {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
     }
 
     #[test]
-    fn no_mixed_pair_is_ever_read_while_generations_are_swapped() {
-        let mount = Mount::new("swap");
+    fn generations_are_never_mixed() {
+        let mount = KubernetesMount::new("swap");
         mount.publish(0, "id-0\n", "secret-0\n");
         let paths = mount.paths();
         let done = AtomicBool::new(false);
-        let good = std::thread::scope(|scope| {
+        let successes = std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
-                let mut good = 0;
+                let mut successes = 0;
                 while !done.load(Ordering::Relaxed) {
                     // A read may fail while the files move; it must not succeed with a mixed pair.
                     if let Ok(read) = read_generation(&SecretFileReader::default(), &paths) {
                         let key = read.key();
                         assert_eq!(key.id.strip_prefix("id-"), key.secret.strip_prefix("secret-"));
-                        good += 1;
+                        successes += 1;
                     }
                 }
-                good
+                successes
             });
             for generation in 1..=1_000 {
                 mount.publish(generation, &format!("id-{generation}\n"), &format!("secret-{generation}\n"));
@@ -186,15 +170,15 @@ mod tests {
             done.store(true, Ordering::Relaxed);
             reader.join().unwrap()
         });
-        assert!(good > 0);
+        assert!(successes > 0);
         assert_eq!(read_generation(&SecretFileReader::default(), &paths).unwrap().access_key_id, "id-1000");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_new_generation_is_taken_within_seconds_and_a_bad_one_keeps_the_last_good_pair() {
-        let mount = Mount::new("rotate");
+    async fn a_new_generation_is_used_within_seconds_and_an_invalid_one_is_not() {
+        let mount = KubernetesMount::new("rotate");
         mount.publish(0, "id-0", "secret-0");
-        let (files, told) = held(mount.paths());
+        let (files, observer) = file_provider(mount.paths());
         let id = async |force| files.credentials(force).await.unwrap().access_key_id.clone();
         assert_eq!(id(false).await, "id-0");
 
@@ -203,37 +187,38 @@ mod tests {
 
         mount.publish(2, "id-2", "");
         tokio::time::advance(Duration::from_secs(3)).await;
-        until(async || {
-            assert_eq!(id(false).await, "id-1", "half a generation was taken");
-            told.failures() > 0
+        wait_until(async || {
+            assert_eq!(id(false).await, "id-1", "an incomplete generation was used");
+            observer.failures() > 0
         })
         .await;
 
         mount.publish(3, "id-3", "secret-3");
         tokio::time::advance(Duration::from_secs(3)).await;
-        until(async || id(false).await == "id-3").await;
+        wait_until(async || id(false).await == "id-3").await;
     }
 
     #[tokio::test]
-    async fn files_that_were_never_good_are_named() {
-        let mount = Mount::new("missing");
-        let error = held(mount.paths()).0.credentials(false).await.unwrap_err().to_string();
+    async fn missing_files_are_named() {
+        let mount = KubernetesMount::new("missing");
+        let error = file_provider(mount.paths()).0.credentials(false).await.unwrap_err().to_string();
         assert!(
-            error.starts_with("no credentials: set up ") && error.ends_with("/id, which is not there"),
+            error.starts_with("no credentials: set up the file ")
+                && error.ends_with("/id, which does not exist"),
             "{error}"
         );
     }
 
     #[test]
-    fn a_file_that_others_may_read_is_told_once() {
-        let mount = Mount::new("mode");
+    fn a_file_that_is_accessible_to_others_is_logged_once() {
+        let mount = KubernetesMount::new("mode");
         mount.publish(0, "id-0", "secret-0");
         let mode =
             |mode| fs::set_permissions(mount.0.join("secret"), fs::Permissions::from_mode(mode)).unwrap();
         let warnings = |mode_of_file| {
             mode(mode_of_file);
             let reader = SecretFileReader::default();
-            let (subscriber, log) = log();
+            let (subscriber, log) = capture_log();
             tracing::subscriber::with_default(subscriber, || {
                 for _ in 0..3 {
                     read_generation(&reader, &mount.paths()).unwrap();
@@ -241,15 +226,15 @@ mod tests {
             });
             log.lines()
         };
-        for narrow in [0o600, 0o640, 0o440, 0o400] {
-            assert_eq!(warnings(narrow), Vec::<String>::new(), "{narrow:o}");
+        for restricted in [0o600, 0o640, 0o440, 0o400] {
+            assert_eq!(warnings(restricted), Vec::<String>::new(), "{restricted:o}");
         }
-        for wide in [0o644, 0o660, 0o604] {
-            let told = warnings(wide);
-            assert_eq!(told.len(), 1, "{told:?}");
+        for open in [0o644, 0o660, 0o604] {
+            let lines = warnings(open);
+            assert_eq!(lines.len(), 1, "{lines:?}");
             assert!(
-                told[0].contains(&format!("mode=0{wide:o}")) && !told[0].contains("secret-0"),
-                "{told:?}"
+                lines[0].contains(&format!("mode=0{open:o}")) && !lines[0].contains("secret-0"),
+                "{lines:?}"
             );
         }
     }

@@ -1,5 +1,5 @@
-//! The way to the services that hand out keys, with the rules of the transport: no redirects, no proxy that
-//! nobody configured, a limit on size, and errors without URLs.
+//! HTTP client for the services that issue keys, with the rules of the transport: no redirects, no proxies that are not
+//! configured, a size limit, and errors without URLs.
 
 use reqwest::{
     Method, Url,
@@ -12,179 +12,154 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::CredentialsError;
-use crate::api::transport::{TransportOptions, http_client, http_date_millis, is_loopback, network_failure};
-use crate::model::ProxySetting;
+use crate::{
+    api::transport::{
+        TransportOptions, host_and_port, http_client, http_date_millis, is_loopback, network_failure,
+    },
+    model::ProxySetting,
+};
 
-/// Larger answers hold no keys.
+/// Maximum size of a response.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Clients, made when they are needed: a host without CA certificates can still ask its metadata service.
+/// HTTP client for services. Its parts are built on first use, because a host without CA certificates must still reach
+/// its metadata service.
 pub(super) struct ServiceClient {
     proxy: ProxySetting,
-    /// For connecting, and for the whole of an exchange.
-    timeouts: (Duration, Duration),
+    connect_timeout: Duration,
+    total_timeout: Duration,
     tls: OnceCell<reqwest::Client>,
     plain: OnceCell<reqwest::Client>,
-    /// Past any proxy.
+    /// Client without a proxy.
     direct: OnceCell<reqwest::Client>,
 }
 
-/// A question to a service.
+/// Request to a service.
 pub(super) struct ServiceRequest<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: &'a [(&'static str, &'a str)],
     pub(super) form: Option<String>,
+    /// Whether to bypass the proxy for a service on this host, which no proxy can reach.
+    pub(super) bypasses_proxy_on_loopback: bool,
 }
 
-/// What a service said.
+/// Response of a service.
 pub(super) struct ServiceResponse {
     pub(super) status: u16,
-    /// `Date`, in milliseconds since 1970.
+    /// `Date`, in Unix milliseconds.
     pub(super) date_millis: Option<i64>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
-/// Why there is no answer.
+/// Reason why there is no response.
 #[derive(Debug)]
 pub(super) struct ServiceCallError {
-    /// Nobody is there, so that another question to the same place is in vain.
-    pub(super) is_nobody_there: bool,
-    pub(super) text: String,
+    /// Whether the service is not reachable at all, so that another request would fail too.
+    pub(super) is_unreachable: bool,
+    pub(super) reason: String,
 }
 
 impl From<ServiceCallError> for CredentialsError {
-    fn from(trouble: ServiceCallError) -> Self {
-        Self::Unusable(trouble.text)
+    fn from(error: ServiceCallError) -> Self {
+        Self::Unusable(error.reason)
     }
 }
 
 impl ServiceRequest<'_> {
     pub(super) fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: &[], form: None }
+        Self { method: Method::GET, url, headers: &[], form: None, bypasses_proxy_on_loopback: false }
     }
 }
 
 impl ServiceClient {
-    /// To the token service, and to addresses that hand out keys.
-    pub(super) fn to_services(proxy: ProxySetting) -> Self {
-        Self::new(proxy, (Duration::from_secs(5), Duration::from_secs(10)))
+    /// Returns a client for the token service and for URLs that issue keys.
+    pub(super) fn for_services(proxy: ProxySetting) -> Self {
+        Self::new(proxy, Duration::from_secs(5), Duration::from_secs(10))
     }
 
-    /// To the machine's own metadata service, which is near or not there. Never through a proxy, as that
-    /// would be another machine's.
-    pub(super) fn to_metadata() -> Self {
-        Self::new(ProxySetting::None, (Duration::from_secs(1), Duration::from_secs(2)))
+    /// Returns a client for the metadata service of this machine, which is near or does not exist. Uses no proxy, because
+    /// that would reach the metadata service of another machine.
+    pub(super) fn for_metadata() -> Self {
+        Self::new(ProxySetting::None, Duration::from_secs(1), Duration::from_secs(2))
     }
 
-    fn new(proxy: ProxySetting, timeouts: (Duration, Duration)) -> Self {
-        Self { proxy, timeouts, tls: OnceCell::new(), plain: OnceCell::new(), direct: OnceCell::new() }
+    fn new(proxy: ProxySetting, connect_timeout: Duration, total_timeout: Duration) -> Self {
+        let (tls, plain, direct) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { proxy, connect_timeout, total_timeout, tls, plain, direct }
     }
 
-    /// Asks as the proxy setting says.
-    pub(super) async fn ask(
+    /// Sends a request and reads the complete response.
+    pub(super) async fn send(
         &self,
-        question: ServiceRequest<'_>,
+        request: ServiceRequest<'_>,
     ) -> Result<ServiceResponse, ServiceCallError> {
-        let is_https = question.url.scheme() == "https";
-        let cell = if is_https { &self.tls } else { &self.plain };
-        let client = self.client(cell, is_https, &self.proxy).await?;
-        self.exchange(client, question).await
-    }
-
-    /// The same, but past the proxy where the service is on this host: no proxy can reach it there.
-    pub(super) async fn ask_near(
-        &self,
-        question: ServiceRequest<'_>,
-    ) -> Result<ServiceResponse, ServiceCallError> {
-        if !is_loopback(&question.url) {
-            return self.ask(question).await;
-        }
-        let is_https = question.url.scheme() == "https";
-        let client = self.client(&self.direct, is_https, &ProxySetting::None).await?;
-        self.exchange(client, question).await
-    }
-
-    async fn client<'c>(
-        &self,
-        cell: &'c OnceCell<reqwest::Client>,
-        is_https: bool,
-        proxy: &ProxySetting,
-    ) -> Result<&'c reqwest::Client, ServiceCallError> {
-        // Renewals are minutes apart: no connection is kept.
-        let make =
-            async || http_client(is_https, 0, &TransportOptions { connect_timeout: self.timeouts.0, proxy });
-        cell.get_or_try_init(make)
+        let is_https = request.url.scheme() == "https";
+        let (cell, proxy) = if request.bypasses_proxy_on_loopback && is_loopback(&request.url) {
+            (&self.direct, &ProxySetting::None)
+        } else {
+            (if is_https { &self.tls } else { &self.plain }, &self.proxy)
+        };
+        let options = TransportOptions { connect_timeout: self.connect_timeout, proxy };
+        // Requests are minutes apart, so no connection is kept.
+        let client = cell
+            .get_or_try_init(async || http_client(is_https, 0, &options))
             .await
-            .map_err(|error| ServiceCallError { is_nobody_there: false, text: error.to_string() })
-    }
-
-    async fn exchange(
-        &self,
-        client: &reqwest::Client,
-        question: ServiceRequest<'_>,
-    ) -> Result<ServiceResponse, ServiceCallError> {
-        let host = host_of(&question.url);
-        let (_, whole) = self.timeouts;
-        timeout(whole, send(client, &host, question)).await.unwrap_or_else(|_| {
-            Err(ServiceCallError {
-                is_nobody_there: false,
-                text: format!("{host}: no whole answer within {whole:?}"),
-            })
+            .map_err(|error| call_error(error.to_string()))?;
+        let host = host_and_port(&request.url).unwrap_or_default();
+        timeout(self.total_timeout, exchange(client, &host, request)).await.unwrap_or_else(|_| {
+            Err(call_error(format!("{host}: no complete response within {:?}", self.total_timeout)))
         })
     }
 }
 
-async fn send(
+fn call_error(reason: String) -> ServiceCallError {
+    ServiceCallError { is_unreachable: false, reason }
+}
+
+async fn exchange(
     client: &reqwest::Client,
     host: &str,
-    question: ServiceRequest<'_>,
+    request: ServiceRequest<'_>,
 ) -> Result<ServiceResponse, ServiceCallError> {
-    let trouble = |text: String| ServiceCallError { is_nobody_there: false, text };
-    let failure = |error: reqwest::Error| {
-        let is_nobody_there = error.is_connect();
-        ServiceCallError { is_nobody_there, text: network_failure(host, error).detail }
+    let network_error = |error: reqwest::Error| ServiceCallError {
+        is_unreachable: error.is_connect(),
+        reason: network_failure(host, error).detail,
     };
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    for (name, value) in question.headers {
+    for (name, value) in request.headers {
         let mut value = HeaderValue::from_str(value)
-            .map_err(|_| trouble(format!("{host}: what it handed out cannot be sent back to it")))?;
+            .map_err(|_| call_error(format!("{host}: its token is not a valid header")))?;
         value.set_sensitive(true);
         headers.insert(*name, value);
     }
-    let mut request = client.request(question.method, question.url);
-    if let Some(form) = question.form {
+    let mut builder = client.request(request.method, request.url);
+    if let Some(form) = request.form {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        request = request.body(form);
+        builder = builder.body(form);
     }
-    let request = request.headers(headers).build().map_err(failure)?;
-    let mut response = client.execute(request).await.map_err(failure)?;
-    if response.status().is_redirection() {
-        let status = response.status().as_u16();
-        // The target is not named: it may be made of what was sent.
-        return Err(trouble(format!("{host}: HTTP {status} is a redirect, which is not followed")));
+    let request = builder.headers(headers).build().map_err(network_error)?;
+    let mut response = client.execute(request).await.map_err(network_error)?;
+    let status = response.status();
+    if status.is_redirection() {
+        // The target is not reported, because it may contain parts of the request.
+        return Err(call_error(format!(
+            "{host}: HTTP {} is a redirect, which is not followed",
+            status.as_u16()
+        )));
     }
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let date_millis = date.and_then(http_date_millis);
-    let status = response.status().as_u16();
-    // All room at once: a buffer that grows leaves copies behind.
+    // Allocated at once, because a growing buffer leaves copies of the key in memory.
     let mut body = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
-    while let Some(chunk) = response.chunk().await.map_err(failure)? {
+    while let Some(chunk) = response.chunk().await.map_err(network_error)? {
         if body.len() + chunk.len() > MAX_BYTES {
-            return Err(trouble(format!("{host}: the answer is larger than 64 KiB")));
+            return Err(call_error(format!("{host}: the response is larger than 64 KiB")));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(ServiceResponse { status, date_millis, body })
-}
-
-/// Host and port, which is all of a URL that may be shown.
-fn host_of(url: &Url) -> String {
-    match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (host, _) => host.unwrap_or("nowhere").to_owned(),
-    }
+    Ok(ServiceResponse { status: status.as_u16(), date_millis, body })
 }
 
 #[cfg(test)]
@@ -192,19 +167,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_place_where_nobody_is_is_told_from_one_that_answers_badly() {
+    async fn an_unreachable_service_differs_from_one_that_closes_the_connection() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let question = || ServiceRequest::get(Url::parse(&format!("http://{address}/CanaryPath")).unwrap());
+        let request = || ServiceRequest::get(Url::parse(&format!("http://{address}/CanaryPath")).unwrap());
         let closing = tokio::spawn(async move {
             drop(listener.accept().await);
             listener
         });
-        let http = ServiceClient::to_metadata();
-        let trouble = http.ask(question()).await.map(|_| ()).unwrap_err();
-        assert!(!trouble.is_nobody_there, "{}", trouble.text);
+        let http = ServiceClient::for_metadata();
+        let error = http.send(request()).await.map(|_| ()).unwrap_err();
+        assert!(!error.is_unreachable, "{}", error.reason);
         drop(closing.await.unwrap());
-        let trouble = http.ask(question()).await.map(|_| ()).unwrap_err();
-        assert!(trouble.is_nobody_there && !trouble.text.contains("Canary"), "{}", trouble.text);
+        let error = http.send(request()).await.map(|_| ()).unwrap_err();
+        assert!(error.is_unreachable && !error.reason.contains("Canary"), "{}", error.reason);
     }
 }

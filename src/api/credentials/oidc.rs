@@ -1,13 +1,13 @@
-//! A token that tells who this is, exchanged for the key of a role: RRSA on ACK.
+//! OIDC token that is exchanged for the key of a role (RRSA on ACK).
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use secrecy::ExposeSecret as _;
 
 use super::{
-    BoxFuture, CredentialSource, CredentialsError, FetchedCredentials,
+    CredentialsError, FetchResult,
     context::SourceContext,
-    sts::{self, AssumedRole, StsLocation},
+    sts::{self, AssumedRole},
 };
 
 const ROLE_ARN: &str = "ALIBABA_CLOUD_ROLE_ARN";
@@ -15,74 +15,59 @@ const PROVIDER_ARN: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 const TOKEN_FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 const SESSION_NAME: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 
-/// The name of this source.
+/// Name of this source.
 pub(super) const NAME: &str = "oidc";
 
-/// Whose token is exchanged for the key of which role. What is `None` is that of the vendor's variable.
+/// Token and role. `None` means the environment variable of Alibaba Cloud's tools.
 #[derive(Debug, Clone, Default)]
 pub struct OidcSettings {
-    /// The role.
+    /// ARN of the role.
     pub role_arn: Option<String>,
-    /// Who vouches for the token.
+    /// ARN of the OIDC provider that issues the token.
     pub provider_arn: Option<String>,
-    /// Holds the token.
+    /// File with the token.
     pub token_file: Option<PathBuf>,
-    /// What the session is called in the cloud's audit log.
+    /// Session name in the cloud's audit log.
     pub session_name: Option<String>,
 }
 
-/// A token exchanged for the key of a role.
-pub(super) struct OidcSource {
-    pub(super) services: Arc<SourceContext>,
-    pub(super) settings: OidcSettings,
+/// Exchanges the token for the key of a role.
+pub(super) async fn fetch(context: &SourceContext, settings: &OidcSettings) -> FetchResult {
+    let required = |variable: &str, key: &str| {
+        let missing =
+            || CredentialsError::Missing(format!("the variable {variable} or the key credentials.{key}"));
+        context.plain_variable(variable).ok_or_else(missing)
+    };
+    let role_arn = settings.role_arn.clone().map_or_else(|| required(ROLE_ARN, "role_arn"), Ok)?;
+    let provider_arn =
+        settings.provider_arn.clone().map_or_else(|| required(PROVIDER_ARN, "oidc_provider_arn"), Ok)?;
+    let token_file = match &settings.token_file {
+        Some(path) => path.clone(),
+        None => required(TOKEN_FILE, "oidc_token_file")?.into(),
+    };
+    let session_name = settings.session_name.clone().or_else(|| context.plain_variable(SESSION_NAME));
+    exchange(context, &provider_arn, token_file, &AssumedRole::new(role_arn, session_name), NAME).await
 }
 
-impl OidcSource {
-    async fn key(&self) -> Result<FetchedCredentials, CredentialsError> {
-        let of = |written: Option<String>, name: &str, key: &str| {
-            written.or_else(|| self.services.plain_variable(name)).ok_or_else(|| {
-                CredentialsError::Missing(format!("the variable {name} or the key credentials.{key}"))
-            })
-        };
-        let settings = self.settings.clone();
-        let arn = of(settings.role_arn, ROLE_ARN, "role_arn")?;
-        let provider_arn = of(settings.provider_arn, PROVIDER_ARN, "oidc_provider_arn")?;
-        let token_file = match settings.token_file {
-            Some(path) => path,
-            None => of(None, TOKEN_FILE, "oidc_token_file")?.into(),
-        };
-        let session_name = settings.session_name.or_else(|| self.services.plain_variable(SESSION_NAME));
-        let role = AssumedRole::new(arn, session_name);
-        exchange(&self.services, &provider_arn, token_file, &role, &StsLocation::default(), NAME).await
-    }
-}
-
-impl CredentialSource for OidcSource {
-    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
-        Box::pin(self.key())
-    }
-}
-
-/// Exchanges the token that the file holds now: whoever issues it writes it anew before it ends.
+/// Exchanges the current token of a file. Its issuer replaces the token before it expires.
 pub(super) async fn exchange(
-    services: &SourceContext,
+    context: &SourceContext,
     provider_arn: &str,
     token_file: PathBuf,
     role: &AssumedRole,
-    place: &StsLocation,
     source: &str,
-) -> Result<FetchedCredentials, CredentialsError> {
-    let read = services.disk.read(move |disk| {
-        let token = disk.issued(&token_file)?;
+) -> FetchResult {
+    let read = context.files.run(move |reader| {
+        let token = reader.read_any_mode(&token_file)?;
         if token.expose_secret().trim().bytes().all(|b| b.is_ascii_graphic()) {
             return Ok(token);
         }
-        Err(CredentialsError::Unusable(format!("what {} holds is not a token", token_file.display())))
+        Err(CredentialsError::unusable(format!("{} does not contain a token", token_file.display())))
     });
     let token = read.await.map_err(|error| match error {
-        // All else was there, so this is not a source that nobody has set up.
+        // Everything else is set, so the source is configured.
         CredentialsError::Missing(what) => CredentialsError::Unusable(format!("set {what}")),
         other => other,
     })?;
-    sts::assume_with_oidc(services, provider_arn, &token, role, place, source).await
+    sts::assume_role_with_oidc(context, provider_arn, &token, role, source).await
 }

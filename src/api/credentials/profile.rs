@@ -1,47 +1,45 @@
-//! Profiles in the files of the vendor's tools: which file and which profile, and the key that it leads to.
-//!
-//! Owns: where the files are, and following a profile to its key. The files' own languages are read by
-//! `cli_profile` and `ini_profile`.
+//! Profiles in the files of Alibaba Cloud's tools: the file, the profile, and the key that it leads to.
+//! [`cli_profile`] and [`ini_profile`] parse the two file formats.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use secrecy::ExposeSecret as _;
 
 use super::{
-    BoxFuture, CredentialSource, Credentials, CredentialsError, FetchedCredentials, cli_profile,
+    BoxFuture, Credentials, CredentialsError, FetchResult, FetchedCredentials, cli_profile,
     context::SourceContext,
     ecs, ini_profile, oidc,
-    sts::{self, AssumedRole, StsLocation},
+    sts::{self, AssumedRole},
 };
 
-const NAME: &str = "ALIBABA_CLOUD_PROFILE";
+const PROFILE_NAME: &str = "ALIBABA_CLOUD_PROFILE";
 const INI_FILE: &str = "ALIBABA_CLOUD_CREDENTIALS_FILE";
 
-/// Which profile of which file. What is `None` is as the vendor's tools have it.
+/// Profile and its file. `None` means the default of Alibaba Cloud's tools.
 #[derive(Debug, Clone, Default)]
 pub struct ProfileSettings {
-    /// The profile.
+    /// Name of the profile.
     pub name: Option<String>,
-    /// The file.
+    /// Path of the file.
     pub file: Option<PathBuf>,
 }
 
-/// What a profile says.
+/// Content of a profile.
 #[derive(Debug)]
 pub(super) enum CredentialProfile {
-    /// A key.
+    /// Access key.
     Key(Credentials),
-    /// A role that the key of another profile assumes.
-    Role { base: Box<Self>, role: AssumedRole, place: StsLocation },
-    /// The role of the machine.
-    Machine { role: Option<String> },
-    /// A role that a token stands for.
-    Oidc { provider_arn: String, token_file: PathBuf, role: AssumedRole, place: StsLocation },
+    /// Role that is assumed with the key of another profile.
+    Role { base: Box<Self>, role: AssumedRole },
+    /// Role of the ECS instance.
+    EcsRole { name: Option<String> },
+    /// Role that is assumed with an OIDC token.
+    Oidc { provider_arn: String, token_file: PathBuf, role: AssumedRole },
 }
 
-/// Whose file a profile is in.
+/// Format of a file with profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ProfileFormat {
+pub(in crate::api) enum ProfileFormat {
     /// `~/.aliyun/config.json`.
     Cli,
     /// `~/.alibabacloud/credentials`.
@@ -49,15 +47,15 @@ pub(super) enum ProfileFormat {
 }
 
 impl ProfileFormat {
-    /// The name of the source.
-    pub(super) fn name(self) -> &'static str {
+    /// Returns the name of the source.
+    pub(super) fn source_name(self) -> &'static str {
         match self {
             Self::Cli => "cli_profile",
             Self::Ini => "ini_profile",
         }
     }
 
-    pub(super) fn parse(self, text: &str, name: Option<&str>) -> Result<CredentialProfile, String> {
+    fn parse(self, text: &str, name: Option<&str>) -> Result<CredentialProfile, String> {
         match self {
             Self::Cli => cli_profile::parse(text, name),
             Self::Ini => ini_profile::parse(text, name),
@@ -65,82 +63,80 @@ impl ProfileFormat {
     }
 }
 
-/// The key of a profile.
-pub(super) struct ProfileSource {
-    pub(super) services: Arc<SourceContext>,
-    pub(super) format: ProfileFormat,
-    pub(super) settings: ProfileSettings,
+/// Parses a file and describes its default profile without secrets, or why it cannot be used.
+pub(in crate::api) fn describe_profile(text: &str, format: ProfileFormat) -> Result<String, String> {
+    format.parse(text, None).map(|profile| format!("{profile:?}"))
 }
 
-impl ProfileSource {
-    async fn key(&self) -> Result<FetchedCredentials, CredentialsError> {
-        let name = self.settings.name.clone().or_else(|| self.services.plain_variable(NAME));
-        let mut absent = CredentialsError::Missing("the variable HOME, or the file of profiles".to_owned());
-        for path in self.paths() {
-            let (format, name) = (self.format, name.clone());
-            let profile = self.services.disk.read(move |disk| {
-                let text = disk.secret(&path)?;
-                format
-                    .parse(text.expose_secret(), name.as_deref())
-                    .map_err(|why| CredentialsError::Unusable(format!("{}: {why}", path.display())))
-            });
-            match profile.await {
-                Ok(profile) => return follow(&self.services, &profile, self.format.name()).await,
-                Err(error @ CredentialsError::Missing(_)) => absent = error,
-                Err(error) => return Err(error),
-            }
+/// Fetches the key of a profile.
+pub(super) async fn fetch(
+    context: &SourceContext,
+    format: ProfileFormat,
+    settings: &ProfileSettings,
+) -> FetchResult {
+    let name = settings.name.clone().or_else(|| context.plain_variable(PROFILE_NAME));
+    let mut missing = CredentialsError::Missing("the variable HOME, or the file of profiles".to_owned());
+    for path in candidate_paths(context, format, settings) {
+        let name = name.clone();
+        let profile = context.files.run(move |reader| {
+            let text = reader.read(&path)?;
+            let profile = format.parse(text.expose_secret(), name.as_deref());
+            profile.map_err(|error| CredentialsError::unusable(format!("{}: {error}", path.display())))
+        });
+        match profile.await {
+            Ok(profile) => return fetch_profile(context, &profile, format.source_name()).await,
+            Err(error @ CredentialsError::Missing(_)) => missing = error,
+            Err(error) => return Err(error),
         }
-        Err(absent)
     }
-
-    /// Where the file may be; the first that is there counts.
-    fn paths(&self) -> Vec<PathBuf> {
-        if let Some(path) = &self.settings.file {
-            return vec![path.clone()];
-        }
-        if self.format == ProfileFormat::Ini
-            && let Some(path) = self.services.plain_variable(INI_FILE)
-        {
-            return vec![path.into()];
-        }
-        let below_home: &[&str] = match self.format {
-            ProfileFormat::Cli => &[".aliyun/config.json"],
-            // The vendor's tools spell it in two ways.
-            ProfileFormat::Ini => &[".alibabacloud/credentials", ".alibabacloud/credentials.ini"],
-        };
-        let home = self.services.plain_variable("HOME").map(PathBuf::from);
-        home.map(|home| below_home.iter().map(|path| home.join(path)).collect()).unwrap_or_default()
-    }
+    Err(missing)
 }
 
-impl CredentialSource for ProfileSource {
-    fn fetch(&self) -> BoxFuture<'_, Result<FetchedCredentials, CredentialsError>> {
-        Box::pin(self.key())
+/// Returns the possible paths of the file. The first one that exists counts.
+fn candidate_paths(
+    context: &SourceContext,
+    format: ProfileFormat,
+    settings: &ProfileSettings,
+) -> Vec<PathBuf> {
+    if let Some(path) = &settings.file {
+        return vec![path.clone()];
     }
+    if format == ProfileFormat::Ini
+        && let Some(path) = context.plain_variable(INI_FILE)
+    {
+        return vec![path.into()];
+    }
+    let paths_in_home: &[&str] = match format {
+        ProfileFormat::Cli => &[".aliyun/config.json"],
+        // Alibaba Cloud's tools use both names.
+        ProfileFormat::Ini => &[".alibabacloud/credentials", ".alibabacloud/credentials.ini"],
+    };
+    let home = context.plain_variable("HOME").map(PathBuf::from);
+    home.map(|home| paths_in_home.iter().map(|path| home.join(path)).collect()).unwrap_or_default()
 }
 
-/// The key that a profile leads to.
-fn follow<'a>(
-    services: &'a SourceContext,
+/// Fetches the key that a parsed profile leads to.
+fn fetch_profile<'a>(
+    context: &'a SourceContext,
     profile: &'a CredentialProfile,
     source: &'a str,
-) -> BoxFuture<'a, Result<FetchedCredentials, CredentialsError>> {
+) -> BoxFuture<'a, FetchResult> {
     Box::pin(async move {
         let fetched = match profile {
-            CredentialProfile::Key(credentials) => FetchedCredentials::lasting(credentials.clone(), source),
-            CredentialProfile::Role { base, role, place } => {
-                let base = follow(services, base, source).await?;
-                sts::assume(services, &base.credentials, role, place, source).await?
+            CredentialProfile::Key(credentials) => FetchedCredentials::permanent(credentials.clone(), source),
+            CredentialProfile::Role { base, role } => {
+                let base = fetch_profile(context, base, source).await?;
+                sts::assume_role(context, &base.credentials, role, source).await?
             }
-            CredentialProfile::Machine { .. } if services.flag(ecs::DISABLED) => {
-                return Err(CredentialsError::Unusable(format!(
-                    "{} rules out the machine's role",
+            CredentialProfile::EcsRole { .. } if context.flag(ecs::DISABLED) => {
+                return Err(CredentialsError::unusable(format!(
+                    "{} disables the role of the instance",
                     ecs::DISABLED
                 )));
             }
-            CredentialProfile::Machine { role } => ecs::fetch(services, role.as_deref()).await?,
-            CredentialProfile::Oidc { provider_arn, token_file, role, place } => {
-                oidc::exchange(services, provider_arn, token_file.clone(), role, place, source).await?
+            CredentialProfile::EcsRole { name } => ecs::fetch(context, name.as_deref()).await?,
+            CredentialProfile::Oidc { provider_arn, token_file, role } => {
+                oidc::exchange(context, provider_arn, token_file.clone(), role, source).await?
             }
         };
         Ok(FetchedCredentials { source: source.to_owned(), ..fetched })

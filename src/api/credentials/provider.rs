@@ -1,4 +1,4 @@
-//! The door to all of it: from what is configured to what answers every call.
+//! Construction of the credentials provider of an account from its configuration.
 
 use std::sync::Arc;
 
@@ -6,48 +6,46 @@ use secrecy::SecretString;
 use tokio::time::Duration;
 
 use super::{
-    CredentialSource, Credentials, CredentialsError, CredentialsObserver, InlineCredentials,
-    ProvideCredentials,
+    BoxFuture, CredentialSource, Credentials, CredentialsError, CredentialsObserver, FetchResult,
+    FetchedCredentials, InlineCredentials, ProvideCredentials,
     chain::{ChainedSource, SourceChain},
-    context::{SourceContext, SourceSettings},
-    ecs::{self, EcsRoleSource},
-    environment::EnvironmentSource,
-    files::{FileSource, KeyFilePaths},
-    oidc::{self, OidcSettings, OidcSource},
-    profile::{ProfileFormat, ProfileSettings, ProfileSource},
+    context::{self, SourceContext, SourceSettings},
+    ecs,
+    files::{self, KeyFilePaths},
+    oidc::{self, OidcSettings},
+    profile::{self, ProfileFormat, ProfileSettings},
     refreshing::{RefreshTiming, RefreshingProvider},
-    sts::{AssumeRoleSource, AssumedRole},
-    uri::{self, UriSource},
+    sts::{self, AssumedRole},
+    uri,
 };
-
 use crate::api::retry;
 
 const CLI_DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 
-/// Files are looked at so often, whether they are good or bad: what replaces them is there at once.
-const FILES: RefreshTiming =
-    RefreshTiming { look_again: Duration::from_secs(3), longest_pause: Duration::from_secs(3) };
+/// Files are read often, so that replaced files are used at once.
+const FILE_TIMING: RefreshTiming =
+    RefreshTiming { reread_interval: Duration::from_secs(3), max_retry_pause: Duration::from_secs(3) };
 
-/// Anything else.
-const OTHERS: RefreshTiming =
-    RefreshTiming { look_again: Duration::from_secs(60), longest_pause: Duration::from_secs(60) };
+/// Timing of all other sources.
+const DEFAULT_TIMING: RefreshTiming =
+    RefreshTiming { reread_interval: Duration::from_secs(60), max_retry_pause: Duration::from_secs(60) };
 
-/// Where a key comes from.
+/// Source of credentials and its settings.
 #[derive(Debug, Clone)]
 pub enum SourceSelection {
-    /// Every source of the vendor's own tools, in their order.
+    /// Every source of Alibaba Cloud's own tools, in their order.
     Chain,
     /// Environment variables.
     Environment,
-    /// A token that is exchanged.
+    /// OIDC token that is exchanged for the key of a role.
     Oidc(OidcSettings),
-    /// A profile of the vendor's command line tool.
+    /// Profile of Alibaba Cloud's command line tool.
     CliProfile(ProfileSettings),
-    /// A section of the vendor's credentials file.
+    /// Section of Alibaba Cloud's credentials file.
     IniProfile(ProfileSettings),
-    /// The role of the machine, of this name if it is told.
+    /// Role of the ECS instance; `None` for the one that its metadata service reports.
     EcsRamRole(Option<String>),
-    /// An address that hands out keys; that of the variable if it is not told.
+    /// URL that issues keys; `None` for that of the environment variable.
     Uri(Option<SecretString>),
     /// The configuration itself.
     Inline(Credentials),
@@ -55,74 +53,111 @@ pub enum SourceSelection {
     Files(KeyFilePaths),
 }
 
-/// What answers all calls of an account: keys of a source or, if there is one, of a role that is assumed with
-/// them.
+/// Returns the provider of an account's credentials: those of the source or, if there is a role, those of the role that
+/// is assumed with them.
 ///
 /// # Errors
-/// For endpoints that may not be called.
+/// [`CredentialsError::Unusable`] for an invalid endpoint.
 pub fn provider(
-    choice: SourceSelection,
+    selection: SourceSelection,
     role: Option<AssumedRole>,
-    setup: SourceSettings,
-    watch: Arc<dyn CredentialsObserver>,
+    settings: SourceSettings,
+    observer: Arc<dyn CredentialsObserver>,
 ) -> Result<Arc<dyn ProvideCredentials>, CredentialsError> {
-    let services = SourceContext::new(&setup)?;
-    // A role is asked for at the token service, whatever its key comes from.
-    let pace = if role.is_none() && matches!(choice, SourceSelection::Files(_)) { FILES } else { OTHERS };
-    let base = match (choice, &role) {
+    let context = SourceContext::new(&settings)?;
+    // The key of a role comes from the token service, even if its base key comes from files.
+    let is_files = matches!(selection, SourceSelection::Files(_)) && role.is_none();
+    let timing = if is_files { FILE_TIMING } else { DEFAULT_TIMING };
+    let source: Box<dyn CredentialSource> = match (selection, role) {
         (SourceSelection::Inline(credentials), None) => {
             return Ok(Arc::new(InlineCredentials::new(credentials)));
         }
-        (choice, _) => source(choice, &services),
+        (selection, None) => source(selection, &context),
+        (selection, Some(role)) => {
+            Box::new(AssumeRoleSource { base: source(selection, &context), context, role })
+        }
     };
-    let source = match role {
-        Some(role) => Box::new(AssumeRoleSource { services: Arc::clone(&services), base, role }),
-        None => base,
-    };
-    let jitter = Box::new(move || retry::uniform((setup.entropy)()));
-    Ok(Arc::new(RefreshingProvider::new(source, pace, jitter, setup.account, watch)))
+    let jitter = Box::new(move || retry::uniform((settings.entropy)()));
+    Ok(Arc::new(RefreshingProvider::new(source, timing, jitter, settings.account, observer)))
 }
 
-fn source(choice: SourceSelection, services: &Arc<SourceContext>) -> Box<dyn CredentialSource> {
-    let services = Arc::clone(services);
-    match choice {
-        SourceSelection::Chain => Box::new(chain(&services)),
-        SourceSelection::Environment => Box::new(EnvironmentSource(Arc::clone(&services.variables))),
-        SourceSelection::Oidc(settings) => Box::new(OidcSource { services, settings }),
-        SourceSelection::CliProfile(settings) => {
-            Box::new(ProfileSource { services, format: ProfileFormat::Cli, settings })
-        }
-        SourceSelection::IniProfile(settings) => {
-            Box::new(ProfileSource { services, format: ProfileFormat::Ini, settings })
-        }
-        SourceSelection::EcsRamRole(role) => Box::new(EcsRoleSource { services, role }),
-        SourceSelection::Uri(uri) => Box::new(UriSource { services, uri }),
-        SourceSelection::Inline(credentials) => Box::new(InlineCredentials::new(credentials)),
-        SourceSelection::Files(paths) => Box::new(FileSource { services, paths }),
+fn source(selection: SourceSelection, context: &Arc<SourceContext>) -> Box<dyn CredentialSource> {
+    match selection {
+        SourceSelection::Chain => Box::new(default_chain(context)),
+        selection => Box::new(SingleSource { context: Arc::clone(context), selection }),
     }
 }
 
-fn chain(services: &Arc<SourceContext>) -> SourceChain {
-    let link = |name, choice, is_guess| ChainedSource { name, source: source(choice, services), is_guess };
-    let mut links = vec![
+/// Returns the sources of Alibaba Cloud's own tools, in their order.
+fn default_chain(context: &Arc<SourceContext>) -> SourceChain {
+    let link = |name, selection, is_speculative| ChainedSource {
+        name,
+        source: source(selection, context),
+        is_speculative,
+    };
+    let mut sources = vec![
         link("environment", SourceSelection::Environment, false),
         link(oidc::NAME, SourceSelection::Oidc(OidcSettings::default()), false),
     ];
-    if !services.flag(CLI_DISABLED) {
-        links.push(link(
-            ProfileFormat::Cli.name(),
-            SourceSelection::CliProfile(ProfileSettings::default()),
-            false,
-        ));
+    if !context.flag(CLI_DISABLED) {
+        let selection = SourceSelection::CliProfile(ProfileSettings::default());
+        sources.push(link(ProfileFormat::Cli.source_name(), selection, false));
     }
-    links.push(link(
-        ProfileFormat::Ini.name(),
-        SourceSelection::IniProfile(ProfileSettings::default()),
-        false,
-    ));
-    if !services.flag(ecs::DISABLED) {
-        links.push(link(ecs::NAME, SourceSelection::EcsRamRole(None), true));
+    let selection = SourceSelection::IniProfile(ProfileSettings::default());
+    sources.push(link(ProfileFormat::Ini.source_name(), selection, false));
+    if !context.flag(ecs::DISABLED) {
+        sources.push(link(ecs::NAME, SourceSelection::EcsRamRole(None), true));
     }
-    links.push(link(uri::NAME, SourceSelection::Uri(None), false));
-    SourceChain::new(links)
+    sources.push(link(uri::NAME, SourceSelection::Uri(None), false));
+    SourceChain::new(sources)
+}
+
+/// Any source other than the chain.
+struct SingleSource {
+    context: Arc<SourceContext>,
+    selection: SourceSelection,
+}
+
+impl CredentialSource for SingleSource {
+    fn fetch(&self) -> BoxFuture<'_, FetchResult> {
+        let context = &*self.context;
+        Box::pin(async move {
+            match &self.selection {
+                SourceSelection::Chain => default_chain(&self.context).fetch().await,
+                SourceSelection::Environment => context::environment_credentials(&context.variables)
+                    .map(|credentials| FetchedCredentials::permanent(credentials, "environment")),
+                SourceSelection::Oidc(settings) => oidc::fetch(context, settings).await,
+                SourceSelection::CliProfile(settings) => {
+                    profile::fetch(context, ProfileFormat::Cli, settings).await
+                }
+                SourceSelection::IniProfile(settings) => {
+                    profile::fetch(context, ProfileFormat::Ini, settings).await
+                }
+                SourceSelection::EcsRamRole(role) => ecs::fetch(context, role.as_deref()).await,
+                SourceSelection::Uri(uri) => uri::fetch(context, uri.as_ref()).await,
+                SourceSelection::Inline(credentials) => {
+                    Ok(FetchedCredentials::permanent(credentials.clone(), "inline"))
+                }
+                SourceSelection::Files(paths) => files::fetch(context, paths).await,
+            }
+        })
+    }
+}
+
+/// Role that is assumed with the key of another source.
+struct AssumeRoleSource {
+    context: Arc<SourceContext>,
+    base: Box<dyn CredentialSource>,
+    role: AssumedRole,
+}
+
+impl CredentialSource for AssumeRoleSource {
+    fn fetch(&self) -> BoxFuture<'_, FetchResult> {
+        Box::pin(async {
+            // Not cached: a cached key would expire and be rejected at some time.
+            let base = self.base.fetch().await?;
+            let source = format!("{}+assume_role", base.source);
+            sts::assume_role(&self.context, &base.credentials, &self.role, &source).await
+        })
+    }
 }

@@ -1,224 +1,182 @@
 //! `GetInstanceList` and `GetAllInstanceIdList`.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
 use super::{
-    Anomalies, IntField, ResponsePayload, TextField,
-    list::{Key, ListField, ListItem, ObjectField, Presence, fields, wrong_type},
+    Anomalies, Field, IntField, ResponsePayload, TextField,
+    lenient::FieldValue,
+    object::{ListField, ListItem, ObjectKey, json_object},
 };
 use crate::model::{AnomalyKind, Instance, InstanceId, InstanceState, Listing, Observed, RegionId};
 
 const HOUR: u64 = 3_600;
 const GIBIBYTE: u64 = 1 << 30;
 
-/// `GetInstanceList`.
-#[derive(Debug, Default)]
-pub(crate) struct InstanceListResponse<'de> {
-    instances: ListField<InstanceVo<'de>>,
+json_object! {
+    /// Response of `GetInstanceList`.
+    pub(crate) struct InstanceListResponse<'de> {
+        instances: ListField<InstanceVo<'de>> = "InstanceList",
+    }
 }
-fields!(InstanceListResponse<'de> { "InstanceList" => instances });
+impl<'de> ResponsePayload<'de> for InstanceListResponse<'de> {
+    const KEY: &'static str = "InstanceList";
+}
 
-#[derive(Debug, Default)]
-struct InstanceVo<'de> {
-    instance_id: TextField<'de>,
-    name: TextField<'de>,
-    region_id: TextField<'de>,
-    view_instance_status_code: IntField,
-    service_status: IntField,
-    series: TextField<'de>,
-    spec_type: TextField<'de>,
-    upgrade: ObjectField<UpgradeServiceDetailInfo<'de>>,
-    deploy_type: TextField<'de>,
-    paid_type: TextField<'de>,
-    disk_type: TextField<'de>,
-    create_time: IntField,
-    expired_time: IntField,
-    used_topic_count: IntField,
-    topic_num_limit: IntField,
-    used_partition_count: IntField,
-    used_group_count: IntField,
-    disk_size: IntField,
-    msg_retain: IntField,
-    tags: ListField<TagVo<'de>>,
+json_object! {
+    struct InstanceVo<'de> {
+        instance_id: TextField<'de> = "InstanceId",
+        name: TextField<'de> = "Name",
+        region_id: TextField<'de> = "RegionId",
+        view_instance_status_code: IntField = "ViewInstanceStatusCode",
+        service_status: IntField = "ServiceStatus",
+        series: TextField<'de> = "Series",
+        spec_type: TextField<'de> = "SpecType",
+        upgrade: Field<UpgradeServiceDetailInfo<'de>> = "UpgradeServiceDetailInfo",
+        deploy_type: TextField<'de> = "DeployType",
+        paid_type: TextField<'de> = "PaidType",
+        disk_type: TextField<'de> = "DiskType",
+        create_time: IntField = "CreateTime",
+        expired_time: IntField = "ExpiredTime",
+        used_topic_count: IntField = "UsedTopicCount",
+        topic_num_limit: IntField = "TopicNumLimit",
+        used_partition_count: IntField = "UsedPartitionCount",
+        used_group_count: IntField = "UsedGroupCount",
+        disk_size: IntField = "DiskSize",
+        msg_retain: IntField = "MsgRetain",
+        tags: ListField<TagVo<'de>> = "Tags",
+    }
 }
-fields!(InstanceVo<'de> {
-    "InstanceId" => instance_id,
-    "Name" => name,
-    "RegionId" => region_id,
-    "ViewInstanceStatusCode" => view_instance_status_code,
-    "ServiceStatus" => service_status,
-    "Series" => series,
-    "SpecType" => spec_type,
-    "UpgradeServiceDetailInfo" => upgrade,
-    "DeployType" => deploy_type,
-    "PaidType" => paid_type,
-    "DiskType" => disk_type,
-    "CreateTime" => create_time,
-    "ExpiredTime" => expired_time,
-    "UsedTopicCount" => used_topic_count,
-    "TopicNumLimit" => topic_num_limit,
-    "UsedPartitionCount" => used_partition_count,
-    "UsedGroupCount" => used_group_count,
-    "DiskSize" => disk_size,
-    "MsgRetain" => msg_retain,
-    "Tags" => tags,
-});
 impl<'de> ListItem<'de> for InstanceVo<'de> {
     const WRAPPER: &'static str = "InstanceVO";
 }
 
-#[derive(Debug, Default)]
-struct UpgradeServiceDetailInfo<'de> {
-    version: TextField<'de>,
+json_object! {
+    struct UpgradeServiceDetailInfo<'de> {
+        version: TextField<'de> = "Current2OpenSourceVersion",
+    }
 }
-fields!(UpgradeServiceDetailInfo<'de> { "Current2OpenSourceVersion" => version });
 
-#[derive(Debug, Default)]
-struct TagVo<'de> {
-    key: TextField<'de>,
-    value: TextField<'de>,
+json_object! {
+    struct TagVo<'de> {
+        key: TextField<'de> = "Key",
+        value: TextField<'de> = "Value",
+    }
 }
-fields!(TagVo<'de> { "Key" => key, "Value" => value });
 impl<'de> ListItem<'de> for TagVo<'de> {
     const WRAPPER: &'static str = "TagVO";
 }
 
-impl<'de> ResponsePayload<'de> for InstanceListResponse<'de> {
-    const KEY: &'static str = "InstanceList";
-
-    fn is_present(&self) -> bool {
-        self.instances.told != Presence::Missing
-    }
-}
-
 impl InstanceListResponse<'_> {
-    pub(crate) fn into_instances(self, asked: &RegionId) -> Observed<Listing<Instance>> {
+    pub(crate) fn into_instances(self, requested: &RegionId) -> Observed<Listing<Instance>> {
         let mut anomalies = Anomalies::default();
-        let mut complete =
-            anomalies.list("InstanceList", self.instances.told, self.instances.malformed, "the answer");
-        let entries = self.instances.items.len();
-        let mut items: Vec<_> = self
-            .instances
-            .items
-            .into_iter()
-            .filter_map(|vo| vo.into_instance(asked, &mut anomalies))
-            .collect();
-        complete &= items.len() == entries;
-        anomalies.unique(&mut items, "an instance", |instance| instance.id.clone());
+        let is_complete = anomalies.check_list("InstanceList", &self.instances, "the response");
+        let list = self.instances.value().unwrap_or_default().items;
+        let objects = list.len();
+        let mut items: Vec<_> =
+            list.into_iter().filter_map(|vo| vo.into_instance(requested, &mut anomalies)).collect();
+        let complete = is_complete && items.len() == objects;
+        anomalies.deduplicate(&mut items, "an instance", |instance| instance.id.clone());
         Observed { value: Listing { items, complete }, anomalies: anomalies.into_vec() }
     }
 }
 
 impl InstanceVo<'_> {
-    fn into_instance(self, asked: &RegionId, anomalies: &mut Anomalies) -> Option<Instance> {
+    fn into_instance(self, requested: &RegionId, anomalies: &mut Anomalies) -> Option<Instance> {
         let id = anomalies.name("InstanceId", &self.instance_id, "an instance", InstanceId::new)?;
-        let of = format!("instance {id:?}");
-        if self.region_id.as_value().is_some_and(|region| region != asked.as_str()) {
-            anomalies
-                .note(AnomalyKind::Contradiction, format_args!("{of} belongs to another region than asked"));
+        let owner = format!("instance {id:?}");
+        if self.region_id.as_value().is_some_and(|region| region != requested.as_str()) {
+            let detail = format_args!("{owner} belongs to another region than requested");
+            anomalies.record(AnomalyKind::Contradiction, detail);
             return None;
         }
-        let view = anomalies.value("ViewInstanceStatusCode", self.view_instance_status_code, &of);
-        let service = anomalies.value("ServiceStatus", self.service_status, &of);
+        let view_code = anomalies.value("ViewInstanceStatusCode", self.view_instance_status_code, &owner);
+        let service_status = anomalies.value("ServiceStatus", self.service_status, &owner);
         let version = match self.upgrade {
-            ObjectField::Value(detail) => anomalies.text("Current2OpenSourceVersion", detail.version, &of),
-            ObjectField::Missing | ObjectField::Null => None,
-            ObjectField::WrongType => {
-                anomalies
-                    .note(AnomalyKind::Type, format_args!("UpgradeServiceDetailInfo of {of} is no object"));
+            Field::Value(detail) => anomalies.text("Current2OpenSourceVersion", detail.version, &owner),
+            Field::Missing | Field::Null => None,
+            Field::WrongType | Field::OutOfRange => {
+                let detail = format_args!("UpgradeServiceDetailInfo of {owner} is not an object");
+                anomalies.record(AnomalyKind::Type, detail);
                 None
             }
         };
-        // Instances without tags come without the key, so its absence is no oddity.
-        if self.tags.told != Presence::Missing {
-            anomalies.list("Tags", self.tags.told, self.tags.malformed, &of);
+        // Instances without tags do not have the key.
+        if !matches!(self.tags, Field::Missing) {
+            anomalies.check_list("Tags", &self.tags, &owner);
         }
-        let tags = self.tags.items.into_iter().filter_map(|tag| {
-            let key = anomalies.text("Key", tag.key, &of)?;
-            Some((key, anomalies.text("Value", tag.value, &of).unwrap_or_default()))
-        });
-        let tags = tags.collect();
+        let mut tags = Vec::new();
+        for tag in self.tags.value().unwrap_or_default().items {
+            if let Some(key) = anomalies.text("Key", tag.key, &owner) {
+                tags.push((key, anomalies.text("Value", tag.value, &owner).unwrap_or_default()));
+            }
+        }
+        let deploy_type = anomalies.text("DeployType", self.deploy_type, &owner);
+        let paid_type = anomalies.text("PaidType", self.paid_type, &owner);
+        let disk_type = anomalies.text("DiskType", self.disk_type, &owner);
         Some(Instance {
-            name: anomalies.text("Name", self.name, &of),
-            state: view
+            name: anomalies.text("Name", self.name, &owner),
+            state: view_code
                 .map(InstanceState::from_view_code)
-                .or_else(|| service.map(InstanceState::from_service_status)),
-            series: anomalies.text("Series", self.series, &of),
-            spec_type: anomalies.text("SpecType", self.spec_type, &of),
+                .or_else(|| service_status.map(InstanceState::from_service_status)),
+            series: anomalies.text("Series", self.series, &owner),
+            spec_type: anomalies.text("SpecType", self.spec_type, &owner),
             version,
-            deploy_type: anomalies
-                .text("DeployType", self.deploy_type, &of)
-                .map(|code| word(code, &[("4", "public"), ("5", "vpc")])),
-            paid_type: anomalies.text("PaidType", self.paid_type, &of).map(|code| {
-                word(code, &[("0", "prepaid"), ("1", "postpaid"), ("3", "serverless"), ("4", "confluent")])
+            deploy_type: deploy_type.map(|code| decode_code(code, &[("4", "public"), ("5", "vpc")])),
+            paid_type: paid_type.map(|code| {
+                let names = [("0", "prepaid"), ("1", "postpaid"), ("3", "serverless"), ("4", "confluent")];
+                decode_code(code, &names)
             }),
-            disk_type: anomalies
-                .text("DiskType", self.disk_type, &of)
-                .map(|code| word(code, &[("0", "efficiency"), ("1", "ssd")])),
-            created_at: anomalies.time("CreateTime", self.create_time, &of),
-            expires_at: anomalies.time("ExpiredTime", self.expired_time, &of),
-            topics: anomalies.count("UsedTopicCount", self.used_topic_count, 1, &of),
-            topic_limit: anomalies.count("TopicNumLimit", self.topic_num_limit, 1, &of),
-            partitions: anomalies.count("UsedPartitionCount", self.used_partition_count, 1, &of),
-            groups: anomalies.count("UsedGroupCount", self.used_group_count, 1, &of),
-            disk_size_bytes: anomalies.count("DiskSize", self.disk_size, GIBIBYTE, &of),
-            message_retention_seconds: anomalies.count("MsgRetain", self.msg_retain, HOUR, &of),
+            disk_type: disk_type.map(|code| decode_code(code, &[("0", "efficiency"), ("1", "ssd")])),
+            created_at: anomalies.time("CreateTime", self.create_time, &owner),
+            expires_at: anomalies.time("ExpiredTime", self.expired_time, &owner),
+            topics: anomalies.count("UsedTopicCount", self.used_topic_count, 1, &owner),
+            topic_limit: anomalies.count("TopicNumLimit", self.topic_num_limit, 1, &owner),
+            partitions: anomalies.count("UsedPartitionCount", self.used_partition_count, 1, &owner),
+            groups: anomalies.count("UsedGroupCount", self.used_group_count, 1, &owner),
+            disk_size_bytes: anomalies.count("DiskSize", self.disk_size, GIBIBYTE, &owner),
+            message_retention_seconds: anomalies.count("MsgRetain", self.msg_retain, HOUR, &owner),
             tags,
             id,
         })
     }
 }
 
-/// The word for a code; a code without a word stands for itself.
-fn word(code: String, words: &[(&str, &str)]) -> String {
-    words.iter().find(|(c, _)| *c == code.trim()).map_or(code, |(_, word)| (*word).to_owned())
+/// Returns the name of a code, or the code itself if it has no name here.
+fn decode_code(code: String, names: &[(&str, &str)]) -> String {
+    names.iter().find(|(c, _)| *c == code.trim()).map_or(code, |(_, name)| (*name).to_owned())
 }
 
-/// `GetAllInstanceIdList`: `InstanceIds` is a map, or a list of maps, from region id to instance ids.
-#[derive(Debug, Default)]
-pub(crate) struct InstanceIdsResponse<'de> {
-    ids: InstanceIds<'de>,
+json_object! {
+    /// Response of `GetAllInstanceIdList`.
+    pub(crate) struct InstanceIdsResponse<'de> {
+        ids: Field<InstanceIds<'de>> = "InstanceIds",
+    }
 }
-fields!(InstanceIdsResponse<'de> { "InstanceIds" => ids });
-
-#[derive(Debug, Default)]
-struct InstanceIds<'de> {
-    told: Presence,
-    malformed: usize,
-    /// How many ids a region has; `None` where that is no list.
-    regions: BTreeMap<std::borrow::Cow<'de, str>, Option<usize>>,
-}
-
 impl<'de> ResponsePayload<'de> for InstanceIdsResponse<'de> {
     const KEY: &'static str = "InstanceIds";
-
-    fn is_present(&self) -> bool {
-        self.ids.told != Presence::Missing
-    }
 }
 
 impl InstanceIdsResponse<'_> {
+    /// Returns the regions that have instances.
     pub(crate) fn into_regions(self) -> Observed<Listing<RegionId>> {
         let mut anomalies = Anomalies::default();
-        let mut complete = anomalies.list("InstanceIds", self.ids.told, self.ids.malformed, "the answer");
+        let mut complete =
+            anomalies.check_items("InstanceIds", &self.ids, |ids| ids.malformed, "the response");
         let mut items = Vec::new();
-        for (name, instances) in self.ids.regions {
+        for (name, instances) in self.ids.value().unwrap_or_default().counts {
             match (RegionId::new(&name), instances) {
                 (Ok(region), Some(1..)) => items.push(region),
                 (Ok(_), Some(0)) => {}
                 (Ok(region), None) => {
                     complete = false;
-                    anomalies
-                        .note(AnomalyKind::Type, format_args!("InstanceIds of region {region} is no list"));
+                    let detail = format_args!("InstanceIds of region {region} is not a list");
+                    anomalies.record(AnomalyKind::Type, detail);
                 }
                 (Err(error), _) => {
                     complete = false;
-                    anomalies.note(AnomalyKind::Type, format_args!("a key of InstanceIds: {error}"));
+                    anomalies.record(AnomalyKind::Type, format_args!("a key of InstanceIds: {error}"));
                 }
             }
         }
@@ -226,101 +184,66 @@ impl InstanceIdsResponse<'_> {
     }
 }
 
-impl<'de> Deserialize<'de> for InstanceIds<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Maps;
-        impl<'de> Visitor<'de> for Maps {
-            type Value = InstanceIds<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of regions, or a list of such maps")
-            }
-
-            wrong_type!(
-                InstanceIds { told: Presence::Null, ..InstanceIds::default() },
-                InstanceIds { told: Presence::WrongType, ..InstanceIds::default() }
-            );
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut all = InstanceIds { told: Presence::List, ..InstanceIds::default() };
-                while let Some((Key(region), Count(count))) = map.next_entry()? {
-                    all.add(region, count);
-                }
-                Ok(all)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut all = InstanceIds { told: Presence::List, ..InstanceIds::default() };
-                while let Some(part) = seq.next_element::<InstanceIds<'de>>()? {
-                    all.malformed += part.malformed + usize::from(part.told != Presence::List);
-                    for (region, count) in part.regions {
-                        all.add(region, count);
-                    }
-                }
-                Ok(all)
-            }
-        }
-        deserializer.deserialize_any(Maps)
-    }
+/// Instance ids by region id: an object, or a list of such objects.
+#[derive(Debug, Default)]
+struct InstanceIds<'de> {
+    /// Number of instance ids by region; `None` if the value is not a list.
+    counts: BTreeMap<Cow<'de, str>, Option<usize>>,
+    /// Number of items that are not objects.
+    malformed: usize,
 }
 
 impl<'de> InstanceIds<'de> {
-    fn add(&mut self, region: std::borrow::Cow<'de, str>, count: Option<usize>) {
-        let known = self.regions.entry(region).or_insert(Some(0));
+    fn add(&mut self, region: Cow<'de, str>, count: Option<usize>) {
+        let known = self.counts.entry(region).or_insert(Some(0));
         *known = known.zip(count).map(|(a, b)| a.saturating_add(b));
     }
 }
 
-/// How many ids a value holds: a list, one id, or nothing.
-struct Count(Option<usize>);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Ids;
-        impl<'de> Visitor<'de> for Ids {
-            type Value = Count;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of instance ids")
-            }
-
-            fn visit_unit<E>(self) -> Result<Count, E> {
-                Ok(Count(Some(0)))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
-                Ok(Count(None))
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Count, E> {
-                Ok(Count(None))
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Count, E> {
-                Ok(Count(None))
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Count, E> {
-                Ok(Count(None))
-            }
-
-            fn visit_str<E: de::Error>(self, id: &str) -> Result<Count, E> {
-                Ok(Count(Some(usize::from(!id.is_empty()))))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
-                let mut count = 0;
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    count += 1;
-                }
-                Ok(Count(Some(count)))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Count, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Count(None))
+impl<'de> FieldValue<'de> for InstanceIds<'de> {
+    fn from_list<A: SeqAccess<'de>>(mut list: A) -> Result<Field<Self>, A::Error> {
+        let mut all = Self::default();
+        while let Some(item) = list.next_element::<Field<Self>>()? {
+            let Some(item) = item.value() else {
+                all.malformed += 1;
+                continue;
+            };
+            all.malformed += item.malformed;
+            for (region, count) in item.counts {
+                all.add(region, count);
             }
         }
-        deserializer.deserialize_any(Ids)
+        Ok(Field::Value(all))
+    }
+
+    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Field<Self>, A::Error> {
+        let mut all = Self::default();
+        while let Some((ObjectKey(region), count)) = object.next_entry::<_, Field<InstanceCount>>()? {
+            all.add(
+                region,
+                match count {
+                    Field::Null => Some(0),
+                    count => count.value().map(|InstanceCount(count)| count),
+                },
+            );
+        }
+        Ok(Field::Value(all))
+    }
+}
+
+/// Number of instance ids in a list, or in one bare id.
+struct InstanceCount(usize);
+
+impl<'de> FieldValue<'de> for InstanceCount {
+    fn from_text(_: Cow<'de, str>) -> Field<Self> {
+        Field::Value(Self(1))
+    }
+
+    fn from_list<A: SeqAccess<'de>>(mut list: A) -> Result<Field<Self>, A::Error> {
+        let mut count = 0;
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(Field::Value(Self(count)))
     }
 }

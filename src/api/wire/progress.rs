@@ -1,241 +1,171 @@
-//! `GetConsumerList` and `GetConsumerProgress`.
+//! `GetConsumerProgress`: the offsets of one consumer group.
 
 use super::{
-    Anomalies, DiscardedResponse, IntField, ListPage, ResponsePayload, TextField,
-    list::{ListField, ListItem, ObjectField, Presence, fields},
-    told_count,
+    Anomalies, DiscardedResponse, Field, IntField, ResponsePayload, TextField,
+    object::{ListField, ListItem, json_object},
 };
 use crate::model::{
-    AnomalyKind, GroupId, GroupProgress, GroupState, InstanceId, Observed, PartitionProgress, Rebalance,
-    TopicName, TopicProgress,
+    AnomalyKind, GroupId, GroupProgress, GroupState, Observed, PartitionProgress, Rebalance, TopicName,
+    TopicProgress,
 };
 
-/// `GetConsumerList`, one page or all.
-#[derive(Debug, Default)]
-pub(crate) struct GroupListResponse<'de> {
-    groups: ListField<ConsumerVo<'de>>,
-    total: IntField,
-    current_page: IntField,
-    page_size: IntField,
+json_object! {
+    /// Response of `GetConsumerProgress`.
+    pub(crate) struct ProgressResponse<'de> {
+        progress: Field<ConsumerProgress<'de>> = "ConsumerProgress",
+    }
 }
-fields!(GroupListResponse<'de> {
-    "ConsumerList" => groups,
-    "Total" => total,
-    "CurrentPage" => current_page,
-    "PageSize" => page_size,
-});
-
-#[derive(Debug, Default)]
-struct ConsumerVo<'de> {
-    consumer_id: TextField<'de>,
-    instance_id: TextField<'de>,
-}
-fields!(ConsumerVo<'de> { "ConsumerId" => consumer_id, "InstanceId" => instance_id });
-impl<'de> ListItem<'de> for ConsumerVo<'de> {
-    const WRAPPER: &'static str = "ConsumerVO";
+impl<'de> ResponsePayload<'de> for ProgressResponse<'de> {
+    const KEY: &'static str = "ConsumerProgress";
 }
 
-impl<'de> ResponsePayload<'de> for GroupListResponse<'de> {
-    const KEY: &'static str = "ConsumerList";
-
-    fn is_present(&self) -> bool {
-        self.groups.told != Presence::Missing
+json_object! {
+    struct ConsumerProgress<'de> {
+        total_diff: IntField = "TotalDiff",
+        state: TextField<'de> = "state" | "State",
+        rebalances: ListField<RebalanceInfo<'de>> = "RebalanceInfoList",
+        topics: ListField<TopicProgressVo<'de>> = "TopicList",
     }
 }
 
-impl GroupListResponse<'_> {
-    pub(crate) fn into_page(self, asked: &InstanceId, anomalies: &mut Anomalies) -> ListPage<GroupId> {
-        let is_complete =
-            anomalies.list("ConsumerList", self.groups.told, self.groups.malformed, "the answer");
-        let records = self.groups.items.len();
-        let mut items = Vec::with_capacity(records);
-        for vo in self.groups.items {
-            if let Some(id) = anomalies.name("ConsumerId", &vo.consumer_id, "a group", GroupId::new)
-                && anomalies.is_of(asked, &vo.instance_id, format_args!("group {id:?}"))
-            {
-                items.push(id);
-            }
-        }
-        ListPage {
-            is_complete: is_complete && items.len() == records,
-            items,
-            entries: records + self.groups.malformed,
-            total: told_count(self.total),
-            current_page: self.current_page.value(),
-            page_size: told_count(self.page_size),
-        }
+json_object! {
+    struct RebalanceInfo<'de> {
+        group_id: TextField<'de> = "GroupId",
+        generation: IntField = "Generation",
+        last_rebalance_timestamp: IntField = "LastRebalanceTimestamp",
     }
 }
-
-/// `GetConsumerProgress`.
-#[derive(Debug, Default)]
-pub(crate) struct ProgressResponse<'de> {
-    progress: ObjectField<ConsumerProgress<'de>>,
-}
-fields!(ProgressResponse<'de> { "ConsumerProgress" => progress });
-
-#[derive(Debug, Default)]
-struct ConsumerProgress<'de> {
-    total_diff: IntField,
-    state: TextField<'de>,
-    rebalances: ListField<RebalanceInfo<'de>>,
-    topics: ListField<TopicVo<'de>>,
-}
-fields!(ConsumerProgress<'de> {
-    "TotalDiff" => total_diff,
-    "state" | "State" => state,
-    "RebalanceInfoList" => rebalances,
-    "TopicList" => topics,
-});
-
-#[derive(Debug, Default)]
-struct RebalanceInfo<'de> {
-    group_id: TextField<'de>,
-    generation: IntField,
-    last_rebalance_timestamp: IntField,
-}
-fields!(RebalanceInfo<'de> {
-    "GroupId" => group_id,
-    "Generation" => generation,
-    "LastRebalanceTimestamp" => last_rebalance_timestamp,
-});
 impl<'de> ListItem<'de> for RebalanceInfo<'de> {
     const WRAPPER: &'static str = "RebalanceInfoList";
 }
 
-#[derive(Debug, Default)]
-struct TopicVo<'de> {
-    topic: TextField<'de>,
-    total_diff: IntField,
-    offsets: ListField<OffsetVo>,
+json_object! {
+    struct TopicProgressVo<'de> {
+        topic: TextField<'de> = "Topic",
+        total_diff: IntField = "TotalDiff",
+        offsets: ListField<OffsetVo> = "OffsetList",
+    }
 }
-fields!(TopicVo<'de> { "Topic" => topic, "TotalDiff" => total_diff, "OffsetList" => offsets });
-impl<'de> ListItem<'de> for TopicVo<'de> {
+impl<'de> ListItem<'de> for TopicProgressVo<'de> {
     const WRAPPER: &'static str = "TopicList";
 }
 
-#[derive(Debug, Default)]
-struct OffsetVo {
-    partition: IntField,
-    broker_offset: IntField,
-    consumer_offset: IntField,
-    last_timestamp: IntField,
+json_object! {
+    struct OffsetVo {
+        partition: IntField = "Partition",
+        broker_offset: IntField = "BrokerOffset",
+        consumer_offset: IntField = "ConsumerOffset",
+        last_timestamp: IntField = "LastTimestamp",
+    }
 }
-fields!(OffsetVo {
-    "Partition" => partition,
-    "BrokerOffset" => broker_offset,
-    "ConsumerOffset" => consumer_offset,
-    "LastTimestamp" => last_timestamp,
-});
 impl ListItem<'_> for OffsetVo {
     const WRAPPER: &'static str = "OffsetList";
 }
 
-impl<'de> ResponsePayload<'de> for ProgressResponse<'de> {
-    const KEY: &'static str = "ConsumerProgress";
-
-    fn is_present(&self) -> bool {
-        !matches!(self.progress, ObjectField::Missing)
-    }
-}
-
 impl ProgressResponse<'_> {
-    /// How far the group has read. `null` is a group that has committed nothing.
-    pub(crate) fn into_progress(self, asked: &GroupId) -> Result<Observed<GroupProgress>, DiscardedResponse> {
+    /// Returns the progress of the requested group. `null` is the progress of a group without committed offsets.
+    pub(crate) fn into_progress(
+        self,
+        requested: &GroupId,
+    ) -> Result<Observed<GroupProgress>, DiscardedResponse> {
         let mut anomalies = Anomalies::default();
-        let of = format!("group {asked:?}");
         let progress = match self.progress {
-            ObjectField::Value(progress) => progress,
-            ObjectField::Null => {
+            Field::Value(progress) => progress,
+            Field::Null => {
                 return Ok(Observed { value: GroupProgress::default(), anomalies: Vec::new() });
             }
-            ObjectField::Missing | ObjectField::WrongType => {
-                return Err(DiscardedResponse::new(AnomalyKind::Type, "ConsumerProgress is no object"));
+            Field::Missing | Field::WrongType | Field::OutOfRange => {
+                return Err(DiscardedResponse::new(AnomalyKind::Type, "ConsumerProgress is not an object"));
             }
         };
-        let ListField { told, malformed, .. } = progress.topics;
-        anomalies.substance("TopicList", told, malformed, progress.total_diff, &of)?;
-        let entries = progress.topics.items.len() + malformed;
+        let owner = format!("group {requested:?}");
+        anomalies.require_list("TopicList", &progress.topics, progress.total_diff, &owner)?;
+        let list = progress.topics.value().unwrap_or_default();
+        let entries = list.items.len() + list.malformed;
         let mut topics: Vec<_> =
-            progress.topics.items.into_iter().filter_map(|vo| vo.into_topic(&of, &mut anomalies)).collect();
-        anomalies.sorted(&mut topics, |t| format!("topic {:?} of {of}", t.topic), |t| t.topic.clone());
-        // A group without topics has nothing left to read, which is not what this says.
+            list.items.into_iter().filter_map(|vo| vo.into_topic(&owner, &mut anomalies)).collect();
+        anomalies.sort_and_deduplicate(
+            &mut topics,
+            |topic| format!("topic {:?} of {owner}", topic.topic),
+            |topic| topic.topic.clone(),
+        );
+        // An empty list would mean a group without lag.
         if topics.is_empty() && entries > 0 {
-            let what = format_args!("no topic of {of} can be read");
-            return Err(DiscardedResponse::new(AnomalyKind::Type, what));
+            let detail = format_args!("no topic of {owner} is readable");
+            return Err(DiscardedResponse::new(AnomalyKind::Type, detail));
         }
         let value = GroupProgress {
-            total_diff: total_diff(progress.total_diff, &of, &mut anomalies),
-            state: state(progress.state, &of, &mut anomalies),
-            rebalances: rebalances(progress.rebalances, asked, &of, &mut anomalies),
+            total_diff: total_diff(progress.total_diff, &owner, &mut anomalies),
+            state: group_state(progress.state, &owner, &mut anomalies),
+            rebalances: rebalances(progress.rebalances, requested, &owner, &mut anomalies),
             topics,
         };
         Ok(Observed { value, anomalies: anomalies.into_vec() })
     }
 }
 
-impl TopicVo<'_> {
-    fn into_topic(self, of: &str, anomalies: &mut Anomalies) -> Option<TopicProgress> {
-        let topic = anomalies.name("Topic", &self.topic, of, TopicName::new)?;
-        let of = format!("topic {topic:?} of {of}");
-        anomalies.list("OffsetList", self.offsets.told, self.offsets.malformed, &of);
+impl TopicProgressVo<'_> {
+    fn into_topic(self, owner: &str, anomalies: &mut Anomalies) -> Option<TopicProgress> {
+        let topic = anomalies.name("Topic", &self.topic, owner, TopicName::new)?;
+        let owner = format!("topic {topic:?} of {owner}");
+        anomalies.check_list("OffsetList", &self.offsets, &owner);
+        let offsets = self.offsets.value().unwrap_or_default().items;
         let mut partitions: Vec<_> =
-            self.offsets.items.into_iter().filter_map(|vo| vo.into_partition(&of, anomalies)).collect();
-        anomalies.sorted(
+            offsets.into_iter().filter_map(|vo| vo.into_partition(&owner, anomalies)).collect();
+        anomalies.sort_and_deduplicate(
             &mut partitions,
-            |p| format!("partition {} of {of}", p.partition.0),
+            |p| format!("partition {} of {owner}", p.partition.0),
             |p| p.partition,
         );
-        Some(TopicProgress { topic, total_diff: total_diff(self.total_diff, &of, anomalies), partitions })
+        Some(TopicProgress { topic, total_diff: total_diff(self.total_diff, &owner, anomalies), partitions })
     }
 }
 
 impl OffsetVo {
-    fn into_partition(self, of: &str, anomalies: &mut Anomalies) -> Option<PartitionProgress> {
-        let partition = anomalies.partition(self.partition, of)?;
-        let of = format_args!("partition {} of {of}", partition.0);
+    fn into_partition(self, owner: &str, anomalies: &mut Anomalies) -> Option<PartitionProgress> {
+        let partition = anomalies.partition(self.partition, owner)?;
+        let owner = format_args!("partition {} of {owner}", partition.0);
         Some(PartitionProgress {
             partition,
-            end: anomalies.offset("BrokerOffset", self.broker_offset, of),
-            committed: anomalies.offset("ConsumerOffset", self.consumer_offset, of),
-            last_consumed: anomalies.time("LastTimestamp", self.last_timestamp, of),
+            end: anomalies.offset("BrokerOffset", self.broker_offset, owner),
+            committed: anomalies.offset("ConsumerOffset", self.consumer_offset, owner),
+            last_consumed: anomalies.time("LastTimestamp", self.last_timestamp, owner),
         })
     }
 }
 
-/// The rebalances whose time is told. Older services tell of none.
+/// Returns the rebalances with a time, oldest first. Older services report no rebalances.
 fn rebalances(
     list: ListField<RebalanceInfo<'_>>,
-    asked: &GroupId,
-    of: &str,
+    requested: &GroupId,
+    owner: &str,
     anomalies: &mut Anomalies,
 ) -> Vec<Rebalance> {
-    if list.told == Presence::Missing {
-        return Vec::new();
+    if !matches!(list, Field::Missing) {
+        anomalies.check_list("RebalanceInfoList", &list, owner);
     }
-    anomalies.list("RebalanceInfoList", list.told, list.malformed, of);
-    let of = format_args!("a rebalance of {of}");
-    let mut rebalances = Vec::with_capacity(list.items.len());
-    for info in list.items {
-        if info.group_id.as_value().is_some_and(|id| id != asked.as_str()) {
-            anomalies.note(AnomalyKind::Contradiction, format_args!("{of} is of another group"));
+    let owner = format_args!("a rebalance of {owner}");
+    let mut rebalances = Vec::new();
+    for info in list.value().unwrap_or_default().items {
+        if info.group_id.as_value().is_some_and(|id| id != requested.as_str()) {
+            anomalies.record(AnomalyKind::Contradiction, format_args!("{owner} is of another group"));
             continue;
         }
-        let generation = anomalies.count("Generation", info.generation, 1, of);
-        let at = anomalies.time("LastRebalanceTimestamp", info.last_rebalance_timestamp, of);
+        let generation = anomalies.count("Generation", info.generation, 1, owner);
+        let at = anomalies.time("LastRebalanceTimestamp", info.last_rebalance_timestamp, owner);
         rebalances.extend(at.map(|at| Rebalance { at, generation }));
     }
-    anomalies.sorted(&mut rebalances, |_| of.to_string(), |rebalance| (rebalance.at, rebalance.generation));
+    anomalies.sort_and_deduplicate(&mut rebalances, |_| owner.to_string(), |r| (r.at, r.generation));
     rebalances
 }
 
-fn total_diff(scalar: IntField, of: &str, anomalies: &mut Anomalies) -> Option<i64> {
-    anomalies.count("TotalDiff", scalar, 1, of).and_then(|diff| i64::try_from(diff).ok())
+fn total_diff(field: IntField, owner: &str, anomalies: &mut Anomalies) -> Option<i64> {
+    anomalies.count("TotalDiff", field, 1, owner).and_then(|diff| i64::try_from(diff).ok())
 }
 
-fn state(scalar: TextField<'_>, of: &str, anomalies: &mut Anomalies) -> Option<GroupState> {
-    let word = anomalies.value("state", scalar, of)?;
-    Some(match word.to_ascii_uppercase().as_str() {
+fn group_state(field: TextField<'_>, owner: &str, anomalies: &mut Anomalies) -> Option<GroupState> {
+    let state = anomalies.value("state", field, owner)?;
+    Some(match state.to_ascii_uppercase().as_str() {
         "PREPARING_REBALANCE" => GroupState::PreparingRebalance,
         "COMPLETING_REBALANCE" => GroupState::CompletingRebalance,
         "STABLE" => GroupState::Stable,
@@ -243,7 +173,7 @@ fn state(scalar: TextField<'_>, of: &str, anomalies: &mut Anomalies) -> Option<G
         "DEAD" => GroupState::Dead,
         "UNKNOWN" => return None,
         _ => {
-            anomalies.note(AnomalyKind::Type, format_args!("state of {of} is a word that is not known"));
+            anomalies.record(AnomalyKind::Type, format_args!("state of {owner} is not a known state"));
             return None;
         }
     })

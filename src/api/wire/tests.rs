@@ -3,8 +3,8 @@ use serde_json::Value;
 
 use super::{
     super::{
-        ErrorKind,
-        envelope::{self, CallFailure, RawResponse},
+        ErrorKind, decode,
+        envelope::{CallFailure, RawResponse},
     },
     *,
 };
@@ -20,52 +20,41 @@ macro_rules! fixture {
     };
 }
 
-fn reply(body: &str) -> RawResponse<'_> {
-    let body = body.as_bytes().into();
-    RawResponse { status: 200, content_type: None, retry_after: None, date_millis: None, body }
+fn response(body: &str) -> RawResponse<'_> {
+    RawResponse::ok(body.as_bytes())
 }
 
 fn instances(body: &str) -> Result<Observed<Listing<Instance>>, CallFailure> {
-    let region = RegionId::new("cn-hangzhou").unwrap();
-    envelope::read::<InstanceListResponse<'_>>(&reply(body)).map(|answer| answer.into_instances(&region))
+    decode::instances(&response(body), &RegionId::new("cn-hangzhou").unwrap()).map(|ok| ok.payload)
 }
 
 fn regions(body: &str) -> Result<Observed<Listing<RegionId>>, CallFailure> {
-    envelope::read::<InstanceIdsResponse<'_>>(&reply(body)).map(InstanceIdsResponse::into_regions)
+    decode::regions(&response(body)).map(|ok| ok.payload)
 }
 
 fn topics(body: &str, instance: &str) -> Result<(ListPage<Topic>, Vec<Anomaly>), CallFailure> {
-    let instance = InstanceId::new(instance).unwrap();
-    let mut anomalies = Anomalies::default();
-    let reply = reply(body);
-    let page = envelope::read::<TopicListResponse<'_>>(&reply)?.into_page(&instance, &mut anomalies);
-    Ok((page, anomalies.into_vec()))
+    let list_page = decode::topics(&response(body), &InstanceId::new(instance).unwrap())?.payload;
+    Ok((list_page.value, list_page.anomalies))
 }
 
 fn status(body: &str, topic: &str) -> Result<Observed<TopicStatus>, CallFailure> {
-    let topic = TopicName::new(topic).unwrap();
-    let reply = reply(body);
-    Ok(envelope::read::<TopicStatusResponse<'_>>(&reply)?.into_status(&topic)?)
+    decode::topic_status(&response(body), &TopicName::new(topic).unwrap()).map(|ok| ok.payload)
 }
 
 fn groups(body: &str, instance: &str) -> Result<(ListPage<GroupId>, Vec<Anomaly>), CallFailure> {
-    let instance = InstanceId::new(instance).unwrap();
-    let mut anomalies = Anomalies::default();
-    let reply = reply(body);
-    let page = envelope::read::<GroupListResponse<'_>>(&reply)?.into_page(&instance, &mut anomalies);
-    Ok((page, anomalies.into_vec()))
+    let list_page = decode::groups(&response(body), &InstanceId::new(instance).unwrap())?.payload;
+    Ok((list_page.value, list_page.anomalies))
 }
 
 fn progress(body: &str) -> Result<Observed<GroupProgress>, CallFailure> {
-    let group = GroupId::new("billing").unwrap();
-    Ok(envelope::read::<ProgressResponse<'_>>(&reply(body))?.into_progress(&group)?)
+    decode::group_progress(&response(body), &GroupId::new("billing").unwrap()).map(|ok| ok.payload)
 }
 
-/// The anomaly for which a whole answer was discarded.
+/// Returns the kind of the anomaly that caused a response to be discarded.
 fn discarded<T>(read: Result<T, CallFailure>) -> Option<AnomalyKind> {
     let failure = read.err()?;
     assert_eq!(failure.kind, ErrorKind::Decode, "{failure:?}");
-    Some(failure.discarded.expect("an anomaly tells why").kind)
+    Some(failure.discarded.expect("an anomaly").kind)
 }
 
 fn kinds(anomalies: &[Anomaly]) -> Vec<AnomalyKind> {
@@ -74,19 +63,19 @@ fn kinds(anomalies: &[Anomaly]) -> Vec<AnomalyKind> {
     kinds
 }
 
-/// A partition and three numbers of it.
-type Row = (u32, Option<i64>, Option<i64>, Option<i64>);
+/// A partition and three of its numbers.
+type PartitionRow = (u32, Option<i64>, Option<i64>, Option<i64>);
 
-/// `(partition, start, end, last write)` of each.
-fn rows(status: &TopicStatus) -> Vec<Row> {
+/// Returns `(partition, start, end, last write)` of each partition.
+fn rows(status: &TopicStatus) -> Vec<PartitionRow> {
     let row = |p: &crate::model::TopicPartition| {
         (p.partition.0, p.start.map(Offset::get), p.end.map(Offset::get), p.last_write.map(UnixMillis::get))
     };
     status.partitions.iter().map(row).collect()
 }
 
-/// `(partition, end, committed, last consumed)` of each.
-fn reads(topic: &crate::model::TopicProgress) -> Vec<Row> {
+/// Returns `(partition, end, committed, last consumed)` of each partition.
+fn offsets(topic: &crate::model::TopicProgress) -> Vec<PartitionRow> {
     let row = |p: &crate::model::PartitionProgress| {
         (
             p.partition.0,
@@ -98,13 +87,13 @@ fn reads(topic: &crate::model::TopicProgress) -> Vec<Row> {
     topic.partitions.iter().map(row).collect()
 }
 
-/// `(when, generation)` of each rebalance.
-fn moved(progress: &GroupProgress) -> Vec<(i64, Option<u64>)> {
+/// Returns `(time, generation)` of each rebalance.
+fn rebalances(progress: &GroupProgress) -> Vec<(i64, Option<u64>)> {
     progress.rebalances.iter().map(|r| (r.at.get(), r.generation)).collect()
 }
 
 #[test]
-fn the_printed_list_of_instances_is_read() {
+fn instances_of_the_reference_are_read() {
     let read = instances(fixture!("GetInstanceList", "printed")).unwrap();
     assert_eq!(read.anomalies, []);
     let instance = Instance {
@@ -131,13 +120,13 @@ fn the_printed_list_of_instances_is_read() {
 }
 
 #[test]
-fn instances_as_they_are_served_are_read() {
+fn instances_of_the_service_are_read() {
     let read = instances(fixture!("GetInstanceList", "served")).unwrap();
     assert_eq!(read.anomalies, []);
     assert!(read.value.complete);
     let [serverless, expired] = read.value.items.as_slice() else { panic!("two instances") };
     assert_eq!(serverless.name.as_deref(), Some("orders 订单"));
-    assert_eq!(serverless.state, Some(InstanceState::Expiring), "the newer code is the one that counts");
+    assert_eq!(serverless.state, Some(InstanceState::Expiring), "the newer code counts");
     assert_eq!(serverless.series.as_deref(), Some("v3"));
     assert_eq!(serverless.deploy_type.as_deref(), Some("public"));
     assert_eq!(serverless.paid_type.as_deref(), Some("serverless"));
@@ -153,7 +142,7 @@ fn instances_as_they_are_served_are_read() {
 }
 
 #[test]
-fn odd_fields_of_an_instance_cost_themselves_and_odd_items_cost_completeness() {
+fn malformed_fields_cost_themselves_and_malformed_items_cost_completeness() {
     let read = instances(fixture!("GetInstanceList", "odd_fields_and_items")).unwrap();
     let [only] = read.value.items.as_slice() else { panic!("one instance") };
     assert!(!read.value.complete);
@@ -188,8 +177,8 @@ fn regions_are_read_from_a_map_and_from_a_list_of_maps() {
 }
 
 #[test]
-fn topics_are_read_as_printed_and_as_served() {
-    let (page, anomalies) =
+fn topics_of_the_reference_and_of_the_service_are_read() {
+    let (list_page, anomalies) =
         topics(fixture!("GetTopicList", "printed"), "alikaafka_pre-cn-0pp1954n****").unwrap();
     let printed = Topic {
         name: TopicName::new("topic_name").unwrap(),
@@ -198,15 +187,15 @@ fn topics_are_read_as_printed_and_as_served() {
         cleanup: Some(Cleanup::Delete),
         created_at: UnixMillis::new(1_576_563_109_000),
     };
-    assert_eq!((page.items, anomalies), (vec![printed], vec![]));
+    assert_eq!((list_page.items, anomalies), (vec![printed], vec![]));
     assert_eq!(
-        (page.total, page.current_page, page.page_size, page.is_complete),
+        (list_page.total, list_page.current_page, list_page.page_size, list_page.is_complete),
         (Some(1), Some(1), Some(10), true)
     );
 
-    let (page, anomalies) = topics(fixture!("GetTopicList", "served"), "alikafka_pre-cn-def").unwrap();
+    let (list_page, anomalies) = topics(fixture!("GetTopicList", "served"), "alikafka_pre-cn-def").unwrap();
     let read: Vec<_> =
-        page.items.iter().map(|t| (t.name.as_str(), t.partitions, t.storage, t.cleanup)).collect();
+        list_page.items.iter().map(|t| (t.name.as_str(), t.partitions, t.storage, t.cleanup)).collect();
     assert_eq!(
         read,
         [
@@ -216,21 +205,21 @@ fn topics_are_read_as_printed_and_as_served() {
         ]
     );
     assert_eq!(kinds(&anomalies), [Type], "{anomalies:?}");
-    let created: Vec<_> = page.items.iter().map(|t| t.created_at.map(UnixMillis::get)).collect();
-    assert_eq!(created, [Some(1_766_000_000_000), None, None], "untold is not odd");
+    let created: Vec<_> = list_page.items.iter().map(|t| t.created_at.map(UnixMillis::get)).collect();
+    assert_eq!(created, [Some(1_766_000_000_000), None, None], "a missing time is no anomaly");
 }
 
 #[test]
-fn when_a_topic_was_created_may_be_untold_but_not_nonsense() {
-    let created = |told: &str| {
-        let body = format!(r#"{{"TopicList":[{{"Topic":"t"{told}}}]}}"#);
-        let (page, anomalies) = topics(&body, "i").unwrap();
-        (page.items[0].created_at.map(UnixMillis::get), kinds(&anomalies))
+fn the_creation_time_of_a_topic_may_be_missing_but_not_malformed() {
+    let created = |field: &str| {
+        let body = format!(r#"{{"TopicList":[{{"Topic":"t"{field}}}]}}"#);
+        let (list_page, anomalies) = topics(&body, "i").unwrap();
+        (list_page.items[0].created_at.map(UnixMillis::get), kinds(&anomalies))
     };
-    for untold in
+    for missing in
         ["", r#","CreateTime":null"#, r#","CreateTime":"""#, r#","CreateTime":0"#, r#","CreateTime":-1"#]
     {
-        assert_eq!(created(untold), (None, vec![]), "{untold}");
+        assert_eq!(created(missing), (None, vec![]), "{missing}");
     }
     assert_eq!(created(r#","CreateTime":"1576563109000""#), (Some(1_576_563_109_000), vec![]));
     assert_eq!(created(r#","CreateTime":"2019-12-17""#), (None, vec![Type]));
@@ -238,15 +227,15 @@ fn when_a_topic_was_created_may_be_untold_but_not_nonsense() {
 }
 
 #[test]
-fn a_topic_of_another_instance_is_left_out_and_the_list_deletes_nothing() {
-    let (page, anomalies) =
+fn a_topic_of_another_instance_is_skipped_and_the_list_is_incomplete() {
+    let (list_page, anomalies) =
         topics(fixture!("GetTopicList", "another_instance"), "alikafka_pre-cn-def").unwrap();
-    assert_eq!(page.items.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["ours"]);
-    assert_eq!((page.is_complete, kinds(&anomalies)), (false, vec![Contradiction]));
+    assert_eq!(list_page.items.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["ours"]);
+    assert_eq!((list_page.is_complete, kinds(&anomalies)), (false, vec![Contradiction]));
 }
 
 #[test]
-fn the_status_of_a_topic_is_read_as_printed_and_as_served() {
+fn topic_status_of_the_reference_and_of_the_service_is_read() {
     let read = status(fixture!("GetTopicStatus", "printed"), "testkafka").unwrap();
     assert_eq!(rows(&read.value), [(0, Some(0), Some(76), Some(1_566_470_063_547))]);
     assert_eq!((read.value.messages, read.anomalies), (Some(423), vec![]));
@@ -254,7 +243,7 @@ fn the_status_of_a_topic_is_read_as_printed_and_as_served() {
     assert_eq!(
         rows(&read.value),
         [(0, Some(0), Some(0), None), (1, Some(5), Some(76), Some(1_766_470_063_547))],
-        "sorted, both spellings of the time, and 0 is no time"
+        "sorted, both spellings of the time, and 0 is not a time"
     );
     assert_eq!((read.value.messages, read.anomalies), (Some(423), vec![]));
 }
@@ -268,7 +257,7 @@ fn a_new_topic_has_a_status_without_partitions() {
 }
 
 #[test]
-fn odd_rows_of_a_topic_cost_themselves() {
+fn malformed_rows_of_a_topic_cost_themselves() {
     let read = status(fixture!("GetTopicStatus", "odd_rows"), "orders").unwrap();
     assert_eq!(
         rows(&read.value),
@@ -289,7 +278,7 @@ fn odd_rows_of_a_topic_cost_themselves() {
 }
 
 #[test]
-fn rows_of_another_topic_are_left_out_and_an_answer_of_nothing_else_is_discarded() {
+fn rows_of_another_topic_are_skipped_and_a_response_without_others_is_discarded() {
     let read = status(fixture!("GetTopicStatus", "some_rows_of_another_topic"), "orders").unwrap();
     assert_eq!(rows(&read.value), [(0, Some(1), Some(2), None)]);
     assert_eq!((read.value.messages, kinds(&read.anomalies)), (None, vec![Contradiction]));
@@ -299,38 +288,39 @@ fn rows_of_another_topic_are_left_out_and_an_answer_of_nothing_else_is_discarded
 }
 
 #[test]
-fn groups_are_read_as_printed_and_as_served() {
-    let (page, anomalies) =
+fn groups_of_the_reference_and_of_the_service_are_read() {
+    let (list_page, anomalies) =
         groups(fixture!("GetConsumerList", "printed"), "alikafka_post-cn-v0h18sav****").unwrap();
-    assert_eq!((page.items, anomalies), (vec![GroupId::new("kafka-test").unwrap()], vec![]));
-    assert_eq!((page.total, page.current_page, page.is_complete), (None, None, true));
-    let (page, anomalies) = groups(fixture!("GetConsumerList", "served"), "alikafka_pre-cn-def").unwrap();
-    assert_eq!(page.items.iter().map(GroupId::as_str).collect::<Vec<_>>(), ["billing", "审计"]);
-    assert_eq!((page.total, anomalies), (Some(2), vec![]));
+    assert_eq!((list_page.items, anomalies), (vec![GroupId::new("kafka-test").unwrap()], vec![]));
+    assert_eq!((list_page.total, list_page.current_page, list_page.is_complete), (None, None, true));
+    let (list_page, anomalies) =
+        groups(fixture!("GetConsumerList", "served"), "alikafka_pre-cn-def").unwrap();
+    assert_eq!(list_page.items.iter().map(GroupId::as_str).collect::<Vec<_>>(), ["billing", "审计"]);
+    assert_eq!((list_page.total, anomalies), (Some(2), vec![]));
 }
 
 #[test]
-fn the_progress_of_a_group_is_read_as_printed_and_as_served() {
+fn group_progress_of_the_reference_and_of_the_service_is_read() {
     let read = progress(fixture!("GetConsumerProgress", "printed")).unwrap();
     assert_eq!(read.anomalies, []);
     assert_eq!((read.value.total_diff, read.value.state), (Some(0), None));
-    assert_eq!(read.value.rebalances, [], "an older service tells of none, which is not odd");
+    assert_eq!(read.value.rebalances, [], "an older service reports none, which is no anomaly");
     let [topic] = read.value.topics.as_slice() else { panic!("one topic") };
     assert_eq!((topic.topic.as_str(), topic.total_diff), ("kafka_test", Some(0)));
-    assert_eq!(reads(topic), [(0, Some(9), Some(9), Some(1_566_874_931_671))]);
+    assert_eq!(offsets(topic), [(0, Some(9), Some(9), Some(1_566_874_931_671))]);
 
     let read = progress(fixture!("GetConsumerProgress", "served")).unwrap();
     assert_eq!(read.anomalies, []);
     assert_eq!((read.value.total_diff, read.value.state), (Some(12), Some(GroupState::Stable)));
     assert_eq!(
-        moved(&read.value),
+        rebalances(&read.value),
         [(1_766_874_840_000, Some(11)), (1_766_874_900_000, Some(12))],
         "oldest first"
     );
     let [audit, orders] = read.value.topics.as_slice() else { panic!("two topics, sorted") };
-    assert_eq!((audit.topic.as_str(), reads(audit)), ("audit", vec![]));
+    assert_eq!((audit.topic.as_str(), offsets(audit)), ("audit", vec![]));
     assert_eq!(
-        reads(orders),
+        offsets(orders),
         [
             (0, Some(20), Some(9), Some(1_766_874_931_671)),
             (1, Some(9_007_199_254_740_993), Some(9_007_199_254_740_992), Some(1_766_874_931_600)),
@@ -340,14 +330,14 @@ fn the_progress_of_a_group_is_read_as_printed_and_as_served() {
 }
 
 #[test]
-fn a_group_that_has_committed_nothing_has_no_topics() {
+fn a_group_without_committed_offsets_has_no_topics() {
     let read = progress(fixture!("GetConsumerProgress", "nothing_committed")).unwrap();
     assert_eq!(read.anomalies, []);
     assert_eq!((read.value.state, read.value.topics.len()), (Some(GroupState::Empty), 0));
 }
 
 #[test]
-fn an_answer_of_which_nothing_can_be_read_does_not_say_that_there_is_nothing() {
+fn an_unreadable_response_does_not_mean_that_there_is_nothing() {
     for topic in [r#"{"Topic":null,"OffsetList":[]}"#, "5"] {
         let body = format!(r#"{{"ConsumerProgress":{{"TotalDiff":0,"TopicList":[{topic}]}}}}"#);
         assert_eq!(discarded(progress(&body)), Some(Type), "{body}");
@@ -366,13 +356,13 @@ fn an_answer_of_which_nothing_can_be_read_does_not_say_that_there_is_nothing() {
 }
 
 #[test]
-fn odd_partitions_of_a_group_cost_themselves() {
+fn malformed_partitions_of_a_group_cost_themselves() {
     let read = progress(fixture!("GetConsumerProgress", "odd_partitions")).unwrap();
     assert_eq!((read.value.total_diff, read.value.state), (Some(7), None));
     let [a, b] = read.value.topics.as_slice() else { panic!("two topics") };
     assert_eq!((a.topic.as_str(), a.total_diff), ("a", None));
     assert_eq!(
-        reads(b),
+        offsets(b),
         [
             (0, Some(9), Some(2), Some(1_566_874_931_671)),
             (1, Some(9), None, None),
@@ -389,10 +379,10 @@ fn odd_partitions_of_a_group_cost_themselves() {
 }
 
 #[test]
-fn odd_rebalances_of_a_group_cost_themselves() {
+fn malformed_rebalances_of_a_group_cost_themselves() {
     let read = progress(fixture!("GetConsumerProgress", "odd_rebalances")).unwrap();
     assert_eq!(
-        moved(&read.value),
+        rebalances(&read.value),
         [(1_766_874_600_000, None), (1_766_874_700_000, None), (1_766_874_900_000, Some(7))]
     );
     assert_eq!(
@@ -405,11 +395,11 @@ fn odd_rebalances_of_a_group_cost_themselves() {
 }
 
 #[test]
-fn a_list_of_rebalances_that_is_none_costs_itself() {
-    let rebalances = |list: &str| {
+fn a_malformed_list_of_rebalances_costs_itself() {
+    let rebalances_of = |list: &str| {
         let body = format!(r#"{{"ConsumerProgress":{{"TopicList":[],"RebalanceInfoList":{list}}}}}"#);
         let read = progress(&body).unwrap();
-        (moved(&read.value), kinds(&read.anomalies))
+        (rebalances(&read.value), kinds(&read.anomalies))
     };
     let one = vec![(5, None)];
     for list in [
@@ -418,27 +408,27 @@ fn a_list_of_rebalances_that_is_none_costs_itself() {
         r#"{"RebalanceInfoList":{"LastRebalanceTimestamp":5}}"#,
         r#"{"LastRebalanceTimestamp":5}"#,
     ] {
-        assert_eq!(rebalances(list), (one.clone(), vec![]), "{list}");
+        assert_eq!(rebalances_of(list), (one.clone(), vec![]), "{list}");
     }
     for list in ["null", r#""""#, "[]", "{}", r#"{"RebalanceInfoList":[]}"#] {
-        assert_eq!(rebalances(list), (vec![], vec![]), "{list}");
+        assert_eq!(rebalances_of(list), (vec![], vec![]), "{list}");
     }
     for list in ["5", "true", r#""none""#, r#"{"Other":[]}"#] {
-        assert_eq!(rebalances(list), (vec![], vec![Type]), "{list}");
+        assert_eq!(rebalances_of(list), (vec![], vec![Type]), "{list}");
     }
 }
 
 #[test]
-fn a_flood_of_odd_items_does_not_become_a_flood_of_anomalies() {
+fn the_number_of_anomalies_is_limited() {
     let row = r#"{"Partition":0,"MinOffset":0,"MaxOffset":1}"#;
     let body = format!(r#"{{"TopicStatus":{{"OffsetTable":[{}{row}]}}}}"#, "0,".repeat(100_000));
     assert_eq!(status(&body, "orders").unwrap().anomalies.len(), MAX_ANOMALIES);
 }
 
-/// Reads an answer for what is wrong with it.
-type Reader = fn(&str) -> Result<(), CallFailure>;
+/// Decodes a response for its failure only.
+type FailureDecoder = fn(&str) -> Result<(), CallFailure>;
 
-/// The paths to every key of a document.
+/// Collects the path of every key of a document.
 fn keys(value: &Value, at: &str, found: &mut Vec<(String, String)>) {
     match value {
         Value::Object(map) => {
@@ -456,15 +446,15 @@ fn keys(value: &Value, at: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Every document that lacks one key of the golden one, with that key.
+/// Returns the path of each key of a document, and the document without that key.
 fn without_each_key(golden: &str) -> Vec<(String, String)> {
     let golden: Value = serde_json::from_str(golden).unwrap();
     let mut found = Vec::new();
     keys(&golden, "", &mut found);
     let without = |(at, key): (String, String)| {
-        let mut less = golden.clone();
-        less.pointer_mut(&at).unwrap().as_object_mut().unwrap().remove(&key);
-        (format!("{at}/{key}"), less.to_string())
+        let mut reduced = golden.clone();
+        reduced.pointer_mut(&at).unwrap().as_object_mut().unwrap().remove(&key);
+        (format!("{at}/{key}"), reduced.to_string())
     };
     found.into_iter().map(without).collect()
 }
@@ -478,23 +468,28 @@ fn a_missing_key_of_a_progress_costs_no_more_than_what_it_belongs_to() {
             assert_eq!(lost, Type, "{key}");
             continue;
         }
-        let less = progress(&body).unwrap();
+        let reduced = progress(&body).unwrap();
         for topic in &all.topics {
             let of_topic = key
                 .contains(&format!("/TopicList/TopicList/{}", usize::from(topic.topic.as_str() == "audit")));
             if of_topic || key.ends_with("TopicList") {
                 continue;
             }
-            assert!(less.value.topics.contains(topic), "{key} cost {:?}", topic.topic);
+            assert!(reduced.value.topics.contains(topic), "{key} cost {:?}", topic.topic);
         }
         let last = key.rsplit('/').next().unwrap();
         // An object without its list is an empty list.
         let is_wrapper = key.ends_with("/TopicList/TopicList") || key.ends_with("/OffsetList/OffsetList");
         if ["Partition", "BrokerOffset", "ConsumerOffset", "OffsetList", "TopicList", "Topic"].contains(&last)
         {
-            assert!(kinds(&less.anomalies).contains(&Type) || is_wrapper, "{key} was lost silently");
+            assert!(
+                kinds(&reduced.anomalies).contains(&Type) || is_wrapper,
+                "{key} was lost without an anomaly"
+            );
         }
-        let Some(orders) = less.value.topics.iter().find(|t| t.topic.as_str() == "orders") else { continue };
+        let Some(orders) = reduced.value.topics.iter().find(|t| t.topic.as_str() == "orders") else {
+            continue;
+        };
         if key.contains("/OffsetList/OffsetList/") {
             assert!(orders.partitions.len() >= 2, "{key} cost more than its partition");
         }
@@ -503,7 +498,7 @@ fn a_missing_key_of_a_progress_costs_no_more_than_what_it_belongs_to() {
 
 #[test]
 fn a_missing_key_of_a_list_costs_no_more_than_its_item_and_never_goes_unnoticed() {
-    let answers: [(&str, &str, Reader); 6] = [
+    let responses: [(&str, &str, FailureDecoder); 6] = [
         ("InstanceList", fixture!("GetInstanceList", "served"), |body| instances(body).map(|_| ())),
         ("InstanceIds", fixture!("GetAllInstanceIdList", "printed"), |body| regions(body).map(|_| ())),
         ("TopicList", fixture!("GetTopicList", "served"), |body| topics(body, "i").map(|_| ())),
@@ -511,39 +506,39 @@ fn a_missing_key_of_a_list_costs_no_more_than_its_item_and_never_goes_unnoticed(
         ("TopicStatus", fixture!("GetTopicStatus", "served"), |body| status(body, "orders").map(|_| ())),
         ("ConsumerProgress", fixture!("GetConsumerProgress", "served"), |body| progress(body).map(|_| ())),
     ];
-    for (payload, golden, read) in answers {
+    for (payload, golden, read) in responses {
         for (key, body) in without_each_key(golden) {
-            let substance =
+            let is_required_list =
                 ["/TopicStatus/OffsetTable", "/ConsumerProgress/TopicList"].contains(&key.as_str());
-            let is_lost = substance || key == format!("/{payload}");
+            let is_lost = is_required_list || key == format!("/{payload}");
             let lost = discarded(read(&body));
-            assert_eq!(lost, is_lost.then_some(Type), "{key}: nothing follows from what was not told");
+            assert_eq!(lost, is_lost.then_some(Type), "{key}: a missing payload is not an empty one");
         }
     }
     for (key, body) in without_each_key(fixture!("GetInstanceList", "served")) {
         if key == "/InstanceList" {
             continue;
         }
-        let less = instances(&body).unwrap().value;
+        let reduced = instances(&body).unwrap().value;
         let is_list = key.ends_with("/InstanceVO");
-        assert!(is_list || less.items.len() >= 2 - usize::from(key.ends_with("/InstanceId")), "{key}");
+        assert!(is_list || reduced.items.len() >= 2 - usize::from(key.ends_with("/InstanceId")), "{key}");
         if key.ends_with("/InstanceId") {
-            assert!(!less.complete, "{key}: a list with a hole may delete nothing");
+            assert!(!reduced.complete, "{key}: an incomplete list must not delete anything");
         }
     }
     for (key, body) in without_each_key(fixture!("GetTopicList", "served")) {
         if key == "/TopicList" {
             continue;
         }
-        let (page, _) = topics(&body, "alikafka_pre-cn-def").unwrap();
+        let (list_page, _) = topics(&body, "alikafka_pre-cn-def").unwrap();
         let is_list = key.ends_with("/TopicVO");
-        assert!(is_list || page.items.len() >= 3 - usize::from(key.ends_with("/Topic")), "{key}");
-        assert!(page.is_complete != key.ends_with("/Topic"), "{key}");
+        assert!(is_list || list_page.items.len() >= 3 - usize::from(key.ends_with("/Topic")), "{key}");
+        assert!(list_page.is_complete != key.ends_with("/Topic"), "{key}");
     }
 }
 
 #[test]
-fn a_list_that_was_not_told_is_empty_only_where_its_total_says_so() {
+fn a_missing_list_is_empty_only_if_its_total_is_zero() {
     let empty = progress(r#"{"ConsumerProgress":{"TotalDiff":0}}"#).unwrap();
     assert_eq!((empty.value.topics.len(), kinds(&empty.anomalies)), (0, vec![Type]));
     let empty = status(r#"{"TopicStatus":{"TotalCount":"0"}}"#, "orders").unwrap();
@@ -563,7 +558,7 @@ fn a_list_that_was_not_told_is_empty_only_where_its_total_says_so() {
 
 proptest! {
     #[test]
-    fn a_cut_answer_is_never_read(
+    fn a_truncated_response_is_never_decoded(
         golden in prop::sample::select(vec![
             fixture!("GetInstanceList", "served"),
             fixture!("GetAllInstanceIdList", "printed"),
@@ -573,16 +568,17 @@ proptest! {
         ]),
         share in 0.0..1.0f64,
     ) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a short text")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a position in a short text")]
         let at = (golden.trim_end().len() as f64 * share) as usize;
-        let cut = RawResponse { body: golden.as_bytes()[..at].into(), ..reply("") };
+        let cut = RawResponse { body: golden.as_bytes()[..at].into(), ..response("") };
+        let (region, instance) = (RegionId::new("r").unwrap(), InstanceId::new("i").unwrap());
         let kinds = [
-            envelope::read::<InstanceListResponse<'_>>(&cut).map(|_| ()),
-            envelope::read::<InstanceIdsResponse<'_>>(&cut).map(|_| ()),
-            envelope::read::<TopicListResponse<'_>>(&cut).map(|_| ()),
-            envelope::read::<TopicStatusResponse<'_>>(&cut).map(|_| ()),
-            envelope::read::<GroupListResponse<'_>>(&cut).map(|_| ()),
-        ].map(|read| read.unwrap_err().kind);
+            decode::instances(&cut, &region).map(|_| ()),
+            decode::regions(&cut).map(|_| ()),
+            decode::topics(&cut, &instance).map(|_| ()),
+            decode::topic_status(&cut, &TopicName::new("t").unwrap()).map(|_| ()),
+            decode::groups(&cut, &instance).map(|_| ()),
+        ].map(|decoded| decoded.unwrap_err().kind);
         prop_assert_eq!(kinds, [ErrorKind::Decode; 5]);
     }
 }

@@ -102,6 +102,7 @@ fn of_address(id: &str) -> Answer {
 
 fn assumed() -> AssumedRole {
     AssumedRole {
+        sts_location: credentials::StsLocation::default(),
         arn: ROLE.to_owned(),
         session_name: "exporter".to_owned(),
         external_id: Some(EXTERNAL.into()),
@@ -251,7 +252,7 @@ async fn a_role_whose_name_leads_elsewhere_is_not_asked_for() {
         let metadata = Server::start(vec![Answer::json("token"), Answer::json(name), of_address("x")]).await;
         let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
         let error = sources.id(SourceSelection::EcsRamRole(None)).await.unwrap_err();
-        assert!(error.contains("the name of the machine's role is not one"), "{name}: {error}");
+        assert!(error.contains("the name of the instance's role is invalid"), "{name}: {error}");
         assert_eq!(metadata.requests().len(), 2, "{name}");
     }
 }
@@ -306,7 +307,7 @@ async fn a_service_that_hangs_is_given_up() {
     let metadata = Server::start(vec![Answer::Hang]).await;
     let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
     let error = sources.id(SourceSelection::EcsRamRole(Some("x".to_owned()))).await.unwrap_err();
-    assert!(error.contains("no whole answer within 2s"), "{error}");
+    assert!(error.contains("no complete response within 2s"), "{error}");
     // A source of credentials that hangs does not end with the caller, and is not asked anew by the next.
     let sts = Server::start(vec![Answer::Hang]).await;
     let sources = Sources { sts: Some(sts.url()), role: Some(assumed()), ..Sources::default() };
@@ -381,8 +382,8 @@ async fn the_chain_has_the_vendor_s_order() {
     let error = sources.id(SourceSelection::Chain).await.unwrap_err();
     assert_eq!(
         error,
-        "unusable credentials: no source gives a key: environment: ALIBABA_CLOUD_ACCESS_KEY_ID is missing beside \
-         ALIBABA_CLOUD_ACCESS_KEY_SECRET"
+        "unusable credentials: no source provides a key: environment: ALIBABA_CLOUD_ACCESS_KEY_SECRET is set but \
+         ALIBABA_CLOUD_ACCESS_KEY_ID is missing"
     );
     sources.variables.remove("ALIBABA_CLOUD_ACCESS_KEY_SECRET");
     let error = sources.id(SourceSelection::Chain).await.unwrap_err();

@@ -118,7 +118,7 @@ async fn an_outage_beyond_the_key_s_end_stops_the_calls_at_that_end_and_is_over_
     daemon.until("well again", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0)).await;
     daemon
         .until_logged("the recovery", |lines| {
-            lines.iter().filter(|l| l["msg"].as_str().is_some_and(|m| m.contains("renewed again"))).count()
+            lines.iter().filter(|l| l["msg"].as_str().is_some_and(|m| m.contains("refreshed again"))).count()
                 == 1
         })
         .await;

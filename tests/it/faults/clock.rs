@@ -73,10 +73,7 @@ async fn clock_skew_of_more_than_a_day_is_logged_and_not_corrected() {
     let message = lines[0]["error"].as_str().unwrap();
     let seconds = message.split_once("the clock of the cloud is ").unwrap().1.split_once(' ').unwrap().0;
     assert!((89_900..=90_001).contains(&seconds.parse::<u32>().unwrap()), "{message}");
-    assert!(
-        message.ends_with("seconds ahead of the clock of this host, which is more than is corrected"),
-        "{message}"
-    );
+    assert!(message.ends_with("seconds ahead of the clock of this host, too much to correct"), "{message}");
     sim.behaviour(|b| b.clock_skew_ms = 0);
     daemon.until("recovered without a restart", |p| all_up(p, LAG_BEFORE)).await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
