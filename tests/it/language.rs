@@ -69,7 +69,7 @@ const GLOSSARY: [(&str, &str); 29] = [
     ("stalled, stuck, remains", "stands still|stand still|stood still|standing still|stands"),
     ("discovered, discovery order", "first seen|first sight"),
     ("rate limiter, action queue", "lane|lanes"),
-    ("budget shortage", "scarcity|scarce"),
+    ("budget shortage", "scarcity"),
     (
         "reconfigure, hand over, refresh",
         "renew|renews|renewed|renewing|renewal|take over|takes over|taken over|took over",
