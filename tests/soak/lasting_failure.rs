@@ -11,16 +11,17 @@ use std::{
 use alikafka_simulator::{
     AccessKey, Effect, Fault, ServiceBehaviour, Simulator, SimulatorOptions, WorldOptions,
 };
-use test_support::scrape::Scrape;
+use test_support::{PATIENCE, scrape::Scrape};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    time::{Instant, sleep},
+    time::Instant,
 };
 
-use super::measured_exporter::{self, MeasuredExporter, PassCounter, Sample};
+use super::measured_exporter::{self, MeasuredExporter, PassCounter, Sample, until};
 
 const PASS: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Calls of a pass. Each may be waiting for a response.
 const CALLS_PER_PASS: usize = 1 + 3 * 2 + 3 * 3 * 2;
 /// Most log lines of a run, including the start.
@@ -65,7 +66,7 @@ pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
         Failure::Timeout => passes.count(&cloud),
     };
     if failure != Failure::Tls {
-        until("a few good passes", || pass() >= 3, Duration::from_secs(60)).await;
+        until("a few good passes", PATIENCE, CHECK_INTERVAL, || pass() >= 3).await;
     }
     match failure {
         Failure::Auth => cloud.behaviour(|b| b.keys = vec![AccessKey::new("another", "another-secret")]),
@@ -76,7 +77,8 @@ pub(crate) async fn run(failure: Failure, count: usize, sample: usize) {
     exporter.sample(0).await;
     let (began, mut samples) = (Instant::now(), Vec::<Sample>::new());
     for next in (sample..=count).step_by(sample) {
-        until("the next passes", || pass() >= next, PASS * 40 * sample as u32).await;
+        until("the next passes", PATIENCE.max(PASS * 40 * sample as u32), CHECK_INTERVAL, || pass() >= next)
+            .await;
         samples.push(exporter.sample(next).await);
         println!("{failure:?} {}", samples[samples.len() - 1]);
     }
@@ -139,12 +141,4 @@ async fn cleartext_endpoint() -> (String, Arc<AtomicUsize>) {
         }
     });
     (endpoint, calls)
-}
-
-async fn until(condition: &str, mut holds: impl FnMut() -> bool, patience: Duration) {
-    let until = Instant::now() + patience.max(Duration::from_secs(60));
-    while !holds() {
-        assert!(Instant::now() < until, "never true: {condition}");
-        sleep(Duration::from_millis(20)).await;
-    }
 }

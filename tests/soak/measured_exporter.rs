@@ -109,6 +109,20 @@ impl Drop for MeasuredExporter {
     }
 }
 
+/// Checks a condition at an interval until it holds.
+pub(crate) async fn until(
+    condition: &str,
+    patience: Duration,
+    interval: Duration,
+    mut holds: impl FnMut() -> bool,
+) {
+    let deadline = Instant::now() + patience;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never true: {condition}");
+        sleep(interval).await;
+    }
+}
+
 /// Resource usage after a pass.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {

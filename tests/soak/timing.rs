@@ -8,9 +8,9 @@ use alikafka_simulator::{
     SimulatorOptions, TopicSpec, WorldOptions,
 };
 use test_support::scrape::Scrape;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::measured_exporter::{self, MeasuredExporter};
+use super::measured_exporter::{self, MeasuredExporter, until};
 
 /// Call times of each poll target.
 type CallTimes = BTreeMap<Target, Vec<Instant>>;
@@ -54,14 +54,8 @@ fn calls(sim: &Simulator, from: u64) -> CallTimes {
     calls
 }
 
-async fn until(condition: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + patience;
-    while !holds() {
-        assert!(Instant::now() < until, "never true: {condition}");
-        // Reading the call log blocks the cloud.
-        sleep(Duration::from_millis(500)).await;
-    }
-}
+/// Interval of condition checks. Reading the call log blocks the cloud.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// One region of 20 does not respond; passes of the others take at most a tenth longer.
 pub(crate) async fn one_dead_region(passes: usize) {
@@ -89,7 +83,7 @@ pub(crate) async fn one_dead_region(passes: usize) {
         others.map(|(_, at)| at.len()).min().unwrap_or(0)
     };
     let patience = POLL * passes as u32 * 10;
-    until("first passes", patience, || progress(&sim, 0).len() == 40).await;
+    until("first passes", patience, CHECK_INTERVAL, || progress(&sim, 0).len() == 40).await;
     let dead = regions[6].as_str();
     let mut stretches = Vec::new();
     // Good passes before and after, so that a slower machine does not look like an effect of the dead region.
@@ -100,7 +94,8 @@ pub(crate) async fn one_dead_region(passes: usize) {
             sim.faults(alikafka_simulator::Faults::clear);
         }
         let from = sim.with_call_log(alikafka_simulator::CallLog::len);
-        until("enough passes", patience, || least(&progress(&sim, from), dead) > passes).await;
+        until("enough passes", patience, CHECK_INTERVAL, || least(&progress(&sim, from), dead) > passes)
+            .await;
         stretches.push(progress(&sim, from));
     }
 
@@ -146,7 +141,10 @@ pub(crate) async fn random_failures(seed: u64, passes: usize) {
     let targets = 1 + 5 * 2 + 5 * 4 * 2;
     let enough = (targets * passes) as u64;
     let patience = POLL * passes as u32 * 10;
-    until("all passes", patience, || sim.with_call_log(alikafka_simulator::CallLog::len) > enough).await;
+    until("all passes", patience, CHECK_INTERVAL, || {
+        sim.with_call_log(alikafka_simulator::CallLog::len) > enough
+    })
+    .await;
     let scrape = Scrape::parse(exporter.metrics().await);
     let retries = scrape.sum("alikafka_exporter_api_retries_total", &[]);
     let counted = scrape.sum("alikafka_exporter_api_requests_total", &[]);
@@ -184,7 +182,7 @@ pub(crate) async fn first_pass(objects: usize, rate: usize) {
         calls.retain(|target, _| target.object.is_some());
         calls
     };
-    until("the first pass", Duration::from_secs(120), || detail(&sim).len() == all).await;
+    until("the first pass", Duration::from_secs(120), CHECK_INTERVAL, || detail(&sim).len() == all).await;
     let calls = detail(&sim);
     let least = objects as f64 / rate as f64;
     println!(

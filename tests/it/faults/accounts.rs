@@ -20,12 +20,15 @@ fn second_key() -> AccessKey {
 }
 
 /// Formats an account of the configuration file. `more` are further settings, each followed by a comma.
-fn account(name: &str, sim: &Simulator, credentials: &str, more: &str) -> String {
+pub(super) fn account(name: &str, url: &str, credentials: &str, more: &str) -> String {
     let regions = if more.contains("regions:") { String::new() } else { format!("regions: [{REGION}], ") };
-    format!("- {{name: {name}, {more}{regions}endpoint: {:?}, credentials: {{{credentials}}}}}\n", sim.url())
+    format!(
+        "- {{name: {name}, {more}{regions}endpoint: {url:?}, credentials: {{{credentials}}}}}
+"
+    )
 }
 
-fn first_credentials() -> String {
+pub(super) fn first_credentials() -> String {
     let [id, secret, token] = SECRETS;
     format!("access_key_id: {id:?}, access_key_secret: {secret:?}, security_token: {token:?}")
 }
@@ -50,8 +53,8 @@ async fn both_with(
 ) -> Daemon {
     let text = format!(
         "accounts:\n{}{}",
-        account("one", one, &first_credentials(), more),
-        account("two", two, &second_credentials(), more)
+        account("one", &one.url(), &first_credentials(), more),
+        account("two", &two.url(), &second_credentials(), more)
     );
     Daemon::with_file(file, &text, settings).await
 }
@@ -162,19 +165,21 @@ async fn throttling_of_one_account_leaves_the_budget_of_the_other() {
 
 #[tokio::test]
 async fn an_unresponsive_account_does_not_delay_the_other() {
-    let (one, two) = (cloud().await, second_cloud().await);
-    let settings = [("STALE_AFTER", "3s"), ("REQUEST_TIMEOUT", "2s")];
-    let daemon = both("faults-accounts-slow.yml", &one, &two, &settings).await;
-    daemon.until("both are known", |p| lags(p) == [Some(LAG_BEFORE); 2]).await;
-    two.faults(|f| f.add(Fault::new(Effect::Hang)));
-    daemon.until("its values have expired", |p| lag(p, "two").is_none()).await;
-    let scrape = daemon.scrape().await;
-    assert_eq!((lag(&scrape, "one"), ups(&scrape)), (Some(LAG_BEFORE), [Some(1.0), Some(0.0)]));
-    one.world(write_more);
-    let scrape = daemon.until("the other account is fresh", |p| lag(p, "one") == Some(LAG_AFTER)).await;
-    assert_eq!(failed(&scrape, "one"), 0.0);
-    assert!(failed_accounts(&daemon).iter().all(|account| account == "two"), "{:#?}", daemon.failures());
-    daemon.stop().await;
+    for effect in [Effect::Hang, Effect::Close] {
+        let (one, two) = (cloud().await, second_cloud().await);
+        let settings = [("STALE_AFTER", "3s"), ("REQUEST_TIMEOUT", "2s")];
+        let daemon = both("faults-accounts-slow.yml", &one, &two, &settings).await;
+        daemon.until("both are known", |p| lags(p) == [Some(LAG_BEFORE); 2]).await;
+        two.faults(|f| f.add(Fault::new(effect)));
+        daemon.until("its values have expired", |p| lag(p, "two").is_none()).await;
+        let scrape = daemon.scrape().await;
+        assert_eq!((lag(&scrape, "one"), ups(&scrape)), (Some(LAG_BEFORE), [Some(1.0), Some(0.0)]));
+        one.world(write_more);
+        let scrape = daemon.until("the other account is fresh", |p| lag(p, "one") == Some(LAG_AFTER)).await;
+        assert_eq!(failed(&scrape, "one"), 0.0);
+        assert!(failed_accounts(&daemon).iter().all(|account| account == "two"), "{:#?}", daemon.failures());
+        daemon.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -207,8 +212,8 @@ async fn a_missing_key_file_affects_only_its_account_until_it_appears() {
     let credentials = format!("access_key_id_file: {:?}, access_key_secret_file: {:?}", files[0], files[1]);
     let text = format!(
         "accounts:\n{}{}",
-        account("one", &one, &first_credentials(), ""),
-        account("two", &two, &credentials, "")
+        account("one", &one.url(), &first_credentials(), ""),
+        account("two", &two.url(), &credentials, "")
     );
     let daemon = Daemon::with_file("faults-accounts-files.yml", &text, &[]).await;
     let scrape = daemon

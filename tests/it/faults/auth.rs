@@ -11,7 +11,7 @@ async fn both_signature_versions_work_and_keep_secrets_out_of_urls() {
     for (signature, kind) in [("acs3", SignatureKind::Acs3), ("v1", SignatureKind::V1)] {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
-        daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+        daemon.until_known().await;
         sim.with_call_log(|log| {
             assert!(log.entries().all(|e| e.signature == kind && e.method == "POST"));
             for entry in log.entries() {
@@ -52,11 +52,7 @@ async fn a_wrong_secret_is_logged_once_and_never_exposed() {
 async fn a_denied_action_removes_only_its_metrics_and_names_the_permission() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon
-        .until("everything is known", |p| {
-            all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0") == Some(10.0)
-        })
-        .await;
+    daemon.until_known().await;
     sim.behaviour(|b| b.keys = vec![key().denying("GetTopicStatus")]);
     sim.world(write_more);
     let scrape = daemon

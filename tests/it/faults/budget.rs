@@ -373,9 +373,7 @@ async fn a_retry_waits_for_retry_after_and_its_success_is_not_logged() {
     let sim = cloud().await;
     sim.faults(|f| f.add(on_group("billing", throttle(Some(1_300))).times(1)));
     let daemon = Daemon::start(&sim, &RARE_POLLS).await;
-    let scrape = daemon
-        .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0))
-        .await;
+    let scrape = daemon.until_known().await;
     match progress_calls(&sim, "billing").as_slice() {
         [first, second] => assert!(second.duration_since(*first) >= millis(1_300)),
         calls => panic!("{} calls", calls.len()),
@@ -393,7 +391,7 @@ async fn a_pass_longer_than_its_interval_does_not_overlap_the_next() {
     let settings = [("REQUEST_TIMEOUT", "5s"), ("STALE_AFTER", "10s")];
     let daemon = Daemon::start(&sim, &settings).await;
     daemon.until("several passes", |_| progress_calls(&sim, "billing").len() >= 5).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until_known().await;
     let mut last = BTreeMap::<_, Instant>::new();
     sim.with_call_log(|l| {
         for e in l.entries() {

@@ -1,8 +1,6 @@
 //! Clock skew between the host and the cloud. The tests move the clock of the cloud because they cannot move that of the
 //! host.
 
-use alikafka_simulator::Faults;
-
 use super::*;
 
 const MINUTE: i64 = 60_000;
@@ -23,7 +21,7 @@ async fn clock_skew_is_corrected_within_a_pass_and_exposed() {
         let sim = cloud().await;
         sim.behaviour(|b| b.clock_skew_ms = minutes * MINUTE);
         let daemon = Daemon::start(&sim, &[("SIGNATURE", signature)]).await;
-        let scrape = daemon.until("everything is known", |p| all_up(p, LAG_BEFORE)).await;
+        let scrape = daemon.until_known().await;
         assert_eq!(scrape.api_calls("GetInstanceList", "clock"), 1.0, "rejected once, then corrected");
         // The simulated time is frozen, the time of this machine is not.
         assert!(expected.contains(&skew(&scrape)), "{}", skew(&scrape));
@@ -36,7 +34,7 @@ async fn clock_skew_is_corrected_within_a_pass_and_exposed() {
 async fn a_later_change_of_clock_skew_costs_no_pass() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("everything is known", |p| all_up(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     for (minutes, rejected) in [(20, 1.0), (0, 2.0), (-90, 3.0), (0, 4.0)] {
         sim.behaviour(|b| b.clock_skew_ms = minutes * MINUTE);
         sim.world(|w| w.append(A, "orders", 0, 1).unwrap());
@@ -77,20 +75,5 @@ async fn clock_skew_of_more_than_a_day_is_logged_and_not_corrected() {
     sim.behaviour(|b| b.clock_skew_ms = 0);
     daemon.until("recovered without a restart", |p| all_up(p, LAG_BEFORE)).await;
     daemon.until_logged("the recovery", |_| daemon.recoveries().len() == 1).await;
-    daemon.stop().await;
-}
-
-#[tokio::test]
-async fn a_used_nonce_is_retried_and_not_logged() {
-    let sim = cloud().await;
-    let used = error(400, "SignatureNonceUsed", "Specified signature nonce was used already.");
-    for action in ["GetInstanceList", "GetConsumerProgress", "GetTopicStatus"] {
-        sim.faults(|f| f.add(Fault::new(used.clone()).action(action).times(1)));
-    }
-    let daemon = Daemon::start(&sim, &[]).await;
-    let scrape = daemon.until("everything is known", |p| all_up(p, LAG_BEFORE)).await;
-    assert_eq!(scrape.sum("alikafka_exporter_api_requests_total", &[("result", "clock")]), 3.0);
-    assert_eq!(daemon.failures().len(), 0, "{:#?}", daemon.failures());
-    sim.faults(Faults::clear);
     daemon.stop().await;
 }

@@ -26,6 +26,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::{A, B, LAG_BEFORE, all_lag_by};
+
 /// Access key id, secret and security token of every run. None of them may appear in any output.
 pub(crate) const SECRETS: [&str; 3] =
     ["LTAI5tCanaryKeyIdQ7x", "CanarySecret/+Zr4=w9", "CAISCanaryToken+/8s==vB"];
@@ -210,6 +212,12 @@ impl Daemon {
             assert!(Instant::now() < deadline, "never true: {condition}\n{}", self.evidence(&scrape));
             sleep(SCRAPE_INTERVAL).await;
         }
+    }
+
+    /// Waits until the instances of [`super::cloud`] are up and its groups have their initial lag.
+    pub(crate) async fn until_known(&self) -> Scrape {
+        let is_up = |p: &Scrape| [A, B].iter().all(|instance| p.instance_up(instance) == Some(1.0));
+        self.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && is_up(p)).await
     }
 
     /// Waits until the log satisfies a condition.

@@ -13,11 +13,7 @@ fn instance_labels(instance: &str) -> [(&str, &str); 1] {
 async fn objects_follow_a_complete_list() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon
-        .until("everything is known", |p| {
-            all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "audit", "1") == Some(7.0)
-        })
-        .await;
+    daemon.until_known().await;
     sim.world(|w| {
         w.delete_topic(A, "audit").unwrap();
         w.delete_group(A, "shipping").unwrap();
@@ -42,11 +38,7 @@ async fn an_object_deleted_between_list_and_detail_call_is_removed_at_once() {
     // Without a second discovery, only detail calls can reveal the deletion.
     let settings = [("DISCOVERY_INTERVAL", "1h"), ("STALE_AFTER", "30s")];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon
-        .until("everything is known", |p| {
-            all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "audit", "1") == Some(7.0)
-        })
-        .await;
+    daemon.until_known().await;
     sim.world(|w| {
         w.delete_group(A, "billing").unwrap();
         w.delete_topic(A, "audit").unwrap();
@@ -76,7 +68,7 @@ async fn an_object_deleted_between_list_and_detail_call_is_removed_at_once() {
 async fn a_deleted_instance_is_removed_with_its_topics_and_groups() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("DISCOVERY_INTERVAL", "400ms")]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until_known().await;
     sim.world(|w| {
         w.delete_instance(A).unwrap();
         write_more(w);
@@ -98,7 +90,7 @@ async fn a_deleted_instance_is_removed_with_its_topics_and_groups() {
 async fn an_instance_out_of_service_is_not_polled_until_it_returns() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until_known().await;
     sim.world(|w| w.set_instance_status(A, 15, Some(6)).unwrap());
     let scrape = daemon
         .until("only instance series remain", |p| {

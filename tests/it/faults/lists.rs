@@ -178,11 +178,7 @@ async fn a_repeated_item_is_one_series() {
     // The parser of the tests rejects repeated series.
     sim.faults(|f| f.add(Fault::new(Effect::DuplicateItem)));
     let daemon = Daemon::start(&sim, &[]).await;
-    let scrape = daemon
-        .until("everything is known", |p| {
-            all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "1") == Some(7.0)
-        })
-        .await;
+    let scrape = daemon.until_known().await;
     assert!(scrape.anomalies("duplicate") > 0.0);
     assert_eq!(object_counts(&scrape), (2, 2));
     assert_eq!(daemon.failures().len(), 0);

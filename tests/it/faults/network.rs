@@ -142,13 +142,20 @@ pub(super) async fn assert_other_regions_unaffected(
 ) {
     const PASSES: Duration = Duration::from_secs(6);
     let near = cloud_of(&NEAR).await;
-    let [id, secret, token] = SECRETS;
     let account = |name: &str, regions: &[&str], url: &str| {
-        let key = format!("access_key_id: {id:?}, access_key_secret: {secret:?}, security_token: {token:?}");
-        let regions = regions.join(", ");
-        format!("- {{name: {name}, regions: [{regions}], endpoint: {url:?}, credentials: {{{key}}}}}\n")
+        accounts::account(
+            name,
+            url,
+            &accounts::first_credentials(),
+            &format!("regions: [{}], ", regions.join(", ")),
+        )
     };
-    let file = format!("accounts:\n{}{}", account("near", &NEAR, &near.url()), account("far", &FAR, &url));
+    let file = format!(
+        "accounts:
+{}{}",
+        account("near", &NEAR, &near.url()),
+        account("far", &FAR, &url)
+    );
     let settings = [("REQUEST_TIMEOUT", "1500ms"), ("STALE_AFTER", "6s")];
     let launch = Launch { variables, accounts: Some(&file), settings: &settings, ..Launch::default() };
     let daemon = Daemon::launch(launch).await;
@@ -227,7 +234,7 @@ async fn a_scrape_never_waits_for_an_api_call() {
     let sim = cloud().await;
     // Calls take longer than this test, so a scrape that waited for one would not return.
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "5m")]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     let calls = || sim.with_call_log(|l| l.entries().filter(|e| e.action == "GetConsumerProgress").count());
     sim.faults(|f| f.add(Fault::new(Effect::Hang)));
     let before = calls();
@@ -248,11 +255,7 @@ async fn a_response_of_500_megabytes_uses_little_memory() {
     for declared in [false, true] {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
-        daemon
-            .until("everything is known", |p| {
-                all_lag_by(p, LAG_BEFORE) && p.end_offset(A, "orders", "0").is_some()
-            })
-            .await;
+        daemon.until_known().await;
         let before = daemon.proc_status("VmHWM");
         sim.faults(|f| f.add(on_group("billing", Effect::Oversized { bytes: 500 << 20, declared })));
         sim.world(write_more);
@@ -326,9 +329,7 @@ async fn a_proxy_is_used_only_if_configured() {
         let settings = [("ENDPOINT", url.as_str()), ("PROXY", setting)];
         let launch = Launch { variables: &variables, settings: &settings, ..Launch::default() };
         let daemon = Daemon::launch(launch).await;
-        daemon
-            .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0))
-            .await;
+        daemon.until_known().await;
         let is_setting = |l: &serde_json::Value| l["msg"] == "account configured" && l["proxy"] == setting;
         assert!(daemon.log_lines().iter().any(is_setting), "logged at the start: {:#?}", daemon.log_lines());
         assert_eq!(daemon.failures().len(), 0);

@@ -271,7 +271,7 @@ async fn a_thousand_concurrent_scrapers_are_all_served() {
     let sim = cloud().await;
     // These scrapes take long, and polls may be late meanwhile.
     let daemon = Daemon::start(&sim, &[("STALE_AFTER", "60s")]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     let mut scrapers = Vec::new();
     for _ in 0..SCRAPERS {
         scrapers.push(Connection::open(daemon.address()).await);

@@ -88,7 +88,7 @@ async fn an_added_region_causes_no_gap_for_the_others() {
     let sim = two_regions().await;
     let file = ConfigFile::new("added", &config(&sim, REGION, ""));
     let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
-    let before = daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && knows(p, A)).await;
+    let before = daemon.until_known().await;
     let ok = before.api_calls("GetInstanceList", "ok");
     // Values that need another call would be absent.
     sim.faults(|f| {
@@ -141,7 +141,7 @@ async fn a_changed_filter_applies_at_once() {
     let sim = cloud().await;
     let file = ConfigFile::new("filter", &config(&sim, REGION, ""));
     let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until_known().await;
     let hide = format!("filters: {{groups: {{exclude: [ship.*]}}, instances: {{exclude: [{B}]}}}}");
     file.write(&config(&sim, REGION, &hide));
     reload_by_sighup(&daemon).await;
@@ -203,7 +203,7 @@ async fn another_endpoint_starts_without_the_old_values() {
     other.world(|w| add_instance(w, REGION, "of-another"));
     let file = ConfigFile::new("another", &config(&one, REGION, ""));
     let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     other.faults(|f| f.add(Fault::new(Effect::Latency(millis(700)))));
     file.write(&config(&other, REGION, ""));
     reload_by_sighup(&daemon).await;
@@ -274,7 +274,7 @@ async fn an_invalid_file_changes_nothing_and_logs_one_line() {
     let good = config(&sim, REGION, "metrics: {labels: {generation: first}}");
     let file = ConfigFile::new("bad", &good);
     let daemon = Daemon::reloadable(&file.0, &[]).await;
-    let before = daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    let before = daemon.until_known().await;
     for (number, (what, corrupt, why)) in (1..).zip(invalid_files(&sim)) {
         corrupt(&file);
         daemon.signal(Signal::HUP);
@@ -308,7 +308,7 @@ async fn a_reload_request_returns_the_result() {
     };
     let file = ConfigFile::new("request", &good("first"));
     let daemon = Daemon::reloadable(&file.0, &[]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     assert_eq!(daemon.get("/-/reload").await.0, 405);
     let post = async || loop {
         match daemon.request("POST", "/-/reload").await {
@@ -343,7 +343,7 @@ async fn without_the_lifecycle_flag_only_sighup_reloads() {
     let sim = cloud().await;
     let file = config(&sim, REGION, "");
     let daemon = Daemon::with_file("reload-without-flag.yml", &file, &[]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     assert_eq!(daemon.request("POST", "/-/reload").await.0, 404);
     reload_by_sighup(&daemon).await;
     assert!(all_lag_by(&daemon.scrape().await, LAG_BEFORE));
@@ -368,7 +368,7 @@ async fn a_file_replaced_through_a_symlink_is_reloaded() {
     std::os::unix::fs::symlink("..data/config.yml", &path).unwrap();
     publish("first");
     let daemon = Daemon::reloadable(&path, &[]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     publish("second");
     fs::remove_dir_all(folder.join("first")).unwrap();
     reload_by_sighup(&daemon).await;
@@ -385,7 +385,7 @@ async fn sigterm_ends_a_reload_that_blocks_on_the_file() {
     let sim = cloud().await;
     let file = ConfigFile::new("pipe", &config(&sim, REGION, ""));
     let daemon = Daemon::reloadable(&file.0, &[]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     // Reading a pipe without a writer blocks forever, like a network file system may.
     fs::remove_file(&file.0).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&file.0).status().unwrap().success());
@@ -489,7 +489,7 @@ async fn a_hundred_reloads_under_load_never_mix_configurations() {
     let sim = two_regions().await;
     let file = ConfigFile::new("hundred", &generation(&sim, 0));
     let daemon = Arc::new(Daemon::reloadable(&file.0, &RARE_DISCOVERY).await);
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     for number in 1..=30 {
         request_two_reloads(&daemon, &file, &generation(&sim, number)).await;
     }

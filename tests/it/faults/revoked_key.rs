@@ -28,11 +28,7 @@ async fn a_revoked_key_costs_one_call_per_interval_and_one_log_line() {
         let sim = cloud().await;
         let settings = [("DISCOVERY_INTERVAL", "300ms"), ("METRICS__GRANULARITY", granularity)];
         let daemon = Daemon::start(&sim, &settings).await;
-        daemon
-            .until("everything is known", |p| {
-                all_lag_by(p, LAG_BEFORE) && [A, B].iter().all(|i| p.instance_up(i) == Some(1.0))
-            })
-            .await;
+        daemon.until_known().await;
         sim.behaviour(|b| b.keys[0].active = false);
         let mut kept = false;
         daemon
@@ -98,7 +94,7 @@ async fn a_key_replaced_in_its_files_is_used_without_a_restart() {
     let settings =
         [("CREDENTIALS__ACCESS_KEY_ID_FILE", id.as_str()), ("CREDENTIALS__ACCESS_KEY_SECRET_FILE", &secret)];
     let daemon = Daemon::start(&sim, &settings).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     sim.behaviour(|b| b.keys[0].active = false);
     daemon.until("everything is down", all_down).await;
     sim.world(write_more);
@@ -118,7 +114,7 @@ async fn a_key_replaced_in_its_files_is_used_without_a_restart() {
 async fn a_rejected_signature_for_one_group_affects_only_that_group() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until_known().await;
     sim.faults(|f| f.add(on_group("billing", error(400, "SignatureDoesNotMatch", "no"))));
     sim.world(write_more);
     daemon

@@ -57,7 +57,7 @@ async fn an_instance_not_in_service_has_info_but_no_detail_calls() {
         }
     });
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     let scrape = daemon.until("more discoveries", |p| p.api_calls("GetInstanceList", "ok") >= 4.0).await;
     for (id, ..) in idle {
         let of = [("instance_id", id)];
@@ -75,9 +75,7 @@ async fn a_coarser_granularity_has_fewer_series_but_polls_the_same() {
     for (granularity, topics, partitions) in [("topic", true, false), ("group", false, false)] {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("METRICS__GRANULARITY", granularity)]).await;
-        daemon
-            .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0))
-            .await;
+        daemon.until_known().await;
         sim.world(write_more);
         let scrape = daemon.until("refreshed values", |p| all_lag_by(p, LAG_AFTER)).await;
         let has = |part: &str| scrape.cloud_series(&[]).iter().any(|s| s.contains(part));
@@ -94,9 +92,7 @@ async fn a_coarser_granularity_has_fewer_series_but_polls_the_same() {
 async fn max_series_holds_and_keeps_the_oldest_objects() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("METRICS__MAX_SERIES", "400")]).await;
-    let first = daemon
-        .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(B).is_some())
-        .await;
+    let first = daemon.until_known().await;
     let dropped = |p: &Scrape| p.sum("alikafka_exporter_dropped_series_total", &[]);
     assert_eq!(dropped(&first), 0.0, "the limit is not reached");
     sim.world(|w| {
@@ -173,54 +169,12 @@ async fn an_unknown_region_does_not_stop_the_others() {
 }
 
 #[tokio::test]
-async fn an_unreachable_account_does_not_affect_the_other() {
-    let [id, secret, token] = SECRETS;
-    let (good, bad) = (cloud().await, cloud().await);
-    let account = |name: &str, sim: &Simulator| {
-        let key = format!("access_key_id: {id:?}, access_key_secret: {secret:?}, security_token: {token:?}");
-        format!(
-            "- {{name: {name}, regions: [{REGION}], endpoint: {:?}, credentials: {{{key}}}}}\n",
-            sim.url()
-        )
-    };
-    let file = format!("accounts:\n{}{}", account("good", &good), account("bad", &bad));
-    let daemon = Daemon::with_file("faults-accounts.yml", &file, &[]).await;
-    let lag = |p: &Scrape, account| {
-        let labels = [("account", account), ("instance_id", A), ("group", "billing")];
-        p.value("alikafka_group_lag_messages", &labels)
-    };
-    let up = |p: &Scrape, account| p.value("alikafka_region_up", &[("account", account)]);
-    daemon
-        .until("both are known", |p| [lag(p, "good"), lag(p, "bad")] == [Some(LAG_BEFORE), Some(LAG_BEFORE)])
-        .await;
-    bad.shutdown().await;
-    good.world(write_more);
-    let scrape = daemon
-        .until("one has expired, the other one is fresh", |p| {
-            [lag(p, "good"), lag(p, "bad")] == [Some(LAG_AFTER), None]
-                && [up(p, "good"), up(p, "bad")] == [Some(1.0), Some(0.0)]
-        })
-        .await;
-    let failed = [("account", "bad"), ("result", "connect")];
-    assert!(scrape.sum("alikafka_exporter_api_requests_total", &failed) > 0.0);
-    let of_good = scrape.sum("alikafka_exporter_api_requests_total", &[("account", "good")]);
-    assert_eq!(
-        scrape.sum("alikafka_exporter_api_requests_total", &[("account", "good"), ("result", "ok")]),
-        of_good
-    );
-    let lines = daemon.failures();
-    assert_eq!(lines.len(), 1, "one line for an unreachable host: {lines:#?}");
-    assert_eq!(lines[0]["account"], "bad");
-    daemon.stop().await;
-}
-
-#[tokio::test]
 async fn an_unreachable_cloud_is_logged_once_and_recovers() {
     let sim = cloud().await;
     let address = sim.addr();
     let world = sim.world(|w| w.now_ms());
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until_known().await;
     sim.shutdown().await;
     let scrape = daemon
         .until("all values have expired", |p| {
@@ -263,12 +217,4 @@ async fn sigterm_ends_a_pass_with_hanging_calls() {
         // Checks exit code 0 within five seconds.
         daemon.stop().await;
     }
-}
-
-#[tokio::test]
-async fn sigterm_works_before_the_first_pass() {
-    let sim = cloud().await;
-    let daemon = Daemon::start(&sim, &[("REGIONS", "auto")]).await;
-    daemon.terminate();
-    assert_eq!(daemon.wait_for_exit().await.code(), Some(0));
 }

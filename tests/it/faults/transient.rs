@@ -17,9 +17,7 @@ impl TransientCase {
     async fn run(self) {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("STALE_AFTER", "30s")]).await;
-        daemon
-            .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0))
-            .await;
+        daemon.until_known().await;
         sim.faults(|f| f.add(on_group("billing", self.effect).times(1)));
         sim.world(write_more);
         let scrape = daemon
@@ -67,7 +65,7 @@ async fn closed_idle_connections_are_not_failures() {
     let settings = [("POLL_INTERVAL", "200ms"), ("TOPIC_POLL_INTERVAL", "200ms")];
     let daemon = Daemon::start(&sim, &settings).await;
     let ok = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "ok")]);
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until_known().await;
     // A scrape may fall between a failure and its retry.
     let were_retried = |p: &Scrape| {
         let failed = p.sum("alikafka_exporter_api_requests_total", &[]) - ok(p);
@@ -87,11 +85,7 @@ async fn closed_idle_connections_are_not_failures() {
 async fn full_throttling_is_logged_once_and_adds_few_retries() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon
-        .until("everything is known", |p| {
-            all_lag_by(p, LAG_BEFORE) && p.end_offset(B, "audit", "1").is_some()
-        })
-        .await;
+    daemon.until_known().await;
     // A quota of the cloud that allows no call.
     sim.behaviour(|b| b.quota = Quota { per_second: Some(0), ..Quota::default() });
     sim.world(write_more);
@@ -130,9 +124,7 @@ impl AnomalyCase {
     async fn run(self) {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[]).await;
-        daemon
-            .until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0))
-            .await;
+        daemon.until_known().await;
         sim.faults(|f| f.add(on_group("billing", self.effect)));
         sim.world(write_more);
         daemon
@@ -176,7 +168,7 @@ async fn a_compressed_response_is_never_decompressed() {
     let bomb = packer.finish().unwrap().repeat(100);
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
-    daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && p.instance_up(A) == Some(1.0)).await;
+    daemon.until_known().await;
     let before = daemon.proc_status("VmHWM");
     sim.faults(|f| f.add(on_group("billing", raw(200, "application/json", bomb))));
     daemon

@@ -29,8 +29,7 @@ async fn a_panic_in_a_call_affects_only_that_call_and_is_logged_once() {
     let daemon = Daemon::start(&sim, &settings).await;
     let up = |p: &Scrape| [A, B].map(|i| p.instance_up(i));
     let panics = |p: &Scrape| p.value("alikafka_exporter_panics_total", &[]);
-    let scrape =
-        daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE) && up(p) == [Some(1.0); 2]).await;
+    let scrape = daemon.until_known().await;
     assert_eq!(panics(&scrape), Some(0.0));
     let scrape = daemon
         .until("one is down", |p| {
@@ -133,7 +132,7 @@ async fn process_memory_is_unreadable_and_a_crash_leaves_no_core_dump() {
     for signal in [Signal::SEGV, Signal::ABORT] {
         let sim = cloud().await;
         let daemon = Daemon::with_command(of_nobody(Command::new(&binary)), &sim).await;
-        let scrape = daemon.until("everything is known", |p| all_lag_by(p, LAG_BEFORE)).await;
+        let scrape = daemon.until_known().await;
         for name in ["process_cpu_seconds_total", "process_open_fds", "process_max_fds"] {
             assert!(scrape.value(name, &[]).is_some(), "{name} is there for an unprivileged user too");
         }

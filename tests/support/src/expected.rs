@@ -40,7 +40,6 @@ fn instance_state(instance: &InstanceTruth) -> &'static str {
 }
 
 /// Returns the series of all instances, topics and groups.
-#[must_use]
 pub fn all_series(world: &WorldTruth) -> SeriesSet {
     let mut series = SeriesSet::default();
     for (region, truth) in &world.regions {
@@ -69,7 +68,6 @@ pub fn all_series(world: &WorldTruth) -> SeriesSet {
 
 /// Describes the differences between the truth and a scrape of an exporter that requests message timestamps only of
 /// groups with lag: it may or may not know those of other groups.
-#[must_use]
 pub fn difference(world: &WorldTruth, actual: &SeriesSet) -> Vec<String> {
     all_series(world).difference(actual, &timestamps_of_groups_without_lag(world))
 }

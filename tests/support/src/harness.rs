@@ -27,9 +27,6 @@ pub struct ExporterProcess {
 
 impl ExporterProcess {
     /// Starts the command with a captured stderr, and waits until it logs the address that it listens on.
-    ///
-    /// # Panics
-    /// If it does not start or does not listen.
     pub async fn start(mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -48,30 +45,21 @@ impl ExporterProcess {
     }
 
     /// Address of the HTTP listener.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The process id.
-    ///
-    /// # Panics
-    /// If the process has ended.
-    #[must_use]
     pub fn pid(&self) -> Pid {
         self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).unwrap()
     }
 
     /// Returns every log line so far.
-    #[must_use]
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
     /// Waits for a log line that contains a text, and returns the first one.
-    ///
-    /// # Panics
-    /// If there is none within [`PATIENCE`] or until the log ends.
     pub async fn wait_for_log(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -86,18 +74,12 @@ impl ExporterProcess {
     }
 
     /// Returns the status and the body of the response to a request.
-    ///
-    /// # Panics
-    /// If there is no complete response.
     pub async fn request(&self, method: &str, path: &str) -> (u16, String) {
         let response = http::request(self.address, method, path).await.unwrap();
         (response.status, response.text().to_owned())
     }
 
     /// Returns the body of `/metrics`.
-    ///
-    /// # Panics
-    /// If the scrape fails.
     pub async fn metrics(&self) -> String {
         let (status, body) = self.request("GET", "/metrics").await;
         assert_eq!(status, 200, "a scrape always succeeds");
@@ -105,10 +87,6 @@ impl ExporterProcess {
     }
 
     /// Returns a numeric field of `/proc/PID/status`, e.g. `VmRSS`.
-    ///
-    /// # Panics
-    /// If there is no such field.
-    #[must_use]
     pub fn proc_status(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid().as_raw_pid());
         let text = std::fs::read_to_string(path).unwrap();
@@ -117,17 +95,11 @@ impl ExporterProcess {
     }
 
     /// Sends a signal.
-    ///
-    /// # Panics
-    /// If the process has ended.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits for the end of the process and of its log.
-    ///
-    /// # Panics
-    /// If it does not end in time.
     pub async fn wait_for_exit(&mut self, limit: Duration) -> ExitStatus {
         let status = timeout(limit, self.child.wait()).await.expect("the process does not end").unwrap();
         timeout(limit, &mut self.log_reader).await.expect("the log does not end").unwrap();

@@ -30,34 +30,23 @@ impl Response {
     }
 
     /// Returns the value of a header; names match in any case.
-    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
         headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Returns the body as text.
-    ///
-    /// # Panics
-    /// If the body is not UTF-8.
-    #[must_use]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 }
 
 /// Returns the response to a GET on a connection of its own.
-///
-/// # Errors
-/// If there is no complete response within [`PATIENCE`].
 pub async fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
     request(address, "GET", path).await
 }
 
 /// Returns the response to a request without a body, on a connection of its own.
-///
-/// # Errors
-/// If there is no complete response within [`PATIENCE`].
 pub async fn request(address: SocketAddr, method: &str, path: &str) -> io::Result<Response> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -87,49 +76,33 @@ pub struct Connection {
 
 impl Connection {
     /// Connects.
-    ///
-    /// # Panics
-    /// If the server does not accept.
     pub async fn open(address: SocketAddr) -> Self {
         Self::over(timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().unwrap())
     }
 
     /// Takes an existing socket.
-    #[must_use]
     pub fn over(stream: TcpStream) -> Self {
         Self { stream, received: Vec::new() }
     }
 
     /// Sends bytes.
-    ///
-    /// # Panics
-    /// If the server does not take them.
     pub async fn send(&mut self, bytes: &str) {
         timeout(PATIENCE, self.stream.write_all(bytes.as_bytes())).await.unwrap().unwrap();
     }
 
     /// Sends a GET and returns the response.
-    ///
-    /// # Panics
-    /// As [`Self::response`].
     pub async fn get(&mut self, path: &str) -> Response {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         self.response().await
     }
 
     /// Receives more bytes; returns `false` once the connection is closed or reset.
-    ///
-    /// # Panics
-    /// If neither happens.
     pub async fn receive(&mut self) -> bool {
         let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await;
         read.expect("the server neither responds nor closes").is_ok_and(|n| n > 0)
     }
 
     /// Returns the next response, which must have a `content-length`.
-    ///
-    /// # Panics
-    /// If the response is incomplete.
     pub async fn response(&mut self) -> Response {
         let head = self.response_head().await;
         let length: usize = head.header("content-length").expect("a length").parse().unwrap();
@@ -141,9 +114,6 @@ impl Connection {
     }
 
     /// Returns the next response without its body, e.g. to HEAD.
-    ///
-    /// # Panics
-    /// If the head is incomplete.
     pub async fn response_head(&mut self) -> Response {
         loop {
             if let Some(length) = head_length(&self.received) {
@@ -156,18 +126,12 @@ impl Connection {
     }
 
     /// Returns all bytes until the server closes.
-    ///
-    /// # Panics
-    /// If it does not close.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         while self.receive().await {}
         std::mem::take(&mut self.received)
     }
 
     /// Waits until the server closes without a response; returns how long that took.
-    ///
-    /// # Panics
-    /// If the server sends something.
     pub async fn wait_for_close(&mut self) -> Duration {
         let start = Instant::now();
         assert_eq!(String::from_utf8_lossy(&self.read_to_end().await), "");

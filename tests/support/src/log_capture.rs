@@ -14,7 +14,6 @@ pub struct LogCapture(Arc<Mutex<Vec<u8>>>);
 
 impl LogCapture {
     /// Captures the log of this thread, from `level` up, until the guard is dropped.
-    #[must_use]
     pub fn start(level: Level) -> (DefaultGuard, Self) {
         let capture = Self::default();
         let subscriber = tracing_subscriber::fmt()
@@ -27,7 +26,6 @@ impl LogCapture {
     }
 
     /// Returns everything logged so far.
-    #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

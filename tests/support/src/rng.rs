@@ -6,7 +6,6 @@ pub struct Rng(u64);
 
 impl Rng {
     /// Returns a generator that produces the same numbers for the same seed.
-    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -50,9 +49,6 @@ impl Rng {
     }
 
     /// Returns a copy of one item of a list.
-    ///
-    /// # Panics
-    /// If the list is empty.
     pub fn pick<T: Clone>(&mut self, list: &[T]) -> T {
         list[self.index(list.len())].clone()
     }

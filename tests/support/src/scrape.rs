@@ -26,10 +26,6 @@ pub struct Sample {
 
 impl Scrape {
     /// Parses a metrics response.
-    ///
-    /// # Panics
-    /// If a family or a series is repeated, a sample is outside its family, or the syntax is invalid.
-    #[must_use]
     pub fn parse(text: impl Into<String>) -> Self {
         let mut scrape = Self { text: text.into(), ..Self::default() };
         let mut names = BTreeSet::new();
@@ -59,7 +55,6 @@ impl Scrape {
     }
 
     /// Returns the values of the series of a name with these labels, in order.
-    #[must_use]
     pub fn values(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&str> {
         let matches = self.samples.iter().filter(|sample| {
             sample.name == name
@@ -69,10 +64,6 @@ impl Scrape {
     }
 
     /// Returns the value of the one series with these labels; `None` if there is none.
-    ///
-    /// # Panics
-    /// If more than one series matches.
-    #[must_use]
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let values = self.values(name, labels);
         assert!(values.len() < 2, "{name} {labels:?} is more than one series: {values:?}");
@@ -80,81 +71,63 @@ impl Scrape {
     }
 
     /// Returns the number of series with these labels.
-    #[must_use]
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> usize {
         self.values(name, labels).len()
     }
 
     /// Returns the sum over the series with these labels.
-    ///
-    /// # Panics
-    /// Never: the parser has checked the values.
-    #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.values(name, labels).iter().map(|value| value.parse::<f64>().unwrap()).sum()
     }
 
     /// Lag of a group in messages.
-    #[must_use]
     pub fn lag(&self, instance: &str, group: &str) -> Option<f64> {
         self.value("alikafka_group_lag_messages", &[("instance_id", instance), ("group", group)])
     }
 
     /// Lag of a group on a partition of its only topic, in messages.
-    #[must_use]
     pub fn partition_lag(&self, instance: &str, group: &str, partition: &str) -> Option<f64> {
         let labels = [("instance_id", instance), ("group", group), ("partition", partition)];
         self.value("alikafka_group_partition_lag_messages", &labels)
     }
 
     /// End offset of a partition.
-    #[must_use]
     pub fn end_offset(&self, instance: &str, topic: &str, partition: &str) -> Option<f64> {
         let labels = [("instance_id", instance), ("topic", topic), ("partition", partition)];
         self.value("alikafka_topic_partition_end_offset", &labels)
     }
 
     /// Whether the topic is exposed.
-    #[must_use]
     pub fn has_topic(&self, instance: &str, topic: &str) -> bool {
         self.count("alikafka_topic_info", &[("instance_id", instance), ("topic", topic)]) == 1
     }
 
     /// Whether the consumer group is exposed.
-    #[must_use]
     pub fn has_group(&self, instance: &str, group: &str) -> bool {
         self.count("alikafka_group_info", &[("instance_id", instance), ("group", group)]) == 1
     }
 
     /// Value of `alikafka_instance_up`.
-    #[must_use]
     pub fn instance_up(&self, instance: &str) -> Option<f64> {
         self.value("alikafka_instance_up", &[("instance_id", instance)])
     }
 
     /// Value of `alikafka_region_up`.
-    #[must_use]
     pub fn region_up(&self, region: &str) -> Option<f64> {
         self.value("alikafka_region_up", &[("region", region)])
     }
 
     /// Number of anomalies of a kind.
-    ///
-    /// # Panics
-    /// If the kind is not exposed.
-    #[must_use]
     pub fn anomalies(&self, kind: &str) -> f64 {
         self.value("alikafka_exporter_anomalies_total", &[("kind", kind)]).unwrap()
     }
 
     /// Number of API calls of an action with this result.
-    #[must_use]
     pub fn api_calls(&self, action: &str, result: &str) -> f64 {
         self.sum("alikafka_exporter_api_requests_total", &[("action", action), ("result", result)])
     }
 
     /// Returns the `result` labels of an action.
-    #[must_use]
     pub fn api_results(&self, action: &str) -> BTreeSet<&str> {
         let calls = self.samples.iter().filter(|sample| {
             sample.name == "alikafka_exporter_api_requests_total" && sample.labels["action"] == action
@@ -163,7 +136,6 @@ impl Scrape {
     }
 
     /// Returns name and labels of the series with these labels that describe the cloud, not the exporter.
-    #[must_use]
     pub fn cloud_series(&self, labels: &[(&str, &str)]) -> BTreeSet<String> {
         let lines = self.text.lines().filter(|line| {
             line.starts_with("alikafka_")
@@ -175,10 +147,6 @@ impl Scrape {
 }
 
 /// Returns the family of a line. Does not know the suffixes of histograms.
-///
-/// # Panics
-/// Never.
-#[must_use]
 pub fn family_name(line: &str) -> &str {
     let line = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE ")).unwrap_or(line);
     line.split(['{', ' ']).next().unwrap()

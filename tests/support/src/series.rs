@@ -13,10 +13,6 @@ pub struct SeriesSet(BTreeMap<SeriesId, String>);
 
 impl SeriesSet {
     /// Parses a metrics response.
-    ///
-    /// # Panics
-    /// As [`Scrape::parse`].
-    #[must_use]
     pub fn parse(text: String) -> Self {
         let samples = Scrape::parse(text).samples.into_iter();
         Self(samples.map(|sample| ((sample.name, sample.labels), sample.value)).collect())
@@ -28,23 +24,17 @@ impl SeriesSet {
     }
 
     /// Returns the value of a series; `None` if it is missing.
-    ///
-    /// # Panics
-    /// If the value is not a number.
-    #[must_use]
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         self.0.get(&series_id(name, labels)).map(|value| value.parse().unwrap())
     }
 
     /// Number of series.
-    #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "no test needs it")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Splits off the series that one GetConsumerProgress response determines, by region, instance and group.
-    #[must_use]
     pub fn by_group(&self) -> BTreeMap<(String, String, String), Self> {
         const FAMILIES: [&str; 4] = [
             "alikafka_group_partition_offset",
@@ -63,7 +53,6 @@ impl SeriesSet {
 
     /// Describes each series whose value was true at none of the moments. Skips families that no moment has, and
     /// `exempt` ones.
-    #[must_use]
     pub fn never_true(&self, moments: &[Self], exempt: &[&str]) -> Vec<String> {
         let families: BTreeSet<&str> = moments.iter().flat_map(Self::family_names).collect();
         let is_wrong = |(series, value): &(&SeriesId, &String)| {
@@ -77,7 +66,6 @@ impl SeriesSet {
     }
 
     /// Describes the series of some families that every moment has and this set lacks.
-    #[must_use]
     pub fn missing_from(&self, moments: &[Self], families: &[&str]) -> Vec<String> {
         let Some((first, others)) = moments.split_first() else { return Vec::new() };
         let missing = first.0.keys().filter(|series| {
@@ -90,7 +78,6 @@ impl SeriesSet {
 
     /// Describes each difference between these expected series and the same families of `actual`, which may lack
     /// the `optional` ones.
-    #[must_use]
     pub fn difference(&self, actual: &Self, optional: &BTreeSet<SeriesId>) -> Vec<String> {
         let mut lines = Vec::new();
         for (series, expected) in &self.0 {
@@ -118,7 +105,6 @@ impl SeriesSet {
 }
 
 /// Returns the key of a series.
-#[must_use]
 pub fn series_id(name: &str, labels: &[(&str, &str)]) -> SeriesId {
     (name.to_owned(), labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
 }
