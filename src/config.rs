@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use config::Source as _;
+
 use crate::model::{
     AccountName, Filters, PollTiming, ProxySetting, RegionSelection, RenderOptions, SignatureVersion,
 };
@@ -13,17 +15,20 @@ use crate::model::{
 mod account;
 mod credentials;
 mod endpoint;
+mod environment;
 mod file;
 pub mod keys;
-mod layer;
 mod problem;
 mod read;
 mod settings;
 mod shape;
+mod value;
 mod yaml;
 
 pub use account::RequestRates;
-pub use credentials::{AccessKey, AccessKeyFiles, AssumeRole, Credentials, CredentialsSource, Oidc, Profile};
+pub use credentials::{
+    AccessKey, AccessKeyFiles, AssumeRole, CredentialsConfig, CredentialsSource, OidcConfig, ProfileConfig,
+};
 pub use endpoint::{Endpoint, Network};
 pub use file::{load, load_settled};
 pub use problem::{Problem, Problems, ValueSource};
@@ -47,7 +52,7 @@ pub struct Account {
     /// Which regions are read.
     pub regions: RegionSelection,
     /// Where the access key comes from.
-    pub credentials: Credentials,
+    pub credentials: CredentialsConfig,
     /// Which host is called for a region.
     pub endpoint: Endpoint,
     /// How requests are signed.
@@ -60,19 +65,26 @@ pub struct Account {
     pub proxy: ProxySetting,
 }
 
-/// Checks a text with the name of its file, with the environment laid over it.
+/// Reads the configuration from the name and the text of a file, if any, and the environment.
 ///
 /// # Errors
 /// As [`load`].
 pub fn parse(file: Option<(&str, &str)>, environment: &BTreeMap<String, String>) -> Result<Config, Problems> {
-    let name = file.map(|(name, _)| name);
-    let text = file.map_or("", |(_, text)| text);
-    let mut root = yaml::parse(text).map_err(|problem| Problems::new(name, vec![*problem]))?;
+    let (name, text) = file.map_or((None, ""), |(name, text)| (Some(name), text));
     let mut problems = Vec::new();
-    layer::environment(&mut root, environment, &mut problems);
+    let mut root = yaml::parse(text, &mut problems).map_err(|problem| Problems::new(name, vec![*problem]))?;
+    // `config::ConfigBuilder` would merge the file, too, and lose where its maps were written.
+    for key_override in environment::overrides(environment, &root, &mut problems) {
+        key_override.collect_to(&mut root).map_err(|error| {
+            let what = error.to_string();
+            Problems::new(
+                name,
+                vec![Problem::new(&ValueSource::Nowhere, yaml::FILE, what, "report this bug")],
+            )
+        })?;
+    }
     shape::check(&root, &mut problems);
-    let config = settings::read(&root, &mut problems);
-    match config {
+    match settings::read(&root, &mut problems) {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(Problems::new(name, problems)),
     }

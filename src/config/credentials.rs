@@ -12,7 +12,7 @@ pub(super) use read::read;
 
 /// How an account comes by its access key.
 #[derive(Debug, Clone, Default)]
-pub struct Credentials {
+pub struct CredentialsConfig {
     /// The source of the key.
     pub source: CredentialsSource,
     /// The role that is assumed with that key; its temporary key is then the one that signs.
@@ -34,11 +34,11 @@ pub enum CredentialsSource {
     /// `ALIBABA_CLOUD_SECURITY_TOKEN`.
     Environment,
     /// A token that tells who this is, exchanged for the key of a role (RRSA).
-    Oidc(Oidc),
+    Oidc(OidcConfig),
     /// A profile of the vendor's command line tool.
-    CliProfile(Profile),
+    CliProfile(ProfileConfig),
     /// A section of the vendor's credentials file.
-    IniProfile(Profile),
+    IniProfile(ProfileConfig),
     /// The role of the machine; its name is asked for where it is not told.
     EcsRamRole {
         /// The name of the role.
@@ -55,7 +55,7 @@ pub enum CredentialsSource {
     Files(AccessKeyFiles),
 }
 
-impl fmt::Display for Credentials {
+impl fmt::Display for CredentialsConfig {
     /// The source in one word, for logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
@@ -73,7 +73,7 @@ impl fmt::Display for Credentials {
     }
 }
 
-impl Credentials {
+impl CredentialsConfig {
     /// Whether both name the same source. The key that a source holds may change: it is replaced from time to
     /// time, and only the cloud knows whose it is.
     #[must_use]
@@ -157,7 +157,7 @@ pub struct AccessKeyFiles {
 
 /// Whose token is exchanged for the key of which role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Oidc {
+pub struct OidcConfig {
     /// The role.
     pub role_arn: Option<String>,
     /// Who vouches for the token.
@@ -170,7 +170,7 @@ pub struct Oidc {
 
 /// A profile in a file of the vendor's tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Profile {
+pub struct ProfileConfig {
     /// Its name.
     pub name: Option<String>,
     /// The file.

@@ -24,7 +24,7 @@ pub enum Network {
 pub struct Endpoint(String);
 
 /// Why an endpoint or a proxy was refused: what is wrong, and what to write instead. Never quotes it.
-pub(super) type Refusal = (&'static str, &'static str);
+pub(super) type Rejection = (&'static str, &'static str);
 
 const REGION: &str = "{region}";
 const EXAMPLE: &str = "write a URL such as https://alikafka.{region}.aliyuncs.com";
@@ -47,7 +47,7 @@ impl Endpoint {
         self.0.replace(REGION, region.as_str())
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+    pub(super) fn parse(text: &str) -> Result<Self, Rejection> {
         // A sample that is a plain label, as every region id is.
         check_base(&text.replace(REGION, "cn-hangzhou"), EXAMPLE)?;
         Ok(Self(base(text)))
@@ -55,13 +55,13 @@ impl Endpoint {
 }
 
 /// The token service: as an endpoint, without a region in it.
-pub(super) fn token_service(text: &str) -> Result<String, Refusal> {
+pub(super) fn token_service(text: &str) -> Result<String, Rejection> {
     check_base(text, "write a URL such as https://sts.cn-hangzhou.aliyuncs.com")?;
     Ok(base(text))
 }
 
 /// The metadata service of the machine, or what stands in for it on loopback.
-pub(super) fn metadata_service(text: &str) -> Result<String, Refusal> {
+pub(super) fn metadata_service(text: &str) -> Result<String, Rejection> {
     const INSTEAD: &str = "write http://100.100.100.200, or remove the key";
     let url = base(text);
     let stands_in = || {
@@ -75,7 +75,7 @@ pub(super) fn metadata_service(text: &str) -> Result<String, Refusal> {
 }
 
 /// An address that hands out keys: it has a path, and perhaps a query.
-pub(super) fn key_service(text: &str) -> Result<SecretString, Refusal> {
+pub(super) fn key_service(text: &str) -> Result<SecretString, Rejection> {
     const INSTEAD: &str = "write a URL such as http://127.0.0.1:6666/credentials";
     let after_scheme = text.find("://").map_or(0, |at| at + "://".len());
     let (scheme, rest) = text.split_at(after_scheme);
@@ -93,7 +93,7 @@ fn base(text: &str) -> String {
 }
 
 /// Scheme, host and perhaps a port, and nothing that could leak or mislead.
-fn check_base(text: &str, example: &'static str) -> Result<(), Refusal> {
+fn check_base(text: &str, example: &'static str) -> Result<(), Rejection> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(("is not a URL with a scheme", example));
     };
@@ -126,7 +126,7 @@ fn check_base(text: &str, example: &'static str) -> Result<(), Refusal> {
 }
 
 /// Refuses hosts that must not be called and hosts that are spelled as something else.
-fn check_host(host: &Host<&str>, typed: &str, example: &'static str) -> Result<(), Refusal> {
+fn check_host(host: &Host<&str>, typed: &str, example: &'static str) -> Result<(), Rejection> {
     match host {
         Host::Domain(name) => {
             let label = |l: &str| {
@@ -147,7 +147,7 @@ fn check_host(host: &Host<&str>, typed: &str, example: &'static str) -> Result<(
         }
         Host::Ipv6(address) => {
             if address.to_ipv4_mapped().is_some() {
-                return Err(("has an IPv4 address dressed as IPv6", "write it as four decimal numbers"));
+                return Err(("is an IPv4-mapped IPv6 address", "write it as four decimal numbers"));
             }
             check_address((*address).into(), example)?;
         }
@@ -159,7 +159,7 @@ fn begins_with(typed: &str, host: &str) -> bool {
     typed.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
-fn check_address(address: IpAddr, example: &'static str) -> Result<(), Refusal> {
+fn check_address(address: IpAddr, example: &'static str) -> Result<(), Rejection> {
     const METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
     const METADATA_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     let refused = match address {
@@ -188,7 +188,7 @@ fn is_loopback(host: &Host<&str>) -> bool {
 }
 
 /// Parses the value of `proxy`: `none`, `environment`, or the URL of a proxy.
-pub(super) fn proxy(text: &str) -> Result<ProxySetting, Refusal> {
+pub(super) fn proxy(text: &str) -> Result<ProxySetting, Rejection> {
     match text {
         "none" => return Ok(ProxySetting::None),
         "environment" => return Ok(ProxySetting::Environment),

@@ -195,11 +195,15 @@ keys! {
 }
 
 impl Key {
-    /// The environment variable that sets the key; `None` for the list of accounts.
+    /// Returns the environment variable that sets the key; `None` for the list of accounts.
     #[must_use]
     pub fn variable(&self) -> Option<String> {
-        (self.shape != Shape::Accounts)
-            .then(|| format!("{VARIABLE_PREFIX}{}", self.path.replace('.', "__").to_uppercase()))
+        (self.shape != Shape::Accounts).then(|| format!("{VARIABLE_PREFIX}{}", self.variable_suffix()))
+    }
+
+    /// Returns the name of the variable without its prefix.
+    pub(super) fn variable_suffix(&self) -> String {
+        self.path.replace('.', "__").to_uppercase()
     }
 }
 

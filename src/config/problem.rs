@@ -1,36 +1,36 @@
-//! What is wrong with a configuration: where, what, and what to write instead.
+//! Configuration problems: the place, what is wrong, and what to write instead.
 
 use std::fmt;
 
-/// Where a key or a value was written. Ordered as people read: down the file, then the environment, then
-/// what was written nowhere.
+/// Place where a key or a value was written. Ordered as people read: the file from top to bottom, then the
+/// environment, then missing keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ValueSource {
-    /// A place in the file, both counted from 1.
+    /// Place in the file, counted from 1.
     File {
-        /// The line.
+        /// Line.
         line: usize,
-        /// The column, in characters.
+        /// Column, in characters.
         column: usize,
     },
-    /// An environment variable of this name.
+    /// Environment variable of this name.
     Variable(String),
-    /// Nowhere: a key that must be there and is not.
+    /// Nowhere, because the key is missing.
     Nowhere,
 }
 
-/// One thing that is wrong. Never holds a secret: values of secret keys are not quoted.
+/// Problem with one key or value. Never contains a secret: values of secret keys are not quoted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where it was written.
+    /// Place where it was written.
     pub origin: ValueSource,
-    /// The key path, such as `accounts[1].filters.topics.include[0]`.
+    /// Key path, such as `accounts[1].filters.topics.include[0]`.
     pub path: String,
     /// What is wrong.
     pub what: String,
     /// What to write instead.
     pub instead: String,
-    /// The line of the file with a mark below it, for what is not YAML.
+    /// Line of the file with a marker below it, for text that is not YAML.
     pub excerpt: Option<String>,
 }
 
@@ -44,31 +44,35 @@ impl Problem {
         let origin = origin.clone();
         Self { origin, path: path.into(), what: what.into(), instead: instead.into(), excerpt: None }
     }
+
+    pub(super) fn repeated_key(origin: &ValueSource, path: impl Into<String>) -> Self {
+        Self::new(origin, path, "is written more than once", "keep one of them")
+    }
 }
 
-/// Everything that is wrong with a configuration, at least one thing. Displays as one line a problem.
+/// All problems of a configuration, at least one. Displays one per line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
-    /// The file's name as it was given, for the places in it.
+    /// Name of the file as given.
     file: Option<String>,
     list: Vec<Problem>,
 }
 
 impl Problems {
-    /// Sorts problems by place, and drops repeated ones.
+    /// Sorts problems by place and drops duplicates.
     pub(super) fn new(file: Option<&str>, mut list: Vec<Problem>) -> Self {
         list.sort();
         list.dedup();
         Self { file: file.map(str::to_owned), list }
     }
 
-    /// The problems, by place.
+    /// Returns the problems, ordered by place.
     #[must_use]
     pub fn list(&self) -> &[Problem] {
         &self.list
     }
 
-    /// The problems, by place, each on one line and without an excerpt of the file.
+    /// Returns the problems as text, ordered by place, each on one line and without an excerpt of the file.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.list.iter().map(|problem| {
             let line = format!("{}: {}; {}", problem.path, problem.what, problem.instead);
@@ -103,7 +107,13 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// The candidate that `typed` was most likely meant to be; `None` if none is near.
+/// Returns the path of a key in a section, on one line and of limited length whatever was typed.
+pub(super) fn key_path(section: &str, key: &str) -> String {
+    let key: String = key.chars().take(80).flat_map(char::escape_debug).collect();
+    if section.is_empty() { key } else { format!("{section}.{key}") }
+}
+
+/// Returns the candidate that `typed` was most likely meant to be, if any is similar.
 pub(super) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     candidates
@@ -114,10 +124,10 @@ pub(super) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a 
         .map(|(_, c)| c)
 }
 
-/// A value in quotes for a message: control characters escaped, long ones cut.
+/// Quotes a value for a message: control characters are escaped, long values are cut.
 pub(super) fn quoted(value: &str) -> String {
-    const SHOWN: usize = 80;
-    let cut: String = value.chars().take(SHOWN).collect();
-    let rest = if value.chars().count() > SHOWN { "…" } else { "" };
+    const MAX_CHARS: usize = 80;
+    let cut: String = value.chars().take(MAX_CHARS).collect();
+    let rest = if value.chars().count() > MAX_CHARS { "…" } else { "" };
     format!("{cut:?}{rest}")
 }

@@ -1,16 +1,18 @@
-//! The checked configuration out of a tree: accounts, intervals and metrics.
+//! Reads the settings: accounts, timing and metrics.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+use config::{Map, Value};
+
 use super::{
     Account, Config,
-    account::Given,
+    account::AccountKeys,
     problem::{Problem, quoted},
-    read::{Place, Reader, expects, spelled},
-    yaml::{Node, Value},
+    read::{ConfigField, LevelReader, expects, format_duration},
+    value::{items, source, table, text},
 };
 use crate::model::{AccountName, Granularity, LastTimestamps, Naming, PollTiming, RenderOptions};
 
@@ -60,68 +62,69 @@ const CONTRACT_LABELS: [&str; 28] = [
     "version",
 ];
 
-/// Reads what passed the check of shapes, and the rest as far as it can; `None` if something is missing.
-pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> Option<Config> {
-    let reader = Reader::new(root, "");
-    let accounts = accounts(root, &reader, problems);
-    let timing = timing(&reader, problems);
-    let metrics = metrics(&reader, problems);
+/// Reads the settings from the layered configuration, whose shape has been checked. Returns nothing if a required
+/// key is missing.
+pub(super) fn read(root: &Value, problems: &mut Vec<Problem>) -> Option<Config> {
+    let reader = LevelReader::new(root, "");
+    let accounts = read_accounts(root, &reader, problems);
+    let timing = read_timing(&reader, problems);
+    let metrics = read_metrics(&reader, problems);
     Some(Config { accounts: accounts?, timing, metrics })
 }
 
-fn accounts(root: &Node, reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Account>> {
-    let defaults = Given::read(reader, problems);
-    let Some(place) = reader.place("accounts") else {
-        let nothing = Node { value: Value::Map(Vec::new()), origin: root.origin.clone() };
-        let own = Given::read(&Reader::new(&nothing, ""), problems);
-        return Some(vec![own.over(&defaults, None, reader, root, problems)?]);
+fn read_accounts(
+    root: &Value,
+    reader: &LevelReader<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<Account>> {
+    let defaults = AccountKeys::read(reader, problems);
+    let Some(field) = reader.field("accounts") else {
+        let nothing = Value::from(Map::<String, Value>::new());
+        let keys = AccountKeys::read(&LevelReader::new(&nothing, ""), problems);
+        return Some(vec![keys.inherit(&defaults, None, reader, root, problems)?]);
     };
-    let Value::List(items) = &place.node.value else { return None };
+    let items = items(field.value)?;
     if items.is_empty() {
-        problems.push(place.wrong("is an empty list", "list at least one account, or remove the key"));
+        let instead = "list at least one account, or remove the key";
+        problems.push(field.problem("is an empty list", instead));
     }
     let mut names = BTreeMap::new();
     let mut accounts = Vec::new();
-    for (index, node) in items.iter().enumerate() {
-        if !matches!(node.value, Value::Map(_)) {
+    for (index, level) in items.iter().enumerate() {
+        if table(level).is_none() {
             continue;
         }
-        let reader = Reader::new(node, &format!("accounts[{index}]"));
-        let name = account_name(&reader, node, problems);
-        if let (Some(name), Some(place)) = (&name, reader.place("name"))
+        let reader = LevelReader::new(level, &format!("accounts[{index}]"));
+        let name = account_name(&reader, level, problems);
+        if let (Some(name), Some(field)) = (&name, reader.field("name"))
             && let Some(first) = names.insert(name.clone(), index)
         {
             let what = format!("{} is also the name of accounts[{first}]", quoted(name.as_str()));
-            problems.push(place.wrong(what, "give each account a name of its own"));
+            problems.push(field.problem(what, "give each account a name of its own"));
         }
-        let own = Given::read(&reader, problems);
-        // Without a name the account cannot be, but the rest of it is checked all the same.
-        let stand_in = name.or_else(|| AccountName::new("?").ok());
-        accounts.extend(own.over(&defaults, stand_in, &reader, node, problems));
+        let keys = AccountKeys::read(&reader, problems);
+        // Check the other keys of an account without a name, too.
+        let name = name.or_else(|| AccountName::new("?").ok());
+        accounts.extend(keys.inherit(&defaults, name, &reader, level, problems));
     }
     Some(accounts)
 }
 
-fn account_name(reader: &Reader<'_>, node: &Node, problems: &mut Vec<Problem>) -> Option<AccountName> {
+fn account_name(reader: &LevelReader<'_>, level: &Value, problems: &mut Vec<Problem>) -> Option<AccountName> {
     const INSTEAD: &str = "write a name such as production; it becomes the label account";
-    let Some(place) = reader.place("name") else {
-        problems.push(Problem::new(&node.origin, reader.path("name"), "is missing", INSTEAD));
+    let Some(field) = reader.field("name") else {
+        problems.push(Problem::new(&source(level), reader.path("name"), "is missing", INSTEAD));
         return None;
     };
-    match AccountName::new(place.as_text()?) {
-        Ok(name) if !name.as_str().chars().any(char::is_control) => Some(name),
-        Ok(_) => {
-            problems.push(place.wrong("has control characters", INSTEAD));
-            None
-        }
-        Err(error) => {
-            problems.push(place.wrong(error.2, INSTEAD));
-            None
-        }
+    match AccountName::new(text(field.value)?) {
+        Ok(name) if !name.as_str().chars().any(char::is_control) => return Some(name),
+        Ok(_) => problems.push(field.problem("has control characters", INSTEAD)),
+        Err(error) => problems.push(field.problem(error.2, INSTEAD)),
     }
+    None
 }
 
-fn timing(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> PollTiming {
+fn read_timing(reader: &LevelReader<'_>, problems: &mut Vec<Problem>) -> PollTiming {
     let discovery = reader.duration("discovery_interval", INTERVAL, problems);
     let before = problems.len();
     let poll = reader.duration("poll_interval", INTERVAL, problems).unwrap_or(Duration::from_secs(60));
@@ -132,40 +135,58 @@ fn timing(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> PollTiming {
     let discovery = discovery.unwrap_or(Duration::from_secs(300));
     // Rules between values say nothing sensible while one of them is wrong.
     if problems.len() == before {
-        if let Some(place) = reader.place("topic_poll_interval")
+        if let Some(field) = reader.field("topic_poll_interval")
             && topic_poll < poll
         {
-            let what = format!("{} is shorter than poll_interval ({})", spelled(topic_poll), spelled(poll));
-            problems.push(place.wrong(what, &format!("write at least {}, or remove the key", spelled(poll))));
+            let what = format!(
+                "{} is shorter than poll_interval ({})",
+                format_duration(topic_poll),
+                format_duration(poll)
+            );
+            problems.push(
+                field.problem(what, &format!("write at least {}, or remove the key", format_duration(poll))),
+            );
         }
         let slowest = poll.max(topic_poll);
-        if let (Some(place), Some(stale)) = (reader.place("stale_after"), stale_after)
+        if let (Some(field), Some(stale)) = (reader.field("stale_after"), stale_after)
             && stale < slowest * 2
         {
             let name = if topic_poll > poll { "topic_poll_interval" } else { "poll_interval" };
-            let what = format!("{} is shorter than twice {name} ({})", spelled(stale), spelled(slowest));
-            let instead = format!("write at least {}, or remove the key", spelled(slowest * 2));
-            problems.push(place.wrong(what, &instead));
+            let what = format!(
+                "{} is shorter than twice {name} ({})",
+                format_duration(stale),
+                format_duration(slowest)
+            );
+            let instead = format!("write at least {}, or remove the key", format_duration(slowest * 2));
+            problems.push(field.problem(what, &instead));
         }
     }
     let group_stale_after = stale_after.unwrap_or(poll * 3);
     let topic_stale_after = stale_after.unwrap_or(topic_poll * 3);
     if problems.len() == before
-        && let (Some(place), Some(idle)) = (reader.place("idle_poll_interval"), idle_poll)
+        && let (Some(field), Some(idle)) = (reader.field("idle_poll_interval"), idle_poll)
     {
         // One poll may fail, and the next one still be in time.
         let most = group_stale_after.saturating_sub(poll);
         if idle < poll {
-            let what = format!("{} is shorter than poll_interval ({})", spelled(idle), spelled(poll));
-            problems.push(place.wrong(what, &format!("write at least {}, or remove the key", spelled(poll))));
+            let what = format!(
+                "{} is shorter than poll_interval ({})",
+                format_duration(idle),
+                format_duration(poll)
+            );
+            problems.push(
+                field.problem(what, &format!("write at least {}, or remove the key", format_duration(poll))),
+            );
         } else if idle > most {
             let what = format!(
                 "{} and poll_interval ({}) are together longer than stale_after ({})",
-                spelled(idle),
-                spelled(poll),
-                spelled(group_stale_after)
+                format_duration(idle),
+                format_duration(poll),
+                format_duration(group_stale_after)
             );
-            problems.push(place.wrong(what, &format!("write at most {}, or remove the key", spelled(most))));
+            problems.push(
+                field.problem(what, &format!("write at most {}, or remove the key", format_duration(most))),
+            );
         }
     }
     let idle_poll = idle_poll.unwrap_or((group_stale_after / 2).min(LONGEST_IDLE).max(poll));
@@ -192,38 +213,38 @@ fn timing(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> PollTiming {
 
 /// How far back a status looks: as written, if five polls are in it, else long enough for them. `poll` is `None`
 /// where what is written of it is wrong.
-fn status_window(reader: &Reader<'_>, poll: Option<Duration>, problems: &mut Vec<Problem>) -> Duration {
+fn status_window(reader: &LevelReader<'_>, poll: Option<Duration>, problems: &mut Vec<Problem>) -> Duration {
     let least = poll.unwrap_or_default() * 4;
     let Some(window) = reader.duration("status_window", INTERVAL, problems) else {
         return if STATUS_WINDOW < least { poll.unwrap_or_default() * 5 } else { STATUS_WINDOW };
     };
-    if let (Some(place), Some(poll)) = (reader.place("status_window"), poll)
+    if let (Some(field), Some(poll)) = (reader.field("status_window"), poll)
         && window < least
     {
-        let (window, poll) = (spelled(window), spelled(poll));
+        let (window, poll) = (format_duration(window), format_duration(poll));
         let what = format!("{window} is shorter than four times poll_interval ({poll})");
         // No window may be longer than a day.
         let instead = if least > DAY {
             "remove the key: the default is five times poll_interval".to_owned()
         } else {
-            format!("write at least {}, or remove the key", spelled(least))
+            format!("write at least {}, or remove the key", format_duration(least))
         };
-        problems.push(place.wrong(what, &instead));
+        problems.push(field.problem(what, &instead));
     }
     window
 }
 
-fn metrics(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> RenderOptions {
+fn read_metrics(reader: &LevelReader<'_>, problems: &mut Vec<Problem>) -> RenderOptions {
     let levels =
         [("partition", Granularity::Partition), ("topic", Granularity::Topic), ("group", Granularity::Group)];
     let names = [("native", Naming::Native), ("kafka_exporter", Naming::KafkaExporter)];
     let granularity = reader.choice("metrics.granularity", &levels, problems);
     let naming = reader.choice("metrics.naming", &names, problems);
-    let max_series = reader.text("metrics.max_series").and_then(|(place, text)| match text.parse::<u64>() {
+    let max_series = reader.text("metrics.max_series").and_then(|(field, text)| match text.parse::<u64>() {
         Ok(limit) if limit > 0 => Some(limit),
         _ => {
             let what = format!("{} is not a whole number above 0", quoted(text));
-            problems.push(place.wrong(what, &expects("metrics.max_series")));
+            problems.push(field.problem(what, &expects("metrics.max_series")));
             None
         }
     });
@@ -236,11 +257,11 @@ fn metrics(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> RenderOptions {
     }
 }
 
-fn labels(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+fn labels(reader: &LevelReader<'_>, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
     let mut labels = BTreeMap::new();
-    for (place, name, value) in reader.place("metrics.labels").iter().flat_map(Place::members) {
+    for (field, name, value) in reader.field("metrics.labels").iter().flat_map(ConfigField::entries) {
         if let Err((what, instead)) = check_label(name, value) {
-            problems.push(place.wrong(what, instead));
+            problems.push(field.problem(what, instead));
         }
         labels.insert(name.to_owned(), value.to_owned());
     }
@@ -254,7 +275,7 @@ fn check_label(name: &str, value: &str) -> Result<(), (&'static str, &'static st
         return Err(("is not a label name", NAME));
     }
     if CONTRACT_LABELS.contains(&name) || name.starts_with("tag_") {
-        return Err(("is a label that series already have", "write another name"));
+        return Err(("is a reserved label", "write another name"));
     }
     if value.is_empty() || value.chars().any(char::is_control) {
         return Err(("has an empty value or one with control characters", "write a plain value"));
@@ -262,19 +283,19 @@ fn check_label(name: &str, value: &str) -> Result<(), (&'static str, &'static st
     Ok(())
 }
 
-fn instance_tags(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
+fn instance_tags(reader: &LevelReader<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
     let mut labels = BTreeSet::new();
     let mut tags = Vec::new();
-    for (place, tag) in reader.place("metrics.instance_tags").iter().flat_map(Place::items) {
+    for (field, tag) in reader.field("metrics.instance_tags").iter().flat_map(ConfigField::items) {
         // What a label name cannot hold becomes "_" there, so two tags may become one label.
         let label: String = tag.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         if tag.is_empty() {
-            problems.push(place.wrong("is empty", "write a tag key such as env"));
+            problems.push(field.problem("is empty", "write a tag key such as env"));
         } else if labels.insert(label.clone()) {
             tags.push(tag.to_owned());
         } else {
             let what = format!("the label tag_{label} is taken by another tag of the list");
-            problems.push(place.wrong(what, "keep one of them"));
+            problems.push(field.problem(what, "keep one of them"));
         }
     }
     tags

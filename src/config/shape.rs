@@ -1,119 +1,106 @@
-//! Holds a tree against the table of keys: unknown and repeated keys, and values of the wrong kind.
+//! Checks the layered configuration against the table of keys: unknown and misplaced keys, and values of the wrong
+//! kind.
 
-use std::collections::BTreeSet;
+use config::{Value, ValueKind};
 
 use super::{
     keys::{self, Shape},
-    problem::Problem,
-    yaml::{Entry, Node, Value},
+    problem::{Problem, key_path},
+    value::{entries, items, key_source, kind_name, source, text},
 };
 
-/// Reports every key that may not stand where it does.
-pub(super) fn check(root: &Node, problems: &mut Vec<Problem>) {
-    section(root, "", "", false, problems);
+/// Reports every key that is not allowed where it is, and every value of the wrong kind.
+pub(super) fn check(root: &Value, problems: &mut Vec<Problem>) {
+    check_section(root, "", "", false, problems);
 }
 
-/// `path` is the path within the table, `shown` the one for people.
-fn section(node: &Node, path: &str, shown: &str, account: bool, problems: &mut Vec<Problem>) {
-    let Value::Map(entries) = &node.value else {
-        let names = keys::children(path, account).join(", ");
-        let (what, instead) = match node.value {
-            Value::Null => (node.kind(), format!("write keys below it ({names}), or remove it")),
-            _ => (node.kind(), format!("write a map of keys: {names}")),
+/// Checks a section. `path` is its path within the table of keys, `displayed` the one for messages.
+fn check_section(value: &Value, path: &str, displayed: &str, is_account: bool, problems: &mut Vec<Problem>) {
+    if !matches!(value.kind, ValueKind::Table(_)) {
+        let names = keys::children(path, is_account).join(", ");
+        let instead = match value.kind {
+            ValueKind::Nil => format!("write keys below it ({names}), or remove it"),
+            _ => format!("write a map of keys: {names}"),
         };
-        problems.push(Problem::new(&node.origin, shown, format!("is {what}"), instead));
+        let what = format!("is {}", kind_name(value));
+        problems.push(Problem::new(&source(value), displayed, what, instead));
         return;
-    };
-    let mut seen = BTreeSet::new();
-    for entry in entries {
-        let below = join(path, &entry.key);
-        let below_shown = join(shown, &entry.key);
-        if !seen.insert(&entry.key) {
-            problems.push(repeated(entry, &below_shown));
-            continue;
-        }
-        if account && path.is_empty() && entry.key == "name" {
-            text(&entry.node, &below_shown, "a name such as production", problems);
+    }
+    for (name, entry) in entries(value) {
+        let below = key_path(path, name);
+        let displayed = key_path(displayed, name);
+        if is_account && path.is_empty() && name == "name" {
+            check_text(entry, &displayed, "a name such as production", problems);
             continue;
         }
         match keys::find(&below) {
-            Some(key) if account && !key.per_account => problems.push(misplaced(entry, &below_shown)),
-            Some(key) => value(&entry.node, key.shape, key.expects, &below_shown, problems),
-            None if keys::is_section(&below) && (!account || !keys::children(&below, true).is_empty()) => {
-                section(&entry.node, &below, &below_shown, account, problems);
+            Some(key) if is_account && !key.per_account => {
+                problems.push(misplaced(name, entry, &displayed));
             }
-            None if keys::is_section(&below) => problems.push(misplaced(entry, &below_shown)),
-            None => problems.push(unknown(entry, path, &below_shown, account)),
+            Some(key) => check_value(entry, key.shape, key.expects, &displayed, problems),
+            None if keys::is_section(&below) && is_account && keys::children(&below, true).is_empty() => {
+                problems.push(misplaced(name, entry, &displayed));
+            }
+            None if keys::is_section(&below) => {
+                check_section(entry, &below, &displayed, is_account, problems);
+            }
+            None => problems.push(unknown(name, entry, path, &displayed, is_account)),
         }
     }
 }
 
-fn value(node: &Node, shape: Shape, expects: &str, shown: &str, problems: &mut Vec<Problem>) {
-    match (shape, &node.value) {
-        (Shape::Text, _) => text(node, shown, expects, problems),
-        (Shape::AutoOrList, Value::Text(word)) if **word == "auto" => {}
-        (Shape::List | Shape::AutoOrList, Value::List(items)) => {
+fn check_value(value: &Value, shape: Shape, expects: &str, displayed: &str, problems: &mut Vec<Problem>) {
+    match (shape, &value.kind) {
+        (Shape::Text, _) => check_text(value, displayed, expects, problems),
+        (Shape::AutoOrList, ValueKind::String(word)) if word == "auto" => {}
+        (Shape::List | Shape::AutoOrList, ValueKind::Array(items)) => {
             for (index, item) in items.iter().enumerate() {
-                text(item, &format!("{shown}[{index}]"), "one value", problems);
+                check_text(item, &format!("{displayed}[{index}]"), "one value", problems);
             }
         }
-        (Shape::Map, Value::Map(entries)) => {
-            let mut seen = BTreeSet::new();
-            for entry in entries {
-                let shown = join(shown, &entry.key);
-                if seen.insert(&entry.key) {
-                    text(&entry.node, &shown, "one value", problems);
-                } else {
-                    problems.push(repeated(entry, &shown));
-                }
+        (Shape::Map, ValueKind::Table(_)) => {
+            for (name, entry) in entries(value) {
+                check_text(entry, &key_path(displayed, name), "one value", problems);
             }
         }
-        (Shape::Accounts, Value::List(items)) => {
-            for (index, item) in items.iter().enumerate() {
-                section(item, "", &format!("{shown}[{index}]"), true, problems);
+        (Shape::Accounts, ValueKind::Array(_)) => {
+            for (index, item) in items(value).unwrap_or_default().iter().enumerate() {
+                check_section(item, "", &format!("{displayed}[{index}]"), true, problems);
             }
         }
-        _ => problems.push(wrong_kind(node, shown, expects)),
+        _ => problems.push(wrong_kind(value, displayed, expects)),
     }
 }
 
-fn text(node: &Node, shown: &str, expects: &str, problems: &mut Vec<Problem>) {
-    if !matches!(node.value, Value::Text(_)) {
-        problems.push(wrong_kind(node, shown, expects));
+fn check_text(value: &Value, displayed: &str, expects: &str, problems: &mut Vec<Problem>) {
+    if text(value).is_none() {
+        problems.push(wrong_kind(value, displayed, expects));
     }
 }
 
-fn wrong_kind(node: &Node, shown: &str, expects: &str) -> Problem {
-    let or_remove = if matches!(node.value, Value::Null) { ", or remove the key" } else { "" };
-    let what = format!("is {}", node.kind());
-    Problem::new(&node.origin, shown, what, format!("write {expects}{or_remove}"))
+fn wrong_kind(value: &Value, displayed: &str, expects: &str) -> Problem {
+    let or_remove = if matches!(value.kind, ValueKind::Nil) { ", or remove the key" } else { "" };
+    let what = format!("is {}", kind_name(value));
+    Problem::new(&source(value), displayed, what, format!("write {expects}{or_remove}"))
 }
 
-fn repeated(entry: &Entry, shown: &str) -> Problem {
-    Problem::new(&entry.origin, shown, "is written more than once", "keep one of them")
+fn misplaced(name: &str, entry: &Value, displayed: &str) -> Problem {
+    let instead = format!("write {name} at the top level");
+    Problem::new(&key_source(entry), displayed, "applies to all accounts", instead)
 }
 
-fn misplaced(entry: &Entry, shown: &str) -> Problem {
-    let instead = format!("write {} at the top level", entry.key);
-    Problem::new(&entry.origin, shown, "counts for all accounts", instead)
-}
-
-fn unknown(entry: &Entry, path: &str, shown: &str, account: bool) -> Problem {
-    let instead = match keys::suggestion(path, &entry.key, account) {
-        Some(meant) => format!("did you mean {meant}"),
-        // It may be an access key in the wrong place, which is not for logs.
+fn unknown(name: &str, entry: &Value, path: &str, displayed: &str, is_account: bool) -> Problem {
+    let source = key_source(entry);
+    let children = keys::children(path, is_account).join(", ");
+    let instead = match keys::suggestion(path, name, is_account) {
+        Some(known) => format!("did you mean {known}"),
+        // The key may be an access key in the wrong place, so do not quote it.
         None if path.starts_with("credentials") => {
-            let shown = shown.rsplit_once('.').map_or(shown, |(section, _)| section);
-            let instead = format!("write one of {}", keys::children(path, account).join(", "));
-            return Problem::new(&entry.origin, shown, "has a key that is not known", instead);
+            let section = displayed.rsplit_once('.').map_or(displayed, |(section, _)| section);
+            let instead = format!("write one of {children}");
+            return Problem::new(&source, section, "has an unknown key", instead);
         }
-        None => format!("remove it, or write one of {}", keys::children(path, account).join(", ")),
+        None => format!("remove it, or write one of {children}"),
     };
-    Problem::new(&entry.origin, shown, "no key has this name", instead)
-}
-
-fn join(section: &str, key: &str) -> String {
-    // A key is what somebody typed: it must not break the line.
-    let key: String = key.chars().take(80).flat_map(char::escape_debug).collect();
-    if section.is_empty() { key } else { format!("{section}.{key}") }
+    Problem::new(&source, displayed, "unknown key", instead)
 }

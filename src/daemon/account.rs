@@ -127,7 +127,7 @@ pub(super) fn credentials_provider(
 }
 
 fn source_selection(source: &CredentialsSource) -> Result<SourceSelection, CredentialsError> {
-    let profile = |profile: &config::Profile| credentials::ProfileSettings {
+    let profile = |profile: &config::ProfileConfig| credentials::ProfileSettings {
         name: profile.name.clone(),
         file: profile.file.clone(),
     };

@@ -1,32 +1,34 @@
-//! Reads the section `credentials`: which source is meant, and that no key stands beside it in vain.
+//! Reads the section `credentials`. Rejects keys that the selected source would ignore.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{AccessKey, AccessKeyFiles, AssumeRole, Credentials, CredentialsSource, Oidc, Profile};
+use super::{
+    AccessKey, AccessKeyFiles, AssumeRole, CredentialsConfig, CredentialsSource, OidcConfig, ProfileConfig,
+};
 use crate::config::{
     endpoint,
     problem::Problem,
-    read::{Place, Reader, expects},
-    yaml::Value,
+    read::{ConfigField, LevelReader, expects},
+    value::{source, table},
 };
 
 const SECTION: &str = "credentials";
 const ROLE_SECTION: &str = "credentials.assume_role";
 const SESSION_NAME: &str = "alikafka-exporter";
 
-/// What the cloud allows. A role may allow less; the cloud then says so.
+/// Session durations that the service allows. A role may allow less, which the service then reports.
 const DURATION: (Duration, Duration) = (Duration::from_secs(15 * 60), Duration::from_secs(12 * 3600));
 const DEFAULT_DURATION: Duration = Duration::from_secs(3600);
 
-/// The keys that give an access key themselves, and whether they are required beside each other.
-const OWN: [(&str, bool); 3] =
+/// Keys that hold an access key, and whether they are required together.
+const ACCESS_KEY: [(&str, bool); 3] =
     [("access_key_id", true), ("access_key_secret", true), ("security_token", false)];
 
-/// What `type` may be.
+/// Value of `type`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Type {
+enum SourceType {
     Chain,
     Environment,
     Oidc,
@@ -36,47 +38,52 @@ enum Type {
     Uri,
 }
 
-const TYPES: [(&str, Type); 7] = [
-    ("chain", Type::Chain),
-    ("environment", Type::Environment),
-    ("oidc", Type::Oidc),
-    ("cli_profile", Type::CliProfile),
-    ("ini_profile", Type::IniProfile),
-    ("ecs_ram_role", Type::EcsRamRole),
-    ("uri", Type::Uri),
+const TYPES: [(&str, SourceType); 7] = [
+    ("chain", SourceType::Chain),
+    ("environment", SourceType::Environment),
+    ("oidc", SourceType::Oidc),
+    ("cli_profile", SourceType::CliProfile),
+    ("ini_profile", SourceType::IniProfile),
+    ("ecs_ram_role", SourceType::EcsRamRole),
+    ("uri", SourceType::Uri),
 ];
 
-/// Which types a key belongs to. A key that would not be read is a mistake that nobody would notice.
-const BELONGS: [(&str, &[Type]); 8] = [
-    ("role_arn", &[Type::Oidc]),
-    ("oidc_provider_arn", &[Type::Oidc]),
-    ("oidc_token_file", &[Type::Oidc]),
-    ("session_name", &[Type::Oidc]),
-    ("profile", &[Type::CliProfile, Type::IniProfile]),
-    ("profile_file", &[Type::CliProfile, Type::IniProfile]),
-    ("role_name", &[Type::EcsRamRole]),
-    ("uri", &[Type::Uri]),
+/// Source types that read a key. An ignored key is a mistake that nobody would notice.
+const USED_BY: [(&str, &[SourceType]); 8] = [
+    ("role_arn", &[SourceType::Oidc]),
+    ("oidc_provider_arn", &[SourceType::Oidc]),
+    ("oidc_token_file", &[SourceType::Oidc]),
+    ("session_name", &[SourceType::Oidc]),
+    ("profile", &[SourceType::CliProfile, SourceType::IniProfile]),
+    ("profile_file", &[SourceType::CliProfile, SourceType::IniProfile]),
+    ("role_name", &[SourceType::EcsRamRole]),
+    ("uri", &[SourceType::Uri]),
 ];
 
-/// Sources that may ask the token service, and the metadata service.
-const ASKS_STS: [Type; 4] = [Type::Chain, Type::Oidc, Type::CliProfile, Type::IniProfile];
-const ASKS_METADATA: [Type; 4] = [Type::Chain, Type::EcsRamRole, Type::CliProfile, Type::IniProfile];
+/// Source types that may call the security token service.
+const CALLS_STS: [SourceType; 4] =
+    [SourceType::Chain, SourceType::Oidc, SourceType::CliProfile, SourceType::IniProfile];
+/// Source types that may call the metadata service.
+const CALLS_METADATA: [SourceType; 4] =
+    [SourceType::Chain, SourceType::EcsRamRole, SourceType::CliProfile, SourceType::IniProfile];
 
-/// The credentials of one level; `None` if the section is not there, or something is wrong with it.
-pub(in crate::config) fn read(reader: &Reader<'_>, problems: &mut Vec<Problem>) -> Option<Credentials> {
-    let section = Section { place: reader.place(SECTION)?, reader };
-    let Value::Map(entries) = &section.place.node.value else { return None };
+/// Reads the credentials of one level. Returns nothing if the section is absent or has problems.
+pub(in crate::config) fn read(
+    reader: &LevelReader<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<CredentialsConfig> {
+    let section = CredentialsReader { section: reader.field(SECTION)?, reader };
     let before = problems.len();
-    if entries.is_empty() {
-        problems.push(section.place.wrong("is empty", &expects(SECTION_TYPE)));
+    if table(section.section.value)?.is_empty() {
+        problems.push(section.section.problem("is empty", &expects(TYPE_KEY)));
     }
-    let given = section.given(problems);
-    section.check_keys(given, problems);
-    let source = section.source(given, problems);
+    let form = section.form(problems);
+    section.check_keys(form, problems);
+    let source = section.source(form, problems);
     let assume_role = section.assume_role(problems);
     let sts_endpoint = section.parsed("sts_endpoint", endpoint::token_service, problems);
     let metadata_endpoint = section.parsed("metadata_endpoint", endpoint::metadata_service, problems);
-    (problems.len() == before).then_some(Credentials {
+    (problems.len() == before).then_some(CredentialsConfig {
         source: source?,
         assume_role,
         sts_endpoint,
@@ -84,120 +91,128 @@ pub(in crate::config) fn read(reader: &Reader<'_>, problems: &mut Vec<Problem>) 
     })
 }
 
-const SECTION_TYPE: &str = "credentials.type";
+const TYPE_KEY: &str = "credentials.type";
 
-/// How the source was given. `None` stands for a type that is not one.
+/// Form in which the section selects a source.
 #[derive(Clone, Copy)]
-enum Given {
-    Type { of: Option<Type>, written: bool },
+enum CredentialsForm {
+    /// By `type`, which `is_written` or the default; `None` if it is not a known one.
+    Type { source_type: Option<SourceType>, is_written: bool },
+    /// By an access key.
     Keys,
+    /// By the files of an access key.
     Files,
 }
 
-struct Section<'a, 'r> {
-    place: Place<'a>,
-    reader: &'r Reader<'a>,
+struct CredentialsReader<'a, 'r> {
+    section: ConfigField<'a>,
+    reader: &'r LevelReader<'a>,
 }
 
-impl<'a> Section<'a, '_> {
+impl<'a> CredentialsReader<'a, '_> {
     fn key(name: &str) -> String {
         format!("{SECTION}.{name}")
     }
 
-    fn written(&self, name: &str) -> Option<Place<'a>> {
-        self.reader.place(&Self::key(name))
+    fn field(&self, name: &str) -> Option<ConfigField<'a>> {
+        self.reader.field(&Self::key(name))
     }
 
-    fn text(&self, name: &str) -> Option<(Place<'a>, &'a str)> {
+    fn text(&self, name: &str) -> Option<(ConfigField<'a>, &'a str)> {
         self.reader.text(&Self::key(name))
     }
 
-    fn given(&self, problems: &mut Vec<Problem>) -> Given {
-        let any =
-            |suffix: &str| OWN.iter().any(|(name, _)| self.written(&format!("{name}{suffix}")).is_some());
-        let (keys, files) = (any(""), any("_file"));
-        let written = self.written("type").is_some();
-        if written && (keys || files) {
+    fn has_access_key(&self, suffix: &str) -> bool {
+        ACCESS_KEY.iter().any(|(name, _)| self.field(&format!("{name}{suffix}")).is_some())
+    }
+
+    fn form(&self, problems: &mut Vec<Problem>) -> CredentialsForm {
+        let (keys, files) = (self.has_access_key(""), self.has_access_key("_file"));
+        let is_written = self.field("type").is_some();
+        if is_written && (keys || files) {
             let what = match self.text("type") {
                 Some((_, text)) if TYPES.iter().any(|(name, _)| *name == text) => {
-                    format!("type: {text} stands beside keys or files")
+                    format!("type: {text} is combined with keys or files")
                 }
-                _ => "a type stands beside keys or files".to_owned(),
+                _ => "a type is combined with keys or files".to_owned(),
             };
-            problems.push(self.place.wrong(what, "remove the type, or the others"));
+            problems.push(self.section.problem(what, "remove the type, or the others"));
         } else if keys && files {
-            problems.push(self.place.wrong("keys and files are mixed", "write all of them in one way"));
+            problems.push(self.section.problem("keys and files are mixed", "write all of them in one way"));
         }
-        let chosen = self.reader.choice(SECTION_TYPE, &TYPES, problems);
+        let chosen = self.reader.choice(TYPE_KEY, &TYPES, problems);
         match (keys, files) {
-            (true, _) => Given::Keys,
-            (false, true) => Given::Files,
-            (false, false) => Given::Type { of: if written { chosen } else { Some(Type::Chain) }, written },
+            (true, _) => CredentialsForm::Keys,
+            (false, true) => CredentialsForm::Files,
+            (false, false) => {
+                let source_type = if is_written { chosen } else { Some(SourceType::Chain) };
+                CredentialsForm::Type { source_type, is_written }
+            }
         }
     }
 
-    /// Refuses keys that would not be read.
-    fn check_keys(&self, given: Given, problems: &mut Vec<Problem>) {
-        let (of, beside) = match given {
-            // Where the type is wrong, nothing sensible can be said of the others.
-            Given::Type { of: None, .. } => return,
-            Given::Type { of: Some(of), written } => {
-                let name = TYPES.iter().find(|(_, t)| *t == of).map_or("chain", |(name, _)| *name);
-                (Some(of), if written { format!("beside type: {name}") } else { "without a type".to_owned() })
+    /// Rejects keys that would be ignored.
+    fn check_keys(&self, form: CredentialsForm, problems: &mut Vec<Problem>) {
+        let (source_type, context) = match form {
+            // If the type is wrong, nothing is known about the others.
+            CredentialsForm::Type { source_type: None, .. } => return,
+            CredentialsForm::Type { source_type: Some(chosen), is_written } => {
+                let name = TYPES.iter().find(|(_, t)| *t == chosen).map_or("chain", |(name, _)| *name);
+                let context =
+                    if is_written { format!("with type: {name}") } else { "without a type".to_owned() };
+                (Some(chosen), context)
             }
-            Given::Keys => (None, "beside an access key".to_owned()),
-            Given::Files => (None, "beside the files of an access key".to_owned()),
+            CredentialsForm::Keys => (None, "with an access key".to_owned()),
+            CredentialsForm::Files => (None, "with the files of an access key".to_owned()),
         };
-        let unread = format!("is not read {beside}");
-        for (name, types) in BELONGS {
-            let Some(place) = self.written(name) else { continue };
-            if !of.is_some_and(|of| types.contains(&of)) {
-                let names = TYPES.iter().filter(|(_, t)| types.contains(t)).map(|(name, _)| *name);
-                let names = names.collect::<Vec<_>>().join(" or ");
-                problems.push(place.wrong(&unread, &format!("write type: {names}, or remove the key")));
-            }
+        let what = format!("is not read {context}");
+        let is_used_by = |types: &[SourceType]| source_type.is_some_and(|chosen| types.contains(&chosen));
+        for (name, types) in USED_BY {
+            let Some(field) = self.field(name).filter(|_| !is_used_by(types)) else { continue };
+            let names = TYPES.iter().filter(|(_, t)| types.contains(t)).map(|(name, _)| *name);
+            let names = names.collect::<Vec<_>>().join(" or ");
+            problems.push(field.problem(&what, &format!("write type: {names}, or remove the key")));
         }
-        let assumes = self.written("assume_role").is_some();
-        let asks = |types: &[Type]| of.is_some_and(|of| types.contains(&of));
-        if let Some(place) = self.written("sts_endpoint").filter(|_| !assumes && !asks(&ASKS_STS)) {
-            problems.push(
-                place.wrong(format!("{unread} without assume_role"), "remove the key, or write assume_role"),
-            );
+        let assumes_role = self.field("assume_role").is_some();
+        if let Some(field) = self.field("sts_endpoint").filter(|_| !assumes_role && !is_used_by(&CALLS_STS)) {
+            let what = format!("{what} without assume_role");
+            problems.push(field.problem(what, "remove the key, or write assume_role"));
         }
-        if let Some(place) = self.written("metadata_endpoint").filter(|_| !asks(&ASKS_METADATA)) {
-            problems.push(place.wrong(&unread, "write type: ecs_ram_role or chain, or remove the key"));
+        if let Some(field) = self.field("metadata_endpoint").filter(|_| !is_used_by(&CALLS_METADATA)) {
+            problems.push(field.problem(&what, "write type: ecs_ram_role or chain, or remove the key"));
         }
     }
 
-    fn source(&self, given: Given, problems: &mut Vec<Problem>) -> Option<CredentialsSource> {
-        let source = match given {
-            Given::Keys => {
+    fn source(&self, form: CredentialsForm, problems: &mut Vec<Problem>) -> Option<CredentialsSource> {
+        let source = match form {
+            CredentialsForm::Keys => {
                 self.require("", problems);
-                let [id, secret, token] = OWN.map(|(name, _)| self.secret(name, problems));
+                let [id, secret, token] = ACCESS_KEY.map(|(name, _)| self.secret(name, problems));
                 let (id, secret) = id.zip(secret)?;
                 CredentialsSource::Inline(AccessKey { id, secret, security_token: token })
             }
-            Given::Files => {
+            CredentialsForm::Files => {
                 self.require("_file", problems);
-                let [id, secret, token] = OWN.map(|(name, _)| self.file(&format!("{name}_file"), problems));
+                let [id, secret, token] =
+                    ACCESS_KEY.map(|(name, _)| self.file(&format!("{name}_file"), problems));
                 let (id, secret) = id.zip(secret)?;
                 CredentialsSource::Files(AccessKeyFiles { id, secret, security_token: token })
             }
-            Given::Type { of, .. } => match of? {
-                Type::Chain => CredentialsSource::Chain,
-                Type::Environment => CredentialsSource::Environment,
-                Type::Oidc => CredentialsSource::Oidc(Oidc {
+            CredentialsForm::Type { source_type, .. } => match source_type? {
+                SourceType::Chain => CredentialsSource::Chain,
+                SourceType::Environment => CredentialsSource::Environment,
+                SourceType::Oidc => CredentialsSource::Oidc(OidcConfig {
                     role_arn: self.checked("role_arn", is_role, problems),
                     provider_arn: self.checked("oidc_provider_arn", is_provider, problems),
                     token_file: self.file("oidc_token_file", problems),
                     session_name: self.checked("session_name", is_session_name, problems),
                 }),
-                Type::CliProfile => CredentialsSource::CliProfile(self.profile(problems)),
-                Type::IniProfile => CredentialsSource::IniProfile(self.profile(problems)),
-                Type::EcsRamRole => CredentialsSource::EcsRamRole {
+                SourceType::CliProfile => CredentialsSource::CliProfile(self.profile(problems)),
+                SourceType::IniProfile => CredentialsSource::IniProfile(self.profile(problems)),
+                SourceType::EcsRamRole => CredentialsSource::EcsRamRole {
                     role_name: self.checked("role_name", is_role_name, problems),
                 },
-                Type::Uri => {
+                SourceType::Uri => {
                     CredentialsSource::Uri { uri: self.parsed("uri", endpoint::key_service, problems) }
                 }
             },
@@ -205,47 +220,44 @@ impl<'a> Section<'a, '_> {
         Some(source)
     }
 
-    /// Both the id and the secret, or neither.
+    /// Requires both the id and the secret.
     fn require(&self, suffix: &str, problems: &mut Vec<Problem>) {
-        // Where keys and files are mixed, that has been told.
-        let other = if suffix.is_empty() { "_file" } else { "" };
-        if OWN.iter().any(|(name, _)| self.written(&format!("{name}{other}")).is_some()) {
+        // A mix of keys and files has been reported already.
+        if self.has_access_key(if suffix.is_empty() { "_file" } else { "" }) {
             return;
         }
-        for (name, _) in OWN.iter().filter(|(_, required)| *required) {
+        for (name, _) in ACCESS_KEY.iter().filter(|(_, required)| *required) {
             let name = format!("{name}{suffix}");
-            if self.written(&name).is_none() {
-                let path = self.reader.path(&Self::key(&name));
+            if self.field(&name).is_none() {
+                let (source, path) = (source(self.section.value), self.reader.path(&Self::key(&name)));
                 let instead = "write both the id and the secret";
-                problems.push(Problem::new(
-                    &self.place.node.origin,
-                    path,
-                    "is missing beside the other",
-                    instead,
-                ));
+                problems.push(Problem::new(&source, path, "is missing", instead));
             }
         }
     }
 
-    fn profile(&self, problems: &mut Vec<Problem>) -> Profile {
-        Profile {
+    fn profile(&self, problems: &mut Vec<Problem>) -> ProfileConfig {
+        ProfileConfig {
             name: self.checked("profile", |text| !text.trim().is_empty(), problems),
             file: self.file("profile_file", problems),
         }
     }
 
     fn assume_role(&self, problems: &mut Vec<Problem>) -> Option<AssumeRole> {
-        let section = self.written("assume_role")?;
-        if !matches!(section.node.value, Value::Map(_)) {
-            return None;
-        }
+        let section = self.field("assume_role")?;
+        table(section.value)?;
         let key = |name: &str| format!("{ROLE_SECTION}.{name}");
-        if self.reader.place(&key("role_arn")).is_none() {
+        if self.reader.field(&key("role_arn")).is_none() {
             let path = self.reader.path(&key("role_arn"));
-            problems.push(Problem::new(&section.node.origin, path, "is missing", expects(&key("role_arn"))));
+            problems.push(Problem::new(
+                &source(section.value),
+                path,
+                "is missing",
+                expects(&key("role_arn")),
+            ));
         }
-        let mut checked = |name: &str, is_good: fn(&str) -> bool| {
-            self.checked(&format!("assume_role.{name}"), is_good, problems)
+        let mut checked = |name: &str, is_valid: fn(&str) -> bool| {
+            self.checked(&format!("assume_role.{name}"), is_valid, problems)
         };
         let role_arn = checked("role_arn", is_role);
         let session_name = checked("session_name", is_session_name);
@@ -261,49 +273,47 @@ impl<'a> Section<'a, '_> {
         })
     }
 
-    /// A text that is as its key expects it. Refusals do not quote it: a secret may have been pasted there.
-    fn checked(&self, name: &str, is_good: fn(&str) -> bool, problems: &mut Vec<Problem>) -> Option<String> {
-        let (place, text) = self.text(name)?;
-        if is_good(text) {
+    /// Reads a text that satisfies `is_valid`. Problems do not quote it because it may be a misplaced secret.
+    fn checked(&self, name: &str, is_valid: fn(&str) -> bool, problems: &mut Vec<Problem>) -> Option<String> {
+        let (field, text) = self.text(name)?;
+        if is_valid(text) {
             return Some(text.to_owned());
         }
         let what = if text.is_empty() { "is empty" } else { "is not one" };
-        problems.push(place.wrong(what, &expects(&Self::key(name))));
+        problems.push(field.problem(what, &expects(&Self::key(name))));
         None
     }
 
-    /// A text whose refusals never quote it, as it may hold a secret.
     fn parsed<T>(
         &self,
         name: &str,
-        parse: impl Fn(&str) -> Result<T, endpoint::Refusal>,
+        parse: impl Fn(&str) -> Result<T, endpoint::Rejection>,
         problems: &mut Vec<Problem>,
     ) -> Option<T> {
-        let (place, text) = self.text(name)?;
-        parse(text).map_err(|(what, instead)| problems.push(place.wrong(what, instead))).ok()
+        self.reader.parsed(&Self::key(name), parse, problems)
     }
 
     fn file(&self, name: &str, problems: &mut Vec<Problem>) -> Option<std::path::PathBuf> {
-        let (place, text) = self.text(name)?;
+        let (field, text) = self.text(name)?;
         if text.trim().is_empty() {
-            problems.push(place.wrong("is empty", "write the path of a file"));
+            problems.push(field.problem("is empty", "write the path of a file"));
         }
         Some(text.into())
     }
 
     fn secret(&self, name: &str, problems: &mut Vec<Problem>) -> Option<SecretString> {
-        let (place, text) = self.text(name)?;
+        let (field, text) = self.text(name)?;
         if text.is_empty() {
-            problems.push(place.wrong("is empty", "write the value"));
+            problems.push(field.problem("is empty", "write the value"));
         } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
             let what = "has spaces, line ends or characters that no key has";
-            problems.push(place.wrong(what, "copy the value again"));
+            problems.push(field.problem(what, "copy the value again"));
         }
         Some(SecretString::from(text.to_owned()))
     }
 }
 
-/// `acs:ram::<account id>:<kind>/<name>`.
+/// Whether a text is an ARN of the form `acs:ram::<account id>:<kind>/<name>`.
 fn is_arn(text: &str, kind: &str) -> bool {
     let account_and_name = text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(':'));
     account_and_name.is_some_and(|(account, resource)| {

@@ -78,7 +78,7 @@ fn no_constant_label_meets_one_of_the_catalog() {
             ("ALIKAFKA_EXPORTER_METRICS__LABELS", pair.as_str()),
         ]);
         let problems = config::load(None, &variables).expect_err(label);
-        assert!(problems.to_string().contains("is a label that series already have"), "{problems}");
+        assert!(problems.to_string().contains("is a reserved label"), "{problems}");
     }
 }
 

@@ -226,11 +226,7 @@ fn invalid_files(sim: &Simulator) -> Vec<(&'static str, Corruption, &'static str
     let [id, secret, token] = SECRETS;
     let text = |text: String| -> Corruption { Box::new(move |file| file.write(&text)) };
     vec![
-        (
-            "unknown key",
-            text(config(sim, REGION, "poll_intervall: 1s")),
-            "poll_intervall: no key has this name",
-        ),
+        ("unknown key", text(config(sim, REGION, "poll_intervall: 1s")), "poll_intervall: unknown key"),
         ("not YAML", text(config(sim, REGION, "filters: {a: [")), "--config.file: not YAML"),
         ("truncated", text(half), "regions: is missing"),
         ("emptied", text(String::new()), "is empty"),
