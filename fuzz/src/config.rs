@@ -1,13 +1,13 @@
-//! A configuration: the bytes are a file and, after a line `%%`, variables of the environment, one a line.
+//! Configurations. The bytes are a file and, after a line `%%`, environment variables, one per line.
 //!
-//! Whatever is wrong is told without a secret. To know what is one, keys of this module's own are put
-//! where secrets stand: into the file before the text and behind it, and into the environment.
+//! Problems must not contain secrets. To detect them, this module inserts its own keys where secrets belong: before
+//! and after the text of the file, and into the environment.
 
 use std::collections::BTreeMap;
 
 use alikafka_exporter::config::{self, Config, Problems};
 
-/// Stands in each secret, and nowhere else.
+/// Part of each inserted secret.
 const CANARY: &str = "cAnArY";
 const PREFIX: &str = "ALIKAFKA_EXPORTER_";
 
@@ -29,9 +29,9 @@ pub fn config(data: &[u8]) {
         "credentials:\n  access_key_id: {CANARY}-id\n  access_key_secret: {CANARY}/+secret=\n  \
          security_token: {CANARY}-token\n"
     );
-    secret(&config::parse(Some(("f.yml", &format!("{secrets}{file}"))), &environment));
+    check_without_secret(&config::parse(Some(("f.yml", &format!("{secrets}{file}"))), &environment));
     if file.lines().all(is_closed) {
-        secret(&config::parse(Some(("f.yml", &format!("{file}\n{secrets}"))), &environment));
+        check_without_secret(&config::parse(Some(("f.yml", &format!("{file}\n{secrets}"))), &environment));
     }
 
     let mut environment = environment;
@@ -39,11 +39,11 @@ pub fn config(data: &[u8]) {
         environment.insert(format!("{PREFIX}CREDENTIALS__{key}"), format!("{CANARY}-{key}"));
     }
     environment.insert(format!("{PREFIX}PROXY"), format!("http://user:{CANARY}@127.0.0.1:3128"));
-    secret(&config::parse(Some(("f.yml", file)), &environment));
+    check_without_secret(&config::parse(Some(("f.yml", file)), &environment));
 }
 
-/// Whether a line of block style surely ends with its end: what follows cannot become a part of it, as it
-/// would of a quotation, a flow collection or a block of text.
+/// Whether the following lines cannot belong to the value of this line, as in a quoted string, a flow collection or a
+/// block of text.
 fn is_closed(line: &str) -> bool {
     !line.contains(['"', '\'', '[', ']', '{', '}', '|', '>', '&', '*', '!', '?', '#', '%', '@', '`', '\r'])
 }
@@ -51,28 +51,28 @@ fn is_closed(line: &str) -> bool {
 fn check(result: &Result<Config, Problems>) {
     match result {
         Ok(config) => {
-            assert!(!config.accounts.is_empty(), "nothing to read");
+            assert!(!config.accounts.is_empty(), "no accounts");
             let _ = format!("{config:?}");
         }
         Err(problems) => {
-            assert!(!problems.list().is_empty(), "refused without a reason");
+            assert!(!problems.list().is_empty(), "rejected without a reason");
             for problem in problems.list() {
                 assert!(!problem.what.is_empty() && !problem.instead.is_empty(), "{problem:?}");
             }
-            let said = problems.to_string();
-            let is_odd = |c: char| c.is_control() && c != '\n';
-            assert!(!said.contains(is_odd), "a control character is told: {said:?}");
+            let text = problems.to_string();
+            let is_unprintable = |c: char| c.is_control() && c != '\n';
+            assert!(!text.contains(is_unprintable), "control character in {text:?}");
         }
     }
 }
 
-fn secret(result: &Result<Config, Problems>) {
-    let said = match result {
+fn check_without_secret(result: &Result<Config, Problems>) {
+    let text = match result {
         Ok(config) => format!("{config:?}"),
         Err(problems) => format!("{problems}\n{problems:?}"),
     };
-    assert!(!said.contains(CANARY), "a secret is told: {said}");
-    // Some texts are shown in lower case or escaped.
-    assert!(!said.to_lowercase().contains(&CANARY.to_lowercase()), "a secret is told: {said}");
+    assert!(!text.contains(CANARY), "secret in {text}");
+    // Some values are shown in lower case or escaped.
+    assert!(!text.to_lowercase().contains(&CANARY.to_lowercase()), "secret in {text}");
     check(result);
 }

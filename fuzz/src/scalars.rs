@@ -1,22 +1,22 @@
-//! Numbers and dates: the bytes are one text, which stands in an answer as a JSON string and, where it is
-//! one, as a JSON number, and is read as the header `Date`.
+//! Numbers and dates. The bytes are a text, which is decoded as a JSON string of a response, as a JSON number if it is
+//! one, and as the header `Date`.
 
 use alikafka_exporter::{
     api::decode::{self, RawResponse},
     model::GroupId,
 };
 
-/// From here on, neighbouring integers share one float.
+/// From here on, floats do not represent every integer.
 const EXACT_FLOATS: f64 = 9_007_199_254_740_992.0;
 
 pub fn scalars(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let quoted = serde_json::to_string(text).expect("every text is a JSON string");
-    assert_eq!(offset(&quoted), Some(of_string(text)), "{quoted}");
+    assert_eq!(offset(&quoted), Some(parse_string(text)), "{quoted}");
     if is_number(text) {
-        // A number that no float can come near costs the answer: it is no JSON that can be read.
+        // A number beyond the range of floats makes the response unreadable.
         if let Some(read) = offset(text) {
-            assert_eq!(read, of_number(text), "{text}");
+            assert_eq!(read, parse_number(text), "{text}");
         } else {
             assert!(text.parse::<f64>().is_ok_and(f64::is_infinite), "{text}");
         }
@@ -27,7 +27,7 @@ pub fn scalars(data: &[u8]) {
     }
 }
 
-/// What `BrokerOffset` is read as; `None` if the answer cannot be read.
+/// Returns the decoded `BrokerOffset`; `None` if the response cannot be decoded.
 fn offset(value: &str) -> Option<Option<i64>> {
     let body = format!(
         r#"{{"Code":200,"Success":true,"ConsumerProgress":{{"TopicList":{{"TopicList":[{{"Topic":"t",
@@ -36,7 +36,7 @@ fn offset(value: &str) -> Option<Option<i64>> {
     let group = GroupId::new("g").expect("a name");
     let progress = decode::group_progress(&RawResponse::ok(body.as_bytes()), &group).ok()?.payload.value;
     let partition = &progress.topics[0].partitions[0];
-    assert_eq!(partition.committed.map(|o| o.get()), Some(0), "the fields beside it are read");
+    assert_eq!(partition.committed.map(|o| o.get()), Some(0), "other fields are decoded");
     Some(partition.end.map(|o| o.get()))
 }
 
@@ -44,8 +44,8 @@ fn position(number: i128) -> Option<i64> {
     i64::try_from(number).ok().filter(|n| *n >= 0)
 }
 
-/// A string of digits, perhaps with a sign before and a fraction of zeros behind.
-fn of_string(text: &str) -> Option<i64> {
+/// Parses digits with an optional sign and an optional fraction of zeros.
+fn parse_string(text: &str) -> Option<i64> {
     let text = text.trim();
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (digits, fraction) = match unsigned.split_once('.') {
@@ -62,25 +62,25 @@ fn of_string(text: &str) -> Option<i64> {
 
 fn integer(is_negative: bool, digits: &str) -> Option<i64> {
     let digits = digits.trim_start_matches('0');
-    // What is too long for an i128 is too large for an i64.
+    // Too long for an i128 means too large for an i64.
     let number: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
     position(if is_negative { -number } else { number })
 }
 
-/// Whether a text is a number of JSON.
+/// Whether a text is a JSON number.
 fn is_number(text: &str) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = text.split_once(['e', 'E']).map_or((text, None), |(m, e)| (m, Some(e)));
-    let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(w, f)| (w, Some(f)));
+    let (integer, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(w, f)| (w, Some(f)));
     let are_digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
-    are_digits(whole)
-        && (whole == "0" || !whole.starts_with('0'))
+    are_digits(integer)
+        && (integer == "0" || !integer.starts_with('0'))
         && fraction.is_none_or(are_digits)
         && exponent.is_none_or(|e| are_digits(e.strip_prefix(['+', '-']).unwrap_or(e)))
 }
 
-/// An integer to the digit; of other numbers those that are whole, and exact as a float.
-fn of_number(text: &str) -> Option<i64> {
+/// Parses an integer exactly, and other numbers if their value is an integer that a float represents exactly.
+fn parse_number(text: &str) -> Option<i64> {
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
         return integer(text.starts_with('-'), text.trim_start_matches('-'));
     }
@@ -89,8 +89,8 @@ fn of_number(text: &str) -> Option<i64> {
     is_exact.then(|| position(float as i128)).flatten()
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, which every server is to send, in milliseconds since 1970. Only dates
-/// that are: the day of the week is right, and the year has four digits.
+/// Parses `Sun, 06 Nov 1994 08:49:37 GMT`, the format that servers must send, as Unix milliseconds. The day of the week
+/// must match, and the year must have four digits.
 fn imf_fixdate(text: &str) -> Option<i64> {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
@@ -117,7 +117,7 @@ fn imf_fixdate(text: &str) -> Option<i64> {
         + lengths[..month].iter().sum::<i64>()
         + day
         - 1;
-    let of_week = DAYS[usize::try_from(days.rem_euclid(7)).ok()?];
-    (is_valid && weekday.strip_suffix(',') == Some(of_week))
+    let expected_weekday = DAYS[usize::try_from(days.rem_euclid(7)).ok()?];
+    (is_valid && weekday.strip_suffix(',') == Some(expected_weekday))
         .then_some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
 }

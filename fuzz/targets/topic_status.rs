@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| alikafka_exporter_fuzz::answers::topic_status(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| alikafka_exporter_fuzz::responses::topic_status(data));

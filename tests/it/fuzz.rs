@@ -1,34 +1,44 @@
-//! Runs every fuzz seed through every fuzz target, so that the targets compile and run without a fuzzer. The fuzz crate is
-//! its own workspace and needs a nightly toolchain, hence the `path` attribute.
+//! Runs every fuzz target on every seed and test fixture, so that the targets are compiled and run without a fuzzer.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target fails by panicking")]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
+fn names(folder: &Path) -> BTreeSet<String> {
+    fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Returns all files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = names(folder).into_iter().map(|name| folder.join(name));
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn every_seed_passes_every_target() {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    let names = |folder: &str| -> BTreeSet<String> {
-        let entries = fs::read_dir(fuzz.join(folder)).unwrap();
-        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
-    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (seeds, fixtures) = (root.join("fuzz/seeds"), root.join("tests/fixtures"));
     let expected: BTreeSet<_> = targets::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(names("seeds"), expected, "each target has a folder of seeds");
-    let files: BTreeSet<_> = names("targets").iter().map(|f| f.trim_end_matches(".rs").to_owned()).collect();
-    assert_eq!(files, expected, "each target has a program");
-    for folder in &expected {
-        let seeds = names(&format!("seeds/{folder}"));
-        assert!(!seeds.is_empty(), "{folder} has no seeds");
-        for seed in seeds {
-            let bytes = fs::read(fuzz.join("seeds").join(folder).join(&seed)).unwrap();
-            for (target, run) in targets::TARGETS {
-                // Shown only if the target fails.
-                println!("seeds/{folder}/{seed} to {target}");
-                run(&bytes);
-            }
+    assert_eq!(names(&seeds), expected, "each target has a folder of seeds");
+    let programs = names(&root.join("fuzz/targets"));
+    let programs: BTreeSet<_> = programs.iter().map(|f| f.trim_end_matches(".rs").to_owned()).collect();
+    assert_eq!(programs, expected, "each target has a program");
+    for target in &expected {
+        assert!(!names(&seeds.join(target)).is_empty(), "{target} has no seeds");
+    }
+    for path in files(&seeds).into_iter().chain(files(&fixtures)) {
+        let bytes = fs::read(&path).unwrap();
+        for (target, run) in targets::TARGETS {
+            // Shown only if the target fails.
+            println!("{} to {target}", path.display());
+            run(&bytes);
         }
     }
 }

@@ -1,6 +1,5 @@
-//! A page: the bytes choose a snapshot, and the page that is made of it is read back by a plain reader of the
-//! text format. What was known is on the page, once, with its name and its number to the last digit, and
-//! what was not is not.
+//! Exposition. The bytes select a snapshot, and a simple parser reads the text that is rendered from it. Each known value
+//! must appear exactly once with its exact number, and nothing else may appear.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,39 +23,39 @@ use alikafka_exporter::{
 /// Name, labels and value of each series.
 type Series = BTreeMap<(String, BTreeMap<String, String>), String>;
 
-/// Most objects of a kind, so that no input makes a page that takes long.
+/// Maximum number of objects of a kind, so that no input takes long.
 const MOST: u8 = 5;
 
-pub fn page(data: &[u8]) {
+pub fn exposition(data: &[u8]) {
     let mut bytes = Bytes(data);
     let mut renderer = Renderer::new(RenderOptions::default());
-    // The second page is made of what is left of the first one.
+    // The second exposition uses the remaining bytes, and reuses the renderer.
     for _ in 0..2 {
         let snapshot = snapshot(&mut bytes);
-        let page = renderer.render_uncompressed(&snapshot);
-        let text: Vec<u8> = page.plain_chunks().flatten().collect();
-        let shown = read(std::str::from_utf8(&text).expect("a page is UTF-8"));
-        assert_eq!(shown.len() as u64, page.series_count(), "as many series as are counted");
+        let exposition = renderer.render_uncompressed(&snapshot);
+        let text: Vec<u8> = exposition.plain_chunks().flatten().collect();
+        let rendered = parse(std::str::from_utf8(&text).expect("an exposition is UTF-8"));
+        assert_eq!(rendered.len() as u64, exposition.series_count(), "number of series");
         let expected = expected(&snapshot);
         for (series, value) in &expected {
-            let shown =
-                shown.get(series).map(|shown| if is_float(series) { number(shown) } else { shown.clone() });
-            assert_eq!(shown.as_ref(), Some(value), "{series:?}");
+            let rendered = rendered
+                .get(series)
+                .map(|text| if is_float(series) { canonical_float(text) } else { text.clone() });
+            assert_eq!(rendered.as_ref(), Some(value), "{series:?}");
         }
 
-        for (series, value) in &shown {
+        for (series, value) in &rendered {
             let name = series.0.as_str();
-            let is_known = FAMILIES.contains(&name) || name.starts_with("alikafka_group_");
-            let is_expected = !is_known || expected.contains_key(series);
-            assert!(is_expected, "{series:?} {value} is known of nobody");
+            let is_checked = FAMILIES.contains(&name) || name.starts_with("alikafka_group_");
+            assert!(!is_checked || expected.contains_key(series), "unexpected {series:?} {value}");
         }
     }
 }
 
-/// Families of floats, by how their names end.
+/// Suffixes of families with float values.
 const FLOATS: [&str; 3] = ["_per_second", "_catch_up_seconds", "_eta_seconds"];
 
-/// The families that [`expected`] knows all series of, beside those of groups, of which it knows every one.
+/// Families that [`expected`] covers completely, in addition to all families of groups.
 const FAMILIES: [&str; 10] = [
     "alikafka_region_up",
     "alikafka_instance_up",
@@ -70,7 +69,7 @@ const FAMILIES: [&str; 10] = [
     "alikafka_topic_partition_last_write_timestamp_seconds",
 ];
 
-/// Choices out of bytes; zeros when they are used up.
+/// Choices from bytes; zeros when they are used up.
 struct Bytes<'d>(&'d [u8]);
 
 impl Bytes<'_> {
@@ -88,7 +87,7 @@ impl Bytes<'_> {
         self.flag().then(|| some(self))
     }
 
-    /// Small, or any.
+    /// Returns a small number or any number.
     fn number(&mut self) -> u64 {
         match self.byte() {
             small @ 0..=0xef => u64::from(small),
@@ -107,7 +106,7 @@ impl Bytes<'_> {
         String::from_utf8_lossy(text).into_owned()
     }
 
-    /// Something by name, each name once, sorted.
+    /// Returns values by unique name, sorted.
     fn named<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> BTreeMap<String, T> {
         let count = self.byte() % MOST;
         let mut all = BTreeMap::new();
@@ -222,7 +221,7 @@ fn status(bytes: &mut Bytes<'_>) -> Status {
     [Ok, Lagging, Stalled, Stopped, Rewound, DataLoss][usize::from(bytes.byte() % 6)]
 }
 
-/// A small number of sixteenths, or any float, be it a number or not.
+/// Returns a small multiple of 1/16 or any float, including NaN and infinity.
 fn float(bytes: &mut Bytes<'_>) -> f64 {
     match bytes.byte() {
         small @ 0..=0xef => f64::from(small) / 16.0,
@@ -230,7 +229,7 @@ fn float(bytes: &mut Bytes<'_>) -> f64 {
     }
 }
 
-/// What is said of a group on so many partitions of a topic.
+/// Returns an assessment for a topic with this number of partitions.
 fn topic_assessment(bytes: &mut Bytes<'_>, partitions: usize) -> TopicAssessment {
     TopicAssessment {
         bounds: age(bytes),
@@ -291,7 +290,7 @@ fn group(bytes: &mut Bytes<'_>) -> GroupView {
     GroupView { id, discovery_order, listed, lag, assessment, state, rebalances: rebalances.flatten() }
 }
 
-/// Partitions by ascending number.
+/// Returns partitions in ascending order.
 fn rows<T>(bytes: &mut Bytes<'_>, mut one: impl FnMut(&mut Bytes<'_>, Partition) -> T) -> Vec<T> {
     let (count, step) = (bytes.byte() % MOST, 1 + u32::from(bytes.byte() % 3));
     (0..u32::from(count)).map(|n| one(bytes, Partition(n * step))).collect()
@@ -317,12 +316,13 @@ fn expected(snapshot: &Snapshot) -> Series {
             let id = ("instance_id", i.id.as_str());
             put("instance_up", &[id], i.up.map(bit));
             if let Some(info) = &i.info {
-                let told = |text: &Option<String>| text.clone().unwrap_or_default();
-                let (name, of, version) = (told(&info.name), told(&info.series), told(&info.version));
+                let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
+                let (name, edition, version) =
+                    (or_empty(&info.name), or_empty(&info.series), or_empty(&info.version));
                 let labels = [
                     id,
                     ("name", &name),
-                    ("series", &of),
+                    ("series", &edition),
                     ("version", &version),
                     ("spec_type", ""),
                     ("deploy_type", ""),
@@ -360,28 +360,28 @@ fn expected(snapshot: &Snapshot) -> Series {
                 put("group_last_rebalance_timestamp_seconds", &[id, group], last);
                 let Some(lag) = &g.lag else { continue };
                 put("group_lag_messages", &[id, group], lag.messages.map(|n| n.to_string()));
-                let said = g.assessment.clone().unwrap_or_default();
-                put("group_lag_seconds", &[id, group], said.bounds.upper.map(span));
-                put("group_lag_floor_seconds", &[id, group], said.bounds.lower.map(span));
-                put("group_status", &[id, group], said.status.map(|s| s.number().to_string()));
-                let consumable = said.consumable.map(|n| n.to_string());
+                let assessment = g.assessment.clone().unwrap_or_default();
+                put("group_lag_seconds", &[id, group], assessment.bounds.upper.map(span));
+                put("group_lag_floor_seconds", &[id, group], assessment.bounds.lower.map(span));
+                put("group_status", &[id, group], assessment.status.map(|s| s.number().to_string()));
+                let consumable = assessment.consumable.map(|n| n.to_string());
                 put("group_consumable_lag_messages", &[id, group], consumable);
-                put("group_catch_up_seconds", &[id, group], said.catch_up.and_then(finite));
+                put("group_catch_up_seconds", &[id, group], assessment.catch_up.and_then(finite));
                 for (at, t) in lag.topics.iter().enumerate() {
                     let topic = ("topic", t.topic.as_str());
                     let labels = [id, group, topic];
                     put("group_topic_lag_messages", &labels, t.messages.map(|n| n.to_string()));
-                    let said = said.topics.get(at).cloned().unwrap_or_default();
-                    put("group_topic_lag_seconds", &labels, said.bounds.upper.map(span));
-                    put("group_topic_lag_floor_seconds", &labels, said.bounds.lower.map(span));
-                    put("group_topic_status", &labels, said.status.map(|s| s.number().to_string()));
-                    let consumable = said.consumable.map(|n| n.to_string());
+                    let assessment = assessment.topics.get(at).cloned().unwrap_or_default();
+                    put("group_topic_lag_seconds", &labels, assessment.bounds.upper.map(span));
+                    put("group_topic_lag_floor_seconds", &labels, assessment.bounds.lower.map(span));
+                    put("group_topic_status", &labels, assessment.status.map(|s| s.number().to_string()));
+                    let consumable = assessment.consumable.map(|n| n.to_string());
                     put("group_topic_consumable_lag_messages", &labels, consumable);
                     for (name, value) in [
-                        ("consumed_messages_per_second", said.consumed),
-                        ("produced_messages_per_second", said.produced),
-                        ("catch_up_seconds", said.catch_up),
-                        ("data_loss_eta_seconds", said.data_loss_eta),
+                        ("consumed_messages_per_second", assessment.consumed),
+                        ("produced_messages_per_second", assessment.produced),
+                        ("catch_up_seconds", assessment.catch_up),
+                        ("data_loss_eta_seconds", assessment.data_loss_eta),
                     ] {
                         put(&format!("group_topic_{name}"), &labels, value.and_then(finite));
                     }
@@ -392,12 +392,12 @@ fn expected(snapshot: &Snapshot) -> Series {
                         put("group_partition_lag_messages", &labels, p.messages.map(|n| n.to_string()));
                         let read_at = p.last_consumed.map(seconds);
                         put("group_partition_last_consumed_timestamp_seconds", &labels, read_at);
-                        let said = said.partitions.get(at).copied().unwrap_or_default();
-                        put("group_partition_lag_seconds", &labels, said.bounds.upper.map(span));
-                        put("group_partition_lag_floor_seconds", &labels, said.bounds.lower.map(span));
-                        let margin = said.retention.and_then(|r| r.margin).map(|n| n.to_string());
+                        let assessment = assessment.partitions.get(at).copied().unwrap_or_default();
+                        put("group_partition_lag_seconds", &labels, assessment.bounds.upper.map(span));
+                        put("group_partition_lag_floor_seconds", &labels, assessment.bounds.lower.map(span));
+                        let margin = assessment.retention.and_then(|r| r.margin).map(|n| n.to_string());
                         put("group_partition_retention_margin_messages", &labels, margin);
-                        let lost = said.retention.map(|r| r.lost.to_string());
+                        let lost = assessment.retention.map(|r| r.lost.to_string());
                         put("group_partition_lost_messages", &labels, lost);
                     }
                 }
@@ -411,7 +411,7 @@ fn seconds(at: UnixMillis) -> String {
     span(at.get().unsigned_abs())
 }
 
-/// Milliseconds as seconds, exactly.
+/// Formats milliseconds as seconds, exactly.
 fn span(millis: u64) -> String {
     let text = format!("{}.{:03}", millis / 1000, millis % 1000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -421,33 +421,36 @@ fn is_float((name, _): &(String, BTreeMap<String, String>)) -> bool {
     FLOATS.iter().any(|end| name.ends_with(end))
 }
 
-/// A float as it is compared: by what it is, not how it is written.
-fn number(shown: &str) -> String {
-    finite(shown.parse().expect("a number")).expect("no number is infinite or NaN")
+/// Returns a canonical form of a rendered float, so that values are compared instead of texts.
+fn canonical_float(text: &str) -> String {
+    finite(text.parse().expect("a number")).expect("no number is infinite or NaN")
 }
 
-/// As [`number`]; what is no number is not on a page, and zero has no sign there.
+/// Returns the canonical form of a float; `None` if it is not finite. Zero has no sign.
 fn finite(value: f64) -> Option<String> {
     value.is_finite().then(|| format!("{:?}", value + 0.0))
 }
 
-/// Reads a page without histograms: every line is a comment or a series, and no series comes twice.
-fn read(page: &str) -> Series {
+/// Parses an exposition without histograms: every line is a comment or a series, and every series is unique.
+fn parse(text: &str) -> Series {
     let mut all = Series::new();
-    assert!(page.is_empty() || page.ends_with('\n'), "the last line ends");
-    for line in page.split_terminator('\n').filter(|l| !l.starts_with("# ")) {
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line ends");
+    for line in text.split_terminator('\n').filter(|l| !l.starts_with("# ")) {
         let at = line.find(['{', ' ']).expect("a name ends");
         let (name, mut rest) = line.split_at(at);
         let mut labels = BTreeMap::new();
         while let Some(inner) = rest.strip_prefix(['{', ',']) {
             let (label, inner) = inner.split_once("=\"").expect("a label has a value");
             let (value, after) = quoted(inner);
-            assert!(labels.insert(label.to_owned(), value).is_none(), "a label twice: {line}");
+            assert!(labels.insert(label.to_owned(), value).is_none(), "duplicate label: {line}");
             rest = after.strip_prefix('}').unwrap_or(after);
         }
         let value = rest.strip_prefix(' ').expect("a blank before the value");
         assert!(value.parse::<f64>().is_ok(), "a value is a number: {line}");
-        assert!(all.insert((name.to_owned(), labels), value.to_owned()).is_none(), "twice: {line}");
+        assert!(
+            all.insert((name.to_owned(), labels), value.to_owned()).is_none(),
+            "duplicate series: {line}"
+        );
     }
     all
 }
@@ -463,9 +466,9 @@ fn quoted(text: &str) -> (String, &str) {
             }
             (true, 'n') => value.push('\n'),
             (true, '\\' | '"') | (false, _) => value.push(c),
-            (true, _) => panic!("no such escape: {text:?}"),
+            (true, _) => panic!("unknown escape: {text:?}"),
         }
         is_escaped = false;
     }
-    panic!("a value that does not end: {text:?}")
+    panic!("unterminated value: {text:?}")
 }
