@@ -1,8 +1,8 @@
-//! Simulator and exporter in one process: no cloud account needed.
+//! Simulated cloud and exporter in one process, without an Alibaba Cloud account.
 //!
-//! `cargo run --release --example demo` starts a simulated cloud of three regions, and the exporter as it runs in
-//! production, configured with a text of YAML. Then the cloud moves by a script that repeats, and each act says
-//! which series of the page shows it.
+//! `cargo run --release --example demo` starts a simulated cloud with three regions, and the exporter with a YAML
+//! configuration, as in production. The demo then changes the cloud in a loop of steps, and prints for each step the
+//! series that shows it.
 
 use std::{
     collections::BTreeMap,
@@ -34,64 +34,64 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-/// The exporter beside a simulated cloud. No account is needed, and nothing leaves this machine.
+/// Runs the exporter with a simulated cloud. Needs no account, and sends nothing over the network.
 #[derive(Debug, Parser)]
 #[command(name = "demo")]
 struct Args {
-    /// Port of 127.0.0.1 that the exporter listens on; 0 takes a free one.
+    /// Port of 127.0.0.1 that the exporter listens on; 0 takes a free port.
     #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
-    /// Time between two acts of the script. Lists are read every 15s: what needs one is not seen in less.
+    /// Time between two steps. Lists are polled every 15s, so that some changes take that long to show.
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
-    act: Duration,
-    /// Stop by itself after this long, such as 90s. Without it: until Ctrl-C.
+    step: Duration,
+    /// Stop after this time, e.g. 90s. Without it, the demo runs until Ctrl-C.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     until: Option<Duration>,
 }
 
-/// Where the exporter listens by default, and where config/prometheus.yml looks.
+/// Default port of the exporter; config/prometheus.yml scrapes it.
 const DEFAULT_PORT: u16 = 19308;
 const KEY_ID: &str = "LTAI5tDemoKeyOfNobody";
 const KEY_SECRET: &str = "secret-of-a-simulated-account";
-/// The instances that the script plays on; the others move by themselves.
+/// Instances that the steps change; the others change by themselves.
 const SHOP: &str = "alikafka_post-cn-shop";
 const DEPOT: &str = "alikafka_pre-eu-depot";
-/// Prometheus' own graph of the lag of the shop's groups, over a few rounds of the script.
+/// Prometheus graph of the lag of the shop's groups.
 const GRAPH: &str = "http://localhost:9090/graph?g0.tab=0&g0.range_input=15m\
                      &g0.expr=alikafka_group_lag_messages%7Binstance_id%3D%22alikafka_post-cn-shop%22%7D";
-/// The user must write something else.
-const REFUSED: u8 = 2;
+/// Exit code for wrong arguments.
+const USAGE: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match demo(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Ended::Refused(line)) => end(REFUSED, &line),
-        // Whoever read the output, as `head` does, has read enough.
-        Err(Ended::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Ended::Output(error)) => end(1, &format!("cannot write to stdout: {error}")),
-        Err(Ended::Failed(error)) => end(1, &error.to_string()),
+        Err(DemoError::Usage(message)) => exit_with(USAGE, &message),
+        // The reader of the output has closed it, e.g. `head`.
+        Err(DemoError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(DemoError::Output(error)) => exit_with(1, &format!("cannot write to stdout: {error}")),
+        Err(DemoError::Failed(error)) => exit_with(1, &error.to_string()),
     }
 }
 
-fn end(code: u8, line: &str) -> ExitCode {
+fn exit_with(code: u8, line: &str) -> ExitCode {
     _ = writeln!(io::stderr(), "{line}");
     ExitCode::from(code)
 }
 
-/// Why the demo ended although nobody asked it to.
+/// Reason why the demo ended early.
 #[derive(Debug)]
-enum Ended {
-    Refused(String),
+enum DemoError {
+    Usage(String),
     Output(io::Error),
     Failed(Box<dyn Error>),
 }
 
-fn failed(error: impl Into<Box<dyn Error>>) -> Ended {
-    Ended::Failed(error.into())
+fn failed(error: impl Into<Box<dyn Error>>) -> DemoError {
+    DemoError::Failed(error.into())
 }
 
-async fn demo(args: Args) -> Result<(), Ended> {
+async fn demo(args: Args) -> Result<(), DemoError> {
     let listener = listen(args.port).await?;
     let exporter = listener.local_addr().map_err(failed)?;
     let shutdown = watch_signals(args.until).map_err(failed)?;
@@ -101,21 +101,21 @@ async fn demo(args: Args) -> Result<(), Ended> {
     let config = configured(&text)?;
 
     logging::init(Level::INFO, LineFormat::Logfmt, clock::unix_now);
-    say(&greeting(exporter, &simulator, &text, args.act))?;
+    print(&greeting(exporter, &simulator, &text, args.step))?;
     let web = WebOptions {
         telemetry_path: "/metrics".to_owned(),
         limits: HttpLimits::default(),
         lifecycle: false,
-        explain: false,
+        explain: true,
     };
     let source = ConfigSource::default();
     let mut running =
         tokio::spawn(alikafka_exporter::run(config, source, web, vec![listener], shutdown.clone()));
-    let played = tokio::select! {
-        // In this order: when all is told to end, the exporter may have ended already.
+    let result = tokio::select! {
+        // Biased, because the exporter may already have ended after a shutdown request.
         biased;
         () = shutdown.cancelled() => Ok(()),
-        played = play(&simulator, exporter, args.act) => played,
+        result = run_steps(&simulator, exporter, args.step) => result,
         ended = &mut running => {
             return Err(ended.map_or_else(failed, |e| e.map_or_else(failed, |()| failed("the exporter ended"))));
         }
@@ -123,28 +123,28 @@ async fn demo(args: Args) -> Result<(), Ended> {
     shutdown.cancel();
     running.await.map_err(failed)?.map_err(failed)?;
     simulator.shutdown().await;
-    played?;
-    say("stopped\n")
+    result?;
+    print("stopped\n")
 }
 
-async fn listen(port: u16) -> Result<TcpListener, Ended> {
+async fn listen(port: u16) -> Result<TcpListener, DemoError> {
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.map_err(|error| {
-        Ended::Refused(match error.kind() {
+        DemoError::Usage(match error.kind() {
             io::ErrorKind::AddrInUse => format!(
-                "port {port} of 127.0.0.1 is taken: stop the program that listens there, or choose another port: \
+                "port {port} of 127.0.0.1 is in use: stop the program that listens there, or choose another port: \
                  cargo run --release --example demo -- --port 0"
             ),
-            _ => format!("cannot listen on port {port} of 127.0.0.1: {error}; choose another one with --port"),
+            _ => format!("cannot listen on port {port} of 127.0.0.1: {error}; choose another port with --port"),
         })
     })
 }
 
-/// The first signal, or the end of the time given, asks for an end; a second signal makes it.
+/// Returns a token that the first signal, or the end of the given time, cancels. A second signal exits at once.
 fn watch_signals(until: Option<Duration>) -> io::Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let asked = shutdown.clone();
+    let requested = shutdown.clone();
     tokio::spawn(async move {
         let mut left = until;
         loop {
@@ -153,16 +153,16 @@ fn watch_signals(until: Option<Duration>) -> io::Result<CancellationToken> {
                 _ = interrupt.recv() => {}
                 () = sleep(left.unwrap_or_default()), if left.is_some() => left = None,
             }
-            if asked.is_cancelled() {
+            if requested.is_cancelled() {
                 std::process::exit(1);
             }
-            asked.cancel();
+            requested.cancel();
         }
     });
     Ok(shutdown)
 }
 
-/// The simulated cloud: three regions with instances in every state, Chinese and odd names, and every trouble.
+/// Returns the simulated cloud: three regions with instances in every state, unusual names, and all failure scenarios.
 fn cloud() -> SimulatorOptions {
     SimulatorOptions {
         clock: ClockMode::RealTime { speed: 1.0 },
@@ -190,26 +190,26 @@ fn cloud() -> SimulatorOptions {
     }
 }
 
-/// Puts the two instances of the script into the world.
+/// Adds the two instances that the steps change.
 fn set_up(world: &mut World) -> Result<(), UnknownObject> {
     let named = |id, name: &str| InstanceSpec { name: name.to_owned(), ..InstanceSpec::new(id) };
     world.add_instance("cn-hangzhou", named(SHOP, "网店 \"shop\""));
-    world.add_topic(SHOP, written("orders", 20, 5_000_000))?;
-    world.add_topic(SHOP, written("payments", 10, 800_000))?;
+    world.add_topic(SHOP, topic_spec("orders", 20, 5_000_000))?;
+    world.add_topic(SHOP, topic_spec("payments", 10, 800_000))?;
     world.add_group(SHOP, GroupSpec::new("order-billing", &["orders"]))?;
     world.add_group(SHOP, GroupSpec::new("order-archive", &["orders"]))?;
     world.add_group(SHOP, GroupSpec::new("结算", &["payments"]))?;
     world.add_instance("eu-central-1", named(DEPOT, "depot"));
-    world.add_topic(DEPOT, written("parcels", 5, 70_000))?;
+    world.add_topic(DEPOT, topic_spec("parcels", 5, 70_000))?;
     world.add_group(DEPOT, GroupSpec::new("parcel-tracker", &["parcels"]))
 }
 
-/// A topic of three partitions, each written evenly.
-fn written(name: &str, messages_per_second: i64, base_offset: i64) -> TopicSpec {
+/// Returns a topic with three partitions and a constant produce rate.
+fn topic_spec(name: &str, messages_per_second: i64, base_offset: i64) -> TopicSpec {
     TopicSpec { rate: ProduceRate::per_second(messages_per_second), base_offset, ..TopicSpec::new(name, 3) }
 }
 
-/// What a user writes, with short intervals so that there is something to see.
+/// Returns the configuration, with short intervals so that changes show soon.
 fn configuration(endpoint: &str) -> String {
     format!(
         "regions: auto\n\
@@ -222,7 +222,7 @@ fn configuration(endpoint: &str) -> String {
     )
 }
 
-fn configured(text: &str) -> Result<Config, Ended> {
+fn configured(text: &str) -> Result<Config, DemoError> {
     config::parse(Some(("demo.yml", text)), &BTreeMap::new()).map_err(|problems| failed(problems.to_string()))
 }
 
@@ -235,94 +235,97 @@ fn greeting(exporter: SocketAddr, simulator: &Simulator, configuration: &str, pa
     };
     format!(
         "
-The exporter runs as in production, with this configuration. Its cloud is simulated: three regions,
-fifteen instances. The credentials are made up, and nothing leaves this machine.
+The exporter runs as in production, with this configuration. The cloud is simulated: three regions with fifteen
+instances. The credentials are invented, and nothing is sent over the network.
 
     {configuration}
 
 Open
-    {url}/              the fleet, for people
-    {url}/metrics       the series, for Prometheus
-    {cloud}/_sim/truth    what is true in the simulated cloud, to compare
-    {cloud}/_sim/scenarios  failures that exist from the start
+    {url}/               status page
+    {url}/metrics        metrics
+    {url}/debug/state?instance={SHOP}&group=order-billing
+                                         how the exporter computed the lag of one group (with --web.enable-debug)
+    {cloud}/_sim/truth      actual state of the simulated cloud, to compare with the metrics
+    {cloud}/_sim/scenarios  failures that the simulated cloud contains from the start
 
-Ask
+Query
     curl -s {url}/metrics | grep '^alikafka_group_lag_messages'                 # lag of each group
     curl -s {url}/metrics | grep '^alikafka_group_status'                       # 0 ok, 1 lagging, 2 stalled, ...
     curl -s {url}/metrics | grep '^alikafka_group_partition_.*order-billing'    # one group, by partition
-    curl -s {url}/metrics | grep '^alikafka_instance_info'                      # names, specs, versions
-    curl -s {url}/metrics | grep '^alikafka_exporter_api_requests_total'        # calls that it took
+    curl -s {url}/metrics | grep '^alikafka_instance_info'                      # names, specifications, versions
+    curl -s {url}/metrics | grep '^alikafka_exporter_api_requests_total'        # API calls of the exporter
 
-Graph, with Prometheus from another terminal
+Next steps (docs/getting-started.md)
     prometheus --config.file=config/prometheus.yml --storage.tsdb.path=/tmp/alikafka-demo{target}
     {GRAPH}
-    A Grafana that reads from this Prometheus can import the dashboards in dashboards/; deploy/compose/ has it all in one
-    command, with the rules and Alertmanager.
+    http://localhost:9090/alerts   alerts for the failures; the first fire after five minutes (docs/alerting.md)
+    Import the dashboards in dashboards/ into a Grafana that uses this Prometheus as a data source, or start everything,
+    with Alertmanager, in one command: deploy/compose/
 
-Below, the cloud changes every {pause}, and each act names the series that shows it. Lines with ts= are the
-exporter's own log, on stderr. Ctrl-C ends it all.
+Below, the cloud changes every {pause}, and each step prints the series that shows it. Lines with ts= are the log of
+the exporter, on stderr. Press Ctrl-C to stop.
 
 ",
         pause = humantime::format_duration(pause),
     )
 }
 
-/// One change of the world, and where it is seen.
-struct Act {
+/// A change of the world, and the series that shows it.
+struct DemoStep {
     what: &'static str,
-    /// A series, spelled as on the page.
+    /// Series in the text exposition format.
     series: &'static str,
     expect: &'static str,
     change: fn(&mut World) -> Result<(), UnknownObject>,
 }
 
-const ACTS: [Act; 8] = [
-    Act {
-        what: "consumer group order-billing stalls, while its topic is written on",
+const STEPS: [DemoStep; 8] = [
+    DemoStep {
+        what: "consumer group order-billing stalls while producers still write its topic",
         series: r#"alikafka_group_lag_messages{region="cn-hangzhou",instance_id="alikafka_post-cn-shop",group="order-billing"}"#,
-        expect: "grows by 60 a second: 3 partitions with 20 messages a second each",
+        expect: "grows by 60 per second: 3 partitions with 20 messages per second each",
         change: |w| w.set_consumer_mode(SHOP, "order-billing", ConsumerMode::Stalled),
     },
-    Act {
-        what: "a topic appears, with a name that needs care",
+    DemoStep {
+        what: "a topic is created, with a name that needs escaping",
         series: r#"alikafka_topic_partition_end_offset{region="cn-hangzhou",instance_id="alikafka_post-cn-shop",topic="订单 \"new\"",partition="0"}"#,
-        expect: "is there once topics are listed again, every 15s",
-        change: |w| w.add_topic(SHOP, written("订单 \"new\"", 40, 0)),
+        expect: "appears after the next discovery, every 15s",
+        change: |w| w.add_topic(SHOP, topic_spec("订单 \"new\"", 40, 0)),
     },
-    Act {
+    DemoStep {
         what: "consumer group order-archive is deleted",
         series: r#"alikafka_group_info{region="cn-hangzhou",instance_id="alikafka_post-cn-shop",group="order-archive"}"#,
-        expect: "goes with the next poll, as do the group's offsets and lag: absent, not 0",
+        expect: "disappears with the next poll, like the group's offsets and lag: absent, not 0",
         change: |w| w.delete_group(SHOP, "order-archive"),
     },
-    Act {
-        what: "order-billing reads again, and catches up",
+    DemoStep {
+        what: "order-billing resumes and catches up",
         series: r#"alikafka_group_lag_messages{region="cn-hangzhou",instance_id="alikafka_post-cn-shop",group="order-billing"}"#,
-        expect: "falls to what is written between two commits",
+        expect: "falls to the number of messages between two commits",
         change: |w| w.set_consumer_mode(SHOP, "order-billing", ConsumerMode::Healthy),
     },
-    Act {
-        what: "topic payments is deleted and made again",
+    DemoStep {
+        what: "topic payments is deleted and recreated",
         series: r#"alikafka_topic_partition_end_offset{region="cn-hangzhou",instance_id="alikafka_post-cn-shop",topic="payments",partition="0"}"#,
-        expect: "begins again from 0; alikafka_exporter_anomalies_total{kind=\"rewind\"} counts it",
+        expect: "restarts from 0; alikafka_exporter_anomalies_total{kind=\"rewind\"} counts it",
         change: |w| w.recreate_topic(SHOP, "payments", true),
     },
-    Act {
+    DemoStep {
         what: "instance depot expires",
         series: r#"alikafka_group_lag_messages{region="eu-central-1",instance_id="alikafka_pre-eu-depot",group="parcel-tracker"}"#,
-        expect: "goes; alikafka_instance_state{state=\"expired\"} of the instance turns 1",
+        expect: "disappears; alikafka_instance_state{state=\"expired\"} of the instance becomes 1",
         change: |w| w.set_instance_status(DEPOT, 15, Some(5)),
     },
-    Act {
-        what: "instance depot is renewed",
+    DemoStep {
+        what: "the subscription of instance depot is extended",
         series: r#"alikafka_group_lag_messages{region="eu-central-1",instance_id="alikafka_pre-eu-depot",group="parcel-tracker"}"#,
-        expect: "is back once instances are listed again",
+        expect: "returns after the next discovery",
         change: |w| w.set_instance_status(DEPOT, 5, Some(2)),
     },
-    Act {
-        what: "the new topic is deleted and order-archive made again: all is as in the beginning",
+    DemoStep {
+        what: "the new topic is deleted and order-archive recreated: the cloud is as at the start",
         series: r#"alikafka_exporter_objects{region="cn-hangzhou",kind="groups"}"#,
-        expect: "counts the group once groups are listed again",
+        expect: "includes the group after the next discovery",
         change: |w| {
             w.delete_topic(SHOP, "订单 \"new\"")?;
             w.add_group(SHOP, GroupSpec::new("order-archive", &["orders"]))
@@ -330,30 +333,33 @@ const ACTS: [Act; 8] = [
     },
 ];
 
-/// Plays the acts over and over.
-async fn play(simulator: &Simulator, exporter: SocketAddr, pause: Duration) -> Result<(), Ended> {
-    let began = Instant::now();
+/// Runs the steps in a loop.
+async fn run_steps(simulator: &Simulator, exporter: SocketAddr, pause: Duration) -> Result<(), DemoError> {
+    let start = Instant::now();
     while !http::get(exporter, "/-/ready").await.is_ok_and(|response| response.status == 200) {
         sleep(Duration::from_millis(100)).await;
     }
-    say(&format!("[{}] every region was read once; the acts begin\n", Elapsed(began.elapsed())))?;
-    // Time to read what was said, and for the page to follow.
+    print(&format!("[{}] every region was polled once; the steps begin\n", Elapsed(start.elapsed())))?;
+    // Time to read the output.
     sleep(pause / 4).await;
     loop {
-        for (number, act) in (1..).zip(&ACTS) {
-            let before = sample(exporter, act.series).await;
-            simulator.world(act.change).map_err(failed)?;
-            let now = Elapsed(began.elapsed());
-            let Act { what, series, expect, .. } = act;
-            say(&format!("\n[{now}] act {number} of {}: {what}\n    {series}\n    {expect}\n", ACTS.len()))?;
+        for (number, step) in (1..).zip(&STEPS) {
+            let before = sample(exporter, step.series).await;
+            simulator.world(step.change).map_err(failed)?;
+            let now = Elapsed(start.elapsed());
+            let DemoStep { what, series, expect, .. } = step;
+            print(&format!(
+                "\n[{now}] step {number} of {}: {what}\n    {series}\n    {expect}\n",
+                STEPS.len()
+            ))?;
             sleep(pause).await;
-            let after = sample(exporter, act.series).await;
-            say(&format!("    was {before}, is {after}\n"))?;
+            let after = sample(exporter, step.series).await;
+            print(&format!("    before: {before}, now: {after}\n"))?;
         }
     }
 }
 
-/// Minutes and seconds since the beginning.
+/// Minutes and seconds since the start.
 struct Elapsed(Duration);
 
 impl fmt::Display for Elapsed {
@@ -363,7 +369,7 @@ impl fmt::Display for Elapsed {
     }
 }
 
-/// The value of a series on the page now, as anybody would read it.
+/// Returns the current value of a series in /metrics.
 async fn sample(exporter: SocketAddr, series: &str) -> String {
     match http::get(exporter, "/metrics").await {
         Ok(response) => response
@@ -376,14 +382,14 @@ async fn sample(exporter: SocketAddr, series: &str) -> String {
     }
 }
 
-fn say(text: &str) -> Result<(), Ended> {
+fn print(text: &str) -> Result<(), DemoError> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Ended::Output)
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(DemoError::Output)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration >= Duration::from_millis(100) => Ok(duration),
-        _ => Err("write a duration of at least 100ms, such as 20s or 2m".to_owned()),
+        _ => Err("must be a duration of at least 100ms, e.g. 20s or 2m".to_owned()),
     }
 }

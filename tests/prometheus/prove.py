@@ -604,13 +604,14 @@ def ask(expr, target, at):
 
 def check_demo():
     log = DIR / "demo.log"
-    wait_for("the fifth act of the demo", 60, lambda: "act 5 of" in log.read_text())
+    wait_for("the fifth step of the demo", 60, lambda: "step 5 of" in log.read_text())
     text = log.read_text()
-    acts = {int(n): (was, now) for n, was, now in re.findall(r"act (\d) of \d: .*?was (\S+), is (\S+)\n", text, re.S)}
-    check("demo: lag grows while a group stalls", [] if float(acts[1][1]) > float(acts[1][0]) + 60 else [acts[1]])
-    check("demo: a deleted group is absent", [] if acts[3] == ("1", "absent") else [acts[3]])
-    check("demo: lag falls when the group reads again",
-          [] if float(acts[4][1]) < float(acts[1][1]) else [acts[1], acts[4]])
+    values = re.findall(r"step (\d) of \d: .*?before: (\S+), now: (\S+)\n", text, re.S)
+    steps = {int(n): (before, now) for n, before, now in values}
+    check("demo: lag grows while a group stalls", [] if float(steps[1][1]) > float(steps[1][0]) + 60 else [steps[1]])
+    check("demo: a deleted group is absent", [] if steps[3] == ("1", "absent") else [steps[3]])
+    check("demo: lag falls when the group resumes",
+          [] if float(steps[4][1]) < float(steps[1][1]) else [steps[1], steps[4]])
     for line in re.findall(r"^    (curl .*)$", text, re.M):
         check(f"demo: its line greps for series that exist: {line.split('|')[1].strip()}",
               [] if any(re.match(line.split("'")[1].replace("order-billing", ""), n) for n in names()) else [line])
