@@ -104,10 +104,10 @@ pub async fn run(
     let app = web::WebApp {
         content: Arc::clone(&published) as Arc<dyn web::ContentSource>,
         observer: Arc::new(recorder.clone()),
-        lifecycle: options
+        reload_handler: options
             .lifecycle
             .then(|| Arc::new(ReloadHandle(reload_sender)) as Arc<dyn web::ReloadHandler>),
-        explain: options.explain.then(|| Arc::new(explainer) as Arc<dyn web::Explainer>),
+        explainer: options.explain.then(|| Arc::new(explainer) as Arc<dyn web::Explainer>),
         health: health.clone(),
         telemetry_path: options.telemetry_path,
         limits: options.limits,

@@ -81,10 +81,10 @@ impl Body<'_> {
         Self { error: Some(error.into()), ..Self::default() }
     }
 
-    fn response(&self, verdict: ExplainOutcome) -> ExplainResponse {
+    fn response(&self, outcome: ExplainOutcome) -> ExplainResponse {
         let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
         json.push(b'\n');
-        ExplainResponse { verdict, json }
+        ExplainResponse { outcome, json }
     }
 }
 

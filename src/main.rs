@@ -88,7 +88,7 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
     }
     let web = WebOptions {
         telemetry_path: args.telemetry_path,
-        limits: HttpLimits::within(getrlimit(Resource::Nofile).current),
+        limits: HttpLimits::for_open_files(getrlimit(Resource::Nofile).current),
         lifecycle: args.enable_lifecycle,
         explain: args.enable_debug,
     };

@@ -1,12 +1,12 @@
-//! The HTTP server: `/metrics`, `/-/healthy`, `/-/ready`, where they are wanted `/-/reload` and `/debug/state`, and
-//! a status page at `/`.
+//! HTTP server: `/metrics`, `/-/healthy`, `/-/ready`, optionally `/-/reload` and `/debug/state`, and a status page at
+//! `/`.
 //!
-//! Owns: the accept loop with its limits, the deadlines of each connection, routes, content encoding,
-//! and the status page. Refuses: rendering metrics (they come through [`ContentSource`] as ready bytes), calls to
-//! the cloud, locks that a scrape could wait on, and words of the client as label values or in logs.
+//! Owns: the accept loop and its limits, the deadlines of each connection, routes, content encoding, and the status
+//! page. Out of scope: rendering metrics, which [`ContentSource`] provides as ready bytes; API calls; locks that a
+//! scrape could wait for. Text of a client never becomes a label value or part of a log line.
 //!
-//! hyper parses and writes HTTP/1; time is kept here, because hyper's one header timer also ends idle
-//! connections and it has none for writing. See [`HttpLimits`].
+//! hyper parses and writes HTTP/1. The deadlines are enforced here, because the header timeout of hyper also closes
+//! idle connections, and hyper has no write timeout. See [`HttpLimits`].
 
 use std::{pin::Pin, sync::Arc};
 
@@ -30,40 +30,39 @@ pub mod status_page;
 
 pub use status_page::StatusPage;
 
-/// What one client may ask of the server, in time and space. The defaults are for production; tests scale
-/// them down.
+/// Limits on time and space that clients may use. The defaults are for production; tests use smaller ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
-    /// From the accept, or from the first byte of a later request on the same connection, until the whole
-    /// request has arrived, its body included. More bytes do not extend it.
+    /// Time for a complete request with its body, from the accept or, for a later request of the connection, from its
+    /// first byte. Further bytes do not extend it.
     pub header_timeout: Duration,
-    /// How long a connection that has been answered may rest until its next request begins. Longer than
-    /// the usual scrape intervals, so that a Prometheus keeps its connection.
+    /// Time between a response and the next request of the connection. Longer than usual scrape intervals, so that
+    /// Prometheus keeps its connection.
     pub idle_timeout: Duration,
-    /// From the first byte of an answer until its last has been handed to the kernel. ConnectionProgress does not
-    /// extend it: a slow reader pins the page that it reads.
+    /// Time from the first byte of a response until the kernel has the last one. Progress does not extend it, because
+    /// a slow reader keeps the exposition in memory.
     pub write_timeout: Duration,
-    /// Connections at one time. At the limit, a newcomer takes the place of the one that has waited
-    /// longest without a request; where none waits, it is answered 503.
+    /// Maximum number of open connections. Beyond it, a new connection replaces the one that has waited longest
+    /// without a request, or gets 503 if none waits.
     pub max_connections: usize,
-    /// Largest request head in bytes, request line included; above it 431.
+    /// Maximum size of a request head with its request line, in bytes; else 431.
     pub max_head_bytes: usize,
-    /// Most header lines of a request; above it 431.
+    /// Maximum number of header lines of a request; else 431.
     pub max_headers: usize,
-    /// Largest request body in bytes that is read and thrown away; above it 413.
+    /// Maximum size of a request body in bytes, which is read and discarded; else 413.
     pub max_body_bytes: u64,
-    /// From the begin of the shutdown until connections that still answer are cut.
+    /// Time after the start of the shutdown until connections that are still busy are closed.
     pub drain_timeout: Duration,
 }
 
 impl HttpLimits {
-    /// The defaults for a process that may have so many files open; `None` is without a limit. Clients get
-    /// half of them at most: those who read slowly would else leave none for calls to the cloud.
+    /// Returns the defaults for a process with this limit of open files; `None` is unlimited. Clients get at most half
+    /// of them, so that slow readers leave file descriptors for API calls.
     #[must_use]
-    pub fn within(open_files: Option<u64>) -> Self {
-        let all = Self::default();
+    pub fn for_open_files(open_files: Option<u64>) -> Self {
+        let defaults = Self::default();
         let half = open_files.and_then(|n| usize::try_from(n / 2).ok()).unwrap_or(usize::MAX);
-        Self { max_connections: all.max_connections.min(half.max(1)), ..all }
+        Self { max_connections: defaults.max_connections.min(half.max(1)), ..defaults }
     }
 }
 
@@ -77,34 +76,33 @@ impl Default for HttpLimits {
             max_head_bytes: 16 * 1024,
             max_headers: 100,
             max_body_bytes: 64 * 1024,
-            // The process is to end within 5 seconds of a signal, all told.
+            // The process must exit within 5 seconds of a signal.
             drain_timeout: Duration::from_secs(4),
         }
     }
 }
 
-/// The bytes of one answer of `/metrics`: segments that many answers may share, sent one after the other
-/// without being copied.
+/// Bytes of one response, in segments that many responses may share. They are sent without being copied.
 #[derive(Debug, Clone, Default)]
 pub struct ResponseContent {
     segments: Arc<[Bytes]>,
     len: u64,
-    gzip: bool,
+    is_gzip: bool,
 }
 
 impl ResponseContent {
-    /// A page of these segments, in this order, as they are.
+    /// Creates a response of segments that are sent as they are.
     #[must_use]
     pub fn plain(segments: impl Into<Arc<[Bytes]>>) -> Self {
         let segments = segments.into();
         let len = segments.iter().map(|segment| segment.len() as u64).sum();
-        Self { segments, len, gzip: false }
+        Self { segments, len, is_gzip: false }
     }
 
-    /// The same of segments that are, together, one or several members of gzip.
+    /// Creates a response of segments that are one or more gzip members together.
     #[must_use]
     pub fn gzip(segments: impl Into<Arc<[Bytes]>>) -> Self {
-        Self { gzip: true, ..Self::plain(segments) }
+        Self { is_gzip: true, ..Self::plain(segments) }
     }
 }
 
@@ -114,121 +112,123 @@ impl From<String> for ResponseContent {
     }
 }
 
-/// What is shown. Both are memory reads: neither blocks, waits nor calls the cloud.
+/// Source of the served content. Both methods read memory: they do not block, wait or call the API.
 pub trait ContentSource: Send + Sync + 'static {
-    /// The exposition in text format 0.0.4. It may be [`ResponseContent::gzip`] only if `gzip`, which says that the
-    /// client takes it.
-    fn metrics(&self, gzip: bool) -> ResponseContent;
+    /// Returns the metrics in the text format 0.0.4. The content may be [`ResponseContent::gzip`] only if
+    /// `accepts_gzip`.
+    fn metrics(&self, accepts_gzip: bool) -> ResponseContent;
 
-    /// What the status page says of the fleet.
+    /// Returns the state of the monitored fleet for the status page.
     fn status_page(&self) -> StatusPage;
 }
 
-/// What a client may do to the process.
+/// Handler of `/-/reload`.
 pub trait ReloadHandler: Send + Sync + 'static {
-    /// Loads the configuration anew and answers when it runs, or with what is wrong with it, a line a problem.
-    /// It goes on though nobody waits for the answer any more.
+    /// Loads the configuration and returns when it is in force. The reload continues if the client disconnects.
+    ///
+    /// # Errors
+    /// The problems of the new configuration, one per line.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
 }
 
-/// What a client wants to have explained.
+/// Parameters of `/debug/state`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExplainQuery {
-    /// An instance id.
+    /// Instance id.
     pub instance: String,
-    /// A consumer group of it.
+    /// Consumer group of the instance.
     pub group: String,
-    /// One topic of the group, if not all.
+    /// Topic of the group; `None` for all.
     pub topic: Option<String>,
-    /// The region, if it matters.
+    /// Region; `None` for any.
     pub region: Option<String>,
-    /// The account, if it matters.
+    /// Account; `None` for any.
     pub account: Option<String>,
 }
 
-/// What is said to a [`ExplainQuery`].
+/// Response to an [`ExplainQuery`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExplainResponse {
-    /// Of which kind the answer is.
-    pub verdict: ExplainOutcome,
-    /// The answer.
+    /// Determines the status code.
+    pub outcome: ExplainOutcome,
+    /// Response body.
     pub json: Vec<u8>,
 }
 
-/// Of which kind an [`ExplainResponse`] is.
+/// Outcome of an [`ExplainQuery`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExplainOutcome {
-    /// It is known.
+    /// The group is known.
     Found,
-    /// Nothing can have such a name.
+    /// A parameter is not a valid name.
     Invalid,
-    /// Nothing that is known has such a name.
+    /// No known group matches.
     Unknown,
-    /// Nobody could answer in time.
+    /// A poller did not respond in time.
     Busy,
 }
 
-/// Says why a number is what it is.
+/// Handler of `/debug/state`.
 pub trait Explainer: Send + Sync + 'static {
-    /// Answers within seconds, and never holds up whoever serves or polls.
-    fn explain(&self, question: ExplainQuery) -> Pin<Box<dyn Future<Output = ExplainResponse> + Send + '_>>;
+    /// Responds within seconds, without delaying pollers or other requests.
+    fn explain(&self, query: ExplainQuery) -> Pin<Box<dyn Future<Output = ExplainResponse> + Send + '_>>;
 }
 
-/// Is told what the server does. Values of `path` and `reason` come from the closed sets [`path::ALL`] and
-/// [`reason::ALL`]. It is called on the serving tasks, so it must not block.
+/// Observer of requests and connections. Values of `path` and `reason` come from the closed sets [`path::ALL`] and
+/// [`reason::ALL`]. Methods run on the serving tasks and must not block.
 pub trait HttpObserver: Send + Sync + 'static {
-    /// A request was answered with status `code`; `took` runs from its complete head until the last byte
-    /// of the answer was handed to the kernel, or the connection ended before that.
-    fn request_completed(&self, path: &'static str, code: u16, took: Duration);
+    /// A request got a response with status `code`. `duration` is the time from its complete head until the kernel had
+    /// the last byte of the response, or until the connection ended before that.
+    fn request_completed(&self, path: &'static str, code: u16, duration: Duration);
 
-    /// Something was refused or cut, other than by a route's own answer.
+    /// A connection or a request was rejected or closed, other than by the response of a route.
     fn rejected(&self, reason: &'static str);
 
-    /// How many connections are open now.
+    /// The number of open connections changed.
     fn open_connections(&self, open: usize);
 }
 
-/// The closed set of values of the label `path`.
+/// Values of the label `path`.
 pub mod path {
-    /// The telemetry path.
+    /// Telemetry path.
     pub const METRICS: &str = "metrics";
-    /// `/-/healthy`.
+    /// `/-/healthy`
     pub const HEALTHY: &str = "healthy";
-    /// `/-/ready`.
+    /// `/-/ready`
     pub const READY: &str = "ready";
-    /// `/-/reload`.
+    /// `/-/reload`
     pub const RELOAD: &str = "reload";
-    /// `/debug/state`.
+    /// `/debug/state`
     pub const DEBUG: &str = "debug";
-    /// `/`.
+    /// `/`
     pub const STATUS_PAGE: &str = "landing";
-    /// Whatever the server does not have.
+    /// Any other path.
     pub const OTHER: &str = "other";
-    /// All of them.
+    /// All values.
     pub const ALL: [&str; 7] = [METRICS, HEALTHY, READY, RELOAD, DEBUG, STATUS_PAGE, OTHER];
 }
 
-/// The closed set of values of the label `reason`.
+/// Values of the label `reason`.
 pub mod reason {
-    /// A connection beyond the limit, while all others were being answered: 503.
+    /// The connection limit is reached and no connection waits for a request: 503.
     pub const LIMIT: &str = "limit";
-    /// A waiting connection, cut to make room for a new one.
+    /// A waiting connection was closed in favour of a new one.
     pub const EVICTED: &str = "evicted";
-    /// A connection could not be accepted, for want of file descriptors or the like.
+    /// A connection could not be accepted, e.g. for lack of file descriptors.
     pub const ACCEPT: &str = "accept";
-    /// The request did not arrive in time; closed.
+    /// The request was not complete in time: connection closed.
     pub const HEADER_TIMEOUT: &str = "header_timeout";
-    /// The answer was not read in time; cut.
+    /// The client did not read the response in time: connection closed.
     pub const WRITE_TIMEOUT: &str = "write_timeout";
-    /// Too large a head, or too many headers: 431.
+    /// The request head is too large or has too many headers: 431.
     pub const HEAD_TOO_LARGE: &str = "head_too_large";
-    /// Too large a body: 413.
+    /// The request body is too large: 413.
     pub const BODY_TOO_LARGE: &str = "body_too_large";
-    /// A method that the path does not have: 405.
+    /// The path does not support the method: 405.
     pub const METHOD: &str = "method";
-    /// Not HTTP/1, or ambiguous in where a request ends: 400, or closed.
+    /// Not HTTP/1, or the end of the request is ambiguous: 400 or connection closed.
     pub const BAD_REQUEST: &str = "bad_request";
-    /// All of them.
+    /// All values.
     pub const ALL: [&str; 9] = [
         LIMIT,
         EVICTED,
@@ -242,73 +242,69 @@ pub mod reason {
     ];
 }
 
-/// What the server serves, and how.
+/// Content, handlers and limits of the server.
 #[derive(Clone)]
 pub struct WebApp {
-    /// The content.
+    /// Source of the content.
     pub content: Arc<dyn ContentSource>,
-    /// Who counts.
+    /// Observer that counts requests.
     pub observer: Arc<dyn HttpObserver>,
-    /// Who reloads; `None` for nobody, and no such path.
-    pub lifecycle: Option<Arc<dyn ReloadHandler>>,
-    /// Who explains; `None` for nobody, and no such path.
-    pub explain: Option<Arc<dyn Explainer>>,
-    /// What `/-/healthy` and `/-/ready` are answered from.
+    /// Handler of `/-/reload`; `None` disables the path.
+    pub reload_handler: Option<Arc<dyn ReloadHandler>>,
+    /// Handler of `/debug/state`; `None` disables the path.
+    pub explainer: Option<Arc<dyn Explainer>>,
+    /// State behind `/-/healthy` and `/-/ready`.
     pub health: Health,
-    /// Where the metrics are; [`check_telemetry_path`] says what is allowed. At `/`, the status page is
-    /// off.
+    /// Path of the metrics, see [`check_telemetry_path`]. At `/` it replaces the status page.
     pub telemetry_path: String,
-    /// The limits.
+    /// Limits.
     pub limits: HttpLimits,
 }
 
-/// Why the server could not start, or ended by itself.
+/// Reason why the server did not start or ended unexpectedly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebError {
-    /// The telemetry path cannot be one.
-    #[error("web.telemetry-path {path:?} {why}")]
+    /// The telemetry path is invalid.
+    #[error("web.telemetry-path {path:?} {problem}")]
     TelemetryPath {
-        /// The path as given.
+        /// The rejected path.
         path: String,
-        /// What is wrong with it, and what to do.
-        why: &'static str,
+        /// The violated rule.
+        problem: &'static str,
     },
-    /// Nothing to listen on.
+    /// There is no listener.
     #[error("no address to listen on: set at least one web.listen-address")]
     NoListener,
-    /// A loop that accepts connections ended by itself, which is a defect of this program.
-    #[error("the loop that accepts connections has ended by itself: restart, and report it as a bug")]
+    /// An accept loop panicked.
+    #[error("accept loop ended unexpectedly, please report this bug")]
     AcceptLoopEnded,
 }
 
-/// Whether metrics can be served at this path.
+/// Checks a telemetry path.
 ///
 /// # Errors
-/// [`WebError::TelemetryPath`] unless it begins with `/`, is made of printable ASCII that needs no escaping in a
-/// request line, and is not one of `/-/` or `/debug/state`.
+/// [`WebError::TelemetryPath`] unless the path begins with `/`, consists of printable ASCII that needs no escaping in a
+/// request line, and is neither below `/-/` nor `/debug/state`.
 pub fn check_telemetry_path(path: &str) -> Result<(), WebError> {
-    let refuse = |why| Err(WebError::TelemetryPath { path: path.to_owned(), why });
-    if !path.starts_with('/') {
-        return refuse("must begin with '/'");
-    }
-    if path == "/-" || path.starts_with("/-/") {
-        return refuse("must not be below /-/, which is for health and lifecycle: choose another");
-    }
-    if path == debug::PATH {
-        return refuse("is for explanations: choose another");
-    }
-    if path.chars().any(|c| !c.is_ascii_graphic() || "?#%\"<>\\^`{|}".contains(c)) {
-        return refuse("may hold only letters, digits and the signs of a plain URL path");
-    }
-    Ok(())
+    let problem = if !path.starts_with('/') {
+        "must begin with '/'"
+    } else if path == "/-" || path.starts_with("/-/") {
+        "must not be below /-/, which is reserved for health checks and reloads"
+    } else if path == debug::PATH {
+        "is reserved for debugging"
+    } else if path.chars().any(|c| !c.is_ascii_graphic() || "?#%\"<>\\^`{|}".contains(c)) {
+        "must contain only characters that a URL path allows without escaping"
+    } else {
+        return Ok(());
+    };
+    Err(WebError::TelemetryPath { path: path.to_owned(), problem })
 }
 
-/// Serves until `shutdown`, then stops accepting at once, closes idle connections, lets answers in flight
-/// complete, and cuts what is left when [`HttpLimits::drain_timeout`] has passed. Dropping the future cuts at
-/// once.
+/// Serves until `shutdown`. Then it stops accepting, closes idle connections, completes responses in progress, and
+/// closes the remaining connections after [`HttpLimits::drain_timeout`]. Dropping the future closes all at once.
 ///
 /// # Errors
-/// [`WebError`] where nothing can be served; troubles of single connections are counted, never returned.
+/// [`WebError`] if nothing can be served. Failures of single connections are counted, not returned.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     app: WebApp,

@@ -111,7 +111,7 @@ impl web::ContentSource for PublishedExposition {
     }
 
     fn status_page(&self) -> web::StatusPage {
-        web::StatusPage::of(BUILD.version, &self.current.load().snapshot)
+        web::StatusPage::from_snapshot(BUILD.version, &self.current.load().snapshot)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Takes connections in, and ends them all at the shutdown.
+//! Accepts connections, and ends them all at the shutdown.
 
 use std::{io, sync::Arc};
 
@@ -17,19 +17,20 @@ use super::{
     registry::ConnectionRegistry, routes::Routes,
 };
 
-/// After a failed accept, how long until the next: time for descriptors to come free.
+/// Pause after a failed accept, in which file descriptors may become free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The same, where a connection was cut to free one.
+/// Pause after a failed accept if a connection was closed to free a file descriptor.
 const EVICTION_PAUSE: Duration = Duration::from_millis(5);
-/// Failed accepts are logged at most this often.
-const ACCEPT_LOG_PAUSE: Duration = Duration::from_secs(10);
-/// Connections that are told that there is no place for them, at one time, as a share of those that have one.
-/// Others are just closed.
-const REFUSALS_SHARE: usize = 16;
-/// How long the telling may take.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// What they are told.
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
+/// Minimum interval between log lines about failed accepts.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// At the connection limit, this share (1/n) of the limit may receive a 503 response at the same time; further
+/// connections are just closed.
+const LIMIT_RESPONSES_SHARE: usize = 16;
+/// Time for a client to read that response.
+const LIMIT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Response at the connection limit.
+const LIMIT_RESPONSE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
 
 struct HttpServer {
@@ -38,41 +39,40 @@ struct HttpServer {
     limits: HttpLimits,
     registry: Arc<ConnectionRegistry>,
     connections: TaskTracker,
-    refusals: Arc<Semaphore>,
-    /// Ends the taking in.
+    limit_responses: Arc<Semaphore>,
+    /// Stops accepting.
     shutdown: CancellationToken,
-    /// Ends all connections.
-    cut: CancellationToken,
+    /// Closes all connections.
+    close_now: CancellationToken,
 }
 
-/// See [`super::serve`].
+/// Implements [`super::serve`].
 pub(super) async fn serve(
     listeners: Vec<TcpListener>,
     app: WebApp,
     shutdown: &CancellationToken,
 ) -> Result<(), WebError> {
-    let WebApp { content, observer, lifecycle, explain, health, telemetry_path, limits } = app;
-    let routes = Routes::new(content, Arc::clone(&observer), lifecycle, explain, health, telemetry_path);
+    let (observer, limits) = (Arc::clone(&app.observer), app.limits);
     let server = Arc::new(HttpServer {
-        routes: Arc::new(routes),
+        routes: Arc::new(Routes::new(app)),
         registry: Arc::new(ConnectionRegistry::new(limits.max_connections, Arc::clone(&observer))),
         observer,
         limits,
         connections: TaskTracker::new(),
-        refusals: Arc::new(Semaphore::new(limits.max_connections.div_ceil(REFUSALS_SHARE))),
+        limit_responses: Arc::new(Semaphore::new(limits.max_connections.div_ceil(LIMIT_RESPONSES_SHARE))),
         shutdown: shutdown.child_token(),
-        cut: CancellationToken::new(),
+        close_now: CancellationToken::new(),
     });
-    let _cut_when_dropped = server.cut.clone().drop_guard();
+    let _close_when_dropped = server.close_now.clone().drop_guard();
 
-    let mut accepting = JoinSet::new();
+    let mut accept_loops = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(Arc::clone(&server).accept(listener));
+        accept_loops.spawn(Arc::clone(&server).accept(listener));
     }
-    let mut outcome = Ok(());
-    while let Some(ended) = accepting.join_next().await {
+    let mut result = Ok(());
+    while let Some(ended) = accept_loops.join_next().await {
         if ended.is_err() {
-            outcome = Err(WebError::AcceptLoopEnded);
+            result = Err(WebError::AcceptLoopEnded);
             server.shutdown.cancel();
         }
     }
@@ -81,12 +81,12 @@ pub(super) async fn serve(
     if timeout(limits.drain_timeout, server.connections.wait()).await.is_err() {
         tracing::warn!(
             connections = server.connections.len(),
-            "cutting connections that did not end within the drain time"
+            "closing connections that did not end within the drain timeout"
         );
-        server.cut.cancel();
+        server.close_now.cancel();
         server.connections.wait().await;
     }
-    outcome
+    result
 }
 
 impl HttpServer {
@@ -101,13 +101,14 @@ impl HttpServer {
             };
             match accepted {
                 Ok((stream, _)) => self.admit(stream),
-                // The client's doing, not ours.
-                Err(error) if is_of_one_connection(&error) => {}
+                // Caused by the client.
+                Err(error) if is_single_connection_error(&error) => {}
                 Err(error) => {
                     self.observer.rejected(reason::ACCEPT);
                     failures += 1;
-                    if last_logged.is_none_or(|at: Instant| at.elapsed() >= ACCEPT_LOG_PAUSE) {
-                        tracing::warn!(%error, failures, "cannot accept a connection: raise the limit of open files");
+                    if last_logged.is_none_or(|at: Instant| at.elapsed() >= ACCEPT_LOG_INTERVAL) {
+                        let advice = "raise the limit of open files";
+                        tracing::warn!(%error, failures, advice, "cannot accept connections");
                         last_logged = Some(Instant::now());
                         failures = 0;
                     }
@@ -119,8 +120,7 @@ impl HttpServer {
                 }
             }
         }
-        // Those that have connected before the shutdown, by their own view, are served. New ones cannot
-        // prolong this.
+        // Serve clients that connected before the shutdown. The bound keeps new clients from prolonging it.
         for _ in 0..self.limits.max_connections {
             select! {
                 biased;
@@ -133,47 +133,46 @@ impl HttpServer {
         }
     }
 
-    /// Gives a new connection a task and a place, or the refusal.
+    /// Serves a new connection, or responds with 503 at the limit.
     fn admit(&self, stream: TcpStream) {
-        // Answers are written whole; waiting for more to send only delays them. Where it cannot be set,
-        // the connection is broken, and its task will see that.
+        // Responses are written completely, so waiting for more output only delays them. If this fails, the connection is
+        // broken, which its task will notice.
         _ = stream.set_nodelay(true);
         let progress = Arc::new(ConnectionProgress::new(
             self.limits,
             Arc::clone(&self.observer),
-            self.cut.child_token(),
+            self.close_now.child_token(),
         ));
-        let Some(place) = self.registry.admit(Arc::clone(&progress)) else {
+        let Some(slot) = self.registry.register(Arc::clone(&progress)) else {
             self.observer.rejected(reason::LIMIT);
-            if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
-                self.connections.spawn(refuse(stream, permit));
+            if let Ok(permit) = Arc::clone(&self.limit_responses).try_acquire_owned() {
+                self.connections.spawn(send_limit_response(stream, permit));
             }
             return;
         };
-        let (routes, observer) = (Arc::clone(&self.routes), Arc::clone(&self.observer));
-        let (limits, shutdown) = (self.limits, self.shutdown.clone());
+        let (routes, shutdown) = (Arc::clone(&self.routes), self.shutdown.clone());
         self.connections.spawn(async move {
-            connection::run(stream, progress, routes, observer, limits, shutdown).await;
-            drop(place);
+            connection::run(stream, progress, routes, shutdown).await;
+            drop(slot);
         });
     }
 }
 
-/// Says that there is no place, and waits a moment for the client to have read it.
-async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
-    let tell = async {
-        stream.write_all(REFUSAL).await?;
+/// Responds with 503 and gives the client a moment to read it.
+async fn send_limit_response(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
+    let send = async {
+        stream.write_all(LIMIT_RESPONSE).await?;
         stream.shutdown().await?;
-        let mut unwanted = [0; 1024];
-        while stream.read(&mut unwanted).await? > 0 {}
+        let mut ignored = [0; 1024];
+        while stream.read(&mut ignored).await? > 0 {}
         io::Result::Ok(())
     };
-    // The outcome is the client's own affair.
-    _ = timeout(REFUSAL_TIMEOUT, tell).await;
+    // The connection is closed in any case.
+    _ = timeout(LIMIT_RESPONSE_TIMEOUT, send).await;
     drop(permit);
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn is_single_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

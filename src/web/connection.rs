@@ -1,5 +1,4 @@
-//! One connection from its first byte to its last, over any byte stream: TLS goes between the accept and
-//! here.
+//! One connection from its first byte to its last, over any byte stream.
 
 use std::sync::Arc;
 
@@ -15,42 +14,35 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     pin, select,
-    time::{Duration, Instant, sleep},
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HttpLimits, HttpObserver,
     deadline_stream::DeadlineStream,
-    progress::ConnectionProgress,
+    progress::{ConnectionProgress, NEW_CONNECTION_GRACE},
     reason,
     response_body::ResponseBody,
-    routes::{self, Routes},
+    routes::{RequestRejection, Routes},
 };
 
-/// hyper's buffer for one connection, where heads are not allowed to be larger.
+/// Buffer of hyper for one connection in bytes, unless heads may be larger.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// After the begin of the shutdown, how long a new connection is given for the request that may be in the
-/// air: to its client, it has connected before.
-const NEWCOMER: Duration = Duration::from_millis(100);
-
-/// Serves one connection until it ends, is cut, or the server shuts down.
+/// Serves one connection until it ends, is closed, or the server shuts down.
 pub(super) async fn run<IO>(
     io: IO,
     progress: Arc<ConnectionProgress>,
     routes: Arc<Routes>,
-    observer: Arc<dyn HttpObserver>,
-    limits: HttpLimits,
     shutdown: CancellationToken,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let io = TokioIo::new(DeadlineStream::new(io, Arc::clone(&progress), Arc::clone(&observer), limits));
-    let service =
-        service_fn(|request| answer(request, Arc::clone(&progress), &routes, limits.max_body_bytes));
+    let limits = progress.limits;
+    let io = TokioIo::new(DeadlineStream::new(io, Arc::clone(&progress)));
+    let service = service_fn(|request| respond(request, Arc::clone(&progress), &routes));
     let http = http1::Builder::new()
-        // A client may end its side after the request and still wants the answer.
+        // A client may close its side after the request and still expects the response.
         .half_close(true)
         .header_read_timeout(None)
         .max_headers(limits.max_headers)
@@ -69,7 +61,7 @@ pub(super) async fn run<IO>(
             select! {
                 biased;
                 ended = &mut http => return ended,
-                () = sleep(NEWCOMER) => {}
+                () = sleep(NEW_CONNECTION_GRACE) => {}
             }
         }
         http.as_mut().graceful_shutdown();
@@ -77,62 +69,64 @@ pub(super) async fn run<IO>(
     };
     let ended = select! {
         biased;
-        () = progress.cut.cancelled() => return,
+        () = progress.close_now.cancelled() => return,
         ended = serve => ended,
     };
     let Err(error) = ended else { return };
     if error.is_parse_too_large() {
-        observer.rejected(reason::HEAD_TOO_LARGE);
+        progress.observer.rejected(reason::HEAD_TOO_LARGE);
     } else if error.is_parse() {
-        observer.rejected(reason::BAD_REQUEST);
+        progress.observer.rejected(reason::BAD_REQUEST);
     }
-    tracing::debug!(%error, "connection ended early");
+    tracing::debug!(%error, "connection failed");
 }
 
-/// Answers one request.
+/// Responds to one request.
 ///
 /// # Errors
-/// The client was gone, or too slow, before its request was complete.
-async fn answer(
+/// The client disconnected or was too slow before its request was complete.
+async fn respond(
     request: Request<Incoming>,
     progress: Arc<ConnectionProgress>,
     routes: &Routes,
-    max_body: u64,
 ) -> Result<Response<ResponseBody>, hyper::Error> {
-    let begun = Instant::now();
-    let unambiguous = progress.take_head();
+    let started = Instant::now();
+    let is_ambiguous = !progress.on_head();
     let (head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
 
-    let reply = if !unambiguous {
-        routes.refuse(routes::RequestRejection::BadRequest)
-    } else if has_body && is_larger(body, max_body).await? {
-        routes.refuse(routes::RequestRejection::BodyTooLarge)
+    let rejection = if is_ambiguous {
+        Some(RequestRejection::BadRequest)
+    } else if has_body && exceeds(body, progress.limits.max_body_bytes).await? {
+        Some(RequestRejection::BodyTooLarge)
     } else {
-        routes.reply(&head).await
+        None
     };
-    if !unambiguous || reply.response.status() == hyper::StatusCode::PAYLOAD_TOO_LARGE {
-        progress.refuse_bytes();
-    }
-    progress.begin_answer(reply.path, reply.response.status().as_u16(), begun);
-    let mut response = reply.response.map(|page| ResponseBody::new(page, Arc::clone(&progress)));
-    if has_body || !unambiguous {
-        // Where a body ends is the one thing that two readers of the same bytes may see differently.
+    let routed = match rejection {
+        Some(rejection) => {
+            progress.ignore_input();
+            routes.reject(rejection)
+        }
+        None => routes.respond(&head).await,
+    };
+    progress.on_response(routed.path, routed.response.status().as_u16(), started);
+    let mut response = routed.response.map(|content| ResponseBody::new(content, Arc::clone(&progress)));
+    if has_body || is_ambiguous {
+        // A proxy may see another end of the body, so the connection must not carry a further request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
 
-/// Reads a body and throws it away, unless it is larger than `max`. The request's deadline stands behind
-/// it.
-async fn is_larger(mut body: Incoming, max: u64) -> Result<bool, hyper::Error> {
-    let mut read = 0;
+/// Reads and discards a body. Returns whether it is larger than `max` bytes. The deadline of the request applies.
+async fn exceeds(mut body: Incoming, max: u64) -> Result<bool, hyper::Error> {
     if body.size_hint().lower() > max {
         return Ok(true);
     }
+    let mut received = 0;
     while let Some(frame) = body.frame().await {
-        read += frame?.data_ref().map_or(0, |data| data.len() as u64);
-        if read > max {
+        received += frame?.data_ref().map_or(0, |data| data.len() as u64);
+        if received > max {
             return Ok(true);
         }
     }
@@ -147,19 +141,20 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         task::JoinHandle,
+        time::Duration,
     };
 
     use super::*;
     use crate::{
         health::Health,
-        web::{ContentSource, ReloadHandler, ResponseContent, StatusPage},
+        web::{ContentSource, HttpLimits, HttpObserver, ReloadHandler, ResponseContent, StatusPage, WebApp},
     };
 
     const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n";
 
-    struct Mebibyte;
+    struct OneMebibyte;
 
-    impl ContentSource for Mebibyte {
+    impl ContentSource for OneMebibyte {
         fn metrics(&self, _: bool) -> ResponseContent {
             ResponseContent::plain([Bytes::from_static(&[b'x'; 1024 * 1024])])
         }
@@ -169,10 +164,10 @@ mod tests {
         }
     }
 
-    /// A reload that takes a minute.
-    struct Slow;
+    /// Reloads take a minute.
+    struct SlowReload;
 
-    impl ReloadHandler for Slow {
+    impl ReloadHandler for SlowReload {
         fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
             Box::pin(async {
                 sleep(Duration::from_secs(60)).await;
@@ -182,9 +177,9 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Rejected(Mutex<Vec<&'static str>>);
+    struct RejectionLog(Mutex<Vec<&'static str>>);
 
-    impl HttpObserver for Rejected {
+    impl HttpObserver for RejectionLog {
         fn request_completed(&self, _: &'static str, _: u16, _: Duration) {}
 
         fn rejected(&self, reason: &'static str) {
@@ -194,30 +189,36 @@ mod tests {
         fn open_connections(&self, _: usize) {}
     }
 
-    /// A connection with the default limits, over a pipe of 4 KiB.
-    struct Connection {
+    /// Connection with the default limits over a pipe of 4 KiB.
+    struct TestConnection {
         client: DuplexStream,
         serving: JoinHandle<()>,
-        rejected: Arc<Rejected>,
+        rejected: Arc<RejectionLog>,
     }
 
-    fn connect() -> Connection {
+    fn connect() -> TestConnection {
         let (client, server) = duplex(4096);
-        let rejected = Arc::new(Rejected::default());
+        let rejected = Arc::new(RejectionLog::default());
         let observer = Arc::clone(&rejected) as Arc<dyn HttpObserver>;
         let limits = HttpLimits::default();
-        let progress =
-            Arc::new(ConnectionProgress::new(limits, Arc::clone(&observer), CancellationToken::new()));
-        let (pages, slow, path) = (Arc::new(Mebibyte), Arc::new(Slow), "/metrics".to_owned());
-        let routes = Routes::new(pages, Arc::clone(&observer), Some(slow), None, Health::default(), path);
-        let (routes, shutdown) = (Arc::new(routes), CancellationToken::new());
-        let serving = tokio::spawn(run(server, progress, routes, observer, limits, shutdown));
-        Connection { client, serving, rejected }
+        let progress = ConnectionProgress::new(limits, Arc::clone(&observer), CancellationToken::new());
+        let app = WebApp {
+            content: Arc::new(OneMebibyte),
+            observer,
+            reload_handler: Some(Arc::new(SlowReload)),
+            explainer: None,
+            health: Health::default(),
+            telemetry_path: "/metrics".to_owned(),
+            limits,
+        };
+        let routes = Arc::new(Routes::new(app));
+        let serving = tokio::spawn(run(server, Arc::new(progress), routes, CancellationToken::new()));
+        TestConnection { client, serving, rejected }
     }
 
-    impl Connection {
-        /// Reads one whole answer.
-        async fn read_answer(&mut self) {
+    impl TestConnection {
+        /// Reads one complete response.
+        async fn read_response(&mut self) {
             let (mut read, mut head) = (Vec::new(), None);
             while head.is_none_or(|head| read.len() < head + 1024 * 1024) {
                 assert!(self.client.read_buf(&mut read).await.unwrap() > 0);
@@ -225,22 +226,22 @@ mod tests {
             }
         }
 
-        /// Waits for the end; returns after how many seconds it came, and what was rejected.
+        /// Waits for the end of the connection. Returns the seconds until then and the reported rejections.
         async fn ended(self) -> (u64, Vec<&'static str>) {
-            let begun = Instant::now();
+            let started = Instant::now();
             self.serving.await.unwrap();
             let rejected = self.rejected.0.lock().unwrap().clone();
-            (begun.elapsed().as_secs(), rejected)
+            (started.elapsed().as_secs(), rejected)
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_client_has_ten_seconds() {
+    async fn a_silent_client_is_disconnected_after_ten_seconds() {
         assert_eq!(connect().ended().await, (10, vec![reason::HEADER_TIMEOUT]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_has_ten_seconds_from_its_begin() {
+    async fn a_request_head_must_arrive_within_ten_seconds() {
         let mut connection = connect();
         sleep(Duration::from_secs(7)).await;
         connection.client.write_all(b"GET /").await.unwrap();
@@ -248,62 +249,62 @@ mod tests {
 
         let mut connection = connect();
         connection.client.write_all(GET).await.unwrap();
-        connection.read_answer().await;
+        connection.read_response().await;
         sleep(Duration::from_secs(70)).await;
         connection.client.write_all(b"GET /").await.unwrap();
         assert_eq!(connection.ended().await, (10, vec![reason::HEADER_TIMEOUT]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_prometheus_that_scrapes_every_minute_keeps_its_connection() {
+    async fn a_scrape_interval_of_a_minute_keeps_the_connection() {
         let mut connection = connect();
         for _ in 0..100 {
             connection.client.write_all(GET).await.unwrap();
-            connection.read_answer().await;
+            connection.read_response().await;
             sleep(Duration::from_secs(60)).await;
         }
         assert_eq!(connection.ended().await, (15, vec![]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_has_a_minute_however_slowly_it_is_read() {
+    async fn a_response_must_be_read_within_a_minute() {
         let mut connection = connect();
         connection.client.write_all(GET).await.unwrap();
         assert_eq!(connection.ended().await, (60, vec![reason::WRITE_TIMEOUT]));
 
         let mut connection = connect();
         connection.client.write_all(GET).await.unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut buffer = [0; 4096];
         while !connection.serving.is_finished() {
             sleep(Duration::from_secs(1)).await;
             _ = connection.client.read(&mut buffer).await;
         }
-        assert!((60..=61).contains(&begun.elapsed().as_secs()));
+        assert!((60..=61).contains(&started.elapsed().as_secs()));
         assert_eq!(connection.ended().await, (0, vec![reason::WRITE_TIMEOUT]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_takes_its_time_is_waited_for() {
+    async fn a_slow_handler_has_no_deadline() {
         let mut connection = connect();
         connection.client.write_all(b"POST /-/reload HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\nreloaded\n") {
-            assert!(connection.client.read_buf(&mut answer).await.unwrap() > 0);
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\nreloaded\n") {
+            assert!(connection.client.read_buf(&mut response).await.unwrap() > 0);
         }
-        assert_eq!(connection.ended().await, (75, vec![]), "it rests as after any other answer");
+        assert_eq!(connection.ended().await, (75, vec![]), "idle like after any other response");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rest_after_a_slowly_read_answer_is_limited_too() {
+    async fn the_idle_timeout_applies_after_a_slowly_read_response() {
         let mut connection = connect();
         connection.client.write_all(GET).await.unwrap();
         sleep(Duration::from_secs(50)).await;
-        connection.read_answer().await;
+        connection.read_response().await;
         let mut buffer = [0; 16];
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(connection.client.read(&mut buffer).await.unwrap(), 0);
-        assert_eq!(begun.elapsed().as_secs(), 75);
+        assert_eq!(started.elapsed().as_secs(), 75);
         assert_eq!(connection.ended().await, (0, vec![]));
     }
 }

@@ -1,8 +1,7 @@
-//! A byte stream that keeps the deadlines of its connection.
+//! Byte stream that enforces the deadlines of its connection.
 //!
-//! hyper polls for reading while it waits for a request and for writing while it has something to send, so
-//! the deadlines live where these polls arrive: the head and idle deadlines in `poll_read`, the write
-//! deadline in the polls for writing. Nothing else needs a timer.
+//! hyper polls for reading while it waits for a request, and for writing while it sends a response. So the read
+//! deadlines are checked in `poll_read` and the write deadline in the polls for writing; no other timer is needed.
 
 use std::{
     io,
@@ -17,71 +16,67 @@ use tokio::{
 };
 
 use super::{
-    HttpLimits, HttpObserver,
     progress::{ConnectionProgress, ReadWait},
     reason,
 };
 
-/// After the last byte of an answer, how long bytes of the client that nobody wants are still read. Closing
-/// a socket with unread bytes resets it, and the client might lose the answer that explains why.
+/// Time after a response during which unwanted input is still read. Closing a socket with unread input resets it, and
+/// the client might lose the response that explains the rejection.
 const LINGER: Duration = Duration::from_millis(500);
-/// Most bytes read so.
+/// Maximum number of bytes read after a response.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// A stream with deadlines.
+/// Stream with deadlines.
 pub(super) struct DeadlineStream<IO> {
     io: IO,
     progress: Arc<ConnectionProgress>,
-    observer: Arc<dyn HttpObserver>,
-    limits: HttpLimits,
     read_timer: DeadlineTimer,
     write_timer: DeadlineTimer,
-    /// When the answer that is being sent must have been sent.
+    /// Deadline of the response that is being sent.
     write_deadline: Option<Instant>,
     /// Whether the client may have sent more than has been read.
-    unread: bool,
+    has_unread_input: bool,
+    /// Deadline and remaining bytes of reading after a response.
     linger: Option<(Instant, usize)>,
 }
 
 impl<IO> DeadlineStream<IO> {
-    pub(super) fn new(
-        io: IO,
-        progress: Arc<ConnectionProgress>,
-        observer: Arc<dyn HttpObserver>,
-        limits: HttpLimits,
-    ) -> Self {
+    pub(super) fn new(io: IO, progress: Arc<ConnectionProgress>) -> Self {
         Self {
             io,
             progress,
-            observer,
-            limits,
             read_timer: DeadlineTimer(None),
             write_timer: DeadlineTimer(None),
             write_deadline: None,
-            unread: false,
+            has_unread_input: false,
             linger: None,
         }
     }
 
-    /// What has been waited for beyond its deadline. If nothing, the task is woken at the deadline.
-    fn overdue(&mut self, cx: &mut Context<'_>) -> Option<ReadWait> {
-        let (waiting, deadline) = self.progress.waiting()?;
-        self.read_timer.is_over(cx, deadline).then_some(waiting)
+    /// Returns the awaited input if it is overdue; else wakes the task at the deadline.
+    fn overdue_read(&mut self, cx: &mut Context<'_>) -> Option<ReadWait> {
+        let (wait, deadline) = self.progress.read_deadline()?;
+        self.read_timer.has_passed(cx, deadline).then_some(wait)
     }
 
-    /// Lets the result of a poll for writing pass, unless the deadline is over.
-    fn in_time<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let limit = self.limits.write_timeout;
-        let deadline = *self.write_deadline.get_or_insert_with(|| Instant::now() + limit);
-        let over = match polled {
-            Poll::Pending => self.write_timer.is_over(cx, deadline),
+    /// Passes the result of a poll for writing, or fails if the deadline has passed.
+    fn check_write_deadline<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let timeout = self.progress.limits.write_timeout;
+        let deadline = *self.write_deadline.get_or_insert_with(|| Instant::now() + timeout);
+        let has_passed = match polled {
+            Poll::Pending => self.write_timer.has_passed(cx, deadline),
             Poll::Ready(_) => Instant::now() >= deadline,
         };
-        if over {
-            self.observer.rejected(reason::WRITE_TIMEOUT);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason::WRITE_TIMEOUT)));
-        }
-        polled
+        if has_passed { Poll::Ready(Err(self.timed_out(reason::WRITE_TIMEOUT))) } else { polled }
+    }
+
+    fn timed_out(&self, reason: &'static str) -> io::Error {
+        self.progress.observer.rejected(reason);
+        io::Error::new(io::ErrorKind::TimedOut, reason)
     }
 }
 
@@ -95,18 +90,15 @@ impl<IO: AsyncRead + Unpin> AsyncRead for DeadlineStream<IO> {
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         let Poll::Pending = polled else {
             let bytes = buf.filled().get(before..).unwrap_or_default();
-            self.unread = !bytes.is_empty();
-            self.progress.received(bytes);
+            self.has_unread_input = !bytes.is_empty();
+            self.progress.on_received(bytes);
             return polled;
         };
-        self.unread = false;
-        match self.overdue(cx) {
+        self.has_unread_input = false;
+        match self.overdue_read(cx) {
             None => Poll::Pending,
-            Some(ReadWait::Request) => {
-                self.observer.rejected(reason::HEADER_TIMEOUT);
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason::HEADER_TIMEOUT)))
-            }
-            // As if the client had closed: hyper then ends the connection in peace.
+            Some(ReadWait::Request) => Poll::Ready(Err(self.timed_out(reason::HEADER_TIMEOUT))),
+            // As if the client had closed the connection, which hyper then ends without an error.
             Some(ReadWait::NextRequest) => Poll::Ready(Ok(())),
         }
     }
@@ -115,7 +107,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for DeadlineStream<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.in_time(cx, polled)
+        self.check_write_deadline(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -124,7 +116,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.in_time(cx, polled)
+        self.check_write_deadline(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -133,12 +125,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.io).poll_flush(cx);
-        // hyper also flushes when it has sent nothing; only an answer has a deadline.
+        // hyper also flushes when it has sent nothing; only a response has a deadline.
         if self.write_deadline.is_none() {
             return polled;
         }
-        ready!(self.in_time(cx, polled))?;
-        if self.progress.flushed() {
+        ready!(self.check_write_deadline(cx, polled))?;
+        if self.progress.on_flushed() {
             self.write_deadline = None;
         }
         Poll::Ready(Ok(()))
@@ -148,20 +140,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
         let this = &mut *self;
         if this.linger.is_none() {
             let polled = Pin::new(&mut this.io).poll_shutdown(cx);
-            ready!(this.in_time(cx, polled))?;
-            if !this.unread && !this.progress.refuses_bytes() {
+            ready!(this.check_write_deadline(cx, polled))?;
+            if !this.has_unread_input && !this.progress.ignores_input() {
                 return Poll::Ready(Ok(()));
             }
         }
-        let (deadline, left) = this.linger.get_or_insert((Instant::now() + LINGER, LINGER_BYTES));
+        let (deadline, remaining) = this.linger.get_or_insert((Instant::now() + LINGER, LINGER_BYTES));
         let mut scratch = [0; 4096];
-        while *left > 0 {
+        while *remaining > 0 {
             let mut buf = ReadBuf::new(&mut scratch);
             match Pin::new(&mut this.io).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) if buf.filled().is_empty() => break,
-                Poll::Ready(Ok(())) => *left = left.saturating_sub(buf.filled().len()),
+                Poll::Ready(Ok(())) => *remaining = remaining.saturating_sub(buf.filled().len()),
                 Poll::Ready(Err(_)) => break,
-                Poll::Pending if this.read_timer.is_over(cx, *deadline) => break,
+                Poll::Pending if this.read_timer.has_passed(cx, *deadline) => break,
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -169,12 +161,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
     }
 }
 
-/// One sleep, made when first needed and moved from deadline to deadline.
+/// Timer that is created on first use and reset for each deadline.
 struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 
 impl DeadlineTimer {
-    /// Whether `deadline` is over; if not, the task is woken when it is.
-    fn is_over(&mut self, cx: &mut Context<'_>, deadline: Instant) -> bool {
+    /// Whether `deadline` has passed; else wakes the task at the deadline.
+    fn has_passed(&mut self, cx: &mut Context<'_>, deadline: Instant) -> bool {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);

@@ -52,8 +52,8 @@ impl Debug {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return (StatusCode::TOO_MANY_REQUESTS, refusal("others are being answered, ask again"));
         };
-        let ExplainResponse { verdict, json } = self.explain.explain(question).await;
-        let status = match verdict {
+        let ExplainResponse { outcome, json } = self.explain.explain(question).await;
+        let status = match outcome {
             ExplainOutcome::Found => StatusCode::OK,
             ExplainOutcome::Invalid => StatusCode::BAD_REQUEST,
             ExplainOutcome::Unknown => StatusCode::NOT_FOUND,

@@ -1,16 +1,16 @@
-//! Which content encoding a client accepts (RFC 9110, section 12.5.3).
+//! Negotiation of the content encoding (RFC 9110, section 12.5.3).
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap};
 
-/// Whether the answer should be gzip: the client allows it, by name or by `*`, and does not like the plain
-/// form better. What cannot be read counts as not said.
+/// Whether the response should be gzip: the client accepts it, by name or by `*`, and does not prefer the plain form.
+/// Malformed items are ignored.
 pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);
     let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
     for item in lines.flat_map(|line| line.split(',')) {
         let mut parts = item.split(';').map(str::trim);
         let coding = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let Some(weight) = parts.try_fold(1000, |_, parameter| thousandths(parameter)) else {
+        let Some(weight) = parts.try_fold(1000, |_, parameter| parse_weight(parameter)) else {
             continue;
         };
         match coding.as_str() {
@@ -24,18 +24,18 @@ pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
     gzip > 0 && gzip >= identity.unwrap_or(0)
 }
 
-/// The weight `q=0.5` as 500; `None` if it is not a weight.
-fn thousandths(parameter: &str) -> Option<u16> {
+/// Parses a weight in thousandths: `q=0.5` is 500. `None` if the parameter is not a weight.
+fn parse_weight(parameter: &str) -> Option<u16> {
     let (name, value) = parameter.split_once('=')?;
     if !name.trim().eq_ignore_ascii_case("q") {
         return None;
     }
-    let (whole, fraction) = value.trim().split_once('.').unwrap_or((value.trim(), ""));
+    let (integer, fraction) = value.trim().split_once('.').unwrap_or((value.trim(), ""));
     if fraction.len() > 3 || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
     let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
-    match whole {
+    match integer {
         "0" => Some(fraction),
         "1" if fraction == 0 => Some(1000),
         _ => None,
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_chosen_where_the_client_allows_it_and_only_there() {
+    fn gzip_is_chosen_only_if_the_client_accepts_it() {
         let table: &[(&[&'static str], bool)] = &[
             (&[], false),
             (&[""], false),

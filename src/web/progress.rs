@@ -1,7 +1,7 @@
-//! How far one connection has come: waiting for a request, answering, or resting between two.
+//! Progress of one connection: receiving a request, responding, or idle.
 //!
-//! Shared by the task of the connection, which alone moves it, and the registry, which reads it to choose
-//! whom to evict. The lock is held for a few instructions and never across an await.
+//! Shared by the task of the connection, which alone changes it, and the registry, which reads it to choose a connection
+//! to close. The lock is held for a few instructions and never across an await.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,150 +10,154 @@ use tokio_util::sync::CancellationToken;
 
 use super::{HttpLimits, HttpObserver, framing::HeadScanner};
 
-/// The progress of one connection.
+/// Time in which a new connection or, during the shutdown, a connection without a request is not closed, because its
+/// request may be on the way.
+pub(super) const NEW_CONNECTION_GRACE: Duration = Duration::from_millis(100);
+
+/// Progress of one connection.
 pub(super) struct ConnectionProgress {
     state: Mutex<ProgressState>,
-    /// Cuts the connection at once.
-    pub(super) cut: CancellationToken,
-    limits: HttpLimits,
-    observer: Arc<dyn HttpObserver>,
+    /// Closes the connection at once.
+    pub(super) close_now: CancellationToken,
+    pub(super) limits: HttpLimits,
+    pub(super) observer: Arc<dyn HttpObserver>,
 }
 
 struct ProgressState {
     phase: ConnectionPhase,
-    framing: HeadScanner,
-    /// Requests whose heads have been taken.
+    scanner: HeadScanner,
+    /// Number of request heads received.
     heads: u64,
-    /// Whether bytes will come that nobody wants: the rest of a refused request.
-    refuses_bytes: bool,
-    answering: Option<InFlightResponse>,
+    /// Whether the client may still send the rest of a rejected request.
+    ignores_input: bool,
+    in_flight: Option<InFlightResponse>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionPhase {
-    /// No complete request since then.
-    Requesting { since: Instant },
-    /// A request is being answered.
+    /// Waiting for the rest of a request, or for the first request of the connection.
+    Receiving { since: Instant },
+    /// Responding to a request.
     Responding,
-    /// Answered, and no byte of a further request since then.
-    Resting { since: Instant },
+    /// Waiting for the first byte of a further request.
+    Idle { since: Instant },
 }
 
-/// The answer that is being sent.
+/// Response that is being sent.
 struct InFlightResponse {
     path: &'static str,
     code: u16,
-    begun: Instant,
-    /// Whether all of it has been given to hyper.
-    body_ended: bool,
+    started: Instant,
+    /// Whether hyper has all of it.
+    body_passed: bool,
 }
 
-/// What a connection waits for.
+/// Reason for reading from a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadWait {
-    /// For the rest of a request, or for its first byte on a new connection.
+    /// The rest of a request, or the first request of the connection.
     Request,
-    /// For the first byte of a further request.
+    /// The first byte of a further request.
     NextRequest,
 }
 
-/// How readily a connection is given up for a new one; the least is given up first.
+/// Order in which connections are closed in favour of new ones; the smallest goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EvictionPriority {
-    has_been_served: bool,
-    waits_since: Instant,
+    has_sent_request: bool,
+    waiting_since: Instant,
 }
 
-/// A connection younger than this may have its request in the air.
-const NEWCOMER: Duration = Duration::from_millis(100);
-
 impl ConnectionProgress {
-    pub(super) fn new(limits: HttpLimits, observer: Arc<dyn HttpObserver>, cut: CancellationToken) -> Self {
+    pub(super) fn new(
+        limits: HttpLimits,
+        observer: Arc<dyn HttpObserver>,
+        close_now: CancellationToken,
+    ) -> Self {
         let state = ProgressState {
-            phase: ConnectionPhase::Requesting { since: Instant::now() },
-            framing: HeadScanner::default(),
+            phase: ConnectionPhase::Receiving { since: Instant::now() },
+            scanner: HeadScanner::default(),
             heads: 0,
-            refuses_bytes: false,
-            answering: None,
+            ignores_input: false,
+            in_flight: None,
         };
-        Self { state: Mutex::new(state), cut, limits, observer }
+        Self { state: Mutex::new(state), close_now, limits, observer }
     }
 
-    fn state(&self) -> MutexGuard<'_, ProgressState> {
+    fn lock(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes have been read.
-    pub(super) fn received(&self, bytes: &[u8]) {
-        let mut state = self.state();
-        state.framing.scan(bytes);
-        if matches!(state.phase, ConnectionPhase::Resting { .. }) && !bytes.is_empty() {
-            state.phase = ConnectionPhase::Requesting { since: Instant::now() };
+    /// Records received bytes.
+    pub(super) fn on_received(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        state.scanner.scan(bytes);
+        if matches!(state.phase, ConnectionPhase::Idle { .. }) && !bytes.is_empty() {
+            state.phase = ConnectionPhase::Receiving { since: Instant::now() };
         }
     }
 
-    /// Takes a complete head; `false` if it is ambiguous where it or its body ends.
-    pub(super) fn take_head(&self) -> bool {
-        let mut state = self.state();
+    /// Records a complete request head. Returns whether the end of the request is unambiguous.
+    pub(super) fn on_head(&self) -> bool {
+        let mut state = self.lock();
         let nth = state.heads;
         state.heads += 1;
-        !state.framing.is_ambiguous(nth)
+        !state.scanner.is_ambiguous(nth)
     }
 
-    /// The rest of the request is not wanted.
-    pub(super) fn refuse_bytes(&self) {
-        self.state().refuses_bytes = true;
+    /// Ignores the rest of the request from now on.
+    pub(super) fn ignore_input(&self) {
+        self.lock().ignores_input = true;
     }
 
-    /// Whether the rest of a request is not wanted.
-    pub(super) fn refuses_bytes(&self) -> bool {
-        self.state().refuses_bytes
+    /// Whether the client may still send the rest of a rejected request.
+    pub(super) fn ignores_input(&self) -> bool {
+        self.lock().ignores_input
     }
 
-    /// The request has arrived; its answer begins.
-    pub(super) fn begin_answer(&self, path: &'static str, code: u16, begun: Instant) {
-        let mut state = self.state();
-        // hyper takes no further request before the answer to this one has been handed over.
-        state.answering = Some(InFlightResponse { path, code, begun, body_ended: false });
+    /// Records the start of the response to a request that was complete at `started`.
+    pub(super) fn on_response(&self, path: &'static str, code: u16, started: Instant) {
+        let mut state = self.lock();
+        // hyper takes no further request before it has written the response to this one.
+        state.in_flight = Some(InFlightResponse { path, code, started, body_passed: false });
         state.phase = ConnectionPhase::Responding;
     }
 
-    /// hyper has the whole answer.
-    pub(super) fn body_ended(&self) {
-        if let Some(answering) = &mut self.state().answering {
-            answering.body_ended = true;
+    /// Records that hyper has the complete response.
+    pub(super) fn on_body_passed(&self) {
+        if let Some(in_flight) = &mut self.lock().in_flight {
+            in_flight.body_passed = true;
         }
     }
 
-    /// All that hyper had to send has been handed over. Returns whether no answer is left half sent.
-    pub(super) fn flushed(&self) -> bool {
-        let mut state = self.state();
-        if state.answering.as_ref().is_some_and(|answering| !answering.body_ended) {
+    /// Records that hyper has written everything it had. Returns whether no response is partly sent.
+    pub(super) fn on_flushed(&self) -> bool {
+        let mut state = self.lock();
+        if state.in_flight.as_ref().is_some_and(|in_flight| !in_flight.body_passed) {
             return false;
         }
-        let ended = state.answering.take();
-        if ended.is_some() {
+        let completed = state.in_flight.take();
+        if completed.is_some() {
             let since = Instant::now();
-            let next_begun = state.framing.inside_head();
-            state.phase = if next_begun {
-                ConnectionPhase::Requesting { since }
+            state.phase = if state.scanner.inside_head() {
+                ConnectionPhase::Receiving { since }
             } else {
-                ConnectionPhase::Resting { since }
+                ConnectionPhase::Idle { since }
             };
         }
         drop(state);
-        self.report(ended.as_ref());
+        self.report(completed.as_ref());
         true
     }
 
-    /// What is waited for; `None` while an answer is being sent.
-    pub(super) fn waiting(&self) -> Option<(ReadWait, Instant)> {
-        match self.state().phase {
-            ConnectionPhase::Requesting { since } => {
+    /// Returns the awaited input and its deadline; `None` while responding.
+    pub(super) fn read_deadline(&self) -> Option<(ReadWait, Instant)> {
+        match self.lock().phase {
+            ConnectionPhase::Receiving { since } => {
                 Some((ReadWait::Request, since + self.limits.header_timeout))
             }
             ConnectionPhase::Responding => None,
-            ConnectionPhase::Resting { since } => {
+            ConnectionPhase::Idle { since } => {
                 Some((ReadWait::NextRequest, since + self.limits.idle_timeout))
             }
         }
@@ -161,36 +165,34 @@ impl ConnectionProgress {
 
     /// Whether no byte has arrived yet.
     pub(super) fn is_untouched(&self) -> bool {
-        let state = self.state();
-        state.heads == 0 && !state.framing.inside_head()
+        let state = self.lock();
+        state.heads == 0 && !state.scanner.inside_head()
     }
 
-    /// The claim to its place, or `None` for a connection that must not be given up: it is being answered,
-    /// is too young, or is a client's that was served and will soon ask again.
-    pub(super) fn claim(&self, now: Instant) -> Option<EvictionPriority> {
-        let state = self.state();
-        let has_been_served = state.heads > 0;
-        let (ConnectionPhase::Requesting { since: waits_since }
-        | ConnectionPhase::Resting { since: waits_since }) = state.phase
-        else {
+    /// Returns the eviction priority. `None` if the connection must not be closed because it is responding, is new, or
+    /// had its last response so recently that its client probably keeps it.
+    pub(super) fn eviction_priority(&self, now: Instant) -> Option<EvictionPriority> {
+        let state = self.lock();
+        let has_sent_request = state.heads > 0;
+        let (ConnectionPhase::Receiving { since } | ConnectionPhase::Idle { since }) = state.phase else {
             return None;
         };
-        let kept_for = if has_been_served { self.limits.header_timeout } else { NEWCOMER };
-        (now.duration_since(waits_since) >= kept_for)
-            .then_some(EvictionPriority { has_been_served, waits_since })
+        let grace = if has_sent_request { self.limits.header_timeout } else { NEW_CONNECTION_GRACE };
+        let is_evictable = now.duration_since(since) >= grace;
+        is_evictable.then_some(EvictionPriority { has_sent_request, waiting_since: since })
     }
 
-    fn report(&self, ended: Option<&InFlightResponse>) {
-        if let Some(InFlightResponse { path, code, begun, .. }) = ended {
-            self.observer.request_completed(path, *code, begun.elapsed());
+    fn report(&self, completed: Option<&InFlightResponse>) {
+        if let Some(InFlightResponse { path, code, started, .. }) = completed {
+            self.observer.request_completed(path, *code, started.elapsed());
         }
     }
 }
 
 impl Drop for ConnectionProgress {
-    /// An answer that could not be sent to its end is reported too.
+    /// Reports a response that could not be sent completely.
     fn drop(&mut self) {
-        let unsent = self.state().answering.take();
-        self.report(unsent.as_ref());
+        let in_flight = self.lock().in_flight.take();
+        self.report(in_flight.as_ref());
     }
 }

@@ -1,4 +1,4 @@
-//! The connections that are open, and who has to go when there is no place for another.
+//! Open connections, and the choice of the connection to close if the limit is reached.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{HttpObserver, progress::ConnectionProgress, reason};
 
-/// The open connections, by order of accept.
+/// Open connections up to a limit.
 pub(super) struct ConnectionRegistry {
     open: Mutex<OpenConnections>,
     max: usize,
@@ -18,11 +18,12 @@ pub(super) struct ConnectionRegistry {
 
 #[derive(Default)]
 struct OpenConnections {
-    next: u64,
-    connections: BTreeMap<u64, Arc<ConnectionProgress>>,
+    next_number: u64,
+    /// By order of accept.
+    by_number: BTreeMap<u64, Arc<ConnectionProgress>>,
 }
 
-/// A place in the registry, given back when dropped.
+/// Registration of a connection, released when dropped.
 pub(super) struct ConnectionSlot {
     registry: Arc<ConnectionRegistry>,
     number: u64,
@@ -33,54 +34,51 @@ impl ConnectionRegistry {
         Self { open: Mutex::default(), max, observer }
     }
 
-    fn open(&self) -> MutexGuard<'_, OpenConnections> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a place to a new connection, that of a waiting one if need be; `None` if all are being
-    /// answered.
-    pub(super) fn admit(self: &Arc<Self>, progress: Arc<ConnectionProgress>) -> Option<ConnectionSlot> {
-        let mut open = self.open();
-        if open.connections.len() >= self.max && !self.evict_from(&mut open) {
+    /// Registers a new connection, at the expense of a waiting one if the limit is reached. `None` if all connections
+    /// are busy.
+    pub(super) fn register(self: &Arc<Self>, progress: Arc<ConnectionProgress>) -> Option<ConnectionSlot> {
+        let mut open = self.lock();
+        if open.by_number.len() >= self.max && !self.evict_from(&mut open) {
             return None;
         }
-        let number = open.next;
-        open.next += 1;
-        open.connections.insert(number, progress);
-        self.observer.open_connections(open.connections.len());
+        let number = open.next_number;
+        open.next_number += 1;
+        open.by_number.insert(number, progress);
+        self.observer.open_connections(open.by_number.len());
         drop(open);
         Some(ConnectionSlot { registry: Arc::clone(self), number })
     }
 
-    /// Cuts the connection with the least claim to its place, if one may be cut: first one that never sent
-    /// a request, then one that has rested, the one that waited longest.
+    /// Closes one waiting connection and returns whether there was one. Connections that never sent a request go first,
+    /// then idle ones, each by the time they have waited.
     pub(super) fn evict(&self) -> bool {
-        self.evict_from(&mut self.open())
+        self.evict_from(&mut self.lock())
     }
 
     fn evict_from(&self, open: &mut OpenConnections) -> bool {
         let now = Instant::now();
-        let least = open
-            .connections
-            .iter()
-            .filter_map(|(number, progress)| Some((progress.claim(now)?, *number)))
-            .min();
-        let Some(progress) = least.and_then(|(_, number)| open.connections.remove(&number)) else {
+        let connections = open.by_number.iter();
+        let first = connections.filter_map(|(number, p)| Some((p.eviction_priority(now)?, *number))).min();
+        let Some(progress) = first.and_then(|(_, number)| open.by_number.remove(&number)) else {
             return false;
         };
-        progress.cut.cancel();
+        progress.close_now.cancel();
         self.observer.rejected(reason::EVICTED);
-        self.observer.open_connections(open.connections.len());
+        self.observer.open_connections(open.by_number.len());
         true
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut open = self.registry.open();
-        // An evicted connection has been taken out already.
-        if open.connections.remove(&self.number).is_some() {
-            self.registry.observer.open_connections(open.connections.len());
+        let mut open = self.registry.lock();
+        // An evicted connection is no longer registered.
+        if open.by_number.remove(&self.number).is_some() {
+            self.registry.observer.open_connections(open.by_number.len());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The body of an answer: shared segments, sent without being copied.
+//! Body of a response.
 
 use std::{
     convert::Infallible,
@@ -11,19 +11,18 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::{ResponseContent, progress::ConnectionProgress};
 
-/// Sends a [`ResponseContent`]; its drop tells the connection that hyper has all of it.
+/// Sends a [`ResponseContent`]. Its drop reports to the connection that hyper has all of it.
 pub(super) struct ResponseBody {
-    page: ResponseContent,
-    /// The segment to send next.
-    next: usize,
-    /// Bytes not yet given to hyper.
-    left: u64,
+    content: ResponseContent,
+    next_segment: usize,
+    /// Bytes not yet passed to hyper.
+    remaining: u64,
     progress: Arc<ConnectionProgress>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(page: ResponseContent, progress: Arc<ConnectionProgress>) -> Self {
-        Self { next: 0, left: page.len, page, progress }
+    pub(super) fn new(content: ResponseContent, progress: Arc<ConnectionProgress>) -> Self {
+        Self { next_segment: 0, remaining: content.len, content, progress }
     }
 }
 
@@ -35,10 +34,10 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        while let Some(segment) = self.page.segments.get(self.next).cloned() {
-            self.next += 1;
+        while let Some(segment) = self.content.segments.get(self.next_segment).cloned() {
+            self.next_segment += 1;
             if !segment.is_empty() {
-                self.left = self.left.saturating_sub(segment.len() as u64);
+                self.remaining = self.remaining.saturating_sub(segment.len() as u64);
                 return Poll::Ready(Some(Ok(Frame::data(segment))));
             }
         }
@@ -46,16 +45,16 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.remaining == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.remaining)
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.progress.body_ended();
+        self.progress.on_body_passed();
     }
 }

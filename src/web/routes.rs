@@ -1,6 +1,6 @@
-//! Which path answers what.
+//! Routes of the server.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use hyper::{
     HeaderMap, Method, Response, StatusCode,
@@ -13,53 +13,47 @@ use hyper::{
 use tokio::time::{Duration, Instant};
 
 use super::{
-    ContentSource, Explainer, HttpObserver, ReloadHandler, ResponseContent,
+    ResponseContent, WebApp,
     debug::{self, Debug},
     encoding, path, reason, status_page,
 };
-use crate::health::Health;
 
-/// Text format 0.0.4.
 const EXPOSITION: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// On every answer: these are numbers and names for their reader alone.
-const ALWAYS: [(HeaderName, HeaderValue); 3] = [
+/// Headers of every response.
+const COMMON_HEADERS: [(HeaderName, HeaderValue); 3] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// Between two reloads that clients ask for, at least.
-const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+/// Minimum interval between reloads that clients request.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is served where.
+/// Routes to the content and the handlers.
 pub(super) struct Routes {
-    content: Arc<dyn ContentSource>,
-    observer: Arc<dyn HttpObserver>,
-    lifecycle: Option<Arc<dyn ReloadHandler>>,
+    app: WebApp,
     debug: Option<Debug>,
-    /// When a client's reload last began.
-    reloaded: Mutex<Option<Instant>>,
-    health: Health,
-    telemetry_path: String,
+    /// Start of the last reload that a client requested.
+    last_reload: Mutex<Option<Instant>>,
     status_page_policy: HeaderValue,
 }
 
-/// An answer, and the label of the path that it is counted under.
+/// Response with the value of the label `path`.
 pub(super) struct RoutedResponse {
     pub(super) path: &'static str,
     pub(super) response: Response<ResponseContent>,
 }
 
-/// A request that gets no route.
+/// Rejection of a request before routing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestRejection {
-    /// 400: its end is ambiguous.
+    /// 400: the end of the request is ambiguous.
     BadRequest,
-    /// 413.
+    /// 413
     BodyTooLarge,
 }
 
@@ -74,41 +68,39 @@ enum Route {
 }
 
 impl Routes {
-    pub(super) fn new(
-        content: Arc<dyn ContentSource>,
-        observer: Arc<dyn HttpObserver>,
-        lifecycle: Option<Arc<dyn ReloadHandler>>,
-        explain: Option<Arc<dyn Explainer>>,
-        health: Health,
-        telemetry_path: String,
-    ) -> Self {
-        let (reloaded, status_page_policy) = (Mutex::default(), status_page::policy(explain.is_some()));
-        let debug = explain.map(Debug::new);
-        Self { content, observer, lifecycle, debug, reloaded, health, telemetry_path, status_page_policy }
+    pub(super) fn new(app: WebApp) -> Self {
+        Self {
+            debug: app.explainer.clone().map(Debug::new),
+            last_reload: Mutex::default(),
+            status_page_policy: status_page::content_security_policy(app.explainer.is_some()),
+            app,
+        }
     }
 
-    /// Answers a request. Its query is ignored where it asks nothing, as is the host of an absolute target.
-    pub(super) async fn reply(&self, head: &Parts) -> RoutedResponse {
+    /// Responds to a request. Only `/debug/state` uses the query; the host of an absolute target is ignored.
+    pub(super) async fn respond(&self, head: &Parts) -> RoutedResponse {
         let Some(route) = self.route(head.uri.path()) else {
-            return RoutedResponse {
-                path: path::OTHER,
-                response: text(StatusCode::NOT_FOUND, "not found\n"),
-            };
+            return RoutedResponse { path: path::OTHER, response: not_found() };
         };
-        let (is_allowed, allowed, words) = match route {
-            Route::Reload => (head.method == Method::POST, "POST", "only POST\n"),
-            _ => (matches!(head.method, Method::GET | Method::HEAD), "GET, HEAD", "only GET and HEAD\n"),
+        let (is_allowed, allowed, text) = match route {
+            Route::Reload => (head.method == Method::POST, "POST", "only POST is allowed\n"),
+            _ => (
+                matches!(head.method, Method::GET | Method::HEAD),
+                "GET, HEAD",
+                "only GET and HEAD are allowed\n",
+            ),
         };
         if !is_allowed {
-            self.observer.rejected(reason::METHOD);
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
+            self.app.observer.rejected(reason::METHOD);
+            let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, text);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             return RoutedResponse { path: route.label(), response };
         }
+        let health = &self.app.health;
         let response = match route {
             Route::Metrics => self.metrics(&head.headers),
-            Route::Healthy => check("stopped", &self.health.stopped()),
-            Route::Ready => check("waiting for the first pass of", &self.health.pending()),
+            Route::Healthy => health_response("stuck poll loops", &health.stopped()),
+            Route::Ready => health_response("waiting for the first pass of", &health.pending()),
             Route::Reload => self.reload().await,
             Route::Debug => self.debug(head.uri.query()).await,
             Route::StatusPage => self.status_page(),
@@ -116,26 +108,26 @@ impl Routes {
         RoutedResponse { path: route.label(), response }
     }
 
-    /// Answers a request that gets no route.
-    pub(super) fn refuse(&self, refusal: RequestRejection) -> RoutedResponse {
-        let (reason, status, words) = match refusal {
+    /// Responds to a request that is rejected before routing.
+    pub(super) fn reject(&self, rejection: RequestRejection) -> RoutedResponse {
+        let (reason, status, text) = match rejection {
             RequestRejection::BadRequest => {
-                (reason::BAD_REQUEST, StatusCode::BAD_REQUEST, "ambiguous request\n")
+                (reason::BAD_REQUEST, StatusCode::BAD_REQUEST, "ambiguous request framing\n")
             }
             RequestRejection::BodyTooLarge => {
-                (reason::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE, "send no body\n")
+                (reason::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n")
             }
         };
-        self.observer.rejected(reason);
-        RoutedResponse { path: path::OTHER, response: text(status, words) }
+        self.app.observer.rejected(reason);
+        RoutedResponse { path: path::OTHER, response: text_response(status, text) }
     }
 
     fn route(&self, path: &str) -> Option<Route> {
         match path {
-            metrics if metrics == self.telemetry_path => Some(Route::Metrics),
+            metrics if metrics == self.app.telemetry_path => Some(Route::Metrics),
             "/-/healthy" => Some(Route::Healthy),
             "/-/ready" => Some(Route::Ready),
-            "/-/reload" => self.lifecycle.is_some().then_some(Route::Reload),
+            "/-/reload" => self.app.reload_handler.is_some().then_some(Route::Reload),
             debug::PATH => self.debug.is_some().then_some(Route::Debug),
             "/" => Some(Route::StatusPage),
             _ => None,
@@ -143,49 +135,56 @@ impl Routes {
     }
 
     fn metrics(&self, headers: &HeaderMap) -> Response<ResponseContent> {
-        let page = self.content.metrics(encoding::wants_gzip(headers));
-        let gzip = page.gzip;
-        let mut response = answer(StatusCode::OK, EXPOSITION, page);
+        let content = self.app.content.metrics(encoding::wants_gzip(headers));
+        let is_gzip = content.is_gzip;
+        let mut response = response(StatusCode::OK, EXPOSITION, content);
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        if gzip {
+        if is_gzip {
             response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
     }
 
     async fn reload(&self) -> Response<ResponseContent> {
-        let Some(lifecycle) = &self.lifecycle else { return text(StatusCode::NOT_FOUND, "not found\n") };
-        let may = {
-            let mut last = self.reloaded.lock().unwrap_or_else(PoisonError::into_inner);
-            let may = last.is_none_or(|at| at.elapsed() >= RELOAD_PAUSE);
-            if may {
-                *last = Some(Instant::now());
-            }
-            may
-        };
-        if !may {
-            return soon(text(StatusCode::TOO_MANY_REQUESTS, "at most one reload a second\n"));
+        let Some(handler) = &self.app.reload_handler else { return not_found() };
+        if !self.may_reload_now() {
+            let text = "reload at most once per second\n";
+            return with_retry_after(text_response(StatusCode::TOO_MANY_REQUESTS, text));
         }
-        match lifecycle.reload().await {
-            Ok(()) => text(StatusCode::OK, "reloaded\n"),
-            Err(problems) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("not reloaded:\n{problems}\n")),
+        match handler.reload().await {
+            Ok(()) => text_response(StatusCode::OK, "reloaded\n"),
+            Err(problems) => {
+                let text = format!("reload failed:\n{problems}\n");
+                text_response(StatusCode::INTERNAL_SERVER_ERROR, text)
+            }
         }
     }
 
+    /// Whether the last reload is long enough ago; if so, records a new one.
+    fn may_reload_now(&self) -> bool {
+        let mut last = self.last_reload.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_allowed = last.is_none_or(|at| at.elapsed() >= RELOAD_INTERVAL);
+        if is_allowed {
+            *last = Some(Instant::now());
+        }
+        is_allowed
+    }
+
     async fn debug(&self, query: Option<&str>) -> Response<ResponseContent> {
-        let Some(debug) = &self.debug else { return text(StatusCode::NOT_FOUND, "not found\n") };
-        let (status, page) = debug.answer(query).await;
-        let response = answer(status, JSON, page);
+        let Some(debug) = &self.debug else { return not_found() };
+        let (status, content) = debug.answer(query).await;
+        let response = response(status, JSON, content);
         match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => soon(response),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => with_retry_after(response),
             _ => response,
         }
     }
 
     fn status_page(&self) -> Response<ResponseContent> {
-        let form = self.debug.is_some().then_some(debug::PATH);
-        let html = status_page::html(&self.content.status_page(), &self.telemetry_path, form, &self.health);
-        let mut response = answer(StatusCode::OK, HTML, html.into());
+        let debug_path = self.debug.is_some().then_some(debug::PATH);
+        let page = self.app.content.status_page();
+        let html = status_page::html(&page, &self.app.telemetry_path, debug_path, &self.app.health);
+        let mut response = response(StatusCode::OK, HTML, html.into());
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, self.status_page_policy.clone());
         response
     }
@@ -204,30 +203,36 @@ impl Route {
     }
 }
 
-/// 200 while nothing is the matter, else 503 with the names of what is.
-fn check(matter: &str, names: &[String]) -> Response<ResponseContent> {
-    if names.is_empty() {
-        return text(StatusCode::OK, "ok\n");
+/// Returns 200 if there are no affected poll loops, else 503 with their names.
+fn health_response(problem: &str, affected: &[String]) -> Response<ResponseContent> {
+    if affected.is_empty() {
+        return text_response(StatusCode::OK, "ok\n");
     }
-    let words = format!("{matter}: {}\n", names.join(", "));
-    answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, words.into())
+    text_response(StatusCode::SERVICE_UNAVAILABLE, format!("{problem}: {}\n", affected.join(", ")))
 }
 
-/// An answer that another attempt may better.
-fn soon(mut response: Response<ResponseContent>) -> Response<ResponseContent> {
+fn with_retry_after(mut response: Response<ResponseContent>) -> Response<ResponseContent> {
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-fn text(status: StatusCode, words: &str) -> Response<ResponseContent> {
-    answer(status, TEXT, words.to_owned().into())
+fn not_found() -> Response<ResponseContent> {
+    text_response(StatusCode::NOT_FOUND, "not found\n")
 }
 
-fn answer(status: StatusCode, content_type: HeaderValue, page: ResponseContent) -> Response<ResponseContent> {
-    let mut response = Response::new(page);
+fn text_response(status: StatusCode, text: impl Into<String>) -> Response<ResponseContent> {
+    response(status, TEXT, text.into().into())
+}
+
+fn response(
+    status: StatusCode,
+    content_type: HeaderValue,
+    content: ResponseContent,
+) -> Response<ResponseContent> {
+    let mut response = Response::new(content);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
-    for (name, value) in ALWAYS {
+    for (name, value) in COMMON_HEADERS {
         response.headers_mut().insert(name, value);
     }
     response

@@ -1,7 +1,7 @@
-//! The page at `/` for people: what this is, where the metrics are, and what is known of the fleet.
+//! Status page at `/`: links, readiness, and the monitored fleet.
 //!
-//! Every name comes from the cloud or the configuration and is escaped. There is no script, the style is allowed
-//! by its hash alone, and a form leads nowhere but here.
+//! All names come from the API or the configuration and are escaped. The page has no script, its style is allowed by
+//! hash, and its form leads only to this server.
 
 use std::fmt::{self, Write};
 
@@ -13,58 +13,59 @@ use crate::{health::Health, snapshot::Snapshot};
 
 const STYLE: &str = include_str!("status_page.css");
 
-/// Instances shown; the metrics have all.
+/// Maximum number of instances on the page. The metrics contain all.
 const MAX_INSTANCES: usize = 500;
 
-/// What the page says.
+/// Content of the status page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StatusPage {
-    /// The version of this program.
+    /// Version of the exporter.
     pub version: String,
-    /// The regions polled.
+    /// Monitored regions.
     pub regions: Vec<RegionSummary>,
 }
 
 /// One region of one account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegionSummary {
-    /// The account's name, where accounts are named.
+    /// Name of the account, if accounts are named.
     pub account: Option<String>,
-    /// The region id.
+    /// Region id.
     pub region: String,
-    /// Whether the last attempt was complete; `None` before the first has ended.
+    /// Whether the last attempt to poll the region was complete; `None` before the first has ended.
     pub up: Option<bool>,
-    /// When the lists were last read completely, in milliseconds since 1970-01-01 UTC.
+    /// Time of the last complete discovery, in milliseconds since 1970-01-01 UTC.
     pub last_discovery: Option<i64>,
-    /// Topics known, of all instances.
+    /// Number of topics in all instances.
     pub topics: usize,
-    /// Consumer groups known, of all instances.
+    /// Number of consumer groups in all instances.
     pub groups: usize,
-    /// The instances known.
+    /// Instances.
     pub instances: Vec<InstanceSummary>,
 }
 
 /// One instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceSummary {
-    /// The instance id.
+    /// Instance id.
     pub id: String,
-    /// The name that its owner gave it.
+    /// Display name.
     pub name: Option<String>,
-    /// Whether the last attempt was complete; `None` before the first has ended, or where none is made.
+    /// Whether the last attempt to poll the instance was complete; `None` before the first has ended, and for an
+    /// instance that is not polled.
     pub up: Option<bool>,
-    /// The state that the cloud tells.
+    /// State as the API reports it.
     pub state: Option<&'static str>,
-    /// Topics known.
+    /// Number of topics.
     pub topics: usize,
-    /// Consumer groups known.
+    /// Number of consumer groups.
     pub groups: usize,
 }
 
 impl StatusPage {
-    /// What a snapshot says.
+    /// Summarizes a snapshot.
     #[must_use]
-    pub fn of(version: &str, snapshot: &Snapshot) -> Self {
+    pub fn from_snapshot(version: &str, snapshot: &Snapshot) -> Self {
         let regions = snapshot.regions.iter().map(|view| RegionSummary {
             account: view.account.as_ref().map(ToString::to_string),
             region: view.region.to_string(),
@@ -89,34 +90,36 @@ impl StatusPage {
     }
 }
 
-/// The `Content-Security-Policy` of the page.
-pub(super) fn policy(has_form: bool) -> HeaderValue {
+/// Returns the `Content-Security-Policy` of the page.
+pub(super) fn content_security_policy(has_form: bool) -> HeaderValue {
     let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
     let form = if has_form { "'self'" } else { "'none'" };
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action {form}; \
          frame-ancestors 'none'"
     );
-    // Base64 is plain ASCII, so this cannot fail; without its style the page would still be whole.
+    // Base64 is ASCII, so this cannot fail; the fallback only loses the style and the form.
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
-/// The page. `explain` is where groups are explained, if they are.
+/// Returns the page as HTML. `debug_path` is the target of the form that explains a group; `None` omits the form.
 pub(super) fn html(
-    status_page: &StatusPage,
+    page: &StatusPage,
     telemetry_path: &str,
-    explain: Option<&'static str>,
+    debug_path: Option<&'static str>,
     health: &Health,
 ) -> String {
-    let (stopped, pending) = (&health.stopped(), &health.pending());
-    StatusPageHtml { status_page, telemetry_path, explain, stopped, pending }.to_string()
+    let (stuck, pending) = (&health.stopped(), &health.pending());
+    StatusPageHtml { page, telemetry_path, debug_path, stuck, pending }.to_string()
 }
 
 struct StatusPageHtml<'a> {
-    status_page: &'a StatusPage,
+    page: &'a StatusPage,
     telemetry_path: &'a str,
-    explain: Option<&'static str>,
-    stopped: &'a [String],
+    debug_path: Option<&'static str>,
+    /// Names of stuck poll loops.
+    stuck: &'a [String],
+    /// Names of poll loops in their first pass.
     pending: &'a [String],
 }
 
@@ -131,56 +134,48 @@ impl fmt::Display for StatusPageHtml<'_> {
              <p>Prometheus exporter for Alibaba Cloud Message Queue for Apache Kafka</p>\n\
              <nav><a class=\"first\" href=\"{}\">Metrics</a><a href=\"/-/healthy\">Health</a>\
              <a href=\"/-/ready\">Readiness</a></nav>\n",
-            HtmlEscaped(&self.status_page.version),
+            HtmlEscaped(&self.page.version),
             HtmlEscaped(self.telemetry_path),
         )?;
-        self.status(f)?;
-        if let Some(path) = self.explain {
-            form(f, path)?;
+        self.write_readiness(f)?;
+        if let Some(path) = self.debug_path {
+            write_form(f, path)?;
         }
         f.write_str("</header>\n")?;
-        let mut room = MAX_INSTANCES;
-        for region in &self.status_page.regions {
-            let shown = region.instances.len().min(room);
-            room -= shown;
-            region.section(f, shown)?;
+        let mut remaining = MAX_INSTANCES;
+        for region in &self.page.regions {
+            let shown = region.instances.len().min(remaining);
+            remaining -= shown;
+            region.write_section(f, shown)?;
         }
-        if self.status_page.regions.is_empty() {
-            f.write_str("<p class=\"note\">No region is known yet.</p>\n")?;
+        if self.page.regions.is_empty() {
+            f.write_str("<p class=\"note\">No region has been discovered yet.</p>\n")?;
         }
         f.write_str("</main>\n</body>\n</html>\n")
     }
 }
 
 impl StatusPageHtml<'_> {
-    fn status(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.stopped.is_empty() {
-            let names = self.stopped.join(", ");
-            return writeln!(
-                f,
-                "<p class=\"note\"><span class=\"down\">stopped</span> {}</p>",
-                HtmlEscaped(&names)
-            );
-        }
-        if !self.pending.is_empty() {
-            let names = self.pending.join(", ");
-            return writeln!(
-                f,
-                "<p class=\"note\"><span class=\"wait\">waiting for the first pass</span> {}</p>",
-                HtmlEscaped(&names)
-            );
-        }
-        f.write_str("<p class=\"note\"><span class=\"up\">ready</span></p>\n")
+    fn write_readiness(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (class, text, names) = if !self.stuck.is_empty() {
+            ("down", "stuck", self.stuck)
+        } else if !self.pending.is_empty() {
+            ("wait", "waiting for the first pass", self.pending)
+        } else {
+            return f.write_str("<p class=\"note\"><span class=\"up\">ready</span></p>\n");
+        };
+        let names = names.join(", ");
+        writeln!(f, "<p class=\"note\"><span class=\"{class}\">{text}</span> {}</p>", HtmlEscaped(&names))
     }
 }
 
 impl RegionSummary {
-    fn section(&self, f: &mut fmt::Formatter<'_>, shown: usize) -> fmt::Result {
+    fn write_section(&self, f: &mut fmt::Formatter<'_>, shown: usize) -> fmt::Result {
         write!(f, "<section>\n<div class=\"title\"><h2>{}</h2>", HtmlEscaped(&self.region))?;
         if let Some(account) = &self.account {
             write!(f, "<span class=\"quiet\">account {}</span>", HtmlEscaped(account))?;
         }
-        f.write_str(reached(self.up))?;
+        f.write_str(poll_status(self.up))?;
         let (instances, topics, groups) = (self.instances.len(), self.topics, self.groups);
         write!(
             f,
@@ -190,7 +185,7 @@ impl RegionSummary {
             CountedNoun(groups, "group"),
         )?;
         if let Some(at) = self.last_discovery.and_then(|at| jiff::Timestamp::from_millisecond(at).ok()) {
-            write!(f, " &middot; listed {}", at.strftime("%F %T UTC"))?;
+            write!(f, " &middot; discovered {}", at.strftime("%F %T UTC"))?;
         }
         f.write_str("</span></div>\n")?;
         if shown > 0 {
@@ -199,20 +194,20 @@ impl RegionSummary {
                  <th>Polling</th><th class=\"count\">Topics</th><th class=\"count\">Groups</th></tr></thead>\n\
                  <tbody>\n",
             )?;
-            self.instances.iter().take(shown).try_for_each(|instance| instance.row(f))?;
+            self.instances.iter().take(shown).try_for_each(|instance| instance.write_row(f))?;
             f.write_str("</tbody>\n</table></div>\n")?;
         }
         if shown < instances {
-            writeln!(f, "<p class=\"more\">{} more not shown here</p>", instances - shown)?;
+            writeln!(f, "<p class=\"more\">{} more instances not shown</p>", instances - shown)?;
         }
         f.write_str("</section>\n")
     }
 }
 
 impl InstanceSummary {
-    fn row(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_row(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<tr><td>")?;
-        // Isolated, so that letters of another direction cannot reorder what stands around them.
+        // Isolated, so that right-to-left text does not reorder its surroundings.
         if let Some(name) = self.name.as_ref().filter(|name| !name.is_empty()) {
             write!(f, "<b><bdi>{}</bdi></b>", HtmlEscaped(name))?;
         }
@@ -222,15 +217,14 @@ impl InstanceSummary {
              <td class=\"count\">{}</td></tr>",
             HtmlEscaped(&self.id),
             self.state.unwrap_or("unknown"),
-            reached(self.up),
+            poll_status(self.up),
             self.topics,
             self.groups,
         )
     }
 }
 
-/// Asks for the names of what is to be explained.
-fn form(f: &mut fmt::Formatter<'_>, path: &str) -> fmt::Result {
+fn write_form(f: &mut fmt::Formatter<'_>, path: &str) -> fmt::Result {
     writeln!(f, "<form action=\"{path}\" method=\"get\">")?;
     let required = [("instance", "Instance id", " required"), ("group", "Group", " required")];
     for (name, label, required) in required.into_iter().chain([("topic", "Topic (all)", "")]) {
@@ -239,7 +233,7 @@ fn form(f: &mut fmt::Formatter<'_>, path: &str) -> fmt::Result {
     f.write_str("<button>Explain</button>\n</form>\n")
 }
 
-fn reached(up: Option<bool>) -> &'static str {
+fn poll_status(up: Option<bool>) -> &'static str {
     match up {
         Some(true) => "<span class=\"up\">complete</span>",
         Some(false) => "<span class=\"down\">incomplete</span>",
@@ -247,7 +241,7 @@ fn reached(up: Option<bool>) -> &'static str {
     }
 }
 
-/// A number with its noun.
+/// Number with a noun, in the plural unless the number is 1.
 struct CountedNoun(usize, &'static str);
 
 impl fmt::Display for CountedNoun {
@@ -257,7 +251,7 @@ impl fmt::Display for CountedNoun {
     }
 }
 
-/// Text as HTML text or a quoted attribute; control characters as U+FFFD.
+/// Text escaped for HTML text and quoted attributes, with control characters replaced by U+FFFD.
 struct HtmlEscaped<'a>(&'a str);
 
 impl fmt::Display for HtmlEscaped<'_> {
@@ -278,12 +272,12 @@ impl fmt::Display for HtmlEscaped<'_> {
 mod tests {
     use super::*;
 
-    fn page(status_page: &StatusPage) -> String {
-        html(status_page, "/metrics", None, &Health::default())
+    fn page_html(page: &StatusPage) -> String {
+        html(page, "/metrics", None, &Health::default())
     }
 
     #[test]
-    fn a_name_cannot_become_markup() {
+    fn names_are_escaped() {
         let hostile = "<script>alert(\"1\")</script>'&\u{7}";
         let instance = InstanceSummary {
             id: hostile.to_owned(),
@@ -298,8 +292,8 @@ mod tests {
         };
         let health = Health::default();
         health.beat(hostile);
-        let status_page = StatusPage { version: hostile.to_owned(), regions: vec![region] };
-        let html = html(&status_page, hostile, None, &health);
+        let page = StatusPage { version: hostile.to_owned(), regions: vec![region] };
+        let html = html(&page, hostile, None, &health);
         assert!(!html.contains("<script"));
         assert!(!html.contains("alert(\""));
         assert_eq!(
@@ -309,32 +303,34 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_allows_the_style_of_the_page_and_nothing_else() {
-        let html = page(&StatusPage::default());
+    fn the_policy_allows_only_the_style_of_the_page() {
+        let html = page_html(&StatusPage::default());
         let style = html.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         let hash = BASE64_STANDARD.encode(Sha256::digest(style));
-        assert!(policy(false).to_str().unwrap().contains(&format!("style-src 'sha256-{hash}'")));
+        assert!(
+            content_security_policy(false).to_str().unwrap().contains(&format!("style-src 'sha256-{hash}'"))
+        );
         assert!(!html.contains("style="));
     }
 
     #[test]
-    fn a_form_is_there_where_it_leads_somewhere_and_leads_nowhere_else() {
+    fn the_form_is_optional_and_leads_only_to_this_server() {
         let with = html(&StatusPage::default(), "/metrics", Some("/debug/state"), &Health::default());
         assert!(with.contains("<form action=\"/debug/state\" method=\"get\">"));
-        assert!(policy(true).to_str().unwrap().contains("form-action 'self'"));
-        assert!(!page(&StatusPage::default()).contains("<form"));
-        assert!(policy(false).to_str().unwrap().contains("form-action 'none'"));
+        assert!(content_security_policy(true).to_str().unwrap().contains("form-action 'self'"));
+        assert!(!page_html(&StatusPage::default()).contains("<form"));
+        assert!(content_security_policy(false).to_str().unwrap().contains("form-action 'none'"));
     }
 
     #[test]
-    fn a_great_fleet_is_cut_and_what_is_cut_is_said() {
+    fn a_large_fleet_is_truncated_with_a_note() {
         let region = |instances| RegionSummary {
             instances: vec![InstanceSummary::default(); instances],
             ..RegionSummary::default()
         };
-        let html = page(&StatusPage { regions: vec![region(499), region(3)], ..StatusPage::default() });
+        let html = page_html(&StatusPage { regions: vec![region(499), region(3)], ..StatusPage::default() });
         assert_eq!(html.matches("<tr><td>").count(), 500);
-        assert!(html.contains("2 more not shown here"));
+        assert!(html.contains("2 more instances not shown"));
         assert!(html.contains("3 instances, 0 topics"));
     }
 }

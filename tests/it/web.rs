@@ -105,7 +105,7 @@ impl Server {
 
     async fn with_lifecycle(lifecycle: impl web::ReloadHandler) -> Self {
         Self::serving(
-            |app| WebApp { lifecycle: Some(Arc::new(lifecycle)), ..app },
+            |app| WebApp { reload_handler: Some(Arc::new(lifecycle)), ..app },
             Fixed { segments: Arc::default(), status_page: StatusPage::default() },
         )
         .await
@@ -129,8 +129,8 @@ impl Server {
         let app = WebApp {
             content: Arc::new(content),
             observer: Arc::clone(&counts) as Arc<dyn HttpObserver>,
-            lifecycle: None,
-            explain: None,
+            reload_handler: None,
+            explainer: None,
             health: health.clone(),
             telemetry_path: "/metrics".to_owned(),
             limits: HttpLimits::default(),

@@ -23,7 +23,7 @@ impl Explainer for Echo {
     fn explain(&self, question: ExplainQuery) -> Pin<Box<dyn Future<Output = ExplainResponse> + Send + '_>> {
         Box::pin(async move {
             self.may.acquire().await.unwrap().forget();
-            let verdict = match question.group.as_str() {
+            let outcome = match question.group.as_str() {
                 "unknown" => ExplainOutcome::Unknown,
                 "busy" => ExplainOutcome::Busy,
                 "invalid" => ExplainOutcome::Invalid,
@@ -31,14 +31,14 @@ impl Explainer for Echo {
             };
             let json =
                 if self.bytes > 0 { vec![b'x'; self.bytes] } else { format!("{question:?}").into_bytes() };
-            ExplainResponse { verdict, json }
+            ExplainResponse { outcome, json }
         })
     }
 }
 
 async fn explaining(limits: HttpLimits, echo: Echo) -> Server {
     let content = Fixed { segments: Arc::default(), status_page: StatusPage::default() };
-    Server::serving(|app| WebApp { limits, explain: Some(Arc::new(echo)), ..app }, content).await
+    Server::serving(|app| WebApp { limits, explainer: Some(Arc::new(echo)), ..app }, content).await
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ async fn a_reload_is_a_post_where_it_is_wanted_and_answers_with_what_came_of_it(
     assert_eq!(*reloads.lock().unwrap(), 1);
     sleep(Duration::from_secs(1)).await;
     let answer = ask("POST").await;
-    assert_eq!((answer.status, answer.text()), (500, "not reloaded:\npoll_interval: is wrong\n"));
+    assert_eq!((answer.status, answer.text()), (500, "reload failed:\npoll_interval: is wrong\n"));
     let counted = server.counts.requests.lock().unwrap().clone();
     for (code, count) in [(200, 1), (405, 2), (429, 1), (500, 1)] {
         assert_eq!(counted.get(&("reload", code)), Some(&count), "{code}");
@@ -252,7 +252,7 @@ async fn the_status_page_shows_the_fleet_and_runs_nothing() {
     for shown in ["9.8.7", "href=\"/probe\"", "href=\"/-/ready\"", "cn-hangzhou", "alikafka_post-cn-1"] {
         assert!(page.contains(shown), "{shown}");
     }
-    assert!(page.contains("listed 2025-11-24 18:33:13 UTC"));
+    assert!(page.contains("discovered 2025-11-24 18:33:13 UTC"));
     assert!(!page.contains("<script"));
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
     let policy = answer.header("content-security-policy").unwrap();

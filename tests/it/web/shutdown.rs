@@ -97,8 +97,8 @@ async fn nothing_to_listen_on_is_an_error() {
     let app = |telemetry_path: &str| WebApp {
         content: Arc::new(Fixed { segments: Arc::default(), status_page: StatusPage::default() }),
         observer: Arc::clone(&server.counts) as Arc<dyn HttpObserver>,
-        lifecycle: None,
-        explain: None,
+        reload_handler: None,
+        explainer: None,
         health: Health::default(),
         telemetry_path: telemetry_path.to_owned(),
         limits: HttpLimits::default(),
