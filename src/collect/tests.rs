@@ -1,4 +1,4 @@
-//! The collector against a scripted cloud under paused time: what is asked when, and what is shown then.
+//! Collection against a scripted API under paused time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,50 +40,51 @@ mod reload;
 mod schedule;
 mod state;
 
-/// A cloud of one region that answers from a script and notes what it was asked.
+/// API of one region that responds from a script and records its calls.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<World>>);
+struct ScriptedApi(Arc<Mutex<ScriptedWorld>>);
 
 #[derive(Default)]
-struct World {
-    /// Calls a second that the budget allows, if not 20.
+struct ScriptedWorld {
+    /// Rate limit in calls per second, if not 20.
     rate: Option<f64>,
     regions: Vec<RegionId>,
-    /// How long the list of regions takes.
+    /// Duration of `GetAllInstanceIdList`.
     regions_take: Duration,
     regions_fail: bool,
     instances: Vec<Instance>,
     topics: BTreeMap<InstanceId, Vec<Topic>>,
     groups: BTreeMap<InstanceId, Vec<GroupId>>,
-    /// The lists of topics are not whole.
-    torn: bool,
-    /// Committed and end offset of the one partition of the topic `t` of each group.
+    /// Whether topic lists are incomplete.
+    topics_incomplete: bool,
+    /// End offset of the one partition of topic `t`. Groups have committed 0.
     offset: i64,
     failing: BTreeMap<PollTarget, ErrorKind>,
-    /// These fail once, after this long.
+    /// Targets that fail once, after this time.
     failing_once: BTreeMap<PollTarget, (Duration, ErrorKind)>,
-    /// The key is refused, but for calls about this instance.
-    refused: bool,
-    refused_but: Option<InstanceId>,
+    /// Whether credentials are rejected, except in calls about `accepted_instance`.
+    rejects_credentials: bool,
+    accepted_instance: Option<InstanceId>,
     panicking: BTreeSet<PollTarget>,
+    /// Duration of the calls about an instance, if not 20 ms.
     slow: BTreeMap<InstanceId, Duration>,
     calls: Vec<(Instant, PollTarget)>,
 }
 
-impl Script {
-    fn edit<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
+impl ScriptedApi {
+    fn edit<T>(&self, edit: impl FnOnce(&mut ScriptedWorld) -> T) -> T {
         edit(&mut self.0.lock().unwrap())
     }
 
-    /// How often targets were asked for that satisfy a predicate.
-    fn calls(&self, of: impl Fn(&PollTarget) -> bool) -> usize {
-        self.edit(|w| w.calls.iter().filter(|(_, target)| of(target)).count())
+    /// Returns the number of calls for targets that satisfy a predicate.
+    fn calls(&self, predicate: impl Fn(&PollTarget) -> bool) -> usize {
+        self.edit(|w| w.calls.iter().filter(|(_, target)| predicate(target)).count())
     }
 
-    async fn answer<T>(
+    async fn respond<T>(
         &self,
         target: PollTarget,
-        value: impl FnOnce(&World) -> T,
+        value: impl FnOnce(&ScriptedWorld) -> T,
     ) -> Result<Observed<T>, ApiError> {
         let once = self.edit(|w| w.failing_once.remove(&target));
         let delay = self.edit(|w| {
@@ -96,7 +97,9 @@ impl Script {
             return Err(error(target.action(), kind));
         }
         let world = self.0.lock().unwrap();
-        if world.refused && (target.instance().is_none() || target.instance() != world.refused_but.as_ref()) {
+        if world.rejects_credentials
+            && (target.instance().is_none() || target.instance() != world.accepted_instance.as_ref())
+        {
             return Err(error(target.action(), ErrorKind::Auth { key: true }));
         }
         let panicking = world.panicking.contains(&target);
@@ -105,12 +108,12 @@ impl Script {
         }
         let value = value(&world);
         drop(world);
-        assert!(!panicking, "the script says so");
+        assert!(!panicking, "scripted panic");
         Ok(Observed { value, anomalies: Vec::new() })
     }
 }
 
-/// An answer of the first moment of the test.
+/// Origin of a response at the start of the test.
 fn origin() -> ResponseOrigin {
     ResponseOrigin { span: TimeSpan::at(UnixMillis::new(1_790_000_000_000).unwrap()), request_id: None }
 }
@@ -119,11 +122,11 @@ fn error(action: Action, kind: ErrorKind) -> ApiError {
     ApiError { action, kind, code: None, request_id: None, detail: "scripted".to_owned() }
 }
 
-fn whole<T>(items: Vec<T>) -> Listing<T> {
+fn complete<T>(items: Vec<T>) -> Listing<T> {
     Listing { items, complete: true }
 }
 
-impl CloudApi for Script {
+impl CloudApi for ScriptedApi {
     fn rate(&self, _: Action) -> f64 {
         self.edit(|w| w.rate.unwrap_or(20.0))
     }
@@ -132,19 +135,19 @@ impl CloudApi for Script {
         tokio::time::sleep(self.edit(|w| w.regions_take)).await;
         self.edit(|w| match w.regions_fail {
             true => Err(error(Action::GetAllInstanceIdList, ErrorKind::Auth { key: true })),
-            false => Ok(Observed { value: whole(w.regions.clone()), anomalies: Vec::new() }),
+            false => Ok(Observed { value: complete(w.regions.clone()), anomalies: Vec::new() }),
         })
     }
 
     async fn instances(&self, _: Instant) -> Result<Observed<Listing<Instance>>, ApiError> {
-        self.answer(PollTarget::Instances, |w| whole(w.instances.clone())).await
+        self.respond(PollTarget::Instances, |w| complete(w.instances.clone())).await
     }
 
     async fn topics(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<Topic>>, ApiError> {
         let target = PollTarget::Topics(id.clone());
-        self.answer(target, |w| Listing {
+        self.respond(target, |w| Listing {
             items: w.topics.get(id).cloned().unwrap_or_default(),
-            complete: !w.torn,
+            complete: !w.topics_incomplete,
         })
         .await
     }
@@ -155,13 +158,15 @@ impl CloudApi for Script {
         t: &TopicName,
         _: Instant,
     ) -> Result<(Observed<TopicStatus>, ResponseOrigin), ApiError> {
-        let seen = self.answer(PollTarget::TopicStatus(id.clone(), t.clone()), |w| status(w.offset)).await?;
+        let seen = self.respond(PollTarget::TopicStatus(id.clone(), t.clone()), |w| status(w.offset)).await?;
         Ok((seen, origin()))
     }
 
     async fn groups(&self, id: &InstanceId, _: Instant) -> Result<Observed<Listing<GroupId>>, ApiError> {
-        self.answer(PollTarget::Groups(id.clone()), |w| whole(w.groups.get(id).cloned().unwrap_or_default()))
-            .await
+        self.respond(PollTarget::Groups(id.clone()), |w| {
+            complete(w.groups.get(id).cloned().unwrap_or_default())
+        })
+        .await
     }
 
     async fn group_progress(
@@ -172,7 +177,7 @@ impl CloudApi for Script {
         _: Instant,
     ) -> Result<(Observed<GroupProgress>, ResponseOrigin), ApiError> {
         let seen =
-            self.answer(PollTarget::GroupProgress(id.clone(), g.clone()), |w| progress(w.offset)).await?;
+            self.respond(PollTarget::GroupProgress(id.clone(), g.clone()), |w| progress(w.offset)).await?;
         Ok((seen, origin()))
     }
 }
@@ -252,11 +257,11 @@ fn timing() -> PollTiming {
 }
 
 #[derive(Default)]
-struct Counts {
+struct AnomalyCounts {
     anomalies: Mutex<Vec<AnomalyKind>>,
 }
 
-impl CollectObserver for Counts {
+impl CollectObserver for AnomalyCounts {
     fn anomaly(&self, kind: AnomalyKind) {
         self.anomalies.lock().unwrap().push(kind);
     }
@@ -265,27 +270,32 @@ impl CollectObserver for Counts {
     fn region_ended(&self, _: Option<&AccountName>, _: &RegionId) {}
 }
 
-/// A running account over a script.
-struct Running<C: CloudApi = Script> {
+/// A running supervisor.
+struct RunningAccount<C: CloudApi = ScriptedApi> {
     store: Arc<SnapshotStore>,
     health: Health,
-    counts: Arc<Counts>,
+    counts: Arc<AnomalyCounts>,
     explain_router: ExplainRouter,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<Result<AccountSupervisor<C>, super::account::SupervisorError>>,
 }
 
-impl Running {
-    fn start(script: &Script, regions: RegionSelection, filters: Filters) -> Self {
+impl RunningAccount {
+    fn start(script: &ScriptedApi, regions: RegionSelection, filters: Filters) -> Self {
         Self::over(script, regions, filters, 20.0)
     }
 
-    /// With a wall clock of the test's own.
-    fn by(clock: WallClock, script: &Script, regions: RegionSelection, filters: Filters) -> Self {
+    /// Starts with a wall clock of the test.
+    fn with_clock(
+        clock: WallClock,
+        script: &ScriptedApi,
+        regions: RegionSelection,
+        filters: Filters,
+    ) -> Self {
         Self::with(clock, account(script, regions, filters, 20.0))
     }
 
-    fn fixed(script: &Script) -> Self {
+    fn fixed(script: &ScriptedApi) -> Self {
         Self::start(script, hangzhou(), Filters::default())
     }
 }
@@ -308,15 +318,15 @@ fn account<C: CloudApi + Clone>(
     }
 }
 
-impl<C: CloudApi + Clone> Running<C> {
-    /// Over any cloud, with so many calls a second allowed.
+impl<C: CloudApi + Clone> RunningAccount<C> {
+    /// Starts with any API and rate limit in calls per second.
     fn over(cloud: &C, regions: RegionSelection, filters: Filters, rate: f64) -> Self {
         Self::with(crate::clock::unix_now, account(cloud, regions, filters, rate))
     }
 
     fn with(clock: WallClock, account: AccountPlan<C>) -> Self {
         let (store, health, counts) =
-            (Arc::new(SnapshotStore::default()), Health::default(), Arc::new(Counts::default()));
+            (Arc::new(SnapshotStore::default()), Health::default(), Arc::new(AnomalyCounts::default()));
         let shutdown = CancellationToken::new();
         let shared = CollectContext {
             store: Arc::clone(&store),
@@ -327,12 +337,12 @@ impl<C: CloudApi + Clone> Running<C> {
             explain_router: ExplainRouter::default(),
         };
         let explain_router = shared.explain_router.clone();
-        let collector = AccountSupervisor::new(account, shared, &[]).unwrap();
-        let task = tokio::spawn(collector.run(shutdown.clone()));
+        let supervisor = AccountSupervisor::new(account, shared, &[]).unwrap();
+        let task = tokio::spawn(supervisor.run(shutdown.clone()));
         Self { store, health, counts, explain_router, shutdown, task }
     }
 
-    /// The loops that are not ready, as they are once all that is published is shown.
+    /// Returns the pollers that are not ready, once all published views are served.
     fn pending(&self) -> Vec<String> {
         for region in self.store.current().regions.iter().filter(|r| r.first_pass_ended) {
             self.health.first_pass_ended(&region.name());
@@ -348,7 +358,7 @@ impl<C: CloudApi + Clone> Running<C> {
         self.region()?.instances.iter().find(|i| i.id.as_str() == name).cloned()
     }
 
-    /// The lag of a group of an instance, if it is shown.
+    /// Returns the lag in the view of a group.
     fn lag(&self, instance: &str, group: &str) -> Option<u64> {
         let view = self.instance(instance)?;
         view.groups.iter().find(|g| g.id.as_str() == group)?.lag.as_ref()?.messages
@@ -368,8 +378,8 @@ async fn seconds(n: u64) {
     tokio::time::sleep(Duration::from_secs(n)).await;
 }
 
-fn one_instance(groups: usize) -> Script {
-    let script = Script::default();
+fn one_instance(groups: usize) -> ScriptedApi {
+    let script = ScriptedApi::default();
     script.edit(|w| {
         w.instances = vec![instance("i", InstanceState::Running)];
         w.topics.insert(id("i"), vec![topic("t")]);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    state::{Case, clean},
+    state::{RegionTest, observed},
     *,
 };
 use crate::{
@@ -35,7 +35,7 @@ fn origin(earliest: i64, latest: i64, request_id: &str) -> ResponseOrigin {
     ResponseOrigin { span: TimeSpan::new(wall(earliest), wall(latest)), request_id: Some(request_id.into()) }
 }
 
-impl Case {
+impl RegionTest {
     /// Returns the explanation of group `g`.
     fn json(&self) -> Value {
         serde_json::from_slice::<Value>(&self.json_of(&request(None))).unwrap()["found"][0].take()
@@ -49,12 +49,12 @@ impl Case {
     }
 
     fn progress_at(&mut self, progress: GroupProgress, origin: ResponseOrigin) {
-        self.answer(&target(), PollResponse::GroupProgress(clean(progress), origin));
+        self.apply_response(&target(), PollResponse::GroupProgress(observed(progress), origin));
     }
 
     fn status_at(&mut self, status: TopicStatus, origin: ResponseOrigin) {
         let target = PollTarget::TopicStatus(id("i"), topic("t").name);
-        self.answer(&target, PollResponse::TopicStatus(clean(status), origin));
+        self.apply_response(&target, PollResponse::TopicStatus(observed(status), origin));
     }
 }
 
@@ -81,12 +81,12 @@ fn topic_status(start: i64, end: i64, last_write: i64) -> TopicStatus {
 }
 
 /// Returns a group that was polled once per minute, with these end and committed offsets.
-fn polled(offsets: &[(i64, i64)]) -> Case {
-    let mut case = Case::with(&["t"], &["g"]);
+fn polled(offsets: &[(i64, i64)]) -> RegionTest {
+    let mut case = RegionTest::with(&["t"], &["g"]);
     for (poll, (end, committed)) in (0..).zip(offsets) {
         let time = NOW + 60_000 * poll;
         case.progress_at(progress(vec![partition(0, *end, *committed, 0)]), origin(time, time, "A"));
-        case.after(60);
+        case.advance(60);
     }
     case
 }
@@ -102,7 +102,7 @@ fn contains(value: &Value, text: &str) -> bool {
 
 #[test]
 fn values_are_null_before_the_first_response() {
-    let case = Case::with(&["t"], &["g"]);
+    let case = RegionTest::with(&["t"], &["g"]);
     let json = case.json();
     assert_eq!((&json["group"], &json["listed"]), (&json!("g"), &json!(true)));
     assert_eq!(json["polling"]["last_attempt"], "none");
@@ -113,14 +113,14 @@ fn values_are_null_before_the_first_response() {
 
 #[test]
 fn fields_come_with_the_origin_of_their_response() {
-    let mut case = Case::with(&["t"], &["g"]);
+    let mut case = RegionTest::with(&["t"], &["g"]);
     case.status_at(topic_status(30, 90, NOW - 5_000), origin(NOW - 900, NOW, "OF-TOPIC"));
     let response = progress(vec![partition(0, 100, 40, NOW - 60_000)]);
     case.progress_at(
         GroupProgress { state: Some(GroupState::Stable), ..response },
         origin(NOW, NOW + 999, "OF-GROUP"),
     );
-    case.after(7);
+    case.advance(7);
     let json = case.json();
     assert_eq!(json["answer"]["request_id"], "OF-GROUP");
     assert_eq!(json["answer"]["earliest"], json!({"utc": "2026-09-21T14:13:20.000Z", "unix_ms": NOW}));
@@ -191,18 +191,18 @@ fn keys_are_stable() {
 
 #[test]
 fn a_value_is_marked_as_kept_after_a_failure_and_null_once_it_has_expired() {
-    let mut case = Case::with(&["t"], &["g"]);
+    let mut case = RegionTest::with(&["t"], &["g"]);
     case.progress_at(progress(vec![partition(0, 100, 40, 0)]), origin(NOW, NOW, "A"));
     let ok = case.json()["polling"].take();
     assert_eq!((&ok["last_attempt"], &ok["is_held"]), (&json!("ok"), &json!(false)));
     assert_eq!(ok["kept_for_seconds"], 180.0);
-    case.after(60);
+    case.advance(60);
     case.apply(&target(), Err(error(Action::GetConsumerProgress, ErrorKind::Server)));
     let json = case.json();
     let polling = &json["polling"];
     assert_eq!((&polling["last_attempt"], &polling["is_held"]), (&json!("failing"), &json!(true)));
     assert_eq!((&json["lag_messages"], &polling["last_success"]), (&json!(60), &ok["last_success"]));
-    case.after(121);
+    case.advance(121);
     case.view();
     let json = case.json();
     assert_eq!((&json["lag_messages"], &json["polling"]["is_held"]), (&Value::Null, &json!(false)));
@@ -212,8 +212,8 @@ fn a_value_is_marked_as_kept_after_a_failure_and_null_once_it_has_expired() {
 
 #[test]
 fn each_term_has_a_value_or_a_reason_and_the_deciding_term_is_named() {
-    let mut case = Case::with(&["t"], &["g"]);
-    let terms = |case: &Case| {
+    let mut case = RegionTest::with(&["t"], &["g"]);
+    let terms = |case: &RegionTest| {
         let json = case.json();
         let bound = |name: &str| {
             let bound = &first_partition(&json)[name];
@@ -233,7 +233,7 @@ fn each_term_has_a_value_or_a_reason_and_the_deciding_term_is_named() {
     let no_lag = || (Some(0.0), s("all is read"), s("all is read"), s("all is read"));
     assert_eq!(terms(&case), (no_lag(), no_lag()));
     // The previous poll reported an end at the committed offset.
-    case.after(60);
+    case.advance(60);
     case.progress_at(
         progress(vec![partition(0, 110, 100, NOW - 90_000)]),
         origin(NOW + 60_000, NOW + 60_000, "B"),
@@ -246,7 +246,7 @@ fn each_term_has_a_value_or_a_reason_and_the_deciding_term_is_named() {
     );
     // A topic status reports the last write. The next poll reports the same committed offset.
     case.status_at(topic_status(0, 110, NOW + 20_000), origin(NOW + 70_000, NOW + 70_000, "C"));
-    case.after(60);
+    case.advance(60);
     case.progress_at(progress(vec![partition(0, 110, 100, 0)]), origin(NOW + 120_000, NOW + 120_000, "D"));
     let (upper, lower) = terms(&case);
     assert_eq!(upper, (Some(120.0), s("not_written_at"), s("210"), s("120")), "timestamp of response B");
@@ -259,9 +259,9 @@ fn each_term_has_a_value_or_a_reason_and_the_deciding_term_is_named() {
 
 #[test]
 fn distrusted_and_not_requested_timestamps_are_explained() {
-    let mut case = Case::with(&["t"], &["g"]);
+    let mut case = RegionTest::with(&["t"], &["g"]);
     case.progress_at(progress(vec![partition(0, 100, 100, 0)]), origin(NOW, NOW, "A"));
-    case.after(60);
+    case.advance(60);
     // By the polls, the next message was written within the last minute; by its timestamp, an hour ago.
     let contradiction = partition(0, 110, 105, NOW - 3_600_000);
     case.progress_at(progress(vec![contradiction]), origin(NOW + 60_000, NOW + 60_000, "B"));
@@ -270,10 +270,10 @@ fn distrusted_and_not_requested_timestamps_are_explained() {
     assert_eq!(p["history"]["believes_message_times"], false);
     assert!(contains(&p["lag_seconds"]["terms"][0]["absent"], "not believed"), "{p}");
 
-    let mut case = Case::with(&["t"], &["g"]);
+    let mut case = RegionTest::with(&["t"], &["g"]);
     case.progress_at(progress(vec![partition(0, 100, 100, 0)]), origin(NOW, NOW, "A"));
     assert_eq!(case.json()["asked_for_last_timestamp"], true);
-    case.after(60);
+    case.advance(60);
     case.progress_at(progress(vec![partition(0, 110, 100, 0)]), origin(NOW + 60_000, NOW + 60_000, "B"));
     let json = case.json();
     assert_eq!(json["asked_for_last_timestamp"], false, "no lag when the request was sent");
@@ -295,7 +295,7 @@ fn history_points_are_the_end_offsets_of_polls() {
 
 #[test]
 fn partitions_and_topics_beyond_the_limits_are_omitted() {
-    let mut case = Case::with(&["t"], &["g"]);
+    let mut case = RegionTest::with(&["t"], &["g"]);
     let partitions = |n| (0..n).map(|p| partition(p, 100 + i64::from(p), 40, 0)).collect::<Vec<_>>();
     case.progress_at(progress(partitions(2_000)), origin(NOW, NOW, "A"));
     assert_eq!(case.json()["truncated"], false);
@@ -335,7 +335,7 @@ fn the_newest_history_points_remain_within_the_limit() {
 
 #[test]
 fn the_largest_explanation_is_a_few_megabytes() {
-    let mut case = Case::with(&["t"], &["g"]);
+    let mut case = RegionTest::with(&["t"], &["g"]);
     for poll in 0..20 {
         let partitions = (0..2_000).map(|p| partition(p, 1_000_000 + poll, 40, NOW));
         let time = NOW + 60_000 * poll;
@@ -380,7 +380,7 @@ fn a_status_comes_with_the_rule_that_decided_it() {
     assert!(rule.contains("before the oldest message"), "{rule}");
     assert_eq!(json["status_rule"], format!("Topic t: Partition 0: {rule}"));
 
-    let mut case = Case::with(&["t"], &["g"]);
+    let mut case = RegionTest::with(&["t"], &["g"]);
     for poll in 0..12 {
         let time = NOW + 60_000 * poll;
         let empty =

@@ -32,7 +32,7 @@ async fn timed(router: &ExplainRouter, request: ExplainRequest) -> (Option<Expla
 #[tokio::test(start_paused = true)]
 async fn a_poller_replies_without_an_api_call() {
     let script = one_instance(2);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(5).await;
     let calls = script.calls(|_| true);
     let (replies, elapsed) = timed(&running.explain_router, request("g1")).await;
@@ -55,7 +55,7 @@ async fn a_poller_replies_without_an_api_call() {
 async fn region_and_account_select_the_pollers() {
     let script = one_instance(1);
     let both = RegionSelection::List(vec![region("cn-hangzhou"), region("cn-beijing")]);
-    let running = Running::start(&script, both, Filters::default());
+    let running = RunningAccount::start(&script, both, Filters::default());
     seconds(5).await;
     let explain = async |name: Option<&str>, account: Option<&str>| {
         let account = account.map(|account| AccountName::new(account).unwrap());
@@ -76,7 +76,7 @@ async fn region_and_account_select_the_pollers() {
 #[tokio::test(start_paused = true)]
 async fn a_stuck_poller_times_out_after_two_seconds_and_delays_no_other() {
     let script = one_instance(1);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(5).await;
     let _stuck = running.explain_router.register(None, &region("cn-beijing"));
     let (replies, elapsed) = timed(&running.explain_router, request("g0")).await;
@@ -142,7 +142,7 @@ async fn without_a_running_poller_the_router_waits_for_the_next() {
 async fn pollers_follow_the_discovered_regions() {
     let script = one_instance(1);
     script.edit(|w| w.regions = vec![region("cn-hangzhou"), region("cn-beijing")]);
-    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
+    let running = RunningAccount::start(&script, RegionSelection::Auto, Filters::default());
     seconds(5).await;
     assert_eq!(running.explain_router.explain(request("g0")).await.unwrap().found.len(), 2);
     script.edit(|w| w.regions = vec![region("cn-beijing")]);
@@ -155,7 +155,7 @@ async fn pollers_follow_the_discovered_regions() {
 #[tokio::test(start_paused = true)]
 async fn after_a_reload_one_poller_replies_with_the_last_known_values() {
     let script = one_instance(1);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(5).await;
     script.edit(|w| w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), ErrorKind::Server));
     let running = reloaded(running, &script, |_| {}).await;

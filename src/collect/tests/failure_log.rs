@@ -1,4 +1,4 @@
-//! A failure is worth one line when it begins, a summary now and then, one when it is over.
+//! A failure is logged when it begins, in summaries, and when it ends.
 
 use test_support::log_capture::LogCapture;
 use tracing::Level;
@@ -6,30 +6,26 @@ use tracing::Level;
 use super::*;
 use crate::collect::failure_log::{FailureKey, FailureLine, FailureLog, FailureStats, RecentSet};
 
-struct Case {
+struct FailureTest {
     log: FailureLog<PollTarget>,
     now: Instant,
 }
 
-impl Case {
+impl FailureTest {
     fn new() -> Self {
         Self { log: FailureLog::default(), now: Instant::now() }
     }
 
-    /// What is written when a group's poll on an instance fails.
+    /// Returns the lines for a failed poll of a group.
     fn fail(&mut self, instance: &str, name: &str, kind: ErrorKind) -> Vec<String> {
-        let target = PollTarget::GroupProgress(id(instance), group(name));
-        let lines =
-            self.log.failed(&target, FailureKey::of(&target, kind), error(target.action(), kind), self.now);
-        lines.iter().map(text).collect()
+        self.attempt(&PollTarget::GroupProgress(id(instance), group(name)), Err(kind))
     }
 
     fn succeed(&mut self, instance: &str, name: &str) -> Vec<String> {
-        let target = PollTarget::GroupProgress(id(instance), group(name));
-        self.log.succeeded(&target, self.now).iter().map(text).collect()
+        self.attempt(&PollTarget::GroupProgress(id(instance), group(name)), Ok(()))
     }
 
-    /// What is written of any target's attempt.
+    /// Returns the lines for the outcome of any attempt.
     fn attempt(&mut self, target: &PollTarget, outcome: Result<(), ErrorKind>) -> Vec<String> {
         match outcome {
             Ok(()) => self.log.succeeded(target, self.now).iter().map(text).collect(),
@@ -45,7 +41,7 @@ impl Case {
         }
     }
 
-    /// What is written when a minute has passed.
+    /// Lets a minute pass, and returns the summaries.
     fn minute(&mut self) -> Vec<String> {
         self.now += Duration::from_secs(60);
         self.log.summaries(self.now).iter().map(text).collect()
@@ -64,15 +60,15 @@ fn text(line: &FailureLine) -> String {
     match line {
         FailureLine::Began(k, _) => format!("began {}", key(k)),
         FailureLine::Spread(k, _) => format!("spread {}", key(k)),
-        FailureLine::Ongoing(k, t) => format!("{} goes on: {} targets {}", key(k), t.targets, tally(t)),
-        FailureLine::Recovered(k, t) => format!("{} over: {}", key(k), tally(t)),
-        FailureLine::EndedWithoutSuccess(k, t) => format!("{} ceased: {}", key(k), tally(t)),
+        FailureLine::Ongoing(k, t) => format!("{} ongoing: {} targets {}", key(k), t.targets, tally(t)),
+        FailureLine::Recovered(k, t) => format!("{} recovered: {}", key(k), tally(t)),
+        FailureLine::EndedWithoutSuccess(k, t) => format!("{} ended: {}", key(k), tally(t)),
     }
 }
 
 #[test]
-fn a_failure_that_lasts_a_day_writes_a_dozen_lines() {
-    let mut case = Case::new();
+fn a_failure_of_a_day_is_logged_in_a_dozen_lines() {
+    let mut case = FailureTest::new();
     let mut lines = Vec::new();
     for _ in 0..1440 {
         for g in ["a", "b", "c"] {
@@ -85,29 +81,32 @@ fn a_failure_that_lasts_a_day_writes_a_dozen_lines() {
         lines[..3],
         [
             "began server i",
-            "server i goes on: 3 targets 30 calls 600s",
-            "server i goes on: 3 targets 90 calls 1800s"
+            "server i ongoing: 3 targets 30 calls 600s",
+            "server i ongoing: 3 targets 90 calls 1800s"
         ]
     );
     assert_eq!(case.succeed("i", "a").len() + case.succeed("i", "b").len(), 0);
-    assert_eq!(case.succeed("i", "c"), ["server i over: 4320 calls 86400s"], "told at once");
+    assert_eq!(case.succeed("i", "c"), ["server i recovered: 4320 calls 86400s"], "logged at once");
 }
 
 #[test]
-fn a_key_is_over_when_the_last_of_its_units_has_succeeded() {
-    let mut case = Case::new();
+fn a_failure_ends_when_its_last_target_succeeds() {
+    let mut case = FailureTest::new();
     assert_eq!(case.fail("i", "a", ErrorKind::Decode), ["began decode i"]);
     assert!(case.fail("i", "b", ErrorKind::Decode).is_empty());
-    assert!(case.succeed("i", "c").is_empty(), "a target that never failed says nothing about one that does");
+    assert!(
+        case.succeed("i", "c").is_empty(),
+        "a target that never failed does not end the failure of another"
+    );
     assert!(case.succeed("i", "a").is_empty());
     assert!(case.fail("i", "b", ErrorKind::Decode).is_empty(), "no second beginning");
     case.now += Duration::from_secs(30);
-    assert_eq!(case.succeed("i", "b"), ["decode i over: 3 calls 30s"]);
+    assert_eq!(case.succeed("i", "b"), ["decode i recovered: 3 calls 30s"]);
 }
 
 #[test]
-fn what_breaks_a_whole_region_is_one_failure() {
-    let mut case = Case::new();
+fn a_region_wide_cause_is_one_failure() {
+    let mut case = FailureTest::new();
     assert_eq!(case.fail("i", "a", ErrorKind::Connect), ["began connect region"]);
     assert!(case.fail("j", "a", ErrorKind::Connect).is_empty());
     assert_eq!(
@@ -115,17 +114,17 @@ fn what_breaks_a_whole_region_is_one_failure() {
         ["began timeout j"],
         "another kind is another failure"
     );
-    assert_eq!(case.succeed("i", "a"), ["connect region over: 2 calls 0s"]);
+    assert_eq!(case.succeed("i", "a"), ["connect region recovered: 2 calls 0s"]);
     assert_eq!(
         case.fail("j", "a", ErrorKind::Server),
-        ["timeout j ceased: 1 calls 0s", "began server j"],
-        "what fails in another way has not recovered"
+        ["timeout j ended: 1 calls 0s", "began server j"],
+        "failing in another way is no recovery"
     );
 }
 
 #[test]
-fn a_failure_that_comes_and_goes_is_told_of_twice_and_then_once_in_ten_minutes() {
-    let mut case = Case::new();
+fn a_flapping_failure_is_logged_twice_then_every_ten_minutes() {
+    let mut case = FailureTest::new();
     let mut lines = Vec::new();
     for pass in 0..1440 {
         lines.extend(match pass % 2 {
@@ -138,10 +137,10 @@ fn a_failure_that_comes_and_goes_is_told_of_twice_and_then_once_in_ten_minutes()
         lines[..5],
         [
             "began server i",
-            "server i over: 1 calls 60s",
+            "server i recovered: 1 calls 60s",
             "began server i",
-            "server i over: 1 calls 60s",
-            "server i goes on: 1 targets 5 calls 540s in 5 outbreaks",
+            "server i recovered: 1 calls 60s",
+            "server i ongoing: 1 targets 5 calls 540s in 5 outbreaks",
         ]
     );
     assert!(lines.len() <= 4 + 1440 / 10, "{}: {lines:#?}", lines.len());
@@ -149,18 +148,18 @@ fn a_failure_that_comes_and_goes_is_told_of_twice_and_then_once_in_ten_minutes()
     for _ in 0..21 {
         lines = case.minute();
     }
-    assert!(lines.is_empty() && case.log.is_bounded_by(0), "forgotten in the end");
+    assert!(lines.is_empty() && case.log.is_bounded_by(0), "forgotten at last");
     assert_eq!(case.fail("i", "a", ErrorKind::Server), ["began server i"]);
 }
 
 #[test]
-fn the_end_of_a_long_failure_is_told_at_once_though_it_began_by_flapping() {
-    let mut case = Case::new();
+fn the_end_of_a_long_failure_is_logged_at_once_after_flapping() {
+    let mut case = FailureTest::new();
     for _ in 0..2 {
         assert_eq!(
             case.fail("i", "a", ErrorKind::Server).len(),
             1,
-            "the last word must not be that all is well"
+            "the last line must not claim a recovery"
         );
         assert_eq!(case.succeed("i", "a").len(), 1);
         case.minute();
@@ -170,12 +169,12 @@ fn the_end_of_a_long_failure_is_told_at_once_though_it_began_by_flapping() {
         case.fail("i", "a", ErrorKind::Server);
         case.minute();
     }
-    assert_eq!(case.succeed("i", "a"), ["server i over: 61 calls 3600s"]);
+    assert_eq!(case.succeed("i", "a"), ["server i recovered: 61 calls 3600s"]);
 }
 
 #[test]
-fn kinds_that_alternate_on_a_unit_write_no_line_an_attempt() {
-    let mut case = Case::new();
+fn alternating_kinds_are_not_logged_per_attempt() {
+    let mut case = FailureTest::new();
     let mut lines = Vec::new();
     for pass in 0..1440 {
         let kind = [ErrorKind::Timeout, ErrorKind::Connect, ErrorKind::Server][pass % 3];
@@ -187,8 +186,8 @@ fn kinds_that_alternate_on_a_unit_write_no_line_an_attempt() {
     assert!(lines.len() <= kinds * (4 + 1440 / 10), "{}", lines.len());
 }
 
-/// Every target of a region of 20 instances. More topics and groups would make no more keys.
-fn all_units() -> Vec<PollTarget> {
+/// All targets of a region with 20 instances. More topics and groups would not add failures.
+fn all_targets() -> Vec<PollTarget> {
     let mut targets = vec![PollTarget::Instances];
     for i in (0..20).map(|n| id(&format!("i{n:02}"))) {
         targets.extend([PollTarget::Topics(i.clone()), PollTarget::Groups(i.clone())]);
@@ -198,11 +197,11 @@ fn all_units() -> Vec<PollTarget> {
     targets
 }
 
-/// So many lines may a soak of 1440 passes write, those of the start apart.
-const SOAK: usize = 30 - 5;
+/// Maximum number of lines of 1440 passes, without those at startup.
+const MAX_LINES: usize = 30 - 5;
 
 #[test]
-fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
+fn a_region_failing_for_a_day_is_logged_in_few_lines() {
     let kinds = [
         [ErrorKind::Timeout; 2],
         [ErrorKind::Server; 2],
@@ -212,10 +211,10 @@ fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
         [ErrorKind::Timeout, ErrorKind::Connect],
     ];
     for kinds in kinds {
-        let (mut case, mut lines) = (Case::new(), Vec::new());
-        let targets = all_units();
+        let (mut case, mut lines) = (FailureTest::new(), Vec::new());
+        let targets = all_targets();
         for pass in 0..1440 {
-            // What alternates does so in each target's own time.
+            // Alternating kinds alternate per target.
             for (n, target) in targets.iter().enumerate() {
                 lines.extend(case.attempt(target, Err(kinds[(pass + n) % 2])));
             }
@@ -223,8 +222,8 @@ fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
         }
         let most = match kinds {
             [ErrorKind::Auth { .. }, _] => 5 * 12,
-            [one, other] if one != other => 2 * SOAK,
-            _ => SOAK,
+            [one, other] if one != other => 2 * MAX_LINES,
+            _ => MAX_LINES,
         };
         assert!(lines.len() <= most, "{kinds:?}: {} lines: {lines:#?}", lines.len());
         let mut ends = Vec::new();
@@ -237,54 +236,54 @@ fn a_region_that_fails_for_a_day_in_any_way_writes_few_lines() {
 }
 
 #[test]
-fn what_fails_in_many_places_is_told_of_the_first_few_and_then_of_the_region() {
-    let mut case = Case::new();
+fn a_failure_in_many_places_is_logged_for_the_first_few_then_for_the_region() {
+    let mut case = FailureTest::new();
     let instances = ["i", "j", "k", "l", "m"];
     let lines: Vec<String> = instances.iter().flat_map(|i| case.fail(i, "a", ErrorKind::Decode)).collect();
     assert_eq!(lines, ["began decode i", "began decode j", "began decode k", "spread decode region"]);
     let summaries: Vec<String> = (0..10).flat_map(|_| case.minute()).collect();
-    assert_eq!(summaries, ["decode region goes on: 5 targets 5 calls 600s"], "one for all");
+    assert_eq!(summaries, ["decode region ongoing: 5 targets 5 calls 600s"], "one summary for all");
     let lines: Vec<String> = instances.iter().flat_map(|i| case.succeed(i, "a")).collect();
     assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert_eq!(lines[3], "decode region over: 2 calls 600s");
+    assert_eq!(lines[3], "decode region recovered: 2 calls 600s");
     assert_eq!(case.fail("n", "a", ErrorKind::Decode), ["began decode region"], "the region is remembered");
     let other = PollTarget::TopicStatus(id("i"), topic("t").name);
     assert_eq!(
         case.attempt(&other, Err(ErrorKind::Decode)),
         ["began decode i"],
-        "of another action nothing was told"
+        "not logged for that action before"
     );
 }
 
 #[test]
-fn what_is_odd_is_told_again_only_after_it_was_not_seen_for_a_while() {
-    let (mut odd, mut now) = (RecentSet::default(), Instant::now());
-    assert!(odd.insert("a", now));
+fn a_recent_key_is_news_again_only_after_a_pause() {
+    let (mut recent, mut now) = (RecentSet::default(), Instant::now());
+    assert!(recent.insert("a", now));
     for _ in 0..30 {
         now += Duration::from_secs(60);
-        odd.expire(now);
-        assert!(!odd.insert("a", now), "it goes on");
+        recent.expire(now);
+        assert!(!recent.insert("a", now), "it continues");
     }
     now += Duration::from_secs(600);
-    assert!(odd.insert("a", now));
-    assert!(odd.insert("b", now));
-    odd.remove_if(|what| *what == "a");
-    assert!(odd.insert("a", now) && !odd.insert("b", now), "what is gone is forgotten");
+    assert!(recent.insert("a", now));
+    assert!(recent.insert("b", now));
+    recent.remove_if(|key| *key == "a");
+    assert!(recent.insert("a", now) && !recent.insert("b", now), "removed keys are news");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_line_of_a_failure_names_the_group_that_fails() {
+async fn a_failure_line_names_the_failing_group() {
     let (_guard, log) = LogCapture::start(Level::INFO);
     let script = one_instance(3);
     script.edit(|w| {
         w.failing.insert(PollTarget::GroupProgress(id("i"), group("g1")), ErrorKind::Business);
         w.failing.insert(PollTarget::TopicStatus(id("i"), topic("t").name), ErrorKind::Throttled);
     });
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(5).await;
     running.stop().await;
     let log = log.text();
     let line = |result: &str| log.lines().find(|l| l.contains(result)).unwrap();
     assert!(line("result=\"business\"").contains("instance_id=i object=\"g1\""), "{log}");
-    assert!(!line("result=\"throttled\"").contains("object"), "one of the region has no object: {log}");
+    assert!(!line("result=\"throttled\"").contains("object"), "a region-wide failure has no object: {log}");
 }

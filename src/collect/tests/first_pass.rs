@@ -1,23 +1,23 @@
-//! How long the first pass over a large fleet takes at the quota of the cloud.
+//! Duration of the first pass over a large fleet at the quota of the API.
 
 use super::*;
 
-/// Calls a second that the cloud allows to each action.
+/// Rate limit of each action, in calls per second.
 const QUOTA: f64 = 100.0;
-/// Names on a page of a list.
-const PAGE: usize = 100;
+/// Items per list page.
+const PAGE_SIZE: usize = 100;
 const LATENCY: Duration = Duration::from_millis(50);
 
-/// A cloud behind a budget: it holds calls back as the client does, and hands lists out by the page.
+/// API that delays calls like the rate limiter of the client, and returns lists page by page.
 #[derive(Clone)]
-struct Paced {
+struct RateLimitedApi {
     instances: usize,
-    /// Topics, and as many groups, of each instance.
+    /// Number of topics, and of groups, per instance.
     objects: usize,
     next: Arc<Mutex<BTreeMap<Action, Instant>>>,
 }
 
-impl Paced {
+impl RateLimitedApi {
     fn new(instances: usize, objects: usize) -> Self {
         Self { instances, objects, next: Arc::default() }
     }
@@ -27,7 +27,7 @@ impl Paced {
             let mut next = self.next.lock().unwrap();
             let next = next.entry(action).or_insert_with(Instant::now);
             let slot = (*next).max(Instant::now());
-            // The client's spacing is a twentieth wider than the rate.
+            // The client spaces calls 5 % wider than the rate.
             *next = slot + Duration::from_secs_f64(1.05 / QUOTA);
             slot
         };
@@ -40,15 +40,15 @@ impl Paced {
         of: usize,
         item: impl Fn(&str) -> T,
     ) -> Result<Observed<Listing<T>>, ApiError> {
-        for _ in 0..of.div_ceil(PAGE) {
+        for _ in 0..of.div_ceil(PAGE_SIZE) {
             self.call(action).await;
         }
         let items = (0..of).map(|n| item(&format!("t{n}"))).collect();
-        Ok(Observed { value: whole(items), anomalies: Vec::new() })
+        Ok(Observed { value: complete(items), anomalies: Vec::new() })
     }
 }
 
-impl CloudApi for Paced {
+impl CloudApi for RateLimitedApi {
     fn rate(&self, _: Action) -> f64 {
         QUOTA
     }
@@ -93,17 +93,17 @@ impl CloudApi for Paced {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_pass_takes_little_longer_than_its_calls_at_the_quota() {
+async fn a_first_pass_takes_at_most_10_percent_longer_than_its_calls() {
     for (instances, objects) in [(1, 1000), (2, 500), (10, 100), (50, 20)] {
-        let cloud = Paced::new(instances, objects);
+        let cloud = RateLimitedApi::new(instances, objects);
         let began = Instant::now();
-        let running = Running::over(&cloud, hangzhou(), Filters::default(), QUOTA);
+        let running = RunningAccount::over(&cloud, hangzhou(), Filters::default(), QUOTA);
         while !running.region().is_some_and(|region| region.first_pass_ended) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let took = began.elapsed().as_secs_f64();
-        // One after another: the list of instances, that of one instance's groups, and all the groups.
-        let calls = 1 + objects.div_ceil(PAGE) + 1000;
+        // In sequence: the instance list, the group list of one instance, and all groups.
+        let calls = 1 + objects.div_ceil(PAGE_SIZE) + 1000;
         let least = calls as f64 / QUOTA;
         assert!(took <= 1.1 * least, "{instances} instances: {took} s, at least {least} s");
         let view = running.region().unwrap();

@@ -1,81 +1,81 @@
-//! Random schedules of what can befall lists and objects (ok, fail, gone, empty, deny, rename, reset), against
-//! a model that knows nothing of the fleet: the same series with the same values after every pass.
+//! Random sequences of responses and failures, applied to the region state and to an independent reference model: both
+//! show the same objects with the same values after every pass.
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{state::clean, *};
+use super::{state::observed, *};
 use crate::collect::state::{Now, PollOutcome, PollResponse, RegionState};
 
 const INSTANCES: [&str; 2] = ["i", "j"];
 const TOPICS: [&str; 2] = ["a", "b"];
 const GROUPS: [&str; 2] = ["c", "d"];
-/// One pass, in seconds: a value outlives three of them, what a list said fifteen.
+/// Duration of a pass in seconds: values expire after three passes, list items after fifteen.
 const PASS: u64 = 60;
-/// The end of every topic that a group reads.
+/// End offset of every consumed topic.
 const END: i64 = 1_000_000;
 
 // The model: at most 60 lines of code.
-/// The rules of absence once more. Paths are `i`, `i/t/a` and `i/g/c`; lists are ``, `i/t` and `i/g`.
+/// The rules of absence. Paths are `i`, `i/t/a` and `i/g/c`; lists are ``, `i/t` and `i/g`.
 #[derive(Default)]
-struct Model {
-    known: BTreeMap<String, Known>,
+struct ReferenceModel {
+    known: BTreeMap<String, KnownObject>,
     failing: BTreeSet<String>,
     doubted: BTreeSet<String>,
     rewinds: usize,
 }
 
-/// What is known of an object, and of which pass: what its list said, and its offset, `None` if it has none.
+/// List item and offset of an object, each with its pass. The offset is `None` if the response was empty.
 #[derive(Default)]
-struct Known {
+struct KnownObject {
     listed: Option<(String, u64)>,
-    told: Option<(Option<i64>, u64)>,
+    polled: Option<(Option<i64>, u64)>,
 }
 
-impl Model {
-    fn list(&mut self, at: &str, told: Option<(BTreeMap<String, String>, bool)>, pass: u64) {
+impl ReferenceModel {
+    fn list(&mut self, at: &str, response: Option<(BTreeMap<String, String>, bool)>, pass: u64) {
         let true = (at.is_empty() || self.known.contains_key(&at[..1])) else { return };
         self.failing.insert(at.to_owned());
-        let Some((items, whole)) = told else { return };
-        self.failing.retain(|path| !whole || path != at);
+        let Some((items, complete)) = response else { return };
+        self.failing.retain(|path| !complete || path != at);
         let below: Vec<String> = self.known.keys().filter(|path| list_of(path) == at).cloned().collect();
-        if items.is_empty() && whole && !below.is_empty() && self.doubted.insert(at.to_owned()) {
+        if items.is_empty() && complete && !below.is_empty() && self.doubted.insert(at.to_owned()) {
             return;
         }
         self.doubted.remove(at);
-        below.iter().filter(|path| whole && !items.contains_key(*path)).for_each(|path| self.remove(path));
-        for (path, said) in items {
-            self.known.entry(path).or_default().listed = Some((said, pass));
+        below.iter().filter(|path| complete && !items.contains_key(*path)).for_each(|path| self.remove(path));
+        for (path, item) in items {
+            self.known.entry(path).or_default().listed = Some((item, pass));
         }
     }
 
-    fn poll(&mut self, at: &str, told: Told, pass: u64) {
+    fn poll(&mut self, at: &str, response: ModelResponse, pass: u64) {
         let Some(known) = self.known.get_mut(at) else { return };
-        let before = known.told.and_then(|(offset, _)| offset);
+        let before = known.polled.and_then(|(offset, _)| offset);
         self.failing.remove(at);
-        match told {
-            Told::Empty if before.is_some() && self.doubted.insert(at.to_owned()) => return,
-            Told::Empty => known.told = Some((None, pass)),
-            Told::Offset(offset) => {
+        match response {
+            ModelResponse::Empty if before.is_some() && self.doubted.insert(at.to_owned()) => return,
+            ModelResponse::Empty => known.polled = Some((None, pass)),
+            ModelResponse::Offset(offset) => {
                 self.rewinds += usize::from(before.is_some_and(|before| offset < before));
-                known.told = Some((Some(offset), pass));
+                known.polled = Some((Some(offset), pass));
             }
-            Told::Nothing => return self.failing.extend([at.to_owned()]),
-            Told::Gone => return self.remove(at),
+            ModelResponse::Failure => return self.failing.extend([at.to_owned()]),
+            ModelResponse::Gone => return self.remove(at),
         }
         self.doubted.remove(at);
     }
 
     fn remove(&mut self, at: &str) {
-        let stays = |path: &str| path != at && !path.starts_with(&format!("{at}/"));
-        self.known.retain(|path, _| stays(path));
-        self.failing.retain(|path| stays(path));
-        self.doubted.retain(|path| stays(path));
+        let is_kept = |path: &str| path != at && !path.starts_with(&format!("{at}/"));
+        self.known.retain(|path, _| is_kept(path));
+        self.failing.retain(|path| is_kept(path));
+        self.doubted.retain(|path| is_kept(path));
     }
 
-    fn grow_old(&mut self, pass: u64) {
+    fn expire(&mut self, pass: u64) {
         for known in self.known.values_mut() {
             known.listed.take_if(|(_, at)| (pass - *at) * PASS > 900);
-            known.told.take_if(|(_, at)| (pass - *at) * PASS > 180);
+            known.polled.take_if(|(_, at)| (pass - *at) * PASS > 180);
         }
     }
 
@@ -85,31 +85,31 @@ impl Model {
 }
 // The end of the model.
 
-/// The list that names an object.
+/// Returns the list that contains an object.
 fn list_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(list, _)| list)
 }
 
-/// What an object's poll tells.
+/// Response to the poll of an object.
 #[derive(Debug, Clone, Copy)]
-enum Told {
+enum ModelResponse {
     Offset(i64),
     Empty,
-    Nothing,
+    Failure,
     Gone,
 }
 
-impl Model {
-    /// What is to be shown, in the words of [`shown`].
+impl ReferenceModel {
+    /// Returns the expected lines, in the format of [`shown`].
     fn shown(&self) -> BTreeSet<String> {
         let mut shown: BTreeSet<String> = self
             .known
             .iter()
             .map(|(path, known)| {
-                let said = known.listed.as_ref().map(|(said, _)| said.as_str());
-                let offset = known.told.map(|(offset, _)| offset);
+                let listed = known.listed.as_ref().map(|(item, _)| item.as_str());
+                let offset = known.polled.map(|(offset, _)| offset);
                 let up = INSTANCES.contains(&path.as_str()).then(|| self.is_up(path));
-                line(path, said, offset, up)
+                line(path, listed, offset, up)
             })
             .collect();
         let mut instances = INSTANCES.iter().filter(|i| self.known.contains_key(**i)).peekable();
@@ -119,18 +119,18 @@ impl Model {
     }
 }
 
-fn line(path: &str, said: Option<&str>, offset: Option<Option<i64>>, up: Option<bool>) -> String {
-    format!("{path} listed {said:?} offset {offset:?} up {up:?}")
+fn line(path: &str, listed: Option<&str>, offset: Option<Option<i64>>, up: Option<bool>) -> String {
+    format!("{path} listed {listed:?} offset {offset:?} up {up:?}")
 }
 
-/// What the fleet shows.
+/// Returns one line per object of a view.
 fn shown(view: &RegionView) -> BTreeSet<String> {
     let listed = || Some("listed");
     let mut shown = BTreeSet::from([format!("region up {}", view.up.unwrap())]);
     for instance in &view.instances {
         let id = &instance.id;
         let name = instance.info.as_ref().map(|info| info.name.as_deref().unwrap());
-        assert!(instance.up.is_some(), "each was asked");
+        assert!(instance.up.is_some(), "each was polled");
         shown.insert(line(id.as_str(), name, None, instance.up));
         for topic in &instance.topics {
             let end = topic.status.as_ref().map(|s| s.partitions.first().map(|p| p.end.unwrap().get()));
@@ -147,22 +147,22 @@ fn shown(view: &RegionView) -> BTreeSet<String> {
     shown
 }
 
-/// What befalls a list in a pass.
+/// Response to a list in a pass.
 #[derive(Debug, Clone, Copy)]
-enum List {
-    Whole([bool; 2]),
+enum ListEvent {
+    Complete([bool; 2]),
     Partial([bool; 2]),
     Empty,
     Fail(ErrorKind),
 }
 
-impl List {
-    /// The items that come, and whether that is all; or why nothing comes.
+impl ListEvent {
+    /// Returns the items and whether the list is complete, or the error.
     fn items(self, names: [&str; 2]) -> Result<(Vec<&str>, bool), ErrorKind> {
         let named =
             |of: [bool; 2]| names.into_iter().zip(of).filter(|(_, is)| *is).map(|(name, _)| name).collect();
         match self {
-            Self::Whole(of) => Ok((named(of), true)),
+            Self::Complete(of) => Ok((named(of), true)),
             Self::Partial(of) => Ok((named(of), false)),
             Self::Empty => Ok((vec![], true)),
             Self::Fail(kind) => Err(kind),
@@ -170,9 +170,9 @@ impl List {
     }
 }
 
-/// What befalls an object in a pass.
+/// Response to the poll of an object in a pass.
 #[derive(Debug, Clone, Copy)]
-enum Poll {
+enum PollEvent {
     Ok(i64),
     Reset(i64),
     Empty,
@@ -180,29 +180,29 @@ enum Poll {
     Gone,
 }
 
-/// What befalls an instance in a pass: its lists, and the objects on them.
+/// Responses about one instance in a pass.
 #[derive(Debug, Clone)]
-struct Below {
+struct InstanceEvents {
     is_renamed: bool,
-    topics: List,
-    groups: List,
-    polls: [Poll; 4],
+    topics: ListEvent,
+    groups: ListEvent,
+    polls: [PollEvent; 4],
 }
 
-/// What a pass brings.
+/// Responses of one pass.
 #[derive(Debug, Clone)]
-struct Pass {
-    /// An action that RAM denies to all.
+struct PassEvents {
+    /// Action that RAM denies.
     denied: Option<Action>,
-    instances: List,
-    of_instances: [Below; 2],
+    instances: ListEvent,
+    of_instances: [InstanceEvents; 2],
 }
 
-/// The fleet, the model, and the cloud that both hear of.
-struct Case {
-    fleet: RegionState,
+/// The region state, the model, and the responses that both get.
+struct ModelTest {
+    state: RegionState,
     now: Now,
-    model: Model,
+    model: ReferenceModel,
     pass: u64,
     denied: Option<Action>,
     names: [u32; 2],
@@ -210,14 +210,14 @@ struct Case {
     rewinds: usize,
 }
 
-impl Case {
+impl ModelTest {
     fn new() -> Self {
         let region = RegionId::new("cn-hangzhou").unwrap();
         let sequence = Arc::new(DiscoverySequence::default());
         Self {
-            fleet: RegionState::new(None, region, Filters::default(), timing(), sequence),
+            state: RegionState::new(None, region, Filters::default(), timing(), sequence),
             now: Now { mono: Instant::now(), wall: wall(1_000_000) },
-            model: Model::default(),
+            model: ReferenceModel::default(),
             pass: 0,
             denied: None,
             names: [0; 2],
@@ -227,92 +227,102 @@ impl Case {
     }
 
     fn apply(&mut self, target: &PollTarget, outcome: PollOutcome) {
-        let effects = self.fleet.apply(target, outcome, self.now);
+        let effects = self.state.apply(target, outcome, self.now);
         self.rewinds += effects.anomalies.iter().filter(|a| a.kind == AnomalyKind::Rewind).count();
     }
 
-    /// Why a target is not answered, if it is not.
-    fn refusal(&self, target: &PollTarget, fails: Option<ErrorKind>) -> Option<ApiError> {
+    /// Returns the error that a call gets, if any.
+    fn error(&self, target: &PollTarget, fails: Option<ErrorKind>) -> Option<ApiError> {
         let denied = (self.denied == Some(target.action())).then_some(ErrorKind::Auth { key: false });
         denied.or(fails).map(|kind| error(target.action(), kind))
     }
 
-    fn list(&mut self, at: &str, target: &PollTarget, list: List, names: [&str; 2], said: [String; 2]) {
+    fn list(
+        &mut self,
+        at: &str,
+        target: &PollTarget,
+        list: ListEvent,
+        names: [&str; 2],
+        listed: [String; 2],
+    ) {
         let items = list.items(names);
-        if let Some(refusal) = self.refusal(target, items.clone().err()) {
+        if let Some(error) = self.error(target, items.clone().err()) {
             self.model.list(at, None, self.pass);
-            return self.apply(target, Err(refusal));
+            return self.apply(target, Err(error));
         }
         let (items, complete) = items.unwrap();
-        let said = BTreeMap::from_iter(names.into_iter().zip(said));
+        let listed = BTreeMap::from_iter(names.into_iter().zip(listed));
         let path = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
-        let told = items.iter().map(|name| (path(name), said[name].clone())).collect();
-        self.model.list(at, Some((told, complete)), self.pass);
-        let answer = match target {
+        let listed_items = items.iter().map(|name| (path(name), listed[name].clone())).collect();
+        self.model.list(at, Some((listed_items, complete)), self.pass);
+        let response = match target {
             PollTarget::Instances => {
                 let named = |name: &&str| Instance {
-                    name: Some(said[name].clone()),
+                    name: Some(listed[name].clone()),
                     ..instance(name, InstanceState::Running)
                 };
-                PollResponse::Instances(clean(Listing { items: items.iter().map(named).collect(), complete }))
+                PollResponse::Instances(observed(Listing {
+                    items: items.iter().map(named).collect(),
+                    complete,
+                }))
             }
-            PollTarget::Topics(_) => PollResponse::Topics(clean(Listing {
+            PollTarget::Topics(_) => PollResponse::Topics(observed(Listing {
                 items: items.iter().map(|n| topic(n)).collect(),
                 complete,
             })),
-            _ => PollResponse::Groups(clean(Listing {
+            _ => PollResponse::Groups(observed(Listing {
                 items: items.iter().map(|n| group(n)).collect(),
                 complete,
             })),
         };
-        self.apply(target, Ok(answer));
+        self.apply(target, Ok(response));
     }
 
-    fn poll(&mut self, at: &str, target: &PollTarget, poll: Poll) {
+    fn poll(&mut self, at: &str, target: &PollTarget, poll: PollEvent) {
         let offset = self.offsets.entry(at.to_owned()).or_insert(500);
-        let told = match poll {
-            Poll::Ok(more) => {
+        let expected = match poll {
+            PollEvent::Ok(more) => {
                 *offset += more;
-                Told::Offset(*offset)
+                ModelResponse::Offset(*offset)
             }
-            Poll::Reset(to) => {
+            PollEvent::Reset(to) => {
                 *offset = to;
-                Told::Offset(*offset)
+                ModelResponse::Offset(*offset)
             }
-            Poll::Empty => Told::Empty,
-            Poll::Fail(_) => Told::Nothing,
-            Poll::Gone => Told::Gone,
+            PollEvent::Empty => ModelResponse::Empty,
+            PollEvent::Fail(_) => ModelResponse::Failure,
+            PollEvent::Gone => ModelResponse::Gone,
         };
         let offset = *offset;
         let fails = match poll {
-            Poll::Fail(kind) => Some(kind),
-            Poll::Gone => Some(ErrorKind::Gone { instance: false }),
+            PollEvent::Fail(kind) => Some(kind),
+            PollEvent::Gone => Some(ErrorKind::Gone { instance: false }),
             _ => None,
         };
-        if let Some(refusal) = self.refusal(target, fails) {
-            let is_gone = refusal.kind == ErrorKind::Gone { instance: false };
-            self.model.poll(at, if is_gone { told } else { Told::Nothing }, self.pass);
-            return self.apply(target, Err(refusal));
+        if let Some(error) = self.error(target, fails) {
+            let is_gone = error.kind == ErrorKind::Gone { instance: false };
+            self.model.poll(at, if is_gone { expected } else { ModelResponse::Failure }, self.pass);
+            return self.apply(target, Err(error));
         }
-        self.model.poll(at, told, self.pass);
-        let is_empty = matches!(poll, Poll::Empty);
-        let answer = match target {
+        self.model.poll(at, expected, self.pass);
+        let is_empty = matches!(poll, PollEvent::Empty);
+        let response = match target {
             PollTarget::TopicStatus(..) if is_empty => {
-                PollResponse::TopicStatus(clean(TopicStatus::default()), origin())
+                PollResponse::TopicStatus(observed(TopicStatus::default()), origin())
             }
-            PollTarget::TopicStatus(..) => PollResponse::TopicStatus(clean(status(offset)), origin()),
-            _ if is_empty => PollResponse::GroupProgress(clean(GroupProgress::default()), origin()),
+            PollTarget::TopicStatus(..) => PollResponse::TopicStatus(observed(status(offset)), origin()),
+            _ if is_empty => PollResponse::GroupProgress(observed(GroupProgress::default()), origin()),
             _ => {
-                let mut read = progress(END);
-                read.topics[0].partitions[0].committed = Offset::new(offset);
-                PollResponse::GroupProgress(clean(read), origin())
+                let mut consumed = progress(END);
+                consumed.topics[0].partitions[0].committed = Offset::new(offset);
+                PollResponse::GroupProgress(observed(consumed), origin())
             }
         };
-        self.apply(target, Ok(answer));
+        self.apply(target, Ok(response));
     }
 
-    /// Each target is asked once, as in the loop when all are due.
-    fn pass(&mut self, pass: &Pass) {
+    /// Polls each target once.
+    fn pass(&mut self, pass: &PassEvents) {
         self.pass += 1;
         self.now.mono += Duration::from_secs(PASS);
         self.denied = pass.denied;
@@ -332,11 +342,11 @@ impl Case {
                 self.poll(&format!("{i}/g/{name}"), &PollTarget::GroupProgress(id(i), group(name)), *poll);
             }
         }
-        self.model.grow_old(self.pass);
+        self.model.expire(self.pass);
     }
 }
 
-fn passes() -> impl Strategy<Value = Vec<Pass>> {
+fn passes() -> impl Strategy<Value = Vec<PassEvents>> {
     let kinds = [
         ErrorKind::Timeout,
         ErrorKind::Server,
@@ -347,29 +357,29 @@ fn passes() -> impl Strategy<Value = Vec<Pass>> {
     let kind = prop::sample::select(kinds.to_vec());
     let some = any::<[bool; 2]>();
     let list = prop_oneof![
-        5 => Just(List::Whole([true; 2])),
-        4 => some.prop_map(List::Whole),
-        1 => some.prop_map(List::Partial),
-        2 => Just(List::Empty),
-        4 => kind.clone().prop_map(List::Fail),
+        5 => Just(ListEvent::Complete([true; 2])),
+        4 => some.prop_map(ListEvent::Complete),
+        1 => some.prop_map(ListEvent::Partial),
+        2 => Just(ListEvent::Empty),
+        4 => kind.clone().prop_map(ListEvent::Fail),
     ];
     let poll = prop_oneof![
-        4 => (0i64..100).prop_map(Poll::Ok),
-        1 => (0i64..500).prop_map(Poll::Reset),
-        2 => Just(Poll::Empty),
-        5 => kind.prop_map(Poll::Fail),
-        1 => Just(Poll::Gone),
+        4 => (0i64..100).prop_map(PollEvent::Ok),
+        1 => (0i64..500).prop_map(PollEvent::Reset),
+        2 => Just(PollEvent::Empty),
+        5 => kind.prop_map(PollEvent::Fail),
+        1 => Just(PollEvent::Gone),
     ];
     let polls = [poll.clone(), poll.clone(), poll.clone(), poll];
     let of_instance = (prop::bool::weighted(0.1), list.clone(), list.clone(), polls)
-        .prop_map(|(is_renamed, topics, groups, polls)| Below { is_renamed, topics, groups, polls });
-    // A denial or an outage of a list is worth more than a pass, or nothing grows old.
+        .prop_map(|(is_renamed, topics, groups, polls)| InstanceEvents { is_renamed, topics, groups, polls });
+    // Some passes repeat, so that values expire.
     let denied = prop::option::weighted(0.2, prop::sample::select(Action::ALL.to_vec()));
     let pass = (denied, list, [of_instance.clone(), of_instance])
-        .prop_map(|(denied, instances, of_instances)| Pass { denied, instances, of_instances });
-    let stretch = (pass, prop_oneof![3 => Just(1usize), 1 => 2..20usize]);
-    vec(stretch, 200).prop_map(|stretches| {
-        let passes = stretches.into_iter().flat_map(|(pass, times)| std::iter::repeat_n(pass, times));
+        .prop_map(|(denied, instances, of_instances)| PassEvents { denied, instances, of_instances });
+    let repeated = (pass, prop_oneof![3 => Just(1usize), 1 => 2..20usize]);
+    vec(repeated, 200).prop_map(|repeated| {
+        let passes = repeated.into_iter().flat_map(|(pass, times)| std::iter::repeat_n(pass, times));
         passes.take(200).collect()
     })
 }
@@ -378,11 +388,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn the_fleet_shows_what_the_model_says_after_every_pass(passes in passes()) {
-        let mut case = Case::new();
+    fn the_state_equals_the_reference_model_after_every_pass(passes in passes()) {
+        let mut case = ModelTest::new();
         for pass in passes {
             case.pass(&pass);
-            let view = case.fleet.view(case.now);
+            let view = case.state.view(case.now);
             prop_assert_eq!(shown(&view), case.model.shown(), "after pass {}: {:?}", case.pass, pass);
             prop_assert_eq!(case.rewinds, case.model.rewinds, "after pass {}: {:?}", case.pass, pass);
         }
@@ -390,7 +400,7 @@ proptest! {
 }
 
 #[test]
-fn the_model_is_small_enough_to_be_read_as_the_rules() {
+fn the_reference_model_is_short() {
     let source = include_str!("model.rs");
     let (_, rest) = source.split_once("\n// The model: at most 60 lines of code.\n").unwrap();
     let (model, _) = rest.split_once("\n// The end of the model.\n").unwrap();

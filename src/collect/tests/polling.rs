@@ -1,4 +1,4 @@
-//! The loops: spreading, isolation, staleness, readiness.
+//! Pollers and supervisor: spreading of calls, isolation of failures, expiry, readiness.
 
 use regex::Regex;
 use test_support::log_capture::LogCapture;
@@ -12,46 +12,46 @@ fn is_progress(target: &PollTarget) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn units_are_spread_over_the_interval_and_each_is_polled_once_in_it() {
+async fn targets_are_spread_over_the_interval() {
     let script = one_instance(300);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(120).await;
     script.edit(|w| w.calls.clear());
     let from = Instant::now();
     seconds(600).await;
     let calls = script.edit(|w| std::mem::take(&mut w.calls));
     let mut by_second = BTreeMap::<u64, usize>::new();
-    let mut by_unit = BTreeMap::<PollTarget, usize>::new();
+    let mut by_target = BTreeMap::<PollTarget, usize>::new();
     for (at, target) in calls.into_iter().filter(|(_, target)| is_progress(target)) {
         *by_second.entry(at.duration_since(from).as_secs()).or_default() += 1;
-        *by_unit.entry(target).or_default() += 1;
+        *by_target.entry(target).or_default() += 1;
     }
-    assert_eq!(by_unit.len(), 300);
-    assert!(by_unit.values().all(|n| *n == 10), "ten intervals, ten polls: {by_unit:?}");
+    assert_eq!(by_target.len(), 300);
+    assert!(by_target.values().all(|n| *n == 10), "ten intervals, ten polls: {by_target:?}");
     let most = by_second.values().max().unwrap();
-    assert!(*most <= 20, "300 groups a minute are 5 a second, {most} came in one");
+    assert!(*most <= 20, "300 groups per minute are 5 per second, got {most}");
     running.stop().await;
 }
 
-/// The seconds between two calls for each group and topic.
+/// Returns the seconds between successive calls, per group and topic.
 fn gaps(calls: Vec<(Instant, PollTarget)>) -> BTreeMap<PollTarget, Vec<u64>> {
-    let mut by_unit = BTreeMap::<PollTarget, Vec<Instant>>::new();
+    let mut by_target = BTreeMap::<PollTarget, Vec<Instant>>::new();
     for (at, target) in calls.into_iter().filter(|(_, target)| target.object().is_some()) {
-        by_unit.entry(target).or_default().push(at);
+        by_target.entry(target).or_default().push(at);
     }
     let seconds = |w: &[Instant]| w[1].duration_since(w[0]).as_secs_f64().round() as u64;
-    by_unit.into_iter().map(|(target, at)| (target, at.windows(2).map(seconds).collect())).collect()
+    by_target.into_iter().map(|(target, at)| (target, at.windows(2).map(seconds).collect())).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_move_is_asked_less_often_but_twice_in_five_minutes_and_wakes_at_once() {
+async fn idle_targets_are_polled_less_often_and_become_active_at_once() {
     let script = one_instance(40);
     script.edit(|w| w.offset = 0);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(600).await;
     let first = gaps(script.edit(|w| std::mem::take(&mut w.calls)));
     assert_eq!(first.len(), 41);
-    assert!(first.values().flatten().all(|gap| *gap <= 150), "at no time less often than that: {first:?}");
+    assert!(first.values().flatten().all(|gap| *gap <= 150), "never less often: {first:?}");
     seconds(1800).await;
     let idle = gaps(script.edit(|w| std::mem::take(&mut w.calls)));
     assert!(idle.values().all(|gaps| gaps.len() >= 18 && gaps.iter().all(|gap| *gap == 90)), "{idle:?}");
@@ -61,9 +61,9 @@ async fn what_does_not_move_is_asked_less_often_but_twice_in_five_minutes_and_wa
     seconds(61).await;
     script.edit(|w| w.calls.clear());
     seconds(1800).await;
-    let awake = gaps(script.edit(|w| std::mem::take(&mut w.calls)));
-    for (target, gaps) in &awake {
-        // The groups that read the topic tell its end offsets.
+    let active = gaps(script.edit(|w| std::mem::take(&mut w.calls)));
+    for (target, gaps) in &active {
+        // The groups of the topic report its end offsets.
         let interval = if is_progress(target) { 60 } else { 90 };
         assert!(gaps.iter().all(|gap| *gap == interval), "{target:?} {gaps:?}");
     }
@@ -71,12 +71,12 @@ async fn what_does_not_move_is_asked_less_often_but_twice_in_five_minutes_and_wa
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_failed_poll_of_what_does_not_move_leaves_no_gap() {
-    // At once, after all that one call may take, and after as much with its retries.
+async fn one_failed_poll_of_an_idle_target_leaves_no_gap() {
+    // Failing at once, after the timeout of a call, and after the timeouts of its retries.
     for delay in [0, 15, 47] {
         let script = one_instance(60);
         script.edit(|w| w.offset = 0);
-        let running = Running::fixed(&script);
+        let running = RunningAccount::fixed(&script);
         seconds(1000).await;
         script.edit(|w| {
             let targets = (0..60).map(|n| PollTarget::GroupProgress(id("i"), group(&format!("g{n}"))));
@@ -96,49 +96,52 @@ async fn one_failed_poll_of_what_does_not_move_leaves_no_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_was_created_anew_is_asked_as_soon_as_a_group_tells() {
+async fn a_recreated_topic_is_polled_as_soon_as_a_group_reports_it() {
     let script = one_instance(1);
     script.edit(|w| w.offset = 100);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(700).await;
-    let asked = || script.calls(|u| matches!(u, PollTarget::TopicStatus(..)));
-    let before = asked();
-    while asked() == before {
+    let calls = || script.calls(|u| matches!(u, PollTarget::TopicStatus(..)));
+    let before = calls();
+    while calls() == before {
         seconds(1).await;
     }
     script.edit(|w| w.offset = 3);
     seconds(62).await;
     let end = |v: &InstanceView| v.topics[0].status.as_ref().unwrap().partitions[0].end.map(Offset::get);
-    assert_eq!(end(&running.instance("i").unwrap()), Some(3), "its own time is half a minute away");
+    assert_eq!(end(&running.instance("i").unwrap()), Some(3), "its regular poll is half a minute away");
     running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_that_is_too_small_is_told_once_and_loses_no_unit() {
+async fn a_budget_shortage_is_logged_once() {
     let (_guard, log) = LogCapture::start(Level::INFO);
     let script = one_instance(150);
     script.edit(|w| w.rate = Some(1.0));
-    let running = Running::over(&script, hangzhou(), Filters::default(), 1.0);
+    let running = RunningAccount::over(&script, hangzhou(), Filters::default(), 1.0);
     seconds(1200).await;
-    let told = |words: &str| {
+    let logged = |words: &str| {
         let log = log.text();
         log.lines().filter(|l| l.contains(words)).map(str::to_owned).collect::<Vec<_>>()
     };
-    let [short] = &told("request budget too low")[..] else { panic!("{:?}", told("budget")) };
+    let [short] = &logged("request budget too low")[..] else { panic!("{:?}", logged("budget")) };
     for part in ["action=\"GetConsumerProgress\"", "needs_per_second=\"2.50\"", "allowed_per_second=\"1.00\""]
     {
         assert!(short.contains(part), "{short}");
     }
     script.edit(|w| w.groups.insert(id("i"), (0..20).map(|n| group(&format!("g{n}"))).collect()));
     seconds(700).await;
-    assert_eq!((told("request budget too low").len(), told("request budget sufficient again").len()), (1, 1));
+    assert_eq!(
+        (logged("request budget too low").len(), logged("request budget sufficient again").len()),
+        (1, 1)
+    );
     running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_that_cannot_be_refreshed_is_kept_until_it_is_too_old_and_then_dropped() {
+async fn a_value_that_cannot_be_refreshed_is_kept_until_it_expires() {
     let script = one_instance(2);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(120).await;
     assert_eq!(running.lag("i", "g0"), Some(7));
     assert_eq!(running.instance("i").unwrap().up, Some(true));
@@ -147,15 +150,15 @@ async fn a_value_that_cannot_be_refreshed_is_kept_until_it_is_too_old_and_then_d
         w.offset = 9;
     });
     seconds(90).await;
-    assert_eq!(running.lag("i", "g0"), Some(7), "not told: kept");
-    assert_eq!(running.lag("i", "g1"), Some(9), "the other group goes on");
+    assert_eq!(running.lag("i", "g0"), Some(7), "a failure keeps the value");
+    assert_eq!(running.lag("i", "g1"), Some(9), "the other group is refreshed");
     assert_eq!(running.instance("i").unwrap().up, Some(false));
     assert_eq!(running.region().unwrap().up, Some(false), "the only instance is down");
     seconds(200).await;
-    assert_eq!(running.lag("i", "g0"), None, "older than stale_after: absent, not 0");
+    assert_eq!(running.lag("i", "g0"), None, "expired: absent, not 0");
     let view = running.instance("i").unwrap();
-    assert!(view.groups.iter().any(|g| g.id.as_str() == "g0" && g.listed), "the list still knows it");
-    assert_eq!(view.topics.first().unwrap().groups, None, "nobody can say how many read the topic");
+    assert!(view.groups.iter().any(|g| g.id.as_str() == "g0" && g.listed), "the list still contains it");
+    assert_eq!(view.topics.first().unwrap().groups, None, "the number of consumers is unknown");
     script.edit(|w| w.failing.clear());
     seconds(65).await;
     assert_eq!(running.lag("i", "g0"), Some(9));
@@ -165,9 +168,9 @@ async fn a_value_that_cannot_be_refreshed_is_kept_until_it_is_too_old_and_then_d
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_is_told_gone_goes_at_once_and_is_no_failure() {
+async fn a_group_that_is_not_found_is_removed_without_a_failure() {
     let script = one_instance(2);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(70).await;
     script.edit(|w| {
         w.failing
@@ -180,9 +183,9 @@ async fn a_group_that_is_told_gone_goes_at_once_and_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_out_of_service_keeps_its_own_series_and_costs_no_detail_calls() {
+async fn an_instance_out_of_service_is_listed_but_not_polled() {
     let script = one_instance(2);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(70).await;
     script.edit(|w| w.instances = vec![instance("i", InstanceState::Expired)]);
     seconds(320).await;
@@ -201,9 +204,9 @@ async fn an_instance_out_of_service_keeps_its_own_series_and_costs_no_detail_cal
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_refuses_as_gone_is_discovered_anew_at_once() {
+async fn an_instance_that_returns_not_found_triggers_discovery() {
     let script = one_instance(1);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(70).await;
     script.edit(|w| {
         w.failing.insert(PollTarget::GroupProgress(id("i"), group("g0")), ErrorKind::Gone { instance: true });
@@ -217,7 +220,7 @@ async fn an_instance_that_refuses_as_gone_is_discovered_anew_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_filters_hide_costs_no_call() {
+async fn excluded_objects_cost_no_calls() {
     let only = |pattern: &str| Filter { include: vec![Regex::new(pattern).unwrap()], exclude: Vec::new() };
     let script = one_instance(3);
     script.edit(|w| w.instances.push(instance("hidden", InstanceState::Running)));
@@ -227,7 +230,7 @@ async fn what_filters_hide_costs_no_call() {
         topics: Filter { include: Vec::new(), exclude: vec![Regex::new("^t$").unwrap()] },
         ..Filters::default()
     };
-    let running = Running::start(&script, hangzhou(), filters);
+    let running = RunningAccount::start(&script, hangzhou(), filters);
     seconds(200).await;
     assert_eq!(running.lag("i", "g1"), Some(7));
     let details =
@@ -239,7 +242,7 @@ async fn what_filters_hide_costs_no_call() {
 
 #[tokio::test(start_paused = true)]
 async fn one_slow_instance_does_not_make_the_others_late() {
-    let script = Script::default();
+    let script = ScriptedApi::default();
     script.edit(|w| {
         for n in 0..20 {
             let name = format!("i{n:02}");
@@ -254,12 +257,12 @@ async fn one_slow_instance_does_not_make_the_others_late() {
                 .insert(PollTarget::GroupProgress(id("i00"), group(&format!("g{n}"))), ErrorKind::Timeout);
         }
     });
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(180).await;
     script.edit(|w| w.calls.clear());
     seconds(600).await;
     let healthy = script.calls(|u| is_progress(u) && u.instance() != Some(&id("i00")));
-    assert_eq!(healthy, 19 * 20 * 10, "every group of the others, once an interval");
+    assert_eq!(healthy, 19 * 20 * 10, "every group of the others, once per interval");
     let up: Vec<_> = running.region().unwrap().instances.iter().map(|i| i.up).collect();
     assert_eq!(up.iter().filter(|u| **u == Some(true)).count(), 19);
     assert_eq!(running.region().unwrap().up, Some(true));
@@ -267,23 +270,23 @@ async fn one_slow_instance_does_not_make_the_others_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
+async fn readiness_follows_the_first_pass_even_if_it_fails() {
     let script = one_instance(3);
     script.edit(|w| {
         w.failing.insert(PollTarget::GroupProgress(id("i"), group("g1")), ErrorKind::Auth { key: false });
     });
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(running.pending(), ["cn-hangzhou"]);
     seconds(5).await;
     assert!(running.pending().is_empty());
     running.stop().await;
 
-    let script = Script::default();
+    let script = ScriptedApi::default();
     script.edit(|w| {
         w.failing.insert(PollTarget::Instances, ErrorKind::Connect);
     });
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(5).await;
     assert!(running.pending().is_empty(), "a first pass that failed has ended too");
     assert_eq!(running.region().unwrap().up, Some(false));
@@ -292,19 +295,15 @@ async fn ready_comes_with_the_end_of_the_first_pass_good_or_bad() {
         w.instances.push(instance("i", InstanceState::Running));
     });
     seconds(65).await;
-    assert_eq!(
-        running.region().unwrap().up,
-        Some(true),
-        "discovery that failed is tried on the clock of the polls"
-    );
+    assert_eq!(running.region().unwrap().up, Some(true), "failed discovery is retried after a poll interval");
     assert!(running.pending().is_empty());
     running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_panics_costs_one_attempt_at_one_unit() {
+async fn a_panic_costs_one_attempt_at_one_target() {
     let script = one_instance(2);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(70).await;
     script.edit(|w| {
         w.panicking.insert(PollTarget::GroupProgress(id("i"), group("g0")));
@@ -321,12 +320,13 @@ async fn a_task_that_panics_costs_one_attempt_at_one_unit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn regions_that_are_found_come_and_go() {
+async fn discovered_regions_come_and_go() {
     let (east, west) = (RegionId::new("east-1").unwrap(), RegionId::new("west-1").unwrap());
     let script = one_instance(1);
     script.edit(|w| w.regions = vec![east.clone()]);
-    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
-    let shown = |r: &Running| r.store.current().regions.iter().map(|r| r.region.clone()).collect::<Vec<_>>();
+    let running = RunningAccount::start(&script, RegionSelection::Auto, Filters::default());
+    let shown =
+        |r: &RunningAccount| r.store.current().regions.iter().map(|r| r.region.clone()).collect::<Vec<_>>();
     seconds(10).await;
     assert_eq!(shown(&running), std::slice::from_ref(&east));
     script.edit(|w| w.regions = vec![west.clone()]);
@@ -334,19 +334,19 @@ async fn regions_that_are_found_come_and_go() {
     assert_eq!(shown(&running), std::slice::from_ref(&west));
     script.edit(|w| w.regions.clear());
     seconds(301).await;
-    assert_eq!(shown(&running), [west], "one empty answer is doubted");
+    assert_eq!(shown(&running), [west], "the first empty response is ignored");
     assert_eq!(*running.counts.anomalies.lock().unwrap(), [AnomalyKind::EmptyList]);
     seconds(301).await;
-    assert!(shown(&running).is_empty(), "the second is believed");
+    assert!(shown(&running).is_empty(), "the second one is accepted");
     assert!(running.health.stopped().is_empty());
     running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_of_regions_that_does_not_come_stops_no_heart() {
+async fn slow_region_discovery_keeps_the_heartbeat() {
     let script = one_instance(1);
     script.edit(|w| w.regions_take = Duration::from_secs(55));
-    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
+    let running = RunningAccount::start(&script, RegionSelection::Auto, Filters::default());
     for _ in 0..54 {
         seconds(1).await;
         assert_eq!(running.health.stopped(), [""; 0]);
@@ -357,20 +357,20 @@ async fn a_list_of_regions_that_does_not_come_stops_no_heart() {
     seconds(270).await;
     let begun = Instant::now();
     running.stop().await;
-    assert_eq!(begun.elapsed(), Duration::ZERO, "the shutdown is heard while the list is waited for");
+    assert_eq!(begun.elapsed(), Duration::ZERO, "a shutdown interrupts the call");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_was_not_whole_is_asked_for_again_on_the_clock_of_the_polls() {
+async fn an_incomplete_list_is_polled_again_after_a_poll_interval() {
     let script = one_instance(1);
-    let running = Running::fixed(&script);
+    let running = RunningAccount::fixed(&script);
     seconds(250).await;
-    script.edit(|w| w.torn = true);
+    script.edit(|w| w.topics_incomplete = true);
     seconds(300).await;
     assert_eq!(running.instance("i").unwrap().up, Some(false));
-    script.edit(|w| w.torn = false);
+    script.edit(|w| w.topics_incomplete = false);
     seconds(65).await;
-    assert_eq!(running.instance("i").unwrap().up, Some(true), "not only after the next discovery");
+    assert_eq!(running.instance("i").unwrap().up, Some(true), "before the next discovery");
     script.edit(|w| w.calls.clear());
     seconds(600).await;
     assert_eq!(script.calls(|u| matches!(u, PollTarget::Topics(_))), 2);
@@ -378,11 +378,11 @@ async fn a_list_that_was_not_whole_is_asked_for_again_on_the_clock_of_the_polls(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_search_for_regions_that_never_succeeds_is_seen_on_the_page() {
+async fn failing_region_discovery_shows_the_home_region_as_down() {
     let script = one_instance(1);
     script.edit(|w| w.regions_fail = true);
-    let running = Running::start(&script, RegionSelection::Auto, Filters::default());
-    let shown = |r: &Running| {
+    let running = RunningAccount::start(&script, RegionSelection::Auto, Filters::default());
+    let shown = |r: &RunningAccount| {
         let regions = r.store.current().regions;
         regions.iter().map(|r| (r.region.to_string(), r.up)).collect::<Vec<_>>()
     };
@@ -397,11 +397,7 @@ async fn a_search_for_regions_that_never_succeeds_is_seen_on_the_page() {
     assert_eq!(shown(&running), [("east-1".to_owned(), Some(true))]);
     script.edit(|w| w.regions_fail = true);
     seconds(301).await;
-    assert_eq!(
-        shown(&running),
-        [("east-1".to_owned(), Some(true))],
-        "what is read says for itself whether it can be"
-    );
+    assert_eq!(shown(&running), [("east-1".to_owned(), Some(true))], "known regions show their own state");
     assert!(running.health.stopped().is_empty());
     running.stop().await;
 }

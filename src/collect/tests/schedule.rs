@@ -1,4 +1,4 @@
-//! Due times without a loop.
+//! Due times, without a poller.
 
 use super::*;
 use crate::collect::{PollPriority, schedule::Schedule};
@@ -13,7 +13,7 @@ fn target(instance: &str, name: &str) -> PollTarget {
 }
 
 #[test]
-fn no_more_is_under_way_than_the_budget_can_send_soon() {
+fn running_calls_are_limited_by_the_budget() {
     let (mut schedule, now) = schedule(1.0);
     for n in 0..100 {
         schedule.add(target("i", &n.to_string()), now);
@@ -23,14 +23,14 @@ fn no_more_is_under_way_than_the_budget_can_send_soon() {
         jobs.push(job);
     }
     assert_eq!(jobs.len(), 4, "four seconds of the budget");
-    assert_eq!(schedule.next_due(now, 1), None, "nothing is due before one of them ends");
+    assert_eq!(schedule.next_due(now, 1), None, "nothing is due before a call ends");
     schedule.done(&jobs[0].target, false, None, now);
     assert_eq!(schedule.next_due(now, 1), Some(now));
     assert!((schedule.demand(Action::GetConsumerProgress) - 100.0 / 60.0).abs() < 1e-9);
 }
 
 #[test]
-fn less_is_under_way_while_the_rate_is_lowered_and_who_was_due_first_goes_first() {
+fn a_lowered_rate_limits_running_calls_and_keeps_the_order() {
     let (mut schedule, now) = schedule(20.0);
     for n in 0..100 {
         schedule.add(target("i", &n.to_string()), now);
@@ -41,16 +41,16 @@ fn less_is_under_way_while_the_rate_is_lowered_and_who_was_due_first_goes_first(
         assert_eq!(schedule.take(now, 1), None);
         schedule.done(&job.target, true, None, now);
     }
-    assert_eq!(schedule.take(now, 1), None, "two are under way");
+    assert_eq!(schedule.take(now, 1), None, "two are running");
     schedule.done(&first[62].target, true, None, now);
     let next = schedule.take(now, 1).unwrap();
-    assert!(first.iter().all(|job| job.target != next.target), "one that was not asked yet");
+    assert!(first.iter().all(|job| job.target != next.target), "a target without an attempt");
     schedule.set_rate(Action::GetConsumerProgress, 20.0);
     assert!(schedule.take(now, 1).is_some());
 }
 
 #[test]
-fn one_instance_holds_its_share_of_the_places_and_no_more() {
+fn one_instance_gets_its_share_of_running_calls_only() {
     let (mut schedule, now) = schedule(100.0);
     for n in 0..100 {
         schedule.add(target("big", &n.to_string()), now);
@@ -59,11 +59,11 @@ fn one_instance_holds_its_share_of_the_places_and_no_more() {
     let later = now + Duration::from_secs(2);
     let taken: Vec<_> = std::iter::from_fn(|| schedule.take(later, 20)).collect();
     assert_eq!(taken.iter().filter(|job| job.target.instance() == Some(&id("big"))).count(), 8);
-    assert!(taken.iter().any(|job| job.target.instance() == Some(&id("small"))), "though it was due last");
+    assert!(taken.iter().any(|job| job.target.instance() == Some(&id("small"))), "although it was due last");
 }
 
 #[test]
-fn a_small_budget_leaves_places_to_others_too() {
+fn a_small_budget_leaves_calls_to_other_instances() {
     for (rate, of_big) in [(0.1, 1), (1.0, 2), (2.0, 4)] {
         let (mut schedule, now) = schedule(rate);
         for n in 0..100 {
@@ -72,13 +72,13 @@ fn a_small_budget_leaves_places_to_others_too() {
         schedule.add(target("small", "g"), now + Duration::from_secs(1));
         let later = now + Duration::from_secs(2);
         let taken: Vec<_> = std::iter::from_fn(|| schedule.take(later, 2)).collect();
-        assert_eq!(taken.len(), of_big + 1, "at {rate} a second");
+        assert_eq!(taken.len(), of_big + 1, "at {rate} per second");
         assert!(taken.iter().any(|job| job.target.instance() == Some(&id("small"))));
     }
 }
 
 #[test]
-fn a_unit_that_is_removed_while_under_way_does_not_come_back() {
+fn a_target_removed_during_its_call_does_not_come_back() {
     let (mut schedule, now) = schedule(20.0);
     schedule.add(target("i", "g"), now);
     let job = schedule.take(now, 1).unwrap();
@@ -90,7 +90,7 @@ fn a_unit_that_is_removed_while_under_way_does_not_come_back() {
 }
 
 #[test]
-fn expediting_makes_due_sooner_and_never_later() {
+fn expediting_never_delays() {
     let (mut schedule, now) = schedule(20.0);
     schedule.add(PollTarget::Instances, now);
     let job = schedule.take(now, 0).unwrap();
@@ -103,7 +103,7 @@ fn expediting_makes_due_sooner_and_never_later() {
 }
 
 #[test]
-fn a_failure_leaves_the_pace_and_its_demand_as_they_were() {
+fn a_failure_keeps_priority_and_demand() {
     let (mut schedule, now) = schedule(20.0);
     schedule.add(target("i", "g"), now);
     let demand = |s: &Schedule| s.demand(Action::GetConsumerProgress);
@@ -118,10 +118,10 @@ fn a_failure_leaves_the_pace_and_its_demand_as_they_were() {
 }
 
 proptest::proptest! {
-    /// Whatever the phase and however long an attempt takes, the next one is due after it ended and not
-    /// later than a little more than one interval after.
+    /// For every phase and duration of an attempt, the next one is due after its end and at most slightly more
+    /// than one interval later.
     #[test]
-    fn the_next_due_time_lies_within_one_interval(name in "[a-z]{1,8}", took in 0u64..200_000, at in 0u64..10_000_000) {
+    fn the_next_due_time_is_within_one_interval(name in "[a-z]{1,8}", took in 0u64..200_000, at in 0u64..10_000_000) {
         let (mut schedule, epoch) = schedule(20.0);
         let (start, end) = (epoch + Duration::from_millis(at), epoch + Duration::from_millis(at + took));
         let target = target("i", &name);
@@ -133,8 +133,8 @@ proptest::proptest! {
         proptest::prop_assert!(next <= end + timing().poll + timing().poll / 20);
     }
 
-    /// What failed after a while is asked again one poll interval after that attempt began, or soon, if it
-    /// took longer: an idle target's value is still good then.
+    /// After a slow failure, a target is due one poll interval after the start of the attempt, or soon if the
+    /// attempt took longer, so that the value of an idle target does not expire.
     #[test]
     fn a_slow_failure_does_not_cost_two_intervals(name in "[a-z]{1,8}", took in 0u64..80_000, at in 0u64..10_000_000) {
         let (mut schedule, epoch) = schedule(20.0);
