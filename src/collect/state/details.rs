@@ -40,7 +40,7 @@ pub struct GroupDetails {
     pub polling: PollingDetails,
     /// Last successful poll.
     pub last_poll: Option<GroupPoll>,
-    /// Whether the last successful poll is too old to be used.
+    /// Whether the last successful poll is older than `stale_after`.
     pub is_expired: bool,
     /// Rebalances, if the API reports them.
     pub rebalances: Option<Rebalances>,

@@ -56,7 +56,7 @@ async fn rejected_credentials_cost_one_call_per_interval() {
     running.stop().await;
     let lines = failure_lines(&log);
     assert_eq!(lines.len(), 3, "{lines:#?}");
-    assert!(lines[0].contains("WARN") && lines[0].contains("check the access key"), "{lines:#?}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("API call failed"), "{lines:#?}");
     assert!(lines[1].contains("still failing"), "ten minutes");
     assert!(lines[2].contains("recovered"), "{lines:#?}");
 }

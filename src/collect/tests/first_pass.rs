@@ -8,7 +8,7 @@ const QUOTA: f64 = 100.0;
 const PAGE_SIZE: usize = 100;
 const LATENCY: Duration = Duration::from_millis(50);
 
-/// API that delays calls like the rate limiter of the client, and returns lists page by page.
+/// API that delays calls like the rate limiter of the client, and splits lists like the real one.
 #[derive(Clone)]
 struct RateLimitedApi {
     instances: usize,
