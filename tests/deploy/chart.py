@@ -1,4 +1,4 @@
-"""The chart: it is in order, takes good values and refuses bad ones, and what it renders is what Kubernetes knows."""
+"""Checks the Helm chart: lint, values schema, rendered objects, packaging."""
 
 import gzip
 import json
@@ -13,11 +13,11 @@ import yaml
 
 from common import CHART, ROOT, TARGET, Wrong, check, must, none_of, objects, of_kind, only, rendered, run, setups
 
-# The oldest whose schemas are to be had, one between, and the newest.
+# Oldest version with available schemas, one in the middle, and the newest.
 KUBERNETES = ["1.25", "1.31", "1.37"]
 WARNING = 2
 
-# Values that must be refused, each with a word that the refusal must have in it.
+# Invalid values, each with a word that the error must contain.
 REFUSED = [
     ({"replicas": 1}, "replicas"),
     ({"image": {"tagg": "1"}}, "tagg"),
@@ -30,7 +30,7 @@ REFUSED = [
     ({"config": {"metrics": {"naming": "native", "labls": {}}}}, "labls"),
     ({"config": {"accounts": [{"regions": "auto"}]}}, "name"),
     ({"config": {"accounts": [{"name": "a", "poll_interval": "1m"}]}}, "poll_interval"),
-    # Secrets do not belong into a ConfigMap.
+    # Secrets must not end up in a ConfigMap.
     ({"config": {"credentials": {"access_key_secret": "x"}}}, "access_key_secret"),
     ({"config": {"credentials": {"access_key_id": "x"}}}, "access_key_id"),
     ({"config": {"credentials": {"security_token": "x"}}}, "security_token"),
@@ -48,7 +48,7 @@ REFUSED = [
     ({"serviceMonitor": {"scheme": "HTTPS"}}, "scheme"),
     ({"podMonitor": {"port": ""}}, "port"),
     ({"extraEnv": [{"value": "x"}]}, "name"),
-    # What only the templates can see.
+    # Combinations that only the templates can reject.
     ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "mutually exclusive"),
     ({"serviceMonitor": {"enabled": True}, "service": {"enabled": False}}, "needs service.enabled"),
     ({"rrsa": {"roleArn": "acs:ram::1:role/a"}}, "set together"),
@@ -61,7 +61,7 @@ REFUSED = [
 ]
 
 
-@check("helm lints the chart, with each set of values of ci/")
+@check("helm lint accepts the chart with each values file in ci/")
 def lint():
     problems = []
     for name, values in setups().items():
@@ -74,7 +74,7 @@ def lint():
     return f"{len(setups())} sets"
 
 
-@check("bad values are refused, and the refusal names what is wrong")
+@check("invalid values are rejected, and the error names the problem")
 def refusals():
     problems = []
     for values, word in REFUSED:
@@ -82,40 +82,40 @@ def refusals():
             rendered(values)
         except helm_python.HelmError as refusal:
             if word not in str(refusal):
-                problems.append(f"{values}: refused without the word {word}: {refusal}")
+                problems.append(f"{values}: rejected without the word {word}: {refusal}")
         else:
-            problems.append(f"{values}: not refused")
+            problems.append(f"{values}: not rejected")
     none_of(problems)
     return f"{len(REFUSED)} sets"
 
 
-@check("the defaults and every set of values say nothing that the schema does not know")
+@check("the schema has every key of the defaults")
 def schema_is_strict():
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    # Objects of Kubernetes, and maps of free keys, are as open as what they hold.
+    # Kubernetes objects and maps with free keys accept any property.
     open_ones = []
 
-    def walk(part, known, path):
+    def check_known(part, known, path):
         if "$ref" in known:
             return
         if known.get("type") == "object" and known.get("additionalProperties") is not False:
             open_ones.append(path)
         for key, child in (part or {}).items() if isinstance(part, dict) else []:
             if key in known.get("properties", {}):
-                walk(child, known["properties"][key], f"{path}.{key}".lstrip("."))
+                check_known(child, known["properties"][key], f"{path}.{key}".lstrip("."))
             else:
-                must(path in open_ones, f"{path}.{key} is no property of the schema")
+                must(path in open_ones, f"{path}.{key} is not a property of the schema")
 
-    walk(values, schema, "")
+    check_known(values, schema, "")
     missing = [
         key for key in schema["properties"] if key != "global" and key not in values
     ]
     must(not missing, f"in the schema but not in values.yaml: {missing}")
-    return f"open as Kubernetes' own: {', '.join(open_ones)}"
+    return f"free-form: {', '.join(open_ones)}"
 
 
-@check("every object is one that Kubernetes knows, with no field that it does not")
+@check("every object matches the Kubernetes schemas, without unknown fields")
 def kubernetes_schemas():
     problems, seen = [], 0
     for name, values in setups().items():
@@ -130,16 +130,16 @@ def kubernetes_schemas():
                     text = getattr(wrong, "message", wrong)
                     problems.append(f"{name}: {template}: {version}: {text}")
     none_of(problems)
-    # The check itself: a misspelt field must not pass.
+    # Proves that the check can fail: a misspelt field.
     bad = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"port": []}}
     try:
         kubernetes_validate.validate(bad, KUBERNETES[0], strict=True)
     except Exception:  # noqa: BLE001
         return f"{seen} objects and versions, {KUBERNETES[0]} to {KUBERNETES[-1]}"
-    raise Wrong("a Service with a field that does not exist was let through")
+    raise Wrong("a Service with an unknown field was accepted")
 
 
-@check("every object of the Prometheus operator has the fields of its types and no others")
+@check("every Prometheus operator object matches its schema, without unknown fields")
 def operator_schemas():
     items = [
         {"where": f"{name}: {template}", "object": item}
@@ -149,26 +149,26 @@ def operator_schemas():
     ]
     kinds = sorted({item["object"]["kind"] for item in items})
     must(kinds == ["PodMonitor", "PrometheusRule", "ServiceMonitor"], f"only {kinds} were rendered")
-    # The check itself: a misspelt field, and a value of the wrong kind.
+    # Proves that the check can fail: a misspelt field, and a value of the wrong type.
     spelt = json.loads(json.dumps(next(i for i in items if i["object"]["kind"] == "ServiceMonitor")))
     spelt["where"] = "misspelt"
     spelt["object"]["spec"]["endpoints"][0]["honourLabels"] = True
     wrong = json.loads(json.dumps(spelt))
-    wrong["where"] = "of a wrong kind"
+    wrong["where"] = "wrong type"
     wrong["object"]["spec"]["endpoints"] = {}
-    said = subprocess.run(
+    output = subprocess.run(
         ["node", str(TARGET / "deploy-node/crds.mjs")], input=json.dumps([*items, spelt, wrong]),
         capture_output=True, text=True, timeout=60,
     )
-    must(said.returncode == 0, said.stderr)
-    problems = json.loads(said.stdout)
-    must(any("honourLabels" in p for p in problems), "a misspelt field was let through")
-    must(any(p.startswith("of a wrong kind") for p in problems), "a value of the wrong kind was let through")
-    none_of(p for p in problems if not p.startswith(("misspelt", "of a wrong kind")))
+    must(output.returncode == 0, output.stderr)
+    problems = json.loads(output.stdout)
+    must(any("honourLabels" in p for p in problems), "a misspelt field was accepted")
+    must(any(p.startswith("wrong type") for p in problems), "a value of the wrong type was accepted")
+    none_of(p for p in problems if not p.startswith(("misspelt", "wrong type")))
     return f"{len(items)} objects"
 
 
-@check("names are legal and no two objects of a release have the same")
+@check("object names are valid and unique within a release")
 def names():
     long = "a-release-whose-name-is-as-long-as-helm-lets-it-be-53"
     problems = []
@@ -179,7 +179,7 @@ def names():
                 metadata = item["metadata"]
                 key = (item["kind"], metadata.get("namespace"), metadata["name"])
                 if key in met:
-                    problems.append(f"{name}: {template}: a second {key}")
+                    problems.append(f"{name}: {template}: duplicate {key}")
                 met.add(key)
                 if len(metadata["name"]) > 63 or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", metadata["name"]):
                     problems.append(f"{name}: {template}: name {metadata['name']}")
@@ -189,7 +189,7 @@ def names():
     none_of(problems)
 
 
-@check("two releases in one namespace have no object in common")
+@check("two releases in one namespace share no object")
 def releases():
     def ids(release):
         return {(i["kind"], i["metadata"]["name"]) for _, i in objects(setups()["thresholds"], release)}
@@ -198,7 +198,7 @@ def releases():
     must(not common, f"{common}")
 
 
-@check("the chart carries the rules and dashboards of the repository, byte for byte, and no others")
+@check("the chart contains exactly the rules and dashboards of the repository")
 def copies():
     problems = []
     for kind, pattern, home in (("rules", "*.rules.yml", "config/rules"), ("dashboards", "*.json", "dashboards")):
@@ -207,18 +207,18 @@ def copies():
         must(shipped, f"{home} is empty")
         for name in sorted(own.keys() | shipped.keys()):
             if own.get(name) != shipped.get(name):
-                problems.append(f"files/{kind}/{name} is not {home}/{name}: run cargo run -p xtask -- generate")
+                problems.append(f"files/{kind}/{name} differs from {home}/{name}: run cargo run -p xtask -- generate")
     none_of(problems)
 
 
-@check("each dashboard is in a ConfigMap, byte for byte, where Grafana's sidecar finds it")
+@check("each dashboard is in a ConfigMap that Grafana's sidecar selects")
 def dashboards():
     values = {"dashboards": {"enabled": True}}
     maps = [i for i in of_kind(objects(values), "ConfigMap") if "grafana_dashboard" in i["metadata"]["labels"]]
     got = {}
     for item in maps:
-        must(item["metadata"]["labels"]["grafana_dashboard"] == "1", "the label has another value")
-        must(item["metadata"]["annotations"]["grafana_folder"] == "AliKafka", "the folder is another")
+        must(item["metadata"]["labels"]["grafana_dashboard"] == "1", "wrong value of the label")
+        must(item["metadata"]["annotations"]["grafana_folder"] == "AliKafka", "wrong folder")
         size = len(json.dumps(item))
         must(size < 1_000_000, f"{item['metadata']['name']} has {size} bytes: too large for a ConfigMap")
         got.update(item["data"])
@@ -227,19 +227,19 @@ def dashboards():
     return ", ".join(sorted(got))
 
 
-@check("a release with everything fits into the Secret that Helm keeps it in")
+@check("a release with all features fits into Helm's release Secret")
 def size():
     values = setups()["everything"]
     with helm_python.Chart.load(str(CHART)) as loaded:
         parts = [*loaded.files, *loaded.templates]
     release = json.dumps({"chart": parts, "values": values, "manifest": "".join(rendered(values).values())})
-    # Helm packs it, writes it as text, and Kubernetes writes that as text once more; a Secret holds 1 MiB.
+    # Helm compresses it and encodes it in base64, and Kubernetes encodes that in base64 again; a Secret has at most 1 MiB.
     stored = len(gzip.compress(release.encode(), 9)) * 16 // 9
     must(stored < 800_000, f"{stored} bytes of 1048576")
     return f"{stored} bytes of 1048576"
 
 
-@check("the chart packs into an archive that renders the same, without ci/")
+@check("the packaged chart renders the same objects and excludes ci/")
 def packed():
     values = setups()["everything"]
     with tempfile.TemporaryDirectory() as folder:
@@ -250,16 +250,16 @@ def packed():
             must(part in listed, f"{part} is not part of the archive")
         with helm_python.Chart.load(archive) as loaded:
             same = loaded.render(values, name="alikafka-exporter", namespace="monitoring") == rendered(values)
-    must(same, "the archive renders something else")
+    must(same, "the archive renders different objects")
 
 
-@check("the chart's versions are those of the product")
+@check("the chart's versions match the exporter's")
 def versions():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
     must(chart["appVersion"] == version, f"appVersion {chart['appVersion']}, Cargo.toml says {version}")
     must(chart["kubeVersion"] == f">={KUBERNETES[0]}.0-0", f"kubeVersion {chart['kubeVersion']}, checked from {KUBERNETES[0]}")
-    must("## Upgrading" in (CHART / "README.md").read_text(), "README.md has no section about upgrades")
+    must("## Upgrading" in (CHART / "README.md").read_text(), "README.md has no section on upgrades")
     deployment = only(of_kind(objects({}), "Deployment"), "Deployments")
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     must(image == f"alikafka-exporter:{version}", f"the image is {image}")
@@ -269,11 +269,11 @@ def versions():
     return version
 
 
-@check("files that the chart's pages point to are there")
+@check("all relative links in the deployment READMEs resolve")
 def links():
     problems = []
-    for page in (CHART / "README.md", *(ROOT / "deploy").glob("*/README.md")):
-        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
-            if not target.startswith("https://") and not (Path(page).parent / target).exists():
-                problems.append(f"{page.relative_to(ROOT)}: {target}")
+    for document in (CHART / "README.md", *(ROOT / "deploy").glob("*/README.md")):
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+            if not target.startswith("https://") and not (Path(document).parent / target).exists():
+                problems.append(f"{document.relative_to(ROOT)}: {target}")
     none_of(problems)

@@ -1,4 +1,4 @@
-"""What the checks share: how one is declared, where things lie, and the chart rendered."""
+"""Shared by all checks: their declaration, paths, and the rendered chart."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ class NeedsRoot(Exception):
 
 
 def check(sentence):
-    """Declares a check. It returns a few words about what it saw, or raises."""
+    """Declares a check. The check returns a short summary, or raises."""
 
     def declare(function):
         CHECKS.append((sentence, function))
@@ -47,7 +47,7 @@ def must(holds, wrong):
 
 
 def none_of(problems, limit=12):
-    """Nothing must be wrong."""
+    """Fails with the first problems, if there are any."""
     problems = list(problems)
     if problems:
         more = [f"... and {len(problems) - limit} more"] if len(problems) > limit else []
@@ -55,32 +55,32 @@ def none_of(problems, limit=12):
 
 
 def run(*command, timeout=300, **options):
-    """What a command says, both streams; raises unless it ends with 0."""
+    """Returns the output of a command, stdout and stderr; raises if the exit code is not 0."""
     done = subprocess.run(
         [str(part) for part in command],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, **options,
     )
     if done.returncode != 0:
-        raise Wrong(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}")
+        raise Wrong(f"{' '.join(map(str, command))} exited with {done.returncode}:\n{done.stdout}")
     return done.stdout
 
 
 def setups():
-    """The sets of values under ci/, by name."""
+    """Returns the values files in ci/ by name."""
     found = {path.name.removesuffix("-values.yaml"): path for path in sorted(CHART.glob("ci/*-values.yaml"))}
-    must(len(found) >= 5, "too few sets of values under ci/")
+    must(len(found) >= 5, "too few values files in ci/")
     return {name: yaml.safe_load(path.read_text()) or {} for name, path in found.items()}
 
 
 def rendered(values, name="alikafka-exporter", namespace="monitoring"):
-    """Template to text, of a release. The schema of the values must hold: `render` alone does not look at it."""
+    """Returns the rendered templates of a release. Validates the values first, because `render` does not."""
     with helm_python.Chart.load(str(CHART)) as chart:
         chart.validate_schema(values)
         return chart.render(values, name=name, namespace=namespace)
 
 
 def objects_of(texts):
-    """The objects in rendered templates, each with the template it came from."""
+    """Yields the objects of rendered templates, each with its template."""
     found = []
     for template, text in sorted(texts.items()):
         if not template.endswith(".txt"):
@@ -96,12 +96,12 @@ def _objects(values, name):
 
 
 def objects(values, name="alikafka-exporter"):
-    """The objects of a release with these values."""
+    """Returns the objects of a release with these values."""
     return json.loads(json.dumps(_objects(json.dumps(values), name)))
 
 
 def of_kind(found, kind, component="exporter"):
-    """The objects of a kind, those of tests apart."""
+    """Returns the objects of a kind, without test objects."""
     return [
         item for _, item in found
         if item["kind"] == kind and item["metadata"].get("labels", {}).get("app.kubernetes.io/component") == component
@@ -109,5 +109,5 @@ def of_kind(found, kind, component="exporter"):
 
 
 def only(items, what):
-    must(len(items) == 1, f"{len(items)} {what}, not one")
+    must(len(items) == 1, f"expected one of {what}, found {len(items)}")
     return items[0]

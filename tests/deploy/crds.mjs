@@ -1,14 +1,14 @@
-// Checks objects of the Prometheus operator by the schemas that are published with its types.
+// Validates objects of the Prometheus operator against the schemas published with its types.
 //
-// Reads a JSON list of {where, object} on standard input, prints a JSON list of problems. The schemas say nothing against
-// a field that they do not know, and the operator would drop it without a word; so each object is watched while it is
-// checked, and a field that no schema looked at is a problem too.
+// Reads a JSON list of {where, object} from standard input and prints a JSON list of problems. The schemas accept unknown
+// fields, and the operator would silently drop them. So a proxy records the fields that the validation reads, and a field
+// that no schema reads is a problem too.
 import { readFileSync } from "node:fs";
 
 const KINDS = new Set(["ServiceMonitor", "PodMonitor", "PrometheusRule"]);
 const PREFIX = "ComGithubPrometheusOperatorPrometheusOperatorPkgApisMonitoringV1";
 
-// The same value, which notes in `seen` the path of each field that is read.
+// Wraps a value to record the path of each field that is read in `seen`.
 function watched(value, path, seen) {
   if (value === null || typeof value !== "object") return value;
   const children = new Map();

@@ -1,4 +1,4 @@
-"""Runs the checks. Arguments choose those whose sentences hold one of them."""
+"""Runs the checks. Arguments select the checks whose sentences contain one of them."""
 
 import sys
 import time
@@ -10,9 +10,9 @@ import pods
 import ram
 import rules
 import unit
-import image  # noqa: F401 - the slowest last
+import image  # noqa: F401 - the slowest is last
 
-# What the modules above declare; named so that none looks unused.
+# The modules above declare the checks; named here so that none seems unused.
 MODULES = (chart, pods, rules, manifests, ram, unit, image)
 
 
@@ -26,17 +26,17 @@ def main():
             continue
         began = time.monotonic()
         try:
-            said = function() or ""
+            output = function() or ""
             word, passed = "ok  ", passed + 1
         except common.NeedsRoot:
             print(f"not checked: {sentence} (needs root)", flush=True)
             continue
-        except Exception as wrong:  # noqa: BLE001 - whatever goes wrong, the others are still run
-            said, word, failed = f"{type(wrong).__name__}: {wrong}", "FAIL", failed + 1
-        detail = f" ({said})" if said and word == "ok  " else ""
+        except Exception as wrong:  # noqa: BLE001 - after any failure, the others still run
+            output, word, failed = f"{type(wrong).__name__}: {wrong}", "FAIL", failed + 1
+        detail = f" ({output})" if output and word == "ok  " else ""
         print(f"{word} {sentence}{detail} {time.monotonic() - began:.1f}s", flush=True)
         if word == "FAIL":
-            print("     " + said.replace("\n", "\n     "), flush=True)
+            print("     " + output.replace("\n", "\n     "), flush=True)
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed or not passed else 0)
 

@@ -1,4 +1,4 @@
-"""The plain manifests: rendered from the chart, so that both say the same, and what kustomize needs is in them."""
+"""Checks the plain manifests: rendered from the chart, hardened, and complete for kustomize."""
 
 import json
 
@@ -12,15 +12,15 @@ from pods import hardening, pods_of
 HERE = ROOT / "deploy/kubernetes"
 NAMESPACE = "alikafka-exporter"
 VALUES = ROOT / "tests/deploy/kubernetes-values.yaml"
-# Labels of Helm, which these are not of.
+# Labels of Helm, which do not apply to plain manifests.
 HELM = ("helm.sh/chart", "app.kubernetes.io/managed-by")
 HEADER = "# Rendered from the chart by tests/deploy/run --write: change deploy/helm/alikafka-exporter, not this file.\n"
-# The order in which they are to be made.
+# In the order of creation.
 FILES = ("serviceaccount", "configmap", "service", "deployment", "networkpolicy", "poddisruptionbudget")
 
 
 class Text(yaml.SafeDumper):
-    """Text of several lines as a block, as people write it."""
+    """Dumps multi-line strings as blocks."""
 
 
 Text.add_representer(
@@ -30,7 +30,7 @@ Text.add_representer(
 
 
 def plain(value):
-    """The same without the labels of Helm."""
+    """Returns the value without the labels of Helm."""
     if isinstance(value, dict):
         return {key: plain(child) for key, child in value.items() if key not in HELM}
     if isinstance(value, list):
@@ -39,7 +39,7 @@ def plain(value):
 
 
 def expected():
-    """File name to text, of what is rendered."""
+    """Returns the rendered manifests by file name."""
     with helm_python.Chart.load(str(CHART)) as chart:
         texts = chart.render(yaml.safe_load(VALUES.read_text()), name="alikafka-exporter", namespace=NAMESPACE)
     found = {}
@@ -47,7 +47,7 @@ def expected():
         name = template.rsplit("/", 1)[1].removesuffix(".yaml")
         items = [item for item in yaml.safe_load_all(text) if item] if not template.endswith(".txt") else []
         if items:
-            must(name in FILES and len(items) == 1, f"{name} is rendered, and not meant to be")
+            must(name in FILES and len(items) == 1, f"{name} is unexpectedly rendered")
             body = yaml.dump(plain(items[0]), Dumper=Text, sort_keys=False, width=200)
             found[f"{name}.yaml"] = HEADER + body
     must(set(found) == {f"{name}.yaml" for name in FILES}, f"rendered: {sorted(found)}")
@@ -61,21 +61,21 @@ def write():
         print(f"wrote deploy/kubernetes/{name}")
 
 
-@check("the plain manifests are what the chart renders")
+@check("the plain manifests match the chart")
 def drift():
     none_of(
-        f"deploy/kubernetes/{name} is not as rendered: run tests/deploy/run --write, and read the diff"
+        f"deploy/kubernetes/{name} is outdated: run tests/deploy/run --write and review the diff"
         for name, text in expected().items()
         if not (HERE / name).exists() or (HERE / name).read_text() != text
     )
 
 
-@check("kustomization.yaml names every manifest, all of which are Kubernetes' own and of one namespace")
+@check("kustomization.yaml lists every manifest, and all are valid and in one namespace")
 def kustomization():
     listed = yaml.safe_load((HERE / "kustomization.yaml").read_text())
     must(listed["kind"] == "Kustomization" and listed["apiVersion"] == "kustomize.config.k8s.io/v1beta1", "kind")
     there = {path.name for path in HERE.glob("*.yaml")} - {"kustomization.yaml"}
-    must(set(listed["resources"]) == there, f"listed {sorted(listed['resources'])}, there {sorted(there)}")
+    must(set(listed["resources"]) == there, f"listed {sorted(listed['resources'])}, present {sorted(there)}")
     must(listed["resources"][0] == "namespace.yaml", "the namespace must be first")
     problems = []
     for name in listed["resources"]:
@@ -89,15 +89,15 @@ def kustomization():
             if where != NAMESPACE:
                 problems.append(f"{name}: namespace {where}")
             if item["kind"] == "Secret" or "helm" in json.dumps(item).lower():
-                problems.append(f"{name}: a Secret, or a word of Helm")
+                problems.append(f"{name}: a Secret, or a reference to Helm")
     none_of(problems)
     images = {image["name"] for image in listed["images"]}
     deployment = yaml.safe_load((HERE / "deployment.yaml").read_text())
     used = {c["image"].rsplit(":", 1)[0] for c in deployment["spec"]["template"]["spec"]["containers"]}
-    must(images == used, f"kustomization.yaml replaces {images}, used are {used}")
+    must(images == used, f"kustomization.yaml replaces {images}, but the manifests use {used}")
 
 
-@check("the plain manifests are hardened, and their namespace asks for it")
+@check("the plain manifests are hardened, and their namespace enforces it")
 def hardened():
     namespace = yaml.safe_load((HERE / "namespace.yaml").read_text())
     levels = {key: value for key, value in namespace["metadata"]["labels"].items() if "pod-security" in key}

@@ -1,4 +1,4 @@
-"""What runs: hardened as the security table asks, fed with what it needs, found by who looks for it, and nothing leaked."""
+"""Checks the pods: hardening, configuration, credentials, selectors, and no secrets in rendered objects."""
 
 import json
 import os
@@ -15,13 +15,13 @@ import yaml
 
 from common import EXPORTER, ROOT, SIMULATOR, Wrong, check, must, none_of, objects, of_kind, only, require_root, run, setups
 
-# Words that a secret would have, and what may have them all the same.
+# Patterns of secrets.
 CANARY = re.compile(r"LTAI\w+|BEGIN [A-Z ]*PRIVATE KEY")
 METADATA = "100.100.100.200"
 
 
 def hardening(pod, where):
-    """What is wrong with the security of a pod: row 24 of the security table, and Pod Security `restricted`."""
+    """Returns the security problems of a pod, by the Pod Security Standard `restricted` and our own rules."""
     wrong = []
 
     def want(holds, what):
@@ -30,11 +30,11 @@ def hardening(pod, where):
 
     context = pod.get("securityContext", {})
     want(context.get("runAsNonRoot") is True, "runAsNonRoot")
-    want(context.get("runAsUser") == 65532 and context.get("runAsGroup") == 65532, "runs as another user than 65532")
+    want(context.get("runAsUser") == 65532 and context.get("runAsGroup") == 65532, "does not run as user 65532")
     want(context.get("fsGroup") == 65532, "fsGroup, without which 0440 cannot be read")
     want(context.get("seccompProfile") == {"type": "RuntimeDefault"}, "seccompProfile")
-    want(pod.get("automountServiceAccountToken") is False, "a token of the API is mounted")
-    want(pod.get("enableServiceLinks") is False, "service links put variables into the environment")
+    want(pod.get("automountServiceAccountToken") is False, "an API token is mounted")
+    want(pod.get("enableServiceLinks") is False, "service links add environment variables")
     for field in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"):
         want(not pod.get(field), field)
     for container in pod["containers"]:
@@ -46,18 +46,18 @@ def hardening(pod, where):
         want(own.get("runAsNonRoot") is True, "runAsNonRoot of the container")
         want(own.get("privileged", False) is False, "privileged")
         want(own.get("capabilities") == {"drop": ["ALL"]}, "capabilities")
-        want("memory" in container.get("resources", {}).get("limits", {}), "no limit of memory")
-        want("memory" in container.get("resources", {}).get("requests", {}), "no request of memory")
-        want("cpu" in container.get("resources", {}).get("requests", {}), "no request of CPU")
+        want("memory" in container.get("resources", {}).get("limits", {}), "no memory limit")
+        want("memory" in container.get("resources", {}).get("requests", {}), "no memory request")
+        want("cpu" in container.get("resources", {}).get("requests", {}), "no CPU request")
         for mount in container.get("volumeMounts", []):
-            want("subPath" not in mount, f"{mount['name']} is mounted by subPath, and never replaced")
-            want(mount.get("readOnly") is True, f"{mount['name']} can be written to")
+            want("subPath" not in mount, f"{mount['name']} is mounted by subPath, so changes never arrive")
+            want(mount.get("readOnly") is True, f"{mount['name']} is writable")
     for volume in pod.get("volumes", []):
         for kind in ("secret", "configMap", "projected"):
             if kind in volume and volume["name"] in ("config", "credentials", "token") or "secret-" in volume["name"]:
                 if kind in volume:
                     want(volume[kind].get("defaultMode") == 0o440, f"mode of {volume['name']}")
-        want("hostPath" not in volume, f"{volume['name']} is of the host")
+        want("hostPath" not in volume, f"{volume['name']} is a host path")
     return wrong
 
 
@@ -69,7 +69,7 @@ def pods_of(found):
             yield template, item["spec"]["template"]["spec"]
 
 
-@check("every pod is hardened, those of tests too")
+@check("every pod is hardened, including test pods")
 def hardened():
     problems, seen = [], 0
     for name, values in setups().items():
@@ -77,22 +77,22 @@ def hardened():
             seen += 1
             problems += hardening(pod, f"{name}: {template}")
     none_of(problems)
-    # The check itself.
+    # Proves that the check can fail.
     bare = {"containers": [{"name": "exporter"}]}
-    must(len(hardening(bare, "bare")) >= 12, "a bare pod was let through")
+    must(len(hardening(bare, "bare")) >= 12, "a bare pod was accepted")
     return f"{seen} pods"
 
 
-@check("one pod at a time, whose liveness says nothing of the cloud")
+@check("there is one pod at a time, and its liveness is independent of the cloud")
 def one_pod():
     spec = only(of_kind(objects({}), "Deployment"), "Deployments")["spec"]
-    must(spec["replicas"] == 1 and spec["strategy"] == {"type": "Recreate"}, "two pods may make the same calls")
+    must(spec["replicas"] == 1 and spec["strategy"] == {"type": "Recreate"}, "two pods could make the same API calls")
     container = spec["template"]["spec"]["containers"][0]
     must(container["livenessProbe"]["httpGet"] == {"path": "/-/healthy", "port": "metrics"}, "livenessProbe")
     must(container["readinessProbe"]["httpGet"] == {"path": "/-/ready", "port": "metrics"}, "readinessProbe")
 
 
-@check("a changed configuration starts the pod anew, or not if that is wanted; nothing else does")
+@check("only a changed configuration restarts the pod, unless that is disabled")
 def checksum():
     def template(values):
         return only(of_kind(objects(values), "Deployment"), "Deployments")["spec"]["template"]
@@ -103,12 +103,12 @@ def checksum():
     ]
     must(sums[0] != sums[1] and sums[0] == sums[2], f"checksums {sums}")
     manual = template({"restartOnConfigChange": False})["metadata"]["annotations"]
-    must("checksum/config" not in manual, "a checksum although it was not wanted")
+    must("checksum/config" not in manual, "a checksum although restarts are disabled")
     labels = template({})["metadata"]["labels"]
     must(not any("version" in key or "chart" in key for key in labels), f"the chart's version is in {labels}")
 
 
-@check("selectors find the exporter's pod and no pod of a test, ports and monitors fit")
+@check("selectors match the exporter pod and no test pod; ports and monitors match")
 def wiring():
     problems = []
     for name, values in setups().items():
@@ -135,9 +135,9 @@ def wiring():
                 selectors[kind] = selector if kind == "Service" else selector["matchLabels"]
         for kind, selector in selectors.items():
             want(selects(pod["metadata"]["labels"], selector), f"{kind} does not select the pod")
-            want(not any(selects(labels, selector) for labels in others), f"{kind} selects a pod of a test")
+            want(not any(selects(labels, selector) for labels in others), f"{kind} selects a test pod")
         for service in of_kind(found, "Service"):
-            want(service["spec"]["publishNotReadyAddresses"] is True, "no page of a pod that is not ready")
+            want(service["spec"]["publishNotReadyAddresses"] is True, "a pod that is not ready is not published")
             want(all(port["targetPort"] in ports for port in service["spec"]["ports"]), "targetPort")
             for monitor in of_kind(found, "ServiceMonitor"):
                 spec = monitor["spec"]
@@ -150,32 +150,32 @@ def wiring():
                 end = only(monitor["spec"][key], "endpoints")
                 want(end["honorLabels"] is True, f"{kind}: honorLabels")
                 want(end["port"] in (ports if kind == "ServiceMonitor" else of_all), f"{kind}: port")
-                asked = values["serviceMonitor" if kind == "ServiceMonitor" else "podMonitor"]
-                want(end["port"] == asked.get("port", "metrics"), f"{kind}: another port")
-                want(end["scheme"] == asked.get("scheme", "http"), f"{kind}: scheme")
-                want(end.get("tlsConfig") == asked.get("tlsConfig"), f"{kind}: tlsConfig")
+                requested = values["serviceMonitor" if kind == "ServiceMonitor" else "podMonitor"]
+                want(end["port"] == requested.get("port", "metrics"), f"{kind}: wrong port")
+                want(end["scheme"] == requested.get("scheme", "http"), f"{kind}: scheme")
+                want(end.get("tlsConfig") == requested.get("tlsConfig"), f"{kind}: tlsConfig")
                 first = end["relabelings"][0]
                 want((first["targetLabel"], first["replacement"]) == ("job", "alikafka-exporter"), f"{kind}: job")
-        # The pods of `helm test` are let in while they run, to the same port.
+        # The pods of `helm test` may reach the same port while they run.
         for policy in of_kind(found, "NetworkPolicy", "test"):
             spec = policy["spec"]
-            entry = only(spec["ingress"], "rules in of the test")
+            entry = only(spec["ingress"], "ingress rules of the test")
             want(selects(pod["metadata"]["labels"], spec["podSelector"]["matchLabels"]), "the test's policy")
             peer = only(entry["from"], "peers of the test")["podSelector"]["matchLabels"]
-            want(all(selects(labels, peer) for labels in others), "the test's policy does not let it in")
+            want(all(selects(labels, peer) for labels in others), "the test's policy does not admit it")
             want([port["port"] for port in entry["ports"]] == list(ports.values()), "port of the test's policy")
         for policy in of_kind(found, "NetworkPolicy"):
             spec = policy["spec"]
             want(spec["policyTypes"] == ["Ingress", "Egress"], "policyTypes")
             entry, *more = spec["ingress"]
-            want(more == values.get("networkPolicy", {}).get("extraIngress", []), "more rules in than the values say")
+            want(more == values.get("networkPolicy", {}).get("extraIngress", []), "more ingress rules than in the values")
             want(entry["from"] and [p["port"] for p in entry["ports"]] == list(ports.values()), "ingress")
             allowed = {port["port"] for rule in spec["egress"] for port in rule["ports"]}
             want({53, 443} <= allowed, "DNS and 443 are not allowed")
             metadata = METADATA in json.dumps(spec)
             config = only([i for i in of_kind(found, "ConfigMap") if "alikafka-exporter.yml" in i["data"]], "configs")
-            asks = "ecs_ram_role" in config["data"]["alikafka-exporter.yml"]
-            want(metadata == asks, f"metadata service allowed: {metadata}, asked: {asks}")
+            needed = "ecs_ram_role" in config["data"]["alikafka-exporter.yml"]
+            want(metadata == needed, f"metadata service allowed: {metadata}, needed: {needed}")
     none_of(problems)
 
 
@@ -186,22 +186,22 @@ def configurations():
         yield name, only(maps, "configurations")["data"]["alikafka-exporter.yml"]
 
 
-@check("the exporter accepts every configuration that is rendered")
+@check("the exporter accepts every rendered configuration")
 def accepted():
-    said = {}
+    output = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, text in configurations():
             path = Path(folder) / f"{name}.yml"
             path.write_text(text)
-            said[name] = run(EXPORTER, "check-config", f"--config.file={path}", env={}).strip()
-            must(said[name].startswith("ok: "), f"{name}: {said[name]}")
+            output[name] = run(EXPORTER, "check-config", f"--config.file={path}", env={}).strip()
+            must(output[name].startswith("ok: "), f"{name}: {output[name]}")
         path.write_text("regions: [cn-hangzhou]\nregion: x\n")
         bad = subprocess.run([EXPORTER, "check-config", f"--config.file={path}"], capture_output=True, timeout=30)
-        must(bad.returncode == 2, "a bad configuration was accepted")
-    return f"{len(said)} configurations"
+        must(bad.returncode == 2, "an invalid configuration was accepted")
+    return f"{len(output)} configurations"
 
 
-@check("credentials are what the values say: files of the Secret, the token of RRSA, or the role of the node")
+@check("credentials match the values: files of the Secret, the RRSA token, or the role of the node")
 def credentials():
     got = {name: yaml.safe_load(text).get("credentials") for name, text in configurations()}
     path = "/etc/alikafka-exporter/credentials"
@@ -222,13 +222,13 @@ def credentials():
     pod = only(of_kind(objects(setups()["rrsa-token"]), "Deployment"), "Deployments")["spec"]["template"]["spec"]
     sources = [volume["projected"]["sources"] for volume in pod["volumes"] if "projected" in volume]
     issued = {"audience": "sts.aliyuncs.com", "expirationSeconds": 3600, "path": "token"}
-    must(sources == [[{"serviceAccountToken": issued}]], f"the token of RRSA is {sources}")
+    must(sources == [[{"serviceAccountToken": issued}]], f"the RRSA token is {sources}")
     account = only(of_kind(objects(setups()["rrsa"]), "ServiceAccount"), "ServiceAccounts")
     annotation = account["metadata"]["annotations"].get("pod-identity.alibabacloud.com/role-name")
-    must(annotation == "alikafka-exporter", f"the annotation of RRSA is {annotation}")
+    must(annotation == "alikafka-exporter", f"the RRSA annotation is {annotation}")
 
 
-@check("every file that a configuration names is mounted, as a directory, from a Secret or a token")
+@check("every file named in a configuration is mounted as a directory from a Secret or a token")
 def mounted():
     problems = []
     for (name, text), values in zip(configurations(), setups().values()):
@@ -247,7 +247,7 @@ def mounted():
     none_of(problems)
 
 
-@check("nothing that is rendered holds a secret, and nothing is a Secret")
+@check("no rendered object contains a secret or is a Secret")
 def no_secret():
     problems = []
     for name, values in setups().items():
@@ -261,12 +261,12 @@ def no_secret():
 
 
 def rehearse(folder, pod, config, port, cloud):
-    """Starts the exporter as its container would: same arguments, user 65532, no capability, Secret with mode 0440."""
+    """Returns the command that runs the exporter like its container: same arguments, user 65532, no capabilities, Secret with mode 0440."""
     where = Path(folder)
     where.chmod(0o755)
     files = where / "credentials"
     files.mkdir()
-    # As the kubelet lays a Secret: the files are links into a folder that is swapped.
+    # Like the kubelet: the files are links into a folder that is replaced.
     data = files / "..2026_data"
     data.mkdir()
     for name, text in (("access_key_id", "LTAI5tSimulatorTestKey"), ("access_key_secret", "simulator-test-secret")):
@@ -291,7 +291,7 @@ def rehearse(folder, pod, config, port, cloud):
     ], {"ALIKAFKA_EXPORTER_ENDPOINT": cloud}
 
 
-@check("the values for kafka_exporter's names relabel as its Prometheus configuration does")
+@check("the values for kafka_exporter's names relabel like its Prometheus configuration")
 def kafka_exporter():
     job = only(yaml.safe_load((ROOT / "config/prometheus-kafka-exporter.yml").read_text())["scrape_configs"], "jobs")
     end = only(of_kind(objects(setups()["kafka-exporter"]), "ServiceMonitor"), "ServiceMonitors")["spec"]["endpoints"][0]
@@ -306,7 +306,7 @@ def kafka_exporter():
 
 
 def connection_test(found, base):
-    """What the pod of `helm test` says, run with the shell and the wget of its image against another address."""
+    """Runs the script of the `helm test` pod with busybox against another address and returns its output."""
     pod = only([i for _, i in found if i["metadata"]["name"].endswith("-test-connection")], "test pods")
     container = pod["spec"]["containers"][0]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
@@ -318,13 +318,13 @@ def connection_test(found, base):
             (Path(folder) / name).symlink_to(run("which", "busybox").strip())
         environment.update(URL=base, PATH=f"{folder}:{path}")
         dead = subprocess.run(shell, env={**environment, "URL": "http://127.0.0.1:9"}, capture_output=True, timeout=60)
-        must(dead.returncode != 0, "the test of a port that is closed passes")
+        must(dead.returncode != 0, "the test of a closed port passes")
         wrong = subprocess.run(shell, env={**environment, "METRICS": "/"}, capture_output=True, timeout=60)
-        must(wrong.returncode != 0, "the test of a page without metrics passes")
+        must(wrong.returncode != 0, "the test of a response without metrics passes")
         return run(*shell, env=environment)
 
 
-@check("the container's own command line runs under its user and reads the Secret as it is mounted")
+@check("the container's command line runs under its user and reads the mounted Secret")
 def runs():
     require_root()
     found = objects(setups()["existing-secret"])
@@ -337,19 +337,19 @@ def runs():
         log = processes.start(command, Path(folder) / "exporter.log", environment)
         probes = pod["containers"][0]
         base = f"http://127.0.0.1:{port}"
-        until(lambda: ask(base + probes["livenessProbe"]["httpGet"]["path"]) == 200, "it is not healthy", log)
-        until(lambda: ask(base + probes["readinessProbe"]["httpGet"]["path"]) == 200, "it is not ready", log)
-        page = page_of(base + "/metrics")
-        series = re.search(r"^alikafka_exporter_series (\d+)", page, re.MULTILINE)
-        must(series and int(series[1]) > 100, f"the page has no series of the cloud:\n{log.read_text()[-1500:]}")
-        said = connection_test(found, base)
-        must(said.count("\n") >= 1 and "exporter_build_info{" in said, f"the pod of helm test says {said}")
-        must("can be read by others" not in log.read_text(), f"it warns of the mode of its files:\n{log.read_text()}")
+        until(lambda: status_of(base + probes["livenessProbe"]["httpGet"]["path"]) == 200, "it is not healthy", log)
+        until(lambda: status_of(base + probes["readinessProbe"]["httpGet"]["path"]) == 200, "it is not ready", log)
+        metrics = body_of(base + "/metrics")
+        series = re.search(r"^alikafka_exporter_series (\d+)", metrics, re.MULTILINE)
+        must(series and int(series[1]) > 100, f"/metrics has no series of the cloud:\n{log.read_text()[-1500:]}")
+        output = connection_test(found, base)
+        must(output.count("\n") >= 1 and "exporter_build_info{" in output, f"the helm test pod prints {output}")
+        must("can be read by others" not in log.read_text(), f"it warns about the mode of its files:\n{log.read_text()}")
     return f"{series[1]} series"
 
 
 class Processes:
-    """Processes that end with the block."""
+    """Processes that stop at the end of the block."""
 
     def __init__(self):
         self.running = []
@@ -368,7 +368,7 @@ class Processes:
                 process.wait()
 
     def start(self, command, log, environment=None, hard=False):
-        """Its log. What does not pass a signal on, as unshare, ends hard and takes its child with it."""
+        """Starts a process and returns its log. `hard` kills a process that does not forward signals, e.g. unshare, with its child."""
         with open(log, "w") as out:
             process = subprocess.Popen(
                 [str(part) for part in command], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -394,15 +394,15 @@ def until(holds, otherwise, log, seconds=20):
         time.sleep(0.1)
 
 
-def page_of(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read().decode()
+def body_of(url):
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return response.read().decode()
 
 
-def ask(url):
+def status_of(url):
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.status
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status
     except urllib.error.HTTPError as error:
         return error.code
     except OSError:

@@ -1,4 +1,4 @@
-"""RAM: the policy allows what the program can ask and nothing else, and a role can be taken by whom it is meant for."""
+"""Checks the RAM policies: least privilege, and narrow trust policies."""
 
 import json
 import re
@@ -18,16 +18,16 @@ def statement(name):
     return only
 
 
-@check("the RAM policy allows the permissions of the program's actions, and no others")
+@check("the RAM policy allows exactly the permissions of the exporter's actions")
 def policy():
     own = statement("policy.json")
     source = (ROOT / "src/api/action.rs").read_text()
     needed = set(re.findall(r'"(alikafka:\w+)"', source))
     names = set(re.findall(r'=> "(Get\w+)"', source))
-    must(len(names) >= 6 and needed, "src/api/action.rs is not as it was when this was written")
+    must(len(names) >= 6 and needed, "src/api/action.rs has changed; adapt this check")
     must(set(own["Action"]) == needed, f"policy {sorted(own['Action'])}, program {sorted(needed)}")
-    must(len(own["Action"]) == len(needed), "an action twice")
-    must(all(re.fullmatch(r"alikafka:List\w+", action) for action in own["Action"]), "an action that is no list")
+    must(len(own["Action"]) == len(needed), "a duplicate action")
+    must(all(re.fullmatch(r"alikafka:List\w+", action) for action in own["Action"]), "an action other than a list action")
     must(own["Resource"] == "acs:alikafka:*:*:*", own["Resource"])
     shown = (ROOT / "README.md").read_text()
     found = set(re.findall(r'"(alikafka:\w+)"', shown))
@@ -35,23 +35,23 @@ def policy():
     return ", ".join(sorted(needed))
 
 
-@check("trust policies name one kind of taker each, and RRSA one service account")
+@check("each trust policy names one kind of principal, and RRSA one service account")
 def trust():
-    takers = {name: statement(name) for name in ("trust-ecs.json", "trust-ack-rrsa.json", "trust-account.json")}
-    problems = [name for name, own in takers.items() if own["Action"] != "sts:AssumeRole" or "*" in json.dumps(own)]
-    kinds = {name: list(own["Principal"]) for name, own in takers.items()}
+    policies = {name: statement(name) for name in ("trust-ecs.json", "trust-ack-rrsa.json", "trust-account.json")}
+    problems = [name for name, own in policies.items() if own["Action"] != "sts:AssumeRole" or "*" in json.dumps(own)]
+    kinds = {name: list(own["Principal"]) for name, own in policies.items()}
     must(kinds == {"trust-ecs.json": ["Service"], "trust-ack-rrsa.json": ["Federated"], "trust-account.json": ["RAM"]},
          f"{kinds}")
-    conditions = takers["trust-ack-rrsa.json"]["Condition"]["StringEquals"]
+    conditions = policies["trust-ack-rrsa.json"]["Condition"]["StringEquals"]
     must(set(conditions) == {"oidc:aud", "oidc:iss", "oidc:sub"}, "RRSA without all three conditions")
     must(conditions["oidc:aud"] == ["sts.aliyuncs.com"], "the audience of the token")
-    must("sts:ExternalId" in takers["trust-account.json"]["Condition"]["StringEquals"], "no external id")
+    must("sts:ExternalId" in policies["trust-account.json"]["Condition"]["StringEquals"], "no external id")
     must(statement("assume-role-policy.json")["Action"] == "sts:AssumeRole", "assume-role-policy.json")
     none_of(problems)
 
 
-@check("the page about RAM names every policy, marks every command, and its configuration is accepted")
-def page():
+@check("the RAM README lists every policy and marks every command, and its configuration is valid")
+def readme():
     text = (HERE / "README.md").read_text()
     none_of(path.name for path in HERE.glob("*.json") if f"({path.name})" not in text)
     blocks = re.findall(r"^( *)```sh cloud\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)

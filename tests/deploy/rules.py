@@ -1,4 +1,4 @@
-"""The PrometheusRule: the shipped rules, neither more nor less, and thresholds that count where they are set."""
+"""Checks the PrometheusRule: exactly the shipped rules, and working thresholds."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ def rules_of(found):
 
 
 def shipped():
-    """The groups of the repository's own files."""
+    """Returns the rule groups in config/rules."""
     found = []
     for path in sorted(RULES.glob("*.rules.yml")):
         found += yaml.safe_load(path.read_text())["groups"]
@@ -36,29 +36,29 @@ def key(rule):
 
 
 def promtool(found, *tests):
-    """Writes groups as a file of rules, and lets promtool check it, and run tests that name it `rules.yml`."""
+    """Writes the groups to `rules.yml`, checks it with promtool, and runs promtool tests of it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rules.yml"
         path.write_text(yaml.safe_dump({"groups": found}))
-        said = run("promtool", "check", "rules", path)
+        output = run("promtool", "check", "rules", path)
         for test in tests:
             place = Path(folder) / "test.yml"
             place.write_text(yaml.safe_dump({"rule_files": ["rules.yml"], **test}))
             run("promtool", "test", "rules", place)
-    return int(re.search(r"SUCCESS: (\d+) rules", said)[1])
+    return int(re.search(r"SUCCESS: (\d+) rules", output)[1])
 
 
-@check("promtool takes the rules of every set of values")
+@check("promtool accepts the rules of every values file")
 def parse():
-    said = {}
+    output = {}
     for name, values in setups().items():
         if of_kind(objects(values), "PrometheusRule"):
-            said[name] = promtool(groups(values))
-    must(len(said) >= 2, "too few sets of values have rules")
-    return ", ".join(f"{name}: {count}" for name, count in said.items())
+            output[name] = promtool(groups(values))
+    must(len(output) >= 2, "too few values files have rules")
+    return ", ".join(f"{name}: {count}" for name, count in output.items())
 
 
-@check("without values the rules are those of config/rules, word for word")
+@check("by default, the rules equal those in config/rules")
 def same():
     ours = sorted(key(rule) for rule in rules_of(groups(ON)))
     theirs = sorted(
@@ -68,15 +68,15 @@ def same():
         [f"only in the chart: {rule}" for rule in ours if rule not in theirs]
         + [f"only in config/rules: {rule}" for rule in theirs if rule not in ours]
     )
-    must(len(ours) == len(theirs), f"{len(ours)} rules, not {len(theirs)}")
+    must(len(ours) == len(theirs), f"{len(ours)} rules instead of {len(theirs)}")
     for group in shipped():
         same_name = [other for other in groups(ON) if other["name"] == group["name"]]
         if same_name:
-            must({**group, "rules": 0} == {**same_name[0], "rules": 0}, f"group {group['name']} has other settings")
+            must({**group, "rules": 0} == {**same_name[0], "rules": 0}, f"group {group['name']} has different settings")
     return f"{len(ours)} rules"
 
 
-@check("values add labels, annotations and the address of runbooks to alerts alone, and leave out what they name")
+@check("values add labels, annotations and runbook URLs only to alerts, and leave out the disabled ones")
 def changed():
     values = setups()["everything"]["prometheusRule"]
     before = {rule["alert"]: rule for rule in rules_of(groups(ON)) if "alert" in rule}
@@ -105,7 +105,7 @@ def thresholds(values):
     return [rule for rule in rules_of(groups(values)) if rule.get("record", "").startswith(THRESHOLD)]
 
 
-@check("thresholds of the values are recorded as the rules ask for them, and the defaults are the shipped ones")
+@check("thresholds from the values are recorded as the rules need them, and the defaults are the shipped ones")
 def recorded():
     y, seconds, messages = "alikafka_post-cn-y", f"{THRESHOLD}_seconds", f"{THRESHOLD}_messages"
     rows = [
@@ -130,14 +130,14 @@ def recorded():
 
 
 def late(group, instance, age):
-    """Series of a group whose oldest unread message is certainly so many seconds old, for ten minutes and more."""
+    """Yields series of a group whose lag in seconds has been `age` for more than ten minutes."""
     labels = f'region="r", instance_id="{instance}", group="{group}", instance="t", job="alikafka-exporter"'
     yield {"series": f"alikafka_group_lag_floor_seconds{{{labels}}}", "values": f"{age}x120"}
     yield {"series": f"alikafka_group_lag_seconds{{{labels}}}", "values": f"{age}x120"}
     yield {"series": f"alikafka_group_lag_messages{{{labels}}}", "values": "5x120"}
 
 
-@check("an alert about lag in seconds fires by the threshold that the values set for a group, an instance, and all others")
+@check("an alert on lag in seconds uses the thresholds in the values for a group, an instance, and all others")
 def fires():
     x, y, z = "alikafka_post-cn-x", "alikafka_post-cn-y", "alikafka_post-cn-z"
     lag = [
@@ -152,7 +152,7 @@ def fires():
          "values": "1x120"} for i in (x, y, z)
     ]
     series = [*up, *(row for i, group, age, _ in lag for row in late(group, i, age))]
-    # Which groups it fires for; what its text says is tested beside the rules.
+    # Checks the groups for which it fires; its texts are tested with the rules.
     expr = f'count by (instance_id, group) (ALERTS{{alertname="{name}", alertstate="firing"}})'
     want = [{"labels": f'{{instance_id="{i}", group="{group}"}}', "value": 1} for i, group, _, is_late in lag if is_late]
     promtool(found, {"evaluation_interval": "1m", "tests": [{

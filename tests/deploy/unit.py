@@ -1,4 +1,4 @@
-"""The systemd unit: systemd finds nothing wrong with it, rates it hardened, and it leaves the exporter what it needs."""
+"""Checks the systemd unit: valid, hardened, and sufficient for the exporter."""
 
 import os
 import re
@@ -8,16 +8,16 @@ import tempfile
 from pathlib import Path
 
 from common import EXPORTER, ROOT, Wrong, check, must, none_of, require_root, run
-from pods import Processes, ask, free_port, page_of, until
+from pods import Processes, status_of, free_port, body_of, until
 
 HERE = ROOT / "deploy/systemd"
 UNIT = HERE / "alikafka-exporter.service"
-# Of 100: systemd calls up to 20 "OK", and the unit reaches 12.
+# Exposure out of 100: systemd rates up to 20 as "OK", and the unit has 12.
 THRESHOLD = 15
 
 
 def settings():
-    """Key to its values, of the section Service; an empty value takes back those before it."""
+    """Returns the values of each key in the section Service; an empty value resets the key."""
     found, section = {}, None
     for line in UNIT.read_text().splitlines():
         if line.startswith("["):
@@ -29,7 +29,7 @@ def settings():
 
 
 def placed(folder, drop_in=None):
-    """The unit with the binary of this build, so that systemd finds it."""
+    """Writes the unit with the path of this build's binary, so that systemd finds it."""
     path = Path(folder) / UNIT.name
     path.write_text(UNIT.read_text().replace("/usr/local/bin/alikafka-exporter", str(EXPORTER)))
     if drop_in:
@@ -43,38 +43,38 @@ def snippet():
     return re.search(r"^```ini\n(.*?)^```", (HERE / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
 
 
-@check("systemd-analyze verify has nothing to say about the unit, with a key and with a role")
+@check("systemd-analyze verify reports nothing for the unit, with a key and with a role")
 def verify():
     for drop_in in (None, snippet()):
         with tempfile.TemporaryDirectory() as folder:
-            said = run("systemd-analyze", "verify", placed(folder, drop_in))
-        must(not said.strip(), said)
+            output = run("systemd-analyze", "verify", placed(folder, drop_in))
+        must(not output.strip(), output)
     with tempfile.TemporaryDirectory() as folder:
         bad = placed(folder)
         bad.write_text(bad.read_text().replace("ProtectClock", "ProtectClocks"))
-        said = subprocess.run(["systemd-analyze", "verify", bad], capture_output=True, text=True, timeout=60)
-    must("ProtectClocks" in said.stderr, "a misspelt setting was let through")
+        output = subprocess.run(["systemd-analyze", "verify", bad], capture_output=True, text=True, timeout=60)
+    must("ProtectClocks" in output.stderr, "a misspelt setting was accepted")
 
 
 @check("systemd-analyze security rates the unit hardened")
 def security():
     with tempfile.TemporaryDirectory() as folder:
-        said = run("systemd-analyze", "security", "--offline=true", f"--threshold={THRESHOLD}", "--no-pager", placed(folder))
-        level = re.search(r"exposure level for \S+: ([\d.]+)", said)
+        output = run("systemd-analyze", "security", "--offline=true", f"--threshold={THRESHOLD}", "--no-pager", placed(folder))
+        level = re.search(r"exposure level for \S+: ([\d.]+)", output)
         bare = placed(folder)
         bare.write_text("[Service]\nExecStart=/bin/true\n")
         loose = subprocess.run(
             ["systemd-analyze", "security", "--offline=true", f"--threshold={THRESHOLD}", "--no-pager", bare],
             capture_output=True, timeout=60,
         )
-    must(loose.returncode != 0, "a bare unit was let through")
+    must(loose.returncode != 0, "a bare unit was accepted")
     shown = re.search(r"rates the unit ([\d.]+) of 10", (HERE / "README.md").read_text())[1]
-    # Versions of systemd differ in what they look at; a better rating than the page says is no fault.
+    # Versions of systemd rate differently; a better rating than documented is fine.
     must(float(level[1]) <= float(shown) + 0.2, f"README.md says {shown}, systemd {level[1]}")
     return f"{level[1]} of 10"
 
 
-@check("the unit's variables are the exporter's, its flags are accepted, and a bad file fails a reload")
+@check("the exporter accepts the unit's variables and flags, and an invalid file fails a reload")
 def variables():
     own = settings()
     with tempfile.TemporaryDirectory() as folder:
@@ -89,17 +89,17 @@ def variables():
         must(hangup == "/bin/kill -HUP $MAINPID", hangup)
         command = reload.replace("/usr/local/bin/alikafka-exporter", str(EXPORTER))
         command = command.replace("/etc/alikafka-exporter/alikafka-exporter.yml", str(config)).split()
-        said = run(*command, env=environment)
-        must(said.startswith("ok:"), said)
-        # Were the names of the variables not the exporter's, half of them would not be missed.
+        output = run(*command, env=environment)
+        must(output.startswith("ok:"), output)
+        # Proves that the exporter reads these variables: half of the key is an error.
         half = dict(list(environment.items())[:1])
         bad = subprocess.run(command, env=half, capture_output=True, text=True, timeout=30)
         must(bad.returncode == 2 and "access_key_secret_file" in bad.stderr + bad.stdout, f"half a key: {bad}")
         config.write_text("regions: []\n")
         bad = subprocess.run(command, env=environment, capture_output=True, timeout=30)
-        must(bad.returncode == 2, "a bad file did not fail")
-        # A port that is taken ends it with the same status, and is free a moment later.
-        must(own["Restart"] == ["on-failure"] and "RestartPreventExitStatus" not in own, "a refused start is the last")
+        must(bad.returncode == 2, "an invalid file did not fail")
+        # A port in use has the same exit status, and may be free a moment later.
+        must(own["Restart"] == ["on-failure"] and "RestartPreventExitStatus" not in own, "a refused start is not retried")
         role = dict(
             line.split("=", 1)[1].split("=", 1) for line in snippet().splitlines() if line.startswith("Environment=A")
         )
@@ -108,7 +108,7 @@ def variables():
 
 
 def filtered():
-    """The system calls that the unit allows: the sets less those that are taken away."""
+    """Returns the system calls that the unit allows."""
     sets = {}
     for block in run("systemd-analyze", "syscall-filter", "--no-pager").split("\n\n"):
         name, *rest = [line.strip() for line in block.splitlines() if line.strip() and not line.strip().startswith("#")] or [""]
@@ -117,7 +117,7 @@ def filtered():
     def calls(name):
         if not name.startswith("@"):
             return {name}
-        must(name in sets, f"systemd knows no {name}")
+        must(name in sets, f"systemd does not know {name}")
         return set().union(*(calls(part) for part in sets[name]))
 
     allowed = calls("@default")
@@ -125,11 +125,11 @@ def filtered():
         taken = line.startswith("~")
         for name in line.lstrip("~").split():
             allowed = allowed - calls(name) if taken else allowed | calls(name)
-    # What is allowed always, whatever is taken away.
+    # systemd always allows these.
     return allowed | calls("@default")
 
 
-@check("every system call that the exporter makes is let through, and every socket is of a family that is")
+@check("the unit allows every system call and every socket family that the exporter uses")
 def system_calls():
     own, allowed = settings(), filtered()
     must("mount" not in allowed and "setrlimit" not in allowed and "read" in allowed, "the filter was not understood")
@@ -146,9 +146,9 @@ def system_calls():
             },
         )
         base = f"http://127.0.0.1:{port}"
-        until(lambda: ask(base + "/-/ready") == 200, "it is not ready", log, 60)
-        must(ask(base + "/metrics") == 200, "no page")
-        # Another that must look up a name, and fails at it or at the key.
+        until(lambda: status_of(base + "/-/ready") == 200, "it is not ready", log, 60)
+        must(status_of(base + "/metrics") == 200, "/metrics failed")
+        # A second exporter that resolves a name, and fails at that or at the key.
         other, second = free_port(), Path(folder) / "trace-names"
         log = processes.start(
             ["strace", "--follow-forks", "--quiet=all", f"--output={second}", EXPORTER, f"--web.listen-address=127.0.0.1:{other}"],
@@ -158,8 +158,8 @@ def system_calls():
                 "ALIKAFKA_EXPORTER_ENDPOINT": "https://alikafka.invalid", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "y",
             },
         )
-        until(lambda: ask(f"http://127.0.0.1:{other}/-/ready") == 200, "it is not ready", log, 60)
-        # To their children: strace itself would end without them.
+        until(lambda: status_of(f"http://127.0.0.1:{other}/-/ready") == 200, "it is not ready", log, 60)
+        # Signals their children, because strace itself would exit without them.
         for process, _ in processes.running[1:]:
             for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
                 os.kill(int(child), signal.SIGTERM)
@@ -170,13 +170,13 @@ def system_calls():
     none_of(f"{name} is not in SystemCallFilter" for name in sorted(made - allowed))
     families = set(re.findall(r"socket\((AF_\w+)", text))
     extra = families - set(own["RestrictAddressFamilies"][0].split())
-    # glibc asks the kernel for its addresses by netlink, and takes it well when it may not.
+    # glibc queries addresses by netlink, and copes with being denied.
     none_of(f"{family} is not in RestrictAddressFamilies" for family in extra - {"AF_NETLINK"})
-    must("PROT_WRITE|PROT_EXEC" not in text, "memory that is written and executed")
+    must("PROT_WRITE|PROT_EXEC" not in text, "writable and executable memory")
     return f"{len(made)} of {len(allowed)} calls, {', '.join(sorted(families))}"
 
 
-@check("what the exporter tells of its process holds under ProtectProc, and would not under ProcSubset=pid")
+@check("the exporter's process metrics are right with ProtectProc, and would be wrong with ProcSubset=pid")
 def process_metrics():
     require_root()
     own = settings()
@@ -189,7 +189,7 @@ def process_metrics():
             binary = Path(folder) / "alikafka-exporter"
             binary.write_bytes(EXPORTER.read_bytes())
             binary.chmod(0o555)
-            # A process that becomes another user is no more killed with its parent, unless it asks for that again.
+            # Changing the user clears the parent-death signal, so it is set again.
             user = "setpriv --reuid=65532 --regid=65532 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs --pdeathsig=KILL"
             log = processes.start(
                 ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec",
@@ -199,14 +199,14 @@ def process_metrics():
                  "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
                 hard=True,
             )
-            until(lambda: ask(f"http://127.0.0.1:{port}/metrics") == 200, "no page", log)
-            page = page_of(f"http://127.0.0.1:{port}/metrics")
-        seen[option] = dict(re.findall(r"^(process_\w+) (\S+)$", page, re.MULTILINE))
+            until(lambda: status_of(f"http://127.0.0.1:{port}/metrics") == 200, "/metrics failed", log)
+            metrics = body_of(f"http://127.0.0.1:{port}/metrics")
+        seen[option] = dict(re.findall(r"^(process_\w+) (\S+)$", metrics, re.MULTILINE))
     good, bad = seen["hidepid=invisible"], seen["subset=pid"]
     wanted = ["process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes",
               "process_start_time_seconds", "process_threads", "process_virtual_memory_bytes"]
     none_of(f"{name} is {good.get(name)}" for name in wanted[1:] if float(good.get(name, 0)) <= 0)
-    must(float(good["process_start_time_seconds"]) > 1.7e9, "the start time is no time")
+    must(float(good["process_start_time_seconds"]) > 1.7e9, "the start time is implausible")
     if float(bad.get("process_start_time_seconds", 0)) > 1.7e9:
-        raise Wrong("ProcSubset=pid would do no harm: say so, and set it")
+        raise Wrong("ProcSubset=pid is harmless: document it and set it")
     return f"start time {good['process_start_time_seconds']}, and {bad.get('process_start_time_seconds')} without /proc/stat"
