@@ -191,7 +191,7 @@ fn truth_groups(world: &WorldTruth) -> Vec<(String, String)> {
 
 /// Waits until a scrape equals the truth.
 async fn wait_until_correct(sim: &Simulator, exporter: &MeasuredExporter, when: &str) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let difference = expected::difference(&sim.truth(), &SeriesSet::parse(exporter.metrics().await));
         if difference.is_empty() {
@@ -201,7 +201,7 @@ async fn wait_until_correct(sim: &Simulator, exporter: &MeasuredExporter, when: 
         let log = exporter.log_lines();
         let log = &log[log.len().saturating_sub(20)..];
         assert!(
-            Instant::now() < until,
+            Instant::now() < deadline,
             "{when}, {} series differ: {shown:#?}\n{}",
             difference.len(),
             log.join("\n")

@@ -225,7 +225,7 @@ async fn a_missing_key_file_affects_only_its_account_until_it_appears() {
     assert_eq!(scrape.cloud_series(&[("account", "two"), ("instance_id", A)]).len(), 0);
     assert_eq!(failed_accounts(&daemon), ["two"], "{:#?}", daemon.failures());
     let line = &daemon.failures()[0];
-    assert!(line["msg"].as_str().unwrap().contains("faults-accounts-key-"), "names the file: {line}");
+    assert!(line["error"].as_str().unwrap().contains("faults-accounts-key-"), "names the file: {line}");
     for (file, part) in files.iter().zip(SECOND) {
         std::fs::write(file, part).unwrap();
     }

@@ -22,13 +22,13 @@ pub(super) struct StallMonitor {
 impl StallMonitor {
     pub(super) fn watch() -> Self {
         let longest = Arc::<Mutex<Duration>>::default();
-        let seen = Arc::clone(&longest);
+        let maximum = Arc::clone(&longest);
         let task = tokio::spawn(async move {
             loop {
                 let began = Instant::now();
                 sleep(millis(2)).await;
                 let stall = began.elapsed().saturating_sub(millis(4));
-                let mut longest = seen.lock().unwrap();
+                let mut longest = maximum.lock().unwrap();
                 *longest = stall.max(*longest);
             }
         });
@@ -88,8 +88,8 @@ async fn calls_never_exceed_the_rate_limit_in_any_second() {
     sim.faults(|f| {
         f.add(Fault::new(error(503, "ServiceUnavailable", "no")).occurrence(Occurrence::Probability(0.2, 7)))
     });
-    let then = sim.call_log().len();
-    daemon.until("some passes with failures", |_| sim.call_log().len() > then + 150).await;
+    let before = sim.call_log().len();
+    daemon.until("some passes with failures", |_| sim.call_log().len() > before + 150).await;
     // An outage and its end.
     sim.faults(|f| {
         f.clear();
@@ -238,8 +238,8 @@ async fn the_budget_adapts_to_a_lower_quota_of_the_cloud() {
     ];
     let daemon = Daemon::start(&sim, &settings).await;
     let codes = || -> Vec<String> {
-        let of = |e: &&CallLogEntry| e.action == "GetConsumerProgress" && e.code != "pending";
-        sim.with_call_log(|l| l.entries().filter(of).map(|e| e.code.clone()).collect())
+        let is_response = |e: &&CallLogEntry| e.action == "GetConsumerProgress" && e.code != "pending";
+        sim.with_call_log(|l| l.entries().filter(is_response).map(|e| e.code.clone()).collect())
     };
     daemon.until("a hundred and twenty calls", |_| codes().len() >= 120).await;
     let refused = codes().iter().rev().take(40).filter(|c| *c == "Throttling.User").count();
@@ -342,9 +342,10 @@ async fn recovery_from_a_long_outage_is_fast_and_without_a_burst() {
 
 /// Times of the GetConsumerProgress calls for a group of instance A.
 fn progress_calls(sim: &Simulator, group: &str) -> Vec<Instant> {
-    let of = |e: &&CallLogEntry| e.action == "GetConsumerProgress" && e.object.as_deref() == Some(group);
-    let of_a = |e: &&CallLogEntry| of(e) && e.instance.as_deref() == Some(A);
-    sim.with_call_log(|l| l.entries().filter(of_a).map(|e| e.at).collect())
+    let target = ("GetConsumerProgress", Some(A), Some(group));
+    let is_target =
+        |e: &&CallLogEntry| (e.action.as_str(), e.instance.as_deref(), e.object.as_deref()) == target;
+    sim.with_call_log(|l| l.entries().filter(is_target).map(|e| e.at).collect())
 }
 
 /// Polls so rarely that calls in between are retries.

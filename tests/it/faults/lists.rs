@@ -29,9 +29,9 @@ fn lists_of_a(effect: &Effect) -> [Fault; 2] {
 
 /// Page numbers that were requested of a list of instance A.
 fn requested_pages(sim: &Simulator, action: &str) -> Vec<usize> {
-    let of = |e: &&CallLogEntry| e.action == action && e.instance.as_deref() == Some(A);
+    let is_call = |e: &&CallLogEntry| e.action == action && e.instance.as_deref() == Some(A);
     sim.with_call_log(|l| {
-        l.entries().filter(of).map(|e| e.page_number.as_ref().unwrap().parse().unwrap()).collect()
+        l.entries().filter(is_call).map(|e| e.page_number.as_ref().unwrap().parse().unwrap()).collect()
     })
 }
 

@@ -461,9 +461,13 @@ fn generation_of(scrape: &Scrape) -> usize {
 /// Resident memory in MiB, threads and open files, by the process metrics.
 async fn footprint(daemon: &Daemon) -> [f64; 3] {
     let scrape = daemon.scrape().await;
-    let of =
+    let value =
         |name: &str| scrape.samples.iter().find(|s| s.name == name).unwrap().value.parse::<f64>().unwrap();
-    [of("process_resident_memory_bytes") / f64::from(1 << 20), of("process_threads"), of("process_open_fds")]
+    [
+        value("process_resident_memory_bytes") / f64::from(1 << 20),
+        value("process_threads"),
+        value("process_open_fds"),
+    ]
 }
 
 /// Requests two reloads; the second one waits for the first.

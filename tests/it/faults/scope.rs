@@ -60,9 +60,9 @@ async fn an_instance_not_in_service_has_info_but_no_detail_calls() {
     daemon.until_known().await;
     let scrape = daemon.until("more discoveries", |p| p.api_calls("GetInstanceList", "ok") >= 4.0).await;
     for (id, ..) in idle {
-        let of = [("instance_id", id)];
-        assert_eq!(scrape.count("alikafka_instance_info", &of), 1, "{id}");
-        assert!(scrape.cloud_series(&of).iter().all(|s| s.starts_with("alikafka_instance_")), "{id}");
+        let labels = [("instance_id", id)];
+        assert_eq!(scrape.count("alikafka_instance_info", &labels), 1, "{id}");
+        assert!(scrape.cloud_series(&labels).iter().all(|s| s.starts_with("alikafka_instance_")), "{id}");
         assert_eq!(scrape.instance_up(id), None, "{id}");
         assert!(!was_called_for(&sim, id), "{id}");
     }

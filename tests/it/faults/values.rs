@@ -103,8 +103,8 @@ async fn list_shapes_and_unknown_fields_make_no_difference() {
             sim.faults(|f| f.add(Fault::new(Effect::UnknownFields)));
         }
         let ok = |p: &Scrape| p.api_calls("GetInstanceList", "ok");
-        let then = ok(&daemon.scrape().await);
-        let scrape = daemon.until("two more discoveries", |p| ok(p) >= then + 2.0).await;
+        let before = ok(&daemon.scrape().await);
+        let scrape = daemon.until("two more discoveries", |p| ok(p) >= before + 2.0).await;
         assert_eq!(of_one_poll(&scrape), series, "{shape:?}");
         assert!(same(&scrape), "{shape:?}");
     }

@@ -75,9 +75,9 @@ async fn a_stuck_poller_turns_unhealthy_and_then_ends_the_process() {
     let sim = cloud().await;
     let settings = [("FAILPOINTS", "region-poller=2*off->pause; watchdog-limits=return(1500/8000)")];
     let daemon = Daemon::start(&sim, &settings).await;
-    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while daemon.body("/-/healthy").await.trim() == "ok" {
-        assert!(tokio::time::Instant::now() < until, "a missing heartbeat makes it unhealthy");
+        assert!(tokio::time::Instant::now() < deadline, "a missing heartbeat makes it unhealthy");
         tokio::time::sleep(millis(50)).await;
     }
     assert!(daemon.body("/-/healthy").await.contains(REGION), "the region is named");
