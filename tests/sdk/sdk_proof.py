@@ -1,9 +1,9 @@
-"""Every action of the simulator, called by the official SDKs and compared with the world's truth.
+"""Calls every action of the simulator with the official SDKs and compares the responses with the simulator's truth.
 
 Usage: sdk_proof.py URL_NUMBERS URL_STRINGS URL_TEMPORARY_KEY
-The first simulator tells GetTopicStatus in numbers, the second in strings, as the reference prints it,
-the third takes only a temporary key with a token.
-Two SDKs call: alibabacloud-alikafka20190916 (ACS3, its own models) and aliyun-python-sdk-core (v1, raw JSON).
+The first simulator returns numbers in GetTopicStatus, the second strings, as in the reference, and the third accepts
+only a temporary key with a token.
+The two SDKs are alibabacloud-alikafka20190916 (ACS3, its own models) and aliyun-python-sdk-core (v1, raw JSON).
 """
 
 import json
@@ -22,16 +22,16 @@ from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import CommonRequest
 
 KEY, SECRET, TOKEN = "LTAI5tSimulatorTestKey", "simulator-test-secret", "CAIS+/=abc~*%"
-STRANGE = {"a b*c~d/e+f=g&h%i", 'say "hi"', "订单 事件", "back\\slash\\n", "line\nbreak\ttab"}
+SPECIAL_NAMES = {"a b*c~d/e+f=g&h%i", 'say "hi"', "订单 事件", "back\\slash\\n", "line\nbreak\ttab"}
 
 
 def get(url, path):
-    with urllib.request.urlopen(f"{url}/_sim/{path}") as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(f"{url}/_sim/{path}") as response:
+        return json.load(response)
 
 
 class Acs3:
-    """The SDK that the vendor ships today. It decodes into its models; `to_map` gives their wire names."""
+    """The current SDK. It parses into models; `to_map` returns their wire names."""
 
     name = "acs3"
 
@@ -134,10 +134,10 @@ def instance_list(sdk, truth):
 def topic_list(sdk, truth):
     seen = set()
     for region, instance_id, instance in in_service(truth):
-        names, page = [], 1
+        names, number = [], 1
         while True:
-            body = sdk.call("GetTopicList", RegionId=region, InstanceId=instance_id, CurrentPage=str(page), PageSize="10")
-            same((body["Total"], body["CurrentPage"], body["PageSize"]), (len(instance["topics"]), page, 10), "page")
+            body = sdk.call("GetTopicList", RegionId=region, InstanceId=instance_id, CurrentPage=str(number), PageSize="10")
+            same((body["Total"], body["CurrentPage"], body["PageSize"]), (len(instance["topics"]), number, 10), "list page")
             for row in body["TopicList"]["TopicVO"]:
                 want = instance["topics"][row["Topic"]]
                 same(row["PartitionNum"], len(want["partitions"]), row["Topic"])
@@ -145,28 +145,28 @@ def topic_list(sdk, truth):
                 names.append(row["Topic"])
             if len(names) >= body["Total"]:
                 break
-            page += 1
+            number += 1
         same(sorted(names), sorted(instance["topics"]), instance_id)
         default = sdk.call("GetTopicList", RegionId=region, InstanceId=instance_id)
-        same((len(default["TopicList"]["TopicVO"]), default["PageSize"]), (10, 10), "the default page")
+        same((len(default["TopicList"]["TopicVO"]), default["PageSize"]), (10, 10), "default page size")
         seen.update(names)
-    assert STRANGE <= seen, STRANGE - seen
+    assert SPECIAL_NAMES <= seen, SPECIAL_NAMES - seen
 
 
 def topic_status(sdk, truth, text=False):
-    """With `text`, every number and bool came as a string; the digits must still be the same."""
-    told = str if text else (lambda v: v)
+    """With `text`, every number and bool is a string with the same digits."""
+    form = str if text else (lambda v: v)
     for region, instance_id, instance in in_service(truth):
         for topic, want in instance["topics"].items():
             body = sdk.call("GetTopicStatus", RegionId=region, InstanceId=instance_id, Topic=topic)
             status = body["TopicStatus"]
-            same(status["TotalCount"], told(want["messages"]), topic)
+            same(status["TotalCount"], form(want["messages"]), topic)
             rows = status["OffsetTable"]["OffsetTable"]
             same([row["Topic"] for row in rows], [topic] * len(want["partitions"]), topic)
             got = [(r["Partition"], r["MinOffset"], r["MaxOffset"], r["LastUpdateTimestamp"]) for r in rows]
             same(
                 got,
-                [tuple(map(told, (p["partition"], p["start"], p["end"], p["last_write_ms"] or 0))) for p in want["partitions"]],
+                [tuple(map(form, (p["partition"], p["start"], p["end"], p["last_write_ms"] or 0))) for p in want["partitions"]],
                 topic,
             )
             assert any(p["end"] > 2**53 for p in want["partitions"])
@@ -181,15 +181,15 @@ def consumer_list(sdk, truth):
         body = sdk.call("GetConsumerList", RegionId=region, InstanceId=instance_id, CurrentPage=2, PageSize=15)
         same((body["Total"], len(body["ConsumerList"]["ConsumerVO"])), (len(names), len(names) - 15), "page 2")
         seen.update(names)
-    assert STRANGE <= seen, STRANGE - seen
+    assert SPECIAL_NAMES <= seen, SPECIAL_NAMES - seen
 
 
 def consumer_progress(sdk, truth):
     times = 0
     for region, instance_id, instance in in_service(truth):
         for group, want in instance["groups"].items():
-            asked = dict(RegionId=region, InstanceId=instance_id, ConsumerId=group)
-            body = sdk.call("GetConsumerProgress", **asked)["ConsumerProgress"]
+            params = dict(RegionId=region, InstanceId=instance_id, ConsumerId=group)
+            body = sdk.call("GetConsumerProgress", **params)["ConsumerProgress"]
             same((body["TotalDiff"], body["state"]), (want["lag"], want["state"]), group)
             topics = {t["Topic"]: t for t in body["TopicList"]["TopicList"]}
             same(sorted(topics), sorted(want["topics"]), group)
@@ -201,7 +201,7 @@ def consumer_progress(sdk, truth):
                 ]
                 same(got, [partition(p, wanted["times_hidden"]) for p in wanted["partitions"] if p["listed"]], topic)
                 times += sum(row[4] > 0 for row in got)
-            hidden = sdk.call("GetConsumerProgress", HideLastTimestamp=True, **asked)["ConsumerProgress"]
+            hidden = sdk.call("GetConsumerProgress", HideLastTimestamp=True, **params)["ConsumerProgress"]
             same(hidden["LastTimestamp"], -1, "HideLastTimestamp")
     assert times > 0
 
@@ -212,16 +212,16 @@ def partition(p, times_hidden):
     return p["partition"], p["end"], committed, p["lag"] or 0, time
 
 
-def refused(make, code):
+def rejected(make, code):
     def check(_sdk, _truth):
         try:
             make().call("GetInstanceList", RegionId="cn-hangzhou")
         except ServerException as error:
             same(error.get_error_code(), code, "the older SDK's error")
-        except Exception as error:  # The newer SDK's own class moved between its versions.
+        except Exception as error:  # The class of the newer SDK's error depends on its version.
             same(getattr(error, "code", repr(error)), code, "the newer SDK's error")
         else:
-            raise AssertionError("the call was let in")
+            raise AssertionError("the call was accepted")
 
     return check
 
@@ -240,10 +240,10 @@ def main(numbers, strings, temporary):
             add(check.__name__, check, sdk, numbers)
         add("topic_status in strings", partial(topic_status, text=True), make(strings), strings)
         add("a temporary key with its token", all_instance_ids, make(temporary, token=TOKEN), temporary)
-        wrong = refused(partial(make, temporary, token="other"), "InvalidSecurityToken.Malformed")
-        add("a wrong token is refused", wrong, sdk, temporary)
-        wrong = refused(partial(make, numbers, secret="wrong-secret"), "SignatureDoesNotMatch")
-        add("a wrong secret is refused", wrong, sdk, numbers)
+        check = rejected(partial(make, temporary, token="other"), "InvalidSecurityToken.Malformed")
+        add("a wrong token is rejected", check, sdk, temporary)
+        check = rejected(partial(make, numbers, secret="wrong-secret"), "SignatureDoesNotMatch")
+        add("a wrong secret is rejected", check, sdk, numbers)
     failed = 0
     for sdk_name, name, check, sdk, url in proofs:
         try:
@@ -254,7 +254,7 @@ def main(numbers, strings, temporary):
             print(f"FAILED  {sdk_name}: {name}")
             traceback.print_exc()
     for url in truths:
-        same(get(url, "truth"), truths[url], "the world stood still")
+        same(get(url, "truth"), truths[url], "the world did not change")
     print(f"{len(proofs) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
