@@ -153,8 +153,8 @@ fn partition_bounds(
     Some(bounds.unwrap_or_default())
 }
 
-/// Returns the maximum of bounds, ignoring partitions whose lag is unknown (`None`). Without an upper bound of one
-/// part, the whole has none.
+/// Returns the maximum of bounds, ignoring partitions whose lag is unknown (`None`). If one part
+/// has no upper bound, neither has the maximum.
 fn max_bounds(a: Option<TimeBounds>, b: Option<TimeBounds>) -> Option<TimeBounds> {
     let (Some(a), Some(b)) = (a, b) else { return a.or(b) };
     let upper = a.upper.zip(b.upper).map(|(a, b)| a.max(b));

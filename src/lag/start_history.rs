@@ -12,8 +12,8 @@ const MAX_STEPS: usize = 4;
 /// over a few minutes would be meaningless.
 const MIN_STEP_SECONDS: u32 = 1800;
 
-/// Start offsets of a topic's partitions over time. Retention deletes whole segments, so a start moves in steps, and
-/// its speed is an average over several of them.
+/// Start offsets of a topic's partitions over time. Retention deletes segment by segment, so a start moves in steps,
+/// and its speed is an average over several of them.
 #[derive(Debug, Clone, Default)]
 pub struct StartHistory {
     /// Partitions whose start the newest status reports, sorted.
@@ -26,7 +26,7 @@ struct PartitionStart {
     /// Oldest first, unused places last; `None` before the first step.
     steps: Option<Box<[StartStep; MAX_STEPS]>>,
     partition: Partition,
-    /// Number of actual steps that each kept step stands for.
+    /// Number of actual steps that each kept step includes.
     merged: [u8; MAX_STEPS],
 }
 

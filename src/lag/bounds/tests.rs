@@ -9,7 +9,7 @@ use crate::{
 const P: Partition = Partition(0);
 const MINUTE: Duration = Duration::from_secs(60);
 const RETENTION: Duration = Duration::from_secs(7_200);
-/// The answer of most tables: read within a second and a half.
+/// Time span of the poll in most tests.
 const NOW: (i64, i64) = (1_000_000, 1_001_500);
 
 fn offset(value: i64) -> Offset {
@@ -44,10 +44,10 @@ fn group(topics: Vec<(&str, Vec<PartitionLag>)>) -> GroupLag {
     GroupLag { messages: None, topics: topics.collect() }
 }
 
-/// A history of partition 0 from `(end, when)`, each read at a moment that is known.
-fn history(answers: &[(i64, i64)]) -> EndHistory {
+/// History of partition 0 from `(end, time)`.
+fn history(polls: &[(i64, i64)]) -> EndHistory {
     let mut history = EndHistory::default();
-    for (end, t) in answers {
+    for (end, t) in polls {
         history.record([(P, offset(*end))].into_iter(), TimeSpan::at(at(*t)), MINUTE);
     }
     history
@@ -66,19 +66,19 @@ fn status(start: i64, end: i64, last_write: i64) -> TopicStatus {
     }
 }
 
-fn age(floor: impl Into<Option<u64>>, ceiling: impl Into<Option<u64>>) -> TimeBounds {
-    TimeBounds { lower: floor.into(), upper: ceiling.into() }
+fn between(lower: impl Into<Option<u64>>, upper: impl Into<Option<u64>>) -> TimeBounds {
+    TimeBounds { lower: lower.into(), upper: upper.into() }
 }
 
-/// The age of partition 0 alone, and whether it contradicted itself.
+/// Returns the bounds of partition 0 alone, and whether they contradict each other.
 fn alone(p: PartitionLag, facts: TopicFacts<'_>) -> (TimeBounds, bool) {
-    let (ages, anomalies) = compute_bounds(&group(vec![("t", vec![p])]), span(NOW), |_| facts);
-    assert_eq!(ages.topics[0].topic, ages.group);
-    (ages.topics[0].partitions[0], !anomalies.is_empty())
+    let (bounds, anomalies) = compute_bounds(&group(vec![("t", vec![p])]), span(NOW), |_| facts);
+    assert_eq!(bounds.topics[0].topic, bounds.group);
+    (bounds.topics[0].partitions[0], !anomalies.is_empty())
 }
 
 #[test]
-fn each_term_counts_from_the_safe_end_of_the_span() {
+fn each_term_uses_the_safe_end_of_the_time_span() {
     let history = history(&[(10, 700_000), (20, 800_000)]);
     let status = status(0, 20, 900_000);
     let facts = TopicFacts { ends: Some(&history), status: Some(&status), ..TopicFacts::default() };
@@ -90,22 +90,22 @@ fn each_term_counts_from_the_safe_end_of_the_span() {
         written_at: Some(200_000),
     };
     assert_eq!(bound_terms(&p, span(NOW), &facts), all);
-    assert_eq!(alone(p, facts), (age(200_000, 301_500), false));
-    // (facts, committed offset, LastTimestamp, age): what is unknown drops out.
+    assert_eq!(alone(p, facts), (between(200_000, 301_500), false));
+    // (facts, committed offset, LastTimestamp, age): unknown terms drop out.
     let none = TopicFacts::default();
     let by_history = TopicFacts { ends: Some(&history), ..none };
     let by_status = TopicFacts { status: Some(&status), ..none };
     for (facts, committed, last_consumed, expected) in [
-        (facts, 15, -1, age(200_000, 301_500)),
-        (facts, 5, -1, age(300_000, None)),
-        (facts, 5, 650_000, age(300_000, 351_500)),
-        (by_history, 15, 0, age(200_000, 301_500)),
-        (by_status, 15, 650_000, age(100_000, 351_500)),
-        (none, 15, 650_000, age(0, 351_500)),
-        (none, 15, -1, age(0, None)),
-        (facts, 20, 650_000, age(0, 0)),
-        (facts, 99, 650_000, age(0, 0)),
-        (facts, -1, 650_000, age(None, None)),
+        (facts, 15, -1, between(200_000, 301_500)),
+        (facts, 5, -1, between(300_000, None)),
+        (facts, 5, 650_000, between(300_000, 351_500)),
+        (by_history, 15, 0, between(200_000, 301_500)),
+        (by_status, 15, 650_000, between(100_000, 351_500)),
+        (none, 15, 650_000, between(0, 351_500)),
+        (none, 15, -1, between(0, None)),
+        (facts, 20, 650_000, between(0, 0)),
+        (facts, 99, 650_000, between(0, 0)),
+        (facts, -1, 650_000, between(None, None)),
     ] {
         let got = alone(part(0, 20, committed, last_consumed), facts);
         assert_eq!(got, (expected, false), "{committed} {last_consumed} {facts:?}");
@@ -116,14 +116,14 @@ fn each_term_counts_from_the_safe_end_of_the_span() {
 }
 
 #[test]
-fn times_in_the_future_drop_out_but_for_the_grain_of_clocks() {
+fn timestamps_in_the_future_drop_out_beyond_the_clock_tolerance() {
     let latest = NOW.1;
     for (stamp, expected) in
         [(latest, Some(0)), (latest + 1, Some(0)), (latest + 2_000, Some(0)), (latest + 2_001, None)]
     {
         assert_eq!(
             alone(part(0, 20, 15, stamp), TopicFacts::default()),
-            (age(0, expected), false),
+            (between(0, expected), false),
             "{stamp}"
         );
     }
@@ -137,7 +137,7 @@ fn times_in_the_future_drop_out_but_for_the_grain_of_clocks() {
 }
 
 #[test]
-fn the_newest_message_bounds_only_a_group_that_has_not_read_it() {
+fn the_newest_message_bounds_only_a_group_that_has_not_consumed_it() {
     // (start and end of the status, term)
     for (start, end, expected) in [
         (0, 20, Some(100_000)),
@@ -146,9 +146,9 @@ fn the_newest_message_bounds_only_a_group_that_has_not_read_it() {
         (0, 3, None),
         (-1, 20, Some(100_000)),
         (0, -1, None),
-        // The newest of the status is below the oldest that is held: it is not of one answer.
+        // The end is not beyond the start.
         (18, 18, None),
-        // Younger than the answer, or of another topic of this name.
+        // Newer than the response, or of a recreated topic.
         (0, 21, None),
     ] {
         let status = status(start, end, 900_000);
@@ -162,19 +162,19 @@ fn the_newest_message_bounds_only_a_group_that_has_not_read_it() {
 }
 
 #[test]
-fn messages_that_are_gone_are_not_to_be_read() {
+fn deleted_messages_are_not_unread() {
     let history = history(&[(10, 600_000), (20, 700_000), (30, 800_000)]);
-    // (start and end of the status, age of a group at 5)
+    // (start and end of the status, bounds at offset 5)
     for (start, end, expected) in [
-        (-1, 30, age(400_000, None)),
-        (0, 30, age(400_000, None)),
-        (10, 30, age(300_000, 401_500)),
-        (25, 30, age(200_000, 301_500)),
-        (30, 30, age(0, 0)),
-        // A status that is younger than the answer, or of another topic: its start counts only against us.
-        (25, 31, age(200_000, None)),
-        (31, 31, age(0, None)),
-        (30, 31, age(0, None)),
+        (-1, 30, between(400_000, None)),
+        (0, 30, between(400_000, None)),
+        (10, 30, between(300_000, 401_500)),
+        (25, 30, between(200_000, 301_500)),
+        (30, 30, between(0, 0)),
+        // A newer status, or one of a recreated topic: its start counts only for the lower bound.
+        (25, 31, between(200_000, None)),
+        (31, 31, between(0, None)),
+        (30, 31, between(0, None)),
     ] {
         let status = status(start, end, -1);
         let facts = TopicFacts { ends: Some(&history), status: Some(&status), ..TopicFacts::default() };
@@ -183,11 +183,11 @@ fn messages_that_are_gone_are_not_to_be_read() {
     // Without a history, too.
     let all_gone = status(30, 30, 900_000);
     let facts = TopicFacts { status: Some(&all_gone), ..TopicFacts::default() };
-    assert_eq!(alone(part(0, 30, 5, 1_000), facts).0, age(0, 0));
+    assert_eq!(alone(part(0, 30, 5, 1_000), facts).0, between(0, 0));
 }
 
 #[test]
-fn what_may_have_been_deleted_is_no_floor() {
+fn a_message_that_may_be_deleted_is_no_lower_bound() {
     let history = history(&[(10, 100_000), (20, 400_000), (30, 700_000), (40, 900_000)]);
     let of = |seconds, cleanup| TopicFacts {
         ends: Some(&history),
@@ -195,7 +195,7 @@ fn what_may_have_been_deleted_is_no_floor() {
         cleanup,
         ..TopicFacts::default()
     };
-    // (retention in seconds, floor of a group at 5): the witness was written later than retention reaches.
+    // (retention in seconds, lower bound at offset 5): the message must be newer than the retention.
     for (retention, expected) in [
         (u64::MAX, Some(900_000)),
         (1_001, Some(600_000)),
@@ -218,66 +218,66 @@ fn what_may_have_been_deleted_is_no_floor() {
 }
 
 #[test]
-fn the_message_at_an_offset_of_a_compacted_topic_may_be_gone() {
+fn a_message_of_a_compacted_topic_may_be_deleted() {
     let history = history(&[(10, 700_000), (20, 800_000)]);
     let status = status(0, 20, 900_000);
     let cleanup = Some(Cleanup::Compact);
     let facts = TopicFacts { ends: Some(&history), status: Some(&status), cleanup, ..TopicFacts::default() };
-    assert_eq!(alone(part(0, 20, 15, -1), facts), (age(100_000, 301_500), false));
+    assert_eq!(alone(part(0, 20, 15, -1), facts), (between(100_000, 301_500), false));
     let facts = TopicFacts { status: None, ..facts };
-    assert_eq!(alone(part(0, 20, 15, -1), facts), (age(0, 301_500), false));
-    // What was the newest message when the status was read is not the newest now.
+    assert_eq!(alone(part(0, 20, 15, -1), facts), (between(0, 301_500), false));
+    // The newest message of the status is no longer the newest.
     let facts = TopicFacts { status: Some(&status), ..facts };
-    assert_eq!(alone(part(0, 21, 15, -1), facts), (age(0, 301_500), false));
+    assert_eq!(alone(part(0, 21, 15, -1), facts), (between(0, 301_500), false));
 }
 
 #[test]
-fn a_history_of_another_life_of_the_topic_makes_no_floor() {
-    // (end of the answer, newest end of the history and when it was seen, age)
+fn a_history_from_before_the_topic_was_recreated_is_no_lower_bound() {
+    // (end in the response, newest end in the history and its time, bounds)
     for (end, newest, seen, expected) in [
-        (20, 20, 900_000, age(200_000, 301_500)),
-        (19, 20, 900_000, age(0, 301_500)),
-        // The history's newest is from an answer that this one may have been overtaken by.
-        (19, 20, 1_000_000, age(200_000, 301_500)),
+        (20, 20, 900_000, between(200_000, 301_500)),
+        (19, 20, 900_000, between(0, 301_500)),
+        // The newest point may come from a response that overtook this one.
+        (19, 20, 1_000_000, between(200_000, 301_500)),
     ] {
         let history = history(&[(10, 700_000), (18, 800_000), (newest, seen)]);
         let facts = TopicFacts { ends: Some(&history), ..TopicFacts::default() };
         assert_eq!(alone(part(0, end, 15, -1), facts), (expected, false), "{end} {newest} {seen}");
     }
-    // A bound from after the answer is none.
+    // A point after the response is no bound.
     let history = history(&[(10, 2_000_000), (20, 2_060_000)]);
     let facts = TopicFacts { ends: Some(&history), ..TopicFacts::default() };
-    assert_eq!(alone(part(0, 19, 15, -1), facts), (age(0, None), false));
+    assert_eq!(alone(part(0, 19, 15, -1), facts), (between(0, None), false));
 }
 
 #[test]
-fn message_times_of_a_clock_that_was_found_wrong_do_not_count() {
+fn distrusted_timestamps_drop_out() {
     let mut history = history(&[(10, 700_000), (20, 800_000)]);
     assert!(history.detect_clock_skew(P, offset(15), at(1), span(NOW)));
     let status = status(0, 20, 100_000);
     let facts = TopicFacts { ends: Some(&history), status: Some(&status), ..TopicFacts::default() };
     let t = bound_terms(&part(0, 20, 15, 999_000), span(NOW), &facts);
     assert_eq!((t.last_consumed, t.last_write), (None, None));
-    assert_eq!(alone(part(0, 20, 15, 999_000), facts), (age(200_000, 301_500), false));
+    assert_eq!(alone(part(0, 20, 15, 999_000), facts), (between(200_000, 301_500), false));
 }
 
 #[test]
-fn a_bracket_that_contradicts_itself_is_turned_or_withheld() {
-    // Floor by the newest message: 100 s. (LastTimestamp, age, contradiction)
+fn contradicting_bounds_are_swapped_or_discarded() {
+    // The newest message is 100 s old. (LastTimestamp, bounds, contradiction)
     let status = status(0, 20, 900_000);
     let facts = TopicFacts { status: Some(&status), ..TopicFacts::default() };
     for (stamp, expected, contradicts) in [
-        (901_500, age(100_000, 100_000), false),
-        (901_501, age(99_999, 100_000), false),
-        (903_500, age(98_000, 100_000), false),
-        (903_501, age(None, None), true),
+        (901_500, between(100_000, 100_000), false),
+        (901_501, between(99_999, 100_000), false),
+        (903_500, between(98_000, 100_000), false),
+        (903_501, between(None, None), true),
     ] {
         assert_eq!(alone(part(0, 20, 15, stamp), facts), (expected, contradicts), "{stamp}");
     }
     let lag = group(vec![("a", vec![part(0, 20, 15, 999_000), part(1, 9, 1, 500_000), part(2, 5, 5, 1)])]);
-    let (ages, anomalies) = compute_bounds(&lag, span(NOW), |_| facts);
-    assert_eq!(ages.topics[0].partitions, [age(None, None), age(0, 501_500), age(0, 0)]);
-    assert_eq!((ages.group, ages.topics[0].topic), (age(0, None), age(0, None)));
+    let (bounds, anomalies) = compute_bounds(&lag, span(NOW), |_| facts);
+    assert_eq!(bounds.topics[0].partitions, [between(None, None), between(0, 501_500), between(0, 0)]);
+    assert_eq!((bounds.group, bounds.topics[0].topic), (between(0, None), between(0, None)));
     assert_eq!(anomalies.len(), 1);
     assert_eq!(anomalies[0].kind, AnomalyKind::Contradiction);
     let detail = &anomalies[0].detail;
@@ -285,58 +285,64 @@ fn a_bracket_that_contradicts_itself_is_turned_or_withheld() {
 }
 
 #[test]
-fn topic_and_group_are_the_largest_of_what_is_known_and_no_ceiling_is_half_a_ceiling() {
-    let ceiling = |seconds: i64| NOW.1 - seconds * 1_000;
+fn topics_and_groups_have_the_maximum_and_no_upper_bound_if_a_part_has_none() {
+    let stored_ago = |seconds: i64| NOW.1 - seconds * 1_000;
     let unknown = || part(9, 5, -1, 1);
     // (topics, of each topic, of the group)
     let cases = [
-        (vec![], vec![], age(0, 0)),
-        (vec![("a", vec![])], vec![age(None, None)], age(None, None)),
-        (vec![("a", vec![unknown()])], vec![age(None, None)], age(None, None)),
+        (vec![], vec![], between(0, 0)),
+        (vec![("a", vec![])], vec![between(None, None)], between(None, None)),
+        (vec![("a", vec![unknown()])], vec![between(None, None)], between(None, None)),
         (
             vec![("a", vec![part(0, 5, 5, 1)]), ("b", vec![unknown()])],
-            vec![age(0, 0), age(None, None)],
-            age(0, 0),
+            vec![between(0, 0), between(None, None)],
+            between(0, 0),
         ),
         (
             vec![
                 (
                     "a",
-                    vec![part(0, 5, 4, ceiling(3)), part(1, 5, 4, ceiling(7)), unknown(), part(3, 5, 5, -1)],
+                    vec![
+                        part(0, 5, 4, stored_ago(3)),
+                        part(1, 5, 4, stored_ago(7)),
+                        unknown(),
+                        part(3, 5, 5, -1),
+                    ],
                 ),
-                ("b", vec![part(0, 5, 4, ceiling(9)), part(1, 5, 5, -1)]),
+                ("b", vec![part(0, 5, 4, stored_ago(9)), part(1, 5, 5, -1)]),
                 ("c", vec![part(1, 7, 7, -1)]),
             ],
-            vec![age(0, 7_000), age(0, 9_000), age(0, 0)],
-            age(0, 9_000),
+            vec![between(0, 7_000), between(0, 9_000), between(0, 0)],
+            between(0, 9_000),
         ),
         (
             vec![
-                ("a", vec![part(0, 5, 4, ceiling(3)), part(1, 5, 4, -1)]),
-                ("b", vec![part(0, 5, 4, ceiling(9))]),
+                ("a", vec![part(0, 5, 4, stored_ago(3)), part(1, 5, 4, -1)]),
+                ("b", vec![part(0, 5, 4, stored_ago(9))]),
             ],
-            vec![age(0, None), age(0, 9_000)],
-            age(0, None),
+            vec![between(0, None), between(0, 9_000)],
+            between(0, None),
         ),
     ];
     for (topics, of_topics, of_group) in cases {
-        let (ages, anomalies) = compute_bounds(&group(topics.clone()), span(NOW), |_| TopicFacts::default());
-        let got: Vec<TimeBounds> = ages.topics.iter().map(|t| t.topic).collect();
-        assert_eq!((got, ages.group), (of_topics, of_group), "{topics:?}");
+        let (bounds, anomalies) =
+            compute_bounds(&group(topics.clone()), span(NOW), |_| TopicFacts::default());
+        let got: Vec<TimeBounds> = bounds.topics.iter().map(|t| t.topic).collect();
+        assert_eq!((got, bounds.group), (of_topics, of_group), "{topics:?}");
         assert_eq!(anomalies, []);
     }
-    // Floors are the largest, too; each topic has its own facts.
+    // Lower bounds have the maximum too. Each topic has its own facts.
     let (old, young) = (status(0, 20, 400_000), status(0, 20, 900_000));
     let lag = group(vec![("old", vec![part(0, 20, 1, 1_000)]), ("young", vec![part(0, 20, 1, -1)])]);
-    let (ages, _) = compute_bounds(&lag, span(NOW), |topic| TopicFacts {
+    let (bounds, _) = compute_bounds(&lag, span(NOW), |topic| TopicFacts {
         status: Some(if *topic == name("old") { &old } else { &young }),
         ..TopicFacts::default()
     });
-    assert_eq!(ages.group, age(600_000, None));
+    assert_eq!(bounds.group, between(600_000, None));
 }
 
 #[test]
-fn the_ends_of_numbers_are_no_trap() {
+fn extreme_numbers_do_not_overflow() {
     let (first, last) = ((1, 1), (i64::MAX, i64::MAX));
     let history = history(&[((1 << 53) - 1, 1), ((1 << 53) + 1, 2), (i64::MAX, i64::MAX)]);
     let status = status(0, i64::MAX, i64::MAX);
@@ -352,32 +358,32 @@ fn the_ends_of_numbers_are_no_trap() {
     assert_eq!(bound_terms(&part(0, i64::MAX, 0, i64::MAX), span(first), &facts).last_consumed, None);
 }
 
-/// What a simulated partition is like.
+/// Simulated partition.
 #[derive(Debug, Clone)]
-struct World {
-    /// When each message is written, from offset 0 on.
+struct SimulatedLog {
+    /// Time of each message, from offset 0.
     log: Vec<i64>,
-    /// For each message the next one of its key; of a compacted topic, it is gone once that one is there.
+    /// For each message the next one of its key, by which compaction replaces it.
     replaced_by: Option<Vec<Option<usize>>>,
-    /// Retention removes whole segments of this many messages.
+    /// Messages per segment. Retention deletes segment by segment.
     segment: Option<usize>,
-    /// Whether `LastTimestamp` is served.
+    /// Whether responses contain `LastTimestamp`.
     times: bool,
-    /// How far the producer's clock is ahead.
+    /// Milliseconds by which the producer's clock is ahead.
     skew: i64,
-    /// At each poll, the share of what is held and not read that the group reads.
+    /// Share of the unread messages that the group consumes before each poll.
     reads: Vec<f64>,
-    /// A status is read at every poll that this divides.
+    /// Number of polls per topic status.
     status_every: usize,
-    /// How wide spans are, and where in them the truth is.
+    /// Width of each time span, and the position of the true time in it.
     widths: Vec<(i64, f64)>,
-    room: usize,
+    max_points: usize,
 }
 
 const BEGINNING: i64 = 1_000_000_000;
 const POLL: i64 = 60_000;
 
-impl World {
+impl SimulatedLog {
     fn end(&self, t: i64) -> usize {
         self.log.partition_point(|w| *w <= t)
     }
@@ -393,7 +399,7 @@ impl World {
         message >= self.start(t) && !replaced
     }
 
-    /// Age of the oldest unread message that is still held; 0 if there is none.
+    /// Returns the age of the oldest unread message that is still retained; 0 without any.
     fn true_age(&self, committed: usize, t: i64) -> i64 {
         let oldest = (committed..self.end(t)).find(|m| self.is_held(*m, t));
         oldest.map_or(0, |m| t - self.log[m])
@@ -405,24 +411,24 @@ impl World {
         status(self.start(t).try_into().unwrap(), end.try_into().unwrap(), last_write)
     }
 
-    /// Polls the partition, and checks that brackets hold the truth wherever message times are not believed.
+    /// Polls the partition, and checks that the bounds are true whenever timestamps are not trusted.
     fn run(&self) -> Result<Outcome, TestCaseError> {
         let mut outcome = Outcome::default();
         let mut history = EndHistory::default();
-        let (mut committed, mut told) = (0_usize, None);
+        let (mut committed, mut last_status) = (0_usize, None);
         for (i, (read, (width, share))) in self.reads.iter().zip(&self.widths).enumerate() {
             let t = BEGINNING + i64::try_from(i).unwrap() * POLL;
             let at_earliest = t - (*width as f64 * share) as i64;
             let now = span((at_earliest, at_earliest + width));
             if i % self.status_every == 0 {
-                // A moment before the group is read, in a call of its own.
+                // Shortly before the group, in a separate call.
                 let (t, now) = (t - 700, span((t - 700 - width, t - 700)));
                 let status = self.status(t);
                 history.record([(P, offset(self.end(t).try_into().unwrap()))].into_iter(), now, MINUTE);
                 if let Some((end, stamp)) = status.partitions[0].end.zip(status.partitions[0].last_write) {
                     history.detect_clock_skew(P, offset(end.get() - 1), stamp, now);
                 }
-                told = Some(status);
+                last_status = Some(status);
             }
             let end = self.end(t);
             committed = committed.max(self.start(t) * usize::from(*read > 0.0));
@@ -434,29 +440,29 @@ impl World {
             if let Some((stamp, last)) = stamp.zip(last) {
                 history.detect_clock_skew(P, offset(last.try_into().unwrap()), at(stamp), now);
             }
-            history.prune(|_| crate::lag::end_history::tests::one(p.committed), self.room);
+            history.prune(|_| crate::lag::end_history::tests::one(p.committed), self.max_points);
 
             let facts = TopicFacts {
                 ends: Some(&history),
-                status: told.as_ref(),
+                status: last_status.as_ref(),
                 starts: None,
                 cleanup: Some(if self.replaced_by.is_some() { Cleanup::Compact } else { Cleanup::Delete }),
                 retention: Some(RETENTION),
             };
-            let (ages, anomalies) = compute_bounds(&group(vec![("t", vec![p])]), now, |_| facts);
+            let (bounds, anomalies) = compute_bounds(&group(vec![("t", vec![p])]), now, |_| facts);
             prop_assert!(self.skew != 0 || anomalies.is_empty(), "{anomalies:?}");
             let truth = self.true_age(committed, t);
-            let over = ages.group.lower.map_or(0, |floor| i64::try_from(floor).unwrap() - truth);
-            let under = ages.group.upper.map_or(0, |ceiling| truth - i64::try_from(ceiling).unwrap());
+            let over = bounds.group.lower.map_or(0, |lower| i64::try_from(lower).unwrap() - truth);
+            let under = bounds.group.upper.map_or(0, |upper| truth - i64::try_from(upper).unwrap());
             let missed = over.max(under).max(0);
             outcome.missed = outcome.missed.max(missed);
             outcome.polls += 1;
             if history.trusts_timestamps(P, now) {
                 outcome.believed += 1;
             } else {
-                prop_assert_eq!(missed, 0, "poll {}: {:?} and {}", i, ages.group, truth);
+                prop_assert_eq!(missed, 0, "poll {}: {:?} and {}", i, bounds.group, truth);
             }
-            let width = ages.group.upper.zip(ages.group.lower).map(|(ceiling, floor)| ceiling - floor);
+            let width = bounds.group.upper.zip(bounds.group.lower).map(|(upper, lower)| upper - lower);
             outcome.widest = outcome.widest.max(width.unwrap_or(0));
             outcome.open += usize::from(width.is_none());
         }
@@ -466,26 +472,26 @@ impl World {
 
 #[derive(Debug, Default)]
 struct Outcome {
-    /// How far a bracket was off the truth at most.
+    /// Maximum error of a bound.
     missed: i64,
     polls: usize,
-    /// Polls at which message times were believed.
+    /// Polls at which timestamps were trusted.
     believed: usize,
-    /// The widest bracket.
+    /// Maximum distance between the bounds.
     widest: u64,
-    /// Polls without one.
+    /// Polls without an upper bound.
     open: usize,
 }
 
 prop_compose! {
-    fn world()(
+    fn simulated_log()(
         gaps in prop_oneof![
             // Steady, bursty, idle.
             prop::collection::vec(5_000..20_000_i64, 10..400),
             prop::collection::vec(prop_oneof![9 => 0..50_i64, 1 => 100_000..900_000_i64], 10..400),
             prop::collection::vec(1_000_000..9_000_000_i64, 1..6),
         ],
-        // From long before the first poll on, or only later.
+        // The first message is long before the first poll, or later.
         lead in -10_000_000..1_000_000_i64,
         keys in prop::option::of(prop::collection::vec(0..5_u8, 400)),
         segment in prop::option::of(1..40_usize),
@@ -497,16 +503,16 @@ prop_compose! {
         ],
         status_every in 1..8_usize,
         widths in prop::collection::vec((0..3_000_i64, 0.0..=1.0_f64), 150),
-        room in prop_oneof![Just(usize::MAX), 3..20_usize],
-    ) -> World {
+        max_points in prop_oneof![Just(usize::MAX), 3..20_usize],
+    ) -> SimulatedLog {
         let log: Vec<i64> = gaps.iter().scan(BEGINNING + lead, |t, gap| Some({ *t += gap; *t })).collect();
         let replaced_by = keys.map(|keys| {
             (0..log.len()).map(|m| (m + 1..log.len()).find(|n| keys[*n] == keys[m])).collect()
         });
         // Compaction and retention do not go together.
         let segment = segment.filter(|_| replaced_by.is_none());
-        World {
-            log, replaced_by, segment, times, skew: 0, reads, status_every, widths, room,
+        SimulatedLog {
+            log, replaced_by, segment, times, skew: 0, reads, status_every, widths, max_points,
         }
     }
 }
@@ -515,27 +521,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn the_true_age_is_within_the_bracket_at_every_poll(world in world()) {
-        prop_assert_eq!(world.run()?.missed, 0);
+    fn the_true_age_is_within_the_bounds_at_every_poll(simulated_log in simulated_log()) {
+        prop_assert_eq!(simulated_log.run()?.missed, 0);
     }
 
     #[test]
-    fn a_producer_s_clock_misleads_by_no_more_than_its_error_and_only_until_it_is_found_out(
-        world in world(),
+    fn a_wrong_producer_clock_causes_at_most_its_own_error_until_it_is_detected(
+        simulated_log in simulated_log(),
         skew in prop_oneof![-9_000_000..9_000_000_i64, -5_000..5_000_i64],
     ) {
-        let world = World { skew, times: true, ..world };
-        let missed = world.run()?.missed;
-        // Where messages are deleted, a wrong time may also say that the newest one is still there.
-        prop_assert!(missed <= skew.abs() || world.segment.is_some(), "{missed} ms");
+        let simulated_log = SimulatedLog { skew, times: true, ..simulated_log };
+        let missed = simulated_log.run()?.missed;
+        // With retention, a wrong timestamp may also make a deleted message look retained.
+        prop_assert!(missed <= skew.abs() || simulated_log.segment.is_some(), "{missed} ms");
     }
 }
 
-/// A partition with a message a second that is polled for two hours by a group that is 10 minutes behind.
-fn steady() -> World {
+/// A partition with one message per second, polled for two hours by a group that is 10 minutes behind.
+fn steady() -> SimulatedLog {
     let log: Vec<i64> = (0..12_000).map(|s| BEGINNING - 1_000_000 + s * 1_000).collect();
     let reads = vec![0.05; 120];
-    World {
+    SimulatedLog {
         log,
         replaced_by: None,
         segment: None,
@@ -544,29 +550,29 @@ fn steady() -> World {
         reads,
         status_every: 1,
         widths: vec![(1_200, 0.5); 120],
-        room: usize::MAX,
+        max_points: usize::MAX,
     }
 }
 
 #[test]
-fn once_history_exists_a_bracket_is_one_poll_interval_wide() {
+fn with_a_history_the_bounds_are_one_poll_interval_apart() {
     let outcome = steady().run().unwrap();
     assert_eq!(outcome.missed, 0);
     assert!(outcome.open < 30, "{outcome:?}");
     assert!(outcome.widest <= 60_000 + 4 * 1_200, "{outcome:?}");
-    // With little room it is wider, and still true.
-    let thin = World { room: 6, ..steady() }.run().unwrap();
+    // With few points they are wider apart, and still true.
+    let thin = SimulatedLog { max_points: 6, ..steady() }.run().unwrap();
     assert_eq!((thin.missed, thin.open), (0, outcome.open));
     assert!(thin.widest > outcome.widest);
 }
 
 #[test]
-fn a_clock_that_is_an_hour_off_is_found_out_at_once_and_stays_so() {
+fn a_clock_that_is_an_hour_off_is_detected_at_once() {
     for skew in [-3_600_000, 3_600_000] {
-        let outcome = World { skew, times: true, ..steady() }.run().unwrap();
+        let outcome = SimulatedLog { skew, times: true, ..steady() }.run().unwrap();
         assert!(outcome.believed <= 2, "{skew}: {outcome:?}");
     }
-    let right = World { times: true, ..steady() }.run().unwrap();
+    let right = SimulatedLog { times: true, ..steady() }.run().unwrap();
     assert_eq!(right.believed, right.polls);
-    assert_eq!(right.open, 0, "message times bound from the first poll on");
+    assert_eq!(right.open, 0, "timestamps give an upper bound from the first poll");
 }

@@ -1,4 +1,4 @@
-//! Forecasts against a topic whose retention deletes whole segments, as brokers do.
+//! Forecasts against a topic whose retention deletes segment by segment, as brokers do.
 
 use test_support::rng::Rng;
 
@@ -7,7 +7,7 @@ use crate::{
     lag::{
         assess::TopicAssessment,
         bounds::{GroupBounds, TimeBounds, TopicBounds},
-        reference_model::{GroupHarness, answer, ceilings, no_ages},
+        reference_model::{GroupHarness, lag_of, no_bounds, upper_bounds},
         status::Status,
     },
     model::Cleanup,
@@ -16,95 +16,95 @@ use crate::{
 const HOUR: f64 = 3600.0;
 const POLL: f64 = 60.0;
 const RETENTION: f64 = 6.0 * HOUR;
-/// Messages a second.
-const WRITTEN: f64 = 2.0;
+/// Messages per second.
+const PRODUCED: f64 = 2.0;
 
-/// A partition that has been written steadily for longer than messages are kept.
+/// Partition with steady production for longer than the retention.
 #[derive(Clone, Copy)]
 struct Log {
-    /// Seconds that a segment takes.
+    /// Length of a segment in seconds.
     segment: f64,
 }
 
 impl Log {
-    /// The offset that is written at a moment.
+    /// Returns the end offset at a time.
     fn end(&self, at: f64) -> i64 {
-        // WriteInterval since long before the beginning.
-        ((at + 100.0 * HOUR) * WRITTEN) as i64
+        // Production began long before second 0.
+        ((at + 100.0 * HOUR) * PRODUCED) as i64
     }
 
     fn written_at(&self, offset: i64) -> f64 {
-        offset as f64 / WRITTEN - 100.0 * HOUR
+        offset as f64 / PRODUCED - 100.0 * HOUR
     }
 
-    /// The oldest offset held: a segment goes when its newest message is too old.
+    /// Returns the start offset: a segment is deleted once its newest message exceeds the retention.
     fn start(&self, at: f64) -> i64 {
-        let messages = (self.segment * WRITTEN) as i64;
+        let messages = (self.segment * PRODUCED) as i64;
         self.end(at - RETENTION) / messages * messages
     }
 
-    /// When the message at an offset is deleted.
+    /// Returns the time at which the message at an offset is deleted.
     fn deleted_at(&self, offset: i64) -> f64 {
-        let messages = (self.segment * WRITTEN) as i64;
+        let messages = (self.segment * PRODUCED) as i64;
         self.written_at((offset / messages + 1) * messages) + RETENTION
     }
 }
 
-/// What a forecast may know.
+/// Inputs of a forecast.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Known {
-    Ages,
+    Bounds,
     Starts,
     Both,
 }
 
-/// Lets a group read until `stop` at most, at `speed` of what is written, and says at each poll what is foreseen:
-/// (moment, committed, what is said of the topic).
-fn foreseen(
+/// Polls a group for some hours. Returns the time, the committed offset and the assessment of each poll.
+fn forecasts(
     log: Log,
     known: Known,
     hours: f64,
     committed: impl Fn(f64) -> i64,
-    dice: &mut Rng,
+    rng: &mut Rng,
 ) -> Vec<(f64, i64, TopicAssessment)> {
-    let mut desk = GroupHarness::default();
+    let mut harness = GroupHarness::default();
     if known != Known::Starts {
-        desk.retention = Some(Duration::from_secs_f64(RETENTION));
+        harness.retention = Some(Duration::from_secs_f64(RETENTION));
     }
-    let mut said = Vec::new();
-    let mut now = dice.between(0.0, POLL);
+    let mut forecasts = Vec::new();
+    let mut now = rng.between(0.0, POLL);
     while now < hours * HOUR {
         let offset = committed(now);
-        if known != Known::Ages {
-            desk.take_status(now - dice.between(0.0, 30.0), &[log.start(now)]);
+        if known != Known::Bounds {
+            harness.record_starts(now - rng.between(0.0, 30.0), &[log.start(now)]);
         }
-        let lag = answer(&[(log.end(now), offset)]);
-        // A ceiling is late by a poll at most.
-        let age = (now - log.written_at(offset)).max(0.0) + dice.between(0.0, POLL);
-        let ages = if known == Known::Starts { no_ages(&lag) } else { ceilings(&[age]) };
-        let topic = desk.hear_aged(now, &lag, &ages).topics.remove(0);
-        said.push((now, offset, topic));
-        now += POLL + dice.between(-1.0, 1.0);
+        let lag = lag_of(&[(log.end(now), offset)]);
+        // The upper bound is too high by at most a poll interval.
+        let age = (now - log.written_at(offset)).max(0.0) + rng.between(0.0, POLL);
+        let bounds = if known == Known::Starts { no_bounds(&lag) } else { upper_bounds(&[age]) };
+        let topic = harness.poll_with_bounds(now, &lag, &bounds).topics.remove(0);
+        forecasts.push((now, offset, topic));
+        now += POLL + rng.between(-1.0, 1.0);
     }
-    said
+    forecasts
 }
 
 #[test]
-fn a_group_that_stands_is_told_when_it_will_lose_messages_to_a_segment_and_a_poll() {
+fn the_forecast_for_a_stuck_group_is_right_to_a_segment_and_a_poll() {
     for (seed, minutes) in (0..).zip([5.0, 20.0, 30.0, 60.0]) {
-        for known in [Known::Ages, Known::Starts, Known::Both] {
-            let dice = &mut Rng::new(seed);
+        for known in [Known::Bounds, Known::Starts, Known::Both] {
+            let rng = &mut Rng::new(seed);
             let log = Log { segment: minutes * 60.0 };
-            let stop = 5.0 * HOUR + dice.between(0.0, HOUR);
+            let stop = 5.0 * HOUR + rng.between(0.0, HOUR);
             let loss = log.deleted_at(log.end(stop));
-            let said = foreseen(log, known, 13.0, |now| log.end(now.min(stop)), dice);
+            let forecasts = forecasts(log, known, 13.0, |now| log.end(now.min(stop)), rng);
             let noise = log.segment + POLL;
-            let last: Vec<_> = said.iter().filter(|(at, ..)| *at > stop + 1200.0 && *at < loss).collect();
+            let last: Vec<_> =
+                forecasts.iter().filter(|(at, ..)| *at > stop + 1200.0 && *at < loss).collect();
             assert!(last.len() > 200);
             for (at, _, topic) in &last {
                 let eta = topic.data_loss_eta.unwrap();
                 let early = loss - (at + eta);
-                // Rather too early than too late; two polls stand between a moment and what is told of it.
+                // A forecast may be early, and late by at most two polls.
                 assert!(
                     (-2.0 * POLL..=noise + POLL).contains(&early),
                     "{known:?} {minutes} {at}: {early} {eta}"
@@ -114,8 +114,8 @@ fn a_group_that_stands_is_told_when_it_will_lose_messages_to_a_segment_and_a_pol
                 let [before, after] = [pair[0], pair[1]].map(|(_, _, topic)| topic.data_loss_eta.unwrap());
                 assert!(after <= before + noise, "{known:?} {minutes}: {before} {after}");
             }
-            if known != Known::Ages {
-                let lost = said.iter().filter(|(at, ..)| *at > loss + POLL);
+            if known != Known::Bounds {
+                let lost = forecasts.iter().filter(|(at, ..)| *at > loss + POLL);
                 assert!(lost.clone().count() > 30);
                 lost.for_each(|(_, _, topic)| {
                     assert_eq!((topic.data_loss_eta, topic.status), (Some(0.0), Some(Status::DataLoss)));
@@ -126,18 +126,18 @@ fn a_group_that_stands_is_told_when_it_will_lose_messages_to_a_segment_and_a_pol
 }
 
 #[test]
-fn a_slow_group_is_told_too() {
+fn the_forecast_for_a_slow_group_is_right() {
     let log = Log { segment: 1200.0 };
-    for (seed, known) in (0..).zip([Known::Ages, Known::Starts, Known::Both]) {
+    for (seed, known) in (0..).zip([Known::Bounds, Known::Starts, Known::Both]) {
         let begin = 3.0 * HOUR;
-        // From then on it reads three of five messages, and is 6 hours late after 15.
+        // From then on it consumes three of five messages, and lags by 6 hours after 15.
         let committed = |now: f64| log.end(begin.min(now) + (now - begin).max(0.0) * 0.6);
-        let said = foreseen(log, known, 20.0, committed, &mut Rng::new(seed));
-        let loss = said.iter().find(|(at, offset, _)| log.start(*at) > *offset).unwrap().0;
+        let forecasts = forecasts(log, known, 20.0, committed, &mut Rng::new(seed));
+        let loss = forecasts.iter().find(|(at, offset, _)| log.start(*at) > *offset).unwrap().0;
         assert!((begin + 14.9 * HOUR..begin + 16.0 * HOUR).contains(&loss));
-        // The lag has to be something next to what is held, where its age is not known.
+        // Without time bounds, the lag must be a notable part of the retained messages.
         let from = if known == Known::Starts { begin + 2.0 * HOUR } else { begin + HOUR };
-        for (at, _, topic) in said.iter().filter(|(at, ..)| *at > from && *at < loss - HOUR) {
+        for (at, _, topic) in forecasts.iter().filter(|(at, ..)| *at > from && *at < loss - HOUR) {
             let (eta, left) = (topic.data_loss_eta.unwrap(), loss - at);
             assert!((eta - left).abs() < 0.35 * left + 2.0 * log.segment, "{known:?} {at}: {eta} of {left}");
         }
@@ -145,114 +145,113 @@ fn a_slow_group_is_told_too() {
 }
 
 #[test]
-fn a_group_that_keeps_up_loses_nothing() {
+fn a_group_that_keeps_up_has_no_forecast_of_loss() {
     let log = Log { segment: 1200.0 };
     for seed in 0..6 {
-        for known in [Known::Ages, Known::Starts, Known::Both] {
-            // Some seconds behind, or some hours, with commits on a grid.
+        for known in [Known::Bounds, Known::Starts, Known::Both] {
+            // Seconds or hours behind, with commits at fixed intervals.
             let (behind, grid) = ([1.0, 30.0, 3.0 * HOUR][seed as usize % 3], [5.0, 30.0][seed as usize % 2]);
             let committed = |now: f64| log.end((now / grid).floor() * grid - behind);
-            let said = foreseen(log, known, 12.0, committed, &mut Rng::new(seed));
-            let told = said.iter().filter(|(_, _, t)| t.data_loss_eta.is_some()).count();
-            assert_eq!(told, 0, "{known:?} {behind} {grid}");
+            let forecasts = forecasts(log, known, 12.0, committed, &mut Rng::new(seed));
+            let count = forecasts.iter().filter(|(_, _, t)| t.data_loss_eta.is_some()).count();
+            assert_eq!(count, 0, "{known:?} {behind} {grid}");
         }
     }
 }
 
 #[test]
-fn one_partition_that_stands_is_told_while_the_others_hide_it() {
-    let mut desk =
+fn a_stuck_partition_has_a_forecast_even_if_others_lag_more() {
+    let mut harness =
         GroupHarness { retention: Some(Duration::from_secs_f64(RETENTION)), ..GroupHarness::default() };
     let mut eta = None;
     for minute in 0..20_i64 {
         let now = minute as f64 * 60.0;
-        // The first is three hours late, and stays so; the second has stood for an hour.
-        let lag = answer(&[(100_000 + 60 * minute, 80_000 + 60 * minute), (100_000 + 60 * minute, 90_000)]);
-        let ages = ceilings(&[3.0 * HOUR, HOUR + now]);
-        eta = desk.hear_aged(now, &lag, &ages).topics[0].data_loss_eta;
+        // The first partition stays three hours behind, the second has been stuck for an hour.
+        let lag = lag_of(&[(100_000 + 60 * minute, 80_000 + 60 * minute), (100_000 + 60 * minute, 90_000)]);
+        let bounds = upper_bounds(&[3.0 * HOUR, HOUR + now]);
+        eta = harness.poll_with_bounds(now, &lag, &bounds).topics[0].data_loss_eta;
         assert_eq!(eta.is_some(), minute >= 10);
     }
     assert_eq!(eta, Some(RETENTION - HOUR - 19.0 * 60.0));
 }
 
-/// A group that reads so many messages of what is written, for 20 minutes, on two partitions of which the second is
-/// read only by `second`; with the ages that are told of it.
-fn topic_after(read: [f64; 2], lag: i64, age: impl Fn(f64) -> TimeBounds) -> TopicAssessment {
+/// Polls a group on two partitions for 20 minutes. `consumed` is the share of the produced messages that it consumes of
+/// each partition, `bounds` the lag in seconds at a time.
+fn topic_after(consumed: [f64; 2], lag: i64, bounds: impl Fn(f64) -> TimeBounds) -> TopicAssessment {
     let retention = Some(Duration::from_secs(RETENTION as u64));
-    let mut desk = GroupHarness { retention, ..GroupHarness::default() };
-    let mut said = None;
+    let mut harness = GroupHarness { retention, ..GroupHarness::default() };
+    let mut assessment = None;
     for poll in 0..20 {
         let seconds = f64::from(poll) * POLL;
-        let row = |read: f64| {
-            let written = 1_000_000 + (seconds * WRITTEN) as i64;
-            (written, 1_000_000 - lag + (seconds * WRITTEN * read) as i64)
+        let offsets = |consumed: f64| {
+            let produced = seconds * PRODUCED;
+            (1_000_000 + produced as i64, 1_000_000 - lag + (produced * consumed) as i64)
         };
-        let lag = answer(&read.map(row));
-        let ages = GroupBounds {
-            group: age(seconds),
-            topics: vec![TopicBounds { topic: age(seconds), partitions: vec![age(seconds); 2] }],
-        };
-        said = Some(desk.hear_aged(seconds, &lag, &ages));
+        let lag = lag_of(&consumed.map(offsets));
+        let topic = bounds(seconds);
+        let bounds =
+            GroupBounds { group: topic, topics: vec![TopicBounds { topic, partitions: vec![topic; 2] }] };
+        assessment = Some(harness.poll_with_bounds(seconds, &lag, &bounds));
     }
-    said.unwrap().topics.remove(0)
+    assessment.unwrap().topics.remove(0)
 }
 
 #[test]
-fn a_floor_alone_foresees_nothing_and_who_reads_all_in_time_loses_nothing() {
-    let old = |seconds: f64| Some(((HOUR + seconds) * 1e3) as u64);
-    let bracket = |seconds| TimeBounds { lower: old(seconds), upper: old(seconds) };
-    // After a restart all that polls tell of old lag is that it has been there since.
-    let floor = |seconds: f64| TimeBounds { lower: Some((seconds * 1e3) as u64), upper: None };
-    let told = topic_after([0.0; 2], 9_000, bracket).data_loss_eta;
-    assert!(told.is_some_and(|eta| (4.0 * HOUR..5.0 * HOUR).contains(&eta)), "{told:?}");
-    assert_eq!(topic_after([0.0; 2], 9_000, floor).data_loss_eta, None);
-    // What it reads grows old, and yet it will have read all in time.
-    let reads = topic_after([1.5; 2], 9_000, bracket);
+fn a_lower_bound_alone_or_a_timely_catch_up_means_no_forecast() {
+    let age = |seconds: f64| Some(((HOUR + seconds) * 1e3) as u64);
+    let both = |seconds| TimeBounds { lower: age(seconds), upper: age(seconds) };
+    // After a restart, polls only show that lag has existed since then.
+    let lower = |seconds: f64| TimeBounds { lower: Some((seconds * 1e3) as u64), upper: None };
+    let eta = topic_after([0.0; 2], 9_000, both).data_loss_eta;
+    assert!(eta.is_some_and(|eta| (4.0 * HOUR..5.0 * HOUR).contains(&eta)), "{eta:?}");
+    assert_eq!(topic_after([0.0; 2], 9_000, lower).data_loss_eta, None);
+    // The messages it consumes get older, but it catches up in time.
+    let reads = topic_after([1.5; 2], 9_000, both);
     assert!(reads.catch_up.is_some_and(|done| done < 4.0 * HOUR), "{reads:?}");
     assert_eq!(reads.data_loss_eta, None);
 }
 
 #[test]
-fn a_group_does_not_catch_up_while_one_partition_waits_for_it() {
+fn a_group_does_not_catch_up_on_a_stuck_partition() {
     let no_age = |_| TimeBounds::default();
     assert!(topic_after([1.5, 1.5], 9_000, no_age).catch_up.is_some());
     assert_eq!(topic_after([9.0, 0.0], 9_000, no_age).catch_up, None);
 }
 
 #[test]
-fn no_loss_is_foreseen_without_lag_nor_for_compacted_topics_nor_out_of_nothing() {
+fn a_forecast_of_loss_needs_lag_retention_and_bounds_and_no_compaction() {
     let after = |cleanup, retention: Option<f64>, committed: i64, start: i64, known: bool| {
         let retention = retention.map(Duration::from_secs_f64);
-        let mut desk = GroupHarness { cleanup, retention, ..GroupHarness::default() };
+        let mut harness = GroupHarness { cleanup, retention, ..GroupHarness::default() };
         let mut eta = None;
         for minute in 0..15 {
-            desk.take_status(f64::from(minute) * 60.0, &[start]);
-            let lag = answer(&[(10_000, committed)]);
+            harness.record_starts(f64::from(minute) * 60.0, &[start]);
+            let lag = lag_of(&[(10_000, committed)]);
             let age = if committed == 10_000 { 0.0 } else { 600.0 + f64::from(minute) * 60.0 };
-            let ages = if known { ceilings(&[age]) } else { no_ages(&lag) };
-            eta = desk.hear_aged(f64::from(minute) * 60.0, &lag, &ages).topics[0].data_loss_eta;
+            let bounds = if known { upper_bounds(&[age]) } else { no_bounds(&lag) };
+            eta = harness.poll_with_bounds(f64::from(minute) * 60.0, &lag, &bounds).topics[0].data_loss_eta;
         }
         eta
     };
     let delete = Some(Cleanup::Delete);
     assert_eq!(after(delete, Some(RETENTION), 9_000, 0, true), Some(RETENTION - 1440.0));
     assert_eq!(after(None, Some(RETENTION), 9_000, 0, true), Some(RETENTION - 1440.0));
-    assert_eq!(after(delete, Some(60.0), 9_000, 0, true), Some(0.0), "it may come at any moment");
-    assert_eq!(after(delete, None, 9_000, 9_500, false), Some(0.0), "it has come");
+    assert_eq!(after(delete, Some(60.0), 9_000, 0, true), Some(0.0), "loss is possible at any time");
+    assert_eq!(after(delete, None, 9_000, 9_500, false), Some(0.0), "messages are lost");
     assert_eq!(after(Some(Cleanup::Compact), Some(RETENTION), 9_000, 9_500, true), None);
-    assert_eq!(after(delete, Some(RETENTION), 10_000, 0, true), None, "nothing to read");
-    assert_eq!(after(delete, None, 9_000, 0, true), None, "nobody knows how long messages are kept");
-    assert_eq!(after(delete, Some(RETENTION), 9_000, 0, false), None, "nor how old they are");
+    assert_eq!(after(delete, Some(RETENTION), 10_000, 0, true), None, "no lag");
+    assert_eq!(after(delete, None, 9_000, 0, true), None, "unknown retention");
+    assert_eq!(after(delete, Some(RETENTION), 9_000, 0, false), None, "unknown age");
 }
 
 #[test]
-fn catching_up_is_lag_by_what_is_read_beyond_what_is_written() {
+fn catch_up_is_lag_divided_by_the_difference_of_rates() {
     let rates = |consumed, produced| Some(MessageRates { consumed, produced });
     assert_eq!(catch_up(100, rates(3.0, 1.0)), Some(50.0));
     assert_eq!(catch_up(100, rates(1.0, 1.0)), None);
     assert_eq!(catch_up(100, rates(0.0, 1.0)), None);
     assert_eq!(catch_up(100, None), None);
     assert_eq!((catch_up(0, None), catch_up(0, rates(0.0, 1.0))), (Some(0.0), Some(0.0)));
-    let nothing = GroupHarness::default().hear_aged(0.0, &answer(&[]), &GroupBounds::default());
+    let nothing = GroupHarness::default().poll_with_bounds(0.0, &lag_of(&[]), &GroupBounds::default());
     assert_eq!(nothing.catch_up, None);
 }

@@ -1,5 +1,4 @@
-//! Labelled sequences, and what is said of them: a table of confusion over many seeds, and the errors that others
-//! are known for.
+//! Simulated groups with known behavior: a confusion matrix over many seeds, and known errors of Burrow.
 
 use std::collections::BTreeMap;
 
@@ -8,106 +7,116 @@ use test_support::rng::Rng;
 use super::*;
 use crate::lag::{
     bounds::GroupBounds,
-    reference_model::{GroupHarness, Lane, Polls, Said, WINDOW, group, watch},
+    reference_model::{
+        GroupHarness, PollPattern, SimulatedPartition, TimedAssessment, WINDOW, group_lag, simulate,
+    },
 };
 
 const SEEDS: u64 = 40;
 const EVERY: f64 = 60.0;
 
-/// How polls come: phases, intervals, jitter and gaps differ from seed to seed.
-fn polls(dice: &mut Rng) -> Polls {
-    let interval = dice.pick(&[15.0, 30.0, EVERY, EVERY]);
-    Polls { interval, jitter: dice.between(0.0, interval / 20.0), gaps: dice.pick(&[0.0, 0.0, 0.1]) }
+/// Poll pattern that differs from seed to seed.
+fn polls(rng: &mut Rng) -> PollPattern {
+    let interval = rng.pick(&[15.0, 30.0, EVERY, EVERY]);
+    PollPattern { interval, jitter: rng.between(0.0, interval / 20.0), failures: rng.pick(&[0.0, 0.0, 0.1]) }
 }
 
-fn state(dice: &mut Rng) -> Option<GroupState> {
-    dice.pick(&[None, Some(GroupState::Stable), Some(GroupState::Stable)])
+fn state(rng: &mut Rng) -> Option<GroupState> {
+    rng.pick(&[None, Some(GroupState::Stable), Some(GroupState::Stable)])
 }
 
-/// Partitions of a topic that is written steadily, and a group that reads `speed` times as fast.
-fn steady(speed: f64, grids: &[i64], dice: &mut Rng) -> Vec<Lane> {
-    let grid = dice.pick(grids);
-    let written = dice.pick(&[0.3, 3.0, 40.0, 900.0]);
-    let count = dice.pick(&[1, 2, 4, 6]);
+/// Partitions with steady production, and a group that consumes `speed` times as fast.
+fn steady(speed: f64, commit_intervals: &[i64], rng: &mut Rng) -> Vec<SimulatedPartition> {
+    let commit_interval = rng.pick(commit_intervals);
+    let produced = rng.pick(&[0.3, 3.0, 40.0, 900.0]);
+    let count = rng.pick(&[1, 2, 4, 6]);
     (0..count)
         .map(|_| {
-            let written = written * dice.between(0.5, 1.5);
-            Lane::new(written, written * speed, grid, dice)
+            let produced = produced * rng.between(0.5, 1.5);
+            SimulatedPartition::new(produced, produced * speed, commit_interval, rng)
         })
         .collect()
 }
 
-/// Any of the ways to be healthy.
-fn healthy(kind: &str, dice: &mut Rng) -> Vec<Said> {
-    let polls = polls(dice);
-    let state = state(dice);
-    let grids = [1, 5, 10, 30, 60, 61, 120, 300];
+/// Simulates a healthy group of some kind.
+fn healthy(kind: &str, rng: &mut Rng) -> Vec<TimedAssessment> {
+    let polls = polls(rng);
+    let state = state(rng);
+    let commit_intervals = [1, 5, 10, 30, 60, 61, 120, 300];
     let hour = 3600;
     match kind {
-        "steady" => watch(&mut steady(20.0, &grids, dice), hour, polls, state, dice, |_, _, _| {}),
+        "steady" => {
+            simulate(&mut steady(20.0, &commit_intervals, rng), hour, polls, state, rng, |_, _, _| {})
+        }
         "uneven" => {
-            // Traffic that swings by half from second to second.
-            let mut lanes = steady(20.0, &grids, dice);
-            let mean: Vec<f64> = lanes.iter().map(|l| l.written).collect();
-            watch(&mut lanes, hour, polls, state, dice, |_, lanes, dice| {
-                lanes.iter_mut().zip(&mean).for_each(|(l, mean)| l.written = mean * dice.between(0.5, 1.5));
+            // The rate changes by up to a half every second.
+            let mut partitions = steady(20.0, &commit_intervals, rng);
+            let mean: Vec<f64> = partitions.iter().map(|l| l.produced).collect();
+            simulate(&mut partitions, hour, polls, state, rng, |_, partitions, rng| {
+                partitions
+                    .iter_mut()
+                    .zip(&mean)
+                    .for_each(|(l, mean)| l.produced = mean * rng.between(0.5, 1.5));
             })
         }
         "bursty" => {
-            let mut lanes = vec![Lane::new(0.0, 200.0, dice.pick(&[5, 30]), dice)];
-            let (period, length) = (dice.pick(&[420, 540]), dice.pick(&[30, 60, 90]));
-            watch(&mut lanes, hour, polls, state, dice, |s, lanes, _| {
-                lanes[0].written = if s % period < length { 400.0 } else { 0.0 };
+            let mut partitions = vec![SimulatedPartition::new(0.0, 200.0, rng.pick(&[5, 30]), rng)];
+            let (period, length) = (rng.pick(&[420, 540]), rng.pick(&[30, 60, 90]));
+            simulate(&mut partitions, hour, polls, state, rng, |s, partitions, _| {
+                partitions[0].produced = if s % period < length { 400.0 } else { 0.0 };
             })
         }
-        "idle" => watch(&mut steady(0.0, &grids, dice), hour, polls, state, dice, |_, lanes, _| {
-            lanes.iter_mut().for_each(|l| l.written = 0.0);
-        }),
+        "idle" => {
+            simulate(&mut steady(0.0, &commit_intervals, rng), hour, polls, state, rng, |_, partitions, _| {
+                partitions.iter_mut().for_each(|l| l.produced = 0.0);
+            })
+        }
         "slow topic" => {
-            // A message now and then, read at once.
-            let mut lanes = vec![Lane::new(0.0, 100.0, dice.pick(&[1, 5, 60]), dice); dice.pick(&[1, 3])];
-            let pause = dice.pick(&[60.0, 600.0, 1800.0]);
-            watch(&mut lanes, 3 * hour, polls, state, dice, |_, lanes, dice| {
-                for lane in lanes.iter_mut() {
-                    lane.written = if dice.fraction() < 1.0 / pause { 1.0 } else { 0.0 };
+            // Rare messages, consumed immediately.
+            let mut partitions =
+                vec![SimulatedPartition::new(0.0, 100.0, rng.pick(&[1, 5, 60]), rng); rng.pick(&[1, 3])];
+            let pause = rng.pick(&[60.0, 600.0, 1800.0]);
+            simulate(&mut partitions, 3 * hour, polls, state, rng, |_, partitions, rng| {
+                for partition in partitions.iter_mut() {
+                    partition.produced = if rng.fraction() < 1.0 / pause { 1.0 } else { 0.0 };
                 }
             })
         }
         "rebalance" => {
-            let mut lanes = steady(20.0, &[5, 10, 30], dice);
-            let begin = dice.between(900.0, 1800.0) as i64;
-            let speeds: Vec<f64> = lanes.iter().map(|l| l.read).collect();
-            watch(&mut lanes, hour, polls, state, dice, |s, lanes, _| {
-                let stands = (begin..begin + 60).contains(&s);
-                for (lane, speed) in lanes.iter_mut().zip(&speeds) {
-                    lane.commits = !stands;
-                    lane.read = if stands { 0.0 } else { *speed };
+            let mut partitions = steady(20.0, &[5, 10, 30], rng);
+            let begin = rng.between(900.0, 1800.0) as i64;
+            let speeds: Vec<f64> = partitions.iter().map(|l| l.consumed).collect();
+            simulate(&mut partitions, hour, polls, state, rng, |s, partitions, _| {
+                let is_rebalancing = (begin..begin + 60).contains(&s);
+                for (partition, speed) in partitions.iter_mut().zip(&speeds) {
+                    partition.commits = !is_rebalancing;
+                    partition.consumed = if is_rebalancing { 0.0 } else { *speed };
                 }
             })
         }
         "catching up" => {
-            let mut lanes = steady(1.5, &[5, 30], dice);
-            lanes.iter_mut().for_each(|l| l.seek((l.committed - (l.written * 3000.0) as i64).max(0)));
-            watch(&mut lanes, 2 * hour, polls, state, dice, |_, _, _| {})
+            let mut partitions = steady(1.5, &[5, 30], rng);
+            partitions.iter_mut().for_each(|l| l.seek((l.committed - (l.produced * 3000.0) as i64).max(0)));
+            simulate(&mut partitions, 2 * hour, polls, state, rng, |_, _, _| {})
         }
         "new partition" => {
-            let mut lanes = steady(20.0, &[5, 10], dice);
-            let new = lanes[0].clone();
-            let begin = dice.between(900.0, 1800.0) as i64;
-            watch(&mut lanes, hour, polls, state, dice, |s, lanes, _| {
+            let mut partitions = steady(20.0, &[5, 10], rng);
+            let new = partitions[0].clone();
+            let begin = rng.between(900.0, 1800.0) as i64;
+            simulate(&mut partitions, hour, polls, state, rng, |s, partitions, _| {
                 if s == begin {
-                    lanes.push(new.clone());
+                    partitions.push(new.clone());
                 }
             })
         }
         "re-created" => {
-            let mut lanes = steady(20.0, &[5, 10], dice);
-            let begin = dice.between(900.0, 1800.0) as i64;
-            watch(&mut lanes, hour, polls, state, dice, |s, lanes, _| {
+            let mut partitions = steady(20.0, &[5, 10], rng);
+            let begin = rng.between(900.0, 1800.0) as i64;
+            simulate(&mut partitions, hour, polls, state, rng, |s, partitions, _| {
                 if s == begin {
-                    for lane in lanes.iter_mut() {
-                        lane.end = 0.0;
-                        lane.seek(0);
+                    for partition in partitions.iter_mut() {
+                        partition.end = 0.0;
+                        partition.seek(0);
                     }
                 }
             })
@@ -128,61 +137,66 @@ const HEALTHY: [&str; 9] = [
     "re-created",
 ];
 
-fn verdicts(said: &[Said]) -> impl Iterator<Item = (f64, Option<Status>)> {
-    said.iter().map(|s| (s.at, s.said.status))
+fn statuses(results: &[TimedAssessment]) -> impl Iterator<Item = (f64, Option<Status>)> {
+    results.iter().map(|s| (s.at, s.assessment.status))
 }
 
-fn shares(said: impl Iterator<Item = Option<Status>>) -> BTreeMap<Option<Status>, usize> {
+fn shares(results: impl Iterator<Item = Option<Status>>) -> BTreeMap<Option<Status>, usize> {
     let mut table = BTreeMap::new();
-    said.for_each(|status| *table.entry(status).or_default() += 1);
+    results.for_each(|status| *table.entry(status).or_default() += 1);
     table
 }
 
 #[test]
-fn nothing_is_the_matter_with_healthy_groups() {
+fn healthy_groups_are_ok() {
     for kind in HEALTHY {
-        let said: Vec<Said> = (0..SEEDS).flat_map(|seed| healthy(kind, &mut Rng::new(seed))).collect();
-        let table = shares(said.iter().map(|s| s.said.status));
+        let results: Vec<TimedAssessment> =
+            (0..SEEDS).flat_map(|seed| healthy(kind, &mut Rng::new(seed))).collect();
+        let table = shares(results.iter().map(|s| s.assessment.status));
         let count = |status| table.get(&status).copied().unwrap_or_default();
         let bad = [Status::Stalled, Status::Stopped, Status::Rewound, Status::DataLoss];
         assert!(bad.iter().all(|b| count(Some(*b)) == 0), "{kind}: {table:?}");
-        // Less than one in a hundred.
-        assert!(count(Some(Status::Lagging)) * 100 < said.len(), "{kind}: {table:?}");
-        // Nothing is known of the first polls, and all is known soon.
+        // Less than 1 %.
+        assert!(count(Some(Status::Lagging)) * 100 < results.len(), "{kind}: {table:?}");
+        // The status is unknown only during the first polls.
         assert!(count(None) <= (SEEDS * 8) as usize, "{kind}: {table:?}");
-        assert!(count(Some(Status::Ok)) * 10 > said.len() * 8, "{kind}: {table:?}");
+        assert!(count(Some(Status::Ok)) * 10 > results.len() * 8, "{kind}: {table:?}");
     }
 }
 
-/// A group that reads until a moment, and then does nothing. Returns when that was, or when there was lag, if later.
-fn stuck(state: Option<GroupState>, silent: bool, dice: &mut Rng) -> (f64, Polls, Vec<Said>) {
-    let polls = polls(dice);
-    let mut lanes = steady(20.0, &[5, 30, 60], dice);
-    // One partition is enough.
-    let victims = dice.pick(&[1, lanes.len()]);
-    let stop = dice.between(900.0, 1800.0) as i64;
-    // When each of them was last seen to move, or to be done.
+/// Simulates a group that consumes until a time and then stops. Returns since when one is stuck.
+fn stuck(
+    state: Option<GroupState>,
+    stops_producing: bool,
+    rng: &mut Rng,
+) -> (f64, PollPattern, Vec<TimedAssessment>) {
+    let polls = polls(rng);
+    let mut partitions = steady(20.0, &[5, 30, 60], rng);
+    // One stuck partition is enough.
+    let victims = rng.pick(&[1, partitions.len()]);
+    let stop = rng.between(900.0, 1800.0) as i64;
+    // Last time that each of them moved or had no lag.
     let mut moved = vec![(0, 0.0); victims];
-    let said = watch(&mut lanes, 4800, polls, state, dice, |s, lanes, _| {
-        for ((committed, at), lane) in moved.iter_mut().zip(lanes.iter()) {
-            if *committed != lane.committed || lane.offsets().0 == lane.committed {
-                (*committed, *at) = (lane.committed, s as f64);
+    let results = simulate(&mut partitions, 4800, polls, state, rng, |s, partitions, _| {
+        for ((committed, at), partition) in moved.iter_mut().zip(partitions.iter()) {
+            if *committed != partition.committed || partition.offsets().0 == partition.committed {
+                (*committed, *at) = (partition.committed, s as f64);
             }
         }
         if s >= stop {
-            lanes[..victims].iter_mut().for_each(|l| (l.commits, l.read) = (false, 0.0));
+            partitions[..victims].iter_mut().for_each(|l| (l.commits, l.consumed) = (false, 0.0));
         }
-        // Lag is enough; nothing has to be written.
-        if silent && s == stop + 60 {
-            lanes.iter_mut().for_each(|l| l.written = 0.0);
+        // Existing lag is enough, without new messages.
+        if stops_producing && s == stop + 60 {
+            partitions.iter_mut().for_each(|l| l.produced = 0.0);
         }
     });
     let since = moved.into_iter().map(|(_, at)| at).fold(f64::MAX, f64::min);
-    (since, polls, said)
+    (since, polls, results)
 }
 
 #[test]
-fn whoever_is_stuck_is_seen_within_the_window_and_two_polls_and_never_before() {
+fn a_stuck_group_is_detected_within_the_window_and_two_polls() {
     let window = WINDOW.as_secs_f64();
     for seed in 0..SEEDS {
         for (state, expected) in [
@@ -192,47 +206,47 @@ fn whoever_is_stuck_is_seen_within_the_window_and_two_polls_and_never_before() {
             (Some(GroupState::Empty), Status::Stopped),
             (Some(GroupState::Dead), Status::Stopped),
         ] {
-            let (since, polls, said) = stuck(state, seed % 3 == 0, &mut Rng::new(seed));
-            // A poll that fails is none.
-            let gap = said.windows(2).map(|w| w[1].at - w[0].at).fold(polls.interval, f64::max);
-            let first = verdicts(&said).find(|(_, status)| *status >= Some(Status::Stalled)).unwrap();
+            let (since, polls, results) = stuck(state, seed % 3 == 0, &mut Rng::new(seed));
+            // Failed polls widen the gap.
+            let gap = results.windows(2).map(|w| w[1].at - w[0].at).fold(polls.interval, f64::max);
+            let first = statuses(&results).find(|(_, status)| *status >= Some(Status::Stalled)).unwrap();
             assert_eq!(first.1, Some(expected), "seed {seed}");
-            // Offsets move at the beginning of a second, and are told at any moment within it.
+            // Offsets move at the beginning of a second, polls read them at any time within it.
             let (early, late) = (since + window - 1.0, since + window + 2.0 * gap + 1.0);
             assert!((early..=late).contains(&first.0), "seed {seed}: {early} <= {} <= {late}", first.0);
-            let after = verdicts(&said).skip_while(|(at, _)| *at < first.0);
+            let after = statuses(&results).skip_while(|(at, _)| *at < first.0);
             assert!(after.map(|(_, status)| status).all(|s| s == Some(expected)), "seed {seed}");
         }
     }
 }
 
 #[test]
-fn a_group_that_reads_nine_of_ten_messages_is_seen_to_lag_within_the_window_and_two_polls() {
+fn a_group_that_consumes_nine_of_ten_messages_is_lagging_within_the_window_and_two_polls() {
     for seed in 0..SEEDS {
-        let dice = &mut Rng::new(seed);
-        let polls = Polls { gaps: 0.0, ..polls(dice) };
-        let mut lanes = steady(20.0, &[1, 5, 10], dice);
-        let begin = dice.between(900.0, 1800.0).floor();
-        let said = watch(&mut lanes, 4800, polls, state(dice), dice, |s, lanes, _| {
+        let rng = &mut Rng::new(seed);
+        let polls = PollPattern { failures: 0.0, ..polls(rng) };
+        let mut partitions = steady(20.0, &[1, 5, 10], rng);
+        let begin = rng.between(900.0, 1800.0).floor();
+        let results = simulate(&mut partitions, 4800, polls, state(rng), rng, |s, partitions, _| {
             if s == begin as i64 {
-                lanes.iter_mut().for_each(|l| l.read = l.written * 0.9);
+                partitions.iter_mut().for_each(|l| l.consumed = l.produced * 0.9);
             }
         });
         let late = begin + WINDOW.as_secs_f64() + 2.0 * (polls.interval + 2.0 * polls.jitter) + 1.0;
-        let after: Vec<_> = verdicts(&said).skip_while(|(at, _)| *at < late).collect();
+        let after: Vec<_> = statuses(&results).skip_while(|(at, _)| *at < late).collect();
         assert!(after.iter().all(|(_, s)| *s == Some(Status::Lagging)), "seed {seed}: {after:?}");
     }
 }
 
 #[test]
-fn slower_groups_lag_too_and_are_never_said_to_stand() {
+fn slow_groups_are_lagging_and_never_stalled() {
     let (mut lagging, mut all) = (0, 0);
     for seed in 0..SEEDS {
-        let dice = &mut Rng::new(seed);
-        let polls = polls(dice);
-        let mut lanes = steady(dice.between(0.7, 0.97), &[1, 5, 10, 30], dice);
-        let said = watch(&mut lanes, 3600, polls, state(dice), dice, |_, _, _| {});
-        let table = shares(verdicts(&said).filter(|(at, _)| *at > 800.0).map(|(_, status)| status));
+        let rng = &mut Rng::new(seed);
+        let polls = polls(rng);
+        let mut partitions = steady(rng.between(0.7, 0.97), &[1, 5, 10, 30], rng);
+        let results = simulate(&mut partitions, 3600, polls, state(rng), rng, |_, _, _| {});
+        let table = shares(statuses(&results).filter(|(at, _)| *at > 800.0).map(|(_, status)| status));
         assert!(table.keys().all(|s| [Some(Status::Ok), Some(Status::Lagging)].contains(s)), "{table:?}");
         lagging += table.get(&Some(Status::Lagging)).copied().unwrap_or_default();
         all += table.values().sum::<usize>();
@@ -241,49 +255,52 @@ fn slower_groups_lag_too_and_are_never_said_to_stand() {
 }
 
 #[test]
-fn pauses_shorter_than_the_window_are_no_standstill() {
+fn pauses_shorter_than_the_window_are_not_stalls() {
     for seed in 0..SEEDS {
-        let dice = &mut Rng::new(seed);
-        let polls = Polls { gaps: 0.0, ..polls(dice) };
-        let mut lanes = steady(20.0, &[5], dice);
-        let speeds: Vec<f64> = lanes.iter().map(|l| l.read).collect();
-        let (work, pause) = (dice.between(60.0, 180.0) as i64, dice.between(180.0, 460.0) as i64);
-        let said = watch(&mut lanes, 7200, polls, state(dice), dice, |s, lanes, _| {
+        let rng = &mut Rng::new(seed);
+        let polls = PollPattern { failures: 0.0, ..polls(rng) };
+        let mut partitions = steady(20.0, &[5], rng);
+        let speeds: Vec<f64> = partitions.iter().map(|l| l.consumed).collect();
+        let (work, pause) = (rng.between(60.0, 180.0) as i64, rng.between(180.0, 460.0) as i64);
+        let results = simulate(&mut partitions, 7200, polls, state(rng), rng, |s, partitions, _| {
             let works = s % (work + pause) < work;
-            for (lane, speed) in lanes.iter_mut().zip(&speeds) {
-                (lane.commits, lane.read) = (works, if works { *speed } else { 0.0 });
+            for (partition, speed) in partitions.iter_mut().zip(&speeds) {
+                (partition.commits, partition.consumed) = (works, if works { *speed } else { 0.0 });
             }
         });
-        assert!(verdicts(&said).all(|(_, status)| status < Some(Status::Stalled)), "seed {seed}");
+        assert!(statuses(&results).all(|(_, status)| status < Some(Status::Stalled)), "seed {seed}");
     }
 }
 
 #[test]
-fn a_rewind_is_told_at_once_and_until_it_is_made_up_for_or_the_window_has_passed() {
+fn a_rewind_lasts_until_the_group_is_back_or_the_window_has_passed() {
     for seed in 0..SEEDS {
         for recovers in [true, false] {
-            let dice = &mut Rng::new(seed);
-            let polls = Polls { gaps: 0.0, ..polls(dice) };
-            let mut lanes = steady(20.0, &[5], dice);
-            // Read again within minutes, or not within the window.
+            let rng = &mut Rng::new(seed);
+            let polls = PollPattern { failures: 0.0, ..polls(rng) };
+            let mut partitions = steady(20.0, &[5], rng);
+            // Back within minutes, or not within the window.
             let back = if recovers { 1800.0 } else { 1e5 };
-            lanes.iter_mut().for_each(|l| l.end += l.written * back);
-            lanes.iter_mut().for_each(|l| l.seek(l.end as i64));
-            let begin = dice.between(900.0, 1800.0) as i64;
+            partitions.iter_mut().for_each(|l| l.end += l.produced * back);
+            partitions.iter_mut().for_each(|l| l.seek(l.end as i64));
+            let begin = rng.between(900.0, 1800.0) as i64;
             let mut recovered = None;
-            let said = watch(&mut lanes, 4800, polls, state(dice), dice, |s, lanes, _| {
+            let results = simulate(&mut partitions, 4800, polls, state(rng), rng, |s, partitions, _| {
                 if s == begin {
-                    let back = (lanes[0].written * back) as i64;
-                    let target = lanes[0].committed - back;
-                    lanes[0].seek(target);
-                    lanes[0].phase = -s - 1;
+                    let back = (partitions[0].produced * back) as i64;
+                    let target = partitions[0].committed - back;
+                    partitions[0].seek(target);
+                    partitions[0].phase = -s - 1;
                 }
-                if s > begin && lanes[0].offsets().0 - lanes[0].committed < 10 + 6 * lanes[0].written as i64 {
+                if s > begin
+                    && partitions[0].offsets().0 - partitions[0].committed
+                        < 10 + 6 * partitions[0].produced as i64
+                {
                     recovered.get_or_insert(s as f64);
                 }
             });
             let rewound: Vec<f64> =
-                verdicts(&said).filter(|(_, s)| *s == Some(Status::Rewound)).map(|(at, _)| at).collect();
+                statuses(&results).filter(|(_, s)| *s == Some(Status::Rewound)).map(|(at, _)| at).collect();
             let (begin, gap) = (begin as f64, polls.interval + 2.0 * polls.jitter + 1.0);
             let over = if recovers { recovered.unwrap() } else { begin + WINDOW.as_secs_f64() };
             assert!(
@@ -300,127 +317,137 @@ fn a_rewind_is_told_at_once_and_until_it_is_made_up_for_or_the_window_has_passed
 }
 
 #[test]
-fn what_one_answer_shows_is_said_at_once() {
-    let mut desk = GroupHarness::default();
-    assert_eq!(desk.hear(0.0, &[(10, 11)]).status, Some(Status::Rewound), "past the end");
-    desk.take_status(1.0, &[5]);
-    assert_eq!(GroupHarness::default().hear(1.0, &[(10, 3)]).status, None);
-    let said = desk.hear(60.0, &[(10, 3)]);
+fn one_poll_is_enough_for_data_loss_and_a_rewind() {
+    let mut harness = GroupHarness::default();
+    assert_eq!(harness.poll(0.0, &[(10, 11)]).status, Some(Status::Rewound), "beyond the end");
+    harness.record_starts(1.0, &[5]);
+    assert_eq!(GroupHarness::default().poll(1.0, &[(10, 3)]).status, None);
+    let results = harness.poll(60.0, &[(10, 3)]);
     assert_eq!(
-        (said.status, said.topics[0].partitions[0].rule.status()),
+        (results.status, results.topics[0].partitions[0].rule.status()),
         (Some(Status::DataLoss), Some(Status::DataLoss))
     );
-    assert_eq!(desk.hear(120.0, &[(10, 5)]).status, Some(Status::Rewound), "the oldest message that is held");
-    // The partition that is worst counts, and one of which nothing is known does not.
-    let mut desk = GroupHarness::default();
-    desk.take_status(0.0, &[0, 5, 0]);
-    let said = desk.hear(0.0, &[(10, 11), (10, 3), (10, -1)]);
-    let of: Vec<_> = said.topics[0].partitions.iter().map(|p| p.rule.status()).collect();
-    assert_eq!(of, [Some(Status::Rewound), Some(Status::DataLoss), None]);
-    assert_eq!(said.status, Some(Status::DataLoss));
+    assert_eq!(
+        harness.poll(120.0, &[(10, 5)]).status,
+        Some(Status::Rewound),
+        "at the oldest retained message"
+    );
+    // The worst partition counts, an unknown one does not.
+    let mut harness = GroupHarness::default();
+    harness.record_starts(0.0, &[0, 5, 0]);
+    let results = harness.poll(0.0, &[(10, 11), (10, 3), (10, -1)]);
+    let statuses: Vec<_> = results.topics[0].partitions.iter().map(|p| p.rule.status()).collect();
+    assert_eq!(statuses, [Some(Status::Rewound), Some(Status::DataLoss), None]);
+    assert_eq!(results.status, Some(Status::DataLoss));
 }
 
 #[test]
-fn nothing_is_said_before_five_polls_nor_of_a_short_standstill_from_the_beginning() {
-    let mut desk = GroupHarness::default();
-    let said: Vec<_> = (0..6).map(|i| desk.hear(f64::from(i) * EVERY, &[(10, 10)]).status).collect();
+fn a_status_needs_five_polls_and_more_for_an_offset_unchanged_from_the_first() {
+    let mut harness = GroupHarness::default();
+    let results: Vec<_> = (0..6).map(|i| harness.poll(f64::from(i) * EVERY, &[(10, 10)]).status).collect();
     let ok = Some(Status::Ok);
-    assert_eq!(said, [None, None, None, None, ok, ok], "caught up");
-    let mut desk = GroupHarness::default();
-    let said: Vec<_> = (0..12).map(|i| desk.hear(f64::from(i) * EVERY, &[(10, 9)]).status).collect();
-    assert!(said[..10].iter().all(Option::is_none), "{said:?}");
-    assert_eq!(said[10..], [Some(Status::Stalled); 2]);
-    // The same, had it been caught up before.
-    let mut desk = GroupHarness::default();
+    assert_eq!(results, [None, None, None, None, ok, ok], "caught up");
+    let mut harness = GroupHarness::default();
+    let results: Vec<_> = (0..12).map(|i| harness.poll(f64::from(i) * EVERY, &[(10, 9)]).status).collect();
+    assert!(results[..10].iter().all(Option::is_none), "{results:?}");
+    assert_eq!(results[10..], [Some(Status::Stalled); 2]);
+    // The same, but without lag at the first poll.
+    let mut harness = GroupHarness::default();
     let end = |i| if i == 0 { 9 } else { 10 };
-    let said: Vec<_> = (0..12).map(|i| desk.hear(f64::from(i) * EVERY, &[(end(i), 9)]).status).collect();
-    assert_eq!(said[..11], [&[None; 4][..], &[ok; 7][..]].concat());
-    assert_eq!(said[11], Some(Status::Stalled));
+    let results: Vec<_> =
+        (0..12).map(|i| harness.poll(f64::from(i) * EVERY, &[(end(i), 9)]).status).collect();
+    assert_eq!(results[..11], [&[None; 4][..], &[ok; 7][..]].concat());
+    assert_eq!(results[11], Some(Status::Stalled));
     // A group without topics has no status.
-    assert_eq!(GroupHarness::default().hear_aged(0.0, &group(&[]), &GroupBounds::default()).status, None);
+    assert_eq!(
+        GroupHarness::default().poll_with_bounds(0.0, &group_lag(&[]), &GroupBounds::default()).status,
+        None
+    );
 }
 
 #[test]
-fn the_state_decides_between_stalled_and_stopped_at_the_moment_of_the_answer() {
-    let mut desk = GroupHarness { state: Some(GroupState::Stable), ..GroupHarness::default() };
+fn the_state_of_the_last_poll_decides_between_stalled_and_stopped() {
+    let mut harness = GroupHarness { state: Some(GroupState::Stable), ..GroupHarness::default() };
     for i in 0..12 {
-        desk.hear(f64::from(i) * EVERY, &[(10, 9)]);
+        harness.poll(f64::from(i) * EVERY, &[(10, 9)]);
     }
-    assert_eq!(desk.hear(720.0, &[(10, 9)]).status, Some(Status::Stalled));
-    desk.state = Some(GroupState::Empty);
-    assert_eq!(desk.hear(780.0, &[(10, 9)]).status, Some(Status::Stopped));
+    assert_eq!(harness.poll(720.0, &[(10, 9)]).status, Some(Status::Stalled));
+    harness.state = Some(GroupState::Empty);
+    assert_eq!(harness.poll(780.0, &[(10, 9)]).status, Some(Status::Stopped));
 }
 
 #[test]
-fn a_group_that_was_done_within_the_window_does_not_lag() {
-    let mut desk = GroupHarness::default();
-    let said: Vec<_> =
-        (0..13).map(|m: i64| desk.hear(m as f64 * EVERY, &[(1000 + 60 * m, 1000 + 50 * m)]).status).collect();
-    assert_eq!(said[4..], [&[Some(Status::Ok); 7][..], &[Some(Status::Lagging); 2][..]].concat());
+fn a_group_that_caught_up_within_the_window_is_not_lagging() {
+    let mut harness = GroupHarness::default();
+    let results: Vec<_> = (0..13)
+        .map(|m: i64| harness.poll(m as f64 * EVERY, &[(1000 + 60 * m, 1000 + 50 * m)]).status)
+        .collect();
+    assert_eq!(results[4..], [&[Some(Status::Ok); 7][..], &[Some(Status::Lagging); 2][..]].concat());
 }
 
-/// A group that never is done and reads 50 of `written` a minute; the offsets at some minute.
-fn slow(minute: i64, written: i64) -> (i64, i64) {
-    (1000 + minute * written, 900 + minute * 50)
+/// Returns the offsets of a group that never catches up and consumes 50 of `produced` messages per minute.
+fn slow(minute: i64, produced: i64) -> (i64, i64) {
+    (1000 + minute * produced, 900 + minute * 50)
 }
 
 #[test]
 fn burrow_738_one_decrease_does_not_reset() {
-    let mut desk = GroupHarness::default();
-    let said: Vec<_> = (0..15)
+    let mut harness = GroupHarness::default();
+    let results: Vec<_> = (0..15)
         .map(|i| {
-            // Every fourth minute it reads more than is written.
+            // Every fourth minute it consumes more than is produced.
             let (end, committed) = slow(i, 60);
-            desk.hear(i as f64 * EVERY, &[(end, committed + if i % 4 == 3 { 14 } else { 0 })]).status
+            harness.poll(i as f64 * EVERY, &[(end, committed + if i % 4 == 3 { 14 } else { 0 })]).status
         })
         .collect();
-    assert_eq!(said[11..], [Some(Status::Lagging); 4]);
+    assert_eq!(results[11..], [Some(Status::Lagging); 4]);
 }
 
 #[test]
-fn burrow_38_and_123_a_slow_topic_is_no_error() {
-    // Nothing is committed for hours, because nothing is written.
-    let mut desk = GroupHarness { state: Some(GroupState::Stable), ..GroupHarness::default() };
+fn burrow_38_and_123_an_idle_topic_is_ok() {
+    // No commits for hours, because no messages are produced.
+    let mut harness = GroupHarness { state: Some(GroupState::Stable), ..GroupHarness::default() };
     for minute in 0..600 {
-        let said = desk.hear(f64::from(minute) * EVERY, &[(645_853, 645_853), (840_126, 840_126)]).status;
-        assert_eq!(said, (minute >= 4).then_some(Status::Ok));
+        let results =
+            harness.poll(f64::from(minute) * EVERY, &[(645_853, 645_853), (840_126, 840_126)]).status;
+        assert_eq!(results, (minute >= 4).then_some(Status::Ok));
     }
-    // Then one message: it is new, however long ago the last commit was.
-    let said: Vec<_> = (600..605)
-        .map(|m| desk.hear(f64::from(m) * EVERY, &[(645_854, 645_853), (840_126, 840_126)]).status)
+    // Then one message: it is new, even if the last commit is old.
+    let results: Vec<_> = (600..605)
+        .map(|m| harness.poll(f64::from(m) * EVERY, &[(645_854, 645_853), (840_126, 840_126)]).status)
         .collect();
-    assert_eq!(said, [Some(Status::Ok); 5]);
+    assert_eq!(results, [Some(Status::Ok); 5]);
 }
 
 #[test]
-fn burrow_303_how_soon_a_stop_is_seen_does_not_depend_on_how_often_the_group_committed() {
-    let seen_after = |grid: i64| {
-        let mut desk = GroupHarness { state: Some(GroupState::Empty), ..GroupHarness::default() };
-        let offsets = |m: i64| (1000 + 10 * m, 1000 + 10 * (m.min(60) / grid * grid));
+fn burrow_303_detecting_a_stop_does_not_depend_on_the_commit_interval() {
+    let detected_after = |commit_interval: i64| {
+        let mut harness = GroupHarness { state: Some(GroupState::Empty), ..GroupHarness::default() };
+        let offsets = |m: i64| (1000 + 10 * m, 1000 + 10 * (m.min(60) / commit_interval * commit_interval));
         (0..200)
-            .find(|m| desk.hear(*m as f64 * EVERY, &[offsets(*m)]).status == Some(Status::Stopped))
+            .find(|m| harness.poll(*m as f64 * EVERY, &[offsets(*m)]).status == Some(Status::Stopped))
             .unwrap()
     };
-    // It commits at minute 60 for the last time, and lags from minute 61 on.
-    assert_eq!([1, 2, 5].map(seen_after), [71; 3]);
+    // The last commit is at minute 60, the lag begins at minute 61.
+    assert_eq!([1, 2, 5].map(detected_after), [71; 3]);
 }
 
 #[test]
 fn burrow_32_and_637_a_slow_committer_has_a_status_after_five_polls() {
-    let mut desk = GroupHarness::default();
-    // A commit every five minutes, and the window is far from full of commits.
-    let said: Vec<_> = (0..30)
-        .map(|m: i64| desk.hear(m as f64 * EVERY, &[(1000 + 10 * m, 990 + 10 * (m / 5 * 5))]).status)
+    let mut harness = GroupHarness::default();
+    // A commit every five minutes, so the window contains few commits.
+    let results: Vec<_> = (0..30)
+        .map(|m: i64| harness.poll(m as f64 * EVERY, &[(1000 + 10 * m, 990 + 10 * (m / 5 * 5))]).status)
         .collect();
-    assert_eq!(said[..5], [None; 5], "it has not been seen to move");
-    assert!(said[5..].iter().all(|s| *s == Some(Status::Ok)), "{said:?}");
+    assert_eq!(results[..5], [None; 5], "no poll has seen the offset move");
+    assert!(results[5..].iter().all(|s| *s == Some(Status::Ok)), "{results:?}");
 }
 
 #[test]
-fn burrow_58_lag_and_rates_go_on_while_a_group_stands() {
-    let mut desk = GroupHarness { state: Some(GroupState::Empty), ..GroupHarness::default() };
-    let said: Vec<_> = (0..30).map(|m| desk.hear(m as f64 * EVERY, &[(1000 + 60 * m, 1000)])).collect();
-    let last = &said[29];
+fn burrow_58_lag_and_rates_continue_while_a_group_is_stopped() {
+    let mut harness = GroupHarness { state: Some(GroupState::Empty), ..GroupHarness::default() };
+    let results: Vec<_> = (0..30).map(|m| harness.poll(m as f64 * EVERY, &[(1000 + 60 * m, 1000)])).collect();
+    let last = &results[29];
     assert_eq!(last.status, Some(Status::Stopped));
     assert_eq!(last.consumable, Some(60 * 29));
     assert_eq!((last.topics[0].consumed, last.topics[0].produced), (Some(0.0), Some(1.0)));
