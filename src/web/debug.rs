@@ -1,7 +1,7 @@
-//! `/debug/state`: a question from the query, and the answer of [`Explainer`] as JSON.
+//! `/debug/state`: parses the query and returns the JSON of the [`Explainer`].
 //!
-//! Owns: what a query may hold, and how many answers there may be at one time. An answer keeps its place until
-//! it has been sent, so that slow readers cannot pile them up.
+//! Owns: the query parameters and the number of concurrent requests. A request counts until its response has been sent,
+//! so that slow clients cannot accumulate responses in memory.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,81 +11,83 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{ExplainOutcome, ExplainQuery, ExplainResponse, Explainer, ResponseContent};
 
-/// Where it is.
+/// Path of the endpoint.
 pub(super) const PATH: &str = "/debug/state";
 
-/// Answers that are being made or sent at one time.
-const AT_ONCE: usize = 4;
+/// Maximum number of requests in progress.
+const MAX_CONCURRENT: usize = 4;
 
-/// Names of what a query may hold.
+/// Query parameters.
 const PARAMETERS: [&str; 5] = ["instance", "group", "topic", "region", "account"];
 
-/// Answers questions, few at a time.
-pub(super) struct Debug {
-    explain: Arc<dyn Explainer>,
-    places: Arc<Semaphore>,
+/// Handler of explain requests.
+pub(super) struct DebugEndpoint {
+    explainer: Arc<dyn Explainer>,
+    permits: Arc<Semaphore>,
 }
 
-/// An answer that is being sent.
-struct Told {
+/// JSON that holds its permit until it has been sent.
+struct PermittedJson {
     json: Vec<u8>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Told {
+impl AsRef<[u8]> for PermittedJson {
     fn as_ref(&self) -> &[u8] {
         &self.json
     }
 }
 
-impl Debug {
-    pub(super) fn new(explain: Arc<dyn Explainer>) -> Self {
-        Self { explain, places: Arc::new(Semaphore::new(AT_ONCE)) }
+impl DebugEndpoint {
+    pub(super) fn new(explainer: Arc<dyn Explainer>) -> Self {
+        Self { explainer, permits: Arc::new(Semaphore::new(MAX_CONCURRENT)) }
     }
 
-    /// The status and the JSON that a query gets.
-    pub(super) async fn answer(&self, query: Option<&str>) -> (StatusCode, ResponseContent) {
-        let question = match question(query.unwrap_or_default()) {
-            Ok(question) => question,
-            Err(why) => return (StatusCode::BAD_REQUEST, refusal(why)),
+    /// Returns the status code and the JSON for a query.
+    pub(super) async fn respond(&self, query: Option<&str>) -> (StatusCode, ResponseContent) {
+        let query = match parse_query(query.unwrap_or_default()) {
+            Ok(query) => query,
+            Err(error) => return (StatusCode::BAD_REQUEST, error_json(error)),
         };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return (StatusCode::TOO_MANY_REQUESTS, refusal("others are being answered, ask again"));
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return (StatusCode::TOO_MANY_REQUESTS, error_json("too many requests in progress, retry later"));
         };
-        let ExplainResponse { outcome, json } = self.explain.explain(question).await;
+        let ExplainResponse { outcome, json } = self.explainer.explain(query).await;
         let status = match outcome {
             ExplainOutcome::Found => StatusCode::OK,
             ExplainOutcome::Invalid => StatusCode::BAD_REQUEST,
             ExplainOutcome::Unknown => StatusCode::NOT_FOUND,
             ExplainOutcome::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
-        (status, ResponseContent::plain([Bytes::from_owner(Told { json, _place: place })]))
+        (status, ResponseContent::plain([Bytes::from_owner(PermittedJson { json, _permit: permit })]))
     }
 }
 
-/// `why` needs no escaping.
-fn refusal(why: &str) -> ResponseContent {
-    format!("{{\"error\": \"{why}\"}}\n").into()
+/// Returns an error as JSON. The text needs no escaping.
+fn error_json(error: &str) -> ResponseContent {
+    format!("{{\"error\": \"{error}\"}}\n").into()
 }
 
-/// Reads a query as forms write it. What is empty was not given.
-fn question(query: &str) -> Result<ExplainQuery, &'static str> {
-    let mut given = BTreeMap::new();
+/// Parses a query in the encoding of HTML forms. Empty parameters count as missing.
+fn parse_query(query: &str) -> Result<ExplainQuery, &'static str> {
+    let mut values = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
-            return Err("the query is not UTF-8 text, percent-encoded");
+        let (Some(name), Some(value)) = (decode(name), decode(value)) else {
+            return Err("the query is not percent-encoded UTF-8");
         };
-        let Some(known) = PARAMETERS.into_iter().find(|known| *known == name) else {
-            return Err("there are no parameters but instance, group, topic, region and account");
+        let Some(parameter) = PARAMETERS.into_iter().find(|parameter| *parameter == name) else {
+            return Err("unknown parameter; use instance, group, topic, region and account");
         };
-        if given.insert(known, value).is_some() {
-            return Err("a parameter is given twice; is there an & in a name that is not written as %26?");
+        if values.insert(parameter, value).is_some() {
+            return Err("a parameter is given twice; encode & in a name as %26");
         }
     }
-    let mut take = |name| given.remove(name).filter(|value| !value.is_empty());
+    let mut take = |name| values.remove(name).filter(|value| !value.is_empty());
     let (Some(instance), Some(group)) = (take("instance"), take("group")) else {
-        return Err("name both, as in /debug/state?instance=ID&group=NAME, percent-encoded");
+        return Err(
+            "instance and group are required, e.g. /debug/state?instance=ID&group=NAME, percent-encoded",
+        );
     };
     Ok(ExplainQuery {
         instance,
@@ -96,7 +98,7 @@ fn question(query: &str) -> Result<ExplainQuery, &'static str> {
     })
 }
 
-fn decoded(text: &str) -> Option<String> {
+fn decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(Into::into)
 }
@@ -105,13 +107,13 @@ fn decoded(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn of(instance: &str, group: &str) -> ExplainQuery {
+    fn query(instance: &str, group: &str) -> ExplainQuery {
         ExplainQuery { instance: instance.to_owned(), group: group.to_owned(), ..ExplainQuery::default() }
     }
 
     #[test]
-    fn names_are_read_as_forms_write_them() {
-        for (query, group) in [
+    fn queries_are_parsed_like_html_forms() {
+        for (text, group) in [
             ("instance=i&group=g", "g"),
             ("group=g&instance=i&", "g"),
             ("instance=i&group=%E8%AE%A2%E5%8D%95", "订单"),
@@ -125,30 +127,30 @@ mod tests {
             ("instance=i&group=a=b", "a=b"),
             ("in%73tance=i&group=g&topic=&region=&account=", "g"),
         ] {
-            assert_eq!(question(query), Ok(of("i", group)), "{query}");
+            assert_eq!(parse_query(text), Ok(query("i", group)), "{text}");
         }
-        let narrowed = question("instance=i&group=g&topic=t&region=r&account=a").unwrap();
+        let narrowed = parse_query("instance=i&group=g&topic=t&region=r&account=a").unwrap();
         let (topic, region, account) = (Some("t".to_owned()), Some("r".to_owned()), Some("a".to_owned()));
-        assert_eq!(narrowed, ExplainQuery { topic, region, account, ..of("i", "g") });
+        assert_eq!(narrowed, ExplainQuery { topic, region, account, ..query("i", "g") });
     }
 
     #[test]
-    fn a_query_that_is_not_understood_is_refused() {
-        for (query, why) in [
-            ("", "name both"),
-            ("instance=i", "name both"),
-            ("instance=&group=g", "name both"),
-            ("instance&group=g", "name both"),
+    fn an_invalid_query_is_an_error() {
+        for (text, expected) in [
+            ("", "are required"),
+            ("instance=i", "are required"),
+            ("instance=&group=g", "are required"),
+            ("instance&group=g", "are required"),
             ("instance=i&group=g&group=h", "given twice"),
             ("instance=i&group=g&topic=&topic=t", "given twice"),
-            ("instance=i&group=g&grop=h", "no parameters but"),
-            ("instance=i&group=a&b", "no parameters but"),
-            ("instance=i&group=%FF", "not UTF-8"),
-            ("instance=i&group=%E8%AE", "not UTF-8"),
+            ("instance=i&group=g&grop=h", "unknown parameter"),
+            ("instance=i&group=a&b", "unknown parameter"),
+            ("instance=i&group=%FF", "percent-encoded UTF-8"),
+            ("instance=i&group=%E8%AE", "percent-encoded UTF-8"),
         ] {
-            let refused = question(query).unwrap_err();
-            assert!(refused.contains(why), "{query}: {refused}");
-            assert!(!refused.contains(['"', '\\']), "it is put into JSON as it is");
+            let error = parse_query(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+            assert!(!error.contains(['"', '\\']), "the error is not escaped in JSON");
         }
     }
 }

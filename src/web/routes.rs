@@ -14,7 +14,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     ResponseContent, WebApp,
-    debug::{self, Debug},
+    debug::{self, DebugEndpoint},
     encoding, path, reason, status_page,
 };
 
@@ -36,7 +36,7 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 /// Routes to the content and the handlers.
 pub(super) struct Routes {
     app: WebApp,
-    debug: Option<Debug>,
+    debug: Option<DebugEndpoint>,
     /// Start of the last reload that a client requested.
     last_reload: Mutex<Option<Instant>>,
     status_page_policy: HeaderValue,
@@ -70,7 +70,7 @@ enum Route {
 impl Routes {
     pub(super) fn new(app: WebApp) -> Self {
         Self {
-            debug: app.explainer.clone().map(Debug::new),
+            debug: app.explainer.clone().map(DebugEndpoint::new),
             last_reload: Mutex::default(),
             status_page_policy: status_page::content_security_policy(app.explainer.is_some()),
             app,
@@ -172,7 +172,7 @@ impl Routes {
 
     async fn debug(&self, query: Option<&str>) -> Response<ResponseContent> {
         let Some(debug) = &self.debug else { return not_found() };
-        let (status, content) = debug.answer(query).await;
+        let (status, content) = debug.respond(query).await;
         let response = response(status, JSON, content);
         match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => with_retry_after(response),

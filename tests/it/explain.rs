@@ -343,7 +343,7 @@ async fn what_is_not_known_is_told_with_what_is() {
         assert_eq!(json["regions_polled"], json!([REGION]), "{query}");
     }
     for (query, why) in [
-        (format!("instance={A}"), "name both"),
+        (format!("instance={A}"), "are required"),
         (format!("instance={A}&group=billing&group=x"), "given twice"),
         (format!("instance={A}&group=billing&region=Not%20A%20Region"), "region id"),
         (format!("instance={A}&group={}", "x".repeat(600)), "group id"),
