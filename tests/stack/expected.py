@@ -102,12 +102,12 @@ OF_TOPICS = {"AliKafkaPartitionSkew", "AliKafkaTopicUnread", "AliKafkaDataLossAh
 # What two exporters, which poll at different moments, need not say alike at any one moment: forecasts and trends.
 OF_ITS_OWN = r"(catch_up_seconds|data_loss_eta_seconds|group_status)\b"
 # What must have something to show once the cloud is gone; what it has before is no matter.
-LATER_ON_DASHBOARDS = {("fleet.json", "annotation Region not read")}
+LATER_ON_DASHBOARDS = {("fleet.json", "annotation Region incomplete")}
 LATER_IN_RULES = {("alerting", name) for name in ("AliKafkaInstanceDown", "AliKafkaDataStale", "AliKafkaRegionDown")}
 
 # Expressions of dashboards that have nothing to show in this world: (dashboard, panel and target), and why.
 NOTHING_ON_DASHBOARDS = {
-    ("exporter.json", "Credentials expire in A"): "the key is a lasting one",
+    ("exporter.json", "Time to credential expiry A"): "the key is a lasting one",
     ("exporter.json", "annotation Exporter started"): "none was started again",
 }
 # The same for rules, by type and name. What becomes of each is in config/rules/tests.

@@ -1,32 +1,32 @@
-//! The Grafana dashboards under `dashboards/`, made of the metric catalog.
+//! Grafana dashboards in `dashboards/`, generated from the metric catalog.
 //!
-//! Owns: four boards, what stands on them and in which words. Refuses: a metric that is not in the catalog, and a
-//! query that works under one of the two namings alone.
+//! Owns: the panels of the four dashboards, their queries and texts. A query can only use metrics of the catalog, and
+//! works with the metric names of both `metrics.naming` settings.
 
 mod dashboard;
 mod exporter;
+mod exporter_rows;
 mod fleet;
 mod group;
-mod lag_bounds;
+mod group_rows;
 mod panel;
-mod process;
 mod query;
-mod shared;
+mod shared_panels;
 mod style;
 mod topic;
+mod value_texts;
 
 use crate::Generated;
 
-/// The dashboards.
+/// Dashboard files.
 pub(crate) fn files() -> Vec<Generated> {
-    let file = |name: &str, board: dashboard::Dashboard| Generated {
-        path: format!("dashboards/{name}.json"),
-        text: board.text(),
-    };
-    vec![
-        file("fleet", fleet::dashboard()),
-        file("group", group::dashboard()),
-        file("topic", topic::dashboard()),
-        file("exporter", exporter::dashboard()),
+    [
+        ("fleet", fleet::dashboard()),
+        ("group", group::dashboard()),
+        ("topic", topic::dashboard()),
+        ("exporter", exporter::dashboard()),
     ]
+    .into_iter()
+    .map(|(name, dashboard)| Generated { path: format!("dashboards/{name}.json"), text: dashboard.text() })
+    .collect()
 }

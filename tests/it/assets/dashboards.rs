@@ -150,7 +150,7 @@ fn a_ceiling_of_several_is_shown_only_where_each_has_one() {
     let (held, said): (Vec<_>, Vec<_>) = ceilings.iter().partition(|q| q.expr.contains("\nunless on ()\n"));
     assert_eq!(held.len(), 4);
     for Query { place, expr, .. } in said {
-        assert!(place.contains("\"Worst lag, possibly\""), "{place}: {expr}");
+        assert!(place.contains("\"Max lag, upper bound\""), "{place}: {expr}");
     }
 }
 
@@ -329,7 +329,7 @@ fn every_state_of_a_group_is_in_the_timeline() {
     let list = help.split(": ").nth(1).and_then(|l| l.split(" (").next()).unwrap();
     let told: BTreeSet<&str> = list.split(", ").collect();
     let panels_of_it: Vec<String> =
-        dashboard_queries().into_iter().filter(|q| q.place.contains("Members")).map(|q| q.expr).collect();
+        dashboard_queries().into_iter().filter(|q| q.place.contains("Group state")).map(|q| q.expr).collect();
     let state = Regex::new("state=\"([a-z_]+)\"").unwrap();
     for expr in &panels_of_it {
         let found: BTreeSet<&str> = state.captures_iter(expr).map(|c| c.get(1).unwrap().as_str()).collect();
@@ -571,7 +571,7 @@ fn columns_of_tables_are_of_queries_and_labels_that_are_there() {
                 all => fields.extend(all.iter().map(|t| format!("Value #{}", text(&t["refId"])))),
             }
             // What metrics.instance_tags allows is not in the catalog.
-            if place.contains("Tags of instances") {
+            if place.contains("Instance tags") {
                 fields.extend(["instance_id", "region", "account"].map(str::to_owned));
             }
             let changes = array(&panel["transformations"]);

@@ -1,8 +1,8 @@
-//! What is around the panels of a board: variables, links, annotations, and the file itself.
+//! Dashboards as files: their addresses, links, annotations and variables.
 //!
-//! Owns: the boards' addresses and the variables that they hand to each other. Refuses: panels.
+//! Out of scope: panels.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use alikafka_exporter::exposition::catalog::MetricId;
 use serde_json::{Value, json};
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use super::{
     panel::{Row, datasource, layout},
     query::{Filters, Level},
-    style::Link,
+    style::DataLink,
 };
 
-/// A board that can be linked to.
+/// Identity of a dashboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum DashboardId {
     Fleet,
     Group,
     Topic,
     Exporter,
 }
 
-impl Name {
+impl DashboardId {
     const ALL: [Self; 4] = [Self::Fleet, Self::Group, Self::Topic, Self::Exporter];
 
     fn uid(self) -> &'static str {
@@ -45,71 +45,77 @@ impl Name {
 
     fn tooltip(self) -> &'static str {
         match self {
-            Self::Fleet => "All instances, and which groups are worst",
-            Self::Group => "Lag of chosen groups by topic and partition",
-            Self::Topic => "What is written to chosen topics, and who reads them",
-            Self::Exporter => "Calls, failures and the age of the data",
+            Self::Fleet => "All instances, and the groups in the worst condition",
+            Self::Group => "Lag of selected groups by topic and partition",
+            Self::Topic => "Throughput and consumers of selected topics",
+            Self::Exporter => "API calls, failures, and age of the data",
         }
     }
 
     fn path(self) -> String {
         format!("/d/{}", self.uid())
     }
+
+    /// Link to the dashboard in the bar of another one.
+    fn dashboard_link(self) -> Value {
+        json!({
+            "type": "link",
+            "title": self.title(),
+            "tooltip": self.tooltip(),
+            "url": self.path(),
+            "icon": "dashboard",
+            "tags": [],
+            "asDropdown": false,
+            "includeVars": true,
+            "keepTime": true,
+            "targetBlank": false
+        })
+    }
 }
 
-/// Where the labels of a link come from: the row of a table, or the line of a graph.
+/// Source of the labels of a link.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum From {
-    Row,
-    Line,
+pub(super) enum LinkSource {
+    TableRow,
+    GraphLine,
 }
 
-/// The variable that stands for a label.
-fn variable_of(label: &str) -> &str {
-    match label {
-        "instance_id" => "instance",
-        other => other,
-    }
-}
-
-/// A link to a board with what the row or line is about chosen there, the time kept. The account is the one chosen
-/// here: where accounts have no names a row has none, and Grafana would write the name of the variable instead.
-pub(super) fn link(from: From, title: &str, board: Name, level: Level) -> Link {
-    let mut url = format!("{}?${{__url_time_range}}&${{datasource:queryparam}}", board.path());
+/// Returns a link to a dashboard that selects the object of the row or line there and keeps the time range.
+///
+/// The account is the one selected on this dashboard: without named accounts rows have no account, and Grafana would
+/// insert the name of the variable.
+pub(super) fn link(source: LinkSource, title: &'static str, target: DashboardId, level: Level) -> DataLink {
+    let mut url = format!("{}?${{__url_time_range}}&${{datasource:queryparam}}", target.path());
     for label in level.labels() {
-        let source = match from {
-            From::Row => format!("__data.fields.{label}"),
-            From::Line => format!("__field.labels.{label}"),
+        let field = match source {
+            LinkSource::TableRow => "__data.fields",
+            LinkSource::GraphLine => "__field.labels",
         };
-        match *label {
-            "account" => url.push_str("&${account:queryparam}"),
-            _ => url.push_str(&format!("&var-{}=${{{source}:percentencode}}", variable_of(label))),
-        }
+        let variable = if *label == "instance_id" { "instance" } else { label };
+        // Writing to a String cannot fail.
+        _ = match *label {
+            "account" => write!(url, "&${{account:queryparam}}"),
+            _ => write!(url, "&var-{variable}=${{{field}.{label}:percentencode}}"),
+        };
     }
-    Link { title: title.to_owned(), url }
+    DataLink { title, url }
 }
 
-/// A variable, or none of Grafana's.
-#[derive(Debug, Clone)]
-pub(super) struct Variable(Value);
+/// Links to the dashboard of a group and, for a topic of a group, to that of the topic.
+pub(super) fn group_links(source: LinkSource, level: Level) -> Vec<DataLink> {
+    let mut links = vec![link(source, "Open group", DashboardId::Group, level)];
+    if level == Level::GroupTopic {
+        links.push(link(source, "Open topic", DashboardId::Topic, Level::Topic));
+    }
+    links
+}
 
-/// Matches every value, also one with a line break, and that of a label that is not there.
-const ANY: &str = "(?s:.*)";
-/// Matches every value of a name that may have a line break.
-const ANY_NAME: &str = "(?s:.+)";
-/// Matches every value of an id.
-const ANY_ID: &str = ".+";
-
-/// A to Z, whatever the case.
-const BY_NAME: u8 = 5;
-/// 0, 1, 2, 10.
-const BY_NUMBER: u8 = 3;
-
-pub(super) fn source() -> Variable {
-    Variable(json!({
+/// Variables of a dashboard: the data source, one variable per filter, and the limit of lines and rows.
+fn variables(filters: Filters) -> Vec<Value> {
+    let mut variables = vec![json!({
         "name": "datasource",
         "label": "Data source",
-        "description": "The Prometheus that scrapes the exporter.",
+        "description": "Prometheus that scrapes the exporter.",
         "type": "datasource",
         "query": "prometheus",
         "regex": "",
@@ -120,105 +126,18 @@ pub(super) fn source() -> Variable {
         "options": [],
         "hide": 0,
         "skipUrlSync": false
-    }))
-}
-
-fn query(
-    (name, label, description): (&str, &str, &str),
-    query: &str,
-    regex: &str,
-    all: &str,
-    sort: u8,
-) -> Variable {
-    Variable(json!({
-        "name": name,
-        "label": label,
-        "description": description,
-        "type": "query",
-        "datasource": datasource(),
-        "definition": query,
-        "query": { "query": query, "refId": name },
-        "regex": regex,
-        "refresh": 2,
-        "sort": sort,
-        "multi": true,
-        "includeAll": true,
-        "allValue": all,
-        "current": { "selected": true, "text": ["All"], "value": ["$__all"] },
-        "options": [],
-        "hide": 0,
-        "skipUrlSync": false
-    }))
-}
-
-/// Values of a label of a family, of what the variables before this one leave.
-fn values(filters: Filters, id: MetricId, label: &str) -> String {
-    format!("label_values({}, {label})", filters.plain(id))
-}
-
-pub(super) fn account() -> Variable {
-    let about = ("account", "Account", "Accounts by name. Where they have no names there is none to choose.");
-    query(about, &values(Filters(&[]), MetricId::RegionUp, "account"), "", ANY, BY_NAME)
-}
-
-pub(super) fn region(filters: Filters) -> Variable {
-    let about = ("region", "Region", "Region of the Kafka instance.");
-    query(about, &values(filters, MetricId::RegionUp, "region"), "", ANY_ID, BY_NAME)
-}
-
-/// Instances are chosen by name and matched by id. The two are all that is left of the labels, so that nothing in a
-/// name, be it a quote, a brace or a line break, can be taken for another label.
-pub(super) fn instance(filters: Filters) -> Variable {
-    let about = ("instance", "Instance", "Kafka instances by name and id.");
-    let text = format!(
-        "query_result(max by (instance_id, shown) (label_join({}, \"shown\", \" / \", \"name\", \"instance_id\")))",
-        filters.plain(MetricId::InstanceInfo)
-    );
-    let regex = r#"/\binstance_id="(?<value>[^"]+)",\s*shown="(?: \/ )?(?<text>[\s\S]+)"\}/"#;
-    query(about, &text, regex, ANY_ID, BY_NAME)
-}
-
-pub(super) fn group(filters: Filters) -> Variable {
-    let about = ("group", "Group", "Consumer groups of the selected instances.");
-    query(about, &values(filters, MetricId::GroupInfo, "group"), "", ANY_NAME, BY_NAME)
-}
-
-pub(super) fn topic(filters: Filters) -> Variable {
-    let about = ("topic", "Topic", "Topics of the selected instances.");
-    query(about, &values(filters, MetricId::TopicInfo, "topic"), "", ANY_NAME, BY_NAME)
-}
-
-pub(super) fn topic_of_groups(filters: Filters) -> Variable {
-    let about = ("topic", "Topic", "Topics that the selected groups read.");
-    query(about, &values(filters, MetricId::GroupTopicLagFloor, "topic"), "", ANY_NAME, BY_NAME)
-}
-
-pub(super) fn partition_of_groups(filters: Filters) -> Variable {
-    let about = ("partition", "Partition", "Partitions, for the row Partitions alone.");
-    query(about, &values(filters, MetricId::GroupLagFloor, "partition"), "", ANY_ID, BY_NUMBER)
-}
-
-pub(super) fn job(filters: Filters) -> Variable {
-    let about = ("job", "Job", "Scrape jobs of exporters.");
-    query(about, &values(filters, MetricId::Series, "job"), "", ANY_ID, BY_NAME)
-}
-
-pub(super) fn exporter(filters: Filters) -> Variable {
-    let about =
-        ("exporter", "Exporter", "Exporters by the address that Prometheus scrapes: the label instance.");
-    query(about, &values(filters, MetricId::Series, "instance"), "", ANY_ID, BY_NAME)
-}
-
-/// How many lines a graph and rows a table has at most.
-pub(super) fn limit() -> Variable {
+    })];
+    for (index, (label, name)) in filters.0.iter().enumerate() {
+        variables.push(query_variable(filters, index, label, name));
+    }
     let options: Vec<Value> = ["10", "20", "50", "100", "500"]
         .iter()
         .map(|n| json!({ "selected": *n == "20", "text": n, "value": n }))
         .collect();
-    Variable(json!({
+    variables.push(json!({
         "name": "limit",
         "label": "Lines and rows",
-        "description": "How many lines a graph and how many rows a table has at most: the worst ones.",
+        "description": "Maximum number of lines per graph and rows per table, worst first.",
         "type": "custom",
         "query": "10,20,50,100,500",
         "multi": false,
@@ -227,10 +146,74 @@ pub(super) fn limit() -> Variable {
         "options": options,
         "hide": 0,
         "skipUrlSync": false
-    }))
+    }));
+    variables
 }
 
-/// Marks on the graphs, where a query is above 0.
+/// Variable of one filter. Its values are those that the selections in the variables before it leave.
+fn query_variable(filters: Filters, index: usize, label: &str, name: &str) -> Value {
+    /// Matches every value, including one with a line break and that of a missing label.
+    const ANY: &str = "(?s:.*)";
+    /// Matches every name, including one with a line break.
+    const ANY_NAME: &str = "(?s:.+)";
+    const ANY_ID: &str = ".+";
+    /// Alphabetical, case-insensitive order of Grafana.
+    const ALPHABETICAL: u8 = 5;
+    /// Numerical order of Grafana.
+    const NUMERICAL: u8 = 3;
+
+    let by_group = filters.0.iter().any(|(label, _)| *label == "group");
+    let (title, description, family, all) = match name {
+        "job" => ("Job", "Scrape jobs of exporters.", MetricId::Series, ANY_ID),
+        "exporter" => ("Exporter", "Exporters by scrape address (label instance).", MetricId::Series, ANY_ID),
+        "account" => {
+            ("Account", "Accounts by name. Empty if accounts have no names.", MetricId::RegionUp, ANY)
+        }
+        "region" => ("Region", "Region of the Kafka instance.", MetricId::RegionUp, ANY_ID),
+        "instance" => ("Instance", "Kafka instances by name and ID.", MetricId::InstanceInfo, ANY_ID),
+        "group" => ("Group", "Consumer groups of the selected instances.", MetricId::GroupInfo, ANY_NAME),
+        "topic" if by_group => {
+            ("Topic", "Topics that the selected groups consume.", MetricId::GroupTopicLagFloor, ANY_NAME)
+        }
+        "topic" => ("Topic", "Topics of the selected instances.", MetricId::TopicInfo, ANY_NAME),
+        _ => ("Partition", "Partitions, for the row Partitions only.", MetricId::GroupLagFloor, ANY_ID),
+    };
+    let before = Filters(if name == "account" { &[] } else { &filters.0[..index] });
+    let series = before.plain(family);
+    let (query, regex) = match name {
+        // Instances are selected by name and matched by ID. The query removes all other labels, so that no quote,
+        // brace or line break in a name can be mistaken for another label.
+        "instance" => (
+            format!(
+                "query_result(max by (instance_id, shown) \
+                 (label_join({series}, \"shown\", \" / \", \"name\", \"instance_id\")))"
+            ),
+            r#"/\binstance_id="(?<value>[^"]+)",\s*shown="(?: \/ )?(?<text>[\s\S]+)"\}/"#,
+        ),
+        _ => (format!("label_values({series}, {label})"), ""),
+    };
+    json!({
+        "name": name,
+        "label": title,
+        "description": description,
+        "type": "query",
+        "datasource": datasource(),
+        "definition": query,
+        "query": { "query": query, "refId": name },
+        "regex": regex,
+        "refresh": 2,
+        "sort": if name == "partition" { NUMERICAL } else { ALPHABETICAL },
+        "multi": true,
+        "includeAll": true,
+        "allValue": all,
+        "current": { "selected": true, "text": ["All"], "value": ["$__all"] },
+        "options": [],
+        "hide": 0,
+        "skipUrlSync": false
+    })
+}
+
+/// Annotation of graphs wherever a query is above 0.
 #[derive(Debug, Clone)]
 pub(super) struct Annotation {
     pub(super) name: &'static str,
@@ -259,17 +242,16 @@ impl Annotation {
     }
 }
 
-/// A board without the file around it.
 #[derive(Debug, Clone)]
 pub(super) struct Dashboard {
-    pub(super) name: Name,
+    pub(super) id: DashboardId,
     pub(super) description: &'static str,
-    pub(super) variables: Vec<Variable>,
+    pub(super) filters: Filters,
     pub(super) annotations: Vec<Annotation>,
     pub(super) rows: Vec<Row>,
 }
 
-/// The plugins that a board needs, by the names that Grafana shows.
+/// Panel plugins, with the names that Grafana shows.
 const PLUGINS: [(&str, &str); 4] = [
     ("stat", "Stat"),
     ("state-timeline", "State timeline"),
@@ -278,10 +260,11 @@ const PLUGINS: [(&str, &str); 4] = [
 ];
 
 impl Dashboard {
-    /// The text of the file.
+    /// Text of the JSON file.
     pub(super) fn text(self) -> String {
         let panels = layout(self.rows);
-        let used: BTreeSet<String> = types(&panels).into_iter().collect();
+        let mut used = BTreeSet::new();
+        collect_plugins(&panels, &mut used);
         let mut requires = vec![
             json!({ "type": "grafana", "id": "grafana", "name": "Grafana", "version": "10.0.0" }),
             json!({ "type": "datasource", "id": "prometheus", "name": "Prometheus", "version": "1.0.0" }),
@@ -289,27 +272,13 @@ impl Dashboard {
         for (id, name) in PLUGINS.iter().filter(|(id, _)| used.contains(*id)) {
             requires.push(json!({ "type": "panel", "id": id, "name": name, "version": "" }));
         }
-        let links: Vec<Value> = Name::ALL
-            .iter()
-            .filter(|other| **other != self.name)
-            .map(|other| {
-                json!({
-                    "type": "link",
-                    "title": other.title(),
-                    "tooltip": other.tooltip(),
-                    "url": other.path(),
-                    "icon": "dashboard",
-                    "tags": [],
-                    "asDropdown": false,
-                    "includeVars": true,
-                    "keepTime": true,
-                    "targetBlank": false
-                })
-            })
+        let links: Vec<Value> = DashboardId::ALL
+            .into_iter()
+            .filter(|other| *other != self.id)
+            .map(DashboardId::dashboard_link)
             .collect();
-        let variables: Vec<&Value> = self.variables.iter().map(|v| &v.0).collect();
         let annotations: Vec<Value> = self.annotations.iter().map(Annotation::json).collect();
-        let board = json!({
+        let dashboard = json!({
             "__requires": requires,
             "annotations": { "list": annotations },
             "description": self.description,
@@ -323,24 +292,23 @@ impl Dashboard {
             "refresh": "1m",
             "schemaVersion": 39,
             "tags": ["alikafka", "alikafka-exporter", "kafka"],
-            "templating": { "list": variables },
+            "templating": { "list": variables(self.filters) },
             "time": { "from": "now-6h", "to": "now" },
             "timepicker": {},
             "timezone": "browser",
-            "title": self.name.title(),
-            "uid": self.name.uid(),
+            "title": self.id.title(),
+            "uid": self.id.uid(),
             "version": 1,
             "weekStart": ""
         });
-        format!("{board:#}\n")
+        format!("{dashboard:#}\n")
     }
 }
 
-fn types(panels: &Value) -> Vec<String> {
-    let mut found = Vec::new();
+/// Adds the plugins of all panels, including those in rows.
+fn collect_plugins(panels: &Value, used: &mut BTreeSet<String>) {
     for panel in panels.as_array().into_iter().flatten() {
-        found.extend(panel["type"].as_str().map(str::to_owned));
-        found.extend(types(&panel["panels"]));
+        used.extend(panel["type"].as_str().map(str::to_owned));
+        collect_plugins(&panel["panels"], used);
     }
-    found
 }

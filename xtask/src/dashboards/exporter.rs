@@ -1,169 +1,166 @@
-//! The board of the exporter itself: what it calls, what fails, how old its data is, and the process.
+//! Dashboard of the exporter itself: API calls and failures, poll timeliness, age of the data, and the process.
 
 use alikafka_exporter::exposition::catalog::MetricId;
 
 use super::{
-    dashboard::{self, Annotation, Dashboard, Name},
+    dashboard::{Annotation, Dashboard, DashboardId},
+    exporter_rows,
     panel::{Panel, Row},
-    process,
-    query::{Filters, Level, among, only},
-    shared::{COMPLETE, LOADED},
-    style::{AGE_SECONDS, BAD_FROM_ONE, SHARE, Steps, label, value},
+    query::{EXPORTER, Level, Series, matching},
+    shared_panels::instance_polling_health,
+    style::{AGE_SECONDS, BAD_FROM_ONE, SHARE, ThresholdSteps, label, value},
+    value_texts::RELOAD,
 };
 
-pub(super) const F: Filters = Filters(&[
-    ("job", "job"),
-    ("instance", "exporter"),
-    ("account", "account"),
-    ("region", "region"),
-    ("instance_id", "instance"),
-]);
+/// Seconds until credentials expire. Temporary credentials are refreshed long before.
+const EXPIRY: ThresholdSteps = &[(None, "red"), (Some(300.0), "yellow"), (Some(900.0), "green")];
+/// Delay of polls in seconds.
+const DELAY: ThresholdSteps = &[(None, "green"), (Some(30.0), "yellow"), (Some(60.0), "red")];
 
-/// Seconds until credentials expire. Those of a role are renewed long before.
-const EXPIRY: Steps = &[(None, "red"), (Some(300.0), "yellow"), (Some(900.0), "green")];
-/// How late polls are.
-const LATE: Steps = &[(None, "green"), (Some(30.0), "yellow"), (Some(60.0), "red")];
+/// Calculations of the legends of rates.
+const RATE_LEGEND: [&str; 2] = ["mean", "max"];
+const REGION_LEGEND: &str = "{{account}} {{region}}";
+const ACCOUNT_LEGEND: &str = "{{instance}} {{account}}";
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
-        name: Name::Exporter,
-        description: "alikafka-exporter about its own work: calls to the cloud and how they end, the budget and what the fleet \
-                      needs of it, how late and how old values are, and the process. Exporter is what Prometheus scrapes; \
-                      Instance is the Kafka instance.",
-        variables: vec![
-            dashboard::source(),
-            dashboard::job(Filters(&[])),
-            dashboard::exporter(Filters(&F.0[..1])),
-            dashboard::account(),
-            dashboard::region(Filters(&F.0[..3])),
-            dashboard::instance(Filters(&F.0[..4])),
-            dashboard::limit(),
-        ],
+        id: DashboardId::Exporter,
+        description: "Operation of alikafka-exporter: API calls and their results, request budget and demand, poll \
+                      timeliness, age of the data, and the process. Exporter is the scrape target of Prometheus; Instance is \
+                      the Kafka instance.",
+        filters: EXPORTER,
         annotations: vec![
-            changes(
+            exporter_changes(
                 "Exporter started",
                 "blue",
                 MetricId::ProcessStart,
                 "{{instance}} started",
-                "Counters begin at 0.",
+                "Counters restart at 0.",
             ),
-            changes(
+            exporter_changes(
                 "Configuration loaded",
                 "purple",
                 MetricId::ReloadTime,
                 "{{instance}} loaded its configuration",
-                "What it watches may be another set.",
+                "The set of monitored objects may have changed.",
             ),
         ],
         rows: vec![
-            Row::open("Now", numbers()),
-            Row::open("Calls to the cloud", calls()),
-            Row::open("In time", in_time()),
-            Row::open("Age of the data", age()),
-            Row::open("Page", page()),
-            Row::open("Credentials, clock and configuration", keys()),
-            Row::closed("HTTP", process::http()),
-            Row::closed("Process", process::process()),
+            Row::new("Overview", overview()),
+            Row::new("API calls", calls()).panel_size(8, 9),
+            Row::new("Poll timeliness", timeliness()),
+            Row::new("Age of the data", age()),
+            Row::new("Exposition", exposition()).panel_size(8, 9),
+            Row::new("Credentials, clock and configuration", credentials()).panel_size(6, 9),
+            Row::new("HTTP server", exporter_rows::http()).panel_size(6, 9).collapsed(),
+            Row::new("Process", exporter_rows::process()).panel_size(6, 9).collapsed(),
         ],
     }
 }
 
-fn changes(
+fn exporter_changes(
     name: &'static str,
     color: &'static str,
     id: MetricId,
     title: &'static str,
     text: &'static str,
 ) -> Annotation {
-    let changed = F.max_of(Level::Exporter, id, |s| format!("changes({s}[$__rate_interval])"));
-    Annotation { name, color, expr: format!("{changed} > 0"), title, text, tags: "instance" }
+    let expr = format!("{} > 0", EXPORTER.changes(Level::Exporter, id));
+    Annotation { name, color, expr, title, text, tags: "instance" }
 }
 
-/// Attempts that failed. What is gone was deleted meanwhile, and is no failure.
-fn failed() -> super::query::Series {
-    only(MetricId::ApiRequests, "result", "!~", "ok|gone")
+/// Failed calls. `gone` is not a failure, because the object was deleted in the meantime.
+fn failed() -> Series {
+    matching(MetricId::ApiRequests, "result", "!~", "ok|gone")
 }
 
-fn numbers() -> Vec<Panel> {
+/// Timestamps of the last polls of topics and groups.
+fn last_polls() -> Series {
+    matching(MetricId::InstanceLastSuccess, "scope", "=~", "topics|groups")
+}
+
+/// Graph of rates, with the mean and the maximum in its legend.
+fn rate_graph(title: &'static str, description: &'static str, no_value: &'static str) -> Panel {
+    Panel::graph(title, description, no_value).legend(&RATE_LEGEND)
+}
+
+/// Graph of the median and the upper percentiles of a histogram.
+fn percentiles(panel: Panel, id: MetricId) -> Panel {
+    [("0.5", "p50"), ("0.9", "p90"), ("0.99", "p99")]
+        .into_iter()
+        .fold(panel, |panel, (quantile, legend)| panel.query(EXPORTER.quantile(quantile, "", id), legend))
+}
+
+fn overview() -> Vec<Panel> {
     let oldest = format!(
         "max(time() - {} and on ({}) {})",
-        F.max_with(
-            Level::Instance,
-            "scope",
-            only(MetricId::InstanceLastSuccess, "scope", "=~", "topics|groups")
-        ),
+        EXPORTER.max_with(Level::Instance, "scope", last_polls()),
         Level::Instance.list(),
-        F.plain(MetricId::InstanceUp)
+        EXPORTER.plain(MetricId::InstanceUp)
     );
-    // Both of one exporter: each has a budget of its own.
-    let budget = format!("max({} / {})", F.plain(MetricId::ApiDemand), F.plain(MetricId::ApiBudget));
+    // Demand and budget of the same exporter, because each exporter has its own budget.
+    let budget =
+        format!("max({} / {})", EXPORTER.plain(MetricId::ApiDemand), EXPORTER.plain(MetricId::ApiBudget));
+    let all_calls = EXPORTER.rate("", MetricId::ApiRequests);
+    let failed_share = format!("({} or {all_calls} * 0) / {all_calls}", EXPORTER.rate("", failed()));
     vec![
         Panel::stat(
             "Exporters",
-            "Exporters that Prometheus scrapes, and how many of them gave no page.",
-            "No exporter is scraped under this job",
+            "Exporters that Prometheus scrapes, and how many of them failed to respond.",
+            "No exporter in this job",
         )
         .unit("none")
         .without_graph()
-        .query(format!("count({})", F.up()), "all")
-        .query(format!("sum(1 - {})", F.up()), "down")
-        .of_name("down", &[("thresholds", super::style::thresholds_of_known(BAD_FROM_ONE))]),
+        .query(format!("count({})", EXPORTER.up()), "all")
+        .bad_query(format!("sum(1 - {})", EXPORTER.up()), "down"),
         Panel::stat(
-            "Incomplete",
-            "Regions and instances whose last attempt was not complete: one topic or group that could not be read is \
-             enough. An instance that is stopped or released is not tried.",
-            "None was tried yet",
+            "Incomplete polls",
+            "Regions and instances whose last poll was incomplete, because of at least one failed topic or group. \
+             Stopped and released instances are not polled.",
+            "Nothing polled yet",
         )
         .unit("none")
-        .judged(BAD_FROM_ONE)
+        .thresholds(BAD_FROM_ONE)
         .without_graph()
-        .query(format!("sum(1 - {})", F.max(Level::Region, MetricId::RegionUp)), "regions")
-        .query(format!("sum(1 - {})", F.max(Level::Instance, MetricId::InstanceUp)), "instances"),
+        .query(format!("sum(1 - {})", EXPORTER.max(Level::Region, MetricId::RegionUp)), "regions")
+        .query(format!("sum(1 - {})", EXPORTER.max(Level::Instance, MetricId::InstanceUp)), "instances"),
         Panel::stat(
             "Oldest data",
-            "Time since the oldest answer about a topic or a group of any instance in service.",
-            "No instance was read yet",
+            "Time since the oldest successful poll of a topic or a group, over all instances in service.",
+            "No instance polled yet",
         )
         .unit("s")
-        .judged(AGE_SECONDS)
+        .thresholds(AGE_SECONDS)
         .query(oldest, "oldest"),
         Panel::stat(
-            "Failed calls",
-            "Share of attempts that failed, other than because the topic or group was deleted meanwhile.",
-            "No call was made yet",
+            "Failed API calls",
+            "Share of API calls that failed, except those for a topic or group deleted in the meantime.",
+            "No API call yet",
         )
         .unit("percentunit")
         .decimals(1)
-        .judged(&[(None, "green"), (Some(0.01), "yellow"), (Some(0.1), "red")])
-        .query(
-            format!(
-                "({} or {} * 0) / {}",
-                F.rate("", failed()),
-                F.rate("", MetricId::ApiRequests),
-                F.rate("", MetricId::ApiRequests)
-            ),
-            "failed",
-        ),
+        .thresholds(&[(None, "green"), (Some(0.01), "yellow"), (Some(0.1), "red")])
+        .query(failed_share, "failed"),
         Panel::stat(
             "Budget used",
-            "Calls that the fleet needs as a share of those allowed, for the action and region where it is largest. Above 100 % \
-             polls are late.",
-            "No demand is known yet",
+            "Demand for API calls as a share of the request budget, maximum over actions and regions. Above 100 % polls are \
+             delayed.",
+            "No demand known yet",
         )
         .unit("percentunit")
         .decimals(0)
-        .judged(SHARE)
+        .thresholds(SHARE)
         .query(budget, "used"),
         Panel::stat(
-            "Faults",
-            "Panics and lost log lines of the selected exporters within the time range. Any is a fault.",
-            "No exporter is scraped",
+            "Internal errors",
+            "Panics and lost log lines of the selected exporters in the time range. Each one is a bug or a fault.",
+            "No exporter",
         )
         .decimals(0)
-        .judged(BAD_FROM_ONE)
+        .thresholds(BAD_FROM_ONE)
         .without_graph()
-        .instant(F.growth("", MetricId::Panics), "panics")
-        .instant(F.growth("", MetricId::LogLinesLost), "log lines lost"),
+        .instant(EXPORTER.growth("", MetricId::Panics), "panics")
+        .instant(EXPORTER.growth("", MetricId::LogLinesLost), "log lines lost"),
     ]
 }
 
@@ -171,331 +168,278 @@ fn calls() -> Vec<Panel> {
     let results =
         [("ok", "green"), ("gone", "blue"), ("throttled", "orange"), ("timeout", "yellow"), ("auth", "red")];
     let by_result = results.iter().fold(
-        Panel::graph(
-            "Calls by result",
-            "Attempts a second of all selected exporters, by how they ended. gone: the topic or group was deleted meanwhile. \
-             throttled: the quota, which everything on the account shares, is used up.",
-            "No call was made yet",
+        rate_graph(
+            "API calls by result",
+            "API calls per second of all selected exporters, by result. gone: the topic or group was deleted in the meantime. \
+             throttled: the API quota, which all clients of the account share, is used up.",
+            "No API call yet",
         )
-        .size(8, 9)
-        .unit("reqps")
+        .axis("reqps", "calls/s")
         .stacked()
-        .legend(&["mean", "max"])
-        .axis("calls/s")
-        .query(F.rate("result", MetricId::ApiRequests), "{{result}}"),
+        .query(EXPORTER.rate("result", MetricId::ApiRequests), "{{result}}"),
         |panel, (result, color)| panel.colored(result, color),
     );
     vec![
         by_result,
-        Panel::graph(
-            "Calls by action",
-            "Attempts a second of all selected exporters, by action of the management API.",
-            "No call was made yet",
+        rate_graph(
+            "API calls by action",
+            "API calls per second of all selected exporters, by action of the management API.",
+            "No API call yet",
         )
-        .size(8, 9)
-        .unit("reqps")
+        .axis("reqps", "calls/s")
         .stacked()
-        .legend(&["mean", "max"])
-        .axis("calls/s")
-        .query(F.rate("action", MetricId::ApiRequests), "{{action}}"),
-        Panel::graph(
-            "Failed calls by action and result",
-            "Attempts a second that failed, other than because the object was deleted meanwhile. auth: the key, or what it may do; \
-             clock: the host's clock; dns, connect, timeout: the network; throttled: the quota.",
-            "No call failed",
+        .query(EXPORTER.rate("action", MetricId::ApiRequests), "{{action}}"),
+        rate_graph(
+            "Failed API calls by action and result",
+            "Failed API calls per second, except those for an object deleted in the meantime. auth: access key or its \
+             permissions; clock: clock of the host; dns, connect, timeout: network; throttled: API quota.",
+            "No API call failed",
         )
-        .size(8, 9)
-        .unit("reqps")
-        .legend(&["mean", "max"])
-        .axis("calls/s")
-        .query(F.rate("action, result", failed()), "{{action}}: {{result}}"),
+        .axis("reqps", "calls/s")
+        .query(EXPORTER.rate("action, result", failed()), "{{action}}: {{result}}"),
         Panel::table(
-            "Failures within the time range",
-            "Failed attempts by account, region, action and result. The first of each since the exporter started begins its series \
-             and is not counted here.",
-            "No call failed, or each kind once",
+            "Failed API calls in the time range",
+            "Failed API calls by account, region, action and result. The first failure of each kind after a start of the \
+             exporter creates its series and is not counted.",
+            "No API call failed, or each kind once",
         )
-        .size(8, 9)
-        .rows(F.growth("account, region, action, result", failed()) + " > 0")
-        .columns(
-            &[
-                label("action", "Action"),
-                label("result", "Result"),
-                value('A', "Failed", "short").decimals(0).judged(BAD_FROM_ONE),
-                label("region", "Region"),
-                label("account", "Account"),
-            ],
-            "Failed",
+        .column(label("action", "Action"))
+        .column(label("result", "Result"))
+        .value(
+            EXPORTER.growth("account, region, action, result", failed()) + " > 0",
+            value("Failed", "short").decimals(0).thresholds(BAD_FROM_ONE),
+        )
+        .column(label("region", "Region"))
+        .column(label("account", "Account"))
+        .sorted_by("Failed"),
+        percentiles(
+            Panel::graph(
+                "API call duration",
+                "Duration of API calls including the response body, over all actions: median, 90th and 99th percentile.",
+                "No API call yet",
+            )
+            .axis("s", "duration"),
+            MetricId::ApiDuration,
         ),
         Panel::graph(
-            "Duration of calls",
-            "How long attempts took, body included, over all actions: the middle one, and those of which one in ten and one in a \
-             hundred took longer.",
-            "No call was made yet",
+            "API call duration by action, p99",
+            "99th percentile of the duration of API calls, by action.",
+            "No API call yet",
         )
-        .size(8, 9)
-        .unit("s")
-        .axis("duration")
-        .query(F.quantile("0.5", "", MetricId::ApiDuration), "p50")
-        .query(F.quantile("0.9", "", MetricId::ApiDuration), "p90")
-        .query(F.quantile("0.99", "", MetricId::ApiDuration), "p99"),
-        Panel::graph(
-            "Duration by action, p99",
-            "The duration that one attempt in a hundred took longer than, by action.",
-            "No call was made yet",
-        )
-        .size(8, 9)
-        .unit("s")
-        .axis("duration")
-        .query(F.quantile("0.99", "action", MetricId::ApiDuration), "{{action}}"),
-        Panel::graph(
+        .axis("s", "duration")
+        .query(EXPORTER.quantile("0.99", "action", MetricId::ApiDuration), "{{action}}"),
+        rate_graph(
             "Retries",
-            "Attempts a second that repeated a failed one, by action: those of which one was repeated within the time range.",
-            "Nothing was retried",
+            "Retries of failed API calls per second, by action: actions with a retry in the time range.",
+            "No retries",
         )
-        .size(8, 9)
-        .unit("reqps")
+        .axis("reqps", "retries/s")
         .mostly_zero()
-        .legend(&["mean", "max"])
-        .axis("retries/s")
-        .query(F.rate_if_any("action", MetricId::ApiRetries), "{{action}}"),
-        Panel::graph(
-            "Oddities in answers",
-            "What was odd in answers of the cloud, by kind, a second: the kinds seen within the time range. What is odd is left out, the rest of the answer is kept.",
-            "No oddity was seen",
+        .query(EXPORTER.rate_if_any("action", MetricId::ApiRetries), "{{action}}"),
+        rate_graph(
+            "Response anomalies",
+            "Anomalies in API responses per second, by kind: kinds that occurred in the time range. Malformed items are \
+             skipped, the remaining response is used.",
+            "No anomalies",
         )
-        .size(8, 9)
-        .unit("cps")
+        .axis("cps", "anomalies/s")
         .mostly_zero()
-        .legend(&["mean", "max"])
-        .axis("oddities/s")
-        .query(F.rate_if_any("kind", MetricId::Anomalies), "{{kind}}"),
+        .query(EXPORTER.rate_if_any("kind", MetricId::Anomalies), "{{kind}}"),
         Panel::table(
-            "Oddities within the time range",
-            "What was odd in answers of the cloud, by kind. docs/lag.md says what clamped and contradiction mean for lag.",
-            "No oddity was seen",
+            "Response anomalies in the time range",
+            "Anomalies in API responses, by kind. docs/lag.md explains the effect of clamped and contradiction on lag.",
+            "No anomalies",
         )
-        .size(8, 9)
-        .rows(F.growth("kind", MetricId::Anomalies) + " > 0")
-        .columns(&[label("kind", "Kind"), value('A', "Seen", "short").decimals(0)], "Seen"),
+        .column(label("kind", "Kind"))
+        .value(EXPORTER.growth("kind", MetricId::Anomalies) + " > 0", value("Count", "short").decimals(0))
+        .sorted_by("Count"),
     ]
 }
 
-fn in_time() -> Vec<Panel> {
-    let (demand, budget) = (F.plain(MetricId::ApiDemand), F.plain(MetricId::ApiBudget));
+fn timeliness() -> Vec<Panel> {
+    let (demand, budget) = (EXPORTER.plain(MetricId::ApiDemand), EXPORTER.plain(MetricId::ApiBudget));
     vec![
         Panel::graph(
             "Demand as a share of the budget",
-            "Calls a second that the fleet needs for every value to be polled in its interval, as a share of those that the exporter \
-             may make, for each region and action: the $limit largest now. Above 100 % polls are late: raise requests_per_second, \
-             lengthen intervals, or exclude what nobody looks at.",
-            "No demand is known yet",
+            "API calls required to poll every value in its interval, as a share of the request budget, by region and action: the \
+             $limit largest now. Above 100 % polls are delayed: raise requests_per_second, lengthen the intervals, or exclude \
+             objects that nobody needs.",
+            "No demand known yet",
         )
         .size(8, 9)
         .unit("percentunit")
-        .judged(SHARE)
-        .legend(&["lastNotNull", "max"])
+        .thresholds(SHARE)
         .query(
             format!("topk($limit, max by ({}, action) ({demand} / {budget}))", Level::Region.list()),
             "{{action}} {{region}} {{account}}",
         ),
         Panel::graph(
             "Demand and budget",
-            "Calls a second that the selected exporters need, by action, over the selected regions; dashed, and not in the legend, those allowed for \
-             each. The budget falls while the cloud throttles.",
-            "No demand is known yet",
+            "API calls per second that the selected exporters require, by action, over the selected regions. Dashed, and not in the \
+             legend: the request budget of each action, which shrinks while the API throttles.",
+            "No demand known yet",
         )
         .size(8, 9)
-        .unit("reqps")
-        .axis("calls/s")
-        .query(format!("sum by (action) ({demand})"), "{{action}}: needed")
-        .query(format!("sum by (action) ({budget})"), "{{action}}: allowed")
-        .of_query('B', &[("custom.lineStyle", serde_json::json!({ "fill": "dash", "dash": [6, 6] }))])
+        .axis("reqps", "calls/s")
+        .query(format!("sum by (action) ({demand})"), "{{action}}: demand")
+        .query(format!("sum by (action) ({budget})"), "{{action}}: budget")
+        .dashed('B')
         .without_legend('B'),
+        percentiles(
+            Panel::graph(
+                "Poll delay",
+                "Delay of polls of topics, groups and lists after their due time: median, 90th and 99th percentile.",
+                "Nothing polled yet",
+            )
+            .size(8, 9)
+            .axis("s", "delay")
+            .thresholds(DELAY),
+            MetricId::PollLateness,
+        ),
         Panel::graph(
-            "Lateness of polls",
-            "How long after their due time topics, groups and lists were polled: the middle one, and those of which one in ten and \
-             one in a hundred were later.",
-            "Nothing was polled yet",
+            "Poll delay by region, p99",
+            "99th percentile of the delay of polls after their due time, by region.",
+            "Nothing polled yet",
         )
-        .size(8, 9)
-        .unit("s")
-        .judged(LATE)
-        .axis("late by")
-        .query(F.quantile("0.5", "", MetricId::PollLateness), "p50")
-        .query(F.quantile("0.9", "", MetricId::PollLateness), "p90")
-        .query(F.quantile("0.99", "", MetricId::PollLateness), "p99"),
-        Panel::graph(
-            "Lateness by region, p99",
-            "The lateness that one poll in a hundred exceeded, by region.",
-            "Nothing was polled yet",
-        )
-        .size(12, 9)
-        .unit("s")
-        .judged(LATE)
-        .axis("late by")
-        .query(F.quantile("0.99", "account, region", MetricId::PollLateness), "{{account}} {{region}}"),
-        Panel::graph(
+        .axis("s", "delay")
+        .thresholds(DELAY)
+        .query(EXPORTER.quantile("0.99", "account, region", MetricId::PollLateness), REGION_LEGEND),
+        rate_graph(
             "Polls by region",
-            "Topics, groups and lists polled a second, by region.",
-            "Nothing was polled yet",
+            "Polls of topics, groups and lists per second, by region.",
+            "Nothing polled yet",
         )
-        .size(12, 9)
-        .unit("ops")
-        .legend(&["mean", "max"])
-        .axis("polls/s")
-        .query(F.observations("account, region", MetricId::PollLateness), "{{account}} {{region}}"),
+        .axis("ops", "polls/s")
+        .query(EXPORTER.observations("account, region", MetricId::PollLateness), REGION_LEGEND),
     ]
 }
 
 fn age() -> Vec<Panel> {
     let on = Level::Instance.list();
-    let polled = only(MetricId::InstanceLastSuccess, "scope", "=~", "topics|groups");
-    let last = F.max_with(Level::Instance, "scope", polled);
+    let last = EXPORTER.max_with(Level::Instance, "scope", last_polls());
     let last_at_end = format!(
         "max by ({on}, scope) ({})",
-        F.each(polled, |s| format!("last_over_time({s}[$__range] @ end())"))
+        EXPORTER.each(last_polls(), |s| format!("last_over_time({s}[$__range] @ end())"))
     );
     let oldest = format!("bottomk($limit, min by ({on}) ({last_at_end}))");
-    let worst = format!(
-        "bottomk($limit, {})",
-        F.max_of(Level::Instance, MetricId::InstanceUp, |s| format!("avg_over_time({s}[$__range] @ end())"))
-    );
     vec![
         Panel::graph(
             "Age of data by instance",
-            "Time since the oldest answer about a topic or a group of the instance, each of which is asked for every poll_interval: the \
-             $limit oldest. What could not be refreshed within stale_after leaves the page, and its age goes on growing here.",
-            "No instance was read yet",
+            "Time since the oldest successful poll of a topic or a group of the instance: the $limit oldest. \
+             Each is polled every poll_interval. Values older than stale_after are no longer exported, while their age \
+             continues to grow here.",
+            "No instance polled yet",
         )
-        .unit("s")
-        .judged(AGE_SECONDS)
-        .axis("age")
+        .axis("s", "age")
+        .thresholds(AGE_SECONDS)
         .query(format!("time() - min by ({on}) ({last})\nand\n{oldest}"), "{{instance_id}}"),
         Panel::graph(
             "Age of data by region and scope",
-            "Time since the last complete answer of each scope of a region. discovery: the lists of instances, topics and groups, every \
+            "Time since the last complete poll of each scope of a region. discovery: the lists of instances, topics and groups, every \
              discovery_interval; topics and groups: every poll_interval.",
-            "No region was read yet",
+            "No region polled yet",
         )
-        .unit("s")
-        .judged(AGE_SECONDS)
-        .axis("age")
+        .axis("s", "age")
+        .thresholds(AGE_SECONDS)
         .query(
-            format!("time() - {}", F.max_with(Level::Region, "scope", MetricId::RegionLastSuccess)),
+            format!("time() - {}", EXPORTER.max_with(Level::Region, "scope", MetricId::RegionLastSuccess)),
             "{{account}} {{region}} {{scope}}",
         ),
-        Panel::timeline(
-            "Instances: complete passes",
-            "Whether the last pass over an instance was complete, on any selected exporter: the $limit that failed most within the \
-             time range.",
-            "No instance was tried yet",
-        )
-        .words(&COMPLETE)
-        .query(F.named(&among(&F.max(Level::Instance, MetricId::InstanceUp), &worst)), "{{name}} ({{instance_id}})"),
+        instance_polling_health(
+            EXPORTER,
+            "Whether the last poll of an instance was complete, on any selected exporter: the $limit with the most failures in \
+             the time range.",
+        ),
         Panel::timeline(
             "Exporters and regions",
-            "Whether Prometheus gets the page of each exporter, and whether the last attempt to read each region was complete. A gap: \
-             not scraped, or not tried.",
-            "No exporter is scraped under this job",
+            "Whether Prometheus can scrape each exporter, and whether the last poll of each region was complete. A gap: not \
+             scraped, or not polled.",
+            "No exporter in this job",
         )
-        .words(&[(0, "down or incomplete", "red"), (1, "up or complete", "green")])
-        .query(F.up(), "exporter {{instance}}")
-        .query(F.max(Level::Region, MetricId::RegionUp), "{{account}} {{region}}"),
+        .mapped(&[(0, "down or incomplete", "red"), (1, "up or complete", "green")])
+        .query(EXPORTER.up(), "exporter {{instance}}")
+        .query(EXPORTER.max(Level::Region, MetricId::RegionUp), REGION_LEGEND),
     ]
 }
 
-fn page() -> Vec<Panel> {
+fn exposition() -> Vec<Panel> {
     vec![
         Panel::graph(
-            "Objects known",
-            "Instances, topics and groups that an exporter knows after filters, over the selected regions: in each, of the exporter \
-             that knows most.",
-            "Nothing is known yet",
+            "Monitored objects",
+            "Instances, topics and groups after filters, over the selected regions. For each region: the exporter with the most.",
+            "Nothing discovered yet",
         )
-        .size(8, 9)
-        .axis("objects")
+        .axis("short", "objects")
         .query(
-            format!("sum by (kind) ({})", F.max_with(Level::Region, "kind", MetricId::Objects)),
+            format!("sum by (kind) ({})", EXPORTER.max_with(Level::Region, "kind", MetricId::Objects)),
             "{{kind}}",
         ),
         Panel::graph(
             "Series",
-            "Series of the fleet on the page of each exporter, without those of its own process.",
-            "No page was made yet",
+            "Series about the cloud in the metrics response of each exporter, without its self-metrics.",
+            "No exposition yet",
         )
-        .size(8, 9)
-        .axis("series")
-        .query(F.max(Level::Exporter, MetricId::Series), "{{instance}}"),
-        Panel::graph(
-            "Series left out",
-            "Series a second that were left out of pages, by reason, summed over all pages. What is cut is not watched: choose a \
-             coarser metrics.granularity, filter, or raise metrics.max_series.",
-            "No series was left out",
+        .axis("short", "series")
+        .query(EXPORTER.max(Level::Exporter, MetricId::Series), "{{instance}}"),
+        rate_graph(
+            "Dropped series",
+            "Series omitted from metrics responses per second, by reason. Omitted objects are not monitored: choose a coarser \
+             metrics.granularity, filter objects, or raise metrics.max_series.",
+            "No series dropped",
         )
-        .size(8, 9)
-        .unit("cps")
+        .axis("cps", "series/s")
         .mostly_zero()
-        .axis("series/s")
-        .legend(&["mean", "max"])
-        .query(F.rate("instance, reason", MetricId::DroppedSeries), "{{instance}}: {{reason}}"),
+        .query(EXPORTER.rate("instance, reason", MetricId::DroppedSeries), "{{instance}}: {{reason}}"),
     ]
 }
 
-fn keys() -> Vec<Panel> {
+fn credentials() -> Vec<Panel> {
     vec![
         Panel::graph(
-            "Credentials expire in",
-            "Time until the credentials in use expire. Those of a role are renewed before. Absent for credentials that do not expire.",
+            "Time to credential expiry",
+            "Time until the credentials in use expire. Temporary credentials are refreshed before. Absent for credentials that do \
+             not expire.",
             "The credentials do not expire",
         )
-        .size(6, 9)
-        .unit("s")
-        .judged(EXPIRY)
+        .axis("s", "time left")
+        .thresholds(EXPIRY)
         .signed()
-        .axis("left")
         .legend(&["min", "lastNotNull"])
         .query(
-            format!("min by (instance, account) ({}) - time()", F.plain(MetricId::CredentialsExpiry)),
-            "{{instance}} {{account}}",
+            format!("min by (instance, account) ({}) - time()", EXPORTER.plain(MetricId::CredentialsExpiry)),
+            ACCOUNT_LEGEND,
         ),
-        Panel::graph(
-            "Failed renewals",
-            "Attempts a second to read or renew the credentials that failed.",
-            "No renewal is known",
+        rate_graph(
+            "Failed credential refreshes",
+            "Failed attempts per second to read or refresh the credentials.",
+            "No refresh known",
         )
-        .size(6, 9)
-        .unit("cps")
+        .axis("cps", "failures/s")
         .mostly_zero()
-        .axis("failures/s")
-        .legend(&["mean", "max"])
-        .query(F.rate("instance, account", MetricId::CredentialsFailures), "{{instance}} {{account}}"),
+        .query(EXPORTER.rate("instance, account", MetricId::CredentialsFailures), ACCOUNT_LEGEND),
         Panel::graph(
-            "Clock of the cloud ahead by",
-            "How far the clock of the cloud is ahead of the exporter's host. Lag is told by the cloud's clock, so a skew shifts \
-             nothing; but from 15 minutes on signatures are refused. A mean over a few scrapes: the cloud tells its time in whole \
-             seconds, so that parts of a second say nothing.",
-            "No answer was had yet",
+            "Clock skew",
+            "Time by which the clock of the API is ahead of the exporter's host, as a mean over a few scrapes. Lag uses the \
+             clock of the API, so skew does not affect it, but from 15 minutes on the API rejects signatures. Fractions of a second are \
+             not significant, because the API reports full seconds.",
+            "No API response yet",
         )
-        .size(6, 9)
-        .unit("s")
+        .axis("s", "ahead")
         .signed()
-        .axis("ahead")
         .query(
             format!(
                 "max by (instance, account) ({})",
-                F.each(MetricId::ClockSkew, |s| format!("avg_over_time({s}[$__rate_interval])"))
+                EXPORTER.each(MetricId::ClockSkew, |s| format!("avg_over_time({s}[$__rate_interval])"))
             ),
-            "{{instance}} {{account}}",
+            ACCOUNT_LEGEND,
         ),
         Panel::timeline(
-            "Configuration",
-            "Whether the last attempt to load the configuration was successful. After one that failed the configuration before it is in \
-             force, and a restart would fail.",
-            "No exporter is scraped",
+            "Configuration reloads",
+            "Whether the last reload of the configuration succeeded. After a failure the exporter keeps the previous configuration, \
+             and a restart would fail.",
+            "No exporter",
         )
-        .size(6, 9)
-        .words(&LOADED)
-        .query(F.max(Level::Exporter, MetricId::ReloadSuccessful), "{{instance}}"),
+        .mapped(&RELOAD)
+        .query(EXPORTER.max(Level::Exporter, MetricId::ReloadSuccessful), "{{instance}}"),
     ]
 }

@@ -1,554 +1,438 @@
-//! The board of all instances: what is there, and which groups are worst.
+//! Dashboard of all instances: inventory, and the groups in the worst condition.
 
 use alikafka_exporter::exposition::catalog::MetricId;
 
 use super::{
-    dashboard::{self, Annotation, Dashboard, From, Name, link},
+    dashboard::{Annotation, Dashboard, DashboardId, LinkSource, group_links, link},
     panel::{Panel, Row},
-    query::{Filters, Level, among, first, only},
-    shared::{COMPLETE, NEEDS_PARTITIONS, STATUS, STATUS_OR_UNKNOWN, to_group, written},
+    query::{FLEET, Level, among, matching, top_by},
+    shared_panels::{instance_polling_health, loss_forecast, messages_lost, topics_without_consumers},
     style::{
-        AGE_SECONDS, BAD_FROM_ONE, CATCH_UP, ETA_SECONDS, LAG_SECONDS, LOSS, MESSAGES, PLAIN, SHARE, label,
-        value,
+        AGE_SECONDS, BAD_FROM_ONE, LAG_MESSAGES, LAG_SECONDS, LOSS_SECONDS, MAX_CATCH_UP, SHARE, label,
+        seconds, value,
     },
+    value_texts::{COMPLETENESS, NEEDS_PARTITIONS, STATUS, STATUS_OR_UNKNOWN},
 };
 
-const F: Filters = Filters(&[("account", "account"), ("region", "region"), ("instance_id", "instance")]);
+const GROUP_LEGEND: &str = "{{group}} @ {{instance_id}}";
+const GROUP_TOPIC_LEGEND: &str = "{{group}} / {{topic}} @ {{instance_id}}";
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
-        name: Name::Fleet,
-        description: "Alibaba Cloud Message Queue for Apache Kafka, read by alikafka-exporter: all instances, and the \
-                      groups that are worst. Values are polled from the management API; Oldest data says how old they are.",
-        variables: vec![
-            dashboard::source(),
-            dashboard::account(),
-            dashboard::region(Filters(&F.0[..1])),
-            dashboard::instance(Filters(&F.0[..2])),
-            dashboard::limit(),
-        ],
+        id: DashboardId::Fleet,
+        description: "All instances of Alibaba Cloud Message Queue for Apache Kafka that alikafka-exporter monitors, and \
+                      the consumer groups in the worst condition. The exporter polls the management API; Oldest data \
+                      shows the age of the values.",
+        filters: FLEET,
         annotations: vec![Annotation {
-            name: "Region not read",
+            name: "Region incomplete",
             color: "red",
-            expr: format!("1 - {} > 0", F.max(Level::Region, MetricId::RegionUp)),
-            title: "Region {{region}} was not read completely",
-            text: "Values of the region may be missing or old.",
+            expr: format!("1 - {} > 0", FLEET.max(Level::Region, MetricId::RegionUp)),
+            title: "Region {{region}} incomplete",
+            text: "The last poll of the region was incomplete. Its values may be missing or stale.",
             tags: "region",
         }],
         rows: vec![
-            Row::open("Now", numbers()),
-            Row::open("Groups", vec![groups()]),
-            Row::open("Worst groups over time", worst()),
-            Row::open("Loss", loss()),
-            Row::open("What instances use", instances()),
-            Row::open("Written for nobody", vec![unread()]),
-            Row::open("Complete passes", passes()),
-            Row::closed("What was bought, and tags", vec![bought(), tags()]),
+            Row::new("Overview", overview()),
+            Row::new("Consumer groups", vec![groups()]),
+            Row::new("Worst consumer groups over time", worst_groups()),
+            Row::new("Data loss", data_loss()),
+            Row::new("Instances", instances()),
+            Row::new("Topics without consumers", vec![unconsumed_topics()]),
+            Row::new("Polling health", polling_health()),
+            Row::new("Instance specifications and tags", vec![specifications(), tags()]).collapsed(),
         ],
     }
 }
 
-fn numbers() -> Vec<Panel> {
+fn overview() -> Vec<Panel> {
     let ages = format!(
         "time() - {} and on ({}) {}",
-        F.max_with(
+        FLEET.max_with(
             Level::Instance,
             "scope",
-            only(MetricId::InstanceLastSuccess, "scope", "=~", "topics|groups")
+            matching(MetricId::InstanceLastSuccess, "scope", "=~", "topics|groups")
         ),
         Level::Instance.list(),
-        F.plain(MetricId::InstanceUp)
+        FLEET.plain(MetricId::InstanceUp)
     );
     vec![
         Panel::stat(
             "Regions",
-            "Regions that the exporter reads, and how many of them were not read completely at the last attempt.",
-            "No region was tried yet",
+            "Monitored regions, and how many of them were incomplete at the last poll.",
+            "No region polled yet",
         )
         .unit("none")
         .without_graph()
-        .query(F.count(Level::Region, MetricId::RegionUp), "all")
-        .query(format!("sum(1 - {})", F.max(Level::Region, MetricId::RegionUp)), "incomplete")
-        .of_name("incomplete", &[("thresholds", super::style::thresholds_of_known(BAD_FROM_ONE))]),
+        .query(FLEET.count(Level::Region, MetricId::RegionUp), "all")
+        .bad_query(format!("sum(1 - {})", FLEET.max(Level::Region, MetricId::RegionUp)), "incomplete"),
         Panel::stat(
             "Instances",
-            "Instances that the cloud lists, and how many of those in service were not read completely at the last \
-             attempt. An instance that is stopped or released is not tried.",
-            "No instance is known",
+            "Instances that the API lists, and how many of those in service were incomplete at the last poll. Stopped \
+             and released instances are not polled.",
+            "No instances",
         )
         .unit("none")
         .without_graph()
-        .query(F.count(Level::Instance, MetricId::InstanceInfo), "all")
-        .query(format!("sum(1 - {})", F.max(Level::Instance, MetricId::InstanceUp)), "incomplete")
-        .of_name("incomplete", &[("thresholds", super::style::thresholds_of_known(BAD_FROM_ONE))]),
+        .query(FLEET.count(Level::Instance, MetricId::InstanceInfo), "all")
+        .bad_query(format!("sum(1 - {})", FLEET.max(Level::Instance, MetricId::InstanceUp)), "incomplete"),
         Panel::stat(
             "Groups",
-            "Consumer groups of the selected instances, and how many of them are stalled, stopped, rewound or lose \
+            "Consumer groups of the selected instances, and how many of them are stalled, stopped, rewound, or losing \
              messages (status 2 and above).",
-            "No group is known",
+            "No groups",
         )
         .unit("none")
         .without_graph()
-        .query(F.count(Level::Group, MetricId::GroupInfo), "all")
-        .query(format!("sum({} >= bool 2)", F.max(Level::Group, MetricId::GroupStatus)), "in trouble")
-        .of_name("in trouble", &[("thresholds", super::style::thresholds_of_known(BAD_FROM_ONE))]),
+        .query(FLEET.count(Level::Group, MetricId::GroupInfo), "all")
+        .bad_query(format!("sum({} >= bool 2)", FLEET.max(Level::Group, MetricId::GroupStatus)), "unhealthy"),
         Panel::stat(
-            "Unread messages",
-            "Messages that all groups of the selected instances have left to read. A topic that several groups read \
-             counts once for each.",
-            "No group's lag is known",
+            "Total lag",
+            "Unread messages of all groups of the selected instances. A topic with several groups counts once for each.",
+            "No lag known",
         )
-        .judged(MESSAGES)
-        .query(F.total(Level::Group, MetricId::GroupTotalLag), "unread"),
+        .thresholds(LAG_MESSAGES)
+        .query(FLEET.total(Level::Group, MetricId::GroupTotalLag), "lag"),
         Panel::stat(
-            "Worst lag, certainly",
-            "Floor of the age of the oldest unread message, of the group that is furthest behind: it is at least this \
-             late.",
-            "No group's lag is known",
+            "Max lag, lower bound",
+            "Lower bound of the age of the oldest unread message, maximum over all groups.",
+            "No lag known",
         )
         .unit("s")
-        .judged(LAG_SECONDS)
-        .query(F.most(MetricId::GroupTotalLagFloor), "floor"),
+        .thresholds(LAG_SECONDS)
+        .query(FLEET.maximum(MetricId::GroupTotalLagFloor), "lower bound"),
         Panel::stat(
-            "Worst lag, possibly",
-            "Ceiling of the age of the oldest unread message, the largest of all groups: none is later than this, but \
-             for groups whose ceiling is not known.",
-            "No group's ceiling is known",
+            "Max lag, upper bound",
+            "Upper bound of the age of the oldest unread message, maximum over all groups with a known upper bound. \
+             Groups without one may have a larger lag.",
+            "No upper bound known",
         )
         .unit("s")
-        .judged(LAG_SECONDS)
-        .query(F.most(MetricId::GroupTotalLagSeconds), "ceiling"),
+        .thresholds(LAG_SECONDS)
+        .query(FLEET.maximum(MetricId::GroupTotalLagSeconds), "upper bound"),
         Panel::stat(
             "Messages lost",
-            "Messages that retention deleted before a group had read them. They count until the group commits past the \
-             oldest message held.",
+            "Messages that retention deleted before a group consumed them. They count until the group commits past the \
+             oldest retained message.",
             NEEDS_PARTITIONS,
         )
-        .judged(BAD_FROM_ONE)
-        .query(F.total(Level::GroupPartition, MetricId::GroupLost), "lost"),
+        .thresholds(BAD_FROM_ONE)
+        .query(FLEET.total(Level::GroupPartition, MetricId::GroupLost), "lost"),
         Panel::stat(
-            "Soonest loss",
-            "Forecast of the time until the first group loses messages to retention. 0 once one has lost some. \
-             Needs metrics.granularity topic or partition.",
-            "None foreseen, or known",
+            "Time to data loss",
+            "Forecast of the time until the first group loses messages to retention. 0 after a loss. Requires \
+             metrics.granularity topic or partition.",
+            "None expected or known",
         )
         .unit("s")
-        .judged(ETA_SECONDS)
-        .query(F.least(MetricId::GroupTopicLossEta), "soonest"),
+        .thresholds(LOSS_SECONDS)
+        .query(FLEET.minimum(MetricId::GroupTopicLossEta), "time"),
         Panel::stat(
-            "Topics nobody reads",
-            "Topics on which no group of the instance has committed an offset, so nobody reads them; or they are read \
-             without a group.",
-            "Not known: a group of each instance was not read yet",
+            "Topics without consumers",
+            "Topics on which no group of the instance has committed an offset. Consumers without a group do not count.",
+            "Unknown until all groups are polled",
         )
         .unit("none")
-        .query(format!("sum({} == bool 0)", F.max(Level::Topic, MetricId::TopicGroups)), "unread"),
+        .query(format!("sum({} == bool 0)", FLEET.max(Level::Topic, MetricId::TopicGroups)), "topics"),
         Panel::stat(
-            "Expiring",
-            "Instances that have expired, or will within 30 days unless they are renewed. Those paid by use do not expire.",
+            "Expiring instances",
+            "Subscription instances that have expired or expire within 30 days. Pay-as-you-go instances do not expire.",
             "No instance expires",
         )
         .decimals(0)
-        .judged(BAD_FROM_ONE)
+        .thresholds(BAD_FROM_ONE)
         .without_graph()
         .query(
-            format!("sum({} - time() < bool 30 * 86400)", F.max(Level::Instance, MetricId::InstanceExpiry)),
+            format!("sum({} - time() < bool 30 * 86400)", FLEET.max(Level::Instance, MetricId::InstanceExpiry)),
             "expiring",
         ),
         Panel::stat(
-            "Fullest topic quota",
-            "Topics of the instance that uses the largest share of the topics that it may have.",
-            "No quota is known",
+            "Max topic quota usage",
+            "Number of topics as a share of the topic limit, maximum over all instances.",
+            "No topic limit known",
         )
         .unit("percentunit")
         .decimals(0)
-        .judged(SHARE)
+        .thresholds(SHARE)
         .query(
             format!(
                 "max({} / {})",
-                F.max(Level::Instance, MetricId::InstanceTopics),
-                F.max(Level::Instance, MetricId::InstanceTopicLimit)
+                FLEET.max(Level::Instance, MetricId::InstanceTopics),
+                FLEET.max(Level::Instance, MetricId::InstanceTopicLimit)
             ),
-            "fullest",
+            "used",
         ),
         Panel::stat(
             "Oldest data",
-            "Time since the oldest answer about a topic or a group of any instance in service. Values that could not be \
-             refreshed within stale_after, 3 minutes unless set, leave the page.",
-            "No instance was read yet",
+            "Time since the oldest successful poll of a topic or a group, over all instances in service. Values older than \
+             stale_after (default 3 minutes) are no longer exported.",
+            "No instance polled yet",
         )
         .unit("s")
-        .judged(AGE_SECONDS)
+        .thresholds(AGE_SECONDS)
         .query(format!("max({ages})"), "oldest"),
     ]
 }
 
-/// The groups that the table has, worst status first, then most messages. Those of unknown status come after all with
-/// a known one, those of unknown lag last.
-fn choice() -> String {
-    let status = F.max(Level::Group, MetricId::GroupStatus);
-    let lag = F.max(Level::Group, MetricId::GroupTotalLag);
-    let all = F.max(Level::Group, MetricId::GroupInfo);
+/// Groups of the table: worst status first, then largest lag, then unknown status, then unknown lag.
+fn worst_group_rank() -> String {
+    let status = FLEET.max(Level::Group, MetricId::GroupStatus);
+    let lag = FLEET.max(Level::Group, MetricId::GroupTotalLag);
+    let all = FLEET.max(Level::Group, MetricId::GroupInfo);
     format!("topk($limit, {status} * 1e16 + {lag} + 1 or {status} * 1e16 or {lag} or {all} * 0)")
 }
 
 fn groups() -> Panel {
-    let choice = choice();
+    let level = Level::Group;
+    let worst = worst_group_rank();
     let status = format!(
         "({} or {} * 0 - 1)",
-        F.max(Level::Group, MetricId::GroupStatus),
-        F.max(Level::Group, MetricId::GroupInfo)
+        FLEET.max(level, MetricId::GroupStatus),
+        FLEET.max(level, MetricId::GroupInfo)
     );
-    let row = |id| among(&F.max(Level::Group, id), &choice);
-    let links = to_group(From::Row, Level::Group);
+    let row = |id| among(&FLEET.max(level, id), &worst);
     Panel::table(
-        "Groups, the worst first",
-        "The selected groups, worst status first, then by messages. Certainly and possibly late are the floor and the \
-         ceiling of the age of the oldest unread message. Click a group to see its topics and partitions. An empty cell is \
-         not known; an empty forecast: it does not catch up, or does not lose messages.",
-        "No group is known",
+        "Consumer groups, worst first",
+        "The $limit selected groups with the worst status, then the largest lag. Lag is in messages; its bounds are those of \
+         the age of the oldest unread message. Click a group for its topics and partitions. Empty cells are unknown. Empty \
+         forecasts: the group does not catch up, or does not lose messages.",
+        "No groups",
     )
     .size(24, 12)
-    .rows(F.named(&among(&status, &choice)))
-    .rows(row(MetricId::GroupTotalLag))
-    .rows(row(MetricId::GroupTotalLagFloor))
-    .rows(row(MetricId::GroupTotalLagSeconds))
-    .rows(row(MetricId::GroupCatchUp))
-    .rows(among(&F.min(Level::Group, MetricId::GroupTopicLossEta), &choice))
-    .rows(among(&F.sum(Level::Group, Level::GroupPartition, MetricId::GroupLost), &choice))
-    .columns(
-        &[
-            value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
-            label("group", "Group").links(&links),
-            value('B', "Unread", "short").judged(MESSAGES),
-            value('C', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
-            value('D', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
-            value('E', "Catches up in", "s").decimals(1),
-            value('F', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
-            value('G', "Lost", "short").judged(BAD_FROM_ONE),
-            label("name", "Instance"),
-            label("instance_id", "Instance id"),
-            label("region", "Region"),
-            label("account", "Account"),
-        ],
-        "Status",
+    .value(FLEET.named(&among(&status, &worst)), value("Status", "none").mapped(&STATUS_OR_UNKNOWN).width(110))
+    .column(label("group", "Group").links(&group_links(LinkSource::TableRow, level)))
+    .value(row(MetricId::GroupTotalLag), value("Lag", "short").thresholds(LAG_MESSAGES))
+    .value(row(MetricId::GroupTotalLagFloor), seconds("Lag, lower bound").thresholds(LAG_SECONDS))
+    .value(row(MetricId::GroupTotalLagSeconds), seconds("Lag, upper bound").thresholds(LAG_SECONDS))
+    .value(row(MetricId::GroupCatchUp), seconds("Caught up in"))
+    .value(
+        among(&FLEET.min(level, MetricId::GroupTopicLossEta), &worst),
+        seconds("Data loss in").thresholds(LOSS_SECONDS),
     )
+    .value(
+        among(&FLEET.sum(level, Level::GroupPartition, MetricId::GroupLost), &worst),
+        value("Lost", "short").thresholds(BAD_FROM_ONE),
+    )
+    .column(label("name", "Instance"))
+    .instance_columns()
+    .sorted_by("Status")
 }
 
-fn worst() -> Vec<Panel> {
-    let links = to_group(From::Line, Level::Group);
+fn worst_groups() -> Vec<Panel> {
+    let links = group_links(LinkSource::GraphLine, Level::Group);
     let by_status = STATUS.iter().fold(
         Panel::graph(
             "Groups by status",
-            "How many of the selected groups have each status. What is not known is not counted.",
-            "No group's status is known",
+            "Number of selected groups with each status. Groups with an unknown status are not counted.",
+            "No status known",
         )
-        .stacked()
-        .legend(&["lastNotNull", "max"])
+        .axis("short", "groups")
         .decimals(0)
-        .axis("groups"),
-        |panel, (number, word, color)| {
-            let count = format!("sum({} == bool {number})", F.max(Level::Group, MetricId::GroupStatus));
-            panel.query(count, word).colored(word, color)
+        .stacked(),
+        |panel, (number, text, color)| {
+            let count = format!("sum({} == bool {number})", FLEET.max(Level::Group, MetricId::GroupStatus));
+            panel.query(count, text).colored(text, color)
         },
     );
-    let by_instance = F.named(&F.sum(Level::Instance, Level::Group, MetricId::GroupTotalLag));
     vec![
         Panel::graph(
-            "Late, certainly: floor",
-            "Lower bound of the age of the oldest unread message: the $limit groups with the largest within the time range. \
-             Page on this.",
-            "No group's lag is known",
+            "Lag, lower bound",
+            "Lower bound of the age of the oldest unread message: the $limit groups with the largest values in the time range. \
+             Base critical alerts on this bound.",
+            "No lag known",
         )
-        .unit("s")
-        .judged(LAG_SECONDS)
-        .axis("age")
-        .query(F.top(Level::Group, MetricId::GroupTotalLagFloor), "{{group}} @ {{instance_id}}")
+        .axis("s", "age")
+        .thresholds(LAG_SECONDS)
+        .query(FLEET.top(Level::Group, MetricId::GroupTotalLagFloor), GROUP_LEGEND)
         .links(&links),
         Panel::graph(
-            "Late, possibly: ceiling",
-            "Upper bound of the age of the oldest unread message: the $limit groups with the largest within the time range. \
-             Absent while a partition has unread messages and no upper bound.",
-            "No group's ceiling is known",
+            "Lag, upper bound",
+            "Upper bound of the age of the oldest unread message: the $limit groups with the largest values in the time range. \
+             Absent while a partition with lag has no upper bound.",
+            "No upper bound known",
         )
-        .unit("s")
-        .judged(LAG_SECONDS)
-        .axis("age")
-        .query(F.top(Level::Group, MetricId::GroupTotalLagSeconds), "{{group}} @ {{instance_id}}")
+        .axis("s", "age")
+        .thresholds(LAG_SECONDS)
+        .query(FLEET.top(Level::Group, MetricId::GroupTotalLagSeconds), GROUP_LEGEND)
         .links(&links),
         Panel::graph(
-            "Unread messages by group",
-            "Messages left to read: the $limit groups with the most within the time range.",
-            "No group's lag is known",
+            "Lag by group",
+            "Unread messages: the $limit groups with the most in the time range.",
+            "No lag known",
         )
-        .judged(MESSAGES)
-        .axis("messages")
-        .query(F.top(Level::Group, MetricId::GroupTotalLag), "{{group}} @ {{instance_id}}")
+        .axis("short", "messages")
+        .thresholds(LAG_MESSAGES)
+        .query(FLEET.top(Level::Group, MetricId::GroupTotalLag), GROUP_LEGEND)
         .links(&links),
         Panel::graph(
-            "Unread messages by instance",
-            "Messages that the groups of each instance have left to read, over all of its groups.",
-            "No group's lag is known",
+            "Lag by instance",
+            "Unread messages of all groups of each instance.",
+            "No lag known",
         )
-        .axis("messages")
-        .query(by_instance, "{{name}} ({{instance_id}})"),
+        .axis("short", "messages")
+        .query(
+            FLEET.named(&FLEET.sum(Level::Instance, Level::Group, MetricId::GroupTotalLag)),
+            "{{name}} ({{instance_id}})",
+        ),
         by_status,
         Panel::graph(
             "Time to catch up",
-            "Forecast of the time until a group has read all, at its present pace: the $limit with the longest within the \
-             time range. Absent while lag does not shrink; a forecast of a day or longer is left out here, the table has it.",
+            "Forecast of the time until a group has consumed all messages at its current rate: the $limit longest in the time \
+             range. Absent while lag does not shrink. Forecasts of a day or longer are only in the table.",
             "No group catches up within a day",
         )
-        .unit("s")
-        .axis("forecast")
-        .query(F.top_below(Level::Group, MetricId::GroupCatchUp, CATCH_UP), "{{group}} @ {{instance_id}}")
+        .axis("s", "forecast")
+        .query(FLEET.top_below(Level::Group, MetricId::GroupCatchUp, MAX_CATCH_UP), GROUP_LEGEND)
         .links(&links),
     ]
 }
 
-fn loss() -> Vec<Panel> {
-    let links = to_group(From::Line, Level::GroupTopic);
-    let lost = F.sum(Level::GroupTopic, Level::GroupPartition, MetricId::GroupLost);
-    let peak = format!(
-        "sum by ({}) ({})",
-        Level::GroupTopic.list(),
-        F.peak(Level::GroupPartition, MetricId::GroupLost)
-    );
+fn data_loss() -> Vec<Panel> {
     vec![
-        Panel::graph(
-            "Messages lost to retention",
-            "Messages that were deleted before the group read them, over the partitions of a topic: the $limit pairs of group \
-             and topic with the most. The value stands until the group commits past the oldest message held.",
-            "Nothing is known to be lost; needs metrics.granularity partition",
-        )
-        .judged(BAD_FROM_ONE)
-        .axis("messages")
-        .query(first(&format!("{lost} > 0"), &peak), "{{group}} / {{topic}} @ {{instance_id}}")
-        .links(&links),
-        Panel::graph(
-            "Forecast of loss",
-            "Time until messages of the topic are deleted before the group has read them: the $limit pairs of group and topic \
-             with the least within the time range. 0 once some are lost. A forecast of 7 days or longer is left out here, the table has \
-             it.",
-            "No loss is foreseen within 7 days, or metrics.granularity is group",
-        )
-        .unit("s")
-        .judged(ETA_SECONDS)
-        .legend(&["min", "lastNotNull"])
-        .axis("forecast")
-        .query(F.bottom_below(Level::GroupTopic, MetricId::GroupTopicLossEta, LOSS), "{{group}} / {{topic}} @ {{instance_id}}")
-        .links(&links),
-    ]
-}
-
-fn instances() -> Vec<Panel> {
-    let days = format!("({} - time()) / 86400", F.max(Level::Instance, MetricId::InstanceExpiry));
-    let share = format!(
-        "{} / {}",
-        F.max(Level::Instance, MetricId::InstanceTopics),
-        F.max(Level::Instance, MetricId::InstanceTopicLimit)
-    );
-    let links = [
-        link(From::Row, "Open its groups", Name::Group, Level::Instance),
-        link(From::Row, "Open its topics", Name::Topic, Level::Instance),
-        link(From::Row, "Open how it is read", Name::Exporter, Level::Instance),
-    ];
-    vec![
-        Panel::table(
-            "Instances, the fullest first",
-            "Every selected instance: its state by the cloud, whether the last pass over it was complete, when it expires, and what \
-             it uses of what it may have. An empty cell was not told. Click a name for its groups, its topics, or how it is read.",
-            "No instance is known",
-        )
-        .size(24, 10)
-        .rows(F.max_with(Level::Instance, "name", MetricId::InstanceInfo))
-        .rows(format!("{} == 1", F.max_with(Level::Instance, "state", MetricId::InstanceState)))
-        .rows(F.max(Level::Instance, MetricId::InstanceUp))
-        .rows(days.clone())
-        .rows(F.max(Level::Instance, MetricId::InstanceTopics))
-        .rows(F.max(Level::Instance, MetricId::InstanceTopicLimit))
-        .rows(share.clone())
-        .rows(F.max(Level::Instance, MetricId::InstancePartitions))
-        .rows(F.max(Level::Instance, MetricId::InstanceGroups))
-        .columns(
-            &[
-                label("name", "Instance").links(&links),
-                label("instance_id", "Instance id").links(&links),
-                label("region", "Region"),
-                label("account", "Account"),
-                label("state", "State"),
-                value('C', "Last pass", "none").words(&COMPLETE).width(110),
-                value('D', "Days left", "none")
-                    .decimals(0)
-                    .judged(&[(None, "red"), (Some(7.0), "yellow"), (Some(30.0), "green")]),
-                value('E', "Topics", "none"),
-                value('F', "of", "none"),
-                value('G', "Quota", "percentunit").decimals(0).bar(SHARE),
-                value('H', "Partitions", "none"),
-                value('I', "Groups", "none"),
-            ],
-            "Quota",
-        )
-        .hiding(&["Value #A", "Value #B"]),
-        Panel::table(
-            "Expiring instances",
-            "The $limit instances that expire first, or have, among those that expire within 30 days unless they are renewed. After \
-             that the cloud stops them, and later deletes what they hold.",
-            "No instance expires within 30 days",
-        )
-        .size(12, 9)
-        .rows(F.named(&format!("bottomk($limit, {days} < 30)")))
-        .columns(
-            &[
-                label("name", "Instance"),
-                label("instance_id", "Instance id"),
-                label("region", "Region"),
-                label("account", "Account"),
-                value('A', "Days left", "none")
-                    .decimals(0)
-                    .judged(&[(None, "red"), (Some(7.0), "yellow")]),
-            ],
-            "Days left",
-        )
-        .ascending(),
-        Panel::graph(
-            "Topic quotas",
-            "Topics that an instance has as a share of the topics that it may have: the $limit instances with the largest now. \
-             At 100 % no topic can be created.",
-            "No quota is known",
-        )
-        .size(12, 9)
-        .unit("percentunit")
-        .max(1.0)
-        .judged(SHARE)
-        .query(
-            F.named(&first(&share, &share_at_end())),
-            "{{name}} ({{instance_id}})",
+        messages_lost(FLEET, "Messages lost to retention", GROUP_TOPIC_LEGEND),
+        loss_forecast(
+            FLEET,
+            "Forecast of the time until retention deletes messages of the topic that the group has not consumed: the $limit \
+             pairs of group and topic with the shortest in the time range. 0 after a loss. Forecasts of 7 days or longer are only in \
+             the table.",
+            GROUP_TOPIC_LEGEND,
         ),
     ]
 }
 
-/// The share of topics at the end of the time range, to choose by.
-fn share_at_end() -> String {
-    format!(
-        "{} / {}",
-        F.max_of(Level::Instance, MetricId::InstanceTopics, |s| format!("{s} @ end()")),
-        F.max_of(Level::Instance, MetricId::InstanceTopicLimit, |s| format!("{s} @ end()"))
-    )
-}
-
-fn unread() -> Panel {
-    let none = format!("{} == 0", F.max(Level::Topic, MetricId::TopicGroups));
-    let choice =
-        format!("topk($limit, {} and ({none}) or {none})", F.max(Level::Topic, MetricId::TopicMessages));
-    Panel::table(
-        "Topics that nobody reads",
-        "Topics on which no group of the instance has committed an offset: the $limit that hold the most messages. What is \
-         still written to them takes disk for nothing, unless it is read without a group.",
-        "Every topic is read, or not all groups of the instance are known yet",
-    )
-    .size(24, 7)
-    .interval("5m")
-    .rows(F.named(&among(&none, &choice)))
-    .rows(among(&F.max(Level::Topic, MetricId::TopicMessages), &choice))
-    .rows(among(&written(F, Level::Topic), &choice))
-    .rows(format!(
-        "time() - {}",
-        among(&F.max(Level::Topic, MetricId::TopicLastWrite), &choice)
-    ))
-    .columns(
-        &[
-            label("topic", "Topic").links(&[link(From::Row, "Open the topic", Name::Topic, Level::Topic)]),
-            value('B', "Messages held", "short").width(145),
-            value('C', "Written /s", "short"),
-            value('D', "Last write", "s").decimals(1),
-            label("name", "Instance"),
-            label("instance_id", "Instance id"),
-            label("region", "Region"),
-            label("account", "Account"),
-        ],
-        "Messages held",
-    )
-    .hiding(&["Value #A"])
-}
-
-fn passes() -> Vec<Panel> {
-    let worst = format!(
-        "bottomk($limit, {})",
-        F.max_of(Level::Instance, MetricId::InstanceUp, |s| format!("avg_over_time({s}[$__range] @ end())"))
-    );
+fn instances() -> Vec<Panel> {
+    let level = Level::Instance;
+    let days_left = format!("({} - time()) / 86400", FLEET.max(level, MetricId::InstanceExpiry));
+    let [topics, limit] = [MetricId::InstanceTopics, MetricId::InstanceTopicLimit];
+    let share = format!("{} / {}", FLEET.max(level, topics), FLEET.max(level, limit));
+    let share_at_end = format!("{} / {}", FLEET.at_end(level, topics), FLEET.at_end(level, limit));
+    let links = [
+        link(LinkSource::TableRow, "Open its groups", DashboardId::Group, level),
+        link(LinkSource::TableRow, "Open its topics", DashboardId::Topic, level),
+        link(LinkSource::TableRow, "Open its polling health", DashboardId::Exporter, level),
+    ];
     vec![
-        Panel::timeline(
-            "Regions: complete passes",
-            "Whether the last attempt to read a region was complete, on any exporter that watches it.",
-            "No region was tried yet",
+        Panel::table(
+            "Instances by quota usage",
+            "Every selected instance: its state, whether the last poll was complete, the time until it expires, and the usage of its \
+             limits. Empty cells are not reported by the API. Click a name for its groups, topics or polling health.",
+            "No instances",
         )
-        .words(&COMPLETE)
-        .query(F.max(Level::Region, MetricId::RegionUp), "{{account}} {{region}}"),
-        Panel::timeline(
-            "Instances: complete passes",
-            "Whether the last pass over an instance was complete, on any exporter that watches it: the $limit that failed most \
-             within the time range. A pass with one failed topic or group is not complete.",
-            "No instance was tried yet",
+        .column(label("name", "Instance").links(&links))
+        .column(label("instance_id", "Instance ID").links(&links))
+        .column(label("region", "Region"))
+        .column(label("account", "Account"))
+        .column(label("state", "State"))
+        .labels_of(FLEET.max_with(level, "name", MetricId::InstanceInfo))
+        .labels_of(format!("{} == 1", FLEET.max_with(level, "state", MetricId::InstanceState)))
+        .value(FLEET.max(level, MetricId::InstanceUp), value("Last poll", "none").mapped(&COMPLETENESS).width(110))
+        .value(
+            days_left.clone(),
+            value("Days left", "none")
+                .decimals(0)
+                .thresholds(&[(None, "red"), (Some(7.0), "yellow"), (Some(30.0), "green")]),
         )
-        .words(&COMPLETE)
-        .query(F.named(&among(&F.max(Level::Instance, MetricId::InstanceUp), &worst)), "{{name}} ({{instance_id}})"),
+        .value(FLEET.max(level, topics), value("Topics", "none"))
+        .value(FLEET.max(level, limit), value("Topic limit", "none"))
+        .value(share.clone(), value("Quota", "percentunit").decimals(0).bar(SHARE))
+        .value(FLEET.max(level, MetricId::InstancePartitions), value("Partitions", "none"))
+        .value(FLEET.max(level, MetricId::InstanceGroups), value("Groups", "none"))
+        .sorted_by("Quota"),
+        Panel::table(
+            "Expiring instances",
+            "The $limit instances that have expired or expire first, within 30 days unless their subscription is extended. \
+             The service stops expired instances and later deletes their data.",
+            "No instance expires within 30 days",
+        )
+        .size(12, 9)
+        .column(label("name", "Instance"))
+        .instance_columns()
+        .value(
+            FLEET.named(&format!("bottomk($limit, {days_left} < 30)")),
+            value("Days left", "none").decimals(0).thresholds(&[(None, "red"), (Some(7.0), "yellow")]),
+        )
+        .sorted_ascending_by("Days left"),
+        Panel::graph(
+            "Topic quota usage",
+            "Number of topics as a share of the topic limit: the $limit instances with the largest now. At 100 % no topic can \
+             be created.",
+            "No topic limit known",
+        )
+        .unit("percentunit")
+        .max(1.0)
+        .thresholds(SHARE)
+        .query(FLEET.named(&top_by(&share, &share_at_end)), "{{name}} ({{instance_id}})"),
     ]
 }
 
-fn bought() -> Panel {
-    Panel::table(
-        "What was bought",
-        "Every selected instance: what it is by the cloud, how it is paid, its disk, how long messages are kept, and when it was \
-         made. An empty cell was not told.",
-        "No instance is known",
+fn unconsumed_topics() -> Panel {
+    let panel = Panel::table(
+        "Topics without consumers",
+        "Topics on which no group of the instance has committed an offset: the $limit with the most messages. Messages \
+         written to them only use disk, unless they are consumed without a group.",
+        "Every topic has consumers, or not all groups are polled yet",
     )
-    .rows(F.max_with(
-        Level::Instance,
+    .size(24, 7);
+    topics_without_consumers(panel, FLEET, "Open topic", true)
+}
+
+fn polling_health() -> Vec<Panel> {
+    vec![
+        Panel::timeline(
+            "Region polling health",
+            "Whether the last poll of a region was complete, on any exporter that monitors it.",
+            "No region polled yet",
+        )
+        .mapped(&COMPLETENESS)
+        .query(FLEET.max(Level::Region, MetricId::RegionUp), "{{account}} {{region}}"),
+        instance_polling_health(
+            FLEET,
+            "Whether the last poll of an instance was complete, on any exporter that monitors it: the $limit with the most \
+             failures in the time range. A single failed topic or group makes a poll incomplete.",
+        ),
+    ]
+}
+
+fn specifications() -> Panel {
+    let level = Level::Instance;
+    Panel::table(
+        "Instance specifications",
+        "Every selected instance: its edition, specification, billing, disk, retention, and creation time. Empty cells are \
+         not reported by the API.",
+        "No instances",
+    )
+    .column(label("name", "Instance"))
+    .instance_columns()
+    .column(label("series", "Series").width(110))
+    .column(label("spec_type", "Spec").width(130))
+    .column(label("version", "Version").width(95))
+    .column(label("deploy_type", "Network").width(105))
+    .column(label("paid_type", "Billing").width(105))
+    .column(label("disk_type", "Disk type").width(120))
+    .labels_of(FLEET.max_with(
+        level,
         "name, series, spec_type, version, deploy_type, paid_type, disk_type",
         MetricId::InstanceInfo,
     ))
-    .rows(F.max(Level::Instance, MetricId::InstanceDiskSize))
-    .rows(F.max(Level::Instance, MetricId::InstanceRetention))
-    .rows(format!("{} * 1000", F.max(Level::Instance, MetricId::InstanceCreation)))
-    .columns(
-        &[
-            label("name", "Instance"),
-            label("instance_id", "Instance id"),
-            label("region", "Region"),
-            label("account", "Account"),
-            label("series", "Series").width(110),
-            label("spec_type", "Spec").width(130),
-            label("version", "Version").width(95),
-            label("deploy_type", "Network").width(105),
-            label("paid_type", "Paid").width(105),
-            label("disk_type", "Disk type").width(120),
-            value('B', "Disk", "bytes").width(95),
-            value('C', "Retention", "s"),
-            value('D', "Created", "dateTimeAsIso"),
-        ],
-        "Created",
+    .value(FLEET.max(level, MetricId::InstanceDiskSize), value("Disk", "bytes").width(95))
+    .value(FLEET.max(level, MetricId::InstanceRetention), value("Retention", "s"))
+    .value(
+        format!("{} * 1000", FLEET.max(level, MetricId::InstanceCreation)),
+        value("Created", "dateTimeAsIso"),
     )
-    .hiding(&["Value #A"])
+    .sorted_by("Created")
 }
 
 fn tags() -> Panel {
     Panel::table(
-        "Tags of instances",
-        "The tags of instances that metrics.instance_tags allows, one column for each. An empty cell is a tag that the \
-         instance lacks.",
-        "No tag is exported: list them in metrics.instance_tags",
+        "Instance tags",
+        "Tags of the instances that metrics.instance_tags exports, one column per tag. Empty cells: the instance does not \
+         have the tag.",
+        "No tags exported: list them in metrics.instance_tags",
     )
-    .judged(PLAIN)
-    .rows(format!("max without (job, instance, pod) ({})", F.plain(MetricId::InstanceTags)))
-    .columns(
-        &[
-            label("instance_id", "Instance id"),
-            label("region", "Region"),
-            label("account", "Account"),
-        ],
-        "Instance id",
-    )
-    .hiding(&["Value", "__name__"])
+    .labels_of(format!("max without (job, instance, pod) ({})", FLEET.plain(MetricId::InstanceTags)))
+    .hiding("__name__")
+    .instance_columns()
+    .sorted_by("Instance ID")
     .more_labels("/^tag_/")
 }

@@ -1,68 +1,49 @@
-//! The board of consumer groups: lag in messages and seconds, pace, retention, and state, by topic and partition.
+//! Dashboard of consumer groups: lag, throughput, retention and state, by topic and partition.
 
 use alikafka_exporter::exposition::catalog::MetricId;
-use serde_json::json;
 
 use super::{
-    dashboard::{self, Annotation, Dashboard, From, Name, link},
-    lag_bounds,
+    dashboard::{Annotation, Dashboard, DashboardId, LinkSource, group_links, link},
+    group_rows,
     panel::{Panel, Row},
-    query::{Filters, Level, among, first, only},
-    shared::{GROUP_STATES, NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS, STATUS_OR_UNKNOWN, to_group},
-    style::{BAD_FROM_ONE, CATCH_UP, ETA_SECONDS, LAG_SECONDS, LOSS, MESSAGES, label, value},
+    query::{GROUP, Level, PARTITION, matching, top_by},
+    shared_panels::{group_topics, lag_band, lag_bounds, loss_forecast, messages_lost},
+    style::{BAD_FROM_ONE, LAG_MESSAGES, LAG_SECONDS, LOSS_SECONDS, MAX_CATCH_UP, label, value},
+    value_texts::{GROUP_STATES, NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS},
 };
 
-/// Partitions are chosen for the row Partitions alone.
-pub(super) const P: Filters = Filters(&[
-    ("account", "account"),
-    ("region", "region"),
-    ("instance_id", "instance"),
-    ("group", "group"),
-    ("topic", "topic"),
-    ("partition", "partition"),
-]);
-pub(super) const F: Filters = Filters(P.0.split_at(5).0);
+const TOPIC_LEGEND: &str = "{{topic}} / {{group}}";
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
-        name: Name::Group,
-        description: "Consumer groups of Alibaba Cloud Message Queue for Apache Kafka, read by alikafka-exporter: lag in \
-                      messages and seconds, pace, retention and state, by topic and partition. Lag in seconds is a bracket: \
-                      certainly as late as the floor, possibly as late as the ceiling.",
-        variables: vec![
-            dashboard::source(),
-            dashboard::account(),
-            dashboard::region(Filters(&F.0[..1])),
-            dashboard::instance(Filters(&F.0[..2])),
-            dashboard::group(Filters(&F.0[..3])),
-            dashboard::topic_of_groups(Filters(&F.0[..4])),
-            dashboard::partition_of_groups(F),
-            dashboard::limit(),
-        ],
+        id: DashboardId::Group,
+        description: "Consumer groups of Alibaba Cloud Message Queue for Apache Kafka, monitored by alikafka-exporter: lag in \
+                      messages and seconds, throughput, retention and state, by topic and partition. Lag in seconds is \
+                      a range between a lower and an upper bound.",
+        filters: PARTITION,
         annotations: vec![status_changes(), rebalances()],
         rows: vec![
-            Row::open("Now", numbers()),
-            Row::open("Lag", lag()),
-            Row::open("Topics", vec![topics()]),
-            Row::open("State", state()),
-            Row::open("Pace", pace()),
-            Row::open("Retention", retention()),
-            Row::closed("Topic $topic", lag_bounds::one_topic()).repeated("topic"),
-            Row::closed("Partitions", lag_bounds::partitions()),
+            Row::new("Overview", overview()).panel_size(3, 4),
+            Row::new("Lag", lag()),
+            Row::new("Topics", vec![topics()]),
+            Row::new("State", state()),
+            Row::new("Throughput", throughput()),
+            Row::new("Retention", retention()).panel_size(8, 9),
+            Row::new("Topic $topic", group_rows::topic()).collapsed().repeated("topic"),
+            Row::new("Partitions", group_rows::partitions()).collapsed(),
         ],
     }
 }
 
 fn status_changes() -> Annotation {
     let on = Level::Group.list();
-    let changed =
-        F.max_of(Level::Group, MetricId::GroupStatus, |s| format!("changes({s}[$__rate_interval])"));
+    let changed = GROUP.changes(Level::Group, MetricId::GroupStatus);
     let each: Vec<String> = STATUS
         .iter()
-        .map(|(number, word, _)| {
-            let now = F.max(Level::Group, MetricId::GroupStatus);
+        .map(|(number, text, _)| {
+            let now = GROUP.max(Level::Group, MetricId::GroupStatus);
             format!(
-                "label_replace({changed} > 0 and on ({on}) {now} == {number}, \"status\", \"{word}\", \"\", \"\")"
+                "label_replace({changed} > 0 and on ({on}) {now} == {number}, \"status\", \"{text}\", \"\", \"\")"
             )
         })
         .collect();
@@ -71,390 +52,305 @@ fn status_changes() -> Annotation {
         color: "orange",
         expr: each.join("\nor\n"),
         title: "{{group}}: {{status}}",
-        text: "Status of the group on {{instance_id}} has changed.",
+        text: "The status of the group on {{instance_id}} has changed.",
         tags: "status",
     }
 }
 
 fn rebalances() -> Annotation {
-    let changed =
-        F.max_of(Level::Group, MetricId::GroupLastRebalance, |s| format!("changes({s}[$__rate_interval])"));
     Annotation {
         name: "Rebalances",
         color: "blue",
-        expr: format!("{changed} > 0"),
-        title: "{{group}}: rebalanced",
-        text: "Seen at the next poll of the group on {{instance_id}}.",
+        expr: format!("{} > 0", GROUP.changes(Level::Group, MetricId::GroupLastRebalance)),
+        title: "{{group}}: rebalance",
+        text: "Detected at the next poll of the group on {{instance_id}}.",
         tags: "group",
     }
 }
 
-fn numbers() -> Vec<Panel> {
+fn overview() -> Vec<Panel> {
     vec![
         Panel::stat(
             "Status",
-            "What is the matter with the selected groups, the worst of them: ok, lagging (reads, and lag grows), stalled (reads \
-             nothing and has members), stopped (reads nothing and has none), rewound (its offset fell back or is past the end), \
-             data loss.",
-            "Not known: too few polls",
+            "Worst status of the selected groups: ok, lagging (consumes, but lag grows), stalled (has members but does not \
+             consume), stopped (no members), rewound (offset moved backwards or is past the end), data loss.",
+            "Unknown: too few polls",
         )
         .unit("none")
-        .size(3, 4)
-        .words(&STATUS)
+        .mapped(&STATUS)
         .on_background()
-        .query(F.most(MetricId::GroupStatus), "status"),
+        .query(GROUP.maximum(MetricId::GroupStatus), "status"),
+        Panel::stat("Total lag", "Unread messages of the selected groups over all topics.", "No lag known")
+            .thresholds(LAG_MESSAGES)
+            .query(GROUP.total(Level::Group, MetricId::GroupTotalLag), "lag"),
         Panel::stat(
-            "Unread messages",
-            "Messages that the selected groups have left to read, over all of their topics.",
-            "No lag is known",
-        )
-        .size(3, 4)
-        .judged(MESSAGES)
-        .query(F.total(Level::Group, MetricId::GroupTotalLag), "unread"),
-        Panel::stat(
-            "Late, certainly",
-            "Floor of the age of the oldest unread message, the largest of the selected groups.",
-            "No lag is known",
+            "Lag, lower bound",
+            "Lower bound of the age of the oldest unread message, maximum over the selected groups.",
+            "No lag known",
         )
         .unit("s")
-        .size(3, 4)
-        .judged(LAG_SECONDS)
-        .query(F.most(MetricId::GroupTotalLagFloor), "floor"),
+        .thresholds(LAG_SECONDS)
+        .query(GROUP.maximum(MetricId::GroupTotalLagFloor), "lower bound"),
         Panel::stat(
-            "Late, possibly",
-            "Ceiling of the age of the oldest unread message, the largest of the selected groups. Absent while that of one of \
-             them is not known.",
-            "Not known of each group",
+            "Lag, upper bound",
+            "Upper bound of the age of the oldest unread message, maximum over the selected groups. Absent if one of them has \
+             no upper bound.",
+            "Unknown for a group",
         )
         .unit("s")
-        .size(3, 4)
-        .judged(LAG_SECONDS)
-        .query(F.ceiling(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds), "ceiling"),
+        .thresholds(LAG_SECONDS)
+        .query(
+            GROUP.upper_bound(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds),
+            "upper bound",
+        ),
         Panel::stat(
-            "Catches up in",
-            "Forecast of the time until all is read at the present pace, the longest of the selected groups that catch up. \
-             Absent while the lag of none shrinks.",
-            "None does, or not known",
+            "Time to catch up",
+            "Forecast of the time until all messages are consumed at the current rate, longest of the selected groups that \
+             catch up. Absent if no lag shrinks.",
+            "Never, or unknown",
         )
         .unit("s")
-        .size(3, 4)
-        .query(F.most(MetricId::GroupCatchUp), "catch-up"),
+        .query(GROUP.maximum(MetricId::GroupCatchUp), "time"),
         Panel::stat(
-            "Loses in",
-            "Forecast of the time until a message is deleted before it is read, the soonest of the selected groups and topics. 0 \
-             once some are lost. Needs metrics.granularity topic or partition.",
-            "None foreseen, or known",
+            "Time to data loss",
+            "Forecast of the time until retention deletes a message before it is consumed, shortest of the selected groups and \
+             topics. 0 after a loss. Requires metrics.granularity topic or partition.",
+            "None expected or known",
         )
         .unit("s")
-        .size(3, 4)
-        .judged(ETA_SECONDS)
-        .query(F.least(MetricId::GroupTopicLossEta), "soonest"),
+        .thresholds(LOSS_SECONDS)
+        .query(GROUP.minimum(MetricId::GroupTopicLossEta), "time"),
         Panel::stat(
             "Messages lost",
-            "Messages that retention deleted before the selected groups read them. They count until the group commits past the \
-             oldest message held.",
+            "Messages that retention deleted before the selected groups consumed them. They count until the group commits past \
+             the oldest retained message.",
             NEEDS_PARTITIONS,
         )
-        .size(3, 4)
-        .judged(BAD_FROM_ONE)
-        .query(F.total(Level::GroupPartition, MetricId::GroupLost), "lost"),
+        .thresholds(BAD_FROM_ONE)
+        .query(GROUP.total(Level::GroupPartition, MetricId::GroupLost), "lost"),
         Panel::stat(
             "Rebalances",
-            "Rebalances of the selected groups within the time range, as far as the cloud tells them.",
-            "The cloud does not tell",
+            "Rebalances of the selected groups in the time range, as far as the API reports them.",
+            "Not reported",
         )
-        .size(3, 4)
         .decimals(0)
         .without_graph()
-        .instant(
-            format!(
-                "sum({})",
-                F.max_of(Level::Group, MetricId::GroupRebalances, |s| format!("increase({s}[$__range])"))
-            ),
-            "rebalances",
-        ),
+        .instant(format!("sum({})", GROUP.increase(Level::Group, MetricId::GroupRebalances)), "rebalances"),
     ]
 }
 
 fn lag() -> Vec<Panel> {
-    let topic = to_group(From::Line, Level::GroupTopic);
-    let consumable = F.top(Level::Group, MetricId::GroupConsumable);
+    let links = group_links(LinkSource::GraphLine, Level::GroupTopic);
     vec![
-        lag_bounds::bracket(
-            "Lag in seconds: bracket",
-            "Age of the oldest unread message of the selected groups, of the one that is furthest behind. The truth is within the \
-             band: at least the floor, at most the ceiling. There is no band while the ceiling of one of them is not known. \
-             Choose one group for its own bracket.",
-            "No lag is known",
-            F.most(MetricId::GroupTotalLagFloor),
-            F.ceiling(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds),
+        lag_band(
+            "Lag in seconds",
+            "Age of the oldest unread message, maximum over the selected groups. The actual value is between the lower and the \
+             upper bound. No band is shown if one of the groups has no upper bound. Select one group to see its own bounds.",
+            "No lag known",
+            GROUP.maximum(MetricId::GroupTotalLagFloor),
+            GROUP.upper_bound(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds),
         ),
         Panel::graph(
-            "Unread messages by group",
-            "Messages left to read, and dashed what of them is still held: the two part where messages were lost. The $limit \
-             groups with the most within the time range.",
-            "No lag is known",
+            "Lag by group",
+            "Unread messages and, dashed, those that are still retained. The lines differ if messages were lost. The $limit \
+             groups with the most in the time range.",
+            "No lag known",
         )
-        .judged(MESSAGES)
-        .axis("messages")
-        .query(F.top(Level::Group, MetricId::GroupTotalLag), "{{group}}: unread")
-        .query(consumable, "{{group}}: unread and held")
-        .of_query('B', &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))]),
-        lag_bounds::bounds(
-            "Lag in seconds by topic",
-            "Floor, dashed, and ceiling of the age of the oldest unread message: the $limit pairs of group and topic whose floor \
-             is largest within the time range.",
-            NEEDS_TOPICS,
+        .axis("short", "messages")
+        .thresholds(LAG_MESSAGES)
+        .query(GROUP.top(Level::Group, MetricId::GroupTotalLag), "{{group}}: unread")
+        .query(GROUP.top(Level::Group, MetricId::GroupConsumable), "{{group}}: retained")
+        .dashed('B'),
+        lag_bounds(
+            Panel::graph(
+                "Lag in seconds by topic",
+                "Lower bound (dashed) and upper bound of the age of the oldest unread message: the $limit pairs of group and \
+                 topic with the largest lower bounds in the time range.",
+                NEEDS_TOPICS,
+            ),
+            GROUP,
             Level::GroupTopic,
-            MetricId::GroupTopicLagFloor,
-            MetricId::GroupTopicLagSeconds,
-            "{{topic}} / {{group}}",
+            (MetricId::GroupTopicLagFloor, MetricId::GroupTopicLagSeconds),
+            TOPIC_LEGEND,
         )
-        .links(&topic),
+        .links(&links),
         Panel::graph(
-            "Unread messages by topic",
-            "Messages of the topic that the group has left to read: the $limit pairs of group and topic with the most within the \
-             time range.",
+            "Lag by topic",
+            "Unread messages of the topic: the $limit pairs of group and topic with the most in the time range.",
             NEEDS_TOPICS,
         )
-        .axis("messages")
-        .query(F.top(Level::GroupTopic, MetricId::GroupTopicLag), "{{topic}} / {{group}}")
-        .links(&topic),
-    ]
-}
-
-fn state() -> Vec<Panel> {
-    let level = Level::Group;
-    let told: Vec<String> = GROUP_STATES
-        .iter()
-        .map(|(number, state, _, _)| {
-            format!("({} == 1) * 0 + {number}", F.max(level, only(MetricId::GroupState, "state", "=", state)))
-        })
-        .collect();
-    let words: Vec<(i64, &str, &str)> =
-        GROUP_STATES.iter().map(|(number, _, word, color)| (*number, *word, *color)).collect();
-    vec![
-        Panel::timeline(
-            "Status",
-            "What is the matter with each group, and with each of its topics: the $limit with the worst status within the time \
-             range. A gap is not known: too few polls.",
-            "No status is known yet: it takes 5 polls",
-        )
-        .size(12, 10)
-        .words(&STATUS)
-        .query(F.top(level, MetricId::GroupStatus), "{{group}}")
-        .query(F.top(Level::GroupTopic, MetricId::GroupTopicStatus), "{{group}} / {{topic}}"),
-        Panel::timeline(
-            "Members, by the cloud",
-            "The state of each group in the words of the cloud: stable, preparing or completing a rebalance, empty (no members), \
-             dead. The first $limit groups by number of rebalances.",
-            "The cloud does not tell the state of these groups",
-        )
-        .size(12, 10)
-        .words(&words)
-        .query(
-            format!(
-                "({})\nand\ntopk($limit, {} or {} * 0)",
-                told.join(" or "),
-                F.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__range] @ end())")),
-                F.max_of(level, MetricId::GroupState, |s| format!("max_over_time({s}[$__range] @ end())"))
-            ),
-            "{{group}}",
-        ),
-        Panel::graph(
-            "Rebalances",
-            "Rebalances of each group, counted at its polls: the $limit groups with the most within the time range. During one \
-             nothing is read.",
-            "The cloud does not tell rebalances of these groups",
-        )
-        .size(12, 9)
-        .interval("2m")
-        .bars()
-        .decimals(0)
-        .axis("rebalances")
-        .legend(&["max"])
-        .query(
-            first(
-                &F.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__rate_interval])")),
-                &F.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__range] @ end())")),
-            ),
-            "{{group}}",
-        ),
-        Panel::table(
-            "Last rebalances",
-            "When each selected group was last rebalanced, and how often within the time range.",
-            "The cloud does not tell rebalances of these groups",
-        )
-        .size(12, 9)
-        .rows(format!(
-            "topk($limit, {} * 1000)",
-            F.max(level, MetricId::GroupLastRebalance)
-        ))
-        .rows(F.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__range])")))
-        .columns(
-            &[
-                label("group", "Group"),
-                value('A', "Last rebalance", "dateTimeAsIso"),
-                value('B', "In range", "short").decimals(0),
-                label("instance_id", "Instance id"),
-                label("region", "Region"),
-                label("account", "Account"),
-            ],
-            "Last rebalance",
-        ),
-    ]
-}
-
-fn pace() -> Vec<Panel> {
-    let links = to_group(From::Line, Level::GroupTopic);
-    let level = Level::GroupTopic;
-    let behind = format!(
-        "{} - {}",
-        F.max(level, MetricId::GroupTopicProduced),
-        F.max(level, MetricId::GroupTopicConsumed)
-    );
-    let rank = format!(
-        "max by ({on}) (abs({} - {}))",
-        F.max_of(level, MetricId::GroupTopicProduced, |s| format!("avg_over_time({s}[$__range] @ end())")),
-        F.max_of(level, MetricId::GroupTopicConsumed, |s| format!("avg_over_time({s}[$__range] @ end())")),
-        on = level.list()
-    );
-    vec![
-        Panel::graph(
-            "Read by group and topic",
-            "Messages a second that the group has read, over the polls of status_window: the $limit pairs with the most within \
-             the time range. An offset that is set forward by hand counts as read.",
-            NEEDS_TOPICS,
-        )
-        .unit("mps")
-        .axis("read")
-        .query(F.top(level, MetricId::GroupTopicConsumed), "{{topic}} / {{group}}")
-        .links(&links),
-        Panel::graph(
-            "Written to what the group reads",
-            "Messages a second that were written to the partitions that the group reads, over the polls of status_window: the \
-             $limit pairs with the most within the time range.",
-            NEEDS_TOPICS,
-        )
-        .unit("mps")
-        .axis("written")
-        .query(F.top(level, MetricId::GroupTopicProduced), "{{topic}} / {{group}}")
-        .links(&links),
-        Panel::graph(
-            "Falls behind by",
-            "Messages a second written less those read: above 0 lag grows, below it shrinks. The $limit pairs that differ most \
-             over the time range.",
-            NEEDS_TOPICS,
-        )
-        .signed()
-        .unit("mps")
-        .axis("written less read")
-        .query(first(&behind, &rank), "{{topic}} / {{group}}")
-        .links(&links),
-        Panel::graph(
-            "Time to catch up",
-            "Forecast of the time until the group has read all of a topic, at the pace of status_window: the $limit pairs with \
-             the longest within the time range. Absent while lag does not shrink, or a partition stands still. A forecast of a day or longer is \
-             left out here, the table has it.",
-            "Nothing catches up within a day, or metrics.granularity is group",
-        )
-        .unit("s")
-        .axis("forecast")
-        .query(F.top_below(level, MetricId::GroupTopicCatchUp, CATCH_UP), "{{topic}} / {{group}}")
-        .links(&links),
-    ]
-}
-
-fn retention() -> Vec<Panel> {
-    let links = to_group(From::Line, Level::GroupTopic);
-    let level = Level::GroupTopic;
-    let lost = F.sum(level, Level::GroupPartition, MetricId::GroupLost);
-    let peak = format!("sum by ({}) ({})", level.list(), F.peak(Level::GroupPartition, MetricId::GroupLost));
-    vec![
-        Panel::graph(
-            "Forecast of loss",
-            "Time until messages of the topic are deleted before the group has read them: the $limit pairs with the least within \
-             the time range. 0 once some are lost. Absent while retention comes no nearer, and for compacted topics. A forecast \
-             of 7 days or longer is left out here, the table has it.",
-            "No loss is foreseen within 7 days, or metrics.granularity is group",
-        )
-        .size(8, 9)
-        .unit("s")
-        .judged(ETA_SECONDS)
-        .axis("forecast")
-        .legend(&["min", "lastNotNull"])
-        .query(F.bottom_below(level, MetricId::GroupTopicLossEta, LOSS), "{{topic}} / {{group}}")
-        .links(&links),
-        Panel::graph(
-            "Retention margin",
-            "Messages between the oldest one held and the committed offset, of the partition that has the fewest: the $limit pairs \
-             with the least within the time range. At 0 the next deletion is a loss.",
-            NEEDS_PARTITIONS,
-        )
-        .size(8, 9)
-        .judged(&[(None, "red"), (Some(1000.0), "green")])
-        .axis("messages")
-        .legend(&["min", "lastNotNull"])
-        .query(F.bottom(level, MetricId::GroupMargin), "{{topic}} / {{group}}")
-        .links(&links),
-        Panel::graph(
-            "Messages lost",
-            "Messages that were deleted before the group read them, over the partitions of a topic: the $limit pairs with the most. \
-             The value stands until the group commits past the oldest message held.",
-            "Nothing is known to be lost; needs metrics.granularity partition",
-        )
-        .size(8, 9)
-        .judged(BAD_FROM_ONE)
-        .axis("messages")
-        .query(first(&format!("{lost} > 0"), &peak), "{{topic}} / {{group}}")
+        .axis("short", "messages")
+        .query(GROUP.top(Level::GroupTopic, MetricId::GroupTopicLag), TOPIC_LEGEND)
         .links(&links),
     ]
 }
 
 fn topics() -> Panel {
-    let level = Level::GroupTopic;
-    let status = F.max(level, MetricId::GroupTopicStatus);
-    let lag = F.max(level, MetricId::GroupTopicLag);
-    let choice = format!("topk($limit, {status} * 1e16 + on ({on}) ({lag}) + 1 or {lag})", on = level.list());
-    let row = |id| among(&F.max(level, id), &choice);
-    let unknown = format!("({status} or {lag} * 0 - 1)");
     let links = [
-        link(From::Row, "Only this topic of this group", Name::Group, level),
-        link(From::Row, "Open the topic", Name::Topic, Level::Topic),
+        link(LinkSource::TableRow, "Select this topic and group", DashboardId::Group, Level::GroupTopic),
+        link(LinkSource::TableRow, "Open topic", DashboardId::Topic, Level::Topic),
     ];
-    Panel::table(
-        "Topics of the selected groups, the worst first",
-        "Each topic that a selected group reads, worst status first, then by messages. Still held is what of the unread \
-         messages was not deleted. Certainly and possibly late are the floor and the ceiling of the age of the oldest unread \
-         message. An empty cell is not known; an empty forecast: it does not \
-         catch up, or does not lose messages.",
+    let panel = Panel::table(
+        "Topics of the selected groups, worst first",
+        "Topics that the selected groups consume: worst status first, then largest lag. Lag is in messages, Retained is its \
+         part that is not deleted yet, and the bounds are those of the age of the oldest unread message. Empty cells are unknown. \
+         Empty forecasts: the group does not catch up, or does not lose messages.",
         NEEDS_TOPICS,
     )
-    .size(24, 7)
-    .rows(among(&unknown, &choice))
-    .rows(row(MetricId::GroupTopicLag))
-    .rows(row(MetricId::GroupTopicConsumable))
-    .rows(row(MetricId::GroupTopicLagFloor))
-    .rows(row(MetricId::GroupTopicLagSeconds))
-    .rows(row(MetricId::GroupTopicConsumed))
-    .rows(row(MetricId::GroupTopicCatchUp))
-    .rows(among(&F.min(level, MetricId::GroupTopicLossEta), &choice))
-    .columns(
-        &[
-            value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
-            label("group", "Group").links(&links),
-            label("topic", "Topic").links(&links),
-            value('B', "Unread", "short").judged(MESSAGES),
-            value('C', "Still held", "short"),
-            value('D', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
-            value('E', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
-            value('F', "Read /s", "short"),
-            value('G', "Catches up in", "s").decimals(1),
-            value('H', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
-            label("instance_id", "Instance id"),
-            label("region", "Region"),
-            label("account", "Account"),
-        ],
-        "Status",
-    )
+    .size(24, 7);
+    group_topics(panel, GROUP, &links, Some(&links), true)
+}
+
+fn state() -> Vec<Panel> {
+    let level = Level::Group;
+    let states: Vec<String> = GROUP_STATES
+        .iter()
+        .map(|(number, state, _, _)| {
+            let in_state = matching(MetricId::GroupState, "state", "=", state);
+            format!("({} == 1) * 0 + {number}", GROUP.max(level, in_state))
+        })
+        .collect();
+    let texts: Vec<(i64, &str, &str)> =
+        GROUP_STATES.iter().map(|(number, _, text, color)| (*number, *text, *color)).collect();
+    let most_rebalances = GROUP.increase_at_end(level, MetricId::GroupRebalances);
+    vec![
+        Panel::timeline(
+            "Status",
+            "Status of each group and of each of its topics: the $limit worst in the time range. A gap means that the status is \
+             unknown because of too few polls.",
+            "No status known yet: it requires 5 polls",
+        )
+        .size(12, 10)
+        .mapped(&STATUS)
+        .query(GROUP.top(level, MetricId::GroupStatus), "{{group}}")
+        .query(GROUP.top(Level::GroupTopic, MetricId::GroupTopicStatus), "{{group}} / {{topic}}"),
+        Panel::timeline(
+            "Group state",
+            "State that the API reports for each group: stable, preparing or completing a rebalance, empty (no members), \
+             or dead. The $limit groups with the most rebalances.",
+            "The API does not report the state of these groups",
+        )
+        .size(12, 10)
+        .mapped(&texts)
+        .query(
+            format!(
+                "({})\nand\ntopk($limit, {most_rebalances} or {} * 0)",
+                states.join(" or "),
+                GROUP.peak(level, MetricId::GroupState)
+            ),
+            "{{group}}",
+        ),
+        Panel::graph(
+            "Rebalances",
+            "Rebalances of each group, as of its polls: the $limit groups with the most in the time range. A group does not \
+             consume during a rebalance.",
+            "The API reports no rebalances of these groups",
+        )
+        .axis("short", "rebalances")
+        .interval("2m")
+        .bars()
+        .decimals(0)
+        .legend(&["max"])
+        .query(
+            top_by(
+                &GROUP.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__rate_interval])")),
+                &most_rebalances,
+            ),
+            "{{group}}",
+        ),
+        Panel::table(
+            "Last rebalances",
+            "Time of the last rebalance of each selected group, and number of rebalances in the time range.",
+            "The API reports no rebalances of these groups",
+        )
+        .size(12, 9)
+        .column(label("group", "Group"))
+        .value(
+            format!("topk($limit, {} * 1000)", GROUP.max(level, MetricId::GroupLastRebalance)),
+            value("Last rebalance", "dateTimeAsIso"),
+        )
+        .value(
+            GROUP.increase(level, MetricId::GroupRebalances),
+            value("In range", "short").decimals(0),
+        )
+        .instance_columns()
+        .sorted_by("Last rebalance"),
+    ]
+}
+
+fn throughput() -> Vec<Panel> {
+    let links = group_links(LinkSource::GraphLine, Level::GroupTopic);
+    let level = Level::GroupTopic;
+    let [produced, consumed] = [MetricId::GroupTopicProduced, MetricId::GroupTopicConsumed];
+    let difference = format!("{} - {}", GROUP.max(level, produced), GROUP.max(level, consumed));
+    let rank = format!(
+        "max by ({on}) (abs({} - {}))",
+        GROUP.mean(level, produced),
+        GROUP.mean(level, consumed),
+        on = level.list()
+    );
+    vec![
+        Panel::graph(
+            "Consumption rate",
+            "Messages consumed per second, averaged over status_window: the $limit pairs of group and topic with the most in \
+             the time range. An offset that is moved forward manually counts as consumption.",
+            NEEDS_TOPICS,
+        )
+        .axis("mps", "consumed")
+        .query(GROUP.top(level, consumed), TOPIC_LEGEND)
+        .links(&links),
+        Panel::graph(
+            "Production rate",
+            "Messages written per second to the partitions that the group consumes, averaged over status_window: the $limit pairs of \
+             group and topic with the most in the time range.",
+            NEEDS_TOPICS,
+        )
+        .axis("mps", "written")
+        .query(GROUP.top(level, produced), TOPIC_LEGEND)
+        .links(&links),
+        Panel::graph(
+            "Lag growth",
+            "Production rate minus consumption rate: above 0 lag grows, below 0 it shrinks. The $limit pairs of group and topic with \
+             the largest difference over the time range.",
+            NEEDS_TOPICS,
+        )
+        .signed()
+        .axis("mps", "written - consumed")
+        .query(top_by(&difference, &rank), TOPIC_LEGEND)
+        .links(&links),
+        Panel::graph(
+            "Time to catch up",
+            "Forecast of the time until the group has consumed all messages of a topic, at the rates of status_window: the $limit \
+             longest in the time range. Absent while lag does not shrink or a partition is stalled. Forecasts of a day or longer are \
+             only in the table.",
+            "Nothing catches up within a day, or metrics.granularity is group",
+        )
+        .axis("s", "forecast")
+        .query(GROUP.top_below(level, MetricId::GroupTopicCatchUp, MAX_CATCH_UP), TOPIC_LEGEND)
+        .links(&links),
+    ]
+}
+
+fn retention() -> Vec<Panel> {
+    vec![
+        loss_forecast(
+            GROUP,
+            "Forecast of the time until retention deletes messages of the topic that the group has not consumed: the $limit pairs of \
+             group and topic with the shortest in the time range. 0 after a loss. Absent if the retention limit comes no closer, and for \
+             compacted topics. Forecasts of 7 days or longer are only in the table.",
+            TOPIC_LEGEND,
+        ),
+        Panel::graph(
+            "Retention margin",
+            "Messages between the oldest retained one and the committed offset, minimum over the partitions: the $limit pairs \
+             of group and topic with the least in the time range. At 0 the next deletion is a loss.",
+            NEEDS_PARTITIONS,
+        )
+        .axis("short", "messages")
+        .thresholds(&[(None, "red"), (Some(1000.0), "green")])
+        .legend(&["min", "lastNotNull"])
+        .query(GROUP.bottom(Level::GroupTopic, MetricId::GroupMargin), TOPIC_LEGEND)
+        .links(&group_links(LinkSource::GraphLine, Level::GroupTopic)),
+        messages_lost(GROUP, "Messages lost", TOPIC_LEGEND),
+    ]
 }

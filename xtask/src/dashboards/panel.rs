@@ -1,37 +1,66 @@
-//! Panels and rows as Grafana stores them.
+//! Panels and rows as JSON.
 //!
-//! Owns: the looks that all boards share, and where panels stand. Refuses: queries and words, which are the boards'.
+//! Owns: the options shared by all panels of a type, and the layout. Out of scope: queries and texts, which belong
+//! to the dashboards.
 
 use serde_json::{Map, Value, json};
 
 use super::style::{
-    Column, Link, NOT_KNOWN, PLAIN, Steps, behind_words, thresholds, thresholds_of_known, words,
+    BAD_FROM_ONE, Column, DataLink, NEUTRAL, ThresholdSteps, ValueTexts, label, label_properties, links_json,
+    thresholds, thresholds_if_present, transparent, value_mappings,
 };
 
-/// The data source that the variable chooses.
+/// Reference to the data source that the variable selects.
 pub(super) fn datasource() -> Value {
     json!({ "type": "prometheus", "uid": "${datasource}" })
 }
 
-/// A query of a panel.
-#[derive(Debug, Clone)]
-struct Target {
-    expr: String,
-    legend: String,
-    instant: bool,
-    table: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum QueryType {
+    /// One value per step of the time range.
+    Range,
+    /// One value, at the end of the time range.
+    Instant,
+    /// One row per series, at the end of the time range.
+    Table,
 }
 
-/// What a panel is drawn as.
+/// Query of a panel.
+#[derive(Debug, Clone)]
+struct PanelQuery {
+    expr: String,
+    legend: String,
+    query_type: QueryType,
+}
+
+impl PanelQuery {
+    fn json(&self, letter: char) -> Value {
+        let mut json = json!({
+            "datasource": datasource(),
+            "editorMode": "code",
+            "expr": self.expr,
+            "instant": self.query_type != QueryType::Range,
+            "range": self.query_type == QueryType::Range,
+            "legendFormat": self.legend,
+            "refId": letter.to_string()
+        });
+        if self.query_type == QueryType::Table {
+            json["format"] = json!("table");
+        }
+        json
+    }
+}
+
+/// Plugin that draws a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum PanelType {
     Stat,
     TimeSeries,
     Table,
     StateTimeline,
 }
 
-impl Kind {
+impl PanelType {
     fn plugin(self) -> &'static str {
         match self {
             Self::Stat => "stat",
@@ -40,23 +69,33 @@ impl Kind {
             Self::StateTimeline => "state-timeline",
         }
     }
+
+    /// Width and height, for panels without a size in rows without one.
+    fn default_size(self) -> (u64, u64) {
+        match self {
+            Self::Stat => (4, 4),
+            Self::Table => (24, 10),
+            Self::TimeSeries | Self::StateTimeline => (12, 9),
+        }
+    }
 }
 
-/// A panel.
 #[derive(Debug, Clone)]
 pub(super) struct Panel {
-    kind: Kind,
-    title: String,
-    description: String,
-    unit: String,
-    no_value: String,
-    size: (u64, u64),
-    targets: Vec<Target>,
+    panel_type: PanelType,
+    title: &'static str,
+    description: &'static str,
+    unit: &'static str,
+    /// Text of a panel without data.
+    no_value: &'static str,
+    size: Option<(u64, u64)>,
+    queries: Vec<PanelQuery>,
+    columns: Vec<Column>,
+    hidden_fields: Vec<String>,
     defaults: Map<String, Value>,
     custom: Map<String, Value>,
     overrides: Vec<Value>,
     options: Map<String, Value>,
-    transformations: Vec<Value>,
     interval: Option<&'static str>,
 }
 
@@ -67,30 +106,42 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
+fn override_json(matcher: &str, options: &str, properties: &[(&str, Value)]) -> Value {
+    let properties: Vec<Value> =
+        properties.iter().map(|(id, value)| json!({ "id": id, "value": value })).collect();
+    json!({ "matcher": { "id": matcher, "options": options }, "properties": properties })
+}
+
 impl Panel {
-    fn new(kind: Kind, title: &str, description: &str, no_value: &str) -> Self {
+    fn new(
+        panel_type: PanelType,
+        title: &'static str,
+        description: &'static str,
+        no_value: &'static str,
+    ) -> Self {
+        let color = if panel_type == PanelType::TimeSeries { "palette-classic" } else { "thresholds" };
         Self {
-            kind,
-            title: title.to_owned(),
-            description: description.to_owned(),
-            unit: "short".to_owned(),
-            no_value: no_value.to_owned(),
-            size: (12, 9),
-            targets: Vec::new(),
-            defaults: Map::new(),
+            panel_type,
+            title,
+            description,
+            unit: "short",
+            no_value,
+            size: None,
+            queries: Vec::new(),
+            columns: Vec::new(),
+            hidden_fields: Vec::new(),
+            defaults: object(json!({ "color": { "mode": color }, "mappings": [] })),
             custom: Map::new(),
             overrides: Vec::new(),
             options: Map::new(),
-            transformations: Vec::new(),
             interval: None,
         }
-        .judged(PLAIN)
+        .thresholds(NEUTRAL)
     }
 
     /// One number, or a few.
-    pub(super) fn stat(title: &str, description: &str, no_value: &str) -> Self {
-        let mut panel = Self::new(Kind::Stat, title, description, no_value).size(4, 4);
-        panel.set("color", json!({ "mode": "thresholds" }));
+    pub(super) fn stat(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
+        let mut panel = Self::new(PanelType::Stat, title, description, no_value);
         panel.options = object(json!({
             "colorMode": "value",
             "graphMode": "area",
@@ -103,9 +154,8 @@ impl Panel {
     }
 
     /// Lines over time.
-    pub(super) fn graph(title: &str, description: &str, no_value: &str) -> Self {
-        let mut panel = Self::new(Kind::TimeSeries, title, description, no_value);
-        panel.set("color", json!({ "mode": "palette-classic" }));
+    pub(super) fn graph(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
+        let mut panel = Self::new(PanelType::TimeSeries, title, description, no_value);
         panel.set("min", json!(0));
         panel.custom = object(json!({
             "drawStyle": "line",
@@ -119,13 +169,13 @@ impl Panel {
             "stacking": { "mode": "none", "group": "A" },
             "thresholdsStyle": { "mode": "off" }
         }));
-        panel.legend(&["lastNotNull", "max"]).tooltip("multi")
+        panel.options = object(json!({ "tooltip": { "mode": "multi", "sort": "desc" } }));
+        panel.legend(&["lastNotNull", "max"])
     }
 
-    /// Rows of labels and numbers, of this moment.
-    pub(super) fn table(title: &str, description: &str, no_value: &str) -> Self {
-        let mut panel = Self::new(Kind::Table, title, description, no_value).size(24, 10);
-        panel.set("color", json!({ "mode": "thresholds" }));
+    /// Rows of labels and current values.
+    pub(super) fn table(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
+        let mut panel = Self::new(PanelType::Table, title, description, no_value);
         panel.custom = object(json!({
             "align": "auto",
             "cellOptions": { "type": "auto" },
@@ -143,9 +193,8 @@ impl Panel {
     }
 
     /// States over time.
-    pub(super) fn timeline(title: &str, description: &str, no_value: &str) -> Self {
-        let mut panel = Self::new(Kind::StateTimeline, title, description, no_value);
-        panel.set("color", json!({ "mode": "thresholds" }));
+    pub(super) fn timeline(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
+        let mut panel = Self::new(PanelType::StateTimeline, title, description, no_value);
         panel.custom = object(json!({ "fillOpacity": 80, "lineWidth": 0 }));
         panel.options = object(json!({
             "mergeValues": true,
@@ -162,24 +211,33 @@ impl Panel {
         self.defaults.insert(key.to_owned(), value);
     }
 
-    pub(super) fn size(mut self, width: u64, height: u64) -> Self {
-        self.size = (width, height);
+    fn with_custom(mut self, key: &str, value: Value) -> Self {
+        self.custom.insert(key.to_owned(), value);
         self
     }
 
-    pub(super) fn unit(mut self, unit: &str) -> Self {
-        unit.clone_into(&mut self.unit);
+    fn with_option(mut self, key: &str, value: Value) -> Self {
+        self.options.insert(key.to_owned(), value);
         self
+    }
+
+    pub(super) fn size(mut self, width: u64, height: u64) -> Self {
+        self.size = Some((width, height));
+        self
+    }
+
+    pub(super) fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// Sets the unit and the label of the axis.
+    pub(super) fn axis(self, unit: &'static str, label: &str) -> Self {
+        self.unit(unit).with_custom("axisLabel", json!(label))
     }
 
     pub(super) fn decimals(mut self, decimals: u8) -> Self {
         self.set("decimals", json!(decimals));
-        self
-    }
-
-    /// What the axis is of.
-    pub(super) fn axis(mut self, text: &str) -> Self {
-        self.custom.insert("axisLabel".to_owned(), json!(text));
         self
     }
 
@@ -188,93 +246,76 @@ impl Panel {
         self
     }
 
-    /// Values may be below 0.
+    /// Allows values below 0.
     pub(super) fn signed(mut self) -> Self {
         self.defaults.remove("min");
         self
     }
 
-    /// Colours by value. Graphs draw the thresholds too, unless there is but one.
-    pub(super) fn judged(mut self, steps: Steps) -> Self {
-        // A graph draws a line at each, so it has none for what is not known.
-        let of_known = self.kind == Kind::Stat && steps.len() > 1;
-        self.set("thresholds", if of_known { thresholds_of_known(steps) } else { thresholds(steps) });
-        if self.kind == Kind::TimeSeries && steps.len() > 1 {
-            self.custom.insert("thresholdsStyle".to_owned(), json!({ "mode": "dashed" }));
+    /// Colors by value. A graph also draws the thresholds, unless there is only one.
+    pub(super) fn thresholds(mut self, steps: ThresholdSteps) -> Self {
+        // A graph would draw a line for missing values too.
+        let missing_is_neutral = self.panel_type == PanelType::Stat && steps.len() > 1;
+        self.set(
+            "thresholds",
+            if missing_is_neutral { thresholds_if_present(steps) } else { thresholds(steps) },
+        );
+        if self.panel_type == PanelType::TimeSeries && steps.len() > 1 {
+            return self.with_custom("thresholdsStyle", json!({ "mode": "dashed" }));
         }
         self
     }
 
-    pub(super) fn words(mut self, list: &[(i64, &str, &str)]) -> Self {
-        self.set("mappings", words(list));
-        if self.kind == Kind::Stat {
-            self.set("thresholds", behind_words());
+    /// Shows texts instead of numbers.
+    pub(super) fn mapped(mut self, list: ValueTexts) -> Self {
+        self.set("mappings", value_mappings(list));
+        if self.panel_type == PanelType::Stat {
+            self.set("thresholds", transparent());
         }
         self
     }
 
-    /// The colour fills the panel.
-    pub(super) fn on_background(mut self) -> Self {
-        self.options.insert("colorMode".to_owned(), json!("background"));
-        self.options.insert("graphMode".to_owned(), json!("none"));
-        self
+    /// Fills the panel with the color.
+    pub(super) fn on_background(self) -> Self {
+        self.with_option("colorMode", json!("background")).without_graph()
     }
 
-    /// Without the line below the number.
-    pub(super) fn without_graph(mut self) -> Self {
-        self.options.insert("graphMode".to_owned(), json!("none"));
-        self
+    /// Removes the graph below the number.
+    pub(super) fn without_graph(self) -> Self {
+        self.with_option("graphMode", json!("none"))
     }
 
-    /// The legend as a table with these numbers, sorted by the first.
-    pub(super) fn legend(mut self, calcs: &[&str]) -> Self {
-        let shown = match calcs.first() {
+    /// Shows the legend as a table of these calculations, sorted by the first one.
+    pub(super) fn legend(self, calcs: &[&str]) -> Self {
+        let sort_by = match calcs.first() {
             Some(&"lastNotNull") => "Last *",
             Some(&"min") => "Min",
             Some(&"max") => "Max",
             _ => "Mean",
         };
-        self.options.insert(
-            "legend".to_owned(),
-            json!({
-                "calcs": calcs,
-                "displayMode": "table",
-                "placement": "bottom",
-                "showLegend": true,
-                "sortBy": shown,
-                "sortDesc": shown != "Min"
-            }),
-        );
-        self
+        let legend = json!({
+            "calcs": calcs,
+            "displayMode": "table",
+            "placement": "bottom",
+            "showLegend": true,
+            "sortBy": sort_by,
+            "sortDesc": sort_by != "Min"
+        });
+        self.with_option("legend", legend)
     }
 
-    fn tooltip(mut self, mode: &str) -> Self {
-        self.options.insert("tooltip".to_owned(), json!({ "mode": mode, "sort": "desc" }));
-        self
+    pub(super) fn stacked(self) -> Self {
+        self.with_custom("stacking", json!({ "mode": "normal", "group": "A" }))
+            .with_custom("fillOpacity", json!(30))
     }
 
-    pub(super) fn stacked(mut self) -> Self {
-        self.custom.insert("stacking".to_owned(), json!({ "mode": "normal", "group": "A" }));
-        self.custom.insert("fillOpacity".to_owned(), json!(30));
-        self
+    pub(super) fn bars(self) -> Self {
+        self.with_custom("drawStyle", json!("bars")).with_custom("fillOpacity", json!(80))
     }
 
-    pub(super) fn bars(mut self) -> Self {
-        self.custom.insert("drawStyle".to_owned(), json!("bars"));
-        self.custom.insert("fillOpacity".to_owned(), json!(80));
-        self
-    }
-
-    /// Values that are mostly 0: an axis to 1 at least, where Grafana would take 100.
-    pub(super) fn mostly_zero(mut self) -> Self {
-        self.custom.insert("axisSoftMax".to_owned(), json!(1));
-        self
-    }
-
-    /// Lines of a query that are in the tooltip and not in the legend.
-    pub(super) fn without_legend(self, letter: char) -> Self {
-        let hidden = json!({ "legend": true, "tooltip": false, "viz": false });
-        self.of_query(letter, &[("custom.hideFrom", hidden)])
+    /// Ends the axis at 1 or above, where Grafana would choose 100 for values that are mostly 0.
+    pub(super) fn mostly_zero(self) -> Self {
+        self.with_custom("axisSoftMax", json!(1))
     }
 
     pub(super) fn interval(mut self, interval: &'static str) -> Self {
@@ -282,165 +323,161 @@ impl Panel {
         self
     }
 
-    /// A query over time.
-    pub(super) fn query(mut self, expr: impl Into<String>, legend: &str) -> Self {
-        self.targets.push(Target {
-            expr: expr.into(),
-            legend: legend.to_owned(),
-            instant: false,
-            table: false,
-        });
+    fn with_query(mut self, expr: String, legend: &str, query_type: QueryType) -> Self {
+        self.queries.push(PanelQuery { expr, legend: legend.to_owned(), query_type });
         self
     }
 
-    /// A query of this moment.
-    pub(super) fn instant(mut self, expr: impl Into<String>, legend: &str) -> Self {
-        self.targets.push(Target {
-            expr: expr.into(),
-            legend: legend.to_owned(),
-            instant: true,
-            table: false,
-        });
+    /// Adds a query over the time range.
+    pub(super) fn query(self, expr: impl Into<String>, legend: &str) -> Self {
+        self.with_query(expr.into(), legend, QueryType::Range)
+    }
+
+    /// Adds a query at the end of the time range.
+    pub(super) fn instant(self, expr: String, legend: &str) -> Self {
+        self.with_query(expr, legend, QueryType::Instant)
+    }
+
+    /// Sets the links of every value.
+    pub(super) fn links(mut self, links: &[DataLink]) -> Self {
+        self.set("links", links_json(links));
         self
     }
 
-    /// A query whose values are a column.
-    pub(super) fn rows(mut self, expr: impl Into<String>) -> Self {
-        self.targets.push(Target { expr: expr.into(), legend: String::new(), instant: true, table: true });
+    /// Sets properties of the lines of a query.
+    pub(super) fn of_query(mut self, letter: char, properties: &[(&str, Value)]) -> Self {
+        self.overrides.push(override_json("byFrameRefID", &letter.to_string(), properties));
         self
     }
 
-    /// Links of every value.
-    pub(super) fn links(mut self, links: &[Link]) -> Self {
-        let links: Vec<Value> = links.iter().map(Link::json).collect();
-        self.set("links", json!(links));
+    /// Dashes the lines of a query.
+    pub(super) fn dashed(self, letter: char) -> Self {
+        self.of_query(letter, &[("custom.lineStyle", json!({ "fill": "dash", "dash": [6, 6] }))])
+    }
+
+    /// Shows the lines of a query in the tooltip but not in the legend.
+    pub(super) fn without_legend(self, letter: char) -> Self {
+        let hidden = json!({ "legend": true, "tooltip": false, "viz": false });
+        self.of_query(letter, &[("custom.hideFrom", hidden)])
+    }
+
+    /// Sets properties of the line or number with a name.
+    pub(super) fn of_name(mut self, name: &str, properties: &[(&str, Value)]) -> Self {
+        self.overrides.push(override_json("byName", name, properties));
         self
     }
 
-    /// A property of the lines of a query.
-    pub(super) fn of_query(self, letter: char, properties: &[(&str, Value)]) -> Self {
-        self.overridden("byFrameRefID", &letter.to_string(), properties)
-    }
-
-    /// A property of the line or column with this name.
-    pub(super) fn of_name(self, name: &str, properties: &[(&str, Value)]) -> Self {
-        self.overridden("byName", name, properties)
-    }
-
-    fn overridden(mut self, matcher: &str, options: &str, properties: &[(&str, Value)]) -> Self {
-        let properties: Vec<Value> =
-            properties.iter().map(|(id, value)| json!({ "id": id, "value": value })).collect();
-        self.overrides.push(json!({
-            "matcher": { "id": matcher, "options": options },
-            "properties": properties
-        }));
-        self
-    }
-
-    /// A line of a name in a colour.
+    /// Sets the color of the line with a name.
     pub(super) fn colored(self, name: &str, color: &str) -> Self {
         self.of_name(name, &[("color", json!({ "mode": "fixed", "fixedColor": color }))])
     }
 
-    /// The columns from left to right; what is not among them is hidden. Sorted by the first column named.
-    pub(super) fn columns(mut self, columns: &[Column], sorted_by: &str) -> Self {
-        // With one query Grafana calls its values Value, with several Value #A and so on.
-        let single = self.targets.len() == 1;
-        let name = |column: &Column| match single && column.field.starts_with("Value #") {
+    /// Adds a query to a stat, in red unless it is 0.
+    pub(super) fn bad_query(self, expr: String, legend: &str) -> Self {
+        self.query(expr, legend).of_name(legend, &[("thresholds", thresholds_if_present(BAD_FROM_ONE))])
+    }
+
+    /// Adds a column of labels to a table.
+    pub(super) fn column(mut self, column: Column) -> Self {
+        self.columns.push(column);
+        self
+    }
+
+    /// Adds the columns that identify the instance to a table.
+    pub(super) fn instance_columns(self) -> Self {
+        self.column(label("instance_id", "Instance ID"))
+            .column(label("region", "Region"))
+            .column(label("account", "Account"))
+    }
+
+    /// Adds a query to a table whose values are a column.
+    pub(super) fn value(self, expr: impl Into<String>, mut column: Column) -> Self {
+        let mut panel = self.with_query(expr.into(), "", QueryType::Table);
+        column.field = panel.last_field();
+        panel.columns.push(column);
+        panel
+    }
+
+    /// Adds a query to a table for its labels only.
+    pub(super) fn labels_of(self, expr: impl Into<String>) -> Self {
+        let mut panel = self.with_query(expr.into(), "", QueryType::Table);
+        panel.hidden_fields.push(panel.last_field());
+        panel
+    }
+
+    /// Field with the values of the last query, as Grafana names it if there are several.
+    fn last_field(&self) -> String {
+        format!("Value #{}", ('A'..='Z').nth(self.queries.len().saturating_sub(1)).unwrap_or('A'))
+    }
+
+    /// Hides a label of a table.
+    pub(super) fn hiding(mut self, field: &str) -> Self {
+        self.hidden_fields.push(field.to_owned());
+        self
+    }
+
+    /// Shows further labels whose names match a pattern, for names that depend on the configuration of the exporter.
+    pub(super) fn more_labels(mut self, pattern: &str) -> Self {
+        self.overrides.push(override_json("byRegexp", pattern, &label_properties()));
+        self
+    }
+
+    pub(super) fn sorted_by(self, title: &str) -> Self {
+        self.with_option("sortBy", json!([{ "displayName": title, "desc": true }]))
+    }
+
+    pub(super) fn sorted_ascending_by(self, title: &str) -> Self {
+        self.with_option("sortBy", json!([{ "displayName": title, "desc": false }]))
+    }
+
+    /// Transformations that merge the queries of a table, and name and order its columns.
+    fn transformations(&self) -> Vec<Value> {
+        let single = self.queries.len() == 1;
+        // Grafana calls the values of a single query "Value".
+        let field = |name: &String| match single && name.starts_with("Value #") {
             true => "Value".to_owned(),
-            false => column.field.clone(),
+            false => name.clone(),
         };
-        let order: Map<String, Value> =
-            columns.iter().enumerate().map(|(index, column)| (name(column), json!(index))).collect();
-        let titles: Map<String, Value> =
-            columns.iter().map(|column| (name(column), json!(column.title))).collect();
-        if !single {
-            self.transformations.push(json!({ "id": "merge", "options": {} }));
+        let mut excluded = Map::from_iter([("Time".to_owned(), json!(true))]);
+        excluded.extend(self.hidden_fields.iter().map(|name| (field(name), json!(true))));
+        let (mut order, mut titles) = (Map::new(), Map::new());
+        for (index, column) in self.columns.iter().enumerate() {
+            order.insert(field(&column.field), json!(index));
+            titles.insert(field(&column.field), json!(column.title));
         }
-        self.transformations.push(json!({
+        let organize = json!({
             "id": "organize",
-            "options": {
-                "excludeByName": { "Time": true },
-                "indexByName": order,
-                "renameByName": titles
-            }
-        }));
-        for column in columns {
-            self = self.of_name(&column.title, &column.properties);
+            "options": { "excludeByName": excluded, "indexByName": order, "renameByName": titles }
+        });
+        match single {
+            true => vec![organize],
+            false => vec![json!({ "id": "merge", "options": {} }), organize],
         }
-        self.options.insert("sortBy".to_owned(), json!([{ "displayName": sorted_by, "desc": true }]));
-        self
     }
 
-    /// Columns whose names only the exporter's configuration tells.
-    pub(super) fn more_labels(self, pattern: &str) -> Self {
-        let properties =
-            [("unit", json!("string")), ("noValue", json!(NOT_KNOWN)), ("custom.filterable", json!(true))];
-        self.overridden("byRegexp", pattern, &properties)
-    }
-
-    /// Hides a label that only some rows have, or that no reader needs.
-    pub(super) fn hiding(mut self, names: &[&str]) -> Self {
-        for transformation in &mut self.transformations {
-            for name in names {
-                if transformation["id"] == "organize" {
-                    transformation["options"]["excludeByName"][*name] = json!(true);
-                }
-            }
-        }
-        self
-    }
-
-    /// Rows from the least to the most.
-    pub(super) fn ascending(mut self) -> Self {
-        if let Some(sort) = self.options.get_mut("sortBy").and_then(|s| s.get_mut(0)) {
-            sort["desc"] = json!(false);
-        }
-        self
-    }
-
-    fn json(mut self, id: u64, x: u64, y: u64) -> Value {
-        let targets: Vec<Value> = self
-            .targets
-            .iter()
-            .zip('A'..='Z')
-            .map(|(target, letter)| {
-                let mut json = json!({
-                    "datasource": datasource(),
-                    "editorMode": "code",
-                    "expr": target.expr,
-                    "instant": target.instant,
-                    "range": !target.instant,
-                    "legendFormat": target.legend,
-                    "refId": letter.to_string()
-                });
-                if target.table {
-                    json["format"] = json!("table");
-                }
-                json
-            })
-            .collect();
+    fn json(mut self, id: u64, (x, y): (u64, u64), (width, height): (u64, u64)) -> Value {
+        let queries: Vec<Value> =
+            self.queries.iter().zip('A'..='Z').map(|(query, letter)| query.json(letter)).collect();
+        let columns = self.columns.iter().map(|c| override_json("byName", c.title, &c.properties));
+        let overrides: Vec<Value> = columns.chain(self.overrides.clone()).collect();
         self.set("unit", json!(self.unit));
         self.set("noValue", json!(self.no_value));
-        if !self.defaults.contains_key("mappings") {
-            self.set("mappings", json!([]));
-        }
         if !self.custom.is_empty() {
             self.set("custom", json!(self.custom));
         }
         let mut panel = json!({
             "id": id,
-            "type": self.kind.plugin(),
+            "type": self.panel_type.plugin(),
             "title": self.title,
             "description": self.description,
             "datasource": datasource(),
-            "gridPos": { "x": x, "y": y, "w": self.size.0, "h": self.size.1 },
-            "fieldConfig": { "defaults": self.defaults, "overrides": self.overrides },
+            "gridPos": { "x": x, "y": y, "w": width, "h": height },
+            "fieldConfig": { "defaults": self.defaults, "overrides": overrides },
             "options": self.options,
-            "targets": targets
+            "targets": queries
         });
-        if !self.transformations.is_empty() {
-            panel["transformations"] = json!(self.transformations);
+        if self.panel_type == PanelType::Table {
+            panel["transformations"] = json!(self.transformations());
         }
         if let Some(interval) = self.interval {
             panel["interval"] = json!(interval);
@@ -449,33 +486,41 @@ impl Panel {
     }
 }
 
-/// A row with its panels, which stand from left to right and then below.
+/// Row of panels, laid out from left to right and then downwards.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    pub(super) title: String,
-    /// Closed until a reader opens it: its queries are not asked before.
-    pub(super) closed: bool,
-    /// The variable of which each chosen value has a row of its own.
-    pub(super) repeat: Option<&'static str>,
-    pub(super) panels: Vec<Panel>,
+    title: &'static str,
+    /// Whether the row is closed at first. Grafana does not run the queries of a closed row.
+    collapsed: bool,
+    /// Variable for each of whose values Grafana repeats the row.
+    repeat: Option<&'static str>,
+    /// Size of panels without a size of their own.
+    panel_size: Option<(u64, u64)>,
+    panels: Vec<Panel>,
 }
 
 impl Row {
-    pub(super) fn open(title: &str, panels: Vec<Panel>) -> Self {
-        Self { title: title.to_owned(), closed: false, repeat: None, panels }
+    pub(super) fn new(title: &'static str, panels: Vec<Panel>) -> Self {
+        Self { title, collapsed: false, repeat: None, panel_size: None, panels }
     }
 
-    pub(super) fn closed(title: &str, panels: Vec<Panel>) -> Self {
-        Self { title: title.to_owned(), closed: true, repeat: None, panels }
+    pub(super) fn collapsed(mut self) -> Self {
+        self.collapsed = true;
+        self
     }
 
     pub(super) fn repeated(mut self, variable: &'static str) -> Self {
         self.repeat = Some(variable);
         self
     }
+
+    pub(super) fn panel_size(mut self, width: u64, height: u64) -> Self {
+        self.panel_size = Some((width, height));
+        self
+    }
 }
 
-/// All rows below each other.
+/// Places all rows below each other.
 pub(super) fn layout(rows: Vec<Row>) -> Value {
     let mut all: Vec<Value> = Vec::new();
     let (mut id, mut y) = (0, 0);
@@ -485,7 +530,7 @@ pub(super) fn layout(rows: Vec<Row>) -> Value {
             "id": id,
             "type": "row",
             "title": row.title,
-            "collapsed": row.closed,
+            "collapsed": row.collapsed,
             "gridPos": { "x": 0, "y": y, "w": 24, "h": 1 },
             "panels": []
         });
@@ -496,16 +541,16 @@ pub(super) fn layout(rows: Vec<Row>) -> Value {
         let (mut x, mut line, mut lowest) = (0, y, y);
         let mut panels = Vec::new();
         for panel in row.panels {
-            let (width, height) = panel.size;
-            if x + width > 24 {
+            let size = panel.size.or(row.panel_size).unwrap_or(panel.panel_type.default_size());
+            if x + size.0 > 24 {
                 (x, line) = (0, lowest);
             }
             id += 1;
-            panels.push(panel.json(id, x, line));
-            x += width;
-            lowest = lowest.max(line + height);
+            panels.push(panel.json(id, (x, line), size));
+            x += size.0;
+            lowest = lowest.max(line + size.1);
         }
-        if row.closed {
+        if row.collapsed {
             head["panels"] = json!(panels);
             all.push(head);
         } else {

@@ -1,11 +1,11 @@
-//! Queries in PromQL, made of the rows of the catalog.
+//! PromQL queries over the families of the metric catalog.
 //!
-//! Owns: which labels a series is filtered by, how one series is made of what several replicas say, and the names of
-//! kafka_exporter beside ours. Refuses: names of metrics that are not in the catalog; there is no way to write one.
+//! Owns: the label filters of each dashboard, the aggregation over replicas of the exporter, and the names of
+//! kafka_exporter besides the native ones. Metric names come from the catalog only.
 
 use alikafka_exporter::exposition::catalog::{MetricFamily, MetricId, family};
 
-/// What one line of a graph, or one row of a table, stands for.
+/// Object that one line of a graph, or one row of a table, represents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     Region,
@@ -15,13 +15,13 @@ pub(super) enum Level {
     Group,
     GroupTopic,
     GroupPartition,
-    /// What Prometheus scrapes.
+    /// A scrape target of Prometheus.
     Exporter,
 }
 
 impl Level {
-    /// The labels that tell one from another. `account` is on a series only where accounts are named; to group by a
-    /// label that is not there does no harm.
+    /// Labels that identify an object. `account` exists only on series of named accounts; grouping by a missing
+    /// label has no effect.
     pub(super) fn labels(self) -> &'static [&'static str] {
         match self {
             Self::Region => &["account", "region"],
@@ -35,46 +35,74 @@ impl Level {
         }
     }
 
-    /// The labels as they stand in parentheses.
+    /// The labels, separated by commas.
     pub(super) fn list(self) -> String {
         self.labels().join(", ")
     }
 }
 
-/// Series of one family, all that a board looks at or fewer.
+/// Series of one family, optionally restricted by one matcher: label, operator, value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Series {
     id: MetricId,
-    only: Option<(&'static str, &'static str, &'static str)>,
+    matcher: Option<(&'static str, &'static str, &'static str)>,
 }
 
 impl From<MetricId> for Series {
     fn from(id: MetricId) -> Self {
-        Self { id, only: None }
+        Self { id, matcher: None }
     }
 }
 
-/// Of a family, those series whose label is as told: label, operator, value.
-pub(super) fn only(id: MetricId, label: &'static str, operator: &'static str, value: &'static str) -> Series {
-    Series { id, only: Some((label, operator, value)) }
+/// Series of a family that match a label matcher.
+pub(super) fn matching(
+    id: MetricId,
+    label: &'static str,
+    operator: &'static str,
+    value: &'static str,
+) -> Series {
+    Series { id, matcher: Some((label, operator, value)) }
 }
 
-/// What a board filters by: labels, each with the variable that it is matched with.
+/// Label filters of a dashboard: each label with the variable that it is matched with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Filters(pub(super) &'static [(&'static str, &'static str)]);
 
-/// Families that belong to an account although they belong to no region.
-const OF_ACCOUNTS: [MetricId; 3] =
+pub(super) const FLEET: Filters =
+    Filters(&[("account", "account"), ("region", "region"), ("instance_id", "instance")]);
+pub(super) const TOPIC: Filters =
+    Filters(&[("account", "account"), ("region", "region"), ("instance_id", "instance"), ("topic", "topic")]);
+/// Filters of the group dashboard. Only the row of partitions uses `partition`.
+pub(super) const PARTITION: Filters = Filters(&[
+    ("account", "account"),
+    ("region", "region"),
+    ("instance_id", "instance"),
+    ("group", "group"),
+    ("topic", "topic"),
+    ("partition", "partition"),
+]);
+pub(super) const GROUP: Filters = Filters(PARTITION.0.split_at(5).0);
+pub(super) const EXPORTER: Filters = Filters(&[
+    ("job", "job"),
+    ("instance", "exporter"),
+    ("account", "account"),
+    ("region", "region"),
+    ("instance_id", "instance"),
+]);
+
+/// Families that belong to an account but not to a region.
+const ACCOUNT_FAMILIES: [MetricId; 3] =
     [MetricId::CredentialsExpiry, MetricId::CredentialsFailures, MetricId::ClockSkew];
 
-/// Labels that Prometheus gives to what it scrapes.
-const OF_TARGETS: [&str; 2] = ["job", "instance"];
+/// Labels that Prometheus adds to scraped series.
+const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 
 impl Filters {
+    /// Returns whether series of the family have the label.
     fn applies(row: &MetricFamily, label: &str, labels: &[&str]) -> bool {
         match label {
-            "account" => row.labels.contains(&"region") || OF_ACCOUNTS.contains(&row.id),
-            _ => OF_TARGETS.contains(&label) || labels.contains(&label),
+            "account" => row.labels.contains(&"region") || ACCOUNT_FAMILIES.contains(&row.id),
+            _ => TARGET_LABELS.contains(&label) || labels.contains(&label),
         }
     }
 
@@ -87,7 +115,7 @@ impl Filters {
                 matchers.push(format!("{label}=~\"${variable}\""));
             }
         }
-        if let Some((label, operator, value)) = series.only {
+        if let Some((label, operator, value)) = series.matcher {
             matchers.push(format!("{label}{operator}\"{value}\""));
         }
         match matchers.is_empty() {
@@ -96,154 +124,185 @@ impl Filters {
         }
     }
 
-    /// The series of a family, each selector put into a shape. Where kafka_exporter has a name for the family, what is
-    /// there under either name: a page shows one of them. Use it within an aggregation: another label is left over.
-    pub(super) fn each(self, series: impl Into<Series>, shape: impl Fn(&str) -> String) -> String {
+    /// Applies `function` to the selector of a family. If kafka_exporter has a name for the family, the result covers
+    /// both names, because an exporter serves only one of them. Use it within an aggregation, because it leaves the
+    /// label `consumergroup` in place.
+    pub(super) fn each(self, series: impl Into<Series>, function: impl Fn(&str) -> String) -> String {
         let series = series.into();
         let row = family(series.id);
-        let ours = shape(&self.selector(row, row.name, row.labels, series));
-        let Some(theirs) = row.kafka_exporter else { return ours };
-        let other = shape(&self.selector(row, theirs.name, theirs.labels, series));
-        // A name may hold a line break, which a dot alone does not match.
+        let native = function(&self.selector(row, row.name, row.labels, series));
+        let Some(theirs) = row.kafka_exporter else { return native };
+        let other = function(&self.selector(row, theirs.name, theirs.labels, series));
+        // A group name may contain a line break, which a plain dot does not match.
         match theirs.labels.contains(&"consumergroup") {
-            true => {
-                format!(
-                    "{ours} or label_replace({other}, \"group\", \"$1\", \"consumergroup\", \"(?s:(.+))\")"
-                )
-            }
-            false => format!("{ours} or {other}"),
+            true => format!(
+                "{native} or label_replace({other}, \"group\", \"$1\", \"consumergroup\", \"(?s:(.+))\")"
+            ),
+            false => format!("{native} or {other}"),
         }
     }
 
-    /// The selector of a family, within a shape, for a series of a rate or of a query that is no aggregation.
+    /// Selector of a family, without an aggregation.
     pub(super) fn plain(self, series: impl Into<Series>) -> String {
         self.each(series, str::to_owned)
     }
 
-    /// One series for each of a level, the largest of what is below and of what replicas say.
+    /// Maximum per object of a level, over the objects below it and over replicas.
     pub(super) fn max(self, level: Level, series: impl Into<Series>) -> String {
         self.max_of(level, series, str::to_owned)
     }
 
-    /// The same of a function of the series.
+    /// Maximum per object of a level, of a function of the series.
     pub(super) fn max_of(
         self,
         level: Level,
         series: impl Into<Series>,
-        shape: impl Fn(&str) -> String,
+        function: impl Fn(&str) -> String,
     ) -> String {
-        format!("max by ({}) ({})", level.list(), self.each(series, shape))
+        format!("max by ({}) ({})", level.list(), self.each(series, function))
     }
 
-    /// One series for each of a level, the least.
+    /// Minimum per object of a level.
     pub(super) fn min(self, level: Level, series: impl Into<Series>) -> String {
-        self.min_of(level, series, str::to_owned)
+        format!("min by ({}) ({})", level.list(), self.plain(series))
     }
 
-    /// The same of a function of the series.
-    pub(super) fn min_of(
-        self,
-        level: Level,
-        series: impl Into<Series>,
-        shape: impl Fn(&str) -> String,
-    ) -> String {
-        format!("min by ({}) ({})", level.list(), self.each(series, shape))
+    /// Maximum per object of a level and combination of further labels.
+    pub(super) fn max_with(self, level: Level, labels: &str, series: impl Into<Series>) -> String {
+        format!("max by ({}, {labels}) ({})", level.list(), self.plain(series))
     }
 
-    /// One series for each combination of a level's labels and more.
-    pub(super) fn max_with(self, level: Level, more: &str, series: impl Into<Series>) -> String {
-        format!("max by ({}, {more}) ({})", level.list(), self.plain(series))
-    }
-
-    /// The largest of all.
-    pub(super) fn most(self, series: impl Into<Series>) -> String {
+    /// Maximum over all series.
+    pub(super) fn maximum(self, series: impl Into<Series>) -> String {
         format!("max({})", self.plain(series))
     }
 
-    /// The least of all.
-    pub(super) fn least(self, series: impl Into<Series>) -> String {
+    /// Minimum over all series.
+    pub(super) fn minimum(self, series: impl Into<Series>) -> String {
         format!("min({})", self.plain(series))
     }
 
-    /// The largest of the ceilings of all of a level, where each that lags has one: else it would be no ceiling.
-    pub(super) fn ceiling(self, level: Level, lag: MetricId, ceiling: MetricId) -> String {
+    /// Maximum of the upper bounds of a level. Absent if an object with lag has no upper bound, because the others
+    /// do not bound it.
+    pub(super) fn upper_bound(self, level: Level, lag: MetricId, upper: MetricId) -> String {
         format!(
             "{}\nunless on ()\n({} > 0 unless on ({}) {})",
-            self.most(ceiling),
+            self.maximum(upper),
             self.max(level, lag),
             level.list(),
-            self.plain(ceiling)
+            self.plain(upper)
         )
     }
 
-    /// How many of a level there are.
+    /// Number of objects of a level.
     pub(super) fn count(self, level: Level, series: impl Into<Series>) -> String {
         format!("count({})", self.max(level, series))
     }
 
-    /// The sum of all of a level.
+    /// Sum over all objects of a level.
     pub(super) fn total(self, level: Level, series: impl Into<Series>) -> String {
         format!("sum({})", self.max(level, series))
     }
 
-    /// Whether Prometheus gets pages, which is its own series and in no catalog.
+    /// Prometheus' own series `up`, which is not in the catalog.
     pub(super) fn up(self) -> String {
         let matchers: Vec<String> = self
             .0
             .iter()
-            .filter(|(label, _)| OF_TARGETS.contains(label))
+            .filter(|(label, _)| TARGET_LABELS.contains(label))
             .map(|(label, variable)| format!("{label}=~\"${variable}\""))
             .collect();
         format!("max by ({}) (up{{{}}})", Level::Exporter.list(), matchers.join(", "))
     }
 
-    /// The sum at a level over what is at a lower one, of which replicas say the same.
+    /// Sum per object of a level, over the objects of a lower level.
     pub(super) fn sum(self, level: Level, inner: Level, series: impl Into<Series>) -> String {
         format!("sum by ({}) ({})", level.list(), self.max(inner, series))
     }
 
-    /// Messages a second from the slope of an offset. An offset that falls, as when a topic is created anew, is none.
+    /// Messages per second, from the slope of an offset. A falling offset, e.g. of a recreated topic, counts as 0.
     pub(super) fn slope(self, level: Level, id: MetricId) -> String {
         self.max_of(level, id, |s| format!("clamp_min(deriv({s}[$__rate_interval]), 0)"))
     }
 
-    /// The same over all of the time range, to choose by.
-    pub(super) fn slope_of_range(self, level: Level, id: MetricId) -> String {
+    /// Slope over the time range, for ranking.
+    pub(super) fn slope_in_range(self, level: Level, id: MetricId) -> String {
         self.max_of(level, id, |s| format!("clamp_min(deriv({s}[$__range] @ end()), 0)"))
     }
 
-    /// The largest in the time range, to choose by.
+    /// Lines of a level with the largest slopes over the time range.
+    pub(super) fn top_slope(self, level: Level, id: MetricId) -> String {
+        top_by(&self.slope(level, id), &self.slope_in_range(level, id))
+    }
+
+    /// Messages written per second, including those to topics without consumers.
+    pub(super) fn written(self, level: Level) -> String {
+        format!("sum by ({}) ({})", level.list(), self.slope(Level::TopicPartition, MetricId::TopicEnd))
+    }
+
+    /// Maximum in the time range, for ranking.
     pub(super) fn peak(self, level: Level, series: impl Into<Series>) -> String {
         self.max_of(level, series, |s| format!("max_over_time({s}[$__range] @ end())"))
     }
 
-    /// The least in the time range, to choose by.
-    pub(super) fn trough(self, level: Level, series: impl Into<Series>) -> String {
-        self.min_of(level, series, |s| format!("min_over_time({s}[$__range] @ end())"))
+    /// Mean over the time range, for ranking.
+    pub(super) fn mean(self, level: Level, series: impl Into<Series>) -> String {
+        self.max_of(level, series, |s| format!("avg_over_time({s}[$__range] @ end())"))
     }
 
-    /// The lines of a level whose largest value in the time range is among the first.
+    /// Value at the end of the time range, for ranking.
+    pub(super) fn at_end(self, level: Level, series: impl Into<Series>) -> String {
+        self.max_of(level, series, |s| format!("{s} @ end()"))
+    }
+
+    /// Increase of a counter of the cloud over the time range.
+    pub(super) fn increase(self, level: Level, series: impl Into<Series>) -> String {
+        self.max_of(level, series, |s| format!("increase({s}[$__range])"))
+    }
+
+    /// Increase of a counter of the cloud over the time range, for ranking.
+    pub(super) fn increase_at_end(self, level: Level, series: impl Into<Series>) -> String {
+        self.max_of(level, series, |s| format!("increase({s}[$__range] @ end())"))
+    }
+
+    /// Number of changes of a value between two points of a graph.
+    pub(super) fn changes(self, level: Level, series: impl Into<Series>) -> String {
+        self.max_of(level, series, |s| format!("changes({s}[$__rate_interval])"))
+    }
+
+    /// Minimum in the time range, for ranking.
+    fn trough(self, level: Level, id: MetricId) -> String {
+        let lowest = self.each(id, |s| format!("min_over_time({s}[$__range] @ end())"));
+        format!("min by ({}) ({lowest})", level.list())
+    }
+
+    /// Lines of a level with the largest maxima in the time range.
     pub(super) fn top(self, level: Level, id: MetricId) -> String {
-        first(&self.max(level, id), &self.peak(level, id))
+        top_by(&self.max(level, id), &self.peak(level, id))
     }
 
-    /// The lines of a level whose least value in the time range is among the first.
+    /// Lines of a level with the smallest minima in the time range.
     pub(super) fn bottom(self, level: Level, id: MetricId) -> String {
         format!("{}\nand\nbottomk($limit, {})", self.min(level, id), self.trough(level, id))
     }
 
-    /// The same, of what is below a bound: forecasts beyond it say little, and would flatten the graph.
-    pub(super) fn top_below(self, level: Level, id: MetricId, bound: &str) -> String {
-        let rank = format!("{} and {} < {bound}", self.peak(level, id), self.trough(level, id));
-        first(&format!("{} < {bound}", self.max(level, id)), &rank)
+    /// Like [`Self::top`], but without values from a limit on, which would flatten the graph.
+    pub(super) fn top_below(self, level: Level, id: MetricId, limit: &str) -> String {
+        let rank = format!("{} and {} < {limit}", self.peak(level, id), self.trough(level, id));
+        top_by(&format!("{} < {limit}", self.max(level, id)), &rank)
     }
 
-    /// The lines whose least value is among the first, of what is below a bound.
-    pub(super) fn bottom_below(self, level: Level, id: MetricId, bound: &str) -> String {
-        format!("{} < {bound}\nand\nbottomk($limit, {})", self.min(level, id), self.trough(level, id))
+    /// Like [`Self::bottom`], but without values from a limit on.
+    pub(super) fn bottom_below(self, level: Level, id: MetricId, limit: &str) -> String {
+        format!("{} < {limit}\nand\nbottomk($limit, {})", self.min(level, id), self.trough(level, id))
     }
 
-    /// With the instance's name as a label, where it is known, and without it elsewhere.
+    /// Seconds since the timestamps of a family, for the objects of a level with the oldest ones.
+    pub(super) fn longest_ago(self, level: Level, id: MetricId) -> String {
+        format!("time() - {}\nand\nbottomk($limit, {})", self.max(level, id), self.peak(level, id))
+    }
+
+    /// Adds the name of the instance as a label where it is known.
     pub(super) fn named(self, expr: &str) -> String {
         let on = Level::Instance.list();
         let info = self.plain(MetricId::InstanceInfo);
@@ -253,52 +312,54 @@ impl Filters {
         )
     }
 
-    /// Increases, or rates, of a counter of the exporter, summed by labels: replicas make calls of their own.
+    /// Rate of a counter of the exporter, summed by labels over replicas, because each makes API calls of its own.
     pub(super) fn rate(self, labels: &str, series: impl Into<Series>) -> String {
-        let rate = self.each(series, |s| format!("rate({s}[$__rate_interval])"));
-        match labels.is_empty() {
-            true => format!("sum({rate})"),
-            false => format!("sum by ({labels}) ({rate})"),
-        }
+        sum_by(labels, &self.each(series, |s| format!("rate({s}[$__rate_interval])")))
     }
 
-    /// How much a counter of the exporter grew in the time range, summed by labels.
+    /// Increase of a counter of the exporter over the time range, summed by labels.
     pub(super) fn growth(self, labels: &str, series: impl Into<Series>) -> String {
-        let growth = self.each(series, |s| format!("increase({s}[$__range])"));
-        match labels.is_empty() {
-            true => format!("sum({growth})"),
-            false => format!("sum by ({labels}) ({growth})"),
-        }
+        sum_by(labels, &self.each(series, |s| format!("increase({s}[$__range])")))
     }
 
-    /// The rates of those that grew within the time range at all.
-    pub(super) fn rate_if_any(self, labels: &str, series: impl Into<Series> + Copy) -> String {
-        let growth = self.each(series, |s| format!("increase({s}[$__range] @ end())"));
-        format!("{}\nand\nsum by ({labels}) ({growth}) > 0", self.rate(labels, series))
+    /// Rates of the counters that increased within the time range.
+    pub(super) fn rate_if_any(self, labels: &str, id: MetricId) -> String {
+        let growth = sum_by(labels, &self.each(id, |s| format!("increase({s}[$__range] @ end())")));
+        format!("{}\nand\n{growth} > 0", self.rate(labels, id))
     }
 
-    /// A quantile of a histogram by labels. Where nothing was observed it is not a number, and left out.
+    /// Rate of one of the series of a histogram, summed by labels.
+    fn histogram_rate(self, labels: &str, id: MetricId, suffix: &str) -> String {
+        let row = family(id);
+        let selector = self.selector(row, &format!("{}{suffix}", row.name), row.labels, id.into());
+        sum_by(labels, &format!("rate({selector}[$__rate_interval])"))
+    }
+
+    /// Quantile of a histogram by labels. Absent without observations, because NaN fails the comparison.
     pub(super) fn quantile(self, quantile: &str, labels: &str, id: MetricId) -> String {
-        let row = family(id);
-        let buckets = self.selector(row, &format!("{}_bucket", row.name), row.labels, id.into());
         let by = if labels.is_empty() { "le".to_owned() } else { format!("{labels}, le") };
-        format!("histogram_quantile({quantile}, sum by ({by}) (rate({buckets}[$__rate_interval]))) >= 0")
+        format!("histogram_quantile({quantile}, {}) >= 0", self.histogram_rate(&by, id, "_bucket"))
     }
 
-    /// Observations a second of a histogram by labels.
+    /// Observations per second of a histogram by labels.
     pub(super) fn observations(self, labels: &str, id: MetricId) -> String {
-        let row = family(id);
-        let count = self.selector(row, &format!("{}_count", row.name), row.labels, id.into());
-        format!("sum by ({labels}) (rate({count}[$__rate_interval]))")
+        self.histogram_rate(labels, id, "_count")
     }
 }
 
-/// The lines that are among the first by a rank, over all of the time range, so that a graph does not change its mind.
-pub(super) fn first(expr: &str, rank: &str) -> String {
+fn sum_by(labels: &str, expr: &str) -> String {
+    match labels.is_empty() {
+        true => format!("sum({expr})"),
+        false => format!("sum by ({labels}) ({expr})"),
+    }
+}
+
+/// Lines with the largest ranks. The rank covers the complete time range, so a graph shows the same lines throughout.
+pub(super) fn top_by(expr: &str, rank: &str) -> String {
     format!("{expr}\nand\ntopk($limit, {rank})")
 }
 
-/// The rows of a table that are in a choice of the same level.
-pub(super) fn among(expr: &str, choice: &str) -> String {
-    format!("{expr}\nand\n{choice}")
+/// Rows of a table that are in a selection of the same level.
+pub(super) fn among(expr: &str, selection: &str) -> String {
+    format!("{expr}\nand\n{selection}")
 }

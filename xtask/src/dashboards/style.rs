@@ -1,61 +1,65 @@
-//! How numbers are judged, named and linked: thresholds, words, links, and the columns of tables.
-//!
-//! Owns: the colours, and from which value on they hold. Refuses: which number is meant.
+//! Thresholds, value mappings, links and table columns.
 
 use serde_json::{Map, Value, json};
 
-/// A threshold: from this value on, this colour. The first has no value.
-pub(super) type Steps = &'static [(Option<f64>, &'static str)];
+/// Colors by value: each applies from its value on. The first one has no value.
+pub(super) type ThresholdSteps = &'static [(Option<f64>, &'static str)];
+/// Texts for numbers, each with its color.
+pub(super) type ValueTexts<'a> = &'a [(i64, &'a str, &'a str)];
 
-/// Nothing to judge.
-pub(super) const PLAIN: Steps = &[(None, "blue")];
-/// Good until it is not 0.
-pub(super) const BAD_FROM_ONE: Steps = &[(None, "green"), (Some(1.0), "red")];
-/// Messages of lag.
-pub(super) const MESSAGES: Steps = &[(None, "green"), (Some(10_000.0), "yellow"), (Some(100_000.0), "red")];
-/// Seconds of lag.
-pub(super) const LAG_SECONDS: Steps = &[(None, "green"), (Some(300.0), "yellow"), (Some(600.0), "red")];
-/// Seconds until messages are lost.
-pub(super) const ETA_SECONDS: Steps = &[(None, "red"), (Some(21_600.0), "yellow"), (Some(86_400.0), "green")];
-/// Seconds until a group has read all, from which on a graph leaves the forecast out: a slope near 0 makes it leap.
-pub(super) const CATCH_UP: &str = "86400";
-/// The same for seconds until messages are lost.
-pub(super) const LOSS: &str = "604800";
-/// Seconds since a value was read.
-pub(super) const AGE_SECONDS: Steps = &[(None, "green"), (Some(180.0), "yellow"), (Some(420.0), "red")];
-/// A share that should stay below the whole.
-pub(super) const SHARE: Steps = &[(None, "green"), (Some(0.8), "yellow"), (Some(0.95), "red")];
-/// The largest against the mean.
-pub(super) const SKEW: Steps = &[(None, "green"), (Some(2.0), "yellow"), (Some(5.0), "red")];
+/// One color for all values.
+pub(super) const NEUTRAL: ThresholdSteps = &[(None, "blue")];
+/// Good only at 0.
+pub(super) const BAD_FROM_ONE: ThresholdSteps = &[(None, "green"), (Some(1.0), "red")];
+/// Lag in messages.
+pub(super) const LAG_MESSAGES: ThresholdSteps =
+    &[(None, "green"), (Some(10_000.0), "yellow"), (Some(100_000.0), "red")];
+/// Lag in seconds.
+pub(super) const LAG_SECONDS: ThresholdSteps =
+    &[(None, "green"), (Some(300.0), "yellow"), (Some(600.0), "red")];
+/// Seconds until data loss.
+pub(super) const LOSS_SECONDS: ThresholdSteps =
+    &[(None, "red"), (Some(21_600.0), "yellow"), (Some(86_400.0), "green")];
+/// Seconds to catch up, from which on graphs omit the forecast, because a slope near 0 makes it jump.
+pub(super) const MAX_CATCH_UP: &str = "86400";
+/// Seconds until data loss, from which on graphs omit the forecast.
+pub(super) const MAX_LOSS: &str = "604800";
+/// Seconds since the last successful poll.
+pub(super) const AGE_SECONDS: ThresholdSteps =
+    &[(None, "green"), (Some(180.0), "yellow"), (Some(420.0), "red")];
+/// Share of a limit.
+pub(super) const SHARE: ThresholdSteps = &[(None, "green"), (Some(0.8), "yellow"), (Some(0.95), "red")];
+/// Ratio of the maximum to the mean.
+pub(super) const SKEW: ThresholdSteps = &[(None, "green"), (Some(2.0), "yellow"), (Some(5.0), "red")];
 
-pub(super) fn thresholds(steps: Steps) -> Value {
-    let steps: Vec<Value> =
-        steps.iter().map(|(value, color)| json!({ "color": color, "value": value })).collect();
+/// Text of a table cell without a value. The text of an empty panel would be misleading there.
+const EMPTY_CELL: &str = "–";
+
+fn steps<'a>(steps: impl Iterator<Item = (Option<f64>, &'a str)>) -> Value {
+    let steps: Vec<Value> = steps.map(|(value, color)| json!({ "color": color, "value": value })).collect();
     json!({ "mode": "absolute", "steps": steps })
 }
 
-/// The same for numbers and cells, of which one may be missing: what is not known is neither good nor bad.
-pub(super) fn thresholds_of_known(steps: Steps) -> Value {
-    let known = steps.iter().map(|(value, color)| (value.or(Some(LEAST)), *color));
-    let steps: Vec<(Option<f64>, &str)> = [(None, "text")].into_iter().chain(known).collect();
-    let steps: Vec<Value> =
-        steps.iter().map(|(value, color)| json!({ "color": color, "value": value })).collect();
-    json!({ "mode": "absolute", "steps": steps })
+/// Thresholds of a graph.
+pub(super) fn thresholds(list: ThresholdSteps) -> Value {
+    steps(list.iter().copied())
 }
 
-/// Below every value.
-const LEAST: f64 = -1e15;
+/// Thresholds of a number or a cell, with a neutral color for missing values.
+pub(super) fn thresholds_if_present(list: ThresholdSteps) -> Value {
+    /// Less than any value.
+    const LOWEST: f64 = -1e15;
+    let known = list.iter().map(|(value, color)| (value.or(Some(LOWEST)), *color));
+    steps([(None, "text")].into_iter().chain(known))
+}
 
-/// The colour behind words, of which one may be missing.
-pub(super) fn behind_words() -> Value {
+/// Background for mapped texts, whose mappings have their own colors.
+pub(super) fn transparent() -> Value {
     thresholds(&[(None, "transparent")])
 }
 
-/// What a cell without a value shows, where the text of an empty panel would mislead.
-pub(super) const NOT_KNOWN: &str = "–";
-
-/// Words for numbers, each with its colour.
-pub(super) fn words(list: &[(i64, &str, &str)]) -> Value {
+/// Mappings from numbers to colored texts.
+pub(super) fn value_mappings(list: ValueTexts) -> Value {
     let options: Map<String, Value> = list
         .iter()
         .enumerate()
@@ -66,38 +70,32 @@ pub(super) fn words(list: &[(i64, &str, &str)]) -> Value {
     json!([{ "type": "value", "options": options }])
 }
 
-/// A link from a value to a board.
+/// Link from a value to a dashboard.
 #[derive(Debug, Clone)]
-pub(super) struct Link {
-    pub(super) title: String,
+pub(super) struct DataLink {
+    pub(super) title: &'static str,
     pub(super) url: String,
 }
 
-impl Link {
-    pub(super) fn json(&self) -> Value {
-        json!({ "title": self.title, "url": self.url, "targetBlank": false })
-    }
+pub(super) fn links_json(links: &[DataLink]) -> Value {
+    links
+        .iter()
+        .map(|link| json!({ "title": link.title, "url": link.url, "targetBlank": false }))
+        .collect::<Vec<_>>()
+        .into()
 }
 
-/// A column of a table.
+/// Column of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) field: String,
-    pub(super) title: String,
+    pub(super) title: &'static str,
     pub(super) properties: Vec<(&'static str, Value)>,
 }
 
-/// A column of texts, which are shown as they are, also where they look like numbers. A reader may filter by them.
-pub(super) fn label(field: &str, title: &str) -> Column {
-    let column = Column {
-        field: field.to_owned(),
-        title: title.to_owned(),
-        properties: vec![
-            ("unit", json!("string")),
-            ("noValue", json!(NOT_KNOWN)),
-            ("custom.filterable", json!(true)),
-        ],
-    };
+/// Column with the values of a label, as plain texts that a reader may filter by.
+pub(super) fn label(field: &str, title: &'static str) -> Column {
+    let column = Column { field: field.to_owned(), title, properties: label_properties() };
     match field {
         "region" => column.width(125),
         "account" => column.width(120),
@@ -108,63 +106,69 @@ pub(super) fn label(field: &str, title: &str) -> Column {
     }
 }
 
-/// A column of numbers: those of the query with this letter.
-pub(super) fn value(letter: char, title: &str, unit: &str) -> Column {
+/// Properties of a column of label values.
+pub(super) fn label_properties() -> Vec<(&'static str, Value)> {
+    vec![("unit", json!("string")), ("noValue", json!(EMPTY_CELL)), ("custom.filterable", json!(true))]
+}
+
+/// Column with the values of a query, which `Panel::value` adds.
+pub(super) fn value(title: &'static str, unit: &str) -> Column {
     let column = Column {
-        field: format!("Value #{letter}"),
-        title: title.to_owned(),
-        properties: vec![("unit", json!(unit)), ("noValue", json!(NOT_KNOWN))],
+        field: String::new(),
+        title,
+        properties: vec![("unit", json!(unit)), ("noValue", json!(EMPTY_CELL))],
     };
     match unit {
         "dateTimeAsIso" => column.width(190),
-        // Room for the title and the arrow of the sort.
+        // Room for the title and the sort arrow.
         _ => column
             .width(u16::try_from(title.len()).unwrap_or(20).saturating_mul(7).saturating_add(30).max(86)),
     }
 }
 
+/// Column with seconds.
+pub(super) fn seconds(title: &'static str) -> Column {
+    value(title, "s").decimals(1)
+}
+
 impl Column {
-    pub(super) fn decimals(mut self, decimals: u8) -> Self {
-        self.properties.push(("decimals", json!(decimals)));
+    fn property(mut self, id: &'static str, value: Value) -> Self {
+        self.properties.push((id, value));
         self
     }
 
-    /// Text in the colour of its threshold.
-    pub(super) fn judged(mut self, steps: Steps) -> Self {
-        self.properties.push(("thresholds", thresholds_of_known(steps)));
-        self.properties.push(("custom.cellOptions", json!({ "type": "color-text" })));
-        self
+    pub(super) fn decimals(self, decimals: u8) -> Self {
+        self.property("decimals", json!(decimals))
     }
 
-    /// Words in the place of numbers, on their colours.
-    pub(super) fn words(mut self, list: &[(i64, &str, &str)]) -> Self {
-        self.properties.push(("mappings", words(list)));
-        self.properties.push(("thresholds", behind_words()));
-        self.properties.push(("custom.cellOptions", json!({ "type": "color-background", "mode": "basic" })));
-        self
+    /// Colors the text by thresholds.
+    pub(super) fn thresholds(self, steps: ThresholdSteps) -> Self {
+        self.property("thresholds", thresholds_if_present(steps))
+            .property("custom.cellOptions", json!({ "type": "color-text" }))
     }
 
-    /// A bar from nothing to all.
-    pub(super) fn bar(mut self, steps: Steps) -> Self {
-        self.properties.push(("min", json!(0)));
-        self.properties.push(("max", json!(1)));
-        self.properties.push(("thresholds", thresholds_of_known(steps)));
-        self.properties.push((
-            "custom.cellOptions",
-            json!({ "type": "gauge", "mode": "basic", "valueDisplayMode": "text" }),
-        ));
-        self
+    /// Shows texts on colored cells instead of numbers.
+    pub(super) fn mapped(self, list: ValueTexts) -> Self {
+        self.property("mappings", value_mappings(list))
+            .property("thresholds", transparent())
+            .property("custom.cellOptions", json!({ "type": "color-background", "mode": "basic" }))
+    }
+
+    /// Shows a bar from 0 to 1.
+    pub(super) fn bar(self, steps: ThresholdSteps) -> Self {
+        let gauge = json!({ "type": "gauge", "mode": "basic", "valueDisplayMode": "text" });
+        self.property("min", json!(0))
+            .property("max", json!(1))
+            .property("thresholds", thresholds_if_present(steps))
+            .property("custom.cellOptions", gauge)
     }
 
     pub(super) fn width(mut self, width: u16) -> Self {
         self.properties.retain(|(id, _)| *id != "custom.width");
-        self.properties.push(("custom.width", json!(width)));
-        self
+        self.property("custom.width", json!(width))
     }
 
-    pub(super) fn links(mut self, links: &[Link]) -> Self {
-        let links: Vec<Value> = links.iter().map(Link::json).collect();
-        self.properties.push(("links", json!(links)));
-        self
+    pub(super) fn links(self, links: &[DataLink]) -> Self {
+        self.property("links", links_json(links))
     }
 }

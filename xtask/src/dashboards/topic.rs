@@ -1,402 +1,289 @@
-//! The board of topics: what is written to them, what they hold, how even their partitions are, and who reads them.
+//! Dashboard of topics: throughput, retained messages, partition skew and consumers.
 
 use alikafka_exporter::exposition::catalog::MetricId;
 
 use super::{
-    dashboard::{self, Annotation, Dashboard, From, Name, link},
+    dashboard::{Annotation, Dashboard, DashboardId, LinkSource, link},
     panel::{Panel, Row},
-    query::{Filters, Level, among, first},
-    shared::{NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS_OR_UNKNOWN, written, written_in_range},
-    style::{BAD_FROM_ONE, ETA_SECONDS, LAG_SECONDS, MESSAGES, SKEW, label, value},
+    query::{Level, TOPIC, among, top_by},
+    shared_panels::{group_topics, topics_without_consumers},
+    style::{BAD_FROM_ONE, LAG_SECONDS, SKEW, label, seconds, value},
+    value_texts::{NEEDS_PARTITIONS, NEEDS_TOPICS},
 };
 
-const F: Filters =
-    Filters(&[("account", "account"), ("region", "region"), ("instance_id", "instance"), ("topic", "topic")]);
+const TOPIC_LEGEND: &str = "{{topic}} @ {{instance_id}}";
+const PARTITION_LEGEND: &str = "{{topic}}[{{partition}}] @ {{instance_id}}";
+const NEVER_WRITTEN: &str = "No messages, or metrics.granularity is not partition";
 
 pub(super) fn dashboard() -> Dashboard {
+    let resets =
+        TOPIC.max_of(Level::TopicPartition, MetricId::TopicEnd, |s| format!("resets({s}[$__rate_interval])"));
     Dashboard {
-        name: Name::Topic,
-        description: "Topics of Alibaba Cloud Message Queue for Apache Kafka, read by alikafka-exporter: what is written to them, \
-                      what they hold, how even their partitions are, and which groups read them.",
-        variables: vec![
-            dashboard::source(),
-            dashboard::account(),
-            dashboard::region(Filters(&F.0[..1])),
-            dashboard::instance(Filters(&F.0[..2])),
-            dashboard::topic(Filters(&F.0[..3])),
-            dashboard::limit(),
-        ],
+        id: DashboardId::Topic,
+        description: "Topics of Alibaba Cloud Message Queue for Apache Kafka, monitored by alikafka-exporter: production rate, \
+                      retained messages, partition skew, and consumer groups.",
+        filters: TOPIC,
         annotations: vec![Annotation {
-            name: "Topic created anew",
+            name: "Topic recreated",
             color: "purple",
-            expr: format!(
-                "max by ({}) ({}) > 0",
-                Level::Topic.list(),
-                F.max_of(Level::TopicPartition, MetricId::TopicEnd, |s| format!(
-                    "resets({s}[$__rate_interval])"
-                ))
-            ),
-            title: "{{topic}}: end offset fell",
-            text: "The topic was deleted and created anew on {{instance_id}}.",
+            expr: format!("max by ({}) ({resets}) > 0", Level::Topic.list()),
+            title: "{{topic}}: end offset decreased",
+            text: "The topic was deleted and recreated on {{instance_id}}.",
             tags: "topic",
         }],
         rows: vec![
-            Row::open("Now", numbers()),
-            Row::open("Written and held", held()),
-            Row::open("Who reads", readers()),
-            Row::open("Topics", vec![topics()]),
-            Row::open("Skew of partitions", skew()),
-            Row::closed("Partitions", partitions()),
+            Row::new("Overview", overview()).panel_size(3, 4),
+            Row::new("Throughput and retained messages", throughput()),
+            Row::new("Consumers", consumers()),
+            Row::new("Topics", vec![topics()]),
+            Row::new("Partition skew", skew()),
+            Row::new("Partitions", partitions()).collapsed(),
         ],
     }
 }
 
-fn numbers() -> Vec<Panel> {
+fn overview() -> Vec<Panel> {
     vec![
-        Panel::stat("Topics", "Selected topics that the cloud lists.", "No topic is known")
-            .size(3, 4)
+        Panel::stat("Topics", "Selected topics that the API lists.", "No topics")
             .unit("none")
             .without_graph()
-            .query(F.count(Level::Topic, MetricId::TopicInfo), "topics"),
+            .query(TOPIC.count(Level::Topic, MetricId::TopicInfo), "topics"),
         Panel::stat("Partitions", "Partitions of the selected topics.", NEEDS_TOPICS)
-            .size(3, 4)
             .unit("none")
             .without_graph()
-            .query(F.total(Level::Topic, MetricId::TopicPartitions), "partitions"),
+            .query(TOPIC.total(Level::Topic, MetricId::TopicPartitions), "partitions"),
         Panel::stat(
-            "Written",
-            "Messages a second that are written to the selected topics, by the slope of their end offsets.",
+            "Production rate",
+            "Messages written per second to the selected topics, from the slope of their end offsets.",
             NEEDS_PARTITIONS,
         )
-        .size(3, 4)
         .interval("5m")
         .unit("mps")
-        .query(format!("sum({})", F.slope(Level::TopicPartition, MetricId::TopicEnd)), "written"),
-        Panel::stat("Messages held", "Messages that the selected topics hold.", NEEDS_TOPICS)
-            .size(3, 4)
-            .query(F.total(Level::Topic, MetricId::TopicMessages), "held"),
+        .query(format!("sum({})", TOPIC.slope(Level::TopicPartition, MetricId::TopicEnd)), "written"),
+        Panel::stat("Messages", "Retained messages of the selected topics.", NEEDS_TOPICS)
+            .query(TOPIC.total(Level::Topic, MetricId::TopicMessages), "messages"),
         Panel::stat(
             "Last write",
-            "Time since the newest message of the selected topics was written.",
-            "Nothing was written, or metrics.granularity is not partition",
+            "Time since the last message was written to a selected topic.",
+            NEVER_WRITTEN,
         )
-        .size(3, 4)
         .unit("s")
-        .query(format!("time() - {}", F.most(MetricId::TopicLastWrite)), "ago"),
+        .query(format!("time() - {}", TOPIC.maximum(MetricId::TopicLastWrite)), "ago"),
         Panel::stat(
-            "Readers",
+            "Consumer groups",
             "Pairs of a selected topic and a group that has committed an offset on it.",
-            "Not known until every group of the instance was read",
+            "Unknown until all groups are polled",
         )
-        .size(3, 4)
         .unit("none")
         .without_graph()
-        .query(F.total(Level::Topic, MetricId::TopicGroups), "readers"),
+        .query(TOPIC.total(Level::Topic, MetricId::TopicGroups), "groups"),
         Panel::stat(
-            "Read by nobody",
+            "Without consumers",
             "Selected topics on which no group of the instance has committed an offset.",
-            "Not known until every group of the instance was read",
+            "Unknown until all groups are polled",
         )
-        .size(3, 4)
         .unit("none")
         .without_graph()
-        .query(format!("sum({} == bool 0)", F.max(Level::Topic, MetricId::TopicGroups)), "topics"),
+        .query(format!("sum({} == bool 0)", TOPIC.max(Level::Topic, MetricId::TopicGroups)), "topics"),
         Panel::stat(
-            "Worst reader",
-            "Floor of the age of the oldest unread message, of the group that is furthest behind on a selected topic.",
+            "Max lag, lower bound",
+            "Lower bound of the age of the oldest unread message, maximum over all groups on the selected topics.",
             NEEDS_TOPICS,
         )
-        .size(3, 4)
         .unit("s")
-        .judged(LAG_SECONDS)
-        .query(F.most(MetricId::GroupTopicLagFloor), "floor"),
+        .thresholds(LAG_SECONDS)
+        .query(TOPIC.maximum(MetricId::GroupTopicLagFloor), "lower bound"),
     ]
 }
 
-fn held() -> Vec<Panel> {
+fn last_write(title: &'static str, description: &'static str, level: Level, legend: &str) -> Panel {
+    Panel::graph(title, description, NEVER_WRITTEN)
+        .axis("s", "ago")
+        .query(TOPIC.longest_ago(level, MetricId::TopicLastWrite), legend)
+}
+
+fn throughput() -> Vec<Panel> {
+    let level = Level::Topic;
+    let written_in_range = format!(
+        "sum by ({}) ({})",
+        level.list(),
+        TOPIC.slope_in_range(Level::TopicPartition, MetricId::TopicEnd)
+    );
     vec![
         Panel::graph(
-            "Written by topic",
-            "Messages a second, by the slope of the end offsets: the $limit topics with the most within the time range. A topic \
-             that is created anew counts as 0 while its offsets fall.",
+            "Production rate by topic",
+            "Messages written per second, from the slope of the end offsets: the $limit topics with the most in the time range. \
+             A recreated topic counts as 0 while its offsets decrease.",
             NEEDS_PARTITIONS,
         )
         .interval("5m")
-        .unit("mps")
-        .axis("written")
-        .query(
-            first(&written(F, Level::Topic), &written_in_range(F, Level::Topic)),
-            "{{topic}} @ {{instance_id}}",
-        ),
+        .axis("mps", "written")
+        .query(top_by(&TOPIC.written(level), &written_in_range), TOPIC_LEGEND),
         Panel::graph(
-            "Messages held by topic",
-            "Messages that the topic holds: the $limit topics with the most within the time range.",
+            "Messages by topic",
+            "Retained messages: the $limit topics with the most in the time range.",
             NEEDS_TOPICS,
         )
-        .axis("messages")
-        .query(F.top(Level::Topic, MetricId::TopicMessages), "{{topic}} @ {{instance_id}}"),
-        Panel::graph(
+        .axis("short", "messages")
+        .query(TOPIC.top(level, MetricId::TopicMessages), TOPIC_LEGEND),
+        last_write(
             "Last write by topic",
-            "Time since the newest message of the topic was written: the $limit topics that were last written longest ago. It grows \
-             while nothing is written.",
-            "Nothing was written, or metrics.granularity is not partition",
-        )
-        .unit("s")
-        .axis("ago")
-        .query(
-            format!(
-                "time() - {}\nand\nbottomk($limit, {})",
-                F.max(Level::Topic, MetricId::TopicLastWrite),
-                F.peak(Level::Topic, MetricId::TopicLastWrite)
-            ),
-            "{{topic}} @ {{instance_id}}",
+            "Time since the last message was written to the topic: the $limit topics with the oldest last write.",
+            level,
+            TOPIC_LEGEND,
         ),
         Panel::graph(
-            "Unread messages by topic",
-            "Messages of the topic that its slowest group has left to read: the $limit topics with the most within the time range.",
+            "Lag by topic",
+            "Unread messages of the group with the largest lag on the topic: the $limit topics with the most in the time range.",
             NEEDS_TOPICS,
         )
-        .axis("messages")
-        .query(F.top(Level::Topic, MetricId::GroupTopicLag), "{{topic}} @ {{instance_id}}"),
+        .axis("short", "messages")
+        .query(TOPIC.top(level, MetricId::GroupTopicLag), TOPIC_LEGEND),
     ]
 }
 
-fn readers() -> Vec<Panel> {
-    let level = Level::GroupTopic;
-    let status = F.max(level, MetricId::GroupTopicStatus);
-    let lag = F.max(level, MetricId::GroupTopicLag);
-    let choice = format!("topk($limit, {status} * 1e16 + on ({on}) ({lag}) + 1 or {lag})", on = level.list());
-    let row = |id| among(&F.max(level, id), &choice);
-    let unknown = format!("({status} or {lag} * 0 - 1)");
-    let links = [link(From::Row, "Open the group", Name::Group, level)];
-    let none = format!("{} == 0", F.max(Level::Topic, MetricId::TopicGroups));
-    let unread =
-        format!("topk($limit, {} and ({none}) or {none})", F.max(Level::Topic, MetricId::TopicMessages));
+fn consumers() -> Vec<Panel> {
+    let links = [link(LinkSource::TableRow, "Open group", DashboardId::Group, Level::GroupTopic)];
+    let groups = Panel::table(
+        "Consumer groups of the selected topics, worst first",
+        "Groups that have committed an offset on a selected topic. Click a group for its dashboard. Empty cells are unknown.",
+        "No consumer group, or metrics.granularity is group",
+    )
+    .size(24, 9);
+    let topics = Panel::table(
+        "Topics without consumers",
+        "Selected topics on which no group of the instance has committed an offset: the $limit with the most messages.",
+        "Every selected topic has consumers, or not all groups are polled",
+    )
+    .size(24, 6);
     vec![
-        Panel::table(
-            "Groups that read the selected topics, the worst first",
-            "Each group that has committed an offset on a selected topic. Click a group to see it on this topic. An empty cell is \
-             not known.",
-            "No group reads them, or metrics.granularity is group",
-        )
-        .size(24, 9)
-        .rows(among(&unknown, &choice))
-        .rows(row(MetricId::GroupTopicLag))
-        .rows(row(MetricId::GroupTopicLagFloor))
-        .rows(row(MetricId::GroupTopicLagSeconds))
-        .rows(row(MetricId::GroupTopicConsumed))
-        .rows(row(MetricId::GroupTopicCatchUp))
-        .rows(among(&F.min(level, MetricId::GroupTopicLossEta), &choice))
-        .columns(
-            &[
-                value('A', "Status", "none").words(&STATUS_OR_UNKNOWN).width(110),
-                label("group", "Group").links(&links),
-                label("topic", "Topic"),
-                value('B', "Unread", "short").judged(MESSAGES),
-                value('C', "Late, certainly", "s").decimals(1).judged(LAG_SECONDS),
-                value('D', "Late, possibly", "s").decimals(1).judged(LAG_SECONDS),
-                value('E', "Read /s", "short"),
-                value('F', "Catches up in", "s").decimals(1),
-                value('G', "Loses in", "s").decimals(1).judged(ETA_SECONDS),
-                label("instance_id", "Instance id"),
-                label("region", "Region"),
-                label("account", "Account"),
-            ],
-            "Status",
-        ),
-        Panel::table(
-            "Read by nobody",
-            "Selected topics on which no group of the instance has committed an offset: the $limit that hold the most messages.",
-            "Every selected topic is read, or not all groups are known yet",
-        )
-        .size(24, 6)
-        .interval("5m")
-        .rows(among(&none, &unread))
-        .rows(among(&F.max(Level::Topic, MetricId::TopicMessages), &unread))
-        .rows(among(&written(F, Level::Topic), &unread))
-        .columns(
-            &[
-                label("topic", "Topic").links(&[link(From::Row, "Only this topic", Name::Topic, Level::Topic)]),
-                value('B', "Held", "short"),
-                value('C', "Written /s", "short"),
-                label("instance_id", "Instance id"),
-                label("region", "Region"),
-                label("account", "Account"),
-            ],
-            "Held",
-        )
-        .hiding(&["Value #A"]),
+        group_topics(groups, TOPIC, &links, None, false),
+        topics_without_consumers(topics, TOPIC, "Select this topic", false),
     ]
 }
 
 fn topics() -> Panel {
     let level = Level::Topic;
-    let choice = format!(
-        "topk($limit, {} or {} * 0)",
-        F.max(level, MetricId::TopicMessages),
-        F.max(level, MetricId::TopicInfo)
-    );
+    let messages = TOPIC.max(level, MetricId::TopicMessages);
+    let largest = format!("topk($limit, {messages} or {} * 0)", TOPIC.max(level, MetricId::TopicInfo));
+    let row = |id| among(&TOPIC.max(level, id), &largest);
     let links = [
-        link(From::Row, "Only this topic", Name::Topic, level),
-        link(From::Row, "Open its groups", Name::Group, level),
+        link(LinkSource::TableRow, "Select this topic", DashboardId::Topic, level),
+        link(LinkSource::TableRow, "Open its groups", DashboardId::Group, level),
     ];
-    let info = F.max_with(level, "storage, cleanup", MetricId::TopicInfo);
+    let info = TOPIC.max_with(level, "storage, cleanup", MetricId::TopicInfo);
     Panel::table(
-        "Topics, the largest first",
-        "The $limit selected topics that hold the most messages: where their messages lie and how old ones go, partitions, what is \
-         written, and how many groups read.",
-        "No topic is known",
+        "Topics by number of messages",
+        "The $limit selected topics with the most retained messages: partitions, production rate, last write, consumer groups, \
+         storage engine, and cleanup policy.",
+        "No topics",
     )
     .interval("5m")
-    .rows(F.named(&format!("{info}\nand on ({})\n{choice}", level.list())))
-    .rows(among(&F.max(level, MetricId::TopicPartitions), &choice))
-    .rows(among(&F.max(level, MetricId::TopicMessages), &choice))
-    .rows(among(&written(F, level), &choice))
-    .rows(format!("time() - {}", among(&F.max(level, MetricId::TopicLastWrite), &choice)))
-    .rows(among(&F.max(level, MetricId::TopicGroups), &choice))
-    .columns(
-        &[
-            label("topic", "Topic").links(&links),
-            value('B', "Partitions", "none").decimals(0),
-            value('C', "Messages held", "short").width(145),
-            value('D', "Written /s", "short"),
-            value('E', "Last write", "s").decimals(1),
-            value('F', "Groups", "none").decimals(0).judged(&[(None, "yellow"), (Some(1.0), "green")]),
-            label("storage", "Storage"),
-            label("cleanup", "Cleanup"),
-            label("name", "Instance"),
-            label("instance_id", "Instance id"),
-            label("region", "Region"),
-            label("account", "Account"),
-        ],
-        "Messages held",
+    .labels_of(TOPIC.named(&format!("{info}\nand on ({})\n{largest}", level.list())))
+    .column(label("topic", "Topic").links(&links))
+    .value(row(MetricId::TopicPartitions), value("Partitions", "none").decimals(0))
+    .value(row(MetricId::TopicMessages), value("Messages", "short"))
+    .value(among(&TOPIC.written(level), &largest), value("Written/s", "short"))
+    .value(format!("time() - {}", row(MetricId::TopicLastWrite)), seconds("Last write"))
+    .value(
+        row(MetricId::TopicGroups),
+        value("Groups", "none").decimals(0).thresholds(&[(None, "yellow"), (Some(1.0), "green")]),
     )
-    .hiding(&["Value #A"])
+    .column(label("storage", "Storage"))
+    .column(label("cleanup", "Cleanup"))
+    .column(label("name", "Instance"))
+    .instance_columns()
+    .sorted_by("Messages")
 }
 
-/// The largest partition of a topic against the mean of all, where anything is there at all.
-fn against_mean(level: Level, each: &str) -> String {
+/// Ratio of the maximum to the mean of the partitions of a topic. Absent if the mean is 0.
+fn skew_of(level: Level, each: &str) -> String {
     format!("max by ({on}) ({each}) / (avg by ({on}) ({each}) > 0)", on = level.list())
 }
 
+fn skew_graph(title: &'static str, description: &'static str) -> Panel {
+    Panel::graph(title, description, NEEDS_PARTITIONS).axis("none", "max / mean").decimals(1).thresholds(SKEW)
+}
+
 fn skew() -> Vec<Panel> {
-    let slope = F.slope(Level::TopicPartition, MetricId::TopicEnd);
-    let slope_in_range = F.slope_of_range(Level::TopicPartition, MetricId::TopicEnd);
-    let lag = F.max(Level::GroupPartition, MetricId::GroupLag);
-    let lag_in_range = F.max_of(Level::GroupPartition, MetricId::GroupLag, |s| {
-        format!("avg_over_time({s}[$__range] @ end())")
-    });
+    let slope = TOPIC.slope(Level::TopicPartition, MetricId::TopicEnd);
+    let slope_in_range = TOPIC.slope_in_range(Level::TopicPartition, MetricId::TopicEnd);
+    let lag = TOPIC.max(Level::GroupPartition, MetricId::GroupLag);
+    let mean_lag = TOPIC.mean(Level::GroupPartition, MetricId::GroupLag);
     vec![
-        Panel::graph(
-            "Skew of what is written",
-            "Messages a second of the partition that is written most, over the mean of all partitions of the topic: the $limit most \
-             uneven over the time range. 1 is even; as many as there are partitions: all goes to one. Look for a hot key.",
-            NEEDS_PARTITIONS,
+        skew_graph(
+            "Production skew",
+            "Production rate of the busiest partition divided by the mean of all partitions of the topic: the $limit topics with \
+             the largest skew over the time range. 1 is even; the number of partitions means that one partition gets all messages. A \
+             large skew indicates a hot key.",
         )
         .interval("5m")
-        .unit("none")
-        .decimals(1)
-        .judged(SKEW)
-        .axis("largest / mean")
-        .query(
-            first(&against_mean(Level::Topic, &slope), &against_mean(Level::Topic, &slope_in_range)),
-            "{{topic}} @ {{instance_id}}",
-        ),
-        Panel::graph(
-            "Skew of lag",
-            "Unread messages of the partition that has the most, over the mean of all partitions that the group reads of the topic: \
-             the $limit most uneven over the time range. Far above 1: a hot key, or one stuck consumer.",
-            NEEDS_PARTITIONS,
+        .query(top_by(&skew_of(Level::Topic, &slope), &skew_of(Level::Topic, &slope_in_range)), TOPIC_LEGEND),
+        skew_graph(
+            "Lag skew",
+            "Unread messages of the partition with the largest lag divided by the mean of all partitions that the group consumes: the \
+             $limit largest over the time range. A large skew indicates a hot key or a stuck consumer.",
         )
-        .unit("none")
-        .decimals(1)
-        .judged(SKEW)
-        .axis("largest / mean")
         .query(
-            first(&against_mean(Level::GroupTopic, &lag), &against_mean(Level::GroupTopic, &lag_in_range)),
+            top_by(&skew_of(Level::GroupTopic, &lag), &skew_of(Level::GroupTopic, &mean_lag)),
             "{{topic}} / {{group}} @ {{instance_id}}",
         )
-        .links(&[link(From::Line, "Open the group", Name::Group, Level::GroupTopic)]),
+        .links(&[link(LinkSource::GraphLine, "Open group", DashboardId::Group, Level::GroupTopic)]),
     ]
 }
 
 fn partitions() -> Vec<Panel> {
     let level = Level::TopicPartition;
-    let span = format!("{} - {}", F.max(level, MetricId::TopicEnd), F.max(level, MetricId::TopicStart));
-    let span_in_range = format!(
-        "{} - {}",
-        F.max_of(level, MetricId::TopicEnd, |s| format!("{s} @ end()")),
-        F.max_of(level, MetricId::TopicStart, |s| format!("{s} @ end()"))
-    );
-    let choice = format!("topk($limit, {})", F.max(level, MetricId::TopicEnd));
+    let [start, end] = [MetricId::TopicStart, MetricId::TopicEnd];
+    let retained = format!("{} - {}", TOPIC.max(level, end), TOPIC.max(level, start));
+    let retained_at_end = format!("{} - {}", TOPIC.at_end(level, end), TOPIC.at_end(level, start));
+    let largest = format!("topk($limit, {})", TOPIC.max(level, end));
+    let row = |id| among(&TOPIC.max(level, id), &largest);
     vec![
         Panel::graph(
-            "Written by partition",
-            "Messages a second by the slope of the end offset: the $limit partitions with the most within the time range.",
+            "Production rate by partition",
+            "Messages written per second, from the slope of the end offset: the $limit partitions with the most in the time range.",
             NEEDS_PARTITIONS,
         )
         .interval("5m")
-        .unit("mps")
-        .axis("written")
-        .query(
-            first(&F.slope(level, MetricId::TopicEnd), &F.slope_of_range(level, MetricId::TopicEnd)),
-            "{{topic}}[{{partition}}] @ {{instance_id}}",
-        ),
+        .axis("mps", "written")
+        .query(TOPIC.top_slope(level, end), PARTITION_LEGEND),
         Panel::graph(
-            "Held by partition",
-            "End offset less start offset: messages that the partition holds, or more where compaction removed some. The $limit \
-             partitions with the most at the end of the time range.",
+            "Messages by partition",
+            "End offset minus start offset: the retained messages, or more if compaction removed some. The $limit partitions with \
+             the most at the end of the time range.",
             NEEDS_PARTITIONS,
         )
-        .axis("messages")
-        .query(first(&span, &span_in_range), "{{topic}}[{{partition}}] @ {{instance_id}}"),
-        Panel::graph(
+        .axis("short", "messages")
+        .query(top_by(&retained, &retained_at_end), PARTITION_LEGEND),
+        last_write(
             "Last write by partition",
-            "Time since the newest message of the partition was written: the $limit partitions that were last written longest ago.",
-            "Nothing was written, or metrics.granularity is not partition",
-        )
-        .unit("s")
-        .axis("ago")
-        .query(
-            format!(
-                "time() - {}\nand\nbottomk($limit, {})",
-                F.max(level, MetricId::TopicLastWrite),
-                F.peak(level, MetricId::TopicLastWrite)
-            ),
-            "{{topic}}[{{partition}}] @ {{instance_id}}",
+            "Time since the last message was written to the partition: the $limit partitions with the oldest last write.",
+            level,
+            PARTITION_LEGEND,
         ),
         Panel::graph(
-            "Lost by partition",
-            "Messages of the partition that were deleted before a group read them, the most of any group: the $limit partitions \
-             with the most within the time range.",
+            "Messages lost by partition",
+            "Messages of the partition that retention deleted before a group consumed them, maximum over all groups: the $limit \
+             partitions with the most in the time range.",
             NEEDS_PARTITIONS,
         )
-        .judged(BAD_FROM_ONE)
+        .axis("short", "messages")
+        .thresholds(BAD_FROM_ONE)
         .mostly_zero()
-        .axis("messages")
-        .query(F.top(level, MetricId::GroupLost), "{{topic}}[{{partition}}] @ {{instance_id}}"),
+        .query(TOPIC.top(level, MetricId::GroupLost), PARTITION_LEGEND),
         Panel::table(
             "Offsets",
-            "Start and end offset of each partition, and when it was last written: the $limit partitions with the largest end \
-             offset.",
+            "Start offset, end offset and last write of each partition: the $limit partitions with the largest end offset.",
             NEEDS_PARTITIONS,
         )
         .size(24, 9)
-        .rows(among(&F.max(level, MetricId::TopicStart), &choice))
-        .rows(choice.clone())
-        .rows(format!("time() - {}", among(&F.max(level, MetricId::TopicLastWrite), &choice)))
-        .columns(
-            &[
-                label("topic", "Topic"),
-                label("partition", "Partition"),
-                value('A', "Start offset", "none").decimals(0),
-                value('B', "End offset", "none").decimals(0),
-                value('C', "Last write", "s").decimals(1),
-                label("instance_id", "Instance id"),
-                label("region", "Region"),
-                label("account", "Account"),
-            ],
-            "End offset",
-        ),
+        .column(label("topic", "Topic"))
+        .column(label("partition", "Partition"))
+        .value(row(start), value("Start offset", "none").decimals(0))
+        .value(largest.clone(), value("End offset", "none").decimals(0))
+        .value(format!("time() - {}", row(MetricId::TopicLastWrite)), seconds("Last write"))
+        .instance_columns()
+        .sorted_by("End offset"),
     ]
 }
