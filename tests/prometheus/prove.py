@@ -499,7 +499,7 @@ NOTHING_TO_SHOW = {
     "group.json": {
         "Status changes ", "Rebalances ",
         # If a group with lag has no upper bound, all groups together have none. tests/stack asks of each alone.
-        "Lag, upper bound A", "Lag in seconds B", "$topic: lag in seconds B",
+        "Max lag, upper bound A", "Lag in seconds B", "$topic: lag in seconds B",
         "Lag in seconds of the selected partitions B",
     },
     "topic.json": {"Topic recreated "},

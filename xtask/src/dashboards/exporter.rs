@@ -17,8 +17,6 @@ const EXPIRY: ThresholdSteps = &[(None, "red"), (Some(300.0), "yellow"), (Some(9
 /// Delay of polls in seconds.
 const DELAY: ThresholdSteps = &[(None, "green"), (Some(30.0), "yellow"), (Some(60.0), "red")];
 
-/// Calculations of the legends of rates.
-const RATE_LEGEND: [&str; 2] = ["mean", "max"];
 const REGION_LEGEND: &str = "{{account}} {{region}}";
 const ACCOUNT_LEGEND: &str = "{{instance}} {{account}}";
 
@@ -79,11 +77,6 @@ fn last_polls() -> Series {
     matching(MetricId::InstanceLastSuccess, "scope", "=~", "topics|groups")
 }
 
-/// Graph of rates, with the mean and the maximum in its legend.
-fn rate_graph(title: &'static str, description: &'static str, no_value: &'static str) -> Panel {
-    Panel::graph(title, description, no_value).legend(&RATE_LEGEND)
-}
-
 /// Graph of the median and the upper percentiles of a histogram.
 fn percentiles(panel: Panel, id: MetricId) -> Panel {
     [("0.5", "p50"), ("0.9", "p90"), ("0.99", "p99")]
@@ -104,24 +97,20 @@ fn overview() -> Vec<Panel> {
     let all_calls = EXPORTER.rate("", MetricId::ApiRequests);
     let failed_share = format!("({} or {all_calls} * 0) / {all_calls}", EXPORTER.rate("", failed()));
     vec![
-        Panel::stat(
+        Panel::count(
             "Exporters",
             "Exporters that Prometheus scrapes, and how many of them failed to respond.",
             "No exporter in this job",
         )
-        .unit("none")
-        .without_graph()
         .query(format!("count({})", EXPORTER.up()), "all")
         .bad_query(format!("sum(1 - {})", EXPORTER.up()), "down"),
-        Panel::stat(
+        Panel::count(
             "Incomplete polls",
             "Regions and instances whose last poll was incomplete, because of at least one failed topic or group. \
              Stopped and released instances are not polled.",
             "Nothing polled yet",
         )
-        .unit("none")
         .thresholds(BAD_FROM_ONE)
-        .without_graph()
         .query(format!("sum(1 - {})", EXPORTER.max(Level::Region, MetricId::RegionUp)), "regions")
         .query(format!("sum(1 - {})", EXPORTER.max(Level::Instance, MetricId::InstanceUp)), "instances"),
         Panel::stat(
@@ -168,7 +157,7 @@ fn calls() -> Vec<Panel> {
     let results =
         [("ok", "green"), ("gone", "blue"), ("throttled", "orange"), ("timeout", "yellow"), ("auth", "red")];
     let by_result = results.iter().fold(
-        rate_graph(
+        Panel::rates(
             "API calls by result",
             "API calls per second of all selected exporters, by result. gone: the topic or group was deleted in the meantime. \
              throttled: the API quota, which all clients of the account share, is used up.",
@@ -181,7 +170,7 @@ fn calls() -> Vec<Panel> {
     );
     vec![
         by_result,
-        rate_graph(
+        Panel::rates(
             "API calls by action",
             "API calls per second of all selected exporters, by action of the management API.",
             "No API call yet",
@@ -189,7 +178,7 @@ fn calls() -> Vec<Panel> {
         .axis("reqps", "calls/s")
         .stacked()
         .query(EXPORTER.rate("action", MetricId::ApiRequests), "{{action}}"),
-        rate_graph(
+        Panel::rates(
             "Failed API calls by action and result",
             "Failed API calls per second, except those for an object deleted in the meantime. auth: access key or its \
              permissions; clock: clock of the host; dns, connect, timeout: network; throttled: API quota.",
@@ -228,7 +217,7 @@ fn calls() -> Vec<Panel> {
         )
         .axis("s", "duration")
         .query(EXPORTER.quantile("0.99", "action", MetricId::ApiDuration), "{{action}}"),
-        rate_graph(
+        Panel::rates(
             "Retries",
             "Retries of failed API calls per second, by action: actions with a retry in the time range.",
             "No retries",
@@ -236,7 +225,7 @@ fn calls() -> Vec<Panel> {
         .axis("reqps", "retries/s")
         .mostly_zero()
         .query(EXPORTER.rate_if_any("action", MetricId::ApiRetries), "{{action}}"),
-        rate_graph(
+        Panel::rates(
             "Response anomalies",
             "Anomalies in API responses per second, by kind: kinds that occurred in the time range. Malformed items are \
              skipped, the remaining response is used.",
@@ -304,7 +293,7 @@ fn timeliness() -> Vec<Panel> {
         .axis("s", "delay")
         .thresholds(DELAY)
         .query(EXPORTER.quantile("0.99", "account, region", MetricId::PollLateness), REGION_LEGEND),
-        rate_graph(
+        Panel::rates(
             "Polls by region",
             "Polls of topics, groups and lists per second, by region.",
             "Nothing polled yet",
@@ -345,11 +334,7 @@ fn age() -> Vec<Panel> {
             format!("time() - {}", EXPORTER.max_with(Level::Region, "scope", MetricId::RegionLastSuccess)),
             "{{account}} {{region}} {{scope}}",
         ),
-        instance_polling_health(
-            EXPORTER,
-            "Whether the last poll of an instance was complete, on any selected exporter: the $limit with the most failures in \
-             the time range.",
-        ),
+        instance_polling_health(EXPORTER),
         Panel::timeline(
             "Exporters and regions",
             "Whether Prometheus can scrape each exporter, and whether the last poll of each region was complete. A gap: not \
@@ -381,7 +366,7 @@ fn exposition() -> Vec<Panel> {
         )
         .axis("short", "series")
         .query(EXPORTER.max(Level::Exporter, MetricId::Series), "{{instance}}"),
-        rate_graph(
+        Panel::rates(
             "Dropped series",
             "Series omitted from metrics responses per second, by reason. Omitted objects are not monitored: choose a coarser \
              metrics.granularity, filter objects, or raise metrics.max_series.",
@@ -409,7 +394,7 @@ fn credentials() -> Vec<Panel> {
             format!("min by (instance, account) ({}) - time()", EXPORTER.plain(MetricId::CredentialsExpiry)),
             ACCOUNT_LEGEND,
         ),
-        rate_graph(
+        Panel::rates(
             "Failed credential refreshes",
             "Failed attempts per second to read or refresh the credentials.",
             "No refresh known",

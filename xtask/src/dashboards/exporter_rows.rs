@@ -14,9 +14,8 @@ const NO_EXPORTER: &str = "No exporter";
 
 pub(super) fn http() -> Vec<Panel> {
     vec![
-        Panel::graph("Requests", "HTTP requests per second, by path and status code.", "No request yet")
+        Panel::rates("Requests", "HTTP requests per second, by path and status code.", "No request yet")
             .axis("reqps", "requests/s")
-            .legend(&["mean", "max"])
             .query(EXPORTER.rate("path, code", MetricId::HttpRequests), "{{path}} {{code}}"),
         Panel::graph(
             "Request duration, p99",
@@ -25,13 +24,12 @@ pub(super) fn http() -> Vec<Panel> {
         )
         .axis("s", "duration")
         .query(EXPORTER.quantile("0.99", "path", MetricId::HttpDuration), "{{path}}"),
-        Panel::graph(
+        Panel::rates(
             "Rejected",
             "Rejected HTTP connections and requests per second, by reason.",
             "Nothing rejected",
         )
         .axis("reqps", "requests/s")
-        .legend(&["mean", "max"])
         .query(EXPORTER.rate("reason", MetricId::HttpRejected), "{{reason}}"),
         Panel::graph("Connections", "Open HTTP connections, by exporter.", NO_EXPORTER)
             .axis("short", "connections")
@@ -64,10 +62,9 @@ pub(super) fn process() -> Vec<Panel> {
             value("Configuration loaded", "dateTimeAsIso"),
         )
         .sorted_by("Exporter"),
-        Panel::graph("CPU", "CPU cores used by the process.", NO_EXPORTER)
+        Panel::rates("CPU", "CPU cores used by the process.", NO_EXPORTER)
             .axis("none", "cores")
             .decimals(3)
-            .legend(&["mean", "max"])
             .query(EXPORTER.rate("job, instance", MetricId::ProcessCpu), "{{instance}}"),
         Panel::graph("Memory", "Resident memory and, dashed, virtual memory.", NO_EXPORTER)
             .axis("bytes", "memory")

@@ -6,12 +6,15 @@ use super::{
     dashboard::{Annotation, Dashboard, DashboardId, LinkSource, group_links, link},
     panel::{Panel, Row},
     query::{FLEET, Level, among, matching, top_by},
-    shared_panels::{instance_polling_health, loss_forecast, messages_lost, topics_without_consumers},
+    shared_panels::{
+        instance_polling_health, loss_forecast, max_lag_lower_bound, messages_lost, time_to_data_loss,
+        topics_without_consumers, total_lag, total_messages_lost,
+    },
     style::{
         AGE_SECONDS, BAD_FROM_ONE, LAG_MESSAGES, LAG_SECONDS, LOSS_SECONDS, MAX_CATCH_UP, SHARE, label,
         seconds, value,
     },
-    value_texts::{COMPLETENESS, NEEDS_PARTITIONS, STATUS, STATUS_OR_UNKNOWN},
+    value_texts::{COMPLETENESS, STATUS, STATUS_OR_UNKNOWN},
 };
 
 const GROUP_LEGEND: &str = "{{group}} @ {{instance_id}}";
@@ -36,7 +39,10 @@ pub(super) fn dashboard() -> Dashboard {
             Row::new("Overview", overview()),
             Row::new("Consumer groups", vec![groups()]),
             Row::new("Worst consumer groups over time", worst_groups()),
-            Row::new("Data loss", data_loss()),
+            Row::new(
+                "Data loss",
+                vec![messages_lost(FLEET, GROUP_TOPIC_LEGEND), loss_forecast(FLEET, GROUP_TOPIC_LEGEND)],
+            ),
             Row::new("Instances", instances()),
             Row::new("Topics without consumers", vec![unconsumed_topics()]),
             Row::new("Polling health", polling_health()),
@@ -57,50 +63,31 @@ fn overview() -> Vec<Panel> {
         FLEET.plain(MetricId::InstanceUp)
     );
     vec![
-        Panel::stat(
+        Panel::count(
             "Regions",
             "Monitored regions, and how many of them were incomplete at the last poll.",
             "No region polled yet",
         )
-        .unit("none")
-        .without_graph()
         .query(FLEET.count(Level::Region, MetricId::RegionUp), "all")
         .bad_query(format!("sum(1 - {})", FLEET.max(Level::Region, MetricId::RegionUp)), "incomplete"),
-        Panel::stat(
+        Panel::count(
             "Instances",
             "Instances that the API lists, and how many of those in service were incomplete at the last poll. Stopped \
              and released instances are not polled.",
             "No instances",
         )
-        .unit("none")
-        .without_graph()
         .query(FLEET.count(Level::Instance, MetricId::InstanceInfo), "all")
         .bad_query(format!("sum(1 - {})", FLEET.max(Level::Instance, MetricId::InstanceUp)), "incomplete"),
-        Panel::stat(
+        Panel::count(
             "Groups",
             "Consumer groups of the selected instances, and how many of them are stalled, stopped, rewound, or losing \
              messages (status 2 and above).",
             "No groups",
         )
-        .unit("none")
-        .without_graph()
         .query(FLEET.count(Level::Group, MetricId::GroupInfo), "all")
         .bad_query(format!("sum({} >= bool 2)", FLEET.max(Level::Group, MetricId::GroupStatus)), "unhealthy"),
-        Panel::stat(
-            "Total lag",
-            "Unread messages of all groups of the selected instances. A topic with several groups counts once for each.",
-            "No lag known",
-        )
-        .thresholds(LAG_MESSAGES)
-        .query(FLEET.total(Level::Group, MetricId::GroupTotalLag), "lag"),
-        Panel::stat(
-            "Max lag, lower bound",
-            "Lower bound of the age of the oldest unread message, maximum over all groups.",
-            "No lag known",
-        )
-        .unit("s")
-        .thresholds(LAG_SECONDS)
-        .query(FLEET.maximum(MetricId::GroupTotalLagFloor), "lower bound"),
+        total_lag(FLEET),
+        max_lag_lower_bound(FLEET, MetricId::GroupTotalLagFloor, "No lag known"),
         Panel::stat(
             "Max lag, upper bound",
             "Upper bound of the age of the oldest unread message, maximum over all groups with a known upper bound. \
@@ -110,23 +97,8 @@ fn overview() -> Vec<Panel> {
         .unit("s")
         .thresholds(LAG_SECONDS)
         .query(FLEET.maximum(MetricId::GroupTotalLagSeconds), "upper bound"),
-        Panel::stat(
-            "Messages lost",
-            "Messages that retention deleted before a group consumed them. They count until the group commits past the \
-             oldest retained message.",
-            NEEDS_PARTITIONS,
-        )
-        .thresholds(BAD_FROM_ONE)
-        .query(FLEET.total(Level::GroupPartition, MetricId::GroupLost), "lost"),
-        Panel::stat(
-            "Time to data loss",
-            "Forecast of the time until the first group loses messages to retention. 0 after a loss. Requires \
-             metrics.granularity topic or partition.",
-            "None expected or known",
-        )
-        .unit("s")
-        .thresholds(LOSS_SECONDS)
-        .query(FLEET.minimum(MetricId::GroupTopicLossEta), "time"),
+        total_messages_lost(FLEET),
+        time_to_data_loss(FLEET),
         Panel::stat(
             "Topics without consumers",
             "Topics on which no group of the instance has committed an offset. Consumers without a group do not count.",
@@ -287,19 +259,6 @@ fn worst_groups() -> Vec<Panel> {
     ]
 }
 
-fn data_loss() -> Vec<Panel> {
-    vec![
-        messages_lost(FLEET, "Messages lost to retention", GROUP_TOPIC_LEGEND),
-        loss_forecast(
-            FLEET,
-            "Forecast of the time until retention deletes messages of the topic that the group has not consumed: the $limit \
-             pairs of group and topic with the shortest in the time range. 0 after a loss. Forecasts of 7 days or longer are only in \
-             the table.",
-            GROUP_TOPIC_LEGEND,
-        ),
-    ]
-}
-
 fn instances() -> Vec<Panel> {
     let level = Level::Instance;
     let days_left = format!("({} - time()) / 86400", FLEET.max(level, MetricId::InstanceExpiry));
@@ -385,11 +344,7 @@ fn polling_health() -> Vec<Panel> {
         )
         .mapped(&COMPLETENESS)
         .query(FLEET.max(Level::Region, MetricId::RegionUp), "{{account}} {{region}}"),
-        instance_polling_health(
-            FLEET,
-            "Whether the last poll of an instance was complete, on any exporter that monitors it: the $limit with the most \
-             failures in the time range. A single failed topic or group makes a poll incomplete.",
-        ),
+        instance_polling_health(FLEET),
     ]
 }
 

@@ -7,8 +7,11 @@ use super::{
     group_rows,
     panel::{Panel, Row},
     query::{GROUP, Level, PARTITION, matching, top_by},
-    shared_panels::{group_topics, lag_band, lag_bounds, loss_forecast, messages_lost},
-    style::{BAD_FROM_ONE, LAG_MESSAGES, LAG_SECONDS, LOSS_SECONDS, MAX_CATCH_UP, label, value},
+    shared_panels::{
+        group_topics, lag_band, lag_bounds, loss_forecast, max_lag_lower_bound, messages_lost,
+        time_to_data_loss, total_lag, total_messages_lost,
+    },
+    style::{LAG_MESSAGES, LAG_SECONDS, MAX_CATCH_UP, label, value},
     value_texts::{GROUP_STATES, NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS},
 };
 
@@ -80,19 +83,10 @@ fn overview() -> Vec<Panel> {
         .mapped(&STATUS)
         .on_background()
         .query(GROUP.maximum(MetricId::GroupStatus), "status"),
-        Panel::stat("Total lag", "Unread messages of the selected groups over all topics.", "No lag known")
-            .thresholds(LAG_MESSAGES)
-            .query(GROUP.total(Level::Group, MetricId::GroupTotalLag), "lag"),
+        total_lag(GROUP),
+        max_lag_lower_bound(GROUP, MetricId::GroupTotalLagFloor, "No lag known"),
         Panel::stat(
-            "Lag, lower bound",
-            "Lower bound of the age of the oldest unread message, maximum over the selected groups.",
-            "No lag known",
-        )
-        .unit("s")
-        .thresholds(LAG_SECONDS)
-        .query(GROUP.maximum(MetricId::GroupTotalLagFloor), "lower bound"),
-        Panel::stat(
-            "Lag, upper bound",
+            "Max lag, upper bound",
             "Upper bound of the age of the oldest unread message, maximum over the selected groups. Absent if one of them has \
              no upper bound.",
             "Unknown for a group",
@@ -111,23 +105,8 @@ fn overview() -> Vec<Panel> {
         )
         .unit("s")
         .query(GROUP.maximum(MetricId::GroupCatchUp), "time"),
-        Panel::stat(
-            "Time to data loss",
-            "Forecast of the time until retention deletes a message before it is consumed, shortest of the selected groups and \
-             topics. 0 after a loss. Requires metrics.granularity topic or partition.",
-            "None expected or known",
-        )
-        .unit("s")
-        .thresholds(LOSS_SECONDS)
-        .query(GROUP.minimum(MetricId::GroupTopicLossEta), "time"),
-        Panel::stat(
-            "Messages lost",
-            "Messages that retention deleted before the selected groups consumed them. They count until the group commits past \
-             the oldest retained message.",
-            NEEDS_PARTITIONS,
-        )
-        .thresholds(BAD_FROM_ONE)
-        .query(GROUP.total(Level::GroupPartition, MetricId::GroupLost), "lost"),
+        time_to_data_loss(GROUP),
+        total_messages_lost(GROUP),
         Panel::stat(
             "Rebalances",
             "Rebalances of the selected groups in the time range, as far as the API reports them.",
@@ -333,13 +312,7 @@ fn throughput() -> Vec<Panel> {
 
 fn retention() -> Vec<Panel> {
     vec![
-        loss_forecast(
-            GROUP,
-            "Forecast of the time until retention deletes messages of the topic that the group has not consumed: the $limit pairs of \
-             group and topic with the shortest in the time range. 0 after a loss. Absent if the retention limit comes no closer, and for \
-             compacted topics. Forecasts of 7 days or longer are only in the table.",
-            TOPIC_LEGEND,
-        ),
+        loss_forecast(GROUP, TOPIC_LEGEND),
         Panel::graph(
             "Retention margin",
             "Messages between the oldest retained one and the committed offset, minimum over the partitions: the $limit pairs \
@@ -351,6 +324,6 @@ fn retention() -> Vec<Panel> {
         .legend(&["min", "lastNotNull"])
         .query(GROUP.bottom(Level::GroupTopic, MetricId::GroupMargin), TOPIC_LEGEND)
         .links(&group_links(LinkSource::GraphLine, Level::GroupTopic)),
-        messages_lost(GROUP, "Messages lost", TOPIC_LEGEND),
+        messages_lost(GROUP, TOPIC_LEGEND),
     ]
 }

@@ -153,6 +153,11 @@ impl Panel {
         panel
     }
 
+    /// Number of objects.
+    pub(super) fn count(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
+        Self::stat(title, description, no_value).unit("none").without_graph()
+    }
+
     /// Lines over time.
     pub(super) fn graph(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
         let mut panel = Self::new(PanelType::TimeSeries, title, description, no_value);
@@ -171,6 +176,11 @@ impl Panel {
         }));
         panel.options = object(json!({ "tooltip": { "mode": "multi", "sort": "desc" } }));
         panel.legend(&["lastNotNull", "max"])
+    }
+
+    /// Rates over time, with the mean and the maximum in the legend.
+    pub(super) fn rates(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
+        Self::graph(title, description, no_value).legend(&["mean", "max"])
     }
 
     /// Rows of labels and current values.

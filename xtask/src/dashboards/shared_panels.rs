@@ -10,8 +10,52 @@ use super::{
     style::{
         BAD_FROM_ONE, DataLink, LAG_MESSAGES, LAG_SECONDS, LOSS_SECONDS, MAX_LOSS, label, seconds, value,
     },
-    value_texts::{COMPLETENESS, STATUS_OR_UNKNOWN},
+    value_texts::{COMPLETENESS, NEEDS_PARTITIONS, STATUS_OR_UNKNOWN},
 };
+
+pub(super) fn total_lag(filters: Filters) -> Panel {
+    Panel::stat(
+        "Total lag",
+        "Unread messages of the selected groups. A topic with several groups counts once for each.",
+        "No lag known",
+    )
+    .thresholds(LAG_MESSAGES)
+    .query(filters.total(Level::Group, MetricId::GroupTotalLag), "lag")
+}
+
+pub(super) fn max_lag_lower_bound(filters: Filters, id: MetricId, no_value: &'static str) -> Panel {
+    Panel::stat(
+        "Max lag, lower bound",
+        "Lower bound of the age of the oldest unread message, maximum over the selected groups and topics.",
+        no_value,
+    )
+    .unit("s")
+    .thresholds(LAG_SECONDS)
+    .query(filters.maximum(id), "lower bound")
+}
+
+pub(super) fn time_to_data_loss(filters: Filters) -> Panel {
+    Panel::stat(
+        "Time to data loss",
+        "Forecast of the time until retention deletes a message before it is consumed, shortest of the selected groups \
+         and topics. 0 after a loss. Requires metrics.granularity topic or partition.",
+        "None expected or known",
+    )
+    .unit("s")
+    .thresholds(LOSS_SECONDS)
+    .query(filters.minimum(MetricId::GroupTopicLossEta), "time")
+}
+
+pub(super) fn total_messages_lost(filters: Filters) -> Panel {
+    Panel::stat(
+        "Messages lost",
+        "Messages that retention deleted before the selected groups consumed them. They count until the group commits \
+         past the oldest retained message.",
+        NEEDS_PARTITIONS,
+    )
+    .thresholds(BAD_FROM_ONE)
+    .query(filters.total(Level::GroupPartition, MetricId::GroupLost), "lost")
+}
 
 /// Lag in seconds as a band between its lower and its upper bound.
 pub(super) fn lag_band(
@@ -56,10 +100,15 @@ pub(super) fn lag_bounds(
 }
 
 /// Instances whose last poll was incomplete, over time.
-pub(super) fn instance_polling_health(filters: Filters, description: &'static str) -> Panel {
+pub(super) fn instance_polling_health(filters: Filters) -> Panel {
     let worst = format!("bottomk($limit, {})", filters.mean(Level::Instance, MetricId::InstanceUp));
-    Panel::timeline("Instance polling health", description, "No instance polled yet")
-        .mapped(&COMPLETENESS)
+    Panel::timeline(
+        "Instance polling health",
+        "Whether the last poll of an instance was complete, on any exporter: the $limit with the most failures in the \
+         time range. A single failed topic or group makes a poll incomplete.",
+        "No instance polled yet",
+    )
+    .mapped(&COMPLETENESS)
         .query(
             filters.named(&among(&filters.max(Level::Instance, MetricId::InstanceUp), &worst)),
             "{{name}} ({{instance_id}})",
@@ -67,11 +116,13 @@ pub(super) fn instance_polling_health(filters: Filters, description: &'static st
 }
 
 /// Forecasts of data loss by group and topic.
-pub(super) fn loss_forecast(filters: Filters, description: &'static str, legend: &str) -> Panel {
+pub(super) fn loss_forecast(filters: Filters, legend: &str) -> Panel {
     let level = Level::GroupTopic;
     Panel::graph(
         "Data loss forecast",
-        description,
+        "Forecast of the time until retention deletes messages of a topic that the group has not consumed: the $limit \
+         pairs of group and topic with the shortest in the time range. 0 after a loss. Absent if the retention limit comes \
+         no closer, and for compacted topics. Forecasts of 7 days or longer are only in the table.",
         "No loss expected within 7 days, or metrics.granularity is group",
     )
     .axis("s", "forecast")
@@ -82,12 +133,12 @@ pub(super) fn loss_forecast(filters: Filters, description: &'static str, legend:
 }
 
 /// Messages deleted before they were consumed, by group and topic.
-pub(super) fn messages_lost(filters: Filters, title: &'static str, legend: &str) -> Panel {
+pub(super) fn messages_lost(filters: Filters, legend: &str) -> Panel {
     let level = Level::GroupTopic;
     let lost = filters.sum(level, Level::GroupPartition, MetricId::GroupLost);
     let peak = filters.peak(Level::GroupPartition, MetricId::GroupLost);
     Panel::graph(
-        title,
+        "Messages lost to retention",
         "Messages of a topic that retention deleted before the group consumed them: the $limit pairs of group and \
          topic with the most. The value remains until the group commits past the oldest retained message.",
         "No known loss; requires metrics.granularity partition",

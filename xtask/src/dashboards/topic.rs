@@ -6,8 +6,8 @@ use super::{
     dashboard::{Annotation, Dashboard, DashboardId, LinkSource, link},
     panel::{Panel, Row},
     query::{Level, TOPIC, among, top_by},
-    shared_panels::{group_topics, topics_without_consumers},
-    style::{BAD_FROM_ONE, LAG_SECONDS, SKEW, label, seconds, value},
+    shared_panels::{group_topics, max_lag_lower_bound, topics_without_consumers},
+    style::{BAD_FROM_ONE, SKEW, label, seconds, value},
     value_texts::{NEEDS_PARTITIONS, NEEDS_TOPICS},
 };
 
@@ -44,13 +44,9 @@ pub(super) fn dashboard() -> Dashboard {
 
 fn overview() -> Vec<Panel> {
     vec![
-        Panel::stat("Topics", "Selected topics that the API lists.", "No topics")
-            .unit("none")
-            .without_graph()
+        Panel::count("Topics", "Selected topics that the API lists.", "No topics")
             .query(TOPIC.count(Level::Topic, MetricId::TopicInfo), "topics"),
-        Panel::stat("Partitions", "Partitions of the selected topics.", NEEDS_TOPICS)
-            .unit("none")
-            .without_graph()
+        Panel::count("Partitions", "Partitions of the selected topics.", NEEDS_TOPICS)
             .query(TOPIC.total(Level::Topic, MetricId::TopicPartitions), "partitions"),
         Panel::stat(
             "Production rate",
@@ -69,30 +65,19 @@ fn overview() -> Vec<Panel> {
         )
         .unit("s")
         .query(format!("time() - {}", TOPIC.maximum(MetricId::TopicLastWrite)), "ago"),
-        Panel::stat(
+        Panel::count(
             "Consumer groups",
             "Pairs of a selected topic and a group that has committed an offset on it.",
             "Unknown until all groups are polled",
         )
-        .unit("none")
-        .without_graph()
         .query(TOPIC.total(Level::Topic, MetricId::TopicGroups), "groups"),
-        Panel::stat(
+        Panel::count(
             "Without consumers",
             "Selected topics on which no group of the instance has committed an offset.",
             "Unknown until all groups are polled",
         )
-        .unit("none")
-        .without_graph()
         .query(format!("sum({} == bool 0)", TOPIC.max(Level::Topic, MetricId::TopicGroups)), "topics"),
-        Panel::stat(
-            "Max lag, lower bound",
-            "Lower bound of the age of the oldest unread message, maximum over all groups on the selected topics.",
-            NEEDS_TOPICS,
-        )
-        .unit("s")
-        .thresholds(LAG_SECONDS)
-        .query(TOPIC.maximum(MetricId::GroupTopicLagFloor), "lower bound"),
+        max_lag_lower_bound(TOPIC, MetricId::GroupTopicLagFloor, NEEDS_TOPICS),
     ]
 }
 
