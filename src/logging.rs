@@ -1,11 +1,10 @@
-//! Log lines on stderr: logfmt or JSON, one line an event.
+//! Log lines on stderr in logfmt or JSON, one line per event.
 //!
-//! Owns: the two formats, escaping, what is let through, and a writer that never fails: a log that cannot
-//! be written must not end the program. Refuses: colours, spans, and logs of dependencies below `warn`,
-//! which may hold what must not be logged.
+//! Owns: both formats, escaping, the level filter, and a writer that never fails, because the exporter must survive a
+//! broken stderr. Out of scope: colours, spans, and logs of dependencies below `warn`, which may contain secrets.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt::{self, Display, Write as _},
     io,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -29,19 +28,21 @@ use tracing_subscriber::{
 
 use crate::clock::WallClock;
 
-/// How a line is written.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineFormat {
-    /// `ts=… level=info msg="…" key=value`.
+    /// `ts=… level=info msg="…" key=value`
     Logfmt,
-    /// One flat object with `ts`, `level`, `msg` and the fields.
+    /// A flat JSON object with `ts`, `level`, `msg` and the fields.
     Json,
 }
 
-/// Sends the program's logs of at least `level` to stderr, and those of dependencies from `warn` on.
-/// Without effect if logs are already sent somewhere.
+/// Sends the logs of the exporter from `level` on to stderr, and those of dependencies from `warn` on. Has no effect if
+/// a global subscriber is already set.
 pub fn init(level: Level, format: LineFormat, clock: WallClock) {
-    _ = tracing_subscriber::registry().with(layer(level, format, clock, StderrWriter)).try_init();
+    _ = tracing_subscriber::registry()
+        .with(layer(level, format, clock, || LossyWriter(io::stderr())))
+        .try_init();
 }
 
 fn layer<S, W>(level: Level, format: LineFormat, clock: WallClock, writer: W) -> impl Layer<S>
@@ -60,34 +61,22 @@ where
         .with_filter(targets)
 }
 
-/// Lines that could not be written and have not been counted yet.
-static LOST: AtomicU64 = AtomicU64::new(0);
+/// Lines that could not be written since the last [`take_lost_line_count`].
+static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines could not be written since this was last asked. A log that cannot be written cannot say so
-/// itself.
+/// Returns the number of lines that could not be written since the last call.
 #[must_use]
 pub fn take_lost_line_count() -> u64 {
-    LOST.swap(0, Ordering::Relaxed)
+    LOST_LINES.swap(0, Ordering::Relaxed)
 }
 
-/// StderrWriter, whose failures are counted.
-struct StderrWriter;
-
-impl<'a> MakeWriter<'a> for StderrWriter {
-    type Writer = LossyWriter<io::Stderr>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        LossyWriter(io::stderr())
-    }
-}
-
+/// Writer that never fails. It counts the lines that it loses, e.g. because stderr is closed or its disk is full.
 struct LossyWriter<W>(W);
 
 impl<W: io::Write> io::Write for LossyWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A closed or full stderr loses the line; nothing else may come of it.
         if self.0.write_all(bytes).is_err() {
-            LOST.fetch_add(1, Ordering::Relaxed);
+            LOST_LINES.fetch_add(1, Ordering::Relaxed);
         }
         Ok(bytes.len())
     }
@@ -114,52 +103,57 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = EventFields::default();
-        event.record(&mut fields);
+        let mut visitor = FieldVisitor { message: String::new(), fields: LineBuilder::new(self.format) };
+        event.record(&mut visitor);
         let now = jiff::Timestamp::from_millisecond((self.clock)().get()).unwrap_or_default();
-        let mut line = LineBuilder { format: self.format, text: String::with_capacity(160) };
-        line.field("ts", &FieldValue::Text(now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()));
-        line.field("level", &FieldValue::Text(event.metadata().level().as_str().to_lowercase()));
-        line.field("msg", &FieldValue::Text(fields.message));
-        for (name, value) in &fields.others {
-            // These three are the line's own.
-            match *name {
-                "ts" | "level" | "msg" => line.field(&format!("field_{name}"), value),
-                name => line.field(name, value),
-            }
+        let mut line = LineBuilder::new(self.format);
+        line.push_text("ts", &now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string());
+        line.push_text("level", &event.metadata().level().as_str().to_ascii_lowercase());
+        line.push_text("msg", &visitor.message);
+        line.append(&visitor.fields);
+        match self.format {
+            LineFormat::Logfmt => writeln!(writer, "{}", line.text),
+            LineFormat::Json => writeln!(writer, "{{{}}}", line.text),
         }
-        writeln!(writer, "{}", line.end())
     }
 }
 
-enum FieldValue {
-    Text(String),
-    /// A number or a truth value, as JSON spells it.
-    Plain(String),
-}
-
-#[derive(Default)]
-struct EventFields {
+/// Collects the message and the other fields of an event.
+struct FieldVisitor {
     message: String,
-    others: Vec<(&'static str, FieldValue)>,
+    fields: LineBuilder,
 }
 
-impl EventFields {
-    fn add(&mut self, field: &Field, value: FieldValue) {
-        match (field.name(), value) {
-            ("message", FieldValue::Text(text) | FieldValue::Plain(text)) => self.message = text,
-            (name, value) => self.others.push((name, value)),
+impl FieldVisitor {
+    fn text(&mut self, field: &Field, text: &str) {
+        match field.name() {
+            "message" => text.clone_into(&mut self.message),
+            name => self.fields.push_text(unreserved(name), text),
         }
+    }
+
+    fn literal(&mut self, field: &Field, value: impl Display) {
+        self.fields.push_literal(unreserved(field.name()), value);
     }
 }
 
-impl Visit for EventFields {
+/// Returns the name of a field, changed if the line has a field of its own with that name.
+fn unreserved(name: &'static str) -> &'static str {
+    match name {
+        "ts" => "field_ts",
+        "level" => "field_level",
+        "msg" => "field_msg",
+        name => name,
+    }
+}
+
+impl Visit for FieldVisitor {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, FieldValue::Text(format!("{value:?}")));
+        self.text(field, &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, FieldValue::Text(value.to_owned()));
+        self.text(field, value);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
@@ -169,68 +163,86 @@ impl Visit for EventFields {
             _ = write!(text, ": {error}");
             cause = error.source();
         }
-        self.add(field, FieldValue::Text(text));
+        self.text(field, &text);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, FieldValue::Plain(value.to_string()));
+        self.literal(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, FieldValue::Plain(value.to_string()));
+        self.literal(field, value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        let plain = if value.is_finite() { FieldValue::Plain } else { FieldValue::Text };
-        self.add(field, plain(value.to_string()));
+        if value.is_finite() {
+            self.literal(field, value);
+        } else {
+            self.text(field, &value.to_string());
+        }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, FieldValue::Plain(value.to_string()));
+        self.literal(field, value);
     }
 }
 
+/// Fields of a line as text, without the braces of JSON.
 struct LineBuilder {
     format: LineFormat,
     text: String,
 }
 
 impl LineBuilder {
-    fn field(&mut self, name: &str, value: &FieldValue) {
+    fn new(format: LineFormat) -> Self {
+        Self { format, text: String::new() }
+    }
+
+    /// Appends a string, quoted if necessary.
+    fn push_text(&mut self, name: &str, value: &str) {
+        self.push_name(name);
+        if self.format == LineFormat::Logfmt && needs_no_quotes(value) {
+            self.text.push_str(value);
+        } else {
+            self.push_quoted(value);
+        }
+    }
+
+    /// Appends a number or a boolean.
+    fn push_literal(&mut self, name: &str, value: impl Display) {
+        self.push_name(name);
+        _ = write!(self.text, "{value}");
+    }
+
+    fn append(&mut self, fields: &Self) {
+        if !fields.text.is_empty() {
+            self.push_separator();
+            self.text.push_str(&fields.text);
+        }
+    }
+
+    fn push_name(&mut self, name: &str) {
+        self.push_separator();
         match self.format {
             LineFormat::Logfmt => {
-                if !self.text.is_empty() {
-                    self.text.push(' ');
-                }
                 self.text.push_str(name);
                 self.text.push('=');
-                match value {
-                    FieldValue::Plain(text) => self.text.push_str(text),
-                    FieldValue::Text(text) if is_bare(text) => self.text.push_str(text),
-                    FieldValue::Text(text) => self.quoted(text),
-                }
             }
             LineFormat::Json => {
-                self.text.push(if self.text.is_empty() { '{' } else { ',' });
-                self.quoted(name);
+                self.push_quoted(name);
                 self.text.push(':');
-                match value {
-                    FieldValue::Plain(text) => self.text.push_str(text),
-                    FieldValue::Text(text) => self.quoted(text),
-                }
             }
         }
     }
 
-    fn end(mut self) -> String {
-        if self.format == LineFormat::Json {
-            self.text.push('}');
+    fn push_separator(&mut self) {
+        if !self.text.is_empty() {
+            self.text.push(if self.format == LineFormat::Json { ',' } else { ' ' });
         }
-        self.text
     }
 
-    /// In quotes, escaped as JSON escapes: logfmt readers know the same.
-    fn quoted(&mut self, text: &str) {
+    /// Appends a quoted string with the escapes of JSON, which parsers of logfmt understand too.
+    fn push_quoted(&mut self, text: &str) {
         self.text.push('"');
         for c in text.chars() {
             match c {
@@ -247,14 +259,14 @@ impl LineBuilder {
     }
 }
 
-/// Control characters, and those that end a line or turn its direction in some viewers; all are in the
-/// basic plane.
+/// Whether a terminal or a viewer may take the character for a command, the end of a line, or a change of the writing
+/// direction. All of these are in the basic multilingual plane.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-fn is_bare(text: &str) -> bool {
+fn needs_no_quotes(text: &str) -> bool {
     !text.is_empty()
         && text.chars().all(|c| !c.is_whitespace() && !is_unsafe(c) && !matches!(c, '"' | '\\' | '='))
 }
@@ -296,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn logfmt_quotes_what_needs_it_and_escapes_controls() {
+    fn logfmt_quotes_and_escapes_only_where_necessary() {
         assert_eq!(
             written(Level::INFO, LineFormat::Logfmt, log_everything),
             "ts=2023-11-14T22:13:20.007Z level=info msg=\"read \\\"all\\\"\\nof it\\u001b[31m\\u202e\" \
@@ -306,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_one_flat_object_a_line() {
+    fn json_is_one_flat_object_per_line() {
         let line = written(Level::INFO, LineFormat::Json, log_everything);
         assert_eq!(line.lines().count(), 1);
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -336,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_fails_is_counted_and_not_noticed() {
+    fn a_failing_writer_only_counts_lost_lines() {
         struct Broken;
         impl io::Write for Broken {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

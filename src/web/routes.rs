@@ -182,8 +182,8 @@ impl Routes {
 
     fn status_page(&self) -> Response<ResponseContent> {
         let debug_path = self.debug.is_some().then_some(debug::PATH);
-        let page = self.app.content.status_page();
-        let html = status_page::html(&page, &self.app.telemetry_path, debug_path, &self.app.health);
+        let content = self.app.content.status_page();
+        let html = status_page::html(&content, &self.app.telemetry_path, debug_path, &self.app.health);
         let mut response = response(StatusCode::OK, HTML, html.into());
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, self.status_page_policy.clone());
         response

@@ -1,6 +1,6 @@
 //! Status page at `/`: links, readiness, and the monitored fleet.
 //!
-//! All names come from the API or the configuration and are escaped. The page has no script, its style is allowed by
+//! All names come from the API or the configuration and are escaped. It has no script, its style is allowed by
 //! hash, and its form leads only to this server.
 
 use std::fmt::{self, Write};
@@ -13,7 +13,7 @@ use crate::{health::Health, snapshot::Snapshot};
 
 const STYLE: &str = include_str!("status_page.css");
 
-/// Maximum number of instances on the page. The metrics contain all.
+/// Maximum number of instances shown. The metrics contain all.
 const MAX_INSTANCES: usize = 500;
 
 /// Content of the status page.
@@ -90,7 +90,7 @@ impl StatusPage {
     }
 }
 
-/// Returns the `Content-Security-Policy` of the page.
+/// Returns the `Content-Security-Policy` of the status page.
 pub(super) fn content_security_policy(has_form: bool) -> HeaderValue {
     let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
     let form = if has_form { "'self'" } else { "'none'" };
@@ -102,19 +102,19 @@ pub(super) fn content_security_policy(has_form: bool) -> HeaderValue {
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
-/// Returns the page as HTML. `debug_path` is the target of the form that explains a group; `None` omits the form.
+/// Returns the status page as HTML. `debug_path` is the target of the form that explains a group; `None` omits the form.
 pub(super) fn html(
-    page: &StatusPage,
+    content: &StatusPage,
     telemetry_path: &str,
     debug_path: Option<&'static str>,
     health: &Health,
 ) -> String {
     let (stuck, pending) = (&health.stopped(), &health.pending());
-    StatusPageHtml { page, telemetry_path, debug_path, stuck, pending }.to_string()
+    StatusPageHtml { content, telemetry_path, debug_path, stuck, pending }.to_string()
 }
 
 struct StatusPageHtml<'a> {
-    page: &'a StatusPage,
+    content: &'a StatusPage,
     telemetry_path: &'a str,
     debug_path: Option<&'static str>,
     /// Names of stuck poll loops.
@@ -134,7 +134,7 @@ impl fmt::Display for StatusPageHtml<'_> {
              <p>Prometheus exporter for Alibaba Cloud Message Queue for Apache Kafka</p>\n\
              <nav><a class=\"first\" href=\"{}\">Metrics</a><a href=\"/-/healthy\">Health</a>\
              <a href=\"/-/ready\">Readiness</a></nav>\n",
-            HtmlEscaped(&self.page.version),
+            HtmlEscaped(&self.content.version),
             HtmlEscaped(self.telemetry_path),
         )?;
         self.write_readiness(f)?;
@@ -143,12 +143,12 @@ impl fmt::Display for StatusPageHtml<'_> {
         }
         f.write_str("</header>\n")?;
         let mut remaining = MAX_INSTANCES;
-        for region in &self.page.regions {
+        for region in &self.content.regions {
             let shown = region.instances.len().min(remaining);
             remaining -= shown;
             region.write_section(f, shown)?;
         }
-        if self.page.regions.is_empty() {
+        if self.content.regions.is_empty() {
             f.write_str("<p class=\"note\">No region has been discovered yet.</p>\n")?;
         }
         f.write_str("</main>\n</body>\n</html>\n")
@@ -272,8 +272,8 @@ impl fmt::Display for HtmlEscaped<'_> {
 mod tests {
     use super::*;
 
-    fn page_html(page: &StatusPage) -> String {
-        html(page, "/metrics", None, &Health::default())
+    fn status_html(content: &StatusPage) -> String {
+        html(content, "/metrics", None, &Health::default())
     }
 
     #[test]
@@ -292,8 +292,8 @@ mod tests {
         };
         let health = Health::default();
         health.beat(hostile);
-        let page = StatusPage { version: hostile.to_owned(), regions: vec![region] };
-        let html = html(&page, hostile, None, &health);
+        let content = StatusPage { version: hostile.to_owned(), regions: vec![region] };
+        let html = html(&content, hostile, None, &health);
         assert!(!html.contains("<script"));
         assert!(!html.contains("alert(\""));
         assert_eq!(
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn the_policy_allows_only_the_style_of_the_page() {
-        let html = page_html(&StatusPage::default());
+        let html = status_html(&StatusPage::default());
         let style = html.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         let hash = BASE64_STANDARD.encode(Sha256::digest(style));
         assert!(
@@ -318,7 +318,7 @@ mod tests {
         let with = html(&StatusPage::default(), "/metrics", Some("/debug/state"), &Health::default());
         assert!(with.contains("<form action=\"/debug/state\" method=\"get\">"));
         assert!(content_security_policy(true).to_str().unwrap().contains("form-action 'self'"));
-        assert!(!page_html(&StatusPage::default()).contains("<form"));
+        assert!(!status_html(&StatusPage::default()).contains("<form"));
         assert!(content_security_policy(false).to_str().unwrap().contains("form-action 'none'"));
     }
 
@@ -328,7 +328,8 @@ mod tests {
             instances: vec![InstanceSummary::default(); instances],
             ..RegionSummary::default()
         };
-        let html = page_html(&StatusPage { regions: vec![region(499), region(3)], ..StatusPage::default() });
+        let html =
+            status_html(&StatusPage { regions: vec![region(499), region(3)], ..StatusPage::default() });
         assert_eq!(html.matches("<tr><td>").count(), 500);
         assert!(html.contains("2 more instances not shown"));
         assert!(html.contains("3 instances, 0 topics"));
