@@ -42,7 +42,7 @@ pub(crate) struct PagingFault {
     pub(crate) overlap: bool,
 }
 
-/// Returns the payload of a call, and the ground truth that it states.
+/// Returns the payload of a call, and the ground truth that it states about a topic or group.
 ///
 /// # Errors
 /// Returns the error response of the service.
@@ -51,7 +51,7 @@ pub(crate) fn payload(
     world: &mut World,
     behaviour: &ServiceBehaviour,
     paging: PagingFault,
-) -> Result<(Map<String, Value>, ResponseTruth), ErrorResponse> {
+) -> Result<(Map<String, Value>, Option<ResponseTruth>), ErrorResponse> {
     let required = ACTIONS.iter().find(|(name, ..)| *name == call.action()).map(|(.., required)| *required);
     if let Some(missing) = required.unwrap_or_default().iter().find(|p| call.param(p).is_none()) {
         return Err(ErrorResponse::missing_parameter(missing));
@@ -68,7 +68,7 @@ pub(crate) fn payload(
             let truth = truth.ok_or_else(|| {
                 ErrorResponse::bad_request("BIZ_TOPIC_NOT_FOUND", "The topic does not exist.")
             })?;
-            return Ok((topic_status(name, &truth, shape), ResponseTruth::Topic(truth)));
+            return Ok((topic_status(name, &truth, shape), Some(ResponseTruth::Topic(truth))));
         }
         "GetConsumerProgress" => {
             let name = call.param("ConsumerId").unwrap_or_default();
@@ -77,11 +77,11 @@ pub(crate) fn payload(
                 let message = "The consumer group does not exist.";
                 ErrorResponse::bad_request("BIZ_SUBSCRIPTION_NOT_FOUND", message)
             })?;
-            return Ok((progress(name, &truth, hide, shape), ResponseTruth::Group(truth)));
+            return Ok((progress(name, &truth, hide, shape), Some(ResponseTruth::Group(truth))));
         }
         _ => return Err(ErrorResponse::unknown_action()),
     };
-    Ok((list, ResponseTruth::NotRecorded))
+    Ok((list, None))
 }
 
 /// Whether the response must omit `LastTimestamp`.
@@ -132,13 +132,13 @@ fn instances(call: &ApiCall, world: &World, shape: ListShape) -> Result<Map<Stri
     check_region(world, region)?;
     let (ids, tags) = (call.numbered("InstanceId"), call.tags());
     let has_tag = |i: &Instance, (key, value): &(Option<&str>, Option<&str>)| {
-        i.tags.iter().any(|(k, v)| key.is_none_or(|w| w == k) && value.is_none_or(|w| w == v))
+        i.spec.tags.iter().any(|(k, v)| key.is_none_or(|w| w == k) && value.is_none_or(|w| w == v))
     };
     let rows = world
         .region(region)
         .into_iter()
         .flat_map(|instances| instances.values())
-        .filter(|i| ids.is_empty() || ids.contains(&i.id.as_str()))
+        .filter(|i| ids.is_empty() || ids.contains(&i.spec.id.as_str()))
         .filter(|i| tags.iter().all(|t| has_tag(i, t)))
         .map(|i| instance_row(i, shape))
         .collect();
@@ -149,37 +149,37 @@ fn instance_row(i: &Instance, shape: ListShape) -> Value {
     let brokers = |port: u16| (1..=3).map(|n| format!("192.0.2.{n}:{port}")).collect::<Vec<_>>().join(",");
     let config = json!({
         "enable.vpc_sasl_ssl": "false",
-        "kafka.log.retention.hours": i.retention_hours.to_string(),
+        "kafka.log.retention.hours": i.spec.retention_hours.to_string(),
         "enable.acl": "false",
         "kafka.message.max.bytes": "6291456",
     });
     let mut row = json!({
-        "InstanceId": i.id,
-        "Name": i.name,
+        "InstanceId": i.spec.id,
+        "Name": i.spec.name,
         "RegionId": i.region,
-        "ServiceStatus": i.service_status,
+        "ServiceStatus": i.spec.service_status,
         "CreateTime": i.created_ms,
         "ExpiredTime": i.expires_ms,
         "SpecType": i.spec_type,
-        "Series": if i.serverless { "v3" } else { "v2" },
-        "PaidType": i.paid_type,
+        "Series": if i.spec.serverless { "v3" } else { "v2" },
+        "PaidType": i.paid_type(),
         "DeployType": i.deploy_type,
         "DiskSize": i.disk_gb,
         "DiskType": 1,
-        "MsgRetain": i.retention_hours,
+        "MsgRetain": i.spec.retention_hours,
         "IoMax": 20,
         "IoMaxSpec": "alikafka.hw.2xlarge",
         "EipMax": if i.deploy_type == 4 { 20 } else { 0 },
-        "TopicNumLimit": i.topic_limit,
+        "TopicNumLimit": i.spec.topic_limit,
         "UsedTopicCount": i.topics.len(),
         "UsedPartitionCount": i.partitions(),
         "UsedGroupCount": i.groups.len(),
         "UpgradeServiceDetailInfo": { "Current2OpenSourceVersion": i.version, "UpgradeServiceStatus": 0 },
         "AllConfig": config.to_string(),
-        "Tags": tags(shape, &i.tags),
+        "Tags": tags(shape, &i.spec.tags),
         "EndPoint": brokers(9092),
         "SslEndPoint": brokers(9093),
-        "DomainEndpoint": format!("{}-1-vpc.alikafka.aliyuncs.com:9092", i.id.replace('_', "-")),
+        "DomainEndpoint": format!("{}-1-vpc.alikafka.aliyuncs.com:9092", i.spec.id.replace('_', "-")),
         "VpcId": "vpc-bp1simulated",
         "VSwitchId": "vsw-bp1simulated",
         "ZoneId": "zonei",
@@ -188,7 +188,7 @@ fn instance_row(i: &Instance, shape: ListShape) -> Value {
         "AutoCreateTopicEnable": false,
         "BackupZoneId": null,
     });
-    if let (Some(code), Some(map)) = (i.view_status, row.as_object_mut()) {
+    if let (Some(code), Some(map)) = (i.spec.view_status, row.as_object_mut()) {
         map.insert("ViewInstanceStatusCode".to_owned(), json!(code));
     }
     row
@@ -241,7 +241,7 @@ fn topics(
     let rows = list_page.rows.iter().map(|t| {
         json!({
             "Topic": t.name,
-            "InstanceId": i.id,
+            "InstanceId": i.spec.id,
             "RegionId": i.region,
             "PartitionNum": t.logs.len(),
             "Status": 0,
@@ -278,7 +278,7 @@ fn groups(
     let rows = list_page.rows.iter().map(|g| {
         json!({
             "ConsumerId": g.name,
-            "InstanceId": i.id,
+            "InstanceId": i.spec.id,
             "RegionId": i.region,
             "Remark": "",
             "CreateTime": g.created_ms,

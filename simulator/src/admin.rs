@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     fault_json::parse_faults,
@@ -43,11 +44,11 @@ impl RequestHandler for SimulatorRoutes {
     }
 
     fn close_idle_after(&self) -> Option<Duration> {
-        self.0.close_idle_after()
+        lock(&self.0.behaviour).close_idle_after
     }
 
     fn record_served(&self, response: ServedResponse) {
-        self.0.record_served(response);
+        lock(&self.0.served).record(response, Instant::now());
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::request::ApiCall;
+use crate::call_log::CallLogEntry;
 
 /// A fault: the calls that it applies to, and its effect. A filter of `None` matches every call.
 #[derive(Debug, Clone)]
@@ -207,21 +207,6 @@ pub enum WrongType {
     Text,
 }
 
-/// Properties of a call that faults filter by.
-pub(crate) struct CallTarget<'c> {
-    /// For credential services, see [`crate::CredentialService`].
-    pub(crate) action: &'c str,
-    pub(crate) region: &'c str,
-    pub(crate) instance: Option<&'c str>,
-    pub(crate) object: Option<&'c str>,
-}
-
-impl<'c> CallTarget<'c> {
-    pub(crate) fn new(call: &'c ApiCall, region: &'c str) -> Self {
-        Self { action: call.action(), region, instance: call.param("InstanceId"), object: call.object() }
-    }
-}
-
 #[derive(Debug)]
 struct ActiveFault {
     fault: Fault,
@@ -258,22 +243,22 @@ impl Faults {
     }
 
     /// Returns the effects on a call, and counts it.
-    pub(crate) fn apply(&mut self, target: &CallTarget<'_>) -> Vec<Effect> {
-        self.active.iter_mut().filter_map(|a| a.apply(target)).collect()
+    pub(crate) fn apply(&mut self, call: &CallLogEntry) -> Vec<Effect> {
+        self.active.iter_mut().filter_map(|a| a.apply(call)).collect()
     }
 }
 
 impl ActiveFault {
-    fn apply(&mut self, target: &CallTarget<'_>) -> Option<Effect> {
+    fn apply(&mut self, call: &CallLogEntry) -> Option<Effect> {
         let f = &self.fault;
         let matches = [
-            (&f.action, Some(target.action)),
-            (&f.region, Some(target.region)),
-            (&f.instance, target.instance),
-            (&f.object, target.object),
+            (&f.action, Some(&call.action)),
+            (&f.region, Some(&call.region)),
+            (&f.instance, call.instance.as_ref()),
+            (&f.object, call.object.as_ref()),
         ]
         .iter()
-        .all(|(filter, value)| filter.is_none() || filter.as_deref() == *value);
+        .all(|(filter, value)| filter.is_none() || filter.as_ref() == *value);
         if !matches || f.times.is_some_and(|t| self.fired >= t) {
             return None;
         }
@@ -296,19 +281,21 @@ impl ActiveFault {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hyper::Request;
 
-    const CALL: CallTarget<'static> = CallTarget {
-        action: "GetTopicStatus",
-        region: "cn-hangzhou",
-        instance: Some("i"),
-        object: Some("t"),
-    };
+    use super::*;
+    use crate::request::ApiCall;
+
+    fn call() -> CallLogEntry {
+        let call = ApiCall::new(&Request::new(()).into_parts().0, Vec::new());
+        let (instance, object) = (Some("i".to_owned()), Some("t".to_owned()));
+        CallLogEntry { instance, object, ..CallLogEntry::new(&call, "GetTopicStatus", "cn-hangzhou") }
+    }
 
     fn pattern(fault: Fault, calls: usize) -> String {
         let mut faults = Faults::default();
         faults.add(fault);
-        (0..calls).map(|_| if faults.apply(&CALL).is_empty() { '.' } else { 'x' }).collect()
+        (0..calls).map(|_| if faults.apply(&call()).is_empty() { '.' } else { 'x' }).collect()
     }
 
     #[test]

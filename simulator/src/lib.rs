@@ -19,10 +19,7 @@
 //! # }
 //! ```
 //!
-//! Shells and scripts use unsigned admin paths: `GET /_sim/truth`, `/_sim/served`, `/_sim/calls` and
-//! `/_sim/scenarios`, `POST /_sim/advance?seconds=`, `/_sim/recreate?instance=&topic=`, `/_sim/freeze` and
-//! `/_sim/unfreeze`. `POST /_sim/faults` adds faults:
-//! `{"effect": "error", "status": 503, "probability": 0.05, "seed": 7}`.
+//! Shells and scripts use unsigned admin paths below `/_sim/`, which `alikafka-simulator --help` lists.
 //!
 //! [`StsService`], [`MetadataService`] and [`UriService`] simulate the services that issue temporary keys. If they share
 //! a [`KeyRegistry`] with the API, it accepts those keys until they expire.
@@ -34,16 +31,19 @@
 //!
 //! A module imports only from lower layers:
 //!
-//! 1. `body`, `clock`, `request`, `sign`, `sync`
-//! 2. `access_keys`, `faults`
-//! 3. `fault_json`, `options`
+//! 1. `clock`, `request`, `sign`, `sync`
+//! 2. `access_keys`
+//! 3. `options`
 //! 4. `wire`, `world` (inside, from low to high: `partition_log`, `spec`, `truth`, `topic`, `group`, `instance`, `seed`,
 //!    and [`World`] itself)
-//! 5. `auth`, `mutate`, `quota`, `scenarios`, `served`
-//! 6. `actions`, `call_log`, `response`
-//! 7. `management_api`, `server`
-//! 8. `admin`, `credential_services`
-//! 9. [`Simulator`]
+//! 5. `auth`, `quota`, `scenarios`, `served`
+//! 6. `actions`, `call_log`
+//! 7. `faults`
+//! 8. `body`, `fault_json`, `mutate`
+//! 9. `response`
+//! 10. `management_api`, `server`
+//! 11. `admin`, `credential_services`
+//! 12. [`Simulator`]
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -181,15 +181,5 @@ impl Simulator {
     /// Advances world time, in every clock mode.
     pub fn advance(&self, by: Duration) {
         self.api.set_clock(|c| c.advance(by));
-    }
-
-    /// Stops a running clock.
-    pub fn freeze(&self) {
-        self.api.set_clock(|c| c.freeze());
-    }
-
-    /// Resumes a frozen clock.
-    pub fn unfreeze(&self) {
-        self.api.set_clock(|c| c.unfreeze());
     }
 }

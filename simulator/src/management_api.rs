@@ -2,10 +2,7 @@
 //!
 //! Owns: the state that all connections share. Out of scope: sockets; see `server`.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +13,7 @@ use crate::{
     auth::{self, AcceptedKeys, NonceCache},
     call_log::{CallLog, CallLogEntry},
     clock::{WorldClock, sleep_unless_zero, wall_ms},
-    faults::{CallTarget, Effect, Faults},
+    faults::{Effect, Faults},
     options::{ServiceBehaviour, SimulatorOptions},
     quota::QuotaWindows,
     request::ApiCall,
@@ -87,12 +84,13 @@ impl ManagementApi {
     pub(crate) async fn respond(&self, call: &ApiCall) -> ApiResponse {
         let behaviour = Arc::clone(&lock(&self.behaviour));
         let region = self.region_of(call);
-        let number = lock(&self.call_log).begin(CallLogEntry::new(call, call.action(), &region));
+        let entry = CallLogEntry::new(call, call.action(), &region);
+        let number = lock(&self.call_log).begin(entry.clone());
         let jitter = lock(&self.rng).random_range(0.0..=1.0);
         sleep_unless_zero(behaviour.latency.fixed + behaviour.latency.jitter.mul_f64(jitter)).await;
         let (host, request_id) = (format!("alikafka.{region}.aliyuncs.com"), request_id(&self.rng));
         let envelope = ErrorEnvelope { host: &host, request_id: &request_id };
-        let (response, date_ms) = match self.admit(call, &region, &behaviour) {
+        let (response, date_ms) = match self.admit(call, &entry, &behaviour) {
             Err(error) => (envelope.error(&error, call.wants_json()), self.service_ms(&behaviour)),
             Ok(effects) => {
                 sleep_unless_zero(added_latency(&effects)).await;
@@ -119,7 +117,7 @@ impl ManagementApi {
     fn admit(
         &self,
         call: &ApiCall,
-        region: &str,
+        entry: &CallLogEntry,
         behaviour: &ServiceBehaviour,
     ) -> Result<Vec<Effect>, ErrorResponse> {
         let ram_action = actions::ram_action(call.action())?;
@@ -127,11 +125,11 @@ impl ManagementApi {
         let clocks = [self.service_ms(behaviour), wall_ms().saturating_add(behaviour.clock_skew_ms)];
         let accepted = AcceptedKeys { own: &behaviour.keys, shared: &behaviour.shared_keys };
         let key = auth::authenticate(call, VERSION, accepted, &mut lock(&self.nonces), &clocks, wall_ms())?;
-        lock(&self.quota_windows).accept(&behaviour.quota, region, call.action(), Instant::now())?;
+        lock(&self.quota_windows).accept(&behaviour.quota, &entry.region, call.action(), Instant::now())?;
         if key.denied.contains(call.action()) || key.denied.contains(ram_action) {
-            return Err(ErrorResponse::denied_by_ram(ram_action, region));
+            return Err(ErrorResponse::denied_by_ram(ram_action, &entry.region));
         }
-        Ok(lock(&self.faults).apply(&CallTarget::new(call, region)))
+        Ok(lock(&self.faults).apply(entry))
     }
 
     fn response(
@@ -161,19 +159,11 @@ impl ManagementApi {
             wire::stringify(&mut body);
         }
         let (mut response, is_true) = ApiResponse::with_effects(action, body, effects);
-        if is_true {
+        if let Some(truth) = truth.filter(|_| is_true) {
             let instance = call.param("InstanceId").unwrap_or_default().to_owned();
             let object = call.object().unwrap_or_default().to_owned();
             response.served = Some(ServedResponse { key: (region.to_owned(), instance, object), truth });
         }
         response
-    }
-
-    pub(crate) fn close_idle_after(&self) -> Option<Duration> {
-        lock(&self.behaviour).close_idle_after
-    }
-
-    pub(crate) fn record_served(&self, response: ServedResponse) {
-        lock(&self.served).record(response, Instant::now());
     }
 }

@@ -10,7 +10,10 @@ use serde::Serialize;
 use crate::world::{
     UnknownObject, World,
     partition_log::{Compaction, ProduceRate},
-    spec::{ConsumerMode, GroupSpec, InstanceSpec, OffsetSpec, TopicSpec},
+    spec::{
+        ConsumerMode::{self, Stalled, Stopped},
+        GroupSpec, InstanceSpec, OffsetSpec, TopicSpec,
+    },
 };
 
 const SECOND_MS: i64 = 1_000;
@@ -135,10 +138,8 @@ const fn paced(percent: u32) -> ConsumerMode {
 }
 
 fn orders(w: &mut World) -> Result<(), UnknownObject> {
-    w.add_instance(
-        CN,
-        InstanceSpec { expires_in_ms: 200 * DAY_MS, ..named(ORDERS, "订单集群", Some("trade")) },
-    );
+    let instance = named(ORDERS, "订单集群", Some("trade"));
+    w.add_instance(CN, InstanceSpec { expires_in_ms: 200 * DAY_MS, ..instance });
     w.add_topic(ORDERS, topic("orders", 6, 20))?;
     w.add_topic(ORDERS, topic("order-events", 3, 10))?;
     w.add_topic(ORDERS, topic("支付结果", 3, 5))?;
@@ -147,19 +148,13 @@ fn orders(w: &mut World) -> Result<(), UnknownObject> {
     w.add_group(ORDERS, group("order-billing", &["orders", "支付结果"]))?;
     w.add_group(ORDERS, group("支付 \"对账\"", &["支付结果"]))?;
     w.add_group(ORDERS, behind("order-search", &["order-events"], paced(70), 30 * MINUTE_MS))?;
-    w.add_group(ORDERS, behind("order-mail", &["orders"], ConsumerMode::Stalled, 20 * MINUTE_MS))?;
-    w.add_group(ORDERS, behind("order-report", &["orders"], ConsumerMode::Stopped, 6 * HOUR_MS))?;
-    w.add_group(ORDERS, behind("invoice-print", &["invoices"], ConsumerMode::Stalled, 50 * MINUTE_MS))?;
+    w.add_group(ORDERS, behind("order-mail", &["orders"], Stalled, 20 * MINUTE_MS))?;
+    w.add_group(ORDERS, behind("order-report", &["orders"], Stopped, 6 * HOUR_MS))?;
+    w.add_group(ORDERS, behind("invoice-print", &["invoices"], Stalled, 50 * MINUTE_MS))?;
     // Rewinds 40 seconds from now, then every five minutes.
-    let rewinding = ConsumerMode::Rewinding { period_ms: 5 * MINUTE_MS, back_ms: 3 * MINUTE_MS };
-    w.add_group(
-        ORDERS,
-        GroupSpec {
-            consumer: rewinding,
-            age_ms: 5 * MINUTE_MS - 40 * SECOND_MS,
-            ..group("order-replay", &["order-events"])
-        },
-    )
+    let consumer = ConsumerMode::Rewinding { period_ms: 5 * MINUTE_MS, back_ms: 3 * MINUTE_MS };
+    let replay = group("order-replay", &["order-events"]);
+    w.add_group(ORDERS, GroupSpec { consumer, age_ms: 5 * MINUTE_MS - 40 * SECOND_MS, ..replay })
 }
 
 fn logs(w: &mut World) -> Result<(), UnknownObject> {
@@ -175,7 +170,7 @@ fn logs(w: &mut World) -> Result<(), UnknownObject> {
     w.set_committed(LOGS, "click-indexer", "click-log", 4, OffsetSpec::Ago(HOUR_MS))?;
     w.set_stuck(LOGS, "click-indexer", "click-log", 4, true)?;
     w.add_group(LOGS, behind("click-stats", &["click-log"], paced(100), 10 * MINUTE_MS))?;
-    w.add_group(LOGS, behind("audit-archive", &["audit-log"], ConsumerMode::Stalled, 30 * HOUR_MS))?;
+    w.add_group(LOGS, behind("audit-archive", &["audit-log"], Stalled, 30 * HOUR_MS))?;
     w.add_group(LOGS, behind("audit-warehouse", &["audit-log"], paced(50), 22 * HOUR_MS))?;
     w.add_group(LOGS, behind("audit-export", &["audit-log"], paced(50), 23 * HOUR_MS + 15 * MINUTE_MS))?;
     w.add_group(LOGS, behind("metrics-reload", &["metrics-log"], paced(150), 12 * HOUR_MS))
@@ -189,19 +184,11 @@ fn devices(w: &mut World) -> Result<(), UnknownObject> {
 }
 
 fn legacy(w: &mut World) -> Result<(), UnknownObject> {
-    let spec = InstanceSpec {
-        topic_limit: LEGACY_LIMIT,
-        expires_in_ms: 5 * DAY_MS,
-        ..named(LEGACY, "legacy (旧系统)", None)
-    };
-    w.add_instance(CN, spec);
-    let compacted = TopicSpec {
-        compact: true,
-        local: true,
-        compaction: Some(Compaction { older_than_ms: HOUR_MS, keep_every: 10 }),
-        ..topic("customer-profiles", 3, 2)
-    };
-    w.add_topic(LEGACY, compacted)?;
+    let instance = named(LEGACY, "legacy (旧系统)", None);
+    w.add_instance(CN, InstanceSpec { topic_limit: LEGACY_LIMIT, expires_in_ms: 5 * DAY_MS, ..instance });
+    let compaction = Some(Compaction { older_than_ms: HOUR_MS, keep_every: 10 });
+    let profiles = topic("customer-profiles", 3, 2);
+    w.add_topic(LEGACY, TopicSpec { compact: true, local: true, compaction, ..profiles })?;
     w.add_topic(LEGACY, TopicSpec { local: true, ..topic("sessions", 3, 5) })?;
     let tables: Vec<String> = (1..=LEGACY_TABLES).map(|n| format!("table-{n:02}")).collect();
     for name in &tables {
@@ -209,40 +196,23 @@ fn legacy(w: &mut World) -> Result<(), UnknownObject> {
     }
     w.add_group(LEGACY, group("profile-cache", &["customer-profiles"]))?;
     w.add_group(LEGACY, group("table-sync", &tables.iter().map(String::as_str).collect::<Vec<_>>()))?;
-    w.add_group(LEGACY, behind("session-cleaner", &["sessions"], ConsumerMode::Stalled, 30 * MINUTE_MS))?;
-    w.add_group(LEGACY, GroupSpec { consumer: ConsumerMode::Stopped, ..group("left-over", &[]) })
+    w.add_group(LEGACY, behind("session-cleaner", &["sessions"], Stalled, 30 * MINUTE_MS))?;
+    w.add_group(LEGACY, GroupSpec { consumer: Stopped, ..group("left-over", &[]) })
 }
 
 fn depot(w: &mut World) -> Result<(), UnknownObject> {
-    w.add_instance(
-        EU,
-        InstanceSpec { expires_in_ms: 20 * HOUR_MS, ..named(DEPOT, "depot", Some("logistics")) },
-    );
+    let instance = named(DEPOT, "depot", Some("logistics"));
+    w.add_instance(EU, InstanceSpec { expires_in_ms: 20 * HOUR_MS, ..instance });
     w.add_topic(DEPOT, topic("parcels", 3, 5))?;
     // One message per hour, the next one in half a minute.
-    let quiet = TopicSpec {
-        rate: ProduceRate::steady(1),
-        age_ms: 49 * HOUR_MS - 30 * SECOND_MS,
-        ..TopicSpec::new("customs-holds", 1)
-    };
-    w.add_topic(DEPOT, quiet)?;
+    let (rate, age_ms) = (ProduceRate::steady(1), 49 * HOUR_MS - 30 * SECOND_MS);
+    w.add_topic(DEPOT, TopicSpec { rate, age_ms, ..TopicSpec::new("customs-holds", 1) })?;
     w.add_topic(DEPOT, topic("routes", 3, 2))?;
-    w.add_group(
-        DEPOT,
-        GroupSpec {
-            rebalances: Some((6 * SECOND_MS, 2 * SECOND_MS)),
-            ..group("parcel-tracker", &["parcels"])
-        },
-    )?;
+    let rebalances = Some((6 * SECOND_MS, 2 * SECOND_MS));
+    w.add_group(DEPOT, GroupSpec { rebalances, ..group("parcel-tracker", &["parcels"]) })?;
     w.add_group(DEPOT, group("parcel-mail", &["parcels"]))?;
-    w.add_group(DEPOT, behind("customs-office", &["customs-holds"], ConsumerMode::Stalled, 0))?;
+    w.add_group(DEPOT, behind("customs-office", &["customs-holds"], Stalled, 0))?;
     // The topic was recreated, and the group waits for offsets that do not exist yet.
-    w.add_group(
-        DEPOT,
-        GroupSpec {
-            consumer: ConsumerMode::Stalled,
-            from: OffsetSpec::At(50_000_000),
-            ..group("route-planner", &["routes"])
-        },
-    )
+    let from = OffsetSpec::At(50_000_000);
+    w.add_group(DEPOT, GroupSpec { consumer: Stalled, from, ..group("route-planner", &["routes"]) })
 }

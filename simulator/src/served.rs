@@ -33,11 +33,9 @@ pub struct ServedTruth {
     pub groups: BTreeMap<ObjectKey, LastServed<GroupTruth>>,
 }
 
-/// State that a response was computed from, as far as it is recorded.
+/// State that a response about a topic or group was computed from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ResponseTruth {
-    /// Responses about instances and lists are not recorded.
-    NotRecorded,
     Topic(TopicTruth),
     Group(GroupTruth),
 }
@@ -53,7 +51,6 @@ impl ServedTruth {
         match response.truth {
             ResponseTruth::Topic(truth) => replace(&mut self.topics, response.key, truth, at),
             ResponseTruth::Group(truth) => replace(&mut self.groups, response.key, truth, at),
-            ResponseTruth::NotRecorded => {}
         }
     }
 }

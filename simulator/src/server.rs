@@ -1,7 +1,7 @@
 //! HTTP listeners: one task per connection, and the delivery of responses with their faults.
 
 use std::{
-    fmt,
+    error::Error,
     future::{pending, poll_fn},
     io,
     net::SocketAddr,
@@ -138,23 +138,12 @@ async fn serve(stream: TcpStream, handler: Arc<dyn RequestHandler>) {
     }
 }
 
-/// Ends a connection without a response.
-#[derive(Debug)]
-struct NoResponse;
-
-impl fmt::Display for NoResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("fault: no response")
-    }
-}
-
-impl std::error::Error for NoResponse {}
-
+/// Returns the response to a request; an error ends the connection without a response.
 async fn respond(
     request: Request<Incoming>,
     handler: Arc<dyn RequestHandler>,
     reset: Arc<AtomicBool>,
-) -> Result<Response<ScriptedBody>, NoResponse> {
+) -> Result<Response<ScriptedBody>, Box<dyn Error + Send + Sync>> {
     let (parts, body) = request.into_parts();
     let mut response = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => handler.respond(&ApiCall::new(&parts, body.to_bytes().to_vec())).await,
@@ -163,10 +152,10 @@ async fn respond(
     match response.delivery {
         // Dropped when the client disconnects, or at shutdown.
         Some(Effect::Hang) => pending::<()>().await,
-        Some(Effect::Close) => return Err(NoResponse),
+        Some(Effect::Close) => return Err("fault: no response".into()),
         Some(Effect::Reset) => {
             reset.store(true, Ordering::Relaxed);
-            return Err(NoResponse);
+            return Err("fault: no response".into());
         }
         _ => {}
     }
@@ -174,6 +163,5 @@ async fn respond(
         response.served.take().map(|served| Box::new(move || handler.record_served(served)) as OnComplete);
     let head = Response::builder().status(response.status);
     let head = response.headers.iter().fold(head, |head, (name, value)| head.header(*name, value));
-    head.body(ScriptedBody::new(response.body, response.delivery.as_ref(), on_complete, &reset))
-        .map_err(|_| NoResponse)
+    Ok(head.body(ScriptedBody::new(response.body, response.delivery.as_ref(), on_complete, &reset))?)
 }

@@ -78,7 +78,7 @@ impl World {
         Self {
             rng,
             now_ms: epoch_ms,
-            region_by_instance: instances.map(|i| (i.id.clone(), i.region.clone())).collect(),
+            region_by_instance: instances.map(|i| (i.spec.id.clone(), i.region.clone())).collect(),
             regions,
             churn: ChurnState::new(options.churn, epoch_ms),
             options,
@@ -95,7 +95,7 @@ impl World {
     #[must_use]
     pub fn instances_in_service(&self) -> Vec<(String, String)> {
         let all = self.regions.values().flat_map(BTreeMap::values);
-        all.filter(|i| i.in_service()).map(|i| (i.region.clone(), i.id.clone())).collect()
+        all.filter(|i| i.in_service()).map(|i| (i.region.clone(), i.spec.id.clone())).collect()
     }
 
     /// Returns the topic names of an instance; empty for an unknown instance.
@@ -155,36 +155,23 @@ impl World {
 
 /// Edits. They return [`UnknownObject`] if the instance, topic, group or partition does not exist.
 impl World {
-    /// Adds a region.
-    pub fn add_region(&mut self, region: &str) {
-        self.regions.entry(region.to_owned()).or_default();
-    }
-
     /// Adds an instance without topics and groups. Replaces an instance with the same id.
     pub fn add_instance(&mut self, region: &str, spec: InstanceSpec) {
-        let now = self.now_ms;
         let instance = Instance {
-            id: spec.id.clone(),
-            name: spec.name,
             region: region.to_owned(),
-            service_status: spec.service_status,
-            view_status: spec.view_status,
-            serverless: spec.serverless,
-            spec_type: if spec.serverless { "serverless" } else { "professional" }.to_owned(),
-            paid_type: if spec.serverless { 3 } else { i64::from(!spec.prepaid) },
+            spec_type: if spec.serverless { "serverless" } else { "professional" },
             deploy_type: 5,
-            version: "2.6.2".to_owned(),
+            version: "2.6.2",
             disk_gb: 900,
-            retention_hours: i64::from(spec.retention_hours),
-            topic_limit: i64::from(spec.topic_limit),
-            created_ms: now - spec.age_ms,
-            expires_ms: now + spec.expires_in_ms,
-            tags: spec.tags,
+            created_ms: self.now_ms - spec.age_ms,
+            expires_ms: self.now_ms + spec.expires_in_ms,
             topics: BTreeMap::new(),
             groups: BTreeMap::new(),
+            spec,
         };
-        self.region_by_instance.insert(spec.id.clone(), region.to_owned());
-        self.regions.entry(region.to_owned()).or_default().insert(spec.id, instance);
+        let id = instance.spec.id.clone();
+        self.region_by_instance.insert(id.clone(), region.to_owned());
+        self.regions.entry(region.to_owned()).or_default().insert(id, instance);
     }
 
     /// Deletes an instance with its topics and groups.
@@ -197,14 +184,14 @@ impl World {
 
     /// Renames an instance.
     pub fn rename_instance(&mut self, instance_id: &str, name: &str) -> EditResult {
-        name.clone_into(&mut self.edit_instance(instance_id)?.name);
+        name.clone_into(&mut self.edit_instance(instance_id)?.spec.name);
         Ok(())
     }
 
     /// Sets `ServiceStatus` and `ViewInstanceStatusCode`.
     pub fn set_instance_status(&mut self, instance_id: &str, service: i64, view: Option<i64>) -> EditResult {
-        let instance = self.edit_instance(instance_id)?;
-        (instance.service_status, instance.view_status) = (service, view);
+        let spec = &mut self.edit_instance(instance_id)?.spec;
+        (spec.service_status, spec.view_status) = (service, view);
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::service::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
-use crate::{access_keys::IssuedKey, clock::millis, request::ApiCall, wire::ErrorResponse};
+use super::service::{CredentialRules, CredentialService, RequestContext, ServiceBody};
+use crate::{
+    access_keys::IssuedKey, call_log::CallLogEntry, clock::millis, request::ApiCall, wire::ErrorResponse,
+};
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLE_PATH: &str = "/latest/meta-data/ram/security-credentials/";
@@ -56,20 +58,11 @@ impl CredentialRules for MetadataRules {
         self.clock_skew_ms
     }
 
-    fn describe(call: &ApiCall) -> CallSummary {
-        let role = call.path.strip_prefix(ROLE_PATH);
-        let action = match (call.method.as_str(), role) {
-            ("PUT", _) if call.path == TOKEN_PATH => "PutToken",
-            ("GET", Some("")) => "ListRole",
-            ("GET", Some(_)) => "GetKey",
-            _ => "",
-        };
+    fn log_entry(call: &ApiCall) -> CallLogEntry {
+        let object = call.path.strip_prefix(ROLE_PATH).filter(|r| !r.is_empty()).map(str::to_owned);
         let has_token = call.header(TOKEN_HEADER).is_some();
-        CallSummary {
-            action: action.to_owned(),
-            object: role.filter(|r| !r.is_empty()).map(str::to_owned),
-            details: BTreeMap::from([("token".to_owned(), has_token.to_string())]),
-        }
+        let details = BTreeMap::from([("token".to_owned(), has_token.to_string())]);
+        CallLogEntry { object, details, ..CallLogEntry::new(call, action(call), "") }
     }
 
     fn authorize(&self, call: &ApiCall, context: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {
@@ -78,7 +71,7 @@ impl CredentialRules for MetadataRules {
         if call.header("x-forwarded-for").is_some() {
             return reject(403, "The call came through a proxy.");
         }
-        match Self::describe(call).action.as_str() {
+        match action(call) {
             "PutToken" if self.tokens == TokenMode::Unsupported => return reject(404, "Not found."),
             "PutToken" if token_ttl(call).is_none() => return reject(400, "The token's TTL is invalid."),
             "PutToken" => return Ok(()),
@@ -107,7 +100,7 @@ impl CredentialRules for MetadataRules {
         context: &mut RequestContext<'_>,
     ) -> Result<ServiceBody, ErrorResponse> {
         let role = self.role.clone().unwrap_or_default();
-        match Self::describe(call).action.as_str() {
+        match action(call) {
             "PutToken" => {
                 // Long and opaque, like a real token.
                 let token = format!("MT{}", context.request_id.replace('-', "").repeat(2));
@@ -128,6 +121,15 @@ impl CredentialRules for MetadataRules {
                 Ok(ServiceBody::Json(body))
             }
         }
+    }
+}
+
+fn action(call: &ApiCall) -> &'static str {
+    match (call.method.as_str(), call.path.strip_prefix(ROLE_PATH)) {
+        ("PUT", _) if call.path == TOKEN_PATH => "PutToken",
+        ("GET", Some("")) => "ListRole",
+        ("GET", Some(_)) => "GetKey",
+        _ => "",
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     auth::NonceCache,
     call_log::{CallLog, CallLogEntry},
     clock::{millis, sleep_unless_zero, wall_ms},
-    faults::{CallTarget, Effect, Faults},
+    faults::{Effect, Faults},
     request::ApiCall,
     response::{ApiResponse, ErrorEnvelope, added_latency, request_id},
     server::{RequestHandler, ResponseFuture, ServiceListener},
@@ -49,8 +49,8 @@ pub(super) trait CredentialRules: Send + 'static {
     /// Returns the offset of the service's clock, in milliseconds.
     fn clock_skew_ms(&self) -> i64;
 
-    /// Returns the description of a call for faults and the call log.
-    fn describe(call: &ApiCall) -> CallSummary;
+    /// Returns the entry of a call for faults and the call log.
+    fn log_entry(call: &ApiCall) -> CallLogEntry;
 
     /// Checks a call.
     fn authorize(&self, call: &ApiCall, context: &mut RequestContext<'_>) -> Result<(), ErrorResponse>;
@@ -68,13 +68,6 @@ pub(super) struct ServiceMemory {
     pub(super) tokens: BTreeMap<String, i64>,
     /// The last issued key.
     pub(super) key: Option<IssuedKey>,
-}
-
-/// Description of a call.
-pub(super) struct CallSummary {
-    pub(super) action: String,
-    pub(super) object: Option<String>,
-    pub(super) details: BTreeMap<String, String>,
 }
 
 /// Body of a successful response.
@@ -203,26 +196,21 @@ impl<R> CredentialService<R> {
 
 impl<R: CredentialRules> CredentialServer<R> {
     async fn respond_to(&self, call: &ApiCall) -> ApiResponse {
-        let CallSummary { action, object, details } = R::describe(call);
-        let entry = CallLogEntry::new(call, &action, "");
-        let entry =
-            CallLogEntry { instance: None, page_number: None, object: object.clone(), details, ..entry };
-        let number = lock(&self.call_log).begin(entry);
+        let entry = R::log_entry(call);
+        let number = lock(&self.call_log).begin(entry.clone());
         let request_id = request_id(&self.rng);
         let envelope = ErrorEnvelope { host: HOST, request_id: &request_id };
         let authorized = self.with_context(&[], &request_id, |rules, context| rules.authorize(call, context));
         let response = match authorized {
             Err(error) => envelope.error(&error, call.wants_json()),
             Ok(()) => {
-                let target =
-                    CallTarget { action: &action, region: "", instance: None, object: object.as_deref() };
-                let effects = lock(&self.faults).apply(&target);
+                let effects = lock(&self.faults).apply(&entry);
                 sleep_unless_zero(added_latency(&effects)).await;
-                self.response(call, &action, &effects, envelope)
+                self.response(call, &entry.action, &effects, envelope)
             }
         };
         let response = response.with_date(wall_ms().saturating_add(lock(&self.rules).clock_skew_ms()));
-        lock(&self.call_log).finish(number, &action, response.status, &response.code);
+        lock(&self.call_log).finish(number, &entry.action, response.status, &response.code);
         response
     }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::service::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
+use super::service::{CredentialRules, CredentialService, RequestContext, ServiceBody};
 use crate::{
     access_keys::AccessKey,
     auth::{self, AcceptedKeys},
+    call_log::CallLogEntry,
     clock::wall_ms,
     request::ApiCall,
     wire::ErrorResponse,
@@ -110,13 +111,13 @@ impl CredentialRules for StsRules {
         self.clock_skew_ms
     }
 
-    fn describe(call: &ApiCall) -> CallSummary {
+    fn log_entry(call: &ApiCall) -> CallLogEntry {
         let details = ["RoleSessionName", "DurationSeconds", "ExternalId", "Policy", "OIDCProviderArn"]
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), call.param(name)?.to_owned())))
             .collect();
         let object = call.param("RoleArn").map(str::to_owned);
-        CallSummary { action: call.action().to_owned(), object, details }
+        CallLogEntry { object, details, ..CallLogEntry::new(call, call.action(), "") }
     }
 
     fn authorize(&self, call: &ApiCall, context: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {

@@ -1,9 +1,9 @@
 //! A credentials URI: issues keys to every client, at one path.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use super::service::{CallSummary, CredentialRules, CredentialService, RequestContext, ServiceBody};
-use crate::{request::ApiCall, wire::ErrorResponse};
+use super::service::{CredentialRules, CredentialService, RequestContext, ServiceBody};
+use crate::{call_log::CallLogEntry, request::ApiCall, wire::ErrorResponse};
 
 /// A service for `ALIBABA_CLOUD_CREDENTIALS_URI`.
 pub type UriService = CredentialService<UriRules>;
@@ -30,9 +30,8 @@ impl CredentialRules for UriRules {
         self.clock_skew_ms
     }
 
-    fn describe(call: &ApiCall) -> CallSummary {
-        let action = if call.method == "GET" { "GetKey" } else { "" };
-        CallSummary { action: action.to_owned(), object: None, details: BTreeMap::new() }
+    fn log_entry(call: &ApiCall) -> CallLogEntry {
+        CallLogEntry::new(call, if call.method == "GET" { "GetKey" } else { "" }, "")
     }
 
     fn authorize(&self, call: &ApiCall, _: &mut RequestContext<'_>) -> Result<(), ErrorResponse> {

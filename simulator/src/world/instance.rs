@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     group::Group,
+    spec::InstanceSpec,
     topic::Topic,
     truth::{GroupTruth, InstanceTruth},
 };
@@ -11,22 +12,14 @@ use super::{
 /// An instance.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
-    pub(crate) id: String,
-    pub(crate) name: String,
+    pub(crate) spec: InstanceSpec,
     pub(crate) region: String,
-    pub(crate) service_status: i64,
-    pub(crate) view_status: Option<i64>,
-    pub(crate) serverless: bool,
-    pub(crate) spec_type: String,
-    pub(crate) paid_type: i64,
+    pub(crate) spec_type: &'static str,
     pub(crate) deploy_type: i64,
-    pub(crate) version: String,
+    pub(crate) version: &'static str,
     pub(crate) disk_gb: i64,
-    pub(crate) retention_hours: i64,
-    pub(crate) topic_limit: i64,
     pub(crate) created_ms: i64,
     pub(crate) expires_ms: i64,
-    pub(crate) tags: Vec<(String, String)>,
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) groups: BTreeMap<String, Group>,
 }
@@ -34,14 +27,19 @@ pub(crate) struct Instance {
 impl Instance {
     /// Whether calls for its topics and groups succeed.
     pub(crate) fn in_service(&self) -> bool {
-        match self.view_status {
+        match self.spec.view_status {
             Some(code) => matches!(code, 2 | 4 | 7 | 8 | 30),
-            None => matches!(self.service_status, 5..=9 | 11 | 30),
+            None => matches!(self.spec.service_status, 5..=9 | 11 | 30),
         }
     }
 
     pub(crate) fn retention_ms(&self) -> i64 {
-        self.retention_hours.saturating_mul(3_600_000)
+        i64::from(self.spec.retention_hours) * 3_600_000
+    }
+
+    /// Returns `PaidType`.
+    pub(crate) fn paid_type(&self) -> i64 {
+        if self.spec.serverless { 3 } else { i64::from(!self.spec.prepaid) }
     }
 
     pub(crate) fn partitions(&self) -> i64 {
@@ -69,24 +67,24 @@ impl Instance {
 
     pub(crate) fn group_truth(&mut self, name: &str, now: i64) -> Option<GroupTruth> {
         self.commit_group(name, now);
-        Some(self.groups.get(name)?.truth(now, &self.topics, self.serverless))
+        Some(self.groups.get(name)?.truth(now, &self.topics, self.spec.serverless))
     }
 
     pub(crate) fn truth(&mut self, now: i64) -> InstanceTruth {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         let groups = names.into_iter().filter_map(|n| self.group_truth(&n, now).map(|t| (n, t))).collect();
         InstanceTruth {
-            id: self.id.clone(),
-            name: self.name.clone(),
+            id: self.spec.id.clone(),
+            name: self.spec.name.clone(),
             region: self.region.clone(),
-            service_status: self.service_status,
-            view_status: self.view_status,
+            service_status: self.spec.service_status,
+            view_status: self.spec.view_status,
             in_service: self.in_service(),
-            serverless: self.serverless,
+            serverless: self.spec.serverless,
             retention_ms: self.retention_ms(),
             created_ms: self.created_ms,
             expires_ms: self.expires_ms,
-            tags: self.tags.clone(),
+            tags: self.spec.tags.clone(),
             partitions: self.partitions(),
             topics: self.topics.iter().map(|(n, t)| (n.clone(), t.truth(now))).collect(),
             groups,

@@ -1,22 +1,8 @@
 //! Names of seeded objects: plain names, and names that need escaping.
 
 const DOMAINS: [&str; 16] = [
-    "orders",
-    "payments",
-    "billing",
-    "users",
-    "sessions",
-    "clicks",
-    "shipments",
-    "inventory",
-    "audit",
-    "search",
-    "mail",
-    "devices",
-    "metrics",
-    "refunds",
-    "coupons",
-    "reviews",
+    "orders", "payments", "billing", "users", "sessions", "clicks", "parcels", "stock", "audit", "search",
+    "mail", "devices", "metrics", "refunds", "coupons", "reviews",
 ];
 const KINDS: [&str; 8] =
     ["events", "changes", "commands", "log", "snapshots", "retries", "dead-letters", "views"];

@@ -7,7 +7,7 @@ use super::partition_log::{Compaction, ProduceRate};
 /// Default number of messages that retention removes at once.
 const SEGMENT: i64 = 1_000;
 /// Default maximum number of topics per instance.
-pub(super) const TOPIC_LIMIT: u32 = 180;
+const TOPIC_LIMIT: u32 = 180;
 const DAY_MS: i64 = 86_400_000;
 
 /// Specification of an instance.

@@ -263,7 +263,7 @@ async fn compacted_topic_keeps_its_offsets() {
 #[tokio::test]
 async fn missing_objects_and_instances_out_of_service_have_error_codes() {
     let sim = small().await;
-    sim.world(|w| w.add_region("eu-central-1"));
+    sim.world(|w| w.add_instance("eu-central-1", InstanceSpec::new("elsewhere")));
     let client = Client::new(&sim);
     let code = async |action: &str, params: &[(&str, &str)]| client.call(action, params).await.code();
     assert_eq!(
