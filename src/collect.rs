@@ -39,44 +39,6 @@ pub use account::AccountSupervisor;
 pub use explain_router::ExplainRouter;
 pub use schedule::PollPriority;
 
-impl PollTiming {
-    /// Returns the interval between two polls of an active target.
-    #[must_use]
-    pub fn interval(&self, action: Action) -> Duration {
-        match action {
-            Action::GetConsumerProgress => self.poll,
-            Action::GetTopicStatus => self.topic_poll,
-            Action::GetAllInstanceIdList
-            | Action::GetInstanceList
-            | Action::GetTopicList
-            | Action::GetConsumerList => self.discovery,
-        }
-    }
-
-    /// Returns the interval between two polls of a target with this priority.
-    #[must_use]
-    pub fn interval_at(&self, action: Action, priority: PollPriority) -> Duration {
-        match (action, priority) {
-            (Action::GetConsumerProgress, PollPriority::Idle) => self.idle_poll,
-            (Action::GetTopicStatus, PollPriority::Idle) => self.idle_topic_poll,
-            _ => self.interval(action),
-        }
-    }
-
-    /// Returns the age at which a value that this action returns expires.
-    #[must_use]
-    pub fn max_age(&self, action: Action) -> Duration {
-        match action {
-            Action::GetConsumerProgress => self.stale_after,
-            Action::GetTopicStatus => self.topic_stale_after,
-            Action::GetAllInstanceIdList
-            | Action::GetInstanceList
-            | Action::GetTopicList
-            | Action::GetConsumerList => self.discovery_stale_after,
-        }
-    }
-}
-
 /// Configuration of the collection for one account.
 pub struct AccountPlan<C> {
     /// Account name, where accounts are named.

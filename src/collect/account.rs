@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     task::{self, JoinSet},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -150,7 +150,7 @@ impl<C: CloudApi> AccountSupervisor<C> {
         }
         match self.discovery.take() {
             Some(discovery) => self.discovery = Some(self.discover(discovery, &mut running).await?),
-            None => self.watch(&mut running, None).await?,
+            None => self.watch(&mut running).await?,
         }
         while let Some(result) = running.tasks.join_next().await {
             let (region, poller) =
@@ -195,19 +195,9 @@ impl<C: CloudApi> AccountSupervisor<C> {
         }
     }
 
-    /// Watches the running pollers until a moment, or for ever, or until the stop.
-    async fn watch(
-        &self,
-        running: &mut RunningPollers<C>,
-        until: Option<Instant>,
-    ) -> Result<(), SupervisorError> {
+    /// Watches the running pollers until the stop.
+    async fn watch(&self, running: &mut RunningPollers<C>) -> Result<(), SupervisorError> {
         loop {
-            let timeout = async {
-                match until {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = running.stop.cancelled() => return Ok(()),
@@ -216,7 +206,6 @@ impl<C: CloudApi> AccountSupervisor<C> {
                     Ok((region, _)) => return Err(SupervisorError::PollerDied(region.to_string())),
                     Err(error) => return Err(SupervisorError::PollerDied(running.name(error.id()))),
                 },
-                () = timeout => return Ok(()),
             }
         }
     }
@@ -230,15 +219,15 @@ impl<C: CloudApi> AccountSupervisor<C> {
         future: impl Future<Output = T>,
     ) -> Result<Option<T>, SupervisorError> {
         let mut future = pin!(future);
-        while !running.stop.is_cancelled() {
+        loop {
             self.context.health.beat(name);
             tokio::select! {
                 biased;
+                watched = self.watch(running) => return watched.map(|()| None),
                 value = &mut future => return Ok(Some(value)),
-                watched = self.watch(running, Some(Instant::now() + HEARTBEAT_INTERVAL)) => watched?,
+                () = sleep(HEARTBEAT_INTERVAL) => {}
             }
         }
-        Ok(None)
     }
 
     /// Discovers regions until the stop.
@@ -252,8 +241,8 @@ impl<C: CloudApi> AccountSupervisor<C> {
             let started = Instant::now();
             let call = discovery.cloud.regions(started + timing.poll.max(timing.request_timeout));
             let Some(result) = self.watch_during(running, &discovery.name, call).await? else { break };
-            let interval = timing.interval(Action::GetAllInstanceIdList);
-            let interval = if result.is_ok() { interval } else { interval.min(timing.poll) };
+            let retry = timing.discovery.min(timing.poll);
+            let interval = if result.is_ok() { timing.discovery } else { retry };
             self.on_discovery_done(&mut discovery, result, running)?;
             self.context.health.first_pass_ended(&discovery.name);
             let pause = sleep_until(started + interval);

@@ -246,7 +246,7 @@ impl<C: CloudApi> RegionPoller<C> {
         self.apply_schedule_changes(&mut effects, now.mono);
         self.log_changes(&target, &effects, now.mono);
         // Publishes the end of the first pass without delay, because readiness waits for it.
-        if !self.is_plan_logged && self.schedule.has_attempted_all() {
+        if !self.is_plan_logged && self.state.is_explored() {
             self.publish_at = now.mono;
         }
     }

@@ -20,6 +20,7 @@ mod priority;
 
 pub use priority::PollPriority;
 
+pub(super) use action_queue::ActionTiming;
 pub(super) use priority::ActivityTracker;
 
 use action_queue::{ActionQueue, QueuedTarget};
@@ -31,14 +32,10 @@ pub struct Schedule {
     timing: PollTiming,
     targets: HashMap<PollTarget, ScheduledTarget>,
     queues: BTreeMap<Action, ActionQueue>,
-    /// Number of targets without a finished attempt.
-    unattempted: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct ScheduledTarget {
-    /// Whether no attempt has finished yet.
-    is_new: bool,
     priority: PollPriority,
     /// Due time; `None` while a call for it is running.
     due: Option<Instant>,
@@ -69,7 +66,7 @@ impl Schedule {
     pub fn new(epoch: Instant, timing: PollTiming, rate: impl Fn(Action) -> f64) -> Self {
         let queue = |action| (action, ActionQueue::new(action, &timing, rate(action)));
         let queues = Action::ALL.into_iter().map(queue).collect();
-        Self { epoch, timing, targets: HashMap::new(), queues, unattempted: 0 }
+        Self { epoch, timing, targets: HashMap::new(), queues }
     }
 
     /// Sets the rate limit of an action, in calls per second.
@@ -80,9 +77,9 @@ impl Schedule {
     /// Adds a target that is due at once. A known target keeps its due time.
     pub fn add(&mut self, target: PollTarget, now: Instant) {
         if !self.contains(&target) {
-            let started = now.checked_sub(self.timing.interval(target.action())).unwrap_or(now);
-            let entry =
-                ScheduledTarget { is_new: true, priority: PollPriority::Active, due: Some(now), started };
+            let priority = PollPriority::Active;
+            let started = now.checked_sub(self.interval(&target, priority)).unwrap_or(now);
+            let entry = ScheduledTarget { priority, due: Some(now), started };
             self.insert_new(target, entry);
         }
     }
@@ -93,7 +90,7 @@ impl Schedule {
         self.epoch = previous.epoch;
         for (target, entry) in &previous.targets {
             if !self.contains(target) {
-                let latest = now + self.timing.interval_at(target.action(), entry.priority);
+                let latest = now + self.interval(target, entry.priority);
                 let due = entry.due.map_or(now, |due| due.min(latest));
                 self.insert_new(target.clone(), ScheduledTarget { due: Some(due), ..*entry });
             }
@@ -109,7 +106,6 @@ impl Schedule {
     /// Removes a target. A running call for it ends without effect on the schedule.
     pub fn remove(&mut self, target: &PollTarget) {
         if let Some(entry) = self.targets.remove(target) {
-            self.unattempted -= usize::from(entry.is_new);
             let queue = self.queue(target.action());
             queue.remove_member(entry.priority);
             if let Some(due) = entry.due {
@@ -147,7 +143,7 @@ impl Schedule {
             entry.due = None;
             entry.started = now;
         }
-        let interval = self.timing.interval(target.action());
+        let interval = self.interval(&target, PollPriority::Active);
         PollJob { target, due, deadline: now + interval.max(self.timing.request_timeout) }
     }
 
@@ -171,8 +167,7 @@ impl Schedule {
         let queue = self.queue(target.action());
         queue.remove_member(entry.priority);
         queue.add_member(priority);
-        self.unattempted -= usize::from(entry.is_new);
-        let interval = self.timing.interval_at(target.action(), priority);
+        let interval = self.interval(target, priority);
         let due = if failed {
             let retry = interval.min(self.timing.poll);
             let slot = self.next_slot(target, started, retry, now);
@@ -180,19 +175,12 @@ impl Schedule {
         } else {
             self.next_slot(target, started, interval, now)
         };
-        let entry = ScheduledTarget { is_new: false, priority, due: Some(due), started };
-        self.insert(target.clone(), entry);
+        self.insert(target.clone(), ScheduledTarget { priority, due: Some(due), started });
     }
 
     /// Returns when the next target that may be polled is due; `None` if there is none.
     pub fn next_due(&mut self, now: Instant, serving: usize) -> Option<Instant> {
         self.queues.values_mut().filter_map(|queue| queue.next_due(now, serving)).min()
-    }
-
-    /// Whether every target has been attempted, successfully or not.
-    #[must_use]
-    pub fn has_attempted_all(&self) -> bool {
-        self.unattempted == 0
     }
 
     /// Returns the calls per second that an action needs for all targets to keep their intervals.
@@ -212,7 +200,6 @@ impl Schedule {
     }
 
     fn insert_new(&mut self, target: PollTarget, entry: ScheduledTarget) {
-        self.unattempted += usize::from(entry.is_new);
         self.queue(target.action()).add_member(entry.priority);
         self.insert(target, entry);
     }
@@ -222,6 +209,10 @@ impl Schedule {
             self.queue(target.action()).insert(entry.queued(target.clone(), due));
         }
         self.targets.insert(target, entry);
+    }
+
+    fn interval(&self, target: &PollTarget, priority: PollPriority) -> Duration {
+        ActionTiming::new(target.action(), &self.timing).interval(priority)
     }
 
     fn queue(&mut self, action: Action) -> &mut ActionQueue {

@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{DiscoverySequence, PollPriority, PollTarget};
+use super::{
+    DiscoverySequence, PollPriority, PollTarget,
+    explain_router::{ExplainReply, ExplainRequest},
+};
 use crate::{
     api::{ApiError, ErrorKind},
     model::{
@@ -36,6 +39,7 @@ pub(super) use cached::EmptyCheck;
 pub use cached::Now;
 
 use cached::PollStatus;
+use details::{GroupDetails, KnownObjects, PollingDetails, TopicDetails};
 use instance::{InstanceEntry, ViewContext};
 
 /// Response of the API to the poll of a target.
@@ -312,6 +316,42 @@ impl RegionState {
             },
             instances,
         }
+    }
+
+    /// Returns the details of the requested group.
+    #[must_use]
+    pub fn explain(&self, request: &ExplainRequest, now: Now) -> ExplainReply {
+        let mut known = KnownObjects { instances: self.instances.len(), ..KnownObjects::default() };
+        let Some(instance) = self.instances.get(&request.instance) else {
+            return ExplainReply::Unknown(known);
+        };
+        known.groups_of_instance = Some(instance.groups.len());
+        let Some(group) = instance.groups.get(&request.group) else { return ExplainReply::Unknown(known) };
+        let poll = group.current();
+        let topics = poll.into_iter().flat_map(|poll| &poll.lag.topics).map(|lag| &lag.topic);
+        let topics: BTreeMap<_, _> = topics
+            .filter(|topic| request.topic.as_ref().is_none_or(|requested| requested == *topic))
+            .map(|topic| (topic.clone(), TopicDetails::new(topic, instance, group, &self.timing, now)))
+            .collect();
+        if let Some(poll) = poll.filter(|_| request.topic.is_some() && topics.is_empty()) {
+            known.topics_of_group = Some(poll.lag.topics.len());
+            return ExplainReply::Unknown(known);
+        }
+        let polled_at = poll.map(|poll| poll.at);
+        ExplainReply::Found(Box::new(GroupDetails {
+            account: self.account.clone(),
+            region: self.region.clone(),
+            instance: request.instance.clone(),
+            instance_info: instance.info.get().cloned(),
+            group: request.group.clone(),
+            is_listed: group.listed_at.is_some(),
+            polling: PollingDetails::new(group.polls, polled_at, self.timing.stale_after, now),
+            last_poll: group.last_poll.clone(),
+            is_expired: poll.is_none(),
+            rebalances: group.rebalances(),
+            status_window: self.timing.status_window,
+            topics,
+        }))
     }
 
     fn in_service(&self) -> impl Iterator<Item = &InstanceEntry> {

@@ -26,6 +26,33 @@ const MIN_PER_INSTANCE: usize = 8;
 /// Seconds of the budget that may wait for the rate limiter. With more, calls would time out while they wait.
 const MAX_QUEUE_SECONDS: f64 = 4.0;
 
+/// Poll intervals of one action.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::collect) struct ActionTiming {
+    interval: Duration,
+    idle_interval: Duration,
+    /// Age at which a value expires.
+    max_age: Duration,
+}
+
+impl ActionTiming {
+    pub(in crate::collect) fn new(action: Action, timing: &PollTiming) -> Self {
+        let (interval, idle_interval, max_age) = match action {
+            Action::GetConsumerProgress => (timing.poll, timing.idle_poll, timing.stale_after),
+            Action::GetTopicStatus => (timing.topic_poll, timing.idle_topic_poll, timing.topic_stale_after),
+            Action::GetAllInstanceIdList
+            | Action::GetInstanceList
+            | Action::GetTopicList
+            | Action::GetConsumerList => (timing.discovery, timing.discovery, timing.discovery_stale_after),
+        };
+        Self { interval, idle_interval, max_age }
+    }
+
+    pub(in crate::collect) fn interval(self, priority: PollPriority) -> Duration {
+        if priority == PollPriority::Idle { self.idle_interval } else { self.interval }
+    }
+}
+
 /// A target in the queue. Among due targets of one priority, the one that was started the longest ago is first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct QueuedTarget {
@@ -69,13 +96,13 @@ struct PriorityQueue {
 impl ActionQueue {
     /// Returns an empty queue. `rate` is the rate limit in calls per second.
     pub(super) fn new(action: Action, timing: &PollTiming, rate: f64) -> Self {
-        let max_age = timing.max_age(action);
+        let timing = ActionTiming::new(action, timing);
         Self {
             by_priority: PollPriority::ALL
-                .map(|priority| PriorityQueue::new(priority, timing.interval_at(action, priority))),
+                .map(|priority| PriorityQueue::new(priority, timing.interval(priority))),
             waiting: BTreeSet::new(),
-            nearly_expired: (max_age - max_age / 8).as_secs_f64(),
-            expiry_bonus: timing.interval(action).as_secs_f64(),
+            nearly_expired: (timing.max_age - timing.max_age / 8).as_secs_f64(),
+            expiry_bonus: timing.interval.as_secs_f64(),
             max_in_flight: max_in_flight(rate),
             in_flight: 0,
             in_flight_by_instance: HashMap::new(),

@@ -6,16 +6,14 @@ use serde::Serialize;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    RegionState,
     cached::{Now, PollStatus},
-    group::GroupPoll,
+    group::{GroupEntry, GroupPoll},
+    instance::InstanceEntry,
 };
 use crate::{
-    api::Action,
-    collect::explain_router::{ExplainReply, ExplainRequest},
     lag::{end_history::EndHistory, facts::TopicFacts, start_history::StartHistory, window::TopicWindow},
     model::{
-        AccountName, Cleanup, GroupId, Instance, InstanceId, RegionId, ResponseOrigin, TopicName,
+        AccountName, Cleanup, GroupId, Instance, InstanceId, PollTiming, RegionId, ResponseOrigin, TopicName,
         TopicStatus, UnixMillis,
     },
     snapshot::Rebalances,
@@ -67,6 +65,30 @@ pub struct TopicDetails {
 }
 
 impl TopicDetails {
+    pub(super) fn new(
+        topic: &TopicName,
+        instance: &InstanceEntry,
+        group: &GroupEntry,
+        timing: &PollTiming,
+        now: Now,
+    ) -> Self {
+        let entry = instance.topics.entries.get(topic);
+        let facts = instance.topic_facts()(topic);
+        Self {
+            polling: entry.map(|entry| {
+                let value_at = entry.status.with_time().map(|(_, at)| at);
+                PollingDetails::new(entry.polls, value_at, timing.topic_stale_after, now)
+            }),
+            status_origin: entry.and_then(|entry| entry.status_origin.clone()),
+            window: group.window.topic(topic).cloned(),
+            status: facts.status.cloned(),
+            ends: facts.ends.cloned(),
+            starts: facts.starts.cloned(),
+            cleanup: facts.cleanup,
+            retention: facts.retention,
+        }
+    }
+
     /// Returns the facts that the group is assessed by.
     #[must_use]
     pub fn facts(&self) -> TopicFacts<'_> {
@@ -98,7 +120,7 @@ pub struct PollingDetails {
 }
 
 impl PollingDetails {
-    fn new(polls: PollStatus, value_at: Option<Instant>, max_age: Duration, now: Now) -> Self {
+    pub(super) fn new(polls: PollStatus, value_at: Option<Instant>, max_age: Duration, now: Now) -> Self {
         Self {
             last_attempt: match (polls.attempted, polls.failing) {
                 (false, _) => "none",
@@ -122,62 +144,4 @@ pub struct KnownObjects {
     pub groups_of_instance: Option<usize>,
     /// Topics of the group; `None` if the group is unknown or every topic was requested.
     pub topics_of_group: Option<usize>,
-}
-
-impl RegionState {
-    /// Returns the details of the requested group.
-    #[must_use]
-    pub fn explain(&self, request: &ExplainRequest, now: Now) -> ExplainReply {
-        let mut known = KnownObjects { instances: self.instances.len(), ..KnownObjects::default() };
-        let Some(instance) = self.instances.get(&request.instance) else {
-            return ExplainReply::Unknown(known);
-        };
-        known.groups_of_instance = Some(instance.groups.len());
-        let Some(group) = instance.groups.get(&request.group) else { return ExplainReply::Unknown(known) };
-        let poll = group.current();
-        let mut topics = BTreeMap::new();
-        for lag in poll.into_iter().flat_map(|poll| &poll.lag.topics) {
-            if request.topic.as_ref().is_some_and(|topic| *topic != lag.topic) {
-                continue;
-            }
-            let entry = instance.topics.entries.get(&lag.topic);
-            let facts = instance.topic_facts()(&lag.topic);
-            topics.insert(
-                lag.topic.clone(),
-                TopicDetails {
-                    polling: entry.map(|entry| {
-                        let value_at = entry.status.with_time().map(|(_, at)| at);
-                        let max_age = self.timing.max_age(Action::GetTopicStatus);
-                        PollingDetails::new(entry.polls, value_at, max_age, now)
-                    }),
-                    status_origin: entry.and_then(|entry| entry.status_origin.clone()),
-                    window: group.window.topic(&lag.topic).cloned(),
-                    status: facts.status.cloned(),
-                    ends: facts.ends.cloned(),
-                    starts: facts.starts.cloned(),
-                    cleanup: facts.cleanup,
-                    retention: facts.retention,
-                },
-            );
-        }
-        if let Some(poll) = poll.filter(|_| request.topic.is_some() && topics.is_empty()) {
-            known.topics_of_group = Some(poll.lag.topics.len());
-            return ExplainReply::Unknown(known);
-        }
-        let max_age = self.timing.max_age(Action::GetConsumerProgress);
-        ExplainReply::Found(Box::new(GroupDetails {
-            account: self.account.clone(),
-            region: self.region.clone(),
-            instance: request.instance.clone(),
-            instance_info: instance.info.get().cloned(),
-            group: request.group.clone(),
-            is_listed: group.listed_at.is_some(),
-            polling: PollingDetails::new(group.polls, poll.map(|poll| poll.at), max_age, now),
-            last_poll: group.last_poll.clone(),
-            is_expired: poll.is_none(),
-            rebalances: group.rebalances(),
-            status_window: self.timing.status_window,
-            topics,
-        }))
-    }
 }

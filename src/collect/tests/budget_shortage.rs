@@ -6,7 +6,7 @@ use super::*;
 use crate::collect::{
     PollPriority,
     budget_shortage::{BudgetShortage, ShortageChange},
-    schedule::Schedule,
+    schedule::{ActionTiming, Schedule},
 };
 
 /// A schedule whose targets keep their priorities, limited by the budget alone.
@@ -90,7 +90,7 @@ fn period(timing: &PollTiming, priority: PollPriority, wait: f64) -> f64 {
         PollPriority::Active => 2.0,
         PollPriority::Idle => 4.0,
     };
-    timing.interval_at(Action::GetConsumerProgress, priority).as_secs_f64() + weight * wait
+    ActionTiming::new(Action::GetConsumerProgress, timing).interval(priority).as_secs_f64() + weight * wait
 }
 
 /// Returns the calls per second if targets of weight 1 wait `wait` seconds past their interval.
