@@ -1,23 +1,22 @@
-//! The command line: names with dots, as users of Prometheus expect them.
+//! Command line: flags with dots in their names, as in Prometheus.
 //!
-//! Owns: flags, what `check-config` prints, the addresses that are listened on. Refuses: secrets as flags,
-//! and flags that would do nothing.
+//! Owns: flags, the output of `check-config`, and opening the listeners. No flag accepts a secret.
 
 use std::{
     ffi::OsString,
-    fmt::Write as _,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
     path::PathBuf,
 };
 
 use alikafka_exporter::{
-    config::{Account, Config},
+    config::Config,
     daemon::BUILD,
     logging::LineFormat,
     model::{AccountName, PollTiming},
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use humantime::format_duration;
 use socket2::{Domain, Socket, Type};
 use tracing::Level;
 
@@ -33,19 +32,19 @@ pub(crate) struct Args {
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":19308")]
     pub(crate) listen_addresses: Vec<ListenAddress>,
 
-    /// Path of the metrics page.
+    /// Path of the metrics endpoint.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub(crate) telemetry_path: String,
 
-    /// Let clients load the configuration anew, by POST to /-/reload. A SIGHUP does so without this flag.
+    /// Let clients reload the configuration with POST /-/reload. SIGHUP reloads it without this flag.
     #[arg(long = "web.enable-lifecycle")]
     pub(crate) enable_lifecycle: bool,
 
-    /// Let clients ask why a number of a group is what it is, at /debug/state.
+    /// Let clients query how the metrics of a group are computed, at /debug/state.
     #[arg(long = "web.enable-debug")]
     pub(crate) enable_debug: bool,
 
-    /// Least level of log lines.
+    /// Minimum level of log lines.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
 
@@ -61,14 +60,14 @@ pub(crate) struct Args {
     pub(crate) command: Option<Command>,
 }
 
-/// What is done instead of running the daemon.
+/// Command to run instead of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub(crate) enum Command {
     /// Check the configuration, print every problem, and exit with 0 or 2.
     CheckConfig,
 }
 
-/// A value of `--log.level`.
+/// Value of `--log.level`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum LogLevel {
     Trace,
@@ -90,7 +89,7 @@ impl From<LogLevel> for Level {
     }
 }
 
-/// A value of `--log.format`.
+/// Value of `--log.format`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum LogFormat {
     Logfmt,
@@ -106,26 +105,28 @@ impl From<LogFormat> for LineFormat {
     }
 }
 
-/// Reads the command line. What ends the program here is an answer for stdout (help) or one line for
-/// stderr (a flag that cannot be).
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Ended> {
+/// Parses the command line.
+///
+/// # Errors
+/// [`EarlyExit`] for `--help` and for invalid flags.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, EarlyExit> {
     let matches = Args::command().try_get_matches_from(args);
     matches.and_then(|m| Args::from_arg_matches(&m)).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp => Ended::Answer(error.to_string()),
-        _ => Ended::Refused(one_line(&error)),
+        ErrorKind::DisplayHelp => EarlyExit::Help(error.to_string()),
+        _ => EarlyExit::UsageError(one_line(&error)),
     })
 }
 
-/// Why there is nothing to run.
+/// Reason to exit without running a command.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// The user asked for this text.
-    Answer(String),
-    /// The user must write something else.
-    Refused(String),
+pub(crate) enum EarlyExit {
+    /// Help text for stdout.
+    Help(String),
+    /// Error for stderr, on one line.
+    UsageError(String),
 }
 
-/// The parser's message without its usage, on one line.
+/// Returns the message of the parser without its usage, on one line.
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let words = text
@@ -137,7 +138,7 @@ fn one_line(error: &clap::Error) -> String {
     format!("{}; see --help", line.trim_start_matches("error: "))
 }
 
-/// What `--version` prints.
+/// Returns the output of `--version`.
 pub(crate) fn version() -> String {
     format!(
         "{} {} (revision {}, rustc {})\n",
@@ -148,32 +149,27 @@ pub(crate) fn version() -> String {
     )
 }
 
-/// What `check-config` prints of a good configuration: one line.
+/// Returns the output of `check-config` for a valid configuration: one line.
 pub(crate) fn summary(config: &Config) -> String {
-    let of = |account: &Account| match &account.name {
+    let regions = config.accounts.iter().map(|account| match &account.name {
         Some(name) => format!("{}: {}", name.as_str().escape_debug(), account.regions),
         None => account.regions.to_string(),
-    };
-    let accounts = config.accounts.iter().map(of).collect::<Vec<_>>().join("; ");
-    let spell = |duration| humantime::format_duration(duration).to_string();
-    let timing = config.timing;
-    let mut line = format!("ok: {} account", config.accounts.len());
-    if config.accounts.len() != 1 {
-        line.push('s');
-    }
-    _ = writeln!(
-        line,
-        " ({accounts}), discovery every {}, groups every {}, topics every {}, stale after {}",
-        spell(timing.discovery),
-        spell(timing.poll),
-        spell(timing.topic_poll),
-        spell(timing.stale_after),
-    );
-    line
+    });
+    let PollTiming { discovery, poll, topic_poll, stale_after, .. } = config.timing;
+    format!(
+        "ok: {} account{} ({}), discovery every {}, groups every {}, topics every {}, stale after {}\n",
+        config.accounts.len(),
+        if config.accounts.len() == 1 { "" } else { "s" },
+        regions.collect::<Vec<_>>().join("; "),
+        format_duration(discovery),
+        format_duration(poll),
+        format_duration(topic_poll),
+        format_duration(stale_after),
+    )
 }
 
-/// Logs what is about to run, for whoever reads the log of a run that went wrong.
-pub(crate) fn announce(config: &Config) {
+/// Logs the version and the configuration at startup.
+pub(crate) fn log_startup(config: &Config) {
     let PollTiming { discovery, poll, topic_poll, stale_after, .. } = config.timing;
     tracing::info!(
         version = BUILD.version,
@@ -210,7 +206,7 @@ fn telemetry_path(path: &str) -> Result<String, String> {
         return Err("it must begin with /".to_owned());
     }
     if matches!(path, "/" | "/-" | "/debug/state") || path.starts_with("/-/") {
-        return Err("this path is taken by another page".to_owned());
+        return Err("another endpoint uses this path".to_owned());
     }
     if !path.chars().all(plain) || path.contains("//") || path.split('/').any(|p| matches!(p, "." | "..")) {
         return Err("write a plain path such as /metrics".to_owned());
@@ -218,7 +214,7 @@ fn telemetry_path(path: &str) -> Result<String, String> {
     Ok(path.to_owned())
 }
 
-/// An address to listen on: a port, and a host unless it is all of them.
+/// Address to listen on: a port, and a host if it is not all hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListenAddress {
     host: Option<String>,
@@ -236,13 +232,13 @@ impl std::str::FromStr for ListenAddress {
         let port = port.ok_or_else(|| format!("the port is not a number from 0 to 65535; {FORMS}"))?;
         let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
             Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,
-            Some(_) => return Err(format!("what stands in brackets is not an IPv6 address; {FORMS}")),
+            Some(_) => return Err(format!("the text in brackets is not an IPv6 address; {FORMS}")),
             None if host.contains(':') => return Err(format!("an IPv6 address needs brackets; {FORMS}")),
             None => host,
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-.:".contains(c);
         if !host.chars().all(plain) {
-            return Err(format!("the host is not one; {FORMS}"));
+            return Err(format!("the host is not valid; {FORMS}"));
         }
         Ok(Self { host: (!host.is_empty()).then(|| host.to_owned()), port })
     }
@@ -258,22 +254,26 @@ impl std::fmt::Display for ListenAddress {
     }
 }
 
-/// Opens the listeners, ready for an event loop. All of them open, or a line that names the one that
-/// did not.
+/// Opens all listeners in non-blocking mode.
+///
+/// # Errors
+/// One line that names the first address that cannot be opened.
 pub(crate) fn listen(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, String> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let refused = |error: &io::Error| {
+        let message = |error: &io::Error| {
             let hint = match error.kind() {
-                io::ErrorKind::AddrInUse => "the port is taken; stop what uses it, or write another",
-                io::ErrorKind::PermissionDenied => "this needs more rights; write a port from 1024 on",
-                _ => "write an address of this host",
+                io::ErrorKind::AddrInUse => {
+                    "the port is in use; stop the process that uses it, or choose another port"
+                }
+                io::ErrorKind::PermissionDenied => "permission denied; choose a port of 1024 or above",
+                _ => "choose an address of this host",
             };
             format!("--web.listen-address: cannot listen on {address}: {hint} ({error})")
         };
         match &address.host {
             None => {
-                // One socket for both families, where the host has both.
+                // Use one socket for both IP versions if the host has both.
                 let both = bind((Ipv6Addr::UNSPECIFIED, address.port).into(), false);
                 let listener = match both {
                     Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
@@ -281,22 +281,26 @@ pub(crate) fn listen(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, St
                     }
                     both => both,
                 };
-                listeners.push(listener.map_err(|e| refused(&e))?);
+                listeners.push(listener.map_err(|e| message(&e))?);
             }
             Some(host) => {
-                let resolved = (host.as_str(), address.port).to_socket_addrs().map_err(|e| refused(&e))?;
-                let mut absent = None;
+                let resolved = (host.as_str(), address.port).to_socket_addrs().map_err(|e| message(&e))?;
+                let mut unavailable = None;
                 let before = listeners.len();
                 for resolved in resolved {
                     match bind(resolved, true) {
                         Ok(listener) => listeners.push(listener),
-                        // A name may stand for a family that this host does not have.
-                        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => absent = Some(error),
-                        Err(error) => return Err(refused(&error)),
+                        // The name may resolve to an IP version that this host does not have.
+                        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                            unavailable = Some(error)
+                        }
+                        Err(error) => return Err(message(&error)),
                     }
                 }
                 if listeners.len() == before {
-                    return Err(refused(&absent.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into())));
+                    return Err(message(
+                        &unavailable.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()),
+                    ));
                 }
             }
         }
@@ -310,7 +314,7 @@ fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // A restart must not wait for connections of the last run to be forgotten.
+    // A restart must not wait for the connections of the previous process to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -322,13 +326,13 @@ fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
 mod tests {
     use super::*;
 
-    fn args(line: &str) -> Result<Args, Ended> {
+    fn args(line: &str) -> Result<Args, EarlyExit> {
         parse(["alikafka-exporter"].into_iter().chain(line.split_whitespace()).map(OsString::from))
     }
 
-    fn refusal(line: &str) -> String {
+    fn usage_error(line: &str) -> String {
         match args(line) {
-            Err(Ended::Refused(text)) => text,
+            Err(EarlyExit::UsageError(text)) => text,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -341,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_may_stand_before_and_after_the_sub_command() {
+    fn the_file_may_precede_or_follow_the_subcommand() {
         for line in ["--config.file=a.yml check-config", "check-config --config.file a.yml"] {
             let args = args(line).unwrap();
             assert_eq!(args.config_file, Some(PathBuf::from("a.yml")), "{line}");
@@ -350,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn listen_addresses_take_every_usual_form() {
+    fn listen_addresses_accept_every_usual_form() {
         for address in
             [":19308", "0.0.0.0:19308", "[::1]:19308", "[::]:0", "localhost:19308", "a-b.example:1"]
         {
@@ -360,14 +364,14 @@ mod tests {
             assert_eq!(args.listen_addresses.len(), 2);
         }
         for address in ["19308", ":", ":x", ":+1", ":65536", "::1:19308", "[::1]", "[localhost]:1", "a/b:1"] {
-            let text = refusal(&format!("--web.listen-address={address}"));
+            let text = usage_error(&format!("--web.listen-address={address}"));
             assert!(text.contains("--web.listen-address") && text.contains("write :19308"), "{text}");
             assert_eq!(text.lines().count(), 1, "{text}");
         }
     }
 
     #[test]
-    fn telemetry_paths_leave_the_other_pages_alone() {
+    fn telemetry_paths_must_not_clash_with_other_endpoints() {
         for path in ["/metrics", "/a/b-c_d.e", "/probe"] {
             assert_eq!(args(&format!("--web.telemetry-path={path}")).unwrap().telemetry_path, path);
         }
@@ -385,30 +389,30 @@ mod tests {
             "/ä",
             "/%2d",
         ] {
-            let text = refusal(&format!("--web.telemetry-path={path}"));
+            let text = usage_error(&format!("--web.telemetry-path={path}"));
             assert!(text.contains("--web.telemetry-path"), "{text}");
         }
     }
 
     #[test]
-    fn flags_that_would_do_nothing_are_refused_on_one_line() {
+    fn unknown_flags_are_rejected_on_one_line() {
         for line in ["--web.config.file=web.yml", "--web.enable-admin-api", "--log.level=loud", "serve"] {
-            let text = refusal(line);
+            let text = usage_error(line);
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(text.ends_with("; see --help"), "{text}");
         }
         assert_eq!(
-            refusal("--log.level=loud"),
+            usage_error("--log.level=loud"),
             "invalid value 'loud' for '--log.level <LEVEL>'; [possible values: trace, debug, info, warn, error]; \
              see --help"
         );
     }
 
     #[test]
-    fn a_taken_port_is_named() {
+    fn a_port_in_use_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address: ListenAddress = taken.local_addr().unwrap().to_string().parse().unwrap();
         let text = listen(std::slice::from_ref(&address)).unwrap_err();
-        assert!(text.contains(&address.to_string()) && text.contains("the port is taken"), "{text}");
+        assert!(text.contains(&address.to_string()) && text.contains("the port is in use"), "{text}");
     }
 }

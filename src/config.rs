@@ -1,8 +1,10 @@
-//! Configuration: a YAML file, overlaid by the environment, checked once into values that cannot be wrong.
+//! Configuration: a YAML file, overridden by environment variables, and checked into valid values.
 //!
-//! Owns: what may be written ([`keys`]), the checks, and the message for each thing that is wrong: all of
-//! them at once, each with its path, its place and what to write instead. Refuses: unknown and repeated
-//! keys, defaults for what cannot be guessed, and secrets in messages or in `Debug`.
+//! Owns: the table of keys ([`keys`]), the checks, and the messages: all problems at once, each with its path, its place
+//! and what to write instead. Messages and `Debug` never contain secrets.
+//! Rejects: unknown and repeated keys.
+//!
+//! [`parse`] shows the steps: parse the file, merge the variables, check the shape, read the settings.
 
 use std::collections::BTreeMap;
 
@@ -33,10 +35,10 @@ pub use endpoint::{Endpoint, Network};
 pub use file::{load, load_settled};
 pub use problem::{Problem, Problems, ValueSource};
 
-/// A checked configuration.
+/// Checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What is read; at least one. Names differ.
+    /// Accounts to monitor; at least one, with distinct names.
     pub accounts: Vec<Account>,
     /// Poll intervals and the ages at which cached values expire.
     pub timing: PollTiming,
@@ -44,24 +46,24 @@ pub struct Config {
     pub metrics: RenderOptions,
 }
 
-/// One account of the cloud.
+/// Account to monitor.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// The label `account`; `None` where `accounts` is not written.
+    /// Label `account`; `None` without the key `accounts`.
     pub name: Option<AccountName>,
-    /// Which regions are read.
+    /// Regions to monitor; a list has at least one, each once, all allowed by `filters.regions`.
     pub regions: RegionSelection,
-    /// Where the access key comes from.
+    /// Source of the access key.
     pub credentials: CredentialsConfig,
-    /// Which host is called for a region.
+    /// Endpoint of API calls.
     pub endpoint: Endpoint,
-    /// How requests are signed.
+    /// Signature method of API requests.
     pub signature: SignatureVersion,
-    /// Which objects are looked at.
+    /// Objects to include and to exclude.
     pub filters: Filters,
-    /// How many calls may be made.
+    /// Maximum rates of API calls.
     pub rates: RequestRates,
-    /// The HTTP proxy.
+    /// HTTP proxy for API calls.
     pub proxy: ProxySetting,
 }
 

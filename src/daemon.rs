@@ -53,7 +53,7 @@ pub struct WebOptions {
     pub explain: bool,
 }
 
-/// Reason for which the daemon ended without being asked to.
+/// Reason for which the daemon ended before the shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A component cannot be built from the configuration.

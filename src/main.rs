@@ -1,4 +1,4 @@
-//! The daemon's door: flags, configuration, logs, listeners, signals, exit codes. No logic.
+//! Entry point of the daemon: flags, configuration, logging, listeners, signals and exit codes. No logic.
 
 mod cli;
 
@@ -17,7 +17,7 @@ use alikafka_exporter::{
     logging,
     web::HttpLimits,
 };
-use cli::{Args, Command, Ended};
+use cli::{Args, Command, EarlyExit};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -25,63 +25,63 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The user must change something: a flag, the configuration, an address.
-const REFUSED: u8 = 2;
-/// The program failed.
+/// Exit code for a flag, configuration or address that the user must change.
+const USAGE_ERROR: u8 = 2;
+/// Exit code for a failure of the program.
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let args = match cli::parse(env::args_os()) {
         Ok(args) => args,
-        Err(Ended::Answer(text)) => return answer(&text),
-        Err(Ended::Refused(line)) => return end(REFUSED, &line),
+        Err(EarlyExit::Help(text)) => return print(&text),
+        Err(EarlyExit::UsageError(line)) => return fail(USAGE_ERROR, &line),
     };
     if args.version {
-        return answer(&cli::version());
+        return print(&cli::version());
     }
     keep_memory_private();
     #[cfg(feature = "fail-points")]
     let _fail_points = fail::FailScenario::setup();
-    // The text of a panic may quote the configuration, so no standard one is written from here on.
+    // The standard panic message may quote the configuration.
     panics::install();
-    // Each client and each call holds a file open, so as many as the system grants.
-    let files = getrlimit(Resource::Nofile).maximum;
-    _ = setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files });
+    // Every client and every API call uses a file descriptor, so raise the limit as far as allowed.
+    let max_files = getrlimit(Resource::Nofile).maximum;
+    _ = setrlimit(Resource::Nofile, Rlimit { current: max_files, maximum: max_files });
     let config = match config::load(args.config_file.as_deref(), &environment()) {
         Ok(config) => config,
-        Err(problems) => return end(REFUSED, &problems.to_string()),
+        Err(problems) => return fail(USAGE_ERROR, &problems.to_string()),
     };
     if args.command == Some(Command::CheckConfig) {
-        return answer(&cli::summary(&config));
+        return print(&cli::summary(&config));
     }
     logging::init(args.log_level.into(), args.log_format.into(), clock::unix_now);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(daemon(args, config));
-            // A thread that waits for a name server or for a file's disk would hold up the end for as long.
+            let code = runtime.block_on(run_daemon(args, config));
+            // Do not wait for blocking threads: a name server or a disk may hang.
             runtime.shutdown_background();
             code
         }
-        Err(error) => end(FAILED, &format!("cannot start threads: {error}")),
+        Err(error) => fail(FAILED, &format!("cannot start threads: {error}")),
     }
 }
 
-async fn daemon(args: Args, config: Config) -> ExitCode {
+async fn run_daemon(args: Args, config: Config) -> ExitCode {
     let (shutdown, reload) = (CancellationToken::new(), Arc::new(Notify::new()));
     if let Err(error) = watch_signals(shutdown.clone(), Arc::clone(&reload)) {
-        return end(FAILED, &format!("cannot watch signals: {error}"));
+        return fail(FAILED, &format!("cannot watch signals: {error}"));
     }
     let bound = match cli::listen(&args.listen_addresses) {
         Ok(bound) => bound,
-        Err(line) => return end(REFUSED, &line),
+        Err(line) => return fail(USAGE_ERROR, &line),
     };
-    let watched = bound.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>();
-    let listeners = match watched {
+    let converted = bound.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>();
+    let listeners = match converted {
         Ok(listeners) => listeners,
-        Err(error) => return end(FAILED, &format!("cannot watch a listener: {error}")),
+        Err(error) => return fail(FAILED, &format!("cannot register a listener: {error}")),
     };
-    cli::announce(&config);
+    cli::log_startup(&config);
     for listener in &listeners {
         let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
         tracing::info!(address, path = args.telemetry_path, "listening");
@@ -99,13 +99,13 @@ async fn daemon(args: Args, config: Config) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            tracing::error!(%error, "failed");
+            tracing::error!(%error, "exporter failed");
             ExitCode::from(FAILED)
         }
     }
 }
 
-/// The first signal asks for an end, the second one makes it; SIGHUP asks for a reload.
+/// Handles signals: SIGTERM or SIGINT starts a shutdown, a second one exits at once, SIGHUP reloads.
 fn watch_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -130,8 +130,8 @@ fn watch_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Result
     Ok(())
 }
 
-/// Memory holds the access key: no image of it may be left behind, and no process of the same user may read
-/// it. A system that hands dumps to a program does not heed the limit, but it heeds the second.
+/// Disables core dumps and access by other processes of the user, because memory holds the access key. The limit
+/// does not apply if the system pipes core dumps to a program; the dumpable flag does.
 fn keep_memory_private() {
     _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     #[cfg(target_os = "linux")]
@@ -140,7 +140,7 @@ fn keep_memory_private() {
     }
 }
 
-/// The variables that are part of the configuration.
+/// Returns the environment variables that belong to the configuration.
 fn environment() -> BTreeMap<String, String> {
     env::vars_os()
         .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
@@ -148,12 +148,12 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn answer(text: &str) -> ExitCode {
+fn print(text: &str) -> ExitCode {
     _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-fn end(code: u8, text: &str) -> ExitCode {
+fn fail(code: u8, text: &str) -> ExitCode {
     _ = writeln!(io::stderr(), "{text}");
     ExitCode::from(code)
 }

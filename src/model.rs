@@ -1,9 +1,9 @@
-//! The words of the domain as types: names, offsets, times, and what one answer of the cloud says.
+//! Domain types: names, offsets, times, the contents of API responses, and options that several modules share.
 //!
-//! Owns: identifiers that are valid by construction, [`Offset`] and [`UnixMillis`] that cannot hold a
-//! sentinel, the observations ([`Instance`], [`Topic`], [`TopicStatus`], [`GroupProgress`]) and the closed
-//! set of [`AnomalyKind`]s. Refuses: I/O, clocks, wire spelling, and zero standing for "unknown": what
-//! the cloud did not tell is `None`.
+//! Owns: identifiers that are valid by construction, [`Offset`] and [`UnixMillis`], which cannot hold a sentinel, the
+//! contents of responses ([`Instance`], [`Topic`], [`TopicStatus`], [`GroupProgress`]), and the closed set of
+//! [`AnomalyKind`]s. An unknown value is `None`, never zero.
+//! Out of scope: I/O, clocks, and the wire format.
 
 use std::{fmt, sync::Arc};
 
@@ -25,11 +25,11 @@ pub use options::{
 };
 pub use origin::{MessageTimestamps, ResponseOrigin, TimeSpan};
 
-/// Longest name that is taken as an identifier, in characters. Kafka's own limit is 249 bytes; names are
-/// identities, so a longer one is refused rather than cut.
+/// Maximum length of an identifier, in characters. Kafka's limit is 249 bytes. Longer names are rejected rather than
+/// truncated, because names are identities.
 pub const MAX_NAME_CHARS: usize = 512;
 
-/// A name that cannot be an identifier: empty, too long, or of the wrong alphabet.
+/// Name that is not a valid identifier: empty, too long, or with invalid characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a valid {1}: {2}")]
 pub struct InvalidName(pub String, pub &'static str, pub &'static str);
@@ -41,26 +41,26 @@ macro_rules! identifier {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks and takes a name.
+            /// Creates an identifier.
             ///
             /// # Errors
-            /// [`InvalidName`] if the name is empty, too long or has characters that the type refuses.
+            /// [`InvalidName`] if the name is empty, too long or has invalid characters.
             pub fn new(name: &str) -> Result<Self, InvalidName> {
-                let refuse = |why| Err(InvalidName(name.chars().take(64).collect(), $what, why));
+                let invalid = |why| Err(InvalidName(name.chars().take(64).collect(), $what, why));
                 if name.is_empty() {
-                    return refuse("it is empty");
+                    return invalid("it is empty");
                 }
                 if name.chars().count() > MAX_NAME_CHARS {
-                    return refuse("it is longer than 512 characters");
+                    return invalid("it is longer than 512 characters");
                 }
                 let check: fn(&str) -> Result<(), &'static str> = $check;
                 match check(name) {
                     Ok(()) => Ok(Self(name.into())),
-                    Err(why) => refuse(why),
+                    Err(why) => invalid(why),
                 }
             }
 
-            /// The name as the cloud spells it.
+            /// Returns the name as the API spells it.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -81,21 +81,21 @@ macro_rules! identifier {
     };
 }
 
-/// Names that the cloud gives to its objects may hold any character; the page escapes them.
+/// Accepts any characters, because the API does not restrict them. The exposition escapes them.
 fn any_name(_: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Region ids become host names, so only what a host name may hold is let in.
+/// Accepts only host labels, because region ids become part of host names.
 fn host_label(name: &str) -> Result<(), &'static str> {
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let is_valid_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     if name.len() > 63 {
         return Err("it is longer than 63 characters");
     }
     if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
         return Err("it may hold only lower-case letters, digits and '-'");
     }
-    if edge(name.chars().next()) && edge(name.chars().next_back()) {
+    if is_valid_edge(name.chars().next()) && is_valid_edge(name.chars().next_back()) {
         Ok(())
     } else {
         Err("it must begin and end with a letter or a digit")
@@ -103,27 +103,27 @@ fn host_label(name: &str) -> Result<(), &'static str> {
 }
 
 identifier!(
-    /// The `name` of an account in the configuration; the label `account`.
+    /// Name of an account in the configuration; the label `account`.
     AccountName, "account name", any_name
 );
 identifier!(
-    /// A region of the cloud, such as `cn-hangzhou` (API field `RegionId`); the label `region`.
+    /// Region, such as `cn-hangzhou` (API field `RegionId`); the label `region`.
     RegionId, "region id", host_label
 );
 identifier!(
-    /// An AliKafka instance (API field `InstanceId`); the label `instance_id`.
+    /// AliKafka instance (API field `InstanceId`); the label `instance_id`.
     InstanceId, "instance id", any_name
 );
 identifier!(
-    /// A Kafka topic of one instance (API field `Topic`); the label `topic`.
+    /// Kafka topic of an instance (API field `Topic`); the label `topic`.
     TopicName, "topic name", any_name
 );
 identifier!(
-    /// A consumer group of one instance (API field `ConsumerId`); the label `group`.
+    /// Consumer group of an instance (API field `ConsumerId`); the label `group`.
     GroupId, "group id", any_name
 );
 
-/// A partition number, from 0 on (API field `Partition`).
+/// Partition number, starting at 0 (API field `Partition`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(pub u32);
 
@@ -148,39 +148,38 @@ impl Partition {
     }
 }
 
-/// A position in a partition: 0 or more. The sentinel -1 ("nothing committed") cannot be an `Offset`.
+/// Offset in a partition: 0 or more. The sentinel -1 ("nothing committed") is not an `Offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Offset(i64);
 
 impl Offset {
-    /// Takes a position; `None` for negative numbers.
+    /// Creates an offset; `None` for negative numbers.
     #[must_use]
     pub fn new(value: i64) -> Option<Self> {
         (value >= 0).then_some(Self(value))
     }
 
-    /// The position, in messages from the beginning of the partition.
+    /// Returns the offset, in messages from the beginning of the partition.
     #[must_use]
     pub fn get(self) -> i64 {
         self.0
     }
 
-    /// The offset of the message before this one; `None` at the beginning.
+    /// Returns the offset of the previous message; `None` at the beginning.
     #[must_use]
     pub fn before(self) -> Option<Self> {
         Self::new(self.0 - 1)
     }
 
-    /// How many messages `self` is past `earlier`; negative if it is before it. Cannot overflow, as both
-    /// are 0 or more.
+    /// Returns the number of messages between `earlier` and `self`; negative if `self` is smaller. Cannot overflow because
+    /// both are 0 or more.
     #[must_use]
     pub fn minus(self, earlier: Self) -> i64 {
         self.0 - earlier.0
     }
 }
 
-/// A time as milliseconds since 1970-01-01 UTC, later than that moment. The sentinels 0 and -1 cannot be
-/// a `UnixMillis`.
+/// Time in milliseconds since 1970-01-01 UTC; more than 0. The sentinels 0 and -1 are not a `UnixMillis`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(i64);
 
@@ -196,55 +195,55 @@ impl Serialize for UnixMillis {
 }
 
 impl UnixMillis {
-    /// Takes a time; `None` for 0 and less.
+    /// Creates a time; `None` for 0 and less.
     #[must_use]
     pub fn new(millis: i64) -> Option<Self> {
         (millis > 0).then_some(Self(millis))
     }
 
-    /// Milliseconds since 1970-01-01 UTC.
+    /// Returns the milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub fn get(self) -> i64 {
         self.0
     }
 }
 
-/// Something odd in an answer that did not cost the whole answer.
+/// Inconsistency in a response that is otherwise usable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anomaly {
-    /// The closed kind, the label of `alikafka_exporter_anomalies_total`.
+    /// Kind; the label `kind` of `alikafka_exporter_anomalies_total`.
     pub kind: AnomalyKind,
-    /// What was odd, for a debug log: names of fields and objects, never a whole value of the server.
+    /// Details for a debug log: names of fields and objects, never an entire value from the response.
     pub detail: String,
 }
 
-/// The closed set of anomaly kinds.
+/// Kind of an anomaly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnomalyKind {
-    /// The committed offset was past the end offset; lag was taken as 0.
+    /// The committed offset is past the end offset, so the lag is set to 0.
     Clamped,
-    /// An offset below -1.
+    /// Offset below -1.
     Negative,
-    /// The same partition, topic, group or instance twice in one answer.
+    /// The same partition, topic, group or instance twice in one response.
     Duplicate,
-    /// A field of the wrong type, or one that must be there and is not.
+    /// Field of the wrong type, or missing required field.
     Type,
-    /// A number outside of what its field can mean.
+    /// Number outside of the valid range of its field.
     Range,
-    /// An offset that went backwards between two answers.
+    /// Offset that moved backwards between two responses.
     Rewind,
-    /// The server's own sum disagrees with the sum of its parts.
+    /// Total that differs from the sum of its parts.
     TotalMismatch,
-    /// An empty list where there were objects before.
+    /// Empty list although objects existed before.
     EmptyList,
-    /// Pages that repeat, contradict their total, or do not end.
+    /// List pages that repeat, contradict their total, or do not end.
     Paging,
-    /// An answer that contradicts itself or the question.
+    /// Response that contradicts itself or its request.
     Contradiction,
 }
 
 impl AnomalyKind {
-    /// Every kind, in the order of the contract.
+    /// All kinds, in the order of the documentation.
     pub const ALL: [Self; 10] = [
         Self::Clamped,
         Self::Negative,
@@ -258,7 +257,7 @@ impl AnomalyKind {
         Self::Contradiction,
     ];
 
-    /// The value of the label `kind`.
+    /// Returns the value of the label `kind`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -276,11 +275,11 @@ impl AnomalyKind {
     }
 }
 
-/// A value with what was odd about the answer that it came from.
+/// Value with the anomalies of the response that it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed<T> {
-    /// What the answer says, without the items that could not be read.
+    /// Contents of the response, without malformed items.
     pub value: T,
-    /// What was odd; empty for a clean answer.
+    /// Anomalies of the response.
     pub anomalies: Vec<Anomaly>,
 }

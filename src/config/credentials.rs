@@ -1,5 +1,5 @@
-//! Where the access key comes from. Holds no more than what was written; reading files, variables and
-//! services is the provider's work.
+//! Configuration of the source of the access key. Out of scope: reading files, variables and services, which the
+//! credentials provider does.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -10,53 +10,53 @@ mod read;
 
 pub(super) use read::read;
 
-/// How an account comes by its access key.
+/// Source of the access key of an account.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialsConfig {
-    /// The source of the key.
+    /// Source of the key.
     pub source: CredentialsSource,
-    /// The role that is assumed with that key; its temporary key is then the one that signs.
+    /// Role to assume with that key. Its temporary key then signs the requests.
     pub assume_role: Option<AssumeRole>,
-    /// Scheme, host and perhaps port of the token service; `None` for the cloud's own.
+    /// Scheme, host and optional port of the security token service; `None` for the default.
     pub sts_endpoint: Option<String>,
-    /// The same of the metadata service; `None` for the cloud's own.
+    /// Scheme, host and optional port of the metadata service; `None` for the default.
     pub metadata_endpoint: Option<String>,
 }
 
-/// The source of an access key. What is `None` in it is looked for in the vendor's variables.
+/// Source of an access key. Fields that are `None` are read from the vendor's variables.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum CredentialsSource {
-    /// Every source but keys and files, in the order of the vendor's own tools.
+    /// Every source except keys and files, in the order of the vendor's own tools.
     #[default]
     Chain,
     /// `ALIBABA_CLOUD_ACCESS_KEY_ID`, `ALIBABA_CLOUD_ACCESS_KEY_SECRET` and, for a temporary key,
     /// `ALIBABA_CLOUD_SECURITY_TOKEN`.
     Environment,
-    /// A token that tells who this is, exchanged for the key of a role (RRSA).
+    /// OIDC token, exchanged for the key of a role (RRSA).
     Oidc(OidcConfig),
-    /// A profile of the vendor's command line tool.
+    /// Profile of the vendor's command line tool.
     CliProfile(ProfileConfig),
-    /// A section of the vendor's credentials file.
+    /// Section of the vendor's credentials file.
     IniProfile(ProfileConfig),
-    /// The role of the machine; its name is asked for where it is not told.
+    /// RAM role of the ECS instance. Without a name, the metadata service reports it.
     EcsRamRole {
-        /// The name of the role.
+        /// Name of the role.
         role_name: Option<String>,
     },
-    /// An address that hands out keys.
+    /// Service that returns keys.
     Uri {
-        /// The whole address, which may hold a secret.
+        /// URL, which may contain a secret.
         uri: Option<SecretString>,
     },
-    /// The key itself.
+    /// Inline key.
     Inline(AccessKey),
-    /// Files that hold one value each.
+    /// Files that contain one value each.
     Files(AccessKeyFiles),
 }
 
 impl fmt::Display for CredentialsConfig {
-    /// The source in one word, for logs.
+    /// Writes the source in one word, for logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
             CredentialsSource::Chain => "chain",
@@ -74,15 +74,14 @@ impl fmt::Display for CredentialsConfig {
 }
 
 impl CredentialsConfig {
-    /// Whether both name the same source. The key that a source holds may change: it is replaced from time to
-    /// time, and only the cloud knows whose it is.
+    /// Whether both use the same source. Its key may differ, because keys are rotated.
     #[must_use]
     pub fn is_same_source_as(&self, other: &Self) -> bool {
         let role = |of: &Self| of.assume_role.as_ref().map(|role| role.role_arn.clone());
         role(self) == role(other) && self.source.is_same_as(&other.source)
     }
 
-    /// Whether nothing differs, so that a key that was got by the one is one of the other.
+    /// Whether nothing differs, so that credentials of the one are valid for the other.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         let key = |of: &Self| match &of.source {
@@ -127,14 +126,14 @@ impl CredentialsSource {
     }
 }
 
-/// An access key as written. The id is kept as secret as the rest.
+/// Inline access key. The id is treated as a secret, too.
 #[derive(Clone)]
 pub struct AccessKey {
-    /// The access key id.
+    /// Access key id.
     pub id: SecretString,
-    /// The access key secret.
+    /// Access key secret.
     pub secret: SecretString,
-    /// The security token of a temporary key.
+    /// Security token of a temporary key.
     pub security_token: Option<SecretString>,
 }
 
@@ -144,50 +143,50 @@ impl fmt::Debug for AccessKey {
     }
 }
 
-/// Files that hold an access key, one value each.
+/// Files of an access key, one value each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessKeyFiles {
-    /// Holds the access key id.
+    /// File of the access key id.
     pub id: PathBuf,
-    /// Holds the access key secret.
+    /// File of the access key secret.
     pub secret: PathBuf,
-    /// Holds the security token of a temporary key.
+    /// File of the security token of a temporary key.
     pub security_token: Option<PathBuf>,
 }
 
-/// Whose token is exchanged for the key of which role.
+/// OIDC token and the role for which it is exchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OidcConfig {
-    /// The role.
+    /// ARN of the role.
     pub role_arn: Option<String>,
-    /// Who vouches for the token.
+    /// ARN of the identity provider.
     pub provider_arn: Option<String>,
-    /// Holds the token, and is written anew by whoever issues it.
+    /// File of the token, which its issuer rewrites.
     pub token_file: Option<PathBuf>,
-    /// What the session is called in the cloud's audit log.
+    /// Name of the session in the audit log.
     pub session_name: Option<String>,
 }
 
-/// A profile in a file of the vendor's tools.
+/// Profile in a file of the vendor's tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProfileConfig {
-    /// Its name.
+    /// Name of the profile.
     pub name: Option<String>,
-    /// The file.
+    /// File of the profile.
     pub file: Option<PathBuf>,
 }
 
-/// A role that is assumed, most often one of another account.
+/// Role to assume, usually one of another account.
 #[derive(Debug, Clone)]
 pub struct AssumeRole {
-    /// The role.
+    /// ARN of the role.
     pub role_arn: String,
-    /// What the session is called in the cloud's audit log.
+    /// Name of the session in the audit log.
     pub session_name: String,
-    /// What the owner of the role agreed on with whoever assumes it.
+    /// External id that the owner of the role requires.
     pub external_id: Option<SecretString>,
-    /// A policy that narrows what the role may do.
+    /// Policy that restricts the permissions of the role.
     pub policy: Option<String>,
-    /// How long each key lives.
+    /// Lifetime of each key.
     pub duration: Duration,
 }

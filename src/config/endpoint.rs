@@ -1,7 +1,7 @@
-//! Where calls go: the host of a region, and the proxy on the way.
+//! Endpoints of API calls, of the credential services, and of the proxy.
 //!
-//! Owns: what an endpoint may be. Refuses: plain http to anything but loopback, user names, paths, queries
-//! and fragments, addresses of metadata services, and hosts that read differently from what they are.
+//! Rejects: plain http beyond loopback, user names, paths, queries and fragments, addresses of metadata services, and
+//! hosts that resolve to something other than they appear to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use crate::model::{ProxySetting, RegionId};
 
-/// Which of the cloud's own hosts is called.
+/// Network of the service's own hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// `alikafka.<region>.aliyuncs.com`.
@@ -19,11 +19,11 @@ pub enum Network {
     Vpc,
 }
 
-/// The endpoint of an account: a URL without a path, in which `{region}` stands for the region id.
+/// Endpoint of an account: a URL without a path, with `{region}` as a placeholder for the region id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(String);
 
-/// Why an endpoint or a proxy was refused: what is wrong, and what to write instead. Never quotes it.
+/// Problem of a URL: what is wrong, and what to write instead. Never quotes the URL.
 pub(super) type Rejection = (&'static str, &'static str);
 
 const REGION: &str = "{region}";
@@ -31,7 +31,7 @@ const EXAMPLE: &str = "write a URL such as https://alikafka.{region}.aliyuncs.co
 const PROXY_EXAMPLE: &str = "write none, environment, or a URL such as http://proxy.example:3128";
 
 impl Endpoint {
-    /// The cloud's own hosts.
+    /// Returns the endpoint of the service in a network.
     #[must_use]
     pub fn of(network: Network) -> Self {
         Self(match network {
@@ -40,41 +40,41 @@ impl Endpoint {
         })
     }
 
-    /// The URL of a region: scheme, host and perhaps port, such as `https://alikafka.cn-hangzhou.aliyuncs.com`,
-    /// without a slash at its end.
+    /// Returns the URL of a region: scheme, host and optional port, e.g. `https://alikafka.cn-hangzhou.aliyuncs.com`,
+    /// without a trailing slash.
     #[must_use]
     pub fn url(&self, region: &RegionId) -> String {
         self.0.replace(REGION, region.as_str())
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, Rejection> {
-        // A sample that is a plain label, as every region id is.
+        // Any region id is a plain host label.
         check_base(&text.replace(REGION, "cn-hangzhou"), EXAMPLE)?;
         Ok(Self(base(text)))
     }
 }
 
-/// The token service: as an endpoint, without a region in it.
+/// Parses the URL of the security token service.
 pub(super) fn token_service(text: &str) -> Result<String, Rejection> {
     check_base(text, "write a URL such as https://sts.cn-hangzhou.aliyuncs.com")?;
     Ok(base(text))
 }
 
-/// The metadata service of the machine, or what stands in for it on loopback.
+/// Parses the URL of the metadata service, or of a substitute on loopback.
 pub(super) fn metadata_service(text: &str) -> Result<String, Rejection> {
     const INSTEAD: &str = "write http://100.100.100.200, or remove the key";
     let url = base(text);
-    let stands_in = || {
+    let is_on_loopback = || {
         check_base(text, INSTEAD).is_ok()
             && Url::parse(&url).is_ok_and(|url| url.host().is_some_and(|host| is_loopback(&host)))
     };
-    if url == "http://100.100.100.200" || stands_in() {
+    if url == "http://100.100.100.200" || is_on_loopback() {
         return Ok(url);
     }
     Err(("is neither the metadata service nor loopback", INSTEAD))
 }
 
-/// An address that hands out keys: it has a path, and perhaps a query.
+/// Parses the URL of a service that returns keys, which may have a path and a query.
 pub(super) fn key_service(text: &str) -> Result<SecretString, Rejection> {
     const INSTEAD: &str = "write a URL such as http://127.0.0.1:6666/credentials";
     let after_scheme = text.find("://").map_or(0, |at| at + "://".len());
@@ -87,12 +87,12 @@ pub(super) fn key_service(text: &str) -> Result<SecretString, Rejection> {
     Ok(SecretString::from(text.to_owned()))
 }
 
-/// As it is kept: scheme and host in lower case, without a slash at the end.
+/// Normalizes a URL: lower case, without a trailing slash.
 fn base(text: &str) -> String {
     text.strip_suffix('/').unwrap_or(text).to_lowercase()
 }
 
-/// Scheme, host and perhaps a port, and nothing that could leak or mislead.
+/// Checks that a URL consists of scheme, host and optional port, and cannot leak secrets or mislead.
 fn check_base(text: &str, example: &'static str) -> Result<(), Rejection> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(("is not a URL with a scheme", example));
@@ -125,17 +125,17 @@ fn check_base(text: &str, example: &'static str) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Refuses hosts that must not be called and hosts that are spelled as something else.
+/// Rejects hosts that must not be called, and hosts in a misleading spelling.
 fn check_host(host: &Host<&str>, typed: &str, example: &'static str) -> Result<(), Rejection> {
     match host {
         Host::Domain(name) => {
-            let label = |l: &str| {
+            let is_label = |l: &str| {
                 (1..=63).contains(&l.len())
                     && !l.starts_with('-')
                     && !l.ends_with('-')
                     && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             };
-            if !name.split('.').all(label) || !begins_with(typed, name) {
+            if !name.split('.').all(is_label) || !begins_with(typed, name) {
                 return Err(("has a host name that is not one", example));
             }
         }
@@ -162,7 +162,7 @@ fn begins_with(typed: &str, host: &str) -> bool {
 fn check_address(address: IpAddr, example: &'static str) -> Result<(), Rejection> {
     const METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
     const METADATA_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    let refused = match address {
+    let is_rejected = match address {
         IpAddr::V4(a) => {
             a == METADATA || a.is_link_local() || a.is_unspecified() || a.is_multicast() || a.is_broadcast()
         }
@@ -170,7 +170,7 @@ fn check_address(address: IpAddr, example: &'static str) -> Result<(), Rejection
             a == METADATA_6 || a.is_unicast_link_local() || a.is_unspecified() || a.is_multicast()
         }
     };
-    if refused {
+    if is_rejected {
         return Err((
             "has an address that is not an API host's (link-local, metadata or multicast)",
             example,
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_region_takes_its_place_in_the_host() {
+    fn the_region_replaces_its_placeholder() {
         let region = RegionId::new("cn-hangzhou").unwrap();
         let url = |e: Endpoint| e.url(&region);
         assert_eq!(url(Endpoint::of(Network::Public)), "https://alikafka.cn-hangzhou.aliyuncs.com");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_that_could_leak_or_mislead_are_refused() {
+    fn endpoints_that_could_leak_or_mislead_are_rejected() {
         for typed in [
             "",
             "alikafka.cn-hangzhou.aliyuncs.com",
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_shows_no_password() {
+    fn debug_output_of_a_proxy_has_no_password() {
         let setting = proxy("http://user:canary@proxy.example:3128").unwrap();
         assert_eq!(format!("{setting:?}"), "http://proxy.example:3128");
         for typed in ["proxy.example:3128", "socks5://proxy.example", "http://proxy.example/path", "http://"]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
 use super::{
-    keys::{KEYS, Key, Shape, VARIABLE_PREFIX},
+    keys::{ConfigKey, KEYS, Shape, VARIABLE_PREFIX},
     problem::{Problem, ValueSource, key_path, nearest},
     value::{from_variable, table},
 };
@@ -102,7 +102,7 @@ fn is_service_link(rest: &str, value: &str) -> bool {
 }
 
 /// Returns the key that a variable sets and, for one member of a map, the member.
-fn target(rest: &str) -> Option<(&'static Key, Option<String>)> {
+fn target(rest: &str) -> Option<(&'static ConfigKey, Option<String>)> {
     if let Some(key) = KEYS.iter().find(|key| key.variable_suffix() == rest) {
         return Some((key, None));
     }
@@ -118,7 +118,7 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
-fn scalar_or_list(key: &Key, name: &str, text: &str) -> Value {
+fn scalar_or_list(key: &ConfigKey, name: &str, text: &str) -> Value {
     match key.shape {
         Shape::AutoOrList if text.trim() == "auto" => from_variable("auto", name),
         Shape::List | Shape::AutoOrList => {
@@ -129,7 +129,7 @@ fn scalar_or_list(key: &Key, name: &str, text: &str) -> Value {
     }
 }
 
-fn map(key: &Key, name: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Value> {
+fn map(key: &ConfigKey, name: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Value> {
     let source = ValueSource::Variable(name.to_owned());
     let mut map = Map::new();
     for part in parts(text) {
@@ -149,7 +149,7 @@ fn map(key: &Key, name: &str, text: &str, problems: &mut Vec<Problem>) -> Option
 }
 
 fn unknown(name: &str, rest: &str) -> Problem {
-    let known: Vec<String> = KEYS.iter().filter_map(Key::variable).collect();
+    let known: Vec<String> = KEYS.iter().filter_map(ConfigKey::variable).collect();
     // A single underscore where two are needed is the usual mistake.
     let instead = match known.iter().find(|known| known.replace("__", "_") == name.replace("__", "_")) {
         Some(known) => format!("did you mean {known}"),

@@ -26,9 +26,9 @@ pub struct Problem {
     pub origin: ValueSource,
     /// Key path, such as `accounts[1].filters.topics.include[0]`.
     pub path: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub what: String,
-    /// What to write instead.
+    /// Advice on what to write instead.
     pub instead: String,
     /// Line of the file with a marker below it, for text that is not YAML.
     pub excerpt: Option<String>,

@@ -16,21 +16,19 @@ use super::{
 };
 use crate::model::{AccountName, Granularity, LastTimestamps, Naming, PollTiming, RenderOptions};
 
-const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const INTERVAL: (Duration, Duration) = (LEAST_INTERVAL, DAY);
-const STALE: (Duration, Duration) = (LEAST_INTERVAL, DAY.saturating_mul(7));
-const TIMEOUT: (Duration, Duration) = (LEAST_INTERVAL, Duration::from_secs(300));
+const INTERVAL: (Duration, Duration) = (MIN_INTERVAL, DAY);
+const STALE: (Duration, Duration) = (MIN_INTERVAL, DAY.saturating_mul(7));
+const TIMEOUT: (Duration, Duration) = (MIN_INTERVAL, Duration::from_secs(300));
 
-/// The default lets nothing be polled less often than twice in five minutes: alerts look at differences over
-/// that time.
-const LONGEST_IDLE: Duration = Duration::from_secs(150);
+/// Maximum default of `idle_poll_interval`: two polls in the five minutes over which alerts compute differences.
+const MAX_DEFAULT_IDLE_POLL: Duration = Duration::from_secs(150);
 
-/// How far back a status looks, where the interval between polls allows it.
-const STATUS_WINDOW: Duration = Duration::from_secs(600);
+/// Default of `status_window` if it contains five polls.
+const DEFAULT_STATUS_WINDOW: Duration = Duration::from_secs(600);
 
-/// Labels that families have by contract; constant labels must not meet them. A test holds them against the
-/// catalog.
+/// Labels of the metric catalog, which constant labels must not use. A test compares them with the catalog.
 const CONTRACT_LABELS: [&str; 28] = [
     "account",
     "action",
@@ -128,68 +126,37 @@ fn read_timing(reader: &LevelReader<'_>, problems: &mut Vec<Problem>) -> PollTim
     let discovery = reader.duration("discovery_interval", INTERVAL, problems);
     let before = problems.len();
     let poll = reader.duration("poll_interval", INTERVAL, problems).unwrap_or(Duration::from_secs(60));
-    let is_poll_known = problems.len() == before;
+    let is_poll_valid = problems.len() == before;
     let topic_poll = reader.duration("topic_poll_interval", INTERVAL, problems).unwrap_or(poll);
     let idle_poll = reader.duration("idle_poll_interval", INTERVAL, problems);
     let stale_after = reader.duration("stale_after", STALE, problems);
     let discovery = discovery.unwrap_or(Duration::from_secs(300));
-    // Rules between values say nothing sensible while one of them is wrong.
+    // Check the relations between values only if each value is valid.
     if problems.len() == before {
-        if let Some(field) = reader.field("topic_poll_interval")
-            && topic_poll < poll
-        {
-            let what = format!(
-                "{} is shorter than poll_interval ({})",
-                format_duration(topic_poll),
-                format_duration(poll)
-            );
-            problems.push(
-                field.problem(what, &format!("write at least {}, or remove the key", format_duration(poll))),
-            );
-        }
-        let slowest = poll.max(topic_poll);
-        if let (Some(field), Some(stale)) = (reader.field("stale_after"), stale_after)
-            && stale < slowest * 2
-        {
-            let name = if topic_poll > poll { "topic_poll_interval" } else { "poll_interval" };
-            let what = format!(
-                "{} is shorter than twice {name} ({})",
-                format_duration(stale),
-                format_duration(slowest)
-            );
-            let instead = format!("write at least {}, or remove the key", format_duration(slowest * 2));
-            problems.push(field.problem(what, &instead));
-        }
+        check_min(reader, "topic_poll_interval", topic_poll, ("poll_interval", poll), 1, problems);
+        let slowest =
+            if topic_poll > poll { ("topic_poll_interval", topic_poll) } else { ("poll_interval", poll) };
+        let stale = stale_after.unwrap_or(Duration::MAX);
+        check_min(reader, "stale_after", stale, slowest, 2, problems);
     }
     let group_stale_after = stale_after.unwrap_or(poll * 3);
     let topic_stale_after = stale_after.unwrap_or(topic_poll * 3);
-    if problems.len() == before
-        && let (Some(field), Some(idle)) = (reader.field("idle_poll_interval"), idle_poll)
-    {
-        // One poll may fail, and the next one still be in time.
-        let most = group_stale_after.saturating_sub(poll);
-        if idle < poll {
-            let what = format!(
-                "{} is shorter than poll_interval ({})",
-                format_duration(idle),
-                format_duration(poll)
-            );
-            problems.push(
-                field.problem(what, &format!("write at least {}, or remove the key", format_duration(poll))),
-            );
-        } else if idle > most {
+    if let Some(idle) = idle_poll.filter(|_| problems.len() == before) {
+        check_min(reader, "idle_poll_interval", idle, ("poll_interval", poll), 1, problems);
+        // After one failed poll, the next one must still be in time.
+        let max = group_stale_after.saturating_sub(poll);
+        if let Some(field) = reader.field("idle_poll_interval").filter(|_| idle >= poll && idle > max) {
             let what = format!(
                 "{} and poll_interval ({}) are together longer than stale_after ({})",
                 format_duration(idle),
                 format_duration(poll),
                 format_duration(group_stale_after)
             );
-            problems.push(
-                field.problem(what, &format!("write at most {}, or remove the key", format_duration(most))),
-            );
+            let instead = format!("write at most {}, or remove the key", format_duration(max));
+            problems.push(field.problem(what, &instead));
         }
     }
-    let idle_poll = idle_poll.unwrap_or((group_stale_after / 2).min(LONGEST_IDLE).max(poll));
+    let idle_poll = idle_poll.unwrap_or((group_stale_after / 2).min(MAX_DEFAULT_IDLE_POLL).max(poll));
     let request_timeout = reader.duration("request_timeout", TIMEOUT, problems);
     let last_timestamps = [
         ("lagging", LastTimestamps::Lagging),
@@ -206,28 +173,47 @@ fn read_timing(reader: &LevelReader<'_>, problems: &mut Vec<Problem>) -> PollTim
         topic_stale_after,
         discovery_stale_after: group_stale_after.max(discovery * 3),
         request_timeout: request_timeout.unwrap_or(Duration::from_secs(15)),
-        status_window: status_window(reader, is_poll_known.then_some(poll), problems),
+        status_window: status_window(reader, is_poll_valid.then_some(poll), problems),
         last_timestamps: reader.choice("last_timestamps", &last_timestamps, problems).unwrap_or_default(),
     }
 }
 
-/// How far back a status looks: as written, if five polls are in it, else long enough for them. `poll` is `None`
-/// where what is written of it is wrong.
+/// Reports a value that is less than `factor` times another one.
+fn check_min(
+    reader: &LevelReader<'_>,
+    key: &str,
+    value: Duration,
+    (other_key, other): (&str, Duration),
+    factor: u32,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(field) = reader.field(key).filter(|_| value < other * factor) else { return };
+    let multiple = if factor == 2 { "twice " } else { "" };
+    let (value, min) = (format_duration(value), format_duration(other * factor));
+    let what = format!("{value} is shorter than {multiple}{other_key} ({})", format_duration(other));
+    problems.push(field.problem(what, &format!("write at least {min}, or remove the key")));
+}
+
+/// Reads `status_window`; by default long enough for five polls. `poll` is `None` if `poll_interval` is invalid.
 fn status_window(reader: &LevelReader<'_>, poll: Option<Duration>, problems: &mut Vec<Problem>) -> Duration {
-    let least = poll.unwrap_or_default() * 4;
+    let min = poll.unwrap_or_default() * 4;
     let Some(window) = reader.duration("status_window", INTERVAL, problems) else {
-        return if STATUS_WINDOW < least { poll.unwrap_or_default() * 5 } else { STATUS_WINDOW };
+        return if DEFAULT_STATUS_WINDOW < min {
+            poll.unwrap_or_default() * 5
+        } else {
+            DEFAULT_STATUS_WINDOW
+        };
     };
     if let (Some(field), Some(poll)) = (reader.field("status_window"), poll)
-        && window < least
+        && window < min
     {
         let (window, poll) = (format_duration(window), format_duration(poll));
         let what = format!("{window} is shorter than four times poll_interval ({poll})");
-        // No window may be longer than a day.
-        let instead = if least > DAY {
+        // A window must not be longer than a day.
+        let instead = if min > DAY {
             "remove the key: the default is five times poll_interval".to_owned()
         } else {
-            format!("write at least {}, or remove the key", format_duration(least))
+            format!("write at least {}, or remove the key", format_duration(min))
         };
         problems.push(field.problem(what, &instead));
     }
@@ -270,8 +256,9 @@ fn labels(reader: &LevelReader<'_>, problems: &mut Vec<Problem>) -> Vec<(String,
 
 fn check_label(name: &str, value: &str) -> Result<(), (&'static str, &'static str)> {
     const NAME: &str = "write a name of letters, digits and _ that does not begin with a digit or __";
-    let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !word || name.is_empty() || name.starts_with("__") || name.starts_with(|c: char| c.is_ascii_digit()) {
+    let is_word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !is_word || name.is_empty() || name.starts_with("__") || name.starts_with(|c: char| c.is_ascii_digit())
+    {
         return Err(("is not a label name", NAME));
     }
     if CONTRACT_LABELS.contains(&name) || name.starts_with("tag_") {
@@ -287,14 +274,14 @@ fn instance_tags(reader: &LevelReader<'_>, problems: &mut Vec<Problem>) -> Vec<S
     let mut labels = BTreeSet::new();
     let mut tags = Vec::new();
     for (field, tag) in reader.field("metrics.instance_tags").iter().flat_map(ConfigField::items) {
-        // What a label name cannot hold becomes "_" there, so two tags may become one label.
+        // Characters that a label name must not have become "_", so two tags may map to one label.
         let label: String = tag.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         if tag.is_empty() {
             problems.push(field.problem("is empty", "write a tag key such as env"));
         } else if labels.insert(label.clone()) {
             tags.push(tag.to_owned());
         } else {
-            let what = format!("the label tag_{label} is taken by another tag of the list");
+            let what = format!("the label tag_{label} is already used by another tag of the list");
             problems.push(field.problem(what, "keep one of them"));
         }
     }

@@ -41,7 +41,7 @@ const SETTLE_TIME: Duration = Duration::from_millis(100);
 /// Maximum time for reading the file, including the wait until it settles.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a reload reads the configuration from.
+/// Source from which a reload reads the configuration.
 #[derive(Clone, Default)]
 pub struct ConfigSource {
     /// Configuration file, if any.
@@ -188,7 +188,7 @@ impl ReloadSupervisor {
         }
     }
 
-    /// Switches to a new configuration. The inner error lists the problems because of which the old one stays.
+    /// Switches to a new configuration. The inner error lists the problems that prevent it.
     async fn reload(&mut self, config: Config) -> Result<Result<(), Vec<String>>, RunError> {
         let PreparedReload { mut supervisors, providers, rates } = match self.prepare(&config) {
             Ok(prepared) => prepared,

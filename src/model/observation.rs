@@ -1,24 +1,24 @@
-//! What one answer of the management API says, in the domain's types and base units.
+//! Contents of API responses in domain types and base units.
 
 use super::{InstanceId, Offset, Partition, TopicName, UnixMillis};
 
-/// A list as the cloud told it.
+/// List as returned by the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing<T> {
-    /// The items, each identity once, in the order of the answer.
+    /// Items, without duplicates, in the order of the response.
     pub items: Vec<T>,
-    /// Whether the list is known to be whole. Only a whole list may delete what it lacks.
+    /// Whether the list is known to be complete. Only a complete list deletes objects that it does not contain.
     pub complete: bool,
 }
 
-/// One instance (`GetInstanceList`, `InstanceVO`).
+/// Instance (`GetInstanceList`, `InstanceVO`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     /// `InstanceId`.
     pub id: InstanceId,
-    /// `Name`: chosen by its owner, not unique.
+    /// `Name`: set by the user, not unique.
     pub name: Option<String>,
-    /// `ViewInstanceStatusCode`, else the older `ServiceStatus`. `None` if neither was told.
+    /// `ViewInstanceStatusCode`, else the older `ServiceStatus`. `None` if neither is present.
     pub state: Option<InstanceState>,
     /// `Series`: v2, v3 or confluent.
     pub series: Option<String>,
@@ -26,11 +26,11 @@ pub struct Instance {
     pub spec_type: Option<String>,
     /// `UpgradeServiceDetailInfo.Current2OpenSourceVersion`: the Kafka version.
     pub version: Option<String>,
-    /// `DeployType`: 4 public and VPC, 5 VPC; as the words `public` and `vpc`, another number as itself.
+    /// `DeployType`: 4 public and VPC, 5 VPC; as `public` and `vpc`; other numbers unchanged.
     pub deploy_type: Option<String>,
-    /// `PaidType`: 0 `prepaid`, 1 `postpaid`, 3 `serverless`, 4 `confluent`, another number as itself.
+    /// `PaidType`: 0 `prepaid`, 1 `postpaid`, 3 `serverless`, 4 `confluent`; other numbers unchanged.
     pub paid_type: Option<String>,
-    /// `DiskType`: 0 `efficiency`, 1 `ssd`, another number as itself.
+    /// `DiskType`: 0 `efficiency`, 1 `ssd`; other numbers unchanged.
     pub disk_type: Option<String>,
     /// `CreateTime`.
     pub created_at: Option<UnixMillis>,
@@ -44,15 +44,15 @@ pub struct Instance {
     pub partitions: Option<u64>,
     /// `UsedGroupCount`.
     pub groups: Option<u64>,
-    /// `DiskSize` (GB, taken as GiB), in bytes.
+    /// `DiskSize` (GB, interpreted as GiB), in bytes.
     pub disk_size_bytes: Option<u64>,
     /// `MsgRetain` (hours), in seconds.
     pub message_retention_seconds: Option<u64>,
-    /// `Tags.TagVO[]`, in the order of the answer.
+    /// `Tags.TagVO[]`, in the order of the response.
     pub tags: Vec<(String, String)>,
 }
 
-/// The state of an instance, from `ViewInstanceStatusCode` or `ServiceStatus`.
+/// State of an instance, from `ViewInstanceStatusCode` or `ServiceStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InstanceState {
     /// Ordered, not deployed.
@@ -63,15 +63,15 @@ pub enum InstanceState {
     Running,
     /// Stopped.
     Stopped,
-    /// In service, near its end.
+    /// In service, close to its expiry.
     Expiring,
-    /// Past its end.
+    /// Expired.
     Expired,
     /// Released.
     Released,
-    /// In service, its version being raised (`ServiceStatus` 7, 8).
+    /// In service, being upgraded (`ServiceStatus` 7, 8).
     Upgrading,
-    /// In service, being moved.
+    /// In service, being migrated.
     Migrating,
     /// Being stopped.
     Stopping,
@@ -79,16 +79,16 @@ pub enum InstanceState {
     Starting,
     /// Being released.
     Releasing,
-    /// In service, its size being changed (`ServiceStatus` 9, 11, 30).
+    /// In service, being resized (`ServiceStatus` 9, 11, 30).
     Scaling,
     /// Deployment, upgrade or migration failed (101, 102, 103).
     Failed,
-    /// A code that this version does not know.
+    /// Code that this version does not know.
     Unknown,
 }
 
 impl InstanceState {
-    /// Every state, in the order of the page.
+    /// All states, in the order of the exposition.
     pub const ALL: [Self; 15] = [
         Self::Pending,
         Self::Deploying,
@@ -107,7 +107,7 @@ impl InstanceState {
         Self::Unknown,
     ];
 
-    /// From `ViewInstanceStatusCode`.
+    /// Converts `ViewInstanceStatusCode`.
     #[must_use]
     pub fn from_view_code(code: i64) -> Self {
         match code {
@@ -129,7 +129,7 @@ impl InstanceState {
         }
     }
 
-    /// From `ServiceStatus`, which the vendor calls deprecated.
+    /// Converts `ServiceStatus`, which is deprecated.
     #[must_use]
     pub fn from_service_status(code: i64) -> Self {
         match code {
@@ -145,13 +145,13 @@ impl InstanceState {
         }
     }
 
-    /// Whether the instance answers detail calls. Calls to others are spent in vain.
+    /// Whether the instance serves calls for its topics and groups. For others these calls fail.
     #[must_use]
     pub fn in_service(self) -> bool {
         matches!(self, Self::Running | Self::Expiring | Self::Upgrading | Self::Migrating | Self::Scaling)
     }
 
-    /// The value of the label `state`.
+    /// Returns the value of the label `state`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -174,7 +174,7 @@ impl InstanceState {
     }
 }
 
-/// One topic of an instance (`GetTopicList`, `TopicVO`).
+/// Topic of an instance (`GetTopicList`, `TopicVO`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
     /// `Topic`.
@@ -185,11 +185,11 @@ pub struct Topic {
     pub storage: Option<Storage>,
     /// `CompactTopic`.
     pub cleanup: Option<Cleanup>,
-    /// `CreateTime`: another one under the same name is another topic.
+    /// `CreateTime`: it changes when the topic is recreated under the same name.
     pub created_at: Option<UnixMillis>,
 }
 
-/// Where a topic's messages lie.
+/// Storage engine of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
     /// Cloud storage.
@@ -199,7 +199,7 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// The value of the label `storage`.
+    /// Returns the value of the label `storage`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -209,17 +209,17 @@ impl Storage {
     }
 }
 
-/// What happens to a topic's old messages.
+/// Cleanup policy of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cleanup {
-    /// Deleted by age.
+    /// Delete old messages.
     Delete,
-    /// Compacted by key.
+    /// Compact by key.
     Compact,
 }
 
 impl Cleanup {
-    /// The value of the label `cleanup`.
+    /// Returns the value of the label `cleanup`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -229,7 +229,7 @@ impl Cleanup {
     }
 }
 
-/// What one topic holds (`GetTopicStatus`, `TopicStatus`).
+/// Offsets of a topic (`GetTopicStatus`, `TopicStatus`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicStatus {
     /// `TotalCount`: messages in the topic.
@@ -239,46 +239,46 @@ pub struct TopicStatus {
 }
 
 impl TopicStatus {
-    /// What it says of a partition.
+    /// Returns a partition.
     #[must_use]
     pub fn partition(&self, partition: Partition) -> Option<&TopicPartition> {
         partition.find_in(&self.partitions, |p| p.partition)
     }
 
-    /// The oldest offset that a partition holds.
+    /// Returns the start offset of a partition.
     #[must_use]
     pub fn start(&self, partition: Partition) -> Option<Offset> {
         self.partition(partition)?.start
     }
 }
 
-/// One partition of a topic.
+/// Partition of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicPartition {
     /// `Partition`.
     pub partition: Partition,
-    /// `MinOffset`: the oldest message that is still held.
+    /// `MinOffset`: the start offset.
     pub start: Option<Offset>,
-    /// `MaxOffset`: where the next message goes.
+    /// `MaxOffset`: the end offset.
     pub end: Option<Offset>,
-    /// `LastUpdateTimestamp`: when the newest message was written.
+    /// `LastUpdateTimestamp`: write time of the newest message.
     pub last_write: Option<UnixMillis>,
 }
 
-/// How far one group has read (`GetConsumerProgress`, `ConsumerProgress`).
+/// Progress of a consumer group (`GetConsumerProgress`, `ConsumerProgress`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupProgress {
-    /// `TotalDiff` of the group: the server's own sum of lag.
+    /// `TotalDiff` of the group: the total lag as computed by the service.
     pub total_diff: Option<i64>,
     /// `state`.
     pub state: Option<GroupState>,
-    /// `RebalanceInfoList`, oldest first: the last few, as far as the cloud tells them.
+    /// `RebalanceInfoList`, oldest first; only the latest ones.
     pub rebalances: Vec<Rebalance>,
     /// `TopicList`, each topic once, sorted by name.
     pub topics: Vec<TopicProgress>,
 }
 
-/// How far one group has read one topic.
+/// Progress of a consumer group on a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicProgress {
     /// `Topic`.
@@ -289,12 +289,12 @@ pub struct TopicProgress {
     pub partitions: Vec<PartitionProgress>,
 }
 
-/// How far one group has read one partition. Both offsets are from the same answer.
+/// Progress of a consumer group on a partition. Both offsets are from the same response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionProgress {
     /// `Partition`.
     pub partition: Partition,
-    /// `BrokerOffset`: the partition's end offset.
+    /// `BrokerOffset`: the end offset.
     pub end: Option<Offset>,
     /// `ConsumerOffset`: the committed offset; -1 is `None`.
     pub committed: Option<Offset>,
@@ -302,7 +302,7 @@ pub struct PartitionProgress {
     pub last_consumed: Option<UnixMillis>,
 }
 
-/// One rebalance of a group (`RebalanceInfoList`).
+/// Rebalance of a group (`RebalanceInfoList`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebalance {
     /// `LastRebalanceTimestamp`.
@@ -311,7 +311,7 @@ pub struct Rebalance {
     pub generation: Option<u64>,
 }
 
-/// The state of a consumer group (`state`).
+/// State of a consumer group (`state`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupState {
     /// `PREPARING_REBALANCE`.
@@ -327,11 +327,11 @@ pub enum GroupState {
 }
 
 impl GroupState {
-    /// Every state, in the order of the page.
+    /// All states, in the order of the exposition.
     pub const ALL: [Self; 5] =
         [Self::Stable, Self::PreparingRebalance, Self::CompletingRebalance, Self::Empty, Self::Dead];
 
-    /// The value of the label `state`.
+    /// Returns the value of the label `state`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {

@@ -50,7 +50,7 @@ pub struct ResponseOrigin {
     pub request_id: Option<Arc<str>>,
 }
 
-/// Whether a `GetConsumerProgress` request asks for `LastTimestamp`, which is expensive for the service.
+/// Whether a `GetConsumerProgress` requests `LastTimestamp`, which is expensive for the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageTimestamps {
     /// `HideLastTimestamp=false`.

@@ -1,4 +1,4 @@
-//! A configuration is taken whole or refused with every problem in it, and never shown with its secrets.
+//! Configuration: accepted as it is or rejected with all of its problems, and never displayed with its secrets.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own steps may fail it")]
 
@@ -14,8 +14,8 @@ mod daemon;
 mod files;
 mod layers;
 
-/// The program without any of the environment that the tests run in. Without a key it would ask the metadata
-/// service of the machine for one, and a test asks nobody beyond loopback.
+/// Returns the command of the exporter with an empty environment. It has an access key because it would otherwise
+/// call the metadata service of the machine, and tests must not call anything beyond loopback.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alikafka-exporter"));
     command.env_clear().env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
@@ -43,7 +43,7 @@ fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
     variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// A configuration of a text and variables whose names lack the prefix.
+/// Parses a YAML text with variables, whose names lack the prefix.
 fn config(yaml: &str, variables: &[(&str, &str)]) -> Result<Config, Problems> {
     let names: Vec<String> = variables.iter().map(|(name, _)| format!("ALIKAFKA_EXPORTER_{name}")).collect();
     let variables: Vec<(&str, &str)> =

@@ -6,7 +6,7 @@
 
 use std::{fs, io, path::Path};
 
-use alikafka_exporter::config::keys::{KEYS, Key, Shape};
+use alikafka_exporter::config::keys::{ConfigKey, KEYS, Shape};
 use serde_json::{Map, Value, json};
 
 use crate::Generated;
@@ -72,7 +72,7 @@ fn schema(root: &Path) -> io::Result<Generated> {
     let Some(config) = schema.pointer_mut("/properties/config") else {
         return Err(io::Error::other(format!("{path}: it says nothing of config")));
     };
-    let keys: Vec<&Key> = KEYS.iter().filter(|key| !SECRETS.contains(&key.path)).collect();
+    let keys: Vec<&ConfigKey> = KEYS.iter().filter(|key| !SECRETS.contains(&key.path)).collect();
     *config = section(&keys, "");
     let mut text = serde_json::to_string_pretty(&sorted(schema))?;
     text.push('\n');
@@ -80,7 +80,7 @@ fn schema(root: &Path) -> io::Result<Generated> {
 }
 
 /// The schema of the keys of a section, whose path `prefix` ends with a dot unless it is the whole.
-fn section(keys: &[&Key], prefix: &str) -> Value {
+fn section(keys: &[&ConfigKey], prefix: &str) -> Value {
     let mut properties = Map::new();
     for key in keys {
         let Some(rest) = key.path.strip_prefix(prefix) else { continue };
@@ -98,7 +98,7 @@ fn section(keys: &[&Key], prefix: &str) -> Value {
 }
 
 /// The schema of a key. Whether its value is a good one the exporter says.
-fn one(key: &Key, keys: &[&Key]) -> Value {
+fn one(key: &ConfigKey, keys: &[&ConfigKey]) -> Value {
     let scalar = json!({ "type": ["string", "number", "boolean"] });
     let list = json!({ "type": "array", "items": { "type": "string" } });
     let mut schema = match key.shape {
@@ -109,7 +109,7 @@ fn one(key: &Key, keys: &[&Key]) -> Value {
         Shape::AutoOrList => json!({ "oneOf": [{ "const": "auto" }, list] }),
         Shape::Map => json!({ "type": "object", "additionalProperties": scalar }),
         Shape::Accounts => {
-            let own: Vec<&Key> = keys.iter().copied().filter(|key| key.per_account).collect();
+            let own: Vec<&ConfigKey> = keys.iter().copied().filter(|key| key.per_account).collect();
             let mut account = section(&own, "");
             account["properties"]["name"] = json!({ "type": "string", "minLength": 1 });
             account["required"] = json!(["name"]);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_account_may_have_its_own_keys_and_no_others() {
-        let keys: Vec<&Key> = KEYS.iter().collect();
+        let keys: Vec<&ConfigKey> = KEYS.iter().collect();
         let schema = section(&keys, "");
         let account = &schema["properties"]["accounts"]["items"]["properties"];
         assert!(account["regions"].is_object() && account["name"].is_object());

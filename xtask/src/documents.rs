@@ -17,7 +17,7 @@ pub(crate) fn files() -> Vec<Generated> {
     vec![
         Generated {
             path: "docs/configuration.md".to_owned(),
-            text: format!("{MARK}{}", configuration::page()),
+            text: format!("{MARK}{}", configuration::document()),
         },
         Generated { path: "docs/metrics.md".to_owned(), text: format!("{MARK}{}", metrics::document()) },
     ]

@@ -19,7 +19,7 @@ async fn start(flags: &[&str]) -> ExporterProcess {
 }
 
 #[tokio::test]
-async fn a_signal_ends_it_well() {
+async fn a_signal_ends_the_process_gracefully() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut daemon = start(&[]).await;
         let line = daemon.wait_for_log("listening").await;
@@ -30,9 +30,9 @@ async fn a_signal_ends_it_well() {
     }
 }
 
-/// Reading a pipe that nobody writes blocks a thread for ever, as a name server or a network file system may.
+/// Reading a pipe without a writer blocks a thread forever, as a name server or a network file system may.
 #[tokio::test]
-async fn a_thread_that_is_blocked_does_not_hold_up_the_end() {
+async fn a_blocked_thread_does_not_delay_the_exit() {
     let folder = std::env::temp_dir().join(format!("alikafka-exporter-{}-pipe", std::process::id()));
     _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).unwrap();
@@ -52,14 +52,14 @@ async fn a_thread_that_is_blocked_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn its_first_lines_say_what_runs_without_secrets() {
+async fn the_first_log_lines_show_the_configuration_without_secrets() {
     let flag = format!("--config.file={}", fixtures().join("good-everything.yml").display());
     let daemon = start(&[&flag]).await;
     let line = daemon.wait_for_log("account configured").await;
-    let told = "level=info msg=\"account configured\" regions=cn-hangzhou credentials=inline signature=acs3 \
+    let expected = "level=info msg=\"account configured\" regions=cn-hangzhou credentials=inline signature=acs3 \
                 proxy=http://proxy.example:3128 \
                 requests_per_second=\"0.5, GetConsumerProgress 40, GetTopicStatus 0.1\"";
-    assert!(line.ends_with(told), "{line}");
+    assert!(line.ends_with(expected), "{line}");
     assert!(!line.contains("canary"), "{line}");
 }
 
@@ -71,7 +71,7 @@ async fn json_logs_are_json() {
 }
 
 #[test]
-fn a_taken_port_ends_it_at_once_with_one_line() {
+fn a_port_in_use_is_a_one_line_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = program()
@@ -83,20 +83,20 @@ fn a_taken_port_ends_it_at_once_with_one_line() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(line.lines().count(), 1, "{line}");
     assert!(
-        line.starts_with(&format!("--web.listen-address: cannot listen on {address}: the port is taken")),
+        line.starts_with(&format!("--web.listen-address: cannot listen on {address}: the port is in use")),
         "{line}"
     );
 }
 
 #[test]
-fn a_bad_configuration_ends_it_as_it_ends_the_check() {
+fn an_invalid_configuration_fails_like_check_config() {
     let daemon = program().current_dir(fixtures()).arg("--config.file=bad-many.yml").output().unwrap();
     assert_eq!(daemon.status.code(), Some(2));
     assert_eq!(text(&daemon.stderr), fs::read_to_string(fixtures().join("bad-many.txt")).unwrap());
 }
 
 #[test]
-fn bad_flags_end_it_with_one_line() {
+fn invalid_flags_are_a_one_line_error() {
     for flag in ["--nope", "--web.config.file=x", "--log.format=xml", "--web.listen-address=9308", "run"] {
         let output = program().arg(flag).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{flag}");

@@ -1,4 +1,4 @@
-//! What `check-config` says of files: fixtures with the exact words, and the two files that are shipped.
+//! Output of `check-config` for files: fixtures with the exact messages, and the two shipped files.
 
 use std::{
     fs,
@@ -33,7 +33,7 @@ fn expected(name: &str) -> String {
 }
 
 #[test]
-fn bad_files_are_refused_with_every_problem_in_them() {
+fn invalid_files_are_rejected_with_all_problems() {
     let names = names("bad-");
     assert!(names.len() >= 30);
     for name in names {
@@ -45,7 +45,7 @@ fn bad_files_are_refused_with_every_problem_in_them() {
 }
 
 #[test]
-fn good_files_are_summed_up_on_one_line() {
+fn valid_files_are_summarized_on_one_line() {
     for name in names("good-") {
         let output = check_config(&name);
         assert_eq!(text(&output.stderr), "", "{name}");
@@ -55,7 +55,7 @@ fn good_files_are_summed_up_on_one_line() {
 }
 
 #[test]
-fn every_key_and_every_rule_has_a_bad_fixture() {
+fn every_key_and_every_rule_has_an_invalid_fixture() {
     let all: String = names("bad-").iter().map(|name| expected(name)).collect();
     for key in keys::KEYS {
         let covered = match key.path {
@@ -68,7 +68,7 @@ fn every_key_and_every_rule_has_a_bad_fixture() {
 }
 
 #[test]
-fn no_constant_label_meets_one_of_the_catalog() {
+fn labels_of_the_catalog_are_reserved() {
     for label in
         FAMILIES.iter().flat_map(|f| f.labels.iter().chain(f.kafka_exporter.iter().flat_map(|k| k.labels)))
     {
@@ -83,18 +83,18 @@ fn no_constant_label_meets_one_of_the_catalog() {
 }
 
 #[test]
-fn a_device_without_end_is_not_read_to_its_end() {
+fn an_endless_device_is_rejected() {
     let problems = config::load(Some(Path::new("/dev/zero")), &environment(&[])).unwrap_err();
     assert!(problems.to_string().contains("/dev/zero is larger than 1 MiB"), "{problems}");
 }
 
-/// A file of its own for one test.
+/// Returns a file for one test.
 fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("files-{name}.yml"))
 }
 
 #[test]
-fn a_file_that_is_being_written_is_taken_when_it_is_whole() {
+fn a_file_being_written_is_loaded_when_it_is_complete() {
     let path = scratch("being-written");
     // Each beginning is a good file of its own.
     let lines = ["regions:", "- cn-hangzhou", "- cn-beijing", "- cn-shanghai", "poll_interval: 30s"];
@@ -117,7 +117,7 @@ fn a_file_that_is_being_written_is_taken_when_it_is_whole() {
 }
 
 #[test]
-fn a_file_that_never_settles_or_is_empty_is_refused() {
+fn a_file_that_never_settles_or_is_empty_is_rejected() {
     let moment = Duration::from_millis(1);
     // Another text whenever it is read.
     let restless = Path::new("/proc/sys/kernel/random/uuid");
@@ -136,16 +136,16 @@ fn a_file_that_never_settles_or_is_empty_is_refused() {
 }
 
 #[test]
-fn lines_of_problems_are_those_of_the_whole_without_excerpts() {
+fn problem_lines_omit_excerpts() {
     let problems = config("regions: auto\nfilters: [\n", &[]).unwrap_err();
-    let whole = problems.to_string();
+    let text = problems.to_string();
     let lines: Vec<String> = problems.lines().collect();
-    assert_eq!((lines.len(), whole.lines().next()), (1, lines.first().map(String::as_str)));
-    assert!(whole.contains("filters: [") && !lines[0].contains("filters: ["), "{whole}");
+    assert_eq!((lines.len(), text.lines().next()), (1, lines.first().map(String::as_str)));
+    assert!(text.contains("filters: [") && !lines[0].contains("filters: ["), "{text}");
 }
 
 #[test]
-fn a_source_of_keys_is_the_same_if_nothing_differs() {
+fn credentials_and_proxies_are_compared_by_all_settings() {
     let of = |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).unwrap().accounts.remove(0);
     let key = |secret: &str| format!("credentials: {{access_key_id: LTAI, access_key_secret: {secret}}}");
     let role = |policy: &str| {
@@ -173,17 +173,17 @@ fn a_source_of_keys_is_the_same_if_nothing_differs() {
 }
 
 #[test]
-fn the_reference_file_is_that_of_the_table() {
+fn the_reference_file_matches_the_table_of_keys() {
     let path = root().join("config/alikafka-exporter.yml");
     let written = fs::read_to_string(&path).unwrap_or_default();
     if written != keys::reference() {
         fs::write(&path, keys::reference()).unwrap();
-        panic!("{} was outdated; it has been written anew", path.display());
+        panic!("{} was outdated and has been regenerated", path.display());
     }
 }
 
 #[test]
-fn the_reference_file_as_written_gives_the_defaults() {
+fn the_reference_file_yields_the_defaults() {
     let none = environment(&[]);
     let reference = config::load(Some(&root().join("config/alikafka-exporter.yml")), &none).unwrap();
     let minimal = config::load(Some(&root().join("config/minimal.yml")), &none).unwrap();
@@ -194,9 +194,9 @@ fn the_reference_file_as_written_gives_the_defaults() {
 }
 
 #[test]
-fn every_example_of_the_reference_file_can_be_used() {
+fn every_example_of_the_reference_file_is_valid() {
     for key in keys::KEYS {
-        let keys::Written::Example(value) = key.written else { continue };
+        let keys::ReferenceValue::Example(value) = key.reference else { continue };
         if key.path.starts_with("credentials.") {
             continue;
         }
@@ -216,7 +216,7 @@ fn every_example_of_the_reference_file_can_be_used() {
 }
 
 #[test]
-fn defaults_are_those_of_the_contract() {
+fn defaults_match_the_documentation() {
     let config = config("regions: auto", &[]).unwrap();
     let seconds = Duration::from_secs;
     assert_eq!((config.timing.discovery, config.timing.poll), (seconds(300), seconds(60)));
@@ -243,7 +243,7 @@ fn defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn intervals_that_are_not_written_follow_those_that_are() {
+fn omitted_intervals_derive_from_the_others() {
     let minutes = |m: u64| Duration::from_secs(m * 60);
     let of = |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).unwrap().timing;
     let slow_topics = of("poll_interval: 1m\ntopic_poll_interval: 10m");
@@ -259,7 +259,7 @@ fn intervals_that_are_not_written_follow_those_that_are() {
 }
 
 #[test]
-fn what_does_not_move_is_polled_twice_in_five_minutes_and_before_it_is_stale() {
+fn idle_objects_are_polled_twice_in_five_minutes_and_before_they_are_stale() {
     let seconds = Duration::from_secs;
     let of = |yaml: &str| {
         let i = config(&format!("regions: auto\n{yaml}"), &[]).unwrap().timing;
@@ -280,7 +280,7 @@ fn what_does_not_move_is_polled_twice_in_five_minutes_and_before_it_is_stale() {
 }
 
 #[test]
-fn five_polls_are_in_the_window_of_a_status() {
+fn the_status_window_contains_five_polls() {
     let seconds = Duration::from_secs;
     let window = |yaml: &str| config(&format!("regions: auto\n{yaml}"), &[]).map(|c| c.timing.status_window);
     for (yaml, expected) in [
@@ -297,7 +297,7 @@ fn five_polls_are_in_the_window_of_a_status() {
     for yaml in ["status_window: 239s", "poll_interval: 5m\nstatus_window: 10m", "status_window: 25h"] {
         assert!(window(yaml).unwrap_err().to_string().contains("status_window: "), "{yaml}");
     }
-    // Each thing that is wrong is told, and nothing that follows from another one.
+    // Every problem is reported, but not its consequences.
     let both = window("topic_poll_interval: 10s\nstatus_window: 1m").unwrap_err();
     assert_eq!(both.lines().count(), 2, "{both}");
     let one = window("poll_interval: often\nstatus_window: 1m").unwrap_err();
@@ -305,12 +305,12 @@ fn five_polls_are_in_the_window_of_a_status() {
 }
 
 #[test]
-fn rates_are_for_exactly_the_actions_that_can_be_sent() {
+fn request_rates_accept_exactly_the_actions_of_the_client() {
     assert_eq!(keys::ACTIONS, Action::ALL.map(Action::name));
 }
 
 #[test]
-fn what_an_account_leaves_out_is_that_of_the_top_level() {
+fn accounts_inherit_omitted_keys() {
     let yaml = fs::read_to_string(fixtures().join("good-accounts.yml")).unwrap();
     let config = config(&yaml, &[]).unwrap();
     let [production, test] = &config.accounts[..] else { panic!("two accounts") };
@@ -346,7 +346,7 @@ accounts:
 }
 
 #[test]
-fn patterns_match_whole_names_only() {
+fn patterns_match_entire_names() {
     let yaml = "regions: auto\nfilters: {topics: {include: [a|bc, \"(?i)x\"]}}";
     let config = config(yaml, &[]).unwrap();
     let allowed = |name| config.accounts[0].filters.topics.allows(name);
@@ -355,7 +355,7 @@ fn patterns_match_whole_names_only() {
 }
 
 #[test]
-fn listed_regions_that_a_filter_excludes_are_left_out() {
+fn listed_regions_excluded_by_a_filter_are_dropped() {
     let yaml = "regions: [cn-hangzhou, eu-central-1]\nfilters: {regions: {include: [\"cn-.*\"]}}";
     let config = config(yaml, &[]).unwrap();
     assert_eq!(
@@ -365,7 +365,7 @@ fn listed_regions_that_a_filter_excludes_are_left_out() {
 }
 
 #[test]
-fn text_stays_as_it_was_typed() {
+fn scalars_stay_as_typed() {
     let yaml = "regions: auto\nmetrics: {labels: {a: 007, b: 1.10, c: yes, d: \"null\", e: 1e3}}";
     let labels = config(yaml, &[]).unwrap().metrics.constant_labels;
     let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
@@ -373,7 +373,7 @@ fn text_stays_as_it_was_typed() {
 }
 
 #[test]
-fn a_configuration_shows_no_secret() {
+fn debug_output_contains_no_secret() {
     let yaml = fs::read_to_string(fixtures().join("good-everything.yml")).unwrap();
     assert_eq!(yaml.matches("canary").count(), 4);
     let shown = format!("{0:?} {0:#?}", config(&yaml, &[]).unwrap());
@@ -381,7 +381,7 @@ fn a_configuration_shows_no_secret() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_named() {
+fn unreadable_files_are_named() {
     let output = check_config("nowhere.yml");
     assert_eq!(
         text(&output.stderr),
@@ -391,9 +391,9 @@ fn files_that_cannot_be_read_are_named() {
     assert!(text(&check_config(".").stderr).contains("is a directory"));
 }
 
-/// Aliases of aliases of aliases: a small file, a tree of a billion.
+/// Nested aliases: a small file that expands to a billion values.
 #[test]
-fn a_file_that_explodes_is_refused() {
+fn exponential_aliases_are_rejected() {
     let mut yaml = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for n in 1..9 {
         let item = format!("*a{}, ", n - 1);
@@ -406,12 +406,12 @@ fn a_file_that_explodes_is_refused() {
 
 proptest! {
     #[test]
-    fn no_text_breaks_the_reader(yaml in "[a-z_ :\\-\\[\\]{}&*!|>#\"'\n\t0-9]{0,200}") {
+    fn no_text_panics(yaml in "[a-z_ :\\-\\[\\]{}&*!|>#\"'\n\t0-9]{0,200}") {
         _ = config(&yaml, &[]);
     }
 
     #[test]
-    fn no_line_of_a_message_is_of_the_files_making(
+    fn messages_escape_line_breaks_of_the_file(
         key in "[^\\x00-\\x1f:\"#]{1,20}",
         value in "\\PC{0,20}",
     ) {

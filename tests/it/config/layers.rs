@@ -1,4 +1,4 @@
-//! The environment over the file: every key by its variable, and nothing that is misspelt passes.
+//! Layers: variables override the file, every key has a variable, and misspelled ones are rejected.
 
 use std::time::Duration;
 
@@ -24,14 +24,14 @@ fn no_file_is_needed() {
 }
 
 #[test]
-fn nothing_at_all_is_refused_with_what_to_set() {
+fn without_any_settings_the_message_names_the_variable() {
     let problems = load(None, &environment(&[("PATH", "/bin")])).unwrap_err().to_string();
     assert!(problems.starts_with("regions: is missing; "), "{problems}");
     assert!(problems.contains("ALIKAFKA_EXPORTER_REGIONS=cn-hangzhou"), "{problems}");
 }
 
 #[test]
-fn variables_win_over_the_file() {
+fn variables_override_the_file() {
     let yaml =
         "regions: [cn-beijing]\npoll_interval: 30s\nfilters: {topics: {include: [a, b], exclude: [c]}}\n";
     let config = config(
@@ -79,7 +79,7 @@ fn members_of_maps_have_variables_of_their_own() {
 }
 
 #[test]
-fn what_is_asked_of_groups_may_come_by_variable() {
+fn group_settings_may_come_from_variables() {
     let yaml = "regions: auto\nstatus_window: 20m\nlast_timestamps: never\n";
     for (word, expected) in [
         ("lagging", LastTimestamps::Lagging),
@@ -98,7 +98,7 @@ fn what_is_asked_of_groups_may_come_by_variable() {
 }
 
 #[test]
-fn credentials_may_come_by_variable() {
+fn credentials_may_come_from_variables() {
     let variables =
         [("CREDENTIALS__ACCESS_KEY_ID", "LTAIcanary"), ("CREDENTIALS__ACCESS_KEY_SECRET", "canary")];
     let config = config("regions: auto", &variables).unwrap();
@@ -107,7 +107,7 @@ fn credentials_may_come_by_variable() {
 }
 
 #[test]
-fn sources_of_credentials_may_be_chosen_by_variable() {
+fn the_credentials_type_may_come_from_variables() {
     let variables = [
         ("CREDENTIALS__TYPE", "oidc"),
         ("CREDENTIALS__ROLE_ARN", "acs:ram::1:role/reader"),
@@ -134,14 +134,14 @@ fn every_key_but_accounts_has_a_variable() {
         let variable = key.variable();
         assert_eq!(variable.is_none(), key.path == "accounts");
         let Some(variable) = variable else { continue };
-        // A value that no key takes: whatever is said must not be that the name is unknown.
-        let said = load(None, &environment(&[(&variable, "\u{1}")])).err().map(|p| p.to_string());
-        assert!(!said.unwrap_or_default().contains("unknown key"), "{variable}");
+        // The value is invalid for every key, but the name of the variable is known.
+        let problems = load(None, &environment(&[(&variable, "\u{1}")])).err().map(|p| p.to_string());
+        assert!(!problems.unwrap_or_default().contains("unknown key"), "{variable}");
     }
 }
 
 #[test]
-fn misspelt_variables_are_refused_with_the_nearest_key() {
+fn misspelled_variables_are_rejected_with_a_suggestion() {
     for (name, meant) in [
         ("REGION", "ALIKAFKA_EXPORTER_REGIONS"),
         ("POLL_INTERVALL", "ALIKAFKA_EXPORTER_POLL_INTERVAL"),
@@ -162,7 +162,7 @@ fn misspelt_variables_are_refused_with_the_nearest_key() {
 }
 
 #[test]
-fn problems_name_their_variable_and_come_with_those_of_the_file() {
+fn problems_name_their_variable_and_are_reported_with_those_of_the_file() {
     assert_eq!(
         problems(
             "regions: auto\nnetwork: x\n",
@@ -182,20 +182,20 @@ fn problems_name_their_variable_and_come_with_those_of_the_file() {
 }
 
 #[test]
-fn a_variable_mends_what_is_wrong_in_the_file() {
+fn a_variable_overrides_an_invalid_value_of_the_file() {
     assert!(config("regions: auto\npoll_interval: x\n", &[("POLL_INTERVAL", "1m")]).is_ok());
 }
 
 #[test]
-fn an_empty_variable_counts_as_not_set() {
+fn an_empty_variable_counts_as_unset() {
     let config =
         config("regions: auto\npoll_interval: 2m\n", &[("POLL_INTERVAL", ""), ("REGIONS", "")]).unwrap();
     assert_eq!(config.timing.poll, Duration::from_secs(120));
 }
 
-/// Kubernetes puts these into every pod beside a service named `alikafka-exporter`.
+/// Kubernetes sets these in every pod of the namespace of a service named `alikafka-exporter`.
 #[test]
-fn variables_of_a_kubernetes_service_are_not_ours() {
+fn kubernetes_service_variables_are_ignored() {
     let links = [
         ("SERVICE_HOST", "10.0.0.1"),
         ("SERVICE_PORT", "19308"),

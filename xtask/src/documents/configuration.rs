@@ -1,47 +1,47 @@
-//! `docs/configuration.md`: every key from the table that the product reads files by, and every flag.
+//! Generates `docs/configuration.md`: every key, from the table by which the product reads files, and every flag.
 //!
-//! The flags are those of the binary, which no other crate can reach. So they stand here once more, and a test of the
-//! product compares the page with what `--help` says.
+//! The flags are repeated here because another crate cannot access those of the binary. A test of the product compares
+//! this document with the output of `--help`.
 
 use std::fmt::Write as _;
 
-use alikafka_exporter::config::keys::{KEYS, Key, Shape, Written};
+use alikafka_exporter::config::keys::{ConfigKey, KEYS, ReferenceValue, Shape};
 
 use super::{code, head, prose, row};
 
-/// What goes before the keys.
+/// Text before the keys.
 const INTRODUCTION: &str = "\
 # Configuration
 
-A YAML file, named by `--config.file`, overlaid by the environment. No file is needed: only `regions` is required, and
-every key but `accounts` is also a variable. Unknown keys are errors, and all problems are told at once:
+The configuration is a YAML file, set by `--config.file`, and environment variables that override it. The file is
+optional: only `regions` is required, and every key except `accounts` has a variable. Unknown keys are errors, and
+`check-config` reports all problems at once:
 
 ```sh run
 alikafka-exporter check-config --config.file=config/minimal.yml
 ```
 
-It exits with 0, or with 2 where something is wrong. [config/alikafka-exporter.yml](../config/alikafka-exporter.yml) is
-a file with every key, and [config/minimal.yml](../config/minimal.yml) the least one.
+It exits with 0, or with 2 if there is a problem. [config/alikafka-exporter.yml](../config/alikafka-exporter.yml)
+contains every key, and [config/minimal.yml](../config/minimal.yml) only the required ones.
 
-- The variable of a key is `ALIKAFKA_EXPORTER_`, then its path in upper case with `__` for each dot. The environment wins
-  over the file.
-- Lists have commas between their values, and maps are `key=value` with commas between them, in the environment. An
-  empty variable counts as not set.
+- The variable of a key is `ALIKAFKA_EXPORTER_` followed by its path in upper case, with `__` for each dot.
+- In variables, lists are comma-separated, and maps are comma-separated `key=value` pairs. An empty variable counts as
+  unset.
 - Durations are written as `30s`, `5m` or `1m30s`.
-- Regular expressions are for the whole name.
-- A key that an account may have is taken from the top level where the account leaves it out; its credentials replace
-  those of the top level as a whole.
+- Regular expressions must match the entire name.
+- An account inherits the keys that it omits from the top level. Its own credentials replace all of those of the top
+  level.
 ";
 
-/// The parts of the page: a title, and the first parts of the paths that belong to it.
-const PARTS: [(&str, &[&str]); 7] = [
-    ("What is read", &["regions", "accounts"]),
+/// Sections of the document: title, and the top-level keys that belong to it.
+const SECTIONS: [(&str, &[&str]); 7] = [
+    ("Regions and accounts", &["regions", "accounts"]),
     ("Credentials", &["credentials"]),
-    ("The way to the cloud", &["network", "endpoint", "signature", "proxy", "request_timeout"]),
-    ("Budget of calls", &["requests_per_second", "request_rates"]),
+    ("API access", &["network", "endpoint", "signature", "proxy", "request_timeout"]),
+    ("Request rates", &["requests_per_second", "request_rates"]),
     ("Filters", &["filters"]),
     (
-        "Times",
+        "Intervals",
         &[
             "discovery_interval",
             "poll_interval",
@@ -52,10 +52,10 @@ const PARTS: [(&str, &[&str]); 7] = [
             "last_timestamps",
         ],
     ),
-    ("The page of metrics", &["metrics"]),
+    ("Metrics", &["metrics"]),
 ];
 
-/// A flag: its name, what it takes, its default, and the sentence of `--help`.
+/// Flag: name, value, default, and description of `--help`.
 struct Flag(&'static str, &'static str, &'static str, &'static str);
 
 const FLAGS: [Flag; 9] = [
@@ -71,29 +71,29 @@ const FLAGS: [Flag; 9] = [
         ":19308",
         "Address to listen on, such as :19308, 127.0.0.1:19308 or [::1]:19308. May be repeated",
     ),
-    Flag("--web.telemetry-path", "PATH", "/metrics", "Path of the metrics page"),
+    Flag("--web.telemetry-path", "PATH", "/metrics", "Path of the metrics endpoint"),
     Flag(
         "--web.enable-lifecycle",
         "",
         "",
-        "Let clients load the configuration anew, by POST to /-/reload. A SIGHUP does so without this flag",
+        "Let clients reload the configuration with POST /-/reload. SIGHUP reloads it without this flag",
     ),
     Flag(
         "--web.enable-debug",
         "",
         "",
-        "Let clients ask why a number of a group is what it is, at /debug/state",
+        "Let clients query how the metrics of a group are computed, at /debug/state",
     ),
-    Flag("--log.level", "LEVEL", "info", "Least level of log lines"),
+    Flag("--log.level", "LEVEL", "info", "Minimum level of log lines"),
     Flag("--log.format", "FORMAT", "logfmt", "Format of log lines"),
     Flag("--version", "", "", "Print version, revision and compiler"),
     Flag("--help", "", "", "Print help"),
 ];
 
-/// The page.
-pub(super) fn page() -> String {
+/// Returns the document.
+pub(super) fn document() -> String {
     let mut out = INTRODUCTION.to_owned();
-    for (title, sections) in PARTS {
+    for (title, sections) in SECTIONS {
         // Writing to a String cannot fail.
         _ = write!(out, "\n## {title}\n");
         for key in KEYS.iter().filter(|key| sections.contains(&section(key))) {
@@ -101,25 +101,30 @@ pub(super) fn page() -> String {
         }
     }
     out.push_str("\n## Flags\n\n");
-    out.push_str(&head(&["flag", "takes", "default", "meaning"]));
+    out.push_str(&head(&["flag", "value", "default", "description"]));
     for Flag(name, takes, default, meaning) in &FLAGS {
-        let shown = |text: &str| if text.is_empty() { String::new() } else { code(text) };
-        out.push_str(&row(&[code(name), shown(takes), shown(default), format!("{meaning}.")]));
+        let code_or_empty = |text: &str| if text.is_empty() { String::new() } else { code(text) };
+        out.push_str(&row(&[
+            code(name),
+            code_or_empty(takes),
+            code_or_empty(default),
+            format!("{meaning}."),
+        ]));
     }
     out.push_str(
-        "\n`alikafka-exporter check-config` takes `--config.file`, and checks the configuration without running it. \
-         Flags that would do\nnothing are refused, and no flag takes a secret.\n",
+        "\n`alikafka-exporter check-config` accepts `--config.file` and checks the configuration without running it. \
+         No flag accepts a\nsecret.\n",
     );
     out
 }
 
-fn section(key: &Key) -> &'static str {
+fn section(key: &ConfigKey) -> &'static str {
     key.path.split('.').next().unwrap_or(key.path)
 }
 
-fn describe(out: &mut String, key: &Key) {
+fn describe(out: &mut String, key: &ConfigKey) {
     _ = write!(out, "\n### `{}`\n\n{}\n\n", key.path, prose(key.doc));
-    _ = writeln!(out, "- takes {}", prose(key.expects));
+    _ = writeln!(out, "- value: {}", prose(key.expects));
     _ = match key.default {
         "required" => writeln!(out, "- required"),
         default => writeln!(out, "- default: {}", prose(default)),
@@ -128,7 +133,7 @@ fn describe(out: &mut String, key: &Key) {
         _ = writeln!(out, "- variable: `{variable}`");
     }
     if key.shape != Shape::Accounts {
-        let scope = if key.per_account { "an account may have its own" } else { "for all accounts" };
+        let scope = if key.per_account { "may be set per account" } else { "applies to all accounts" };
         _ = writeln!(out, "- {scope}");
     }
     if let Some(example) = example(key) {
@@ -136,11 +141,11 @@ fn describe(out: &mut String, key: &Key) {
     }
 }
 
-/// The key as it stands in a file, on one line; none where the value shown is empty, as what it takes says more.
-fn example(key: &Key) -> Option<String> {
-    let value = match key.written {
-        Written::Value("[]" | "{}") => return None,
-        Written::Value(value) | Written::Example(value) => value,
+/// Returns the key with an example value as one line of a file; nothing if the example would be empty.
+fn example(key: &ConfigKey) -> Option<String> {
+    let value = match key.reference {
+        ReferenceValue::Value("[]" | "{}") => return None,
+        ReferenceValue::Value(value) | ReferenceValue::Example(value) => value,
     };
     let parts: Vec<&str> = key.path.split('.').collect();
     let depth = parts.len() - 1;
@@ -149,15 +154,16 @@ fn example(key: &Key) -> Option<String> {
         value if depth > 0 && value.contains(':') && !value.starts_with('\'') => format!("'{value}'"),
         value => value.to_owned(),
     };
-    let beside = source(key).map(|of| format!("{{type: {of}, ")).unwrap_or_else(|| "{".to_owned());
-    Some(format!("{}: {value}{}", parts.join(&format!(": {beside}")), "}".repeat(depth)))
+    let siblings =
+        required_type(key).map(|name| format!("{{type: {name}, ")).unwrap_or_else(|| "{".to_owned());
+    Some(format!("{}: {value}{}", parts.join(&format!(": {siblings}")), "}".repeat(depth)))
 }
 
-/// The source of credentials that a key is for, where it is for one: it is not read without that type.
-fn source(key: &Key) -> Option<&'static str> {
-    let (sources, _) = key.doc.split_once(':')?;
-    let first = sources.split(" and ").next()?;
-    ["oidc", "cli_profile", "ecs_ram_role", "uri"].into_iter().find(|of| *of == first)
+/// Returns the credentials type that a key requires, if any.
+fn required_type(key: &ConfigKey) -> Option<&'static str> {
+    let (types, _) = key.doc.split_once(':')?;
+    let first = types.split(" and ").next()?;
+    ["oidc", "cli_profile", "ecs_ram_role", "uri"].into_iter().find(|name| *name == first)
 }
 
 #[cfg(test)]
@@ -169,16 +175,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_is_in_one_part() {
+    fn every_key_is_in_one_section() {
         for key in KEYS {
-            let parts = PARTS.iter().filter(|(_, sections)| sections.contains(&section(key))).count();
-            assert_eq!(parts, 1, "{}", key.path);
+            let count = SECTIONS.iter().filter(|(_, sections)| sections.contains(&section(key))).count();
+            assert_eq!(count, 1, "{}", key.path);
         }
     }
 
-    /// Some need another key beside them, and name it; nothing else may be wrong with them.
+    /// Some examples need another key, and their only problem names it.
     #[test]
-    fn every_example_is_read() {
+    fn every_example_is_valid() {
         for (key, example) in KEYS.iter().filter_map(|key| Some((key, example(key)?))) {
             let regions = if key.path == "regions" { "" } else { "regions: [cn-hangzhou]\n" };
             let text = format!("{regions}{example}\n");
