@@ -6,6 +6,8 @@
 //! A call passes through `credentials`, `budget` and `rate_limiter`, `sign`, `transport`, `envelope`, `wire` and, if it
 //! fails, `redact` and `retry`. `client` defines the order of these steps.
 
+use tokio::time::Instant;
+
 use crate::model::{
     GroupId, GroupProgress, Instance, InstanceId, Listing, MessageTimestamps, Observed, RegionId,
     ResponseOrigin, Topic, TopicName, TopicStatus,
@@ -35,8 +37,13 @@ pub use client::{ApiClient, ClientSettings, EntropySource, os_entropy};
 pub use credentials::{Credentials, CredentialsError, ProvideCredentials};
 pub use error::{ApiError, ErrorKind};
 pub use observer::{ApiObserver, Attempt};
-use tokio::time::Instant;
 pub use transport::{ClientBuildError, MAX_BODY_BYTES, install_crypto_provider};
+
+/// Result of listing objects. The list may be incomplete.
+pub type ListResult<T> = Result<Observed<Listing<T>>, ApiError>;
+
+/// Result of reading the details of one object.
+pub type DetailResult<T> = Result<(Observed<T>, ResponseOrigin), ApiError>;
 
 /// API calls for one region of one account. The collector's tests replace [`ApiClient`] by a script.
 ///
@@ -47,23 +54,17 @@ pub trait CloudApi: Send + Sync + 'static {
     fn rate(&self, action: Action) -> f64;
 
     /// `GetAllInstanceIdList`: regions in which the account has instances.
-    fn regions(
-        &self,
-        deadline: Instant,
-    ) -> impl Future<Output = Result<Observed<Listing<RegionId>>, ApiError>> + Send;
+    fn regions(&self, deadline: Instant) -> impl Future<Output = ListResult<RegionId>> + Send;
 
     /// `GetInstanceList`: instances of the region.
-    fn instances(
-        &self,
-        deadline: Instant,
-    ) -> impl Future<Output = Result<Observed<Listing<Instance>>, ApiError>> + Send;
+    fn instances(&self, deadline: Instant) -> impl Future<Output = ListResult<Instance>> + Send;
 
     /// `GetTopicList`, all list pages: topics of the instance.
     fn topics(
         &self,
         instance: &InstanceId,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Observed<Listing<Topic>>, ApiError>> + Send;
+    ) -> impl Future<Output = ListResult<Topic>> + Send;
 
     /// `GetTopicStatus`: offsets of one topic.
     fn topic_status(
@@ -71,14 +72,14 @@ pub trait CloudApi: Send + Sync + 'static {
         instance: &InstanceId,
         topic: &TopicName,
         deadline: Instant,
-    ) -> impl Future<Output = Result<(Observed<TopicStatus>, ResponseOrigin), ApiError>> + Send;
+    ) -> impl Future<Output = DetailResult<TopicStatus>> + Send;
 
     /// `GetConsumerList`, all list pages: consumer groups of the instance.
     fn groups(
         &self,
         instance: &InstanceId,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Observed<Listing<GroupId>>, ApiError>> + Send;
+    ) -> impl Future<Output = ListResult<GroupId>> + Send;
 
     /// `GetConsumerProgress`: offsets of one group.
     fn group_progress(
@@ -87,5 +88,5 @@ pub trait CloudApi: Send + Sync + 'static {
         group: &GroupId,
         timestamps: MessageTimestamps,
         deadline: Instant,
-    ) -> impl Future<Output = Result<(Observed<GroupProgress>, ResponseOrigin), ApiError>> + Send;
+    ) -> impl Future<Output = DetailResult<GroupProgress>> + Send;
 }

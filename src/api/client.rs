@@ -11,7 +11,8 @@ use std::sync::{
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::{
-    Action, ApiError, ApiObserver, Attempt, CloudApi, Credentials, ErrorKind, ProvideCredentials,
+    Action, ApiObserver, Attempt, CloudApi, Credentials, DetailResult, ErrorKind, ListResult,
+    ProvideCredentials,
     budget::RequestBudget,
     decode::{self, Decoded},
     envelope::{CallFailure, RawResponse},
@@ -25,8 +26,8 @@ use super::{
 };
 use crate::clock::WallClock;
 use crate::model::{
-    AccountName, GroupId, GroupProgress, Instance, InstanceId, Listing, MessageTimestamps, Observed,
-    ProxySetting, RegionId, ResponseOrigin, SignatureVersion, Topic, TopicName, TopicStatus,
+    AccountName, GroupId, GroupProgress, Instance, InstanceId, MessageTimestamps, Observed, ProxySetting,
+    RegionId, ResponseOrigin, SignatureVersion, Topic, TopicName, TopicStatus,
 };
 
 /// Source of 128 random bits; `None` if the system has none.
@@ -69,11 +70,7 @@ pub struct ClientSettings {
 
 /// API client of one region of one account.
 pub struct ApiClient {
-    account: Option<AccountName>,
-    region: RegionId,
-    signature: SignatureVersion,
-    request_timeout: Duration,
-    budget: Arc<RequestBudget>,
+    settings: ClientSettings,
     transport: HttpTransport,
     credentials: Arc<dyn ProvideCredentials>,
     observer: Arc<dyn ApiObserver>,
@@ -113,11 +110,7 @@ impl ApiClient {
         let options = TransportOptions { connect_timeout: settings.connect_timeout, proxy: &settings.proxy };
         Ok(Self {
             transport: HttpTransport::new(&settings.endpoint, &options)?,
-            budget: settings.budget,
-            account: settings.account,
-            region: settings.region,
-            signature: settings.signature,
-            request_timeout: settings.request_timeout,
+            settings,
             credentials,
             observer,
             clock,
@@ -139,7 +132,7 @@ impl ApiClient {
         request: ApiRequest,
         deadline: Instant,
         decode: impl Fn(&RawResponse<'_>) -> Decoded<T> + Sync,
-    ) -> Result<(Observed<T>, ResponseOrigin), ApiError> {
+    ) -> DetailResult<T> {
         let ApiRequest { action, mut parameters, optional_parameter } = request;
         let mut optional_parameter =
             optional_parameter.filter(|_| !self.omits_optional_parameter.load(Ordering::Relaxed));
@@ -158,13 +151,21 @@ impl ApiClient {
             };
             // Only requests that are sent earn retries.
             if attempts == 0 {
-                self.budget.retries().earn();
+                self.settings.budget.retries().earn();
             }
             let attempt = self.attempt(action, &parameters, &credentials, deadline, attempts > 0, &decode);
             let (mut failure, skew) = match attempt.await {
                 Ok(response) => {
-                    if let Some((_, parameter)) = rejection {
-                        self.omit_optional_parameter(action, parameter);
+                    if let Some((_, parameter)) = rejection
+                        && !self.omits_optional_parameter.swap(true, Ordering::Relaxed)
+                    {
+                        tracing::info!(
+                            account = self.settings.account.as_ref().map(tracing::field::display),
+                            region = self.settings.region.as_str(),
+                            action = action.name(),
+                            parameter,
+                            "the API does not support a parameter, omitting it from now on"
+                        );
                     }
                     return Ok(response);
                 }
@@ -200,25 +201,12 @@ impl ApiClient {
                 }
             };
             match pause {
-                Some(pause) if self.budget.retries().spend() => sleep(pause).await,
+                Some(pause) if self.settings.budget.retries().spend() => sleep(pause).await,
                 _ => break failure,
             }
             last_failure = Some(failure);
         };
         Err(rejection.map_or(failure, |(first, _)| first).into_error(action))
-    }
-
-    /// Stops sending a parameter that the cloud does not support.
-    fn omit_optional_parameter(&self, action: Action, parameter: &'static str) {
-        if !self.omits_optional_parameter.swap(true, Ordering::Relaxed) {
-            tracing::info!(
-                account = self.account.as_ref().map(tracing::field::display),
-                region = self.region.as_str(),
-                action = action.name(),
-                parameter,
-                "the API does not support a parameter, omitting it from now on"
-            );
-        }
     }
 
     /// Adopts the cloud's time after it rejected the local one, and adds the difference to the failure. Returns whether
@@ -247,7 +235,7 @@ impl ApiClient {
         deadline: Instant,
     ) -> Result<Arc<Credentials>, CallFailure> {
         // The deadline of a list is minutes away; a source that hangs is reported earlier.
-        let end = deadline.min(Instant::now() + self.request_timeout);
+        let end = deadline.min(Instant::now() + self.settings.request_timeout);
         let error = match timeout_at(end, self.credentials.credentials(force_refresh)).await {
             Ok(Ok(credentials)) => return Ok(credentials),
             Ok(Err(error)) => error.to_string(),
@@ -292,13 +280,14 @@ impl ApiClient {
     /// would be wasted and reported as a timeout of the cloud.
     async fn slot(&self, action: Action, deadline: Instant) -> Result<(), CallFailure> {
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let last_start = deadline - remaining.min(self.request_timeout) / 10;
-        let slot = timeout_at(last_start, self.budget.take(action)).await;
+        let last_start = deadline - remaining.min(self.settings.request_timeout) / 10;
+        let slot = timeout_at(last_start, self.settings.budget.take(action)).await;
         if slot.is_ok() && Instant::now() < deadline {
             return Ok(());
         }
-        let kind = if self.budget.is_slowed(action) { ErrorKind::Throttled } else { ErrorKind::Timeout };
-        let rate = (self.budget.rate(action) * 1000.0).round() / 1000.0;
+        let kind =
+            if self.settings.budget.is_slowed(action) { ErrorKind::Throttled } else { ErrorKind::Timeout };
+        let rate = (self.settings.budget.rate(action) * 1000.0).round() / 1000.0;
         let detail =
             format!("not sent: the budget of {rate} requests per second had no slot before the deadline");
         Err(CallFailure::new(kind, detail))
@@ -316,7 +305,7 @@ impl ApiClient {
     ) -> Result<(Observed<T>, ResponseOrigin), (CallFailure, Option<i64>)> {
         let signed = self.sign(action, parameters, credentials).map_err(|failure| (failure, None))?;
         let began = Instant::now();
-        let end = deadline.min(began + self.request_timeout);
+        let end = deadline.min(began + self.settings.request_timeout);
         let exchange = timeout_at(end, self.transport.exchange(&signed)).await.unwrap_or_else(|_| {
             let detail = format!("no complete response within {:?}", in_millis(end - began));
             Err(CallFailure::new(ErrorKind::Timeout, detail))
@@ -331,10 +320,10 @@ impl ApiClient {
         let result = exchange.and_then(|response| decode(&response));
         let outcome = result.as_ref().map(|_| ()).map_err(|failure| failure.kind);
         let retry_after = result.as_ref().err().and_then(|failure| failure.retry_after);
-        self.budget.record_outcome(action, began, outcome, retry_after);
+        self.settings.budget.record_outcome(action, began, outcome, retry_after);
         self.observer.attempt(&Attempt {
-            account: self.account.as_ref(),
-            region: &self.region,
+            account: self.settings.account.as_ref(),
+            region: &self.settings.region,
             action,
             result: outcome,
             duration,
@@ -378,8 +367,10 @@ impl ApiClient {
             .to_string();
         let context = SigningContext { timestamp: &timestamp, nonce: &nonce };
         let (action, key) = (action.name(), credentials.key());
-        Ok(match self.signature {
-            SignatureVersion::V1 => SignedRequest::Form(sign::v1_form(action, parameters, key, context)),
+        Ok(match self.settings.signature {
+            SignatureVersion::V1 => {
+                SignedRequest::Form(sign::v1_form(sign::API_VERSION, action, parameters, key, context))
+            }
             SignatureVersion::Acs3 => {
                 SignedRequest::Headers(sign::acs3(action, self.transport.host(), parameters, key, context))
             }
@@ -388,7 +379,7 @@ impl ApiClient {
 
     /// Returns a request for this region.
     fn request(&self, action: Action, parameters: &[(&'static str, &str)]) -> ApiRequest {
-        let region = [("RegionId", self.region.as_str())];
+        let region = [("RegionId", self.settings.region.as_str())];
         let all = region.iter().chain(parameters);
         let parameters = all.map(|(name, value)| (*name, (*value).to_owned())).collect();
         ApiRequest { action, parameters, optional_parameter: None }
@@ -402,7 +393,7 @@ impl ApiClient {
         deadline: Instant,
         mut paginator: Paginator<T>,
         decode: impl Fn(&RawResponse<'_>, &InstanceId) -> Decoded<ListPage<T>> + Sync,
-    ) -> Result<Observed<Listing<T>>, ApiError> {
+    ) -> ListResult<T> {
         let mut anomalies = Anomalies::default();
         let mut page_number = 1;
         loop {
@@ -424,25 +415,22 @@ impl ApiClient {
 
 impl CloudApi for ApiClient {
     fn rate(&self, action: Action) -> f64 {
-        self.budget.rate(action)
+        self.settings.budget.rate(action)
     }
 
-    async fn regions(&self, deadline: Instant) -> Result<Observed<Listing<RegionId>>, ApiError> {
+    async fn regions(&self, deadline: Instant) -> ListResult<RegionId> {
         let request = self.request(Action::GetAllInstanceIdList, &[]);
         self.call(request, deadline, decode::regions).await.map(|(regions, _)| regions)
     }
 
-    async fn instances(&self, deadline: Instant) -> Result<Observed<Listing<Instance>>, ApiError> {
+    async fn instances(&self, deadline: Instant) -> ListResult<Instance> {
         let request = self.request(Action::GetInstanceList, &[]);
-        let call = self.call(request, deadline, |response| decode::instances(response, &self.region));
+        let call =
+            self.call(request, deadline, |response| decode::instances(response, &self.settings.region));
         call.await.map(|(instances, _)| instances)
     }
 
-    async fn topics(
-        &self,
-        instance: &InstanceId,
-        deadline: Instant,
-    ) -> Result<Observed<Listing<Topic>>, ApiError> {
+    async fn topics(&self, instance: &InstanceId, deadline: Instant) -> ListResult<Topic> {
         let paginator = Paginator::new(|topic: &Topic| topic.name.as_str(), false);
         self.fetch_list(Action::GetTopicList, instance, deadline, paginator, decode::topics).await
     }
@@ -452,17 +440,13 @@ impl CloudApi for ApiClient {
         instance: &InstanceId,
         topic: &TopicName,
         deadline: Instant,
-    ) -> Result<(Observed<TopicStatus>, ResponseOrigin), ApiError> {
+    ) -> DetailResult<TopicStatus> {
         let parameters = [("InstanceId", instance.as_str()), ("Topic", topic.as_str())];
         let request = self.request(Action::GetTopicStatus, &parameters);
         self.call(request, deadline, |response| decode::topic_status(response, topic)).await
     }
 
-    async fn groups(
-        &self,
-        instance: &InstanceId,
-        deadline: Instant,
-    ) -> Result<Observed<Listing<GroupId>>, ApiError> {
+    async fn groups(&self, instance: &InstanceId, deadline: Instant) -> ListResult<GroupId> {
         let paginator = Paginator::new(GroupId::as_str, true);
         self.fetch_list(Action::GetConsumerList, instance, deadline, paginator, decode::groups).await
     }
@@ -473,7 +457,7 @@ impl CloudApi for ApiClient {
         group: &GroupId,
         timestamps: MessageTimestamps,
         deadline: Instant,
-    ) -> Result<(Observed<GroupProgress>, ResponseOrigin), ApiError> {
+    ) -> DetailResult<GroupProgress> {
         let parameters = [("InstanceId", instance.as_str()), ("ConsumerId", group.as_str())];
         let hides_timestamps = (timestamps == MessageTimestamps::NotRequested).to_string();
         let request = ApiRequest {

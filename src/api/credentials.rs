@@ -35,7 +35,7 @@ pub use files::KeyFilePaths;
 pub use oidc::OidcSettings;
 pub use profile::ProfileSettings;
 pub use provider::{SourceSelection, provider};
-pub use sts::{AssumedRole, StsLocation};
+pub use sts::AssumedRole;
 
 pub(super) use profile::{ProfileFormat, describe_profile};
 
@@ -181,21 +181,10 @@ impl FetchedCredentials {
     }
 }
 
-/// Credentials from the configuration.
-#[derive(Debug, Clone)]
-pub struct InlineCredentials(Arc<Credentials>);
-
-impl InlineCredentials {
-    /// Returns a provider of these credentials.
-    #[must_use]
-    pub fn new(credentials: Credentials) -> Self {
-        Self(Arc::new(credentials))
-    }
-}
-
-impl ProvideCredentials for InlineCredentials {
-    fn credentials(&self, _: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
-        Box::pin(std::future::ready(Ok(Arc::clone(&self.0))))
+/// Provides credentials from the configuration.
+impl ProvideCredentials for Arc<Credentials> {
+    fn credentials(&self, _: bool) -> BoxFuture<'_, Result<Self, CredentialsError>> {
+        Box::pin(std::future::ready(Ok(Self::clone(self))))
     }
 }
 
@@ -207,7 +196,7 @@ mod tests {
     fn debug_shows_at_most_four_characters_of_the_id() {
         let credentials =
             Credentials::new("LTAI5tCanaryId1234", "CanarySecret", Some("CanaryToken")).unwrap();
-        let text = format!("{credentials:?} {:?}", InlineCredentials::new(credentials.clone()));
+        let text = format!("{credentials:?}");
         assert!(text.contains("...1234"), "{text}");
         assert!(!text.contains("Canary"), "{text}");
         let short = Credentials::new("abcd", "s", None).unwrap();

@@ -25,7 +25,7 @@ pub type Decoded<T> = Result<ApiResponse<Observed<T>>, CallFailure>;
 /// # Errors
 /// [`CallFailure`] if the response reports a failure or is not readable.
 pub fn regions(response: &RawResponse<'_>) -> Decoded<Listing<RegionId>> {
-    Ok(envelope::read(response)?.map(InstanceIdsResponse::into_regions))
+    envelope::read(response, |ids: InstanceIdsResponse<'_>| Ok(ids.into_regions()))
 }
 
 /// Decodes a response to `GetInstanceList`.
@@ -33,7 +33,7 @@ pub fn regions(response: &RawResponse<'_>) -> Decoded<Listing<RegionId>> {
 /// # Errors
 /// As [`regions`].
 pub fn instances(response: &RawResponse<'_>, region: &RegionId) -> Decoded<Listing<Instance>> {
-    Ok(envelope::read(response)?.map(|list: InstanceListResponse<'_>| list.into_instances(region)))
+    envelope::read(response, |list: InstanceListResponse<'_>| Ok(list.into_instances(region)))
 }
 
 /// Decodes a response to `GetTopicList`.
@@ -41,7 +41,7 @@ pub fn instances(response: &RawResponse<'_>, region: &RegionId) -> Decoded<Listi
 /// # Errors
 /// As [`regions`].
 pub fn topics(response: &RawResponse<'_>, instance: &InstanceId) -> Decoded<ListPage<Topic>> {
-    Ok(envelope::read(response)?.map(|list: TopicListResponse<'_>| list.into_page(instance)))
+    envelope::read(response, |list: TopicListResponse<'_>| Ok(list.into_page(instance)))
 }
 
 /// Decodes a response to `GetTopicStatus`.
@@ -49,7 +49,7 @@ pub fn topics(response: &RawResponse<'_>, instance: &InstanceId) -> Decoded<List
 /// # Errors
 /// As [`regions`].
 pub fn topic_status(response: &RawResponse<'_>, topic: &TopicName) -> Decoded<TopicStatus> {
-    envelope::read(response)?.try_map(|status: TopicStatusResponse<'_>| status.into_status(topic))
+    envelope::read(response, |status: TopicStatusResponse<'_>| status.into_status(topic))
 }
 
 /// Decodes a response to `GetConsumerList`.
@@ -57,7 +57,7 @@ pub fn topic_status(response: &RawResponse<'_>, topic: &TopicName) -> Decoded<To
 /// # Errors
 /// As [`regions`].
 pub fn groups(response: &RawResponse<'_>, instance: &InstanceId) -> Decoded<ListPage<GroupId>> {
-    Ok(envelope::read(response)?.map(|list: GroupListResponse<'_>| list.into_page(instance)))
+    envelope::read(response, |list: GroupListResponse<'_>| Ok(list.into_page(instance)))
 }
 
 /// Decodes a response to `GetConsumerProgress`.
@@ -65,7 +65,7 @@ pub fn groups(response: &RawResponse<'_>, instance: &InstanceId) -> Decoded<List
 /// # Errors
 /// As [`regions`].
 pub fn group_progress(response: &RawResponse<'_>, group: &GroupId) -> Decoded<GroupProgress> {
-    envelope::read(response)?.try_map(|progress: ProgressResponse<'_>| progress.into_progress(group))
+    envelope::read(response, |progress: ProgressResponse<'_>| progress.into_progress(group))
 }
 
 /// Parses `~/.aliyun/config.json`. Returns its current profile without secrets.

@@ -58,24 +58,6 @@ pub struct ApiResponse<T> {
     pub request_id: Option<String>,
 }
 
-impl<T> ApiResponse<T> {
-    /// Converts the payload.
-    pub(super) fn map<U>(self, convert: impl FnOnce(T) -> U) -> ApiResponse<U> {
-        ApiResponse { payload: convert(self.payload), request_id: self.request_id }
-    }
-
-    /// Converts the payload, or fails with the request id of the response.
-    pub(super) fn try_map<U>(
-        self,
-        convert: impl FnOnce(T) -> Result<U, DiscardedResponse>,
-    ) -> Result<ApiResponse<U>, CallFailure> {
-        match convert(self.payload) {
-            Ok(payload) => Ok(ApiResponse { payload, request_id: self.request_id }),
-            Err(discarded) => Err(CallFailure { request_id: self.request_id, ..discarded.into() }),
-        }
-    }
-}
-
 /// Failure of one attempt. Texts of the server are not redacted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallFailure {
@@ -153,14 +135,18 @@ struct Envelope<'de, P> {
 }
 
 impl<'de, P: ResponsePayload<'de>> JsonObject<'de> for Envelope<'de, P> {
-    fn read_field<A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
-        match key {
+    fn read_field<A: MapAccess<'de>>(
+        &mut self,
+        key: Cow<'de, str>,
+        object: &mut A,
+    ) -> Result<bool, A::Error> {
+        match &*key {
             "Code" | "code" => self.code = object.next_value()?,
             "Success" | "success" => self.success = object.next_value()?,
             "Message" | "message" => self.message = object.next_value()?,
             "RequestId" | "requestId" => self.request_id = object.next_value()?,
-            _ => {
-                self.has_payload |= key == P::KEY;
+            other => {
+                self.has_payload |= other == P::KEY;
                 return self.payload.read_field(key, object);
             }
         }
@@ -168,31 +154,24 @@ impl<'de, P: ResponsePayload<'de>> JsonObject<'de> for Envelope<'de, P> {
     }
 }
 
-/// Payload of a failed response.
-impl<'de> JsonObject<'de> for () {
-    fn read_field<A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
-        Ok(false)
-    }
-}
-
-impl ResponsePayload<'_> for () {
-    const KEY: &'static str = "";
-}
-
-/// Reads a response.
-pub(super) fn read<'de, P: ResponsePayload<'de>>(
+/// Reads a response and converts its payload.
+pub(super) fn read<'de, P: ResponsePayload<'de>, T>(
     response: &'de RawResponse<'_>,
-) -> Result<ApiResponse<P>, CallFailure> {
+    convert: impl FnOnce(P) -> Result<T, DiscardedResponse>,
+) -> Result<ApiResponse<T>, CallFailure> {
+    let text = body_text(response);
+    let parsed = text.as_ref().map_err(Clone::clone).and_then(|text| {
+        let not_json = |problem| xml_failure(response, text).unwrap_or_else(|| not_json(response, problem));
+        parse::<Envelope<'de, P>>(text).map_err(not_json)
+    });
     if !(200..300).contains(&response.status) {
-        return Err(read_failure(response));
+        return Err(match parsed {
+            Ok(envelope) => rejection(response, envelope.code, envelope.message, envelope.request_id),
+            Err(failure) if failure.kind != ErrorKind::Decode => failure,
+            Err(_) => rejection(response, Field::Null, Field::Null, Field::Null),
+        });
     }
-    let text = body_text(response)?;
-    let envelope = match parse::<Envelope<'de, P>>(text) {
-        Ok(envelope) => envelope,
-        Err(problem) => {
-            return Err(xml_failure(response, text).unwrap_or_else(|| not_json(response, problem)));
-        }
-    };
+    let envelope = parsed?;
     let is_good_code = match &envelope.code {
         Field::Missing | Field::Null => true,
         Field::Value(code) => code.trim() == "200",
@@ -212,14 +191,17 @@ pub(super) fn read<'de, P: ResponsePayload<'de>>(
         || matches!(envelope.code, Field::Value(_))
         || matches!(envelope.request_id, Field::Value(_));
     let request_id = envelope.request_id.value().map(Cow::into_owned);
-    if envelope.has_payload {
-        return Ok(ApiResponse { payload: envelope.payload, request_id });
-    }
-    if !is_of_this_api {
+    let converted = if envelope.has_payload {
+        convert(envelope.payload)
+    } else if is_of_this_api {
+        Err(DiscardedResponse::new(AnomalyKind::Type, format_args!("the response has no {}", P::KEY)))
+    } else {
         return Err(CallFailure::new(ErrorKind::Decode, "the body is not a response of this API"));
+    };
+    match converted {
+        Ok(payload) => Ok(ApiResponse { payload, request_id }),
+        Err(discarded) => Err(CallFailure { request_id, ..discarded.into() }),
     }
-    let discarded = DiscardedResponse::new(AnomalyKind::Type, format_args!("the response has no {}", P::KEY));
-    Err(CallFailure { request_id, ..discarded.into() })
 }
 
 /// Returns the body as text, without a byte order mark.
@@ -257,15 +239,6 @@ fn not_json(response: &RawResponse<'_>, problem: String) -> CallFailure {
         _ => problem,
     };
     CallFailure::new(ErrorKind::Decode, detail)
-}
-
-/// Reads a response with a status other than 2xx.
-fn read_failure(response: &RawResponse<'_>) -> CallFailure {
-    let text = body_text(response).unwrap_or_default();
-    if let Ok(envelope) = parse::<Envelope<'_, ()>>(text) {
-        return rejection(response, envelope.code, envelope.message, envelope.request_id);
-    }
-    xml_failure(response, text).unwrap_or_else(|| rejection(response, Field::Null, Field::Null, Field::Null))
 }
 
 /// Reads an XML error. The gateway sends some errors as XML whatever format was requested.
@@ -373,8 +346,16 @@ mod tests {
         RawResponse { status, body: Cow::Owned(body.into()), ..RawResponse::ok(&[]) }
     }
 
+    fn read_instances(response: &RawResponse<'_>) -> Result<(), CallFailure> {
+        read(response, |_: InstanceListResponse<'_>| Ok(())).map(|response| response.payload)
+    }
+
+    fn read_progress(response: &RawResponse<'_>) -> Result<(), CallFailure> {
+        read(response, |_: ProgressResponse<'_>| Ok(())).map(|response| response.payload)
+    }
+
     fn outcome(status: u16, body: &str) -> Result<(), ErrorKind> {
-        read::<InstanceListResponse<'_>>(&response(status, body)).map(|_| ()).map_err(|failure| failure.kind)
+        read_instances(&response(status, body)).map(|_| ()).map_err(|failure| failure.kind)
     }
 
     #[test]
@@ -397,7 +378,7 @@ mod tests {
         assert_eq!(outcome(200, r#"{"Code":500,"Success":true}"#), Err(ErrorKind::Server));
         assert_eq!(outcome(200, r#"{"Code":{},"Success":true}"#), Err(ErrorKind::Business));
         assert_eq!(outcome(200, r#"{"Success":"perhaps"}"#), Err(ErrorKind::Decode));
-        let failure = read::<InstanceListResponse<'_>>(&response(200, r#"{"RequestId":"R"}"#)).unwrap_err();
+        let failure = read_instances(&response(200, r#"{"RequestId":"R"}"#)).unwrap_err();
         assert_eq!((failure.kind, failure.request_id.as_deref()), (ErrorKind::Decode, Some("R")));
     }
 
@@ -456,7 +437,7 @@ mod tests {
     fn a_failure_code_counts_with_status_200() {
         let body =
             r#"{"Success":false,"Code":"BIZ_TOPIC_NOT_FOUND","message":"no such topic","requestId":"R-9"}"#;
-        let failure = read::<InstanceListResponse<'_>>(&response(200, body)).unwrap_err();
+        let failure = read_instances(&response(200, body)).unwrap_err();
         assert_eq!(failure.kind, ErrorKind::Gone { instance: false });
         assert_eq!(failure.code.as_deref(), Some("BIZ_TOPIC_NOT_FOUND"));
         assert_eq!(failure.request_id.as_deref(), Some("R-9"));
@@ -486,7 +467,7 @@ mod tests {
     #[test]
     fn invalid_text_and_deep_nesting_cost_only_the_body() {
         let bad_byte = [br#"{"RequestId":""#.as_slice(), b"\xff", br#"","InstanceList":[]}"#].concat();
-        let failure = read::<InstanceListResponse<'_>>(&response(200, bad_byte)).unwrap_err();
+        let failure = read_instances(&response(200, bad_byte)).unwrap_err();
         assert_eq!(
             (failure.kind, failure.detail.as_str()),
             (ErrorKind::Decode, "the body is not UTF-8 from byte 14 on")
@@ -504,13 +485,10 @@ mod tests {
     fn errors_of_invalid_json_contain_position_and_content_type_but_no_content() {
         let mut html = response(200, "<html>Canary</html>");
         html.content_type = Some("text/html".to_owned());
-        let failure = read::<InstanceListResponse<'_>>(&html).unwrap_err();
+        let failure = read_instances(&html).unwrap_err();
         assert_eq!(failure.detail, "invalid JSON at byte 1; the content type is text/html");
         let cut = response(200, "{\n\"InstanceList\": [{\"InstanceId\":\"Cana");
-        assert_eq!(
-            read::<InstanceListResponse<'_>>(&cut).unwrap_err().detail,
-            "the JSON ends too early, at byte 38"
-        );
+        assert_eq!(read_instances(&cut).unwrap_err().detail, "the JSON ends too early, at byte 38");
     }
 
     const GOLDEN: &str = include_str!("../../tests/fixtures/api/GetConsumerProgress/served.json");
@@ -519,13 +497,13 @@ mod tests {
         #[test]
         fn a_truncated_response_is_never_accepted(at in 0..GOLDEN.trim_end().len()) {
             let cut = response(200, &GOLDEN.as_bytes()[..at]);
-            let failure = read::<ProgressResponse<'_>>(&cut).unwrap_err();
+            let failure = read_progress(&cut).unwrap_err();
             prop_assert_eq!(failure.kind, ErrorKind::Decode);
         }
 
         #[test]
         fn no_body_causes_a_panic(status in 200u16..600, body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read::<ProgressResponse<'_>>(&response(status, body));
+            let _ = read_progress(&response(status, body));
         }
     }
 }

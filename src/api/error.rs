@@ -66,11 +66,7 @@ impl ErrorKind {
     /// Whether the same request may be retried within the call.
     #[must_use]
     pub fn is_retryable(self) -> bool {
-        match self {
-            Self::Throttled | Self::Timeout | Self::Connect | Self::Server | Self::Clock => true,
-            Self::Dns | Self::Tls | Self::Auth { .. } | Self::Gone { .. } | Self::Business => false,
-            Self::Decode | Self::TooLarge | Self::Redirect => false,
-        }
+        matches!(self, Self::Throttled | Self::Timeout | Self::Connect | Self::Server | Self::Clock)
     }
 
     /// Returns one sentence of advice for the operator.

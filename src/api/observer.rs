@@ -12,9 +12,7 @@ pub trait ApiObserver: Send + Sync {
     fn attempt(&self, attempt: &Attempt<'_>);
 
     /// Observes an anomaly that caused a response to be discarded. All other anomalies are returned with the value.
-    fn discarded(&self, action: Action, anomaly: &Anomaly) {
-        let _ = (action, anomaly);
-    }
+    fn discarded(&self, action: Action, anomaly: &Anomaly);
 }
 
 /// One HTTP attempt. Retries and list pages are attempts of their own.

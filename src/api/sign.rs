@@ -92,19 +92,9 @@ fn v1_signature(method: &str, canonical: &str, secret: &str) -> String {
     STANDARD.encode(mac::<Sha1>(key.as_bytes(), &v1_string_to_sign(method, canonical)))
 }
 
-/// Returns the form body of a request signed with v1: all parameters and the signature.
+/// Returns the form body of a request signed with v1 for any API of the cloud: all parameters and the signature.
 #[must_use]
 pub fn v1_form(
-    action: &str,
-    parameters: &[(&str, String)],
-    key: SigningKey<'_>,
-    context: SigningContext<'_>,
-) -> String {
-    v1_form_for_version(API_VERSION, action, parameters, key, context)
-}
-
-/// Returns the form body for any API of the cloud, by its version.
-pub(super) fn v1_form_for_version(
     version: &str,
     action: &str,
     parameters: &[(&str, String)],
@@ -295,7 +285,7 @@ mod tests {
             ("HideLastTimestamp", "true".to_owned()),
         ];
         let context = SigningContext { timestamp: "2024-01-02T03:04:05Z", nonce: "nonce-0002" };
-        let form = v1_form("GetConsumerProgress", &parameters, KEY, context);
+        let form = v1_form(API_VERSION, "GetConsumerProgress", &parameters, KEY, context);
         assert_eq!(
             form,
             "AccessKeyId=testid&Action=GetConsumerProgress&ConsumerId=a%20b%2Ac~d%2Fe%2Bf%3Dg%26h%25i&\
@@ -304,8 +294,13 @@ mod tests {
              Timestamp=2024-01-02T03%3A04%3A05Z&Version=2019-09-16&Signature=IfZk3l63a5TGzizMg8sH8hVAXaw%3D"
         );
         assert_eq!(signature_in(&form), "IfZk3l63a5TGzizMg8sH8hVAXaw=", "as a server sees it, for redaction");
-        let with_token =
-            v1_form("GetConsumerProgress", &parameters, SigningKey { token: Some("t/k"), ..KEY }, context);
+        let with_token = v1_form(
+            API_VERSION,
+            "GetConsumerProgress",
+            &parameters,
+            SigningKey { token: Some("t/k"), ..KEY },
+            context,
+        );
         assert!(with_token.contains("&SecurityToken=t%2Fk&"), "{with_token}");
     }
 

@@ -162,19 +162,9 @@ impl Anomalies {
 
     /// Records what is malformed about a list. Returns whether the list is complete.
     fn check_list<T>(&mut self, key: &str, list: &ListField<T>, owner: impl fmt::Display) -> bool {
-        self.check_items(key, list, |list| list.malformed, owner)
-    }
-
-    fn check_items<T>(
-        &mut self,
-        key: &str,
-        list: &Field<T>,
-        malformed: impl Fn(&T) -> usize,
-        owner: impl fmt::Display,
-    ) -> bool {
         let malformed = match list {
             Field::Null => 0,
-            Field::Value(list) => malformed(list),
+            Field::Value(list) => list.malformed,
             Field::Missing | Field::WrongType | Field::OutOfRange => {
                 let problem = if matches!(list, Field::Missing) { "missing" } else { "not a list" };
                 self.record(AnomalyKind::Type, format_args!("{key} of {owner} is {problem}"));

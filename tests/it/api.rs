@@ -14,7 +14,7 @@ use alikafka_exporter::{
     api::{
         Action, ActionRates, ApiClient, ApiError, ApiObserver, Attempt, ClientSettings, CloudApi as _,
         Credentials, CredentialsError, ErrorKind, ProvideCredentials, RequestBudget, RequestRate,
-        credentials::{BoxFuture, InlineCredentials, SourceSelection},
+        credentials::{BoxFuture, SourceSelection},
         os_entropy,
     },
     clock::unix_now,
@@ -107,7 +107,7 @@ fn setup_with(settings: ClientSettings, credentials: Arc<dyn ProvideCredentials>
 }
 
 fn inline() -> Arc<dyn ProvideCredentials> {
-    Arc::new(InlineCredentials::new(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap()))
+    Arc::new(Arc::new(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap()))
 }
 
 fn setup(server: &Server) -> Setup {

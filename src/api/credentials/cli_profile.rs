@@ -6,12 +6,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use tokio::time::Duration;
 
-use super::{
-    Credentials,
-    profile::CredentialProfile,
-    service_response::SecretField,
-    sts::{AssumedRole, StsLocation},
-};
+use super::{Credentials, profile::CredentialProfile, service_response::SecretField, sts::AssumedRole};
 
 #[derive(Deserialize)]
 struct CliConfigFile {
@@ -101,8 +96,8 @@ impl CliProfileEntry {
         if let Some(seconds) = self.expired_seconds.filter(|seconds| *seconds > 0) {
             role.duration = Duration::from_secs(seconds);
         }
-        let in_vpc = self.enable_vpc.unwrap_or_default();
-        role.sts_location = StsLocation { region: non_empty(&self.sts_region), in_vpc };
+        role.sts_region = non_empty(&self.sts_region);
+        role.sts_in_vpc = self.enable_vpc.unwrap_or_default();
         Ok(role)
     }
 
@@ -175,7 +170,7 @@ mod tests {
         assert_eq!((role.arn.as_str(), role.session_name.as_str()), ("acs:ram::1:role/a", "me"));
         assert_eq!(role.duration, Duration::from_secs(900));
         assert_eq!(role.external_id.as_ref().unwrap().expose_secret(), "ext");
-        assert_eq!(role.sts_location, StsLocation { region: Some("cn-beijing".to_owned()), in_vpc: true });
+        assert_eq!((role.sts_region.as_deref(), role.sts_in_vpc), (Some("cn-beijing"), true));
 
         assert!(
             matches!(parse(FILE, Some("machine")), Ok(CredentialProfile::EcsRole { name: Some(name) }) if name == "exporter")

@@ -15,7 +15,6 @@ use super::{
     Credentials, CredentialsError,
     http::{ServiceClient, ServiceResponse},
     secret_file::FileReads,
-    sts::StsLocation,
 };
 use crate::{
     api::{
@@ -64,14 +63,12 @@ pub struct SourceSettings {
 
 /// Context of the sources of one account.
 pub(super) struct SourceContext {
-    pub(super) variables: VariableLookup,
+    pub(super) settings: SourceSettings,
     pub(super) files: FileReads,
     pub(super) services: ServiceClient,
     pub(super) metadata: ServiceClient,
     pub(super) metadata_base: Url,
-    pub(super) entropy: EntropySource,
     sts_base: Option<Url>,
-    clock: WallClock,
     /// Added to the local clock when signing, as measured from the token service.
     clock_correction_millis: AtomicI64,
 }
@@ -93,21 +90,19 @@ impl SourceContext {
         };
         let sts_endpoint = settings.sts_endpoint.as_deref();
         Ok(Arc::new(Self {
-            variables: Arc::clone(&settings.variables),
             files: FileReads::default(),
             services: ServiceClient::for_services(settings.proxy.clone()),
             metadata: ServiceClient::for_metadata(),
             metadata_base,
-            entropy: settings.entropy,
             sts_base: sts_endpoint.map(|endpoint| parse_endpoint("sts_endpoint", endpoint)).transpose()?,
-            clock: settings.clock,
             clock_correction_millis: AtomicI64::new(0),
+            settings: settings.clone(),
         }))
     }
 
     /// Returns an environment variable that may be secret, unless it is blank.
     pub(super) fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
-        variable(&self.variables, name)
+        variable(&self.settings.variables, name)
     }
 
     /// Returns an environment variable that is not secret, trimmed, unless it is blank.
@@ -121,17 +116,17 @@ impl SourceContext {
     }
 
     /// Returns the URL of the token service: the configured one, that of the region, or the central one.
-    pub(super) fn sts_url(&self, location: &StsLocation) -> Result<Url, CredentialsError> {
+    pub(super) fn sts_url(&self, region: Option<&str>, in_vpc: bool) -> Result<Url, CredentialsError> {
         if let Some(url) = &self.sts_base {
             return Ok(url.clone());
         }
-        let host = match location.region.clone().or_else(|| self.plain_variable(STS_REGION)) {
+        let host = match region.map(str::to_owned).or_else(|| self.plain_variable(STS_REGION)) {
             None => "sts.aliyuncs.com".to_owned(),
             Some(region) => {
                 let region = RegionId::new(&region).map_err(|_| {
                     CredentialsError::unusable("the region of the token service is not a region id")
                 })?;
-                let name = if location.in_vpc || self.flag(STS_VPC) { "sts-vpc" } else { "sts" };
+                let name = if in_vpc || self.flag(STS_VPC) { "sts-vpc" } else { "sts" };
                 format!("{name}.{}.aliyuncs.com", region.as_str())
             }
         };
@@ -141,19 +136,19 @@ impl SourceContext {
 
     /// Returns the time for signing, in Unix milliseconds.
     pub(super) fn signing_millis(&self) -> i64 {
-        (self.clock)().get().saturating_add(self.clock_correction_millis.load(Ordering::Relaxed))
+        (self.settings.clock)().get().saturating_add(self.clock_correction_millis.load(Ordering::Relaxed))
     }
 
     /// Returns the latest time of a response by the clock of its server, or the local time if it has no `Date`. The
     /// latest, because a key must not be used after its expiry.
     pub(super) fn millis_of(&self, response: &ServiceResponse) -> i64 {
-        response.date_millis.map_or_else(|| (self.clock)().get(), |date| date.saturating_add(1_000))
+        response.date_millis.map_or_else(|| (self.settings.clock)().get(), |date| date.saturating_add(1_000))
     }
 
     /// Measures the clock skew of the token service.
     pub(super) fn update_clock_correction(&self, response: &ServiceResponse) {
         let Some(date) = response.date_millis else { return };
-        let skew = date - (self.clock)().get();
+        let skew = date - (self.settings.clock)().get();
         let is_corrected = (MIN_SKEW_MILLIS..=MAX_SKEW_MILLIS).contains(&skew.abs());
         self.clock_correction_millis.store(if is_corrected { skew } else { 0 }, Ordering::Relaxed);
     }
@@ -222,7 +217,7 @@ pub(super) mod tests {
     fn sts(variables: &'static [(&'static str, &'static str)], region: Option<&str>, in_vpc: bool) -> String {
         SourceContext::new(&settings(variables))
             .unwrap()
-            .sts_url(&StsLocation { region: region.map(str::to_owned), in_vpc })
+            .sts_url(region, in_vpc)
             .map_or_else(|e| e.to_string(), String::from)
     }
 

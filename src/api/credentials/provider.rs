@@ -7,14 +7,14 @@ use tokio::time::Duration;
 
 use super::{
     BoxFuture, CredentialSource, Credentials, CredentialsError, CredentialsObserver, FetchResult,
-    FetchedCredentials, InlineCredentials, ProvideCredentials,
+    FetchedCredentials, ProvideCredentials,
     chain::{ChainedSource, SourceChain},
     context::{self, SourceContext, SourceSettings},
     ecs,
     files::{self, KeyFilePaths},
     oidc::{self, OidcSettings},
     profile::{self, ProfileFormat, ProfileSettings},
-    refreshing::{RefreshTiming, RefreshingProvider},
+    refreshing::RefreshingProvider,
     sts::{self, AssumedRole},
     uri,
 };
@@ -22,13 +22,11 @@ use crate::api::retry;
 
 const CLI_DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 
-/// Files are read often, so that replaced files are used at once.
-const FILE_TIMING: RefreshTiming =
-    RefreshTiming { reread_interval: Duration::from_secs(3), max_retry_pause: Duration::from_secs(3) };
+/// Interval of reading files, short so that replaced files are used at once.
+const FILE_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Timing of all other sources.
-const DEFAULT_TIMING: RefreshTiming =
-    RefreshTiming { reread_interval: Duration::from_secs(60), max_retry_pause: Duration::from_secs(60) };
+/// Interval of reading all other sources.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Source of credentials and its settings.
 #[derive(Debug, Clone)]
@@ -67,10 +65,10 @@ pub fn provider(
     let context = SourceContext::new(&settings)?;
     // The key of a role comes from the token service, even if its base key comes from files.
     let is_files = matches!(selection, SourceSelection::Files(_)) && role.is_none();
-    let timing = if is_files { FILE_TIMING } else { DEFAULT_TIMING };
+    let interval = if is_files { FILE_INTERVAL } else { DEFAULT_INTERVAL };
     let source: Box<dyn CredentialSource> = match (selection, role) {
         (SourceSelection::Inline(credentials), None) => {
-            return Ok(Arc::new(InlineCredentials::new(credentials)));
+            return Ok(Arc::new(Arc::new(credentials)));
         }
         (selection, None) => source(selection, &context),
         (selection, Some(role)) => {
@@ -78,7 +76,7 @@ pub fn provider(
         }
     };
     let jitter = Box::new(move || retry::uniform((settings.entropy)()));
-    Ok(Arc::new(RefreshingProvider::new(source, timing, jitter, settings.account, observer)))
+    Ok(Arc::new(RefreshingProvider::new(source, interval, jitter, settings.account, observer)))
 }
 
 fn source(selection: SourceSelection, context: &Arc<SourceContext>) -> Box<dyn CredentialSource> {
@@ -124,7 +122,7 @@ impl CredentialSource for SingleSource {
         Box::pin(async move {
             match &self.selection {
                 SourceSelection::Chain => default_chain(&self.context).fetch().await,
-                SourceSelection::Environment => context::environment_credentials(&context.variables)
+                SourceSelection::Environment => context::environment_credentials(&context.settings.variables)
                     .map(|credentials| FetchedCredentials::permanent(credentials, "environment")),
                 SourceSelection::Oidc(settings) => oidc::fetch(context, settings).await,
                 SourceSelection::CliProfile(settings) => {

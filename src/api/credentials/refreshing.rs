@@ -37,15 +37,6 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// The same if the last refresh failed.
 const MAX_WAIT_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// Refresh intervals of a source.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RefreshTiming {
-    /// Interval of reading a key that does not expire.
-    pub(super) reread_interval: Duration,
-    /// Maximum pause after failures.
-    pub(super) max_retry_pause: Duration,
-}
-
 /// Returns random numbers, uniform in 0..1.
 pub(super) type JitterFn = Box<dyn Fn() -> f64 + Send + Sync>;
 
@@ -54,7 +45,8 @@ pub(super) struct RefreshingProvider(Arc<RefreshShared>);
 
 struct RefreshShared {
     source: Box<dyn CredentialSource>,
-    timing: RefreshTiming,
+    /// Interval of reading a key that does not expire, and maximum pause after failures.
+    reread_interval: Duration,
     jitter: JitterFn,
     account: Option<AccountName>,
     observer: Arc<dyn CredentialsObserver>,
@@ -109,12 +101,19 @@ impl RefreshState {
 impl RefreshingProvider {
     pub(super) fn new(
         source: Box<dyn CredentialSource>,
-        timing: RefreshTiming,
+        reread_interval: Duration,
         jitter: JitterFn,
         account: Option<AccountName>,
         observer: Arc<dyn CredentialsObserver>,
     ) -> Self {
-        Self(Arc::new(RefreshShared { source, timing, jitter, account, observer, state: Mutex::default() }))
+        Self(Arc::new(RefreshShared {
+            source,
+            reread_interval,
+            jitter,
+            account,
+            observer,
+            state: Mutex::default(),
+        }))
     }
 
     async fn current(&self, force: bool) -> Result<Arc<Credentials>, CredentialsError> {
@@ -236,7 +235,7 @@ impl RefreshShared {
             Some(remaining) => {
                 remaining.saturating_sub(REFRESH_BEFORE_EXPIRY.min(remaining / 3)).max(MIN_PAUSE)
             }
-            None => self.timing.reread_interval,
+            None => self.reread_interval,
         };
         state.cached = Some(CachedCredentials {
             credentials: Arc::new(credentials),
@@ -262,7 +261,7 @@ impl RefreshShared {
             }
         }
         let doubled = FIRST_RETRY_PAUSE.saturating_mul(1 << state.failures.min(16));
-        let pause = doubled.min(self.timing.max_retry_pause).mul_f64(0.5 + (self.jitter)() / 2.0);
+        let pause = doubled.min(self.reread_interval).mul_f64(0.5 + (self.jitter)() / 2.0);
         state.failures = state.failures.saturating_add(1);
         state.last_error = Some(error);
         state.paused_until = Some(now + pause);
@@ -424,10 +423,9 @@ pub(super) mod tests {
     fn refreshing(script: &ScriptedSource) -> (Arc<RefreshingProvider>, Arc<RecordingObserver>) {
         let observer = Arc::<RecordingObserver>::default();
         let minute = Duration::from_secs(60);
-        let timing = RefreshTiming { reread_interval: minute, max_retry_pause: minute };
         let observed = Arc::<RecordingObserver>::clone(&observer);
         let source = Box::new(script.clone());
-        let provider = RefreshingProvider::new(source, timing, Box::new(|| 0.999), None, observed);
+        let provider = RefreshingProvider::new(source, minute, Box::new(|| 0.999), None, observed);
         (Arc::new(provider), observer)
     }
 

@@ -36,17 +36,10 @@ pub struct AssumedRole {
     pub policy: Option<String>,
     /// Lifetime of each key.
     pub duration: Duration,
-    /// Token service of the role.
-    pub sts_location: StsLocation,
-}
-
-/// Location of the token service if the configuration has no endpoint for it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StsLocation {
-    /// Region; `None` for that of the environment variable or the central token service.
-    pub region: Option<String>,
-    /// Whether to use the endpoint within the VPC.
-    pub in_vpc: bool,
+    /// Region of the token service; `None` for that of the environment variable or the central one.
+    pub sts_region: Option<String>,
+    /// Whether to use the endpoint of the token service within the VPC.
+    pub sts_in_vpc: bool,
 }
 
 impl AssumedRole {
@@ -59,7 +52,8 @@ impl AssumedRole {
             external_id: None,
             policy: None,
             duration: DEFAULT_DURATION,
-            sts_location: StsLocation::default(),
+            sts_region: None,
+            sts_in_vpc: false,
         }
     }
 
@@ -84,7 +78,7 @@ pub(super) async fn assume_role(
 ) -> FetchResult {
     let (timestamp, nonce) = timestamp_and_nonce(context)?;
     let signing = SigningContext { timestamp: &timestamp, nonce: &nonce };
-    let form = sign::v1_form_for_version(VERSION, "AssumeRole", &role.parameters(), key.key(), signing);
+    let form = sign::v1_form(VERSION, "AssumeRole", &role.parameters(), key.key(), signing);
     let external_id = role.external_id.as_ref().map_or("", ExposeSecret::expose_secret);
     let redactor = Redactor::for_key(key.key(), &sign::signature_in(&form)).with_secret(external_id);
     send(context, form, source, &redactor, role).await
@@ -117,7 +111,7 @@ pub(super) async fn assume_role_with_oidc(
 }
 
 fn timestamp_and_nonce(context: &SourceContext) -> Result<(String, String), CredentialsError> {
-    let bits = (context.entropy)()
+    let bits = (context.settings.entropy)()
         .ok_or_else(|| CredentialsError::unusable("the system has no random bits for a nonce"))?;
     let time = jiff::Timestamp::from_second(context.signing_millis() / 1000)
         .map_err(|_| CredentialsError::unusable("the local time is out of range"))?;
@@ -131,7 +125,7 @@ async fn send(
     redactor: &Redactor,
     role: &AssumedRole,
 ) -> FetchResult {
-    let url = context.sts_url(&role.sts_location)?;
+    let url = context.sts_url(role.sts_region.as_deref(), role.sts_in_vpc)?;
     let request = ServiceRequest { method: Method::POST, form: Some(form), ..ServiceRequest::get(url) };
     let response = context.services.send(request).await?;
     context.update_clock_correction(&response);

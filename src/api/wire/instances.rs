@@ -7,7 +7,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use super::{
     Anomalies, Field, IntField, ResponsePayload, TextField,
     lenient::FieldValue,
-    object::{ListField, ListItem, ObjectKey, json_object},
+    object::{JsonObject, ListField, ListItem, json_object},
 };
 use crate::model::{AnomalyKind, Instance, InstanceId, InstanceState, Listing, Observed, RegionId};
 
@@ -151,7 +151,7 @@ fn decode_code(code: String, names: &[(&str, &str)]) -> String {
 json_object! {
     /// Response of `GetAllInstanceIdList`.
     pub(crate) struct InstanceIdsResponse<'de> {
-        ids: Field<InstanceIds<'de>> = "InstanceIds",
+        ids: ListField<InstanceIdMap<'de>> = "InstanceIds",
     }
 }
 impl<'de> ResponsePayload<'de> for InstanceIdsResponse<'de> {
@@ -162,10 +162,14 @@ impl InstanceIdsResponse<'_> {
     /// Returns the regions that have instances.
     pub(crate) fn into_regions(self) -> Observed<Listing<RegionId>> {
         let mut anomalies = Anomalies::default();
-        let mut complete =
-            anomalies.check_items("InstanceIds", &self.ids, |ids| ids.malformed, "the response");
+        let mut complete = anomalies.check_list("InstanceIds", &self.ids, "the response");
+        let mut counts = BTreeMap::new();
+        for (region, count) in self.ids.value().unwrap_or_default().items.into_iter().flat_map(|map| map.0) {
+            let known = counts.entry(region).or_insert(Some(0));
+            *known = known.zip(count).map(|(a, b): (usize, usize)| a.saturating_add(b));
+        }
         let mut items = Vec::new();
-        for (name, instances) in self.ids.value().unwrap_or_default().counts {
+        for (name, instances) in counts {
             match (RegionId::new(&name), instances) {
                 (Ok(region), Some(1..)) => items.push(region),
                 (Ok(_), Some(0)) => {}
@@ -184,51 +188,27 @@ impl InstanceIdsResponse<'_> {
     }
 }
 
-/// Instance ids by region id: an object, or a list of such objects.
+/// Number of instance ids by region id; `None` if the value is not a list.
 #[derive(Debug, Default)]
-struct InstanceIds<'de> {
-    /// Number of instance ids by region; `None` if the value is not a list.
-    counts: BTreeMap<Cow<'de, str>, Option<usize>>,
-    /// Number of items that are not objects.
-    malformed: usize,
-}
+struct InstanceIdMap<'de>(Vec<(Cow<'de, str>, Option<usize>)>);
 
-impl<'de> InstanceIds<'de> {
-    fn add(&mut self, region: Cow<'de, str>, count: Option<usize>) {
-        let known = self.counts.entry(region).or_insert(Some(0));
-        *known = known.zip(count).map(|(a, b)| a.saturating_add(b));
+impl<'de> JsonObject<'de> for InstanceIdMap<'de> {
+    fn read_field<A: MapAccess<'de>>(
+        &mut self,
+        key: Cow<'de, str>,
+        object: &mut A,
+    ) -> Result<bool, A::Error> {
+        let count = match object.next_value::<Field<InstanceCount>>()? {
+            Field::Null => Some(0),
+            count => count.value().map(|InstanceCount(count)| count),
+        };
+        self.0.push((key, count));
+        Ok(true)
     }
 }
 
-impl<'de> FieldValue<'de> for InstanceIds<'de> {
-    fn from_list<A: SeqAccess<'de>>(mut list: A) -> Result<Field<Self>, A::Error> {
-        let mut all = Self::default();
-        while let Some(item) = list.next_element::<Field<Self>>()? {
-            let Some(item) = item.value() else {
-                all.malformed += 1;
-                continue;
-            };
-            all.malformed += item.malformed;
-            for (region, count) in item.counts {
-                all.add(region, count);
-            }
-        }
-        Ok(Field::Value(all))
-    }
-
-    fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Field<Self>, A::Error> {
-        let mut all = Self::default();
-        while let Some((ObjectKey(region), count)) = object.next_entry::<_, Field<InstanceCount>>()? {
-            all.add(
-                region,
-                match count {
-                    Field::Null => Some(0),
-                    count => count.value().map(|InstanceCount(count)| count),
-                },
-            );
-        }
-        Ok(Field::Value(all))
-    }
+impl<'de> ListItem<'de> for InstanceIdMap<'de> {
+    const WRAPPER: &'static str = "InstanceIds";
 }
 
 /// Number of instance ids in a list, or in one bare id.

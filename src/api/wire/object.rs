@@ -16,7 +16,8 @@ use super::lenient::{Field, FieldValue};
 /// An object with known keys, read one key at a time.
 pub(crate) trait JsonObject<'de>: Default {
     /// Reads the value of a known key and returns true. Leaves the value of any other key and returns false.
-    fn read_field<A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error>;
+    fn read_field<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, object: &mut A)
+    -> Result<bool, A::Error>;
 }
 
 /// Declares a [`JsonObject`]: its fields with their keys, spelled as in the API.
@@ -39,10 +40,10 @@ macro_rules! json_object {
         impl<$life> $crate::api::wire::object::JsonObject<$life> for $name {
             fn read_field<A: serde::de::MapAccess<$life>>(
                 &mut self,
-                key: &str,
+                key: std::borrow::Cow<$life, str>,
                 object: &mut A,
             ) -> Result<bool, A::Error> {
-                match key {
+                match &*key {
                     $($($key)|+ => self.$field = object.next_value()?,)+
                     _ => return Ok(false),
                 }
@@ -56,13 +57,13 @@ pub(crate) use json_object;
 /// A key, borrowed from the body if it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub(crate) struct ObjectKey<'k>(#[serde(borrow)] pub(crate) Cow<'k, str>);
+struct ObjectKey<'k>(#[serde(borrow)] Cow<'k, str>);
 
 impl<'de, T: JsonObject<'de>> FieldValue<'de> for T {
     fn from_object<A: MapAccess<'de>>(mut object: A) -> Result<Field<T>, A::Error> {
         let mut value = T::default();
         while let Some(ObjectKey(key)) = object.next_key()? {
-            if !value.read_field(&key, &mut object)? {
+            if !value.read_field(key, &mut object)? {
                 object.next_value::<IgnoredAny>()?;
             }
         }
@@ -115,7 +116,7 @@ impl<'de, T: ListItem<'de>> FieldValue<'de> for JsonList<T> {
             keys += 1;
             if key == T::WRAPPER {
                 wrapped = Some(object.next_value()?);
-            } else if bare.read_field(&key, &mut object)? {
+            } else if bare.read_field(key, &mut object)? {
                 known_keys += 1;
             } else {
                 object.next_value::<IgnoredAny>()?;

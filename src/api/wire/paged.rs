@@ -1,9 +1,11 @@
 //! List pages of `GetTopicList` and `GetConsumerList`.
 
+use std::borrow::Cow;
+
 use serde::de::MapAccess;
 
 use super::{
-    Anomalies, BoolField, Field, IntField, ResponsePayload, TextField,
+    Anomalies, BoolField, IntField, ResponsePayload, TextField,
     object::{JsonObject, ListField, ListItem, json_object},
 };
 use crate::model::{Cleanup, GroupId, InstanceId, Observed, Storage, Topic, TopicName};
@@ -31,22 +33,12 @@ pub struct ListPage<T> {
 }
 
 /// Response with one list page.
+#[derive(Default)]
 pub(crate) struct PagedResponse<T> {
     list: ListField<T>,
     total: IntField,
     current_page: IntField,
     page_size: IntField,
-}
-
-impl<T> Default for PagedResponse<T> {
-    fn default() -> Self {
-        Self {
-            list: Field::Missing,
-            total: Field::Missing,
-            current_page: Field::Missing,
-            page_size: Field::Missing,
-        }
-    }
 }
 
 /// Item of a paginated list.
@@ -61,12 +53,16 @@ pub(crate) trait PagedItem<'de>: ListItem<'de> {
 }
 
 impl<'de, T: PagedItem<'de>> JsonObject<'de> for PagedResponse<T> {
-    fn read_field<A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
-        match key {
+    fn read_field<A: MapAccess<'de>>(
+        &mut self,
+        key: Cow<'de, str>,
+        object: &mut A,
+    ) -> Result<bool, A::Error> {
+        match &*key {
             "Total" => self.total = object.next_value()?,
             "CurrentPage" => self.current_page = object.next_value()?,
             "PageSize" => self.page_size = object.next_value()?,
-            _ if key == T::LIST_KEY => self.list = object.next_value()?,
+            key if key == T::LIST_KEY => self.list = object.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)

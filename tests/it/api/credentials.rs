@@ -102,12 +102,10 @@ fn of_address(id: &str) -> Answer {
 
 fn assumed() -> AssumedRole {
     AssumedRole {
-        sts_location: credentials::StsLocation::default(),
-        arn: ROLE.to_owned(),
-        session_name: "exporter".to_owned(),
         external_id: Some(EXTERNAL.into()),
         policy: Some(r#"{"Version":"1"}"#.to_owned()),
         duration: Duration::from_secs(900),
+        ..AssumedRole::new(ROLE.to_owned(), Some("exporter".to_owned()))
     }
 }
 
