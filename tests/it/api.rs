@@ -1,6 +1,6 @@
-//! A user may rely on this: whatever the endpoint does, a call ends in time with a value or a fixed kind of
-//! error, is sent no more often than allowed, and puts nothing secret where it could be read.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may fail loudly, as tests do")]
+//! Whatever the endpoint does, a call ends in time with a value or an error of a fixed kind, respects the rate limit,
+//! and exposes no secret.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, as tests do")]
 
 use std::{
     sync::{
@@ -32,31 +32,31 @@ mod credentials;
 mod origin;
 mod server;
 
-use server::{Answer, Server};
+use server::{ScriptedResponse, Server};
 
 const ID: &str = "LTAI5tCanaryKeyId0001";
 const SECRET: &str = "CanarySecretCanarySecret0002";
 const TOKEN: &str = "CanaryToken/+=0003";
 
-/// What is remembered of an attempt.
-struct Ended {
+/// A recorded attempt.
+struct RecordedAttempt {
     action: Action,
     result: Result<(), ErrorKind>,
     is_retry: bool,
     clock_skew_millis: Option<i64>,
 }
 
-/// Remembers every attempt.
+/// Records every attempt.
 #[derive(Default)]
 struct Recorder {
-    attempts: Mutex<Vec<Ended>>,
+    attempts: Mutex<Vec<RecordedAttempt>>,
     discarded: Mutex<Vec<AnomalyKind>>,
 }
 
 impl ApiObserver for Recorder {
     fn attempt(&self, attempt: &Attempt<'_>) {
         assert_eq!(attempt.region.as_str(), "cn-hangzhou");
-        self.attempts.lock().unwrap().push(Ended {
+        self.attempts.lock().unwrap().push(RecordedAttempt {
             action: attempt.action,
             result: attempt.result,
             is_retry: attempt.is_retry,
@@ -71,7 +71,7 @@ impl ApiObserver for Recorder {
 
 impl Recorder {
     fn results(&self) -> Vec<&'static str> {
-        let label = |ended: &Ended| ended.result.map_or_else(ErrorKind::label, |()| "ok");
+        let label = |attempt: &RecordedAttempt| attempt.result.map_or_else(ErrorKind::label, |()| "ok");
         self.attempts.lock().unwrap().iter().map(label).collect()
     }
 }
@@ -114,7 +114,7 @@ fn setup(server: &Server) -> Setup {
     setup_with(settings(&server.url(), SignatureVersion::Acs3), inline())
 }
 
-/// Soon enough for tests; retries make their pauses fit.
+/// A deadline for tests. Pauses between retries adapt to it.
 fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(2)
 }
@@ -126,9 +126,10 @@ async fn instances(setup: &Setup) -> Result<usize, ApiError> {
 const NO_INSTANCES: &str = r#"{"Code":200,"Success":true,"RequestId":"R","InstanceList":{"InstanceVO":[]}}"#;
 
 #[tokio::test]
-async fn acs3_sends_parameters_in_the_query_and_nothing_secret_there() {
+async fn acs3_sends_parameters_in_the_query_and_no_secrets() {
     let server =
-        Server::start(vec![Answer::json(r#"{"Code":200,"ConsumerProgress":{"TopicList":[]}}"#)]).await;
+        Server::start(vec![ScriptedResponse::json(r#"{"Code":200,"ConsumerProgress":{"TopicList":[]}}"#)])
+            .await;
     let setup = setup(&server);
     let (instance, group) = (InstanceId::new("i 1").unwrap(), GroupId::new("组 a*b").unwrap());
     setup.client.group_progress(&instance, &group, MessageTimestamps::Requested, deadline()).await.unwrap();
@@ -154,8 +155,8 @@ async fn acs3_sends_parameters_in_the_query_and_nothing_secret_there() {
 }
 
 #[tokio::test]
-async fn v1_sends_everything_in_the_body_of_a_post_to_the_root() {
-    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+async fn v1_sends_everything_in_the_body_of_a_post() {
+    let server = Server::start(vec![ScriptedResponse::json(NO_INSTANCES)]).await;
     let setup = setup_with(settings(&server.url(), SignatureVersion::V1), inline());
     instances(&setup).await.unwrap();
     let request = server.requests().remove(0);
@@ -174,11 +175,11 @@ async fn v1_sends_everything_in_the_body_of_a_post_to_the_root() {
 }
 
 #[tokio::test]
-async fn each_attempt_is_signed_anew_and_a_passing_fault_is_not_seen() {
+async fn each_attempt_has_its_own_signature_and_passing_faults_are_hidden() {
     let server = Server::start(vec![
-        Answer::status(503, "<html>busy</html>"),
-        Answer::Reset,
-        Answer::json(NO_INSTANCES),
+        ScriptedResponse::status(503, "<html>busy</html>"),
+        ScriptedResponse::Reset,
+        ScriptedResponse::json(NO_INSTANCES),
     ])
     .await;
     let setup = setup(&server);
@@ -196,8 +197,9 @@ async fn each_attempt_is_signed_anew_and_a_passing_fault_is_not_seen() {
 }
 
 #[tokio::test]
-async fn a_lasting_fault_costs_three_attempts_and_a_tenth_in_the_long_run() {
-    let server = Server::start(vec![Answer::status(500, r#"{"Code":"InternalError","Message":"m"}"#)]).await;
+async fn a_persistent_fault_costs_three_attempts_and_a_tenth_in_the_long_run() {
+    let server =
+        Server::start(vec![ScriptedResponse::status(500, r#"{"Code":"InternalError","Message":"m"}"#)]).await;
     let setup = setup(&server);
     assert_eq!(instances(&setup).await.unwrap_err().kind, ErrorKind::Server);
     assert_eq!(server.requests().len(), 3);
@@ -210,7 +212,7 @@ async fn a_lasting_fault_costs_three_attempts_and_a_tenth_in_the_long_run() {
 }
 
 #[tokio::test]
-async fn what_no_retry_can_mend_is_asked_once() {
+async fn failures_that_no_retry_can_fix_are_not_retried() {
     for (status, body, kind) in [
         (403, r#"{"Code":"NoPermission","Message":"no","RequestId":"R-1"}"#, ErrorKind::Auth { key: false }),
         (400, r#"{"Code":"BIZ_TOPIC_NOT_FOUND"}"#, ErrorKind::Gone { instance: false }),
@@ -218,7 +220,7 @@ async fn what_no_retry_can_mend_is_asked_once() {
         (200, r#"{"Success":false,"Code":200}"#, ErrorKind::Business),
         (200, "<html></html>", ErrorKind::Decode),
     ] {
-        let server = Server::start(vec![Answer::status(status, body)]).await;
+        let server = Server::start(vec![ScriptedResponse::status(status, body)]).await;
         let setup = setup(&server);
         assert_eq!(instances(&setup).await.unwrap_err().kind, kind, "{body}");
         assert_eq!(server.requests().len(), 1, "{body}");
@@ -227,11 +229,11 @@ async fn what_no_retry_can_mend_is_asked_once() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_names_the_host_alone() {
-    let other = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+async fn a_redirect_is_not_followed_and_only_its_host_is_reported() {
+    let other = Server::start(vec![ScriptedResponse::json(NO_INSTANCES)]).await;
     for status in [301, 302, 307, 308] {
         let to = format!("{}/path?x=CanaryQuery", other.url());
-        let server = Server::start(vec![Answer::with_header(status, "Location", &to)]).await;
+        let server = Server::start(vec![ScriptedResponse::with_header(status, "Location", &to)]).await;
         let error = instances(&setup(&server)).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Redirect);
         assert!(error.detail.ends_with("redirects to host 127.0.0.1"), "{error}");
@@ -240,11 +242,11 @@ async fn a_redirect_is_not_followed_and_names_the_host_alone() {
 }
 
 #[tokio::test]
-async fn silence_and_dripping_end_at_the_request_timeout() {
-    for answer in [Answer::Hang, Answer::HangInBody, Answer::Drip] {
-        let server = Server::start(vec![answer]).await;
+async fn silent_and_slow_servers_end_at_the_request_timeout() {
+    for response in [ScriptedResponse::Hang, ScriptedResponse::HangInBody, ScriptedResponse::Drip] {
+        let server = Server::start(vec![response]).await;
         let setup = setup(&server);
-        // Too little time for a second attempt.
+        // There is no time for a second attempt.
         let error = setup.client.instances(Instant::now() + Duration::from_millis(401)).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
         assert_eq!(setup.recorder.results()[0], "timeout");
@@ -253,7 +255,7 @@ async fn silence_and_dripping_end_at_the_request_timeout() {
 
 #[tokio::test]
 async fn a_call_ends_by_its_deadline_and_sends_nothing_after_it() {
-    let server = Server::start(vec![Answer::Hang]).await;
+    let server = Server::start(vec![ScriptedResponse::Hang]).await;
     let mut slow = settings(&server.url(), SignatureVersion::Acs3);
     slow.budget = budget(0.1);
     slow.request_timeout = Duration::from_secs(60);
@@ -266,19 +268,19 @@ async fn a_call_ends_by_its_deadline_and_sends_nothing_after_it() {
     assert_eq!(second.kind, ErrorKind::Timeout);
     assert!(second.detail.contains("budget"), "{second}");
     assert_eq!(setup.client.instances(began).await.unwrap_err().kind, ErrorKind::Timeout);
-    assert_eq!(setup.recorder.results(), ["timeout"], "calls that were not sent are no attempts");
+    assert_eq!(setup.recorder.results(), ["timeout"], "requests that are not sent are not attempts");
     assert!(began.elapsed() < Duration::from_secs(5));
     assert!(server.requests().len() <= 1);
 }
 
 #[tokio::test]
-async fn a_slot_of_the_last_moment_is_not_used() {
-    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+async fn a_slot_just_before_the_deadline_is_not_used() {
+    let server = Server::start(vec![ScriptedResponse::json(NO_INSTANCES)]).await;
     let mut slow = settings(&server.url(), SignatureVersion::Acs3);
     slow.budget = budget(0.7);
     slow.request_timeout = Duration::from_secs(10);
     let setup = setup_with(slow, inline());
-    // The second slot comes after a second and a half, when a fifteenth of the time is left.
+    // The second slot comes after 1.5 s, when a fifteenth of the time remains.
     let soon = Instant::now() + Duration::from_millis(1_600);
     setup.client.instances(soon).await.unwrap();
     let error = setup.client.instances(soon).await.unwrap_err();
@@ -287,21 +289,21 @@ async fn a_slot_of_the_last_moment_is_not_used() {
 }
 
 #[tokio::test]
-async fn an_answer_too_large_is_dropped_whether_declared_or_not() {
-    for answer in [Answer::Declare(500 * 1024 * 1024), Answer::Endless] {
-        let server = Server::start(vec![answer]).await;
+async fn a_response_that_is_too_large_is_dropped() {
+    for response in [ScriptedResponse::Declare(500 * 1024 * 1024), ScriptedResponse::Endless] {
+        let server = Server::start(vec![response]).await;
         let mut patient = settings(&server.url(), SignatureVersion::Acs3);
         patient.request_timeout = Duration::from_secs(30);
         let setup = setup_with(patient, inline());
         let error = setup.client.instances(Instant::now() + Duration::from_secs(30)).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
-        server.until_closed().await;
-        assert!(server.sent() < 64 * 1024 * 1024, "the connection was read on");
+        server.wait_until_closed().await;
+        assert!(server.sent() < 64 * 1024 * 1024, "the client kept reading");
     }
 }
 
 #[tokio::test]
-async fn a_refused_connection_failed_tls_and_an_unknown_host_are_told_apart() {
+async fn connection_tls_and_dns_failures_are_distinguished() {
     let closed = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
@@ -325,19 +327,19 @@ async fn a_refused_connection_failed_tls_and_an_unknown_host_are_told_apart() {
 
     let setup = setup_with(settings("https://nowhere.invalid", SignatureVersion::Acs3), inline());
     let error = setup.client.instances(deadline()).await.unwrap_err();
-    // A resolver that cannot be reached is silent; one that can be says that there is no such name.
+    // Without a reachable name server the lookup times out; otherwise the name does not exist.
     assert!(matches!(error.kind, ErrorKind::Dns | ErrorKind::Timeout), "{error}");
     assert!(error.kind == ErrorKind::Timeout || error.detail.starts_with("nowhere.invalid: "), "{error}");
 }
 
 #[tokio::test]
-async fn a_throttle_is_waited_out_as_long_as_the_cloud_wishes() {
-    let throttled = Answer::full(
+async fn a_throttled_call_is_retried_after_the_requested_pause() {
+    let throttled = ScriptedResponse::full(
         400,
         &[("x-acs-retry-after", "300")],
         r#"{"Code":"Throttling.User","Message":"Request was denied due to user flow control."}"#,
     );
-    let server = Server::start(vec![throttled, Answer::json(NO_INSTANCES)]).await;
+    let server = Server::start(vec![throttled, ScriptedResponse::json(NO_INSTANCES)]).await;
     let setup = setup(&server);
     assert_eq!(instances(&setup).await, Ok(0));
     assert_eq!(setup.recorder.results(), ["throttled", "ok"]);
@@ -346,9 +348,10 @@ async fn a_throttle_is_waited_out_as_long_as_the_cloud_wishes() {
 }
 
 #[tokio::test]
-async fn a_wish_to_wait_holds_the_calls_that_come_after_too() {
-    let throttled = Answer::full(400, &[("x-acs-retry-after", "2500")], r#"{"Code":"Throttling.User"}"#);
-    let server = Server::start(vec![throttled, Answer::json(NO_INSTANCES)]).await;
+async fn a_requested_pause_delays_later_calls_too() {
+    let throttled =
+        ScriptedResponse::full(400, &[("x-acs-retry-after", "2500")], r#"{"Code":"Throttling.User"}"#);
+    let server = Server::start(vec![throttled, ScriptedResponse::json(NO_INSTANCES)]).await;
     let setup = setup(&server);
     let soon = Instant::now() + Duration::from_secs(2);
     assert_eq!(setup.client.instances(soon).await.unwrap_err().kind, ErrorKind::Throttled, "no time to wait");
@@ -364,8 +367,8 @@ async fn a_wish_to_wait_holds_the_calls_that_come_after_too() {
 }
 
 #[tokio::test]
-async fn calls_that_are_not_sent_earn_no_retries() {
-    let server = Server::start(vec![Answer::status(503, "")]).await;
+async fn requests_that_are_not_sent_earn_no_retries() {
+    let server = Server::start(vec![ScriptedResponse::status(503, "")]).await;
     let setup = setup(&server);
     let past = Instant::now();
     for _ in 0..200 {
@@ -374,12 +377,12 @@ async fn calls_that_are_not_sent_earn_no_retries() {
     for _ in 0..4 {
         instances(&setup).await.unwrap_err();
     }
-    assert_eq!(server.requests().len(), 4 + 5, "four calls, and the five retries of the reserve");
+    assert_eq!(server.requests().len(), 4 + 5, "four calls, and the initial five retries");
 }
 
 #[tokio::test]
-async fn clients_that_share_a_budget_share_its_slots_and_its_retries() {
-    let server = Server::start(vec![Answer::status(503, "")]).await;
+async fn clients_with_one_budget_share_its_slots_and_retries() {
+    let server = Server::start(vec![ScriptedResponse::status(503, "")]).await;
     let shared = budget(10.0);
     let setups = [(), ()].map(|()| {
         let mut settings = settings(&server.url(), SignatureVersion::Acs3);
@@ -392,39 +395,39 @@ async fn clients_that_share_a_budget_share_its_slots_and_its_retries() {
         two.unwrap_err();
     }
     let times = server.times();
-    assert_eq!(times.len(), 6 + 5, "six calls, and the five retries of one reserve");
+    assert_eq!(times.len(), 6 + 5, "six calls, and the initial five retries of one budget");
     let spread = *times.last().unwrap() - times[0];
-    assert!(spread >= Duration::from_millis(10 * 100 - 20), "{spread:?} for eleven calls at ten a second");
+    assert!(spread >= Duration::from_millis(10 * 100 - 20), "{spread:?} for eleven calls at ten per second");
 }
 
-/// A client whose clock shows what the test sets.
-struct Clocked {
+/// Client with a clock that the test sets.
+struct ClockedClient {
     client: ApiClient,
     recorder: Arc<Recorder>,
 }
 
-/// What the clock of a test shows. A clock is a plain function, so each test has a place of its own.
-macro_rules! clocked {
+/// Returns a client and its clock. A clock is a plain function, so each test needs a static of its own.
+macro_rules! clocked_client {
     ($server:expr, $signature:expr, $millis:expr) => {{
         static MILLIS: AtomicU64 = AtomicU64::new(0);
-        fn shown() -> UnixMillis {
+        fn clock() -> UnixMillis {
             UnixMillis::new(i64::try_from(MILLIS.load(Ordering::SeqCst)).unwrap()).unwrap()
         }
         MILLIS.store($millis, Ordering::SeqCst);
         let recorder = Arc::new(Recorder::default());
         let observer = Arc::<Recorder>::clone(&recorder);
         let settings = settings(&$server.url(), $signature);
-        let client = ApiClient::new(settings, inline(), observer, shown, os_entropy).unwrap();
-        (Clocked { client, recorder }, &MILLIS)
+        let client = ApiClient::new(settings, inline(), observer, clock, os_entropy).unwrap();
+        (ClockedClient { client, recorder }, &MILLIS)
     }};
 }
-use clocked;
+use clocked_client;
 
 /// 2023-11-14T22:13:20Z.
 const NOVEMBER: u64 = 1_700_000_000_000;
 
-fn refused_time(date: &str) -> Answer {
-    Answer::full(
+fn rejected_time(date: &str) -> ScriptedResponse {
+    ScriptedResponse::full(
         400,
         &[("Date", date)],
         r#"{"Code":"InvalidTimeStamp.Expired","Message":"Specified time stamp is expired."}"#,
@@ -436,36 +439,38 @@ fn signed_times(server: &Server) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_is_corrected_by_the_date_of_the_refusal() {
+async fn a_wrong_clock_is_corrected_by_the_date_of_the_rejection() {
     for (date, corrected, skew) in [
         ("Tue, 14 Nov 2023 22:33:20 GMT", "2023-11-14T22:33:20Z", 1_200_500),
         ("Tue, 14 Nov 2023 21:53:20 GMT", "2023-11-14T21:53:20Z", -1_199_500),
         ("Wed, 15 Nov 2023 22:13:00 GMT", "2023-11-15T22:13:00Z", 86_380_500),
     ] {
-        let server = Server::start(vec![refused_time(date), Answer::json(NO_INSTANCES)]).await;
-        let (Clocked { client, recorder }, _) = clocked!(server, SignatureVersion::Acs3, NOVEMBER);
+        let server = Server::start(vec![rejected_time(date), ScriptedResponse::json(NO_INSTANCES)]).await;
+        let (ClockedClient { client, recorder }, _) =
+            clocked_client!(server, SignatureVersion::Acs3, NOVEMBER);
         let began = Instant::now();
         client.instances(deadline()).await.unwrap();
         client.instances(deadline()).await.unwrap();
-        assert!(began.elapsed() < Duration::from_secs(1), "it is signed anew at once");
+        assert!(began.elapsed() < Duration::from_secs(1), "the retry has no pause");
         assert_eq!(signed_times(&server), ["2023-11-14T22:13:20Z", corrected, corrected]);
         assert_eq!(recorder.results(), ["clock", "ok", "ok"]);
-        let told = recorder.attempts.lock().unwrap()[0].clock_skew_millis.unwrap();
-        // The clock stands still, so half of the attempt is all that is lost.
-        assert!((0..1_000).contains(&(told - skew)), "{told} in place of {skew}");
+        let reported = recorder.attempts.lock().unwrap()[0].clock_skew_millis.unwrap();
+        // The clock of the test is stopped, so the error is half of the attempt.
+        assert!((0..1_000).contains(&(reported - skew)), "{reported} instead of {skew}");
     }
 }
 
 #[tokio::test]
-async fn a_clock_that_is_put_right_is_believed_again() {
+async fn a_clock_that_is_corrected_later_is_used_again() {
     let server = Server::start(vec![
-        refused_time("Tue, 14 Nov 2023 22:33:20 GMT"),
-        Answer::json(NO_INSTANCES),
-        refused_time("Tue, 14 Nov 2023 22:33:21 GMT"),
-        Answer::json(NO_INSTANCES),
+        rejected_time("Tue, 14 Nov 2023 22:33:20 GMT"),
+        ScriptedResponse::json(NO_INSTANCES),
+        rejected_time("Tue, 14 Nov 2023 22:33:21 GMT"),
+        ScriptedResponse::json(NO_INSTANCES),
     ])
     .await;
-    let (Clocked { client, recorder }, clock) = clocked!(server, SignatureVersion::Acs3, NOVEMBER);
+    let (ClockedClient { client, recorder }, clock) =
+        clocked_client!(server, SignatureVersion::Acs3, NOVEMBER);
     client.instances(deadline()).await.unwrap();
     clock.store(NOVEMBER + 1_201_000, Ordering::SeqCst);
     client.instances(deadline()).await.unwrap();
@@ -477,42 +482,44 @@ async fn a_clock_that_is_put_right_is_believed_again() {
 }
 
 #[tokio::test]
-async fn a_time_that_is_refused_for_good_is_told_in_seconds() {
-    let far = refused_time("Wed, 15 Nov 2023 22:14:20 GMT");
-    let undated = Answer::status(400, r#"{"Code":"InvalidTimeStamp.Expired"}"#);
-    let never = refused_time("Tue, 14 Nov 2023 22:03:20 GMT");
-    for (answer, calls, said) in [
+async fn a_persistent_clock_rejection_reports_the_difference_in_seconds() {
+    let far = rejected_time("Wed, 15 Nov 2023 22:14:20 GMT");
+    let undated = ScriptedResponse::status(400, r#"{"Code":"InvalidTimeStamp.Expired"}"#);
+    let never = rejected_time("Tue, 14 Nov 2023 22:03:20 GMT");
+    for (response, calls, detail) in [
         (far, 1, "86461 seconds ahead of the clock of this host, too much to correct"),
         (undated, 1, "without a message"),
         (never, 2, "; the clock of the cloud is 600 seconds behind the clock of this host"),
     ] {
-        let server = Server::start(vec![answer]).await;
-        let (Clocked { client, .. }, _) = clocked!(server, SignatureVersion::Acs3, NOVEMBER);
+        let server = Server::start(vec![response]).await;
+        let (ClockedClient { client, .. }, _) = clocked_client!(server, SignatureVersion::Acs3, NOVEMBER);
         let error = client.instances(deadline()).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Clock, "{error}");
-        assert!(error.detail.contains(said), "{error}");
-        assert_eq!(server.requests().len(), calls, "{said}");
+        assert!(error.detail.contains(detail), "{error}");
+        assert_eq!(server.requests().len(), calls, "{detail}");
     }
 }
 
 #[tokio::test]
-async fn a_nonce_that_was_seen_costs_one_more_attempt_with_another() {
-    let used = Answer::full(
+async fn a_used_nonce_costs_one_more_attempt_with_a_new_one() {
+    let used = ScriptedResponse::full(
         400,
         &[("Date", "Tue, 14 Nov 2023 23:59:59 GMT")],
         r#"{"Code":"SignatureNonceUsed","Message":"used"}"#,
     );
-    for (script, results) in
-        [(vec![used.clone(), Answer::json(NO_INSTANCES)], ["clock", "ok"]), (vec![used], ["clock"; 2])]
-    {
+    for (script, results) in [
+        (vec![used.clone(), ScriptedResponse::json(NO_INSTANCES)], ["clock", "ok"]),
+        (vec![used], ["clock"; 2]),
+    ] {
         let server = Server::start(script).await;
-        let (Clocked { client, recorder }, _) = clocked!(server, SignatureVersion::Acs3, NOVEMBER);
+        let (ClockedClient { client, recorder }, _) =
+            clocked_client!(server, SignatureVersion::Acs3, NOVEMBER);
         let _ = client.instances(deadline()).await;
         assert_eq!(recorder.results(), results);
         let requests = server.requests();
         let nonces: Vec<_> = requests.iter().map(|r| r.header("x-acs-signature-nonce").unwrap()).collect();
         assert_ne!(nonces[0], nonces[1]);
-        assert_eq!(signed_times(&server), ["2023-11-14T22:13:20Z"; 2], "it says nothing of the time");
+        assert_eq!(signed_times(&server), ["2023-11-14T22:13:20Z"; 2], "the clock is not corrected");
     }
 }
 
@@ -522,15 +529,15 @@ fn a_million_nonces_differ() {
     assert_eq!(nonces.len(), 1_000_000);
 }
 
-/// Hands out a new key at each forced refresh.
+/// Provides a new key after each forced refresh.
 #[derive(Default)]
-struct Renewing(AtomicU64);
+struct RefreshableKey(AtomicU64);
 
-impl ProvideCredentials for Renewing {
+impl ProvideCredentials for RefreshableKey {
     fn credentials(&self, force: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
         Box::pin(async move {
             if force {
-                // A service takes its time.
+                // The latency of a service.
                 tokio::time::sleep(Duration::from_millis(30)).await;
                 self.0.fetch_add(1, Ordering::SeqCst);
             }
@@ -541,10 +548,12 @@ impl ProvideCredentials for Renewing {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_renewed_once_and_the_call_made_again() {
-    let expired = || Answer::status(400, r#"{"Code":"InvalidSecurityToken.Expired","Message":"expired"}"#);
-    let server = Server::start(vec![expired(), Answer::json(NO_INSTANCES)]).await;
-    let setup = setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(Renewing::default()));
+async fn an_expired_token_is_refreshed_once_and_the_call_retried() {
+    let expired =
+        || ScriptedResponse::status(400, r#"{"Code":"InvalidSecurityToken.Expired","Message":"expired"}"#);
+    let server = Server::start(vec![expired(), ScriptedResponse::json(NO_INSTANCES)]).await;
+    let setup =
+        setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(RefreshableKey::default()));
     assert_eq!(instances(&setup).await, Ok(0));
     let credential = |n: usize| server.requests()[n].header("authorization").unwrap().to_owned();
     assert!(
@@ -553,25 +562,30 @@ async fn an_expired_token_is_renewed_once_and_the_call_made_again() {
     );
 
     let server = Server::start(vec![expired()]).await;
-    let renewing = setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(Renewing::default()));
-    assert_eq!(instances(&renewing).await.unwrap_err().kind, ErrorKind::Auth { key: true });
-    assert_eq!(server.requests().len(), 2, "one renewal, one more attempt");
+    let refreshable =
+        setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(RefreshableKey::default()));
+    assert_eq!(instances(&refreshable).await.unwrap_err().kind, ErrorKind::Auth { key: true });
+    assert_eq!(server.requests().len(), 2, "one refresh, one more attempt");
 
     let server = Server::start(vec![expired()]).await;
-    let lasting = self::setup(&server);
-    assert_eq!(instances(&lasting).await.unwrap_err().kind, ErrorKind::Auth { key: true });
-    assert_eq!(server.requests().len(), 1, "the same key would be refused again");
+    let permanent = self::setup(&server);
+    assert_eq!(instances(&permanent).await.unwrap_err().kind, ErrorKind::Auth { key: true });
+    assert_eq!(server.requests().len(), 1, "the same key would be rejected again");
 }
 
 #[tokio::test]
-async fn calls_that_are_refused_together_renew_the_credentials_once() {
-    let refusal = r#"{"Code":"InvalidSecurityToken.Expired","Message":"expired"}"#;
-    let server =
-        Server::start(vec![Answer::RefuseKey { id: "generation0", refusal, good: NO_INSTANCES }]).await;
-    let source = Arc::new(Renewing::default());
+async fn calls_that_are_rejected_together_refresh_the_credentials_once() {
+    let rejection = r#"{"Code":"InvalidSecurityToken.Expired","Message":"expired"}"#;
+    let server = Server::start(vec![ScriptedResponse::RejectKey {
+        id: "generation0",
+        rejection,
+        success: NO_INSTANCES,
+    }])
+    .await;
+    let source = Arc::new(RefreshableKey::default());
     let setup = setup_with(
         settings(&server.url(), SignatureVersion::Acs3),
-        Arc::<Renewing>::clone(&source) as Arc<dyn ProvideCredentials>,
+        Arc::<RefreshableKey>::clone(&source) as Arc<dyn ProvideCredentials>,
     );
     let calls = || instances(&setup);
     let (a, b, c, d, e) = tokio::join!(calls(), calls(), calls(), calls(), calls());
@@ -580,8 +594,8 @@ async fn calls_that_are_refused_together_renew_the_credentials_once() {
 }
 
 #[tokio::test]
-async fn without_credentials_nothing_is_sent_and_the_variables_are_named() {
-    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
+async fn without_credentials_no_request_is_sent_and_the_error_names_the_variables() {
+    let server = Server::start(vec![ScriptedResponse::json(NO_INSTANCES)]).await;
     let nothing = credentials::Sources::default().provider(SourceSelection::Environment);
     let setup = setup_with(settings(&server.url(), SignatureVersion::Acs3), nothing);
     let error = instances(&setup).await.unwrap_err();
@@ -592,39 +606,39 @@ async fn without_credentials_nothing_is_sent_and_the_variables_are_named() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_replaced_while_a_call_waits_for_its_slot_does_not_sign_it() {
-    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
-    let source = Arc::new(Renewing::default());
+async fn a_call_that_waits_for_its_slot_is_signed_with_the_current_key() {
+    let server = Server::start(vec![ScriptedResponse::json(NO_INSTANCES)]).await;
+    let source = Arc::new(RefreshableKey::default());
     let mut settings = settings(&server.url(), SignatureVersion::Acs3);
     settings.budget = budget(2.0);
-    let setup = setup_with(settings, Arc::<Renewing>::clone(&source));
+    let setup = setup_with(settings, Arc::<RefreshableKey>::clone(&source));
     instances(&setup).await.unwrap();
     // The next slot is half a second away.
     let replace = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         source.0.fetch_add(1, Ordering::SeqCst);
     };
-    let (answer, ()) = tokio::join!(instances(&setup), replace);
-    answer.unwrap();
+    let (result, ()) = tokio::join!(instances(&setup), replace);
+    result.unwrap();
     let signed: Vec<String> =
         server.requests().iter().map(|r| r.header("authorization").unwrap().to_owned()).collect();
     assert!(signed[0].contains("Credential=generation0,"), "{signed:?}");
     assert!(signed[1].contains("Credential=generation1,"), "{signed:?}");
 }
 
-/// A source that never answers, as a file system that hangs.
-struct Silent;
+/// Provider that hangs.
+struct HangingProvider;
 
-impl ProvideCredentials for Silent {
+impl ProvideCredentials for HangingProvider {
     fn credentials(&self, _: bool) -> BoxFuture<'_, Result<Arc<Credentials>, CredentialsError>> {
         Box::pin(std::future::pending())
     }
 }
 
 #[tokio::test]
-async fn credentials_that_do_not_come_are_told_of_long_before_the_deadline() {
-    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
-    let setup = setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(Silent));
+async fn hanging_credentials_are_reported_before_the_deadline() {
+    let server = Server::start(vec![ScriptedResponse::json(NO_INSTANCES)]).await;
+    let setup = setup_with(settings(&server.url(), SignatureVersion::Acs3), Arc::new(HangingProvider));
     let far = Instant::now() + Duration::from_secs(300);
     let error = tokio::time::timeout(Duration::from_secs(20), setup.client.instances(far)).await.unwrap();
     let error = error.unwrap_err();
@@ -634,17 +648,17 @@ async fn credentials_that_do_not_come_are_told_of_long_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn pages_are_walked_and_a_failed_one_fails_the_list() {
-    let page = |number: usize, topics: usize, total: usize| {
+async fn lists_are_paginated_and_a_failed_page_fails_the_list() {
+    let list_page = |number: usize, topics: usize, total: usize| {
         let topics: Vec<_> =
             (0..topics).map(|n| format!(r#"{{"Topic":"t{number}-{n}","PartitionNum":1}}"#)).collect();
-        Answer::json(&format!(
+        ScriptedResponse::json(&format!(
             r#"{{"Code":200,"CurrentPage":{number},"PageSize":100,"Total":{total},"TopicList":{{"TopicVO":[{}]}}}}"#,
             topics.join(",")
         ))
     };
     let instance = InstanceId::new("i").unwrap();
-    let server = Server::start(vec![page(1, 100, 130), page(2, 30, 130)]).await;
+    let server = Server::start(vec![list_page(1, 100, 130), list_page(2, 30, 130)]).await;
     let listing = setup(&server).client.topics(&instance, deadline()).await.unwrap();
     assert_eq!((listing.value.items.len(), listing.value.complete), (130, true));
     assert_eq!(listing.anomalies, []);
@@ -652,14 +666,16 @@ async fn pages_are_walked_and_a_failed_one_fails_the_list() {
     assert!(lines[0].contains("CurrentPage=1&InstanceId=i&PageSize=100&"), "{}", lines[0]);
     assert!(lines[1].contains("CurrentPage=2&"), "{}", lines[1]);
 
-    let server = Server::start(vec![page(1, 100, 130), Answer::status(400, r#"{"Code":"Other"}"#)]).await;
+    let server =
+        Server::start(vec![list_page(1, 100, 130), ScriptedResponse::status(400, r#"{"Code":"Other"}"#)])
+            .await;
     let error = setup(&server).client.topics(&instance, deadline()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Business);
 }
 
 #[tokio::test]
-async fn an_answer_about_something_else_is_discarded_and_seen() {
-    let server = Server::start(vec![Answer::json(
+async fn a_response_about_another_object_is_discarded_and_observed() {
+    let server = Server::start(vec![ScriptedResponse::json(
         r#"{"Code":200,"TopicStatus":{"OffsetTable":[{"Topic":"theirs","Partition":0,"MaxOffset":5}]}}"#,
     )])
     .await;
@@ -672,53 +688,53 @@ async fn an_answer_about_something_else_is_discarded_and_seen() {
 }
 
 #[tokio::test]
-async fn no_error_shows_what_identifies_or_signs_the_caller() {
-    let answers = vec![
-        Answer::EchoAsMessage(400, "SignatureDoesNotMatch"),
-        Answer::EchoAsMessage(403, "NoPermission"),
-        Answer::EchoAsMessage(400, "Other"),
-        Answer::EchoAsCode,
-        Answer::EchoAsLocation,
-        Answer::Hang,
-        Answer::HangInBody,
-        Answer::Reset,
-        Answer::Declare(500 * 1024 * 1024),
-        Answer::status(200, "<html></html>"),
+async fn no_error_exposes_key_token_or_signature() {
+    let responses = vec![
+        ScriptedResponse::EchoAsMessage(400, "SignatureDoesNotMatch"),
+        ScriptedResponse::EchoAsMessage(403, "NoPermission"),
+        ScriptedResponse::EchoAsMessage(400, "Other"),
+        ScriptedResponse::EchoAsCode,
+        ScriptedResponse::EchoAsLocation,
+        ScriptedResponse::Hang,
+        ScriptedResponse::HangInBody,
+        ScriptedResponse::Reset,
+        ScriptedResponse::Declare(500 * 1024 * 1024),
+        ScriptedResponse::status(200, "<html></html>"),
     ];
     for signature in [SignatureVersion::V1, SignatureVersion::Acs3] {
-        for answer in &answers {
-            let server = Server::start(vec![answer.clone()]).await;
+        for response in &responses {
+            let server = Server::start(vec![response.clone()]).await;
             let setup = setup_with(settings(&server.url(), signature), inline());
             let error =
                 setup.client.instances(Instant::now() + Duration::from_millis(450)).await.unwrap_err();
-            let shown = format!("{error} {error:?} {}", error.advice());
+            let text = format!("{error} {error:?} {}", error.advice());
             let request = server.requests().first().cloned();
             for secret in
                 [ID, SECRET, TOKEN, "Canary", "canary", "Credential=", "Signature=", "StringToSign:"]
             {
-                assert!(!shown.contains(secret), "{secret} in {shown}");
+                assert!(!text.contains(secret), "{secret} in {text}");
             }
             if let Some(signature) = request.as_ref().and_then(server::Request::signature) {
-                assert!(!shown.contains(&signature), "the signature in {shown}");
+                assert!(!text.contains(&signature), "the signature in {text}");
             }
-            assert!(!shown.contains('\n') && !shown.contains('\u{1b}'), "{shown}");
+            assert!(!text.contains('\n') && !text.contains('\u{1b}'), "{text}");
         }
     }
     let unknown = setup_with(settings("https://nowhere.invalid", SignatureVersion::Acs3), inline());
-    let shown = format!("{:?}", unknown.client.instances(Instant::now() + Duration::from_millis(300)).await);
-    assert!(!shown.contains("Canary") && !shown.contains('?'), "{shown}");
+    let text = format!("{:?}", unknown.client.instances(Instant::now() + Duration::from_millis(300)).await);
+    assert!(!text.contains("Canary") && !text.contains('?'), "{text}");
 }
 
 #[tokio::test]
-async fn calls_share_a_connection_and_one_that_went_stale_is_not_noticed() {
-    let server = Server::start(vec![Answer::json(NO_INSTANCES)]).await;
-    let kept = setup(&server);
+async fn calls_share_a_connection_and_replace_a_stale_one() {
+    let server = Server::start(vec![ScriptedResponse::json(NO_INSTANCES)]).await;
+    let persistent = setup(&server);
     for _ in 0..10 {
-        assert_eq!(instances(&kept).await, Ok(0));
+        assert_eq!(instances(&persistent).await, Ok(0));
     }
     assert_eq!(server.connections(), 1);
 
-    let server = Server::start(vec![Answer::ThenClose(NO_INSTANCES)]).await;
+    let server = Server::start(vec![ScriptedResponse::ThenClose(NO_INSTANCES)]).await;
     let stale = setup(&server);
     for _ in 0..10 {
         assert_eq!(instances(&stale).await, Ok(0));
@@ -728,8 +744,9 @@ async fn calls_share_a_connection_and_one_that_went_stale_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn the_declared_rate_holds_for_calls_and_retries_alike() {
-    let server = Server::start(vec![Answer::status(503, ""), Answer::json(NO_INSTANCES)]).await;
+async fn the_rate_limit_includes_retries() {
+    let server =
+        Server::start(vec![ScriptedResponse::status(503, ""), ScriptedResponse::json(NO_INSTANCES)]).await;
     let mut slow = settings(&server.url(), SignatureVersion::Acs3);
     slow.budget = budget(10.0);
     let setup = setup_with(slow, inline());
@@ -742,8 +759,8 @@ async fn the_declared_rate_holds_for_calls_and_retries_alike() {
 }
 
 #[test]
-fn settings_that_cannot_work_are_refused_by_the_name_of_their_key() {
-    let refusal = |change: fn(&mut ClientSettings)| {
+fn invalid_settings_are_rejected_with_the_name_of_their_key() {
+    let error = |change: fn(&mut ClientSettings)| {
         let mut settings = settings("https://alikafka.cn-hangzhou.aliyuncs.com", SignatureVersion::Acs3);
         change(&mut settings);
         let recorder = Arc::new(Recorder::default());
@@ -751,8 +768,8 @@ fn settings_that_cannot_work_are_refused_by_the_name_of_their_key() {
             .err()
             .map(|error| error.to_string())
     };
-    let text = refusal(|s| s.proxy = ProxySetting::Url("http://user:Canary@ bad".into())).unwrap();
+    let text = error(|s| s.proxy = ProxySetting::Url("http://user:Canary@ bad".into())).unwrap();
     assert_eq!(text, "proxy: it is not a URL of a proxy");
-    let text = refusal(|s| s.endpoint = "http://example.com".to_owned()).unwrap();
+    let text = error(|s| s.endpoint = "http://example.com".to_owned()).unwrap();
     assert_eq!(text, "endpoint: plain http is for loopback only, use https");
 }

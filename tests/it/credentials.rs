@@ -1,15 +1,15 @@
-//! Wherever the key of an account comes from, the daemon finds it, renews it in time and with few calls, never
-//! signs with parts of two keys, lives through the failures of whoever hands it out, and tells none of it.
+//! Whatever the source of an account's key, the daemon finds it, refreshes it in time and with few calls, never signs
+//! with parts of two keys, survives failures of the source, and exposes no secret.
 //!
-//! Each test runs the daemon's own binary against a simulated cloud and stand-ins for the services that hand
-//! out keys, on loopback. Every key that is handed out is searched for in all that the daemon said.
+//! Each test runs the daemon's binary against a simulated cloud and simulated credential services on loopback, and
+//! searches all output of the daemon for every issued key.
 
 #![expect(clippy::unwrap_used, reason = "a test's own helpers fail by panicking, as its assertions do")]
 
 mod canary;
 mod order;
 mod outage;
-mod renewal;
+mod refresh;
 mod rotation;
 mod sources;
 
@@ -35,41 +35,41 @@ use crate::faults::{
 /// Roles of the token service. Only a key of [`READER`] may assume [`OTHER`], and only with [`EXTERNAL_ID`].
 const READER: &str = "acs:ram::1234567890123456:role/reader";
 const OTHER: &str = "acs:ram::6543210987654321:role/other";
-/// Who vouches for the OIDC tokens of pods.
+/// Provider of the OIDC tokens of pods.
 const PROVIDER: &str = "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c123";
 const EXTERNAL_ID: &str = "CanaryExternalIdWq8";
 const OIDC_TOKEN: &str = "CanaryOidcHead.CanaryOidcBody_x-9.CanaryOidcSign-_7";
-/// Path and query of the address that hands out keys; the query is a secret.
+/// Path and query of the URL that issues keys; the query is a secret.
 const TARGET: &str = "/keys?ticket=CanaryTicket7Zq";
 const TICKET: &str = "CanaryTicket7Zq";
 
-/// The account's own lasting key.
-const LASTING: (&str, &str) = ("LTAI5tLastingCanaryK3", "LastingCanary/+Secret=w7");
+/// The permanent key of the account.
+const PERMANENT: (&str, &str) = ("LTAI5tLastingCanaryK3", "LastingCanary/+Secret=w7");
 const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
 const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
 const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
 
-/// Series about the daemon's keys.
+/// Self-metrics about the keys.
 const EXPIRY: &str = "alikafka_exporter_credentials_expiry_timestamp_seconds";
 const FAILURES: &str = "alikafka_exporter_credentials_refresh_failures_total";
 
-/// A cloud, and everything that hands out keys to it.
-struct Cloud {
+/// Simulated cloud and credential services.
+struct CloudWithServices {
     sim: Simulator,
     keys: KeyRegistry,
     sts: StsService,
     metadata: MetadataService,
     uri: UriService,
     dir: PathBuf,
-    /// Addresses of the stand-ins, as settings.
+    /// Settings with the endpoints of the services.
     endpoints: [(&'static str, String); 2],
 }
 
-impl Cloud {
-    /// Two instances, no lasting key but [`LASTING`], and an empty directory of this name.
+impl CloudWithServices {
+    /// Starts a cloud with two instances, the permanent key [`PERMANENT`], and an empty directory of this name.
     async fn new(name: &str) -> Self {
         let keys = KeyRegistry::default();
-        keys.add(AccessKey::new(LASTING.0, LASTING.1));
+        keys.add(AccessKey::new(PERMANENT.0, PERMANENT.1));
         let behaviour =
             ServiceBehaviour { keys: Vec::new(), shared_keys: keys.clone(), ..ServiceBehaviour::default() };
         let options = SimulatorOptions {
@@ -100,12 +100,12 @@ impl Cloud {
         Self { sim, keys, sts, metadata, uri, dir, endpoints }
     }
 
-    /// Runs the daemon with variables of the vendor and settings beside those that point it here.
+    /// Runs the daemon with these environment variables and settings, and with the endpoints of the services.
     async fn daemon(&self, variables: &[(&str, &str)], settings: &[(&str, &str)]) -> Daemon {
         let home = self.dir.display().to_string();
         let variables = [&[("HOME", home.as_str())], variables].concat();
         let mut all = settings.to_vec();
-        // A key that its source would not read is a mistake.
+        // The configuration rejects an endpoint that its source does not use.
         let has = |name: &str| settings.iter().any(|(k, _)| k.contains(name));
         let kind = settings.iter().find(|(k, _)| *k == "CREDENTIALS__TYPE").map(|(_, v)| *v);
         let kind = kind.unwrap_or(if has("ACCESS_KEY_ID") { "files" } else { "chain" });
@@ -118,29 +118,29 @@ impl Cloud {
         }
         let daemon = Daemon::with_variables(&self.sim, &variables, &all).await;
         for (what, secret) in [
-            ("the lasting key's id", LASTING.0),
-            ("the lasting key's secret", LASTING.1),
+            ("the id of the permanent key", PERMANENT.0),
+            ("the secret of the permanent key", PERMANENT.1),
             ("the OIDC token", OIDC_TOKEN),
             ("the external id", EXTERNAL_ID),
-            ("the ticket of the address", TICKET),
+            ("the ticket of the URL", TICKET),
         ] {
             daemon.add_secret(what, secret);
         }
         daemon
     }
 
-    /// Ends the daemon, and searches all that it said for every key that was handed out.
+    /// Stops the daemon, and searches its output for every issued key.
     async fn stop(&self, daemon: Daemon) {
         for key in self.keys.issued() {
-            daemon.add_secret("an id that was handed out", &key.id);
-            daemon.add_secret("a secret that was handed out", &key.secret);
-            daemon.add_secret("a token that was handed out", &key.token);
+            daemon.add_secret("an issued id", &key.id);
+            daemon.add_secret("an issued secret", &key.secret);
+            daemon.add_secret("an issued token", &key.token);
         }
         daemon.stop().await;
         assert_eq!(self.keys.mixed_calls(), 0, "parts of two keys were used together");
     }
 
-    /// A file in the directory; folders are made.
+    /// Writes a file in the directory, and creates its folders.
     fn write(&self, path: &str, text: &str) -> String {
         let path = self.dir.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -152,8 +152,8 @@ impl Cloud {
         format!("{}{TARGET}", self.uri.url())
     }
 
-    /// The ids of the keys that the API was asked with, each once.
-    fn used(&self) -> Vec<String> {
+    /// Returns the distinct ids of the keys that signed API calls.
+    fn used_key_ids(&self) -> Vec<String> {
         let mut ids: Vec<String> =
             self.sim.with_call_log(|l| l.entries().filter_map(|e| e.key_id.clone()).collect());
         ids.sort();
@@ -161,16 +161,16 @@ impl Cloud {
         ids
     }
 
-    /// Calls of the API that were refused.
-    fn refused(&self) -> Vec<String> {
+    /// Returns the API calls that failed.
+    fn failed_calls(&self) -> Vec<String> {
         self.sim.with_call_log(|l| {
-            let refused = l.entries().filter(|e| !matches!(e.code.as_str(), "200" | "pending"));
-            refused.map(|e| format!("{} {}", e.action, e.code)).collect()
+            let failed = l.entries().filter(|e| !matches!(e.code.as_str(), "200" | "pending"));
+            failed.map(|e| format!("{} {}", e.action, e.code)).collect()
         })
     }
 }
 
-/// The variables that RRSA sets in a pod.
+/// Returns the environment variables that RRSA sets in a pod.
 fn rrsa(token_file: &str) -> [(&'static str, String); 3] {
     [
         ("ALIBABA_CLOUD_ROLE_ARN", READER.to_owned()),
@@ -183,24 +183,24 @@ fn borrowed<'s>(pairs: &'s [(&'static str, String)]) -> Vec<(&'s str, &'s str)> 
     pairs.iter().map(|(k, v)| (*k, v.as_str())).collect()
 }
 
-/// Writes a file that only its owner may read, as files of keys should be.
+/// Writes a file that only its owner may read.
 fn write(path: &Path, text: &str) {
     let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// The wall time, as the stand-ins have it.
+/// Returns the wall time of the services.
 fn wall_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// A directory as the kubelet lays it out: files are links through `..data`, which is swapped at once.
-struct Mount {
+/// A directory like those of the kubelet: files are links through `..data`, which is swapped atomically.
+struct KubernetesMount {
     root: PathBuf,
     generation: u32,
 }
 
-impl Mount {
+impl KubernetesMount {
     fn new(root: PathBuf, files: &[(&str, &str)]) -> Self {
         fs::create_dir_all(&root).unwrap();
         for (name, _) in files {
@@ -211,7 +211,7 @@ impl Mount {
         mount
     }
 
-    /// Swaps in a new generation of all files, and removes that before the last.
+    /// Publishes a new generation of all files, and removes the one before the previous.
     fn publish(&mut self, files: &[(&str, &str)]) {
         self.generation += 1;
         let folder = |generation: u32| format!("..generation{generation}");

@@ -1,4 +1,4 @@
-//! Where keys come from: what is asked of whom, in which order, and that no secret is put where it could be read.
+//! Sources of access keys: their requests, their order, and that they expose no secret.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use alikafka_exporter::{
     model::{ProxySetting, UnixMillis},
 };
 
-use super::server::{Answer, Server};
+use super::server::{ScriptedResponse, Server};
 
 const ID: &str = "LTAI5tCanaryKeyId0001";
 const SECRET: &str = "CanarySecretCanarySecret0002";
@@ -36,7 +36,7 @@ fn clock() -> UnixMillis {
     UnixMillis::new(1_704_164_645_000).unwrap()
 }
 
-/// What an account's sources see of the world: nothing, unless it is put there.
+/// Environment of an account's sources. Empty by default.
 #[derive(Default)]
 pub(super) struct Sources {
     variables: BTreeMap<&'static str, String>,
@@ -44,13 +44,13 @@ pub(super) struct Sources {
     metadata: Option<String>,
     proxy: ProxySetting,
     role: Option<AssumedRole>,
-    failures: Arc<Failures>,
+    failures: Arc<FailureCounter>,
 }
 
 #[derive(Default)]
-struct Failures(AtomicUsize);
+struct FailureCounter(AtomicUsize);
 
-impl CredentialsObserver for Failures {
+impl CredentialsObserver for FailureCounter {
     fn expires(&self, _: Option<UnixMillis>) {}
 
     fn failed(&self) {
@@ -64,9 +64,9 @@ impl Sources {
         Self { variables, ..Self::default() }
     }
 
-    pub(super) fn provider(&self, choice: SourceSelection) -> Arc<dyn ProvideCredentials> {
+    pub(super) fn provider(&self, selection: SourceSelection) -> Arc<dyn ProvideCredentials> {
         let variables = self.variables.clone();
-        let setup = credentials::SourceSettings {
+        let settings = credentials::SourceSettings {
             account: None,
             sts_endpoint: self.sts.clone(),
             metadata_endpoint: self.metadata.clone(),
@@ -75,13 +75,13 @@ impl Sources {
             clock,
             entropy: || Some(7),
         };
-        let watch = Arc::<Failures>::clone(&self.failures);
-        credentials::provider(choice, self.role.clone(), setup, watch).unwrap()
+        let observer = Arc::<FailureCounter>::clone(&self.failures);
+        credentials::provider(selection, self.role.clone(), settings, observer).unwrap()
     }
 
-    /// The id of the key that is given.
-    async fn id(&self, choice: SourceSelection) -> Result<String, String> {
-        let credentials = self.provider(choice).credentials(false).await;
+    /// Returns the id of the provided key.
+    async fn id(&self, selection: SourceSelection) -> Result<String, String> {
+        let credentials = self.provider(selection).credentials(false).await;
         credentials.map(|c| c.access_key_id.clone()).map_err(|error| error.to_string())
     }
 }
@@ -92,15 +92,21 @@ fn key(id: &str) -> String {
     )
 }
 
-fn of_sts(id: &str) -> Answer {
-    Answer::json(&format!(r#"{{"RequestId":"R","AssumedRoleUser":{{}},"Credentials":{{{}}}}}"#, key(id)))
+fn sts_response(id: &str) -> ScriptedResponse {
+    ScriptedResponse::json(&format!(
+        r#"{{"RequestId":"R","AssumedRoleUser":{{}},"Credentials":{{{}}}}}"#,
+        key(id)
+    ))
 }
 
-fn of_address(id: &str) -> Answer {
-    Answer::json(&format!(r#"{{"Code":"Success","LastUpdated":"2024-01-02T03:04:05Z",{}}}"#, key(id)))
+fn key_response(id: &str) -> ScriptedResponse {
+    ScriptedResponse::json(&format!(
+        r#"{{"Code":"Success","LastUpdated":"2024-01-02T03:04:05Z",{}}}"#,
+        key(id)
+    ))
 }
 
-fn assumed() -> AssumedRole {
+fn assumed_role() -> AssumedRole {
     AssumedRole {
         external_id: Some(EXTERNAL.into()),
         policy: Some(r#"{"Version":"1"}"#.to_owned()),
@@ -113,10 +119,10 @@ fn inline() -> SourceSelection {
     SourceSelection::Inline(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap())
 }
 
-/// A directory of its own, removed in the end.
-struct Folder(PathBuf);
+/// Directory that is removed when dropped.
+struct TempFolder(PathBuf);
 
-impl Folder {
+impl TempFolder {
     fn new(name: &str) -> Self {
         let path =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("credentials-{name}-{}", std::process::id()));
@@ -133,16 +139,16 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempFolder {
     fn drop(&mut self) {
         _ = fs::remove_dir_all(&self.0);
     }
 }
 
 #[tokio::test]
-async fn a_role_is_assumed_by_a_signed_post_that_has_all_in_its_body() {
-    let sts = Server::start(vec![of_sts("assumed")]).await;
-    let sources = Sources { sts: Some(sts.url()), role: Some(assumed()), ..Sources::default() };
+async fn a_role_is_assumed_by_a_signed_post_without_a_query() {
+    let sts = Server::start(vec![sts_response("assumed")]).await;
+    let sources = Sources { sts: Some(sts.url()), role: Some(assumed_role()), ..Sources::default() };
     let credentials = sources.provider(inline()).credentials(false).await.unwrap();
     assert_eq!(credentials.access_key_id, "STS.assumed");
     assert_eq!(credentials.expires_at, UnixMillis::new(clock().get() + 3_600_000));
@@ -163,10 +169,10 @@ async fn a_role_is_assumed_by_a_signed_post_that_has_all_in_its_body() {
 }
 
 #[tokio::test]
-async fn a_token_is_exchanged_unsigned_and_read_again_for_every_renewal() {
-    let folder = Folder::new("oidc");
+async fn an_oidc_token_is_exchanged_unsigned_and_read_again_for_every_refresh() {
+    let folder = TempFolder::new("oidc");
     let token = folder.file("token", "CanaryJwt.one\n");
-    let sts = Server::start(vec![of_sts("pod1"), of_sts("pod2")]).await;
+    let sts = Server::start(vec![sts_response("pod1"), sts_response("pod2")]).await;
     let sources = Sources { sts: Some(sts.url()), ..Sources::default() };
     let provider = sources.provider(SourceSelection::Oidc(OidcSettings {
         role_arn: Some(ROLE.to_owned()),
@@ -190,11 +196,11 @@ async fn a_token_is_exchanged_unsigned_and_read_again_for_every_renewal() {
 }
 
 #[tokio::test]
-async fn the_machine_is_asked_with_a_token_first() {
+async fn the_metadata_service_is_called_with_a_token_first() {
     let metadata = Server::start(vec![
-        Answer::json("CanaryMachineToken"),
-        Answer::json("exporter\n"),
-        of_address("machine"),
+        ScriptedResponse::json("CanaryMachineToken"),
+        ScriptedResponse::json("exporter\n"),
+        key_response("machine"),
     ])
     .await;
     let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
@@ -216,8 +222,8 @@ async fn the_machine_is_asked_with_a_token_first() {
 }
 
 #[tokio::test]
-async fn a_machine_without_tokens_is_asked_without_unless_that_is_ruled_out() {
-    let old = || vec![Answer::status(404, ""), of_address("machine")];
+async fn a_metadata_service_without_tokens_is_called_without_unless_that_is_disabled() {
+    let old = || vec![ScriptedResponse::status(404, ""), key_response("machine")];
     let metadata = Server::start(old()).await;
     let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
     assert_eq!(
@@ -233,8 +239,9 @@ async fn a_machine_without_tokens_is_asked_without_unless_that_is_ruled_out() {
     assert!(strict.id(SourceSelection::EcsRamRole(None)).await.unwrap_err().contains("HTTP 404"));
     assert_eq!(metadata.requests().len(), 1);
 
-    // It gives tokens and does not take them.
-    let script = vec![Answer::json("token"), Answer::status(401, ""), of_address("machine")];
+    // It issues tokens and rejects them.
+    let script =
+        vec![ScriptedResponse::json("token"), ScriptedResponse::status(401, ""), key_response("machine")];
     let metadata = Server::start(script).await;
     let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
     assert_eq!(
@@ -245,9 +252,14 @@ async fn a_machine_without_tokens_is_asked_without_unless_that_is_ruled_out() {
 }
 
 #[tokio::test]
-async fn a_role_whose_name_leads_elsewhere_is_not_asked_for() {
+async fn a_role_name_that_would_change_the_path_is_rejected() {
     for name in ["../../user-data", "a/b", "..", "a?b", &"a".repeat(65)] {
-        let metadata = Server::start(vec![Answer::json("token"), Answer::json(name), of_address("x")]).await;
+        let metadata = Server::start(vec![
+            ScriptedResponse::json("token"),
+            ScriptedResponse::json(name),
+            key_response("x"),
+        ])
+        .await;
         let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
         let error = sources.id(SourceSelection::EcsRamRole(None)).await.unwrap_err();
         assert!(error.contains("the name of the instance's role is invalid"), "{name}: {error}");
@@ -256,25 +268,25 @@ async fn a_role_whose_name_leads_elsewhere_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn what_no_service_says_is_followed_or_shown() {
+async fn no_redirect_is_followed_and_no_echo_is_shown() {
     let secrets = [ID, SECRET, TOKEN, EXTERNAL, "CanaryJwt", "CanaryPath", "CanaryGiven"];
-    let folder = Folder::new("hostile");
+    let folder = TempFolder::new("hostile");
     let token = folder.file("token", "CanaryJwt0006");
-    let other = Server::start(vec![of_sts("elsewhere")]).await;
+    let other = Server::start(vec![sts_response("elsewhere")]).await;
     let target = other.url();
-    for answer in [
-        Answer::EchoAsMessage(403, "NoPermission"),
-        Answer::EchoAsCode,
-        Answer::with_header(302, "Location", &target),
-        Answer::EchoAsLocation,
-        Answer::Reset,
-        Answer::Declare(1 << 30),
-        Answer::Endless,
-        Answer::json("CanaryGiven"),
-        Answer::json(r#"{"Credentials":{"AccessKeyId":"CanaryGiven"},"Code":"Failed"}"#),
-        Answer::json(&format!("\"{}\"", "x".repeat(64 * 1024))),
+    for response in [
+        ScriptedResponse::EchoAsMessage(403, "NoPermission"),
+        ScriptedResponse::EchoAsCode,
+        ScriptedResponse::with_header(302, "Location", &target),
+        ScriptedResponse::EchoAsLocation,
+        ScriptedResponse::Reset,
+        ScriptedResponse::Declare(1 << 30),
+        ScriptedResponse::Endless,
+        ScriptedResponse::json("CanaryGiven"),
+        ScriptedResponse::json(r#"{"Credentials":{"AccessKeyId":"CanaryGiven"},"Code":"Failed"}"#),
+        ScriptedResponse::json(&format!("\"{}\"", "x".repeat(64 * 1024))),
     ] {
-        let server = Server::start(vec![answer.clone()]).await;
+        let server = Server::start(vec![response.clone()]).await;
         let url = server.url();
         let base = Sources { sts: Some(url.clone()), metadata: Some(url.clone()), ..Sources::default() };
         let oidc = OidcSettings {
@@ -283,16 +295,17 @@ async fn what_no_service_says_is_followed_or_shown() {
             token_file: Some(token.clone()),
             session_name: None,
         };
-        let assume = Sources { role: Some(assumed()), sts: base.sts.clone(), ..Sources::default() };
-        for (sources, choice) in [
+        let assume = Sources { role: Some(assumed_role()), sts: base.sts.clone(), ..Sources::default() };
+        for (sources, selection) in [
             (&assume, inline()),
             (&base, SourceSelection::Oidc(oidc)),
             (&base, SourceSelection::EcsRamRole(None)),
             (&base, SourceSelection::Uri(Some(format!("{url}/CanaryPath?x=CanaryPath").into()))),
         ] {
-            let error = sources.id(choice.clone()).await.expect_err(&format!("{answer:?} gives a key"));
-            let shown = secrets.iter().find(|secret| error.to_lowercase().contains(&secret.to_lowercase()));
-            assert_eq!(shown, None, "{answer:?}: {error}");
+            let error =
+                sources.id(selection.clone()).await.expect_err(&format!("{response:?} provides a key"));
+            let exposed = secrets.iter().find(|secret| error.to_lowercase().contains(&secret.to_lowercase()));
+            assert_eq!(exposed, None, "{response:?}: {error}");
             assert!(error.len() < 1_000 && !error.contains('\n'), "{error}");
             assert_eq!(sources.failures.0.swap(0, Ordering::SeqCst), 1, "{error}");
         }
@@ -301,14 +314,14 @@ async fn what_no_service_says_is_followed_or_shown() {
 }
 
 #[tokio::test]
-async fn a_service_that_hangs_is_given_up() {
-    let metadata = Server::start(vec![Answer::Hang]).await;
+async fn a_service_that_hangs_times_out() {
+    let metadata = Server::start(vec![ScriptedResponse::Hang]).await;
     let sources = Sources { metadata: Some(metadata.url()), ..Sources::default() };
     let error = sources.id(SourceSelection::EcsRamRole(Some("x".to_owned()))).await.unwrap_err();
     assert!(error.contains("no complete response within 2s"), "{error}");
-    // A source of credentials that hangs does not end with the caller, and is not asked anew by the next.
-    let sts = Server::start(vec![Answer::Hang]).await;
-    let sources = Sources { sts: Some(sts.url()), role: Some(assumed()), ..Sources::default() };
+    // A fetch that hangs outlives its caller, and later callers do not start another one.
+    let sts = Server::start(vec![ScriptedResponse::Hang]).await;
+    let sources = Sources { sts: Some(sts.url()), role: Some(assumed_role()), ..Sources::default() };
     let provider = sources.provider(inline());
     for _ in 0..5 {
         _ = tokio::time::timeout(Duration::from_millis(100), provider.credentials(false)).await;
@@ -317,9 +330,9 @@ async fn a_service_that_hangs_is_given_up() {
 }
 
 #[tokio::test]
-async fn only_the_address_on_this_host_and_the_machine_pass_by_the_proxy() {
-    let proxy = Server::start(vec![of_sts("proxied")]).await;
-    let near = Server::start(vec![of_address("near")]).await;
+async fn only_local_uris_and_the_metadata_service_bypass_the_proxy() {
+    let proxy = Server::start(vec![sts_response("proxied")]).await;
+    let near = Server::start(vec![key_response("near")]).await;
     let sources = Sources {
         sts: Some(near.url()),
         metadata: Some(near.url()),
@@ -329,24 +342,28 @@ async fn only_the_address_on_this_host_and_the_machine_pass_by_the_proxy() {
     assert_eq!(sources.id(SourceSelection::Uri(Some(near.url().into()))).await.unwrap(), "STS.near");
     assert_eq!(sources.id(SourceSelection::EcsRamRole(Some("x".to_owned()))).await.unwrap(), "STS.near");
     assert_eq!(proxy.requests().len(), 0);
-    let sources = Sources { role: Some(assumed()), ..sources };
+    let sources = Sources { role: Some(assumed_role()), ..sources };
     assert_eq!(sources.id(inline()).await.unwrap(), "STS.proxied");
 }
 
-/// All sources are there, and one after another is taken away.
+/// All sources are configured, and then removed one by one.
 #[tokio::test]
-async fn the_chain_has_the_vendor_s_order() {
-    let folder = Folder::new("chain");
+async fn the_chain_has_the_order_of_the_official_tools() {
+    let folder = TempFolder::new("chain");
     let token = folder.file("token", "jwt");
     let cli = r#"{"current":"p","profiles":[{"name":"p","mode":"AK","access_key_id":"cli","access_key_secret":"s"}]}"#;
     let cli = folder.file(".aliyun/config.json", cli);
     let ini = |id| format!("[default]\ntype = access_key\naccess_key_id = {id}\naccess_key_secret = s\n");
     let first = folder.file(".alibabacloud/credentials", &ini("ini"));
     let second = folder.file(".alibabacloud/credentials.ini", &ini("ini2"));
-    let sts = Server::start(vec![of_sts("oidc")]).await;
-    let metadata =
-        Server::start(vec![Answer::json("token"), Answer::json("role"), of_address("machine")]).await;
-    let uri = Server::start(vec![of_address("uri")]).await;
+    let sts = Server::start(vec![sts_response("oidc")]).await;
+    let metadata = Server::start(vec![
+        ScriptedResponse::json("token"),
+        ScriptedResponse::json("role"),
+        key_response("machine"),
+    ])
+    .await;
+    let uri = Server::start(vec![key_response("uri")]).await;
     let (uri, token) = (format!("{}/keys", uri.url()), token.display().to_string());
     let mut sources = Sources::with(&[
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", "environment"),
@@ -360,7 +377,7 @@ async fn the_chain_has_the_vendor_s_order() {
     (sources.sts, sources.metadata) = (Some(sts.url()), Some(metadata.url()));
     assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "environment");
     sources.variables.remove("ALIBABA_CLOUD_ACCESS_KEY_ID");
-    assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "STS.oidc", "half a key is passed over");
+    assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "STS.oidc", "an incomplete key is skipped");
     sources.variables.remove("ALIBABA_CLOUD_ROLE_ARN");
     assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "cli");
     sources.variables.insert("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true".to_owned());
@@ -368,7 +385,7 @@ async fn the_chain_has_the_vendor_s_order() {
     assert_eq!(
         sources.id(SourceSelection::CliProfile(ProfileSettings::default())).await.unwrap(),
         "cli",
-        "asked for by name"
+        "selected by name"
     );
     fs::remove_file(first).unwrap();
     assert_eq!(sources.id(SourceSelection::Chain).await.unwrap(), "ini2");
@@ -393,8 +410,8 @@ async fn the_chain_has_the_vendor_s_order() {
 }
 
 #[tokio::test]
-async fn a_role_of_a_profile_is_assumed_where_the_profile_says() {
-    let folder = Folder::new("profile");
+async fn the_role_of_a_profile_is_assumed_with_its_source_profile() {
+    let folder = TempFolder::new("profile");
     let file = folder.file(
         "config.json",
         &format!(
@@ -403,8 +420,8 @@ async fn a_role_of_a_profile_is_assumed_where_the_profile_says() {
             {{"name":"top","mode":"ChainableRamRoleArn","source_profile":"base","ram_role_arn":"{ROLE}"}}]}}"#
         ),
     );
-    let metadata = Server::start(vec![Answer::json("token"), of_address("machine")]).await;
-    let sts = Server::start(vec![of_sts("top")]).await;
+    let metadata = Server::start(vec![ScriptedResponse::json("token"), key_response("machine")]).await;
+    let sts = Server::start(vec![sts_response("top")]).await;
     let sources = Sources {
         variables: BTreeMap::from([("ALIBABA_CLOUD_PROFILE", "top".to_owned())]),
         sts: Some(sts.url()),

@@ -1,4 +1,4 @@
-//! A server that answers by script, one answer after another, and the last one for ever.
+//! Server with scripted responses, one per request. The last one repeats.
 
 use std::{
     net::SocketAddr,
@@ -15,43 +15,43 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// What is done with a request.
+/// Response to a request, or another reaction.
 #[derive(Debug, Clone)]
-pub(crate) enum Answer {
-    /// These bytes.
+pub(crate) enum ScriptedResponse {
+    /// Bytes of a complete response.
     Bytes(String),
-    /// A good answer with this body; then the connection is closed without a word.
+    /// A successful response with this body; then the connection is closed.
     ThenClose(&'static str),
-    /// The connection is reset.
+    /// Reset of the connection.
     Reset,
-    /// Nothing, for ever.
+    /// No response.
     Hang,
     /// Half of the body, then nothing.
     HangInBody,
-    /// One byte now and then.
+    /// One byte at a time, slowly.
     Drip,
-    /// A body is declared to be this large.
+    /// A body of this declared size.
     Declare(usize),
-    /// A body without an end.
+    /// An endless body.
     Endless,
     /// An error whose message is the request.
     EchoAsMessage(u16, &'static str),
     /// An error whose code and request id are the request.
     EchoAsCode,
-    /// A redirect to a host and path made of the request's key id.
+    /// A redirect to a host and path made of the key id of the request.
     EchoAsLocation,
-    /// A refusal of one key, after a while, and a good answer to every other.
-    RefuseKey {
-        /// Its id.
+    /// A rejection of one key after a short time, and a successful response to every other key.
+    RejectKey {
+        /// Id of the rejected key.
         id: &'static str,
-        /// The body of the refusal.
-        refusal: &'static str,
-        /// The body of the good answer.
-        good: &'static str,
+        /// Body of the rejection.
+        rejection: &'static str,
+        /// Body of the successful response.
+        success: &'static str,
     },
 }
 
-impl Answer {
+impl ScriptedResponse {
     pub(crate) fn json(body: &str) -> Self {
         Self::status(200, body)
     }
@@ -74,7 +74,7 @@ impl Answer {
     }
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) line: String,
@@ -87,7 +87,7 @@ impl Request {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// The signature that the request carried.
+    /// Returns the signature of the request.
     pub(crate) fn signature(&self) -> Option<String> {
         let place = self.header("authorization").unwrap_or(&self.body);
         let (_, signature) = place.rsplit_once("Signature=")?;
@@ -96,7 +96,7 @@ impl Request {
 }
 
 #[derive(Default)]
-struct Seen {
+struct ServerRecord {
     requests: Mutex<Vec<(Instant, Request)>>,
     connections: AtomicUsize,
     sent: AtomicUsize,
@@ -105,14 +105,14 @@ struct Seen {
 
 pub(crate) struct Server {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    seen: Arc<ServerRecord>,
 }
 
 impl Server {
-    pub(crate) async fn start(script: Vec<Answer>) -> Self {
+    pub(crate) async fn start(script: Vec<ScriptedResponse>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(ServerRecord::default());
         let shared = Arc::clone(&seen);
         let script = Arc::new(script);
         tokio::spawn(async move {
@@ -132,7 +132,7 @@ impl Server {
         self.seen.requests.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
     }
 
-    /// When each request came.
+    /// Returns the time of each request.
     pub(crate) fn times(&self) -> Vec<Instant> {
         self.seen.requests.lock().unwrap().iter().map(|(at, _)| *at).collect()
     }
@@ -141,13 +141,13 @@ impl Server {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// How many bytes of body were taken by the client's side.
+    /// Returns the number of body bytes that were sent.
     pub(crate) fn sent(&self) -> usize {
         self.seen.sent.load(Ordering::SeqCst)
     }
 
     /// Waits until the client has closed the connection.
-    pub(crate) async fn until_closed(&self) {
+    pub(crate) async fn wait_until_closed(&self) {
         let wait = async {
             while !self.seen.closed.load(Ordering::SeqCst) {
                 sleep(Duration::from_millis(5)).await;
@@ -157,15 +157,15 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: Arc<Seen>, script: Arc<Vec<Answer>>) {
+async fn serve(mut stream: TcpStream, seen: Arc<ServerRecord>, script: Arc<Vec<ScriptedResponse>>) {
     while let Some(request) = read(&mut stream).await {
-        let place = {
+        let index = {
             let mut requests = seen.requests.lock().unwrap();
             requests.push((Instant::now(), request.clone()));
             requests.len() - 1
         };
-        let answer = script.get(place).or(script.last()).unwrap();
-        if act(answer, &request, &mut stream, &seen).await.is_err() {
+        let response = script.get(index).or(script.last()).unwrap();
+        if respond(response, &request, &mut stream, &seen).await.is_err() {
             break;
         }
     }
@@ -200,10 +200,15 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
     Some(Request { line, headers, body })
 }
 
-async fn act(answer: &Answer, request: &Request, stream: &mut TcpStream, seen: &Seen) -> std::io::Result<()> {
+async fn respond(
+    response: &ScriptedResponse,
+    request: &Request,
+    stream: &mut TcpStream,
+    seen: &ServerRecord,
+) -> std::io::Result<()> {
     let everything = || {
         let headers: String = request.headers.iter().map(|(n, v)| format!(" {n}: {v}")).collect();
-        // First what a server has worked out, as what comes late is cut.
+        // The signature first, because the end of the text is truncated.
         let signature = request.signature().unwrap_or_default();
         format!(
             "{signature} {}{headers} {} \\u001b[31m\\n StringToSign: {}",
@@ -211,24 +216,24 @@ async fn act(answer: &Answer, request: &Request, stream: &mut TcpStream, seen: &
         )
         .replace('"', "'")
     };
-    let echo = |status: u16, body: String| match Answer::status(status, &body) {
-        Answer::Bytes(bytes) => bytes,
+    let echo = |status: u16, body: String| match ScriptedResponse::status(status, &body) {
+        ScriptedResponse::Bytes(bytes) => bytes,
         _ => unreachable!(),
     };
-    match answer {
-        Answer::RefuseKey { id, refusal, good } => {
+    match response {
+        ScriptedResponse::RejectKey { id, rejection, success } => {
             sleep(Duration::from_millis(50)).await;
             let credential = format!("Credential={id},");
-            let is_refused = request.header("authorization").is_some_and(|a| a.contains(&credential));
-            let (status, body) = if is_refused { (400, refusal) } else { (200, good) };
+            let is_rejected = request.header("authorization").is_some_and(|a| a.contains(&credential));
+            let (status, body) = if is_rejected { (400, rejection) } else { (200, success) };
             stream.write_all(echo(status, (*body).to_owned()).as_bytes()).await
         }
-        Answer::Bytes(bytes) => stream.write_all(bytes.as_bytes()).await,
-        Answer::ThenClose(body) => {
+        ScriptedResponse::Bytes(bytes) => stream.write_all(bytes.as_bytes()).await,
+        ScriptedResponse::ThenClose(body) => {
             stream.write_all(echo(200, (*body).to_owned()).as_bytes()).await?;
             Err(std::io::ErrorKind::ConnectionAborted.into())
         }
-        Answer::Reset => {
+        ScriptedResponse::Reset => {
             #[expect(
                 deprecated,
                 reason = "a linger of zero is how a reset is made, and nothing blocks on it"
@@ -236,38 +241,40 @@ async fn act(answer: &Answer, request: &Request, stream: &mut TcpStream, seen: &
             stream.set_linger(Some(Duration::ZERO))?;
             Err(std::io::ErrorKind::ConnectionReset.into())
         }
-        Answer::Hang => wait_for_end(stream).await,
-        Answer::HangInBody => {
+        ScriptedResponse::Hang => wait_for_end(stream).await,
+        ScriptedResponse::HangInBody => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"Code\":").await?;
             wait_for_end(stream).await
         }
-        Answer::Drip => {
+        ScriptedResponse::Drip => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").await?;
             loop {
                 stream.write_all(b" ").await?;
                 sleep(Duration::from_millis(20)).await;
             }
         }
-        Answer::Declare(size) => {
+        ScriptedResponse::Declare(size) => {
             stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").as_bytes()).await?;
-            pour(stream, seen).await
+            send_endless_body(stream, seen).await
         }
-        Answer::Endless => {
+        ScriptedResponse::Endless => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await?;
-            pour(stream, seen).await
+            send_endless_body(stream, seen).await
         }
-        Answer::EchoAsMessage(status, code) => {
+        ScriptedResponse::EchoAsMessage(status, code) => {
             let body = format!(r#"{{"Code":"{code}","Message":"{}"}}"#, everything());
             stream.write_all(echo(*status, body).as_bytes()).await
         }
-        Answer::EchoAsCode => {
+        ScriptedResponse::EchoAsCode => {
             let body = format!(r#"{{"Code":"{0}","RequestId":"{0}"}}"#, everything());
             stream.write_all(echo(400, body).as_bytes()).await
         }
-        Answer::EchoAsLocation => {
+        ScriptedResponse::EchoAsLocation => {
             let to =
                 format!("https://ltai5tcanarykeyid0001.example/{}", request.signature().unwrap_or_default());
-            let Answer::Bytes(bytes) = Answer::with_header(302, "Location", &to) else { unreachable!() };
+            let ScriptedResponse::Bytes(bytes) = ScriptedResponse::with_header(302, "Location", &to) else {
+                unreachable!()
+            };
             stream.write_all(bytes.as_bytes()).await
         }
     }
@@ -279,8 +286,8 @@ async fn wait_for_end(stream: &mut TcpStream) -> std::io::Result<()> {
     Err(std::io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Body without end, counted.
-async fn pour(stream: &mut TcpStream, seen: &Seen) -> std::io::Result<()> {
+/// Sends an endless body and counts its bytes.
+async fn send_endless_body(stream: &mut TcpStream, seen: &ServerRecord) -> std::io::Result<()> {
     let block = vec![b' '; 64 * 1024];
     loop {
         stream.write_all(&block).await?;

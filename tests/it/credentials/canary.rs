@@ -1,5 +1,5 @@
-//! Nothing that a key is made of is told, whatever those who hand it out answer. What is searched for, and in
-//! which forms, is in [`Cloud::stop`]: every run of these tests is such a search; these make it hard.
+//! No part of a key is exposed, whatever credential services respond. [`CloudWithServices::stop`] searches the output of
+//! the daemon in every test; these tests provoke leaks.
 
 use super::*;
 
@@ -7,17 +7,17 @@ fn echo(status: u16) -> Effect {
     Effect::Echo { status, code: "Echo".to_owned() }
 }
 
-/// An answer that echoes with the HTTP status of success.
-fn all_ways() -> [Effect; 3] {
+/// Returns responses that echo the request, with different statuses.
+fn echoes() -> [Effect; 3] {
     [echo(400), echo(503), echo(200)]
 }
 
 #[tokio::test]
-async fn services_that_echo_what_was_sent_to_them_do_not_get_it_told() {
+async fn echoes_of_services_are_not_exposed() {
     for kind in ["pod", "assumed", "chained", "uri"] {
-        let cloud = Cloud::new(&format!("echo-{kind}")).await;
-        // One after the other: two faults of one call would both be spent on it.
-        for (n, effect) in (1..).zip(all_ways()) {
+        let cloud = CloudWithServices::new(&format!("echo-{kind}")).await;
+        // One per call, because two faults would both apply to the first call.
+        for (n, effect) in (1..).zip(echoes()) {
             let fault = || Fault::new(effect.clone()).occurrence(Occurrence::Nth(n));
             cloud.sts.faults(|f| f.add(fault()));
             cloud.uri.faults(|f| f.add(fault()));
@@ -32,19 +32,19 @@ async fn services_that_echo_what_was_sent_to_them_do_not_get_it_told() {
         ];
         let (variables, settings) = match kind {
             "pod" => (borrowed(&rrsa), vec![]),
-            "assumed" => (vec![(ID, LASTING.0), (SECRET, LASTING.1)], assume.to_vec()),
+            "assumed" => (vec![(ID, PERMANENT.0), (SECRET, PERMANENT.1)], assume.to_vec()),
             "chained" => (vec![], [&[("CREDENTIALS__TYPE", "ecs_ram_role")][..], &assume].concat()),
             _ => (vec![], vec![("CREDENTIALS__TYPE", "uri"), ("CREDENTIALS__URI", uri.as_str())]),
         };
         let daemon = cloud.daemon(&variables, &settings).await;
-        let page = daemon.until("well in the end", |p| all_lag_by(p, LAG_BEFORE)).await;
-        assert!(page.value(FAILURES, &[]).unwrap() >= 3.0, "{kind}: it did fail");
+        let scrape = daemon.until("recovered", |p| all_lag_by(p, LAG_BEFORE)).await;
+        assert!(scrape.value(FAILURES, &[]).unwrap() >= 3.0, "{kind}: no failures");
         cloud.stop(daemon).await;
     }
 }
 
 #[tokio::test]
-async fn keys_that_come_with_a_bad_answer_are_not_told_either() {
+async fn keys_in_invalid_responses_are_not_exposed() {
     for effect in [
         Effect::OmitField("SecurityToken".to_owned()),
         Effect::OmitField("AccessKeyId".to_owned()),
@@ -53,18 +53,18 @@ async fn keys_that_come_with_a_bad_answer_are_not_told_either() {
         Effect::Truncate(200),
         Effect::CutBody(200),
     ] {
-        let cloud = Cloud::new("bad-answers").await;
+        let cloud = CloudWithServices::new("invalid-responses").await;
         cloud.sts.faults(|f| f.add(Fault::new(effect.clone()).times(2)));
         let file = cloud.write("token", OIDC_TOKEN);
         let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &[]).await;
-        daemon.until("well in the end", |p| all_lag_by(p, LAG_BEFORE)).await;
+        daemon.until("recovered", |p| all_lag_by(p, LAG_BEFORE)).await;
         cloud.stop(daemon).await;
     }
 }
 
 #[tokio::test]
-async fn files_that_hold_half_of_a_profile_are_not_quoted() {
-    let (id, secret) = LASTING;
+async fn incomplete_profiles_are_not_exposed() {
+    let (id, secret) = PERMANENT;
     let in_json = format!(
         r#"{{"current": "x", "profiles": [{{"name": "x", "mode": "AK", "access_key_id": "{id}", "access_key_secret": "{secret}""#
     );
@@ -79,7 +79,7 @@ async fn files_that_hold_half_of_a_profile_are_not_quoted() {
             format!("[default\ntype = access_key\naccess_key_id = {id}\naccess_key_secret = {secret}\n"),
         ),
     ] {
-        let cloud = Cloud::new("half-profile").await;
+        let cloud = CloudWithServices::new("half-profile").await;
         let file = cloud.write("profile", &text);
         let settings = [("CREDENTIALS__TYPE", kind), ("CREDENTIALS__PROFILE_FILE", file.as_str())];
         let daemon = cloud.daemon(&[], &settings).await;

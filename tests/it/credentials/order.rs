@@ -1,10 +1,10 @@
-//! The chain asks its sources in the vendor's order, and a source that is named is the only one.
+//! The chain tries its sources in the order of the official tools. A selected source has no fallback.
 
 use super::*;
 
 #[tokio::test]
-async fn the_first_source_that_is_set_up_wins_in_the_vendor_s_order() {
-    let cloud = Cloud::new("order").await;
+async fn the_first_configured_source_of_the_chain_is_used() {
+    let cloud = CloudWithServices::new("order").await;
     let token_file = cloud.write("token", OIDC_TOKEN);
     let uri = cloud.uri();
     let rrsa = rrsa(&token_file);
@@ -21,24 +21,24 @@ async fn the_first_source_that_is_set_up_wins_in_the_vendor_s_order() {
         "[default]\ntype = access_key\naccess_key_id = LTAIiniCanaryQ5\naccess_key_secret = iniCanary/+Secret\n",
     );
     let everything: Vec<(&str, &str)> = [
-        &[(ID, LASTING.0), (SECRET, LASTING.1)][..],
+        &[(ID, PERMANENT.0), (SECRET, PERMANENT.1)][..],
         &borrowed(&rrsa),
         &[("ALIBABA_CLOUD_CREDENTIALS_URI", uri.as_str())],
     ]
     .concat();
     let no_cli = ("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true");
     let no_metadata = ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
-    // Each case takes away the winner of the one before.
+    // Each case removes the source of the previous one.
     let mut seen = 0;
     for (what, without, with, expected) in [
-        ("variables", 0, vec![], LASTING.0),
+        ("variables", 0, vec![], PERMANENT.0),
         ("an OIDC token", 2, vec![], "STS.reader"),
-        ("the tool's profile", 5, vec![], "LTAIcliCanaryQ5"),
+        ("the CLI profile", 5, vec![], "LTAIcliCanaryQ5"),
         ("the credentials file", 5, vec![no_cli], "LTAIiniCanaryQ5"),
-        ("the machine's role", 5, vec![no_cli], "STS.machine"),
-        ("the address", 5, vec![no_cli, no_metadata], "STS.uri"),
+        ("the instance role", 5, vec![no_cli], "STS.machine"),
+        ("the URI", 5, vec![no_cli, no_metadata], "STS.uri"),
     ] {
-        if what == "the machine's role" {
+        if what == "the instance role" {
             fs::remove_dir_all(cloud.dir.join(".alibabacloud")).unwrap();
         }
         let daemon = cloud.daemon(&[&everything[without..], &with].concat(), &[]).await;
@@ -52,9 +52,9 @@ async fn the_first_source_that_is_set_up_wins_in_the_vendor_s_order() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_named_has_no_other_behind_it() {
-    let cloud = Cloud::new("order-named").await;
-    let variables = [(ID, LASTING.0), (SECRET, LASTING.1)];
+async fn a_selected_source_has_no_fallback() {
+    let cloud = CloudWithServices::new("order-named").await;
+    let variables = [(ID, PERMANENT.0), (SECRET, PERMANENT.1)];
     let missing = cloud.dir.join("no-token").display().to_string();
     let settings = [
         ("CREDENTIALS__TYPE", "oidc"),
@@ -66,6 +66,6 @@ async fn a_source_that_is_named_has_no_other_behind_it() {
     daemon.until("down", |p| p.region_up(REGION) == Some(0.0)).await;
     assert!(cloud.sim.call_log().is_empty() && cloud.sts.call_log().is_empty());
     fs::write(&missing, OIDC_TOKEN).unwrap();
-    daemon.until("well as soon as the file is there", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until("recovered once the file exists", |p| all_lag_by(p, LAG_BEFORE)).await;
     cloud.stop(daemon).await;
 }

@@ -1,37 +1,37 @@
-//! While whoever hands out keys is down, the key that is held is used to its very end; then nothing is sent,
-//! and all is well again as soon as there is a key.
+//! During an outage of a credential service the current key is used until it expires. Then no request is sent until
+//! there is a key again.
 
 use serde_json::Value;
 
 use super::*;
 
-/// The lines that tell that a key could not be had.
+/// Returns the warnings about credentials.
 fn warnings(daemon: &Daemon) -> Vec<Value> {
-    let is_of_keys = |l: &Value| {
+    let is_about_credentials = |l: &Value| {
         l["level"] == "warn"
             && l["msg"].as_str().is_some_and(|m| m.contains("credentials"))
             && l.get("result").is_none()
     };
-    daemon.log_lines().into_iter().filter(is_of_keys).collect()
+    daemon.log_lines().into_iter().filter(is_about_credentials).collect()
 }
 
-fn failures(page: &Scrape) -> f64 {
-    page.value(FAILURES, &[]).unwrap()
+fn failures(scrape: &Scrape) -> f64 {
+    scrape.value(FAILURES, &[]).unwrap()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Down {
-    Refuses,
-    Errors,
-    Nonsense,
+enum Outage {
+    Closed,
+    ServerError,
+    InvalidResponse,
 }
 
-impl Down {
-    async fn begin(self, cloud: &mut Cloud) {
+impl Outage {
+    async fn begin(self, cloud: &mut CloudWithServices) {
         let effect = match self {
-            Self::Refuses => return cloud.sts.close().await,
-            Self::Errors => crate::faults::error(503, "ServiceUnavailable", "Try again later."),
-            Self::Nonsense => Effect::Raw {
+            Self::Closed => return cloud.sts.close().await,
+            Self::ServerError => crate::faults::error(503, "ServiceUnavailable", "Try again later."),
+            Self::InvalidResponse => Effect::Raw {
                 status: 200,
                 content_type: "application/json".to_owned(),
                 body: br#"{"RequestId": "R-1", "Credentials": {}}"#.to_vec(),
@@ -40,33 +40,33 @@ impl Down {
         cloud.sts.faults(|f| f.add(Fault::new(effect)));
     }
 
-    fn end(self, cloud: &mut Cloud) {
+    fn end(self, cloud: &mut CloudWithServices) {
         cloud.sts.faults(|f| f.clear());
         cloud.sts.open().unwrap();
     }
 }
 
 #[tokio::test]
-async fn an_outage_that_ends_in_time_is_told_once_and_costs_no_value() {
-    for down in [Down::Refuses, Down::Errors, Down::Nonsense] {
-        let mut cloud = Cloud::new(&format!("short-{down:?}")).await;
+async fn a_short_outage_is_logged_once_and_costs_no_value() {
+    for outage in [Outage::Closed, Outage::ServerError, Outage::InvalidResponse] {
+        let mut cloud = CloudWithServices::new(&format!("short-{outage:?}")).await;
         cloud.sts.rules(|r| r.lifetime = Some(Duration::from_secs(24)));
         let file = cloud.write("token", OIDC_TOKEN);
         let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &[("STALE_AFTER", "3s")]).await;
         daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
         cloud.sts.rules(|r| r.lifetime = None);
-        down.begin(&mut cloud).await;
+        outage.begin(&mut cloud).await;
         daemon
             .until("it fails, twice", |p| {
-                assert!(p.lag(A, "billing").is_some(), "{down:?}: a gap");
+                assert!(p.lag(A, "billing").is_some(), "{outage:?}: a gap");
                 failures(p) >= 2.0
             })
             .await;
-        assert_eq!(warnings(&daemon).len(), 1, "{down:?}: {:#?}", warnings(&daemon));
-        down.end(&mut cloud);
+        assert_eq!(warnings(&daemon).len(), 1, "{outage:?}: {:#?}", warnings(&daemon));
+        outage.end(&mut cloud);
         daemon
-            .until("it is renewed", |p| {
-                assert!(p.lag(A, "billing").is_some(), "{down:?}: a gap");
+            .until("it is refreshed", |p| {
+                assert!(p.lag(A, "billing").is_some(), "{outage:?}: a gap");
                 cloud.keys.issued().len() == 2
             })
             .await;
@@ -74,48 +74,50 @@ async fn an_outage_that_ends_in_time_is_told_once_and_costs_no_value() {
         daemon.until("it goes on", |p| all_lag_by(p, LAG_AFTER)).await;
         let end = cloud.keys.issued()[1].expires_ms / 1000;
         #[expect(clippy::cast_precision_loss, reason = "seconds of this century are exact")]
-        let shown = daemon.until("the new end", |p| p.value(EXPIRY, &[]) == Some(end as f64)).await;
-        assert!(failures(&shown) >= 1.0, "{down:?}");
-        assert_eq!(cloud.refused(), Vec::<String>::new(), "{down:?}");
-        assert_eq!(warnings(&daemon).len(), 1, "{down:?}: {:#?}", warnings(&daemon));
+        let scrape = daemon.until("the new end", |p| p.value(EXPIRY, &[]) == Some(end as f64)).await;
+        assert!(failures(&scrape) >= 1.0, "{outage:?}");
+        assert_eq!(cloud.failed_calls(), Vec::<String>::new(), "{outage:?}");
+        assert_eq!(warnings(&daemon).len(), 1, "{outage:?}: {:#?}", warnings(&daemon));
         cloud.stop(daemon).await;
     }
 }
 
 #[tokio::test]
-async fn an_outage_beyond_the_key_s_end_stops_the_calls_at_that_end_and_is_over_by_itself() {
-    let mut cloud = Cloud::new("long").await;
+async fn an_outage_beyond_the_expiry_of_the_key_stops_the_calls_until_it_ends() {
+    let mut cloud = CloudWithServices::new("long").await;
     cloud.sts.rules(|r| r.lifetime = Some(Duration::from_secs(10)));
     let file = cloud.write("token", OIDC_TOKEN);
-    // By name: the chain would go on to the next source once the key has ended.
+    // A single source, because the chain would try the next one.
     let settings = [("CREDENTIALS__TYPE", "oidc"), ("STALE_AFTER", "3s")];
     let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &settings).await;
     daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     cloud.sts.close().await;
     let end = cloud.keys.issued().last().unwrap().expires_ms;
     cloud.sim.world(write_more);
-    // Whatever is scraped well before the end has values, and they are new ones.
-    let page = daemon
-        .until("values, to the end", |p| {
+    // Every scrape before the expiry has current values.
+    let scrape = daemon
+        .until("values until the expiry", |p| {
             let now = wall_ms();
-            assert!(now >= end || p.lag(A, "billing").is_some(), "a gap {} ms before the end", end - now);
+            assert!(now >= end || p.lag(A, "billing").is_some(), "a gap {} ms before the expiry", end - now);
             now >= end
         })
         .await;
     #[expect(clippy::cast_precision_loss, reason = "seconds of this century are exact")]
     let expected = (end / 1000) as f64;
-    assert_eq!(page.value(EXPIRY, &[]), Some(expected), "the end is shown even when it is over");
-    assert!(failures(&page) >= 1.0);
+    assert_eq!(scrape.value(EXPIRY, &[]), Some(expected), "the expiry is exposed even in the past");
+    assert!(failures(&scrape) >= 1.0);
     daemon
-        .until("all is dropped", |p| p.lag(A, "billing").is_none() && p.region_up(REGION) == Some(0.0))
+        .until("all values are dropped", |p| {
+            p.lag(A, "billing").is_none() && p.region_up(REGION) == Some(0.0)
+        })
         .await;
     assert_eq!(warnings(&daemon).len(), 1, "{:#?}", warnings(&daemon));
     let sent = cloud.sim.call_log().len();
-    daemon.until("some more passes", |p| failures(p) >= failures(&page) + 2.0).await;
-    assert_eq!(cloud.sim.call_log().len(), sent, "nothing is sent without a key");
+    daemon.until("some more passes", |p| failures(p) >= failures(&scrape) + 2.0).await;
+    assert_eq!(cloud.sim.call_log().len(), sent, "no request is sent without a key");
     cloud.sts.rules(|r| r.lifetime = None);
     cloud.sts.open().unwrap();
-    daemon.until("well again", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0)).await;
+    daemon.until("recovered", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0)).await;
     daemon
         .until_logged("the recovery", |lines| {
             lines.iter().filter(|l| l["msg"].as_str().is_some_and(|m| m.contains("refreshed again"))).count()
@@ -126,34 +128,36 @@ async fn an_outage_beyond_the_key_s_end_stops_the_calls_at_that_end_and_is_over_
 }
 
 #[tokio::test]
-async fn a_source_that_is_not_there_at_the_start_is_found_later() {
-    let mut cloud = Cloud::new("late").await;
+async fn a_source_that_is_missing_at_startup_is_found_later() {
+    let mut cloud = CloudWithServices::new("late").await;
     cloud.uri.close().await;
     let uri = cloud.uri();
     let daemon = cloud.daemon(&[], &[("CREDENTIALS__TYPE", "uri"), ("CREDENTIALS__URI", uri.as_str())]).await;
-    let page = daemon.until("down", |p| p.region_up(REGION) == Some(0.0) && failures(p) >= 2.0).await;
-    assert_eq!(page.value(EXPIRY, &[]), None, "no key, no end");
+    let scrape = daemon.until("down", |p| p.region_up(REGION) == Some(0.0) && failures(p) >= 2.0).await;
+    assert_eq!(scrape.value(EXPIRY, &[]), None, "no key, no expiry");
     assert_eq!(warnings(&daemon).len(), 1, "{:#?}", warnings(&daemon));
     assert!(cloud.sim.call_log().is_empty());
     cloud.uri.open().unwrap();
-    daemon.until("well", |p| all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0)).await;
+    daemon.until("recovered", |p| all_lag_by(p, LAG_BEFORE) && p.region_up(REGION) == Some(1.0)).await;
     cloud.stop(daemon).await;
 }
 
 #[tokio::test]
-async fn answers_that_are_no_keys_are_refused_and_those_that_are_late_are_waited_for() {
-    let odd = |body: &str| Effect::Raw {
+async fn invalid_responses_are_rejected_and_late_ones_are_awaited() {
+    let invalid = |body: &str| Effect::Raw {
         status: 200,
         content_type: "application/json".to_owned(),
         body: body.as_bytes().to_vec(),
     };
-    let cloud = Cloud::new("odd").await;
+    let cloud = CloudWithServices::new("invalid").await;
     let effects = [
-        odd("{}"),
-        odd("[]"),
-        odd("null"),
-        odd(r#"{"Code": "Failed", "AccessKeyId": "STS.x", "AccessKeySecret": "y", "SecurityToken": "z"}"#),
-        odd(r#"{"Code": "Success", "AccessKeyId": 7, "AccessKeySecret": {}, "SecurityToken": []}"#),
+        invalid("{}"),
+        invalid("[]"),
+        invalid("null"),
+        invalid(
+            r#"{"Code": "Failed", "AccessKeyId": "STS.x", "AccessKeySecret": "y", "SecurityToken": "z"}"#,
+        ),
+        invalid(r#"{"Code": "Success", "AccessKeyId": 7, "AccessKeySecret": {}, "SecurityToken": []}"#),
         Effect::Html { status: 200 },
         Effect::Html { status: 502 },
         Effect::Truncate(30),
@@ -172,10 +176,10 @@ async fn answers_that_are_no_keys_are_refused_and_those_that_are_late_are_waited
         let uri = cloud.uri();
         let settings = [("CREDENTIALS__TYPE", "uri"), ("CREDENTIALS__URI", uri.as_str())];
         let daemon = cloud.daemon(&[], &settings).await;
-        let page = daemon.until("it fails", |p| failures(p) >= 1.0).await;
+        let scrape = daemon.until("it fails", |p| failures(p) >= 1.0).await;
         daemon.until_logged("the failure", |_| !warnings(&daemon).is_empty()).await;
-        assert!(page.lag(A, "billing").is_none(), "{effect:?}");
-        assert!(cloud.used().is_empty(), "{effect:?}: nothing is sent with what is no key");
+        assert!(scrape.lag(A, "billing").is_none(), "{effect:?}");
+        assert!(cloud.used_key_ids().is_empty(), "{effect:?}: no request is signed with an invalid key");
         assert_eq!(warnings(&daemon).len(), 1, "{effect:?}: {:#?}", warnings(&daemon));
         cloud.stop(daemon).await;
     }
@@ -187,7 +191,7 @@ async fn answers_that_are_no_keys_are_refused_and_those_that_are_late_are_waited
     });
     let uri = cloud.uri();
     let daemon = cloud.daemon(&[], &[("CREDENTIALS__TYPE", "uri"), ("CREDENTIALS__URI", uri.as_str())]).await;
-    let page = daemon.until("well, if slow", |p| all_lag_by(p, LAG_BEFORE)).await;
-    assert_eq!(failures(&page), 1.0, "the call that hung was given up");
+    let scrape = daemon.until("recovered", |p| all_lag_by(p, LAG_BEFORE)).await;
+    assert_eq!(failures(&scrape), 1.0, "the call that hung timed out");
     cloud.stop(daemon).await;
 }

@@ -1,4 +1,4 @@
-//! Key files are replaced, as the kubelet does it and as people do it, and never are parts of two keys used.
+//! Key files are replaced, atomically and in place. Parts of two keys are never mixed.
 
 use std::sync::{
     Arc,
@@ -11,14 +11,14 @@ fn pair(n: u32) -> (String, String) {
     (format!("LTAI5tCanaryGeneration{n:04}"), format!("CanaryGenerationSecret+/{n:04}="))
 }
 
-fn files(mount: &Mount) -> [(&'static str, String); 2] {
+fn files(mount: &KubernetesMount) -> [(&'static str, String); 2] {
     [
         ("CREDENTIALS__ACCESS_KEY_ID_FILE", mount.path("id")),
         ("CREDENTIALS__ACCESS_KEY_SECRET_FILE", mount.path("secret")),
     ]
 }
 
-fn publish(cloud: &Cloud, daemon: &Daemon, mount: &mut Mount, n: u32) {
+fn publish(cloud: &CloudWithServices, daemon: &Daemon, mount: &mut KubernetesMount, n: u32) {
     let (id, secret) = pair(n);
     cloud.keys.add(AccessKey::new(&id, &secret));
     daemon.add_secret("an id of the files", &id);
@@ -26,11 +26,11 @@ fn publish(cloud: &Cloud, daemon: &Daemon, mount: &mut Mount, n: u32) {
     mount.publish(&[("id", &id), ("secret", &secret)]);
 }
 
-async fn started(name: &str) -> (Cloud, Mount, Daemon) {
-    let cloud = Cloud::new(name).await;
+async fn start(name: &str) -> (CloudWithServices, KubernetesMount, Daemon) {
+    let cloud = CloudWithServices::new(name).await;
     let (id, secret) = pair(0);
     cloud.keys.add(AccessKey::new(&id, &secret));
-    let mount = Mount::new(cloud.dir.join("mount"), &[("id", &id), ("secret", &secret)]);
+    let mount = KubernetesMount::new(cloud.dir.join("mount"), &[("id", &id), ("secret", &secret)]);
     let settings = files(&mount);
     let daemon = cloud.daemon(&[], &borrowed(&settings)).await;
     daemon.add_secret("an id of the files", &id);
@@ -40,10 +40,10 @@ async fn started(name: &str) -> (Cloud, Mount, Daemon) {
 }
 
 #[tokio::test]
-async fn a_thousand_generations_that_are_swapped_during_passes_never_make_a_mixed_pair() {
+async fn a_thousand_swapped_generations_are_never_mixed() {
     const ACCOUNTS: usize = 24;
-    let cloud = Cloud::new("swaps").await;
-    let mount = Mount::new(cloud.dir.join("mount"), &[("id", &pair(0).0), ("secret", &pair(0).1)]);
+    let cloud = CloudWithServices::new("swaps").await;
+    let mount = KubernetesMount::new(cloud.dir.join("mount"), &[("id", &pair(0).0), ("secret", &pair(0).1)]);
     for n in 0..1_000 {
         let (id, secret) = pair(n);
         cloud.keys.add(AccessKey::new(&id, &secret));
@@ -52,7 +52,7 @@ async fn a_thousand_generations_that_are_swapped_during_passes_never_make_a_mixe
         write(&folder.join("id"), &id);
         write(&folder.join("secret"), &secret);
     }
-    // Each account reads the files for itself, and so has its own chance to meet a swap in its midst.
+    // Each account reads the files itself, so each read may meet a swap.
     let files = files(&mount).map(|(_, path)| path);
     let keys = format!("{{access_key_id_file: {}, access_key_secret_file: {}}}", files[0], files[1]);
     let accounts: String = (0..ACCOUNTS)
@@ -76,7 +76,7 @@ async fn a_thousand_generations_that_are_swapped_during_passes_never_make_a_mixe
     let swapping = std::thread::spawn(move || {
         let (mut swaps, fresh) = (0, root.join("..data_tmp"));
         while !is_done.load(Ordering::Relaxed) {
-            // In bursts: in one nothing can be read as a whole, after it all can.
+            // In bursts: no read succeeds during a burst, and every read succeeds between them.
             for _ in 0..1_000 {
                 symlink(format!("generation{}", swaps % 1_000), &fresh).unwrap();
                 fs::rename(&fresh, root.join("..data")).unwrap();
@@ -86,7 +86,7 @@ async fn a_thousand_generations_that_are_swapped_during_passes_never_make_a_mixe
         }
         swaps
     });
-    let used = |cloud: &Cloud| cloud.used().len();
+    let used = |cloud: &CloudWithServices| cloud.used_key_ids().len();
     for _ in 0..2 {
         let before = used(&cloud);
         daemon
@@ -99,34 +99,34 @@ async fn a_thousand_generations_that_are_swapped_during_passes_never_make_a_mixe
     done.store(true, Ordering::Relaxed);
     let swaps: u32 = tokio::task::spawn_blocking(move || swapping.join().unwrap()).await.unwrap();
     assert!(swaps >= 1_000, "{swaps}");
-    // Every generation was good all the time, so each refusal would be one of a mixed pair.
-    assert_eq!(cloud.refused(), Vec::<String>::new());
+    // Every generation is valid all the time, so only a mixed pair would be rejected.
+    assert_eq!(cloud.failed_calls(), Vec::<String>::new());
     cloud.stop(daemon).await;
 }
 
 #[tokio::test]
-async fn files_that_are_half_written_empty_or_gone_leave_the_old_key_in_use_until_they_are_whole() {
-    let (cloud, mount, daemon) = started("broken-files").await;
-    let bad = |d: &Daemon| {
-        let is_of_files = |l: &serde_json::Value| {
+async fn incomplete_files_leave_the_old_key_in_use() {
+    let (cloud, mount, daemon) = start("broken-files").await;
+    let count_warnings = |d: &Daemon| {
+        let is_about_files = |l: &serde_json::Value| {
             l["level"] == "warn" && l["msg"].as_str().is_some_and(|m| m.contains("credential"))
         };
-        d.log_lines().iter().filter(|l| is_of_files(l)).count()
+        d.log_lines().iter().filter(|l| is_about_files(l)).count()
     };
     let (id_path, secret_path) = (mount.root.join("..data/id"), mount.root.join("..data/secret"));
-    let mut told = 0;
+    let mut expected = 0;
     for (n, what) in (1..).zip(["emptied", "gone", "half written"]) {
         match what {
             "emptied" => fs::write(&secret_path, "").unwrap(),
             "gone" => fs::remove_file(&id_path).unwrap(),
-            // As `echo new > id; echo new > secret` is seen in its midst.
+            // The state in the middle of `echo new > id; echo new > secret`.
             _ => {
                 fs::write(&id_path, pair(n).0).unwrap();
                 fs::write(&secret_path, "").unwrap();
             }
         }
-        told += 1;
-        daemon.until_logged(what, |_| bad(&daemon) == told).await;
+        expected += 1;
+        daemon.until_logged(what, |_| count_warnings(&daemon) == expected).await;
         cloud.sim.world(write_more);
         let used = cloud.sim.call_log().len();
         daemon
@@ -135,29 +135,29 @@ async fn files_that_are_half_written_empty_or_gone_leave_the_old_key_in_use_unti
                 cloud.sim.call_log().len() > used + 20
             })
             .await;
-        assert_eq!(cloud.refused(), Vec::<String>::new(), "{what}");
-        assert_eq!(bad(&daemon), told, "{what}: told once");
+        assert_eq!(cloud.failed_calls(), Vec::<String>::new(), "{what}");
+        assert_eq!(count_warnings(&daemon), expected, "{what}: logged once");
         let (id, secret) = pair(n);
         cloud.keys.add(AccessKey::new(&id, &secret));
         daemon.add_secret("an id of the files", &id);
         daemon.add_secret("a secret of the files", &secret);
         fs::write(&secret_path, &secret).unwrap();
         fs::write(&id_path, &id).unwrap();
-        daemon.until("the new key is used", |_| cloud.used().contains(&id)).await;
+        daemon.until("the new key is used", |_| cloud.used_key_ids().contains(&id)).await;
     }
     assert!(daemon.scrape().await.value(FAILURES, &[]).unwrap() >= 3.0);
-    // The new secret stood beside the old id for a moment, in place: that a reader cannot know.
+    // The files are replaced in place, so the new secret and the old id may be read together: a call may fail.
     cloud.stop(daemon).await;
 }
 
 #[tokio::test]
-async fn a_key_that_is_retired_after_the_files_were_replaced_is_not_missed() {
-    let (cloud, mut mount, daemon) = started("retired").await;
+async fn a_key_that_is_deleted_after_its_replacement_is_not_used() {
+    let (cloud, mut mount, daemon) = start("retired").await;
     publish(&cloud, &daemon, &mut mount, 1);
-    daemon.until("the new key is used", |_| cloud.used().contains(&pair(1).0)).await;
+    daemon.until("the new key is used", |_| cloud.used_key_ids().contains(&pair(1).0)).await;
     cloud.keys.retire(&pair(0).0);
     cloud.sim.world(write_more);
     daemon.until("it goes on", |p| all_lag_by(p, LAG_AFTER)).await;
-    assert_eq!(cloud.refused(), Vec::<String>::new());
+    assert_eq!(cloud.failed_calls(), Vec::<String>::new());
     cloud.stop(daemon).await;
 }

@@ -1,43 +1,43 @@
-//! Every source of a key makes a page with lag, named by itself or found in the chain.
+//! Every source of a key yields lag metrics, selected by type or found by the chain.
 
 use super::*;
 
-/// The daemon signs with keys of this beginning only, and shows their end if they have one.
-async fn signs_with(cloud: &Cloud, what: &str, daemon: Daemon, beginning: &str) {
-    let page = daemon.until(what, |p| all_lag_by(p, LAG_BEFORE)).await;
-    let used = cloud.used();
-    assert!(!used.is_empty() && used.iter().all(|id| id.starts_with(beginning)), "{what}: {used:?}");
-    assert_eq!(cloud.refused(), Vec::<String>::new(), "{what}");
-    let end = cloud.keys.issued().iter().find(|k| used.contains(&k.id)).map(|k| k.expires_ms);
-    let shown = page.value(EXPIRY, &[]);
+/// Asserts that the daemon signs only with keys that have this prefix, and exposes their expiry.
+async fn assert_signs_with(cloud: &CloudWithServices, what: &str, daemon: Daemon, prefix: &str) {
+    let scrape = daemon.until(what, |p| all_lag_by(p, LAG_BEFORE)).await;
+    let used = cloud.used_key_ids();
+    assert!(!used.is_empty() && used.iter().all(|id| id.starts_with(prefix)), "{what}: {used:?}");
+    assert_eq!(cloud.failed_calls(), Vec::<String>::new(), "{what}");
+    let expiry = cloud.keys.issued().iter().find(|k| used.contains(&k.id)).map(|k| k.expires_ms);
+    let exposed = scrape.value(EXPIRY, &[]);
     #[expect(clippy::cast_precision_loss, reason = "seconds of this century are exact")]
-    let expected = end.map(|ms| (ms / 1000) as f64);
-    assert_eq!(shown, expected, "{what}: the end of the key, if it has one");
-    assert_eq!(page.value(FAILURES, &[]).unwrap_or_default(), 0.0, "{what}");
+    let expected = expiry.map(|ms| (ms / 1000) as f64);
+    assert_eq!(exposed, expected, "{what}: the expiry of the key, if it expires");
+    assert_eq!(scrape.value(FAILURES, &[]).unwrap_or_default(), 0.0, "{what}");
     cloud.stop(daemon).await;
 }
 
 #[tokio::test]
-async fn variables_hold_a_lasting_key_or_a_temporary_one() {
+async fn environment_variables_have_a_permanent_or_temporary_key() {
     for (kind, settings) in [("chain", &[][..]), ("environment", &[("CREDENTIALS__TYPE", "environment")])] {
-        let cloud = Cloud::new(&format!("variables-{kind}")).await;
-        let daemon = cloud.daemon(&[(ID, LASTING.0), (SECRET, LASTING.1)], settings).await;
-        signs_with(&cloud, kind, daemon, LASTING.0).await;
-        let cloud = Cloud::new(&format!("variables-token-{kind}")).await;
+        let cloud = CloudWithServices::new(&format!("variables-{kind}")).await;
+        let daemon = cloud.daemon(&[(ID, PERMANENT.0), (SECRET, PERMANENT.1)], settings).await;
+        assert_signs_with(&cloud, kind, daemon, PERMANENT.0).await;
+        let cloud = CloudWithServices::new(&format!("variables-token-{kind}")).await;
         cloud.keys.add(AccessKey::new("STS.CanaryTemporary1", "CanaryTemp+/=").with_token("CAIS+/Canary=="));
         let variables = [(ID, "STS.CanaryTemporary1"), (SECRET, "CanaryTemp+/="), (TOKEN, "CAIS+/Canary==")];
         let daemon = cloud.daemon(&variables, settings).await;
         for (_, secret) in variables {
             daemon.add_secret("the temporary key", secret);
         }
-        signs_with(&cloud, kind, daemon, "STS.CanaryTemporary1").await;
+        assert_signs_with(&cloud, kind, daemon, "STS.CanaryTemporary1").await;
     }
 }
 
 #[tokio::test]
-async fn an_oidc_token_is_exchanged_for_the_key_of_a_role_without_a_signature_and_not_in_the_url() {
+async fn an_oidc_token_is_exchanged_for_the_key_of_a_role_in_the_body() {
     for kind in ["chain", "variables", "keys"] {
-        let cloud = Cloud::new(&format!("oidc-{kind}")).await;
+        let cloud = CloudWithServices::new(&format!("oidc-{kind}")).await;
         let file = cloud.write("token", &format!("{OIDC_TOKEN}\n"));
         let rrsa = rrsa(&file);
         let by_type = [("CREDENTIALS__TYPE", "oidc")];
@@ -53,21 +53,21 @@ async fn an_oidc_token_is_exchanged_for_the_key_of_a_role_without_a_signature_an
             "variables" => cloud.daemon(&borrowed(&rrsa), &by_type).await,
             _ => cloud.daemon(&[], &by_keys).await,
         };
-        signs_with(&cloud, kind, daemon, "STS.reader").await;
-        let asked = cloud.sts.call_log();
-        assert_eq!(asked.len(), 1, "one exchange serves all calls");
-        let call = asked.entries().next().unwrap();
+        assert_signs_with(&cloud, kind, daemon, "STS.reader").await;
+        let calls = cloud.sts.call_log();
+        assert_eq!(calls.len(), 1, "one exchange serves all calls");
+        let call = calls.entries().next().unwrap();
         assert_eq!((call.action.as_str(), call.method.as_str()), ("AssumeRoleWithOIDC", "POST"));
         assert_eq!((call.object.as_deref(), call.key_id.as_deref()), (Some(READER), None));
-        assert!(!call.target.contains("Canary"), "the token is not for the logs of proxies");
+        assert!(!call.target.contains("Canary"), "the token is not in the URL");
         let session = if kind == "keys" { "lag@pod-1" } else { "alikafka-exporter" };
         assert_eq!(call.details["RoleSessionName"], session);
     }
 }
 
 #[tokio::test]
-async fn a_profile_of_the_command_line_tool_is_taken_in_each_of_its_modes() {
-    let (id, secret) = LASTING;
+async fn all_modes_of_cli_profiles_are_supported() {
+    let (id, secret) = PERMANENT;
     let reader = format!(r#""ram_role_arn": "{READER}", "ram_session_name": "cli""#);
     let key = format!(r#""access_key_id": "{id}", "access_key_secret": "{secret}""#);
     let profiles = format!(
@@ -83,15 +83,15 @@ async fn a_profile_of_the_command_line_tool_is_taken_in_each_of_its_modes() {
               "oidc_token_file": "TOKEN_FILE"}}
         ]}}"#
     );
-    for (name, beginning) in [
-        ("plain", LASTING.0),
+    for (name, prefix) in [
+        ("plain", PERMANENT.0),
         ("token", "STS.CanaryCli1"),
         ("role", "STS.reader"),
         ("next", "STS.other"),
         ("machine", "STS.machine"),
         ("pod", "STS.reader"),
     ] {
-        let cloud = Cloud::new(&format!("cli-{name}")).await;
+        let cloud = CloudWithServices::new(&format!("cli-{name}")).await;
         cloud.keys.add(AccessKey::new("STS.CanaryCli1", "CanaryCli+/=").with_token("CAIS+/CanaryCli=="));
         let token_file = cloud.write("token", OIDC_TOKEN);
         let file = cloud.write("elsewhere.json", &profiles.replace("TOKEN_FILE", &token_file));
@@ -104,24 +104,24 @@ async fn a_profile_of_the_command_line_tool_is_taken_in_each_of_its_modes() {
         let settings = if name == "plain" { &settings[..2] } else { &settings[..] };
         let daemon = cloud.daemon(&[], settings).await;
         daemon.add_secret("the profile's token", "CAIS+/CanaryCli==");
-        signs_with(&cloud, name, daemon, beginning).await;
+        assert_signs_with(&cloud, name, daemon, prefix).await;
         if name == "role" {
-            let asked = cloud.sts.call_log();
-            let details = &asked.entries().next().unwrap().details;
+            let calls = cloud.sts.call_log();
+            let details = &calls.entries().next().unwrap().details;
             assert_eq!(details["RoleSessionName"], "cli");
             assert_eq!(details["DurationSeconds"], "1800");
         }
     }
-    // And where the tool itself has it, named by the vendor's variable.
-    let cloud = Cloud::new("cli-home").await;
+    // At the default path, with the name from the environment variable.
+    let cloud = CloudWithServices::new("cli-home").await;
     cloud.write(".aliyun/config.json", &profiles);
     let daemon = cloud.daemon(&[("ALIBABA_CLOUD_PROFILE", "machine")], &[]).await;
-    signs_with(&cloud, "at home", daemon, "STS.machine").await;
+    assert_signs_with(&cloud, "default path", daemon, "STS.machine").await;
 }
 
 #[tokio::test]
-async fn a_section_of_the_credentials_file_is_taken_in_each_of_its_types() {
-    let (id, secret) = LASTING;
+async fn all_types_of_ini_sections_are_supported() {
+    let (id, secret) = PERMANENT;
     let ini = format!(
         "[default]\ntype = access_key\naccess_key_id = {id}\naccess_key_secret = {secret}\n\n\
          [role]\ntype = ram_role_arn\naccess_key_id = {id}\naccess_key_secret = {secret}\n\
@@ -130,10 +130,10 @@ async fn a_section_of_the_credentials_file_is_taken_in_each_of_its_types() {
          oidc_token_file_path = TOKEN_FILE\nrole_session_name = ini\n\n\
          [machine]\ntype = ecs_ram_role\nrole_name = machine\n"
     );
-    for (name, beginning) in
-        [("default", LASTING.0), ("role", "STS.reader"), ("pod", "STS.reader"), ("machine", "STS.machine")]
+    for (name, prefix) in
+        [("default", PERMANENT.0), ("role", "STS.reader"), ("pod", "STS.reader"), ("machine", "STS.machine")]
     {
-        let cloud = Cloud::new(&format!("ini-{name}")).await;
+        let cloud = CloudWithServices::new(&format!("ini-{name}")).await;
         let token_file = cloud.write("token", OIDC_TOKEN);
         let file = cloud.write("elsewhere.ini", &ini.replace("TOKEN_FILE", &token_file));
         let settings = [
@@ -143,23 +143,23 @@ async fn a_section_of_the_credentials_file_is_taken_in_each_of_its_types() {
         ];
         let settings = if name == "default" { &settings[..2] } else { &settings[..] };
         let daemon = cloud.daemon(&[], settings).await;
-        signs_with(&cloud, name, daemon, beginning).await;
+        assert_signs_with(&cloud, name, daemon, prefix).await;
     }
     for path in [".alibabacloud/credentials", ".alibabacloud/credentials.ini"] {
-        let cloud = Cloud::new(&format!("ini-home-{}", path.len())).await;
+        let cloud = CloudWithServices::new(&format!("ini-home-{}", path.len())).await;
         cloud.write(path, &ini);
         let daemon = cloud.daemon(&[], &[]).await;
-        signs_with(&cloud, path, daemon, LASTING.0).await;
+        assert_signs_with(&cloud, path, daemon, PERMANENT.0).await;
     }
-    let cloud = Cloud::new("ini-variable").await;
+    let cloud = CloudWithServices::new("ini-variable").await;
     let file = cloud.write("by-variable", &ini);
     let variables = [("ALIBABA_CLOUD_CREDENTIALS_FILE", file.as_str()), ("ALIBABA_CLOUD_PROFILE", "machine")];
     let daemon = cloud.daemon(&variables, &[]).await;
-    signs_with(&cloud, "by variables", daemon, "STS.machine").await;
+    assert_signs_with(&cloud, "by variables", daemon, "STS.machine").await;
 }
 
 #[tokio::test]
-async fn a_machine_s_role_is_found_with_a_token_or_without_as_the_machine_has_it() {
+async fn the_instance_role_is_found_with_and_without_a_token() {
     for (tokens, named, first) in [
         (TokenMode::Required, true, "PutToken"),
         (TokenMode::Required, false, "PutToken"),
@@ -167,14 +167,18 @@ async fn a_machine_s_role_is_found_with_a_token_or_without_as_the_machine_has_it
         (TokenMode::Unsupported, false, "PutToken"),
     ] {
         let what = format!("{tokens:?}, role named: {named}");
-        let cloud = Cloud::new(&format!("machine-{tokens:?}-{named}")).await;
+        let cloud = CloudWithServices::new(&format!("machine-{tokens:?}-{named}")).await;
         cloud.metadata.rules(|r| r.tokens = tokens);
         let settings = [("CREDENTIALS__TYPE", "ecs_ram_role"), ("CREDENTIALS__ROLE_NAME", "machine")];
         let daemon = cloud.daemon(&[], if named { &settings } else { &settings[..1] }).await;
-        signs_with(&cloud, &what, daemon, "STS.machine").await;
-        let asked = cloud.metadata.call_log();
-        assert_eq!(asked.entries().next().unwrap().action, first, "{what}: the safe mode is tried first");
-        let gets: Vec<_> = asked.entries().filter(|e| e.method == "GET").collect();
+        assert_signs_with(&cloud, &what, daemon, "STS.machine").await;
+        let calls = cloud.metadata.call_log();
+        assert_eq!(
+            calls.entries().next().unwrap().action,
+            first,
+            "{what}: the mode with a token is tried first"
+        );
+        let gets: Vec<_> = calls.entries().filter(|e| e.method == "GET").collect();
         let with_token = if tokens == TokenMode::Unsupported { "false" } else { "true" };
         assert!(gets.iter().all(|e| e.details["token"] == with_token), "{what}: {gets:?}");
         assert_eq!(gets.iter().filter(|e| e.action == "ListRole").count(), usize::from(!named), "{what}");
@@ -182,22 +186,22 @@ async fn a_machine_s_role_is_found_with_a_token_or_without_as_the_machine_has_it
 }
 
 #[tokio::test]
-async fn without_the_safe_mode_nothing_is_asked_where_that_is_forbidden() {
-    let cloud = Cloud::new("machine-v1-disabled").await;
+async fn without_tokens_no_key_is_requested_if_that_mode_is_disabled() {
+    let cloud = CloudWithServices::new("machine-v1-disabled").await;
     cloud.metadata.rules(|r| r.tokens = TokenMode::Unsupported);
     let variables = [("ALIBABA_CLOUD_IMDSV1_DISABLED", "true")];
     let daemon = cloud.daemon(&variables, &[("CREDENTIALS__TYPE", "ecs_ram_role")]).await;
     daemon.until("down", |p| p.region_up(REGION) == Some(0.0)).await;
     assert!(cloud.metadata.call_log().entries().all(|e| e.action == "PutToken"));
-    assert!(cloud.sim.call_log().is_empty(), "nothing is sent without a key");
+    assert!(cloud.sim.call_log().is_empty(), "no request is sent without a key");
     cloud.metadata.rules(|r| r.tokens = TokenMode::Required);
-    daemon.until("well as soon as there is a token", |p| all_lag_by(p, LAG_BEFORE)).await;
+    daemon.until("recovered once there is a token", |p| all_lag_by(p, LAG_BEFORE)).await;
     cloud.stop(daemon).await;
 }
 
 #[tokio::test]
-async fn the_metadata_is_not_followed_to_another_place() {
-    let cloud = Cloud::new("machine-redirect").await;
+async fn redirects_of_the_metadata_service_are_not_followed() {
+    let cloud = CloudWithServices::new("machine-redirect").await;
     let location = cloud.uri();
     cloud.metadata.faults(|f| {
         for action in ["ListRole", "GetKey"] {
@@ -212,9 +216,9 @@ async fn the_metadata_is_not_followed_to_another_place() {
 }
 
 #[tokio::test]
-async fn an_address_hands_out_keys() {
+async fn a_uri_issues_keys() {
     for kind in ["chain", "variable", "key"] {
-        let cloud = Cloud::new(&format!("uri-{kind}")).await;
+        let cloud = CloudWithServices::new(&format!("uri-{kind}")).await;
         let uri = cloud.uri();
         let variables = [
             ("ALIBABA_CLOUD_CREDENTIALS_URI", uri.as_str()),
@@ -226,13 +230,13 @@ async fn an_address_hands_out_keys() {
             "variable" => cloud.daemon(&variables[..1], &settings[..1]).await,
             _ => cloud.daemon(&[], &settings).await,
         };
-        signs_with(&cloud, kind, daemon, "STS.uri").await;
-        assert!(cloud.metadata.call_log().is_empty(), "nobody else is asked");
+        assert_signs_with(&cloud, kind, daemon, "STS.uri").await;
+        assert!(cloud.metadata.call_log().is_empty(), "no other service is called");
     }
 }
 
 #[tokio::test]
-async fn a_role_is_assumed_on_top_of_any_source() {
+async fn a_role_is_assumed_with_the_key_of_any_source() {
     let role = [
         ("CREDENTIALS__ASSUME_ROLE__ROLE_ARN", READER),
         ("CREDENTIALS__ASSUME_ROLE__SESSION_NAME", "lag"),
@@ -240,11 +244,11 @@ async fn a_role_is_assumed_on_top_of_any_source() {
         ("CREDENTIALS__ASSUME_ROLE__POLICY", r#"{"Version":"1","Statement":[]}"#),
     ];
     for kind in ["variables", "files", "machine", "uri"] {
-        let cloud = Cloud::new(&format!("assume-{kind}")).await;
-        let (id_file, secret_file) = (cloud.write("id", LASTING.0), cloud.write("secret", LASTING.1));
+        let cloud = CloudWithServices::new(&format!("assume-{kind}")).await;
+        let (id_file, secret_file) = (cloud.write("id", PERMANENT.0), cloud.write("secret", PERMANENT.1));
         let uri = cloud.uri();
         let (variables, source) = match kind {
-            "variables" => (vec![(ID, LASTING.0), (SECRET, LASTING.1)], vec![]),
+            "variables" => (vec![(ID, PERMANENT.0), (SECRET, PERMANENT.1)], vec![]),
             "files" => (
                 vec![],
                 vec![
@@ -256,16 +260,16 @@ async fn a_role_is_assumed_on_top_of_any_source() {
             _ => (vec![], vec![("CREDENTIALS__TYPE", "uri"), ("CREDENTIALS__URI", uri.as_str())]),
         };
         let daemon = cloud.daemon(&variables, &[&source[..], &role].concat()).await;
-        signs_with(&cloud, kind, daemon, "STS.reader").await;
-        let asked = cloud.sts.call_log();
-        let call = asked.entries().next().unwrap();
-        assert_eq!((asked.len(), call.action.as_str()), (1, "AssumeRole"));
-        let beginning = match kind {
+        assert_signs_with(&cloud, kind, daemon, "STS.reader").await;
+        let calls = cloud.sts.call_log();
+        let call = calls.entries().next().unwrap();
+        assert_eq!((calls.len(), call.action.as_str()), (1, "AssumeRole"));
+        let prefix = match kind {
             "machine" => "STS.machine",
             "uri" => "STS.uri",
-            _ => LASTING.0,
+            _ => PERMANENT.0,
         };
-        assert!(call.key_id.as_deref().unwrap().starts_with(beginning), "{call:?}");
+        assert!(call.key_id.as_deref().unwrap().starts_with(prefix), "{call:?}");
         for (name, value) in [
             ("RoleSessionName", "lag"),
             ("DurationSeconds", "1200"),
@@ -277,15 +281,15 @@ async fn a_role_is_assumed_on_top_of_any_source() {
 }
 
 #[tokio::test]
-async fn a_role_of_another_account_is_assumed_with_the_key_of_a_pod_and_an_external_id() {
-    let cloud = Cloud::new("assume-pod").await;
+async fn a_role_of_another_account_is_assumed_with_an_external_id() {
+    let cloud = CloudWithServices::new("assume-pod").await;
     let file = cloud.write("token", OIDC_TOKEN);
     let settings = [
         ("CREDENTIALS__ASSUME_ROLE__ROLE_ARN", OTHER),
         ("CREDENTIALS__ASSUME_ROLE__EXTERNAL_ID", EXTERNAL_ID),
     ];
     let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &settings).await;
-    signs_with(&cloud, "two steps", daemon, "STS.other").await;
+    assert_signs_with(&cloud, "two steps", daemon, "STS.other").await;
     let actions: Vec<_> = cloud.sts.call_log().entries().map(|e| e.action.clone()).collect();
     assert_eq!(actions, ["AssumeRoleWithOIDC", "AssumeRole"]);
 }

@@ -1,43 +1,43 @@
-//! Temporary keys are renewed in time, by one call each, while values go on.
+//! Temporary keys are refreshed in time, with one call each, and without gaps in the metrics.
 
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::*;
 
-/// Each key was asked for once, not before less than a third of the last one was left, and before its end. As
-/// its source tells the time in whole seconds, a key is taken to end up to a second early.
-fn renewed_by_the_arithmetic(cloud: &Cloud, what: &str) {
+/// Asserts that each key was requested once, in the last third of the lifetime of the previous one. Services report the
+/// expiry in seconds, so a key may count as expired up to a second early.
+fn assert_refreshed_in_time(cloud: &CloudWithServices, what: &str) {
     let issued = cloud.keys.issued();
     for pair in issued.windows(2) {
         let (lifetime, after) =
             (pair[0].expires_ms - pair[0].issued_ms, pair[1].issued_ms - pair[0].issued_ms);
-        assert!(after >= (lifetime - 1_000) * 2 / 3, "{what}: a renewal after {after} of {lifetime} ms");
-        assert!(after < lifetime, "{what}: a renewal only after {after} of {lifetime} ms");
+        assert!(after >= (lifetime - 1_000) * 2 / 3, "{what}: a refresh after {after} of {lifetime} ms");
+        assert!(after < lifetime, "{what}: a refresh only after {after} of {lifetime} ms");
     }
 }
 
-/// Watches pages for a while. Not one of them lacks a lag.
-async fn never_a_gap(daemon: &Daemon, what: &str, long: Duration) {
-    let until = Instant::now() + long;
+/// Asserts that every scrape during this time has a lag.
+async fn assert_no_gap(daemon: &Daemon, what: &str, duration: Duration) {
+    let until = Instant::now() + duration;
     while Instant::now() < until {
-        let page = daemon.scrape().await;
-        assert!(page.lag(A, "billing").is_some(), "{what}: a gap\n{}", daemon.evidence(&page));
+        let scrape = daemon.scrape().await;
+        assert!(scrape.lag(A, "billing").is_some(), "{what}: a gap\n{}", daemon.evidence(&scrape));
         sleep(millis(100)).await;
     }
 }
 
 #[tokio::test]
-async fn twenty_instances_share_one_renewal_at_a_time_and_no_call_is_refused() {
+async fn twenty_instances_share_one_refresh_and_no_call_fails() {
     let lifetime = Duration::from_secs(9);
-    let cloud = Cloud::new("single-flight").await;
+    let cloud = CloudWithServices::new("single-flight").await;
     cloud.sim.world(|w| {
         for n in 0..18 {
             add_instance(w, REGION, &format!("alikafka_post-cn-more{n}"));
         }
     });
     cloud.sts.rules(|r| r.lifetime = Some(lifetime));
-    // A slow answer, so that many callers want the key meanwhile.
+    // A slow response, so that many callers wait for the key.
     cloud.sts.faults(|f| f.add(Fault::new(Effect::Latency(millis(300)))));
     let file = cloud.write("token", OIDC_TOKEN);
     let settings = [("POLL_INTERVAL", "1s"), ("TOPIC_POLL_INTERVAL", "1s"), ("STALE_AFTER", "5s")];
@@ -46,31 +46,31 @@ async fn twenty_instances_share_one_renewal_at_a_time_and_no_call_is_refused() {
     let begun = wall_ms();
     let until = Instant::now() + lifetime * 3;
     while Instant::now() < until {
-        let page = daemon.scrape().await;
-        let lags = page.count("alikafka_group_lag_messages", &[]);
-        assert_eq!(lags, 40, "a gap\n{}", daemon.evidence(&page));
+        let scrape = daemon.scrape().await;
+        let lags = scrape.count("alikafka_group_lag_messages", &[]);
+        assert_eq!(lags, 40, "a gap\n{}", daemon.evidence(&scrape));
         sleep(millis(100)).await;
     }
-    assert_eq!(cloud.refused(), Vec::<String>::new());
-    renewed_by_the_arithmetic(&cloud, "one flight");
+    assert_eq!(cloud.failed_calls(), Vec::<String>::new());
+    assert_refreshed_in_time(&cloud, "one refresh");
     let issued = cloud.keys.issued();
-    let renewals = issued.iter().filter(|k| k.issued_ms >= begun).count();
-    // Each key lives 8 to 9 seconds, is taken to live 7 to 9, and the next comes after two thirds of that.
-    assert!((3..=6).contains(&renewals), "three lifetimes: {renewals} renewals");
-    // One may be under way at this moment.
-    let gave = |_: &Scrape| cloud.sts.call_log().len() == cloud.keys.issued().len() as u64;
-    daemon.until("every call of the token service gave a key", gave).await;
-    assert!(cloud.used().len() > renewals, "every key is used: {:?}", cloud.used());
-    let page = daemon.scrape().await;
-    assert_eq!(page.value(FAILURES, &[]), Some(0.0));
+    let refreshes = issued.iter().filter(|k| k.issued_ms >= begun).count();
+    // Each key lives for 8 to 9 seconds, counts as valid for 7 to 9, and is refreshed after two thirds of that.
+    assert!((3..=6).contains(&refreshes), "three lifetimes: {refreshes} refreshes");
+    // A refresh may be running now.
+    let all_succeeded = |_: &Scrape| cloud.sts.call_log().len() == cloud.keys.issued().len() as u64;
+    daemon.until("every call of the token service yields a key", all_succeeded).await;
+    assert!(cloud.used_key_ids().len() > refreshes, "every key is used: {:?}", cloud.used_key_ids());
+    let scrape = daemon.scrape().await;
+    assert_eq!(scrape.value(FAILURES, &[]), Some(0.0));
     cloud.stop(daemon).await;
 }
 
 #[tokio::test]
-async fn every_source_of_temporary_keys_is_asked_again_in_time() {
+async fn keys_of_every_source_are_refreshed_in_time() {
     let lifetime = Duration::from_secs(6);
     for kind in ["machine", "uri", "chained"] {
-        let cloud = Cloud::new(&format!("renewal-{kind}")).await;
+        let cloud = CloudWithServices::new(&format!("refresh-{kind}")).await;
         cloud.metadata.rules(|r| r.lifetime = lifetime);
         cloud.uri.rules(|r| r.lifetime = lifetime);
         cloud.sts.rules(|r| r.lifetime = Some(lifetime));
@@ -82,39 +82,39 @@ async fn every_source_of_temporary_keys_is_asked_again_in_time() {
         };
         let daemon = cloud.daemon(&[], &[&settings[..], &[("STALE_AFTER", "3s")]].concat()).await;
         daemon.until(kind, |p| all_lag_by(p, LAG_BEFORE)).await;
-        never_a_gap(&daemon, kind, lifetime * 3).await;
-        assert_eq!(cloud.refused(), Vec::<String>::new(), "{kind}");
-        assert!(cloud.used().len() >= 3, "{kind}: {:?}", cloud.used());
+        assert_no_gap(&daemon, kind, lifetime * 3).await;
+        assert_eq!(cloud.failed_calls(), Vec::<String>::new(), "{kind}");
+        assert!(cloud.used_key_ids().len() >= 3, "{kind}: {:?}", cloud.used_key_ids());
         if kind != "chained" {
-            renewed_by_the_arithmetic(&cloud, kind);
+            assert_refreshed_in_time(&cloud, kind);
         }
         cloud.stop(daemon).await;
     }
 }
 
 #[tokio::test]
-async fn a_reload_goes_on_with_the_key_that_is_there() {
-    let mut cloud = Cloud::new("reload").await;
+async fn a_reload_keeps_the_current_key() {
+    let mut cloud = CloudWithServices::new("reload").await;
     let file = cloud.write("token", OIDC_TOKEN);
     let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &[("CREDENTIALS__TYPE", "oidc")]).await;
     daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let issued = cloud.keys.issued().len();
-    // Another key could not be had.
+    // A new key is not available.
     cloud.sts.close().await;
     cloud.sim.world(write_more);
     daemon.signal(Signal::HUP);
     daemon.until_logged("the reload", |_| daemon.logged("configuration reloaded") == 1).await;
-    let page = daemon.until("new values", |p| all_lag_by(p, LAG_AFTER)).await;
-    assert_eq!((cloud.keys.issued().len(), page.value(FAILURES, &[])), (issued, Some(0.0)));
-    assert_eq!(cloud.refused(), Vec::<String>::new());
+    let scrape = daemon.until("new values", |p| all_lag_by(p, LAG_AFTER)).await;
+    assert_eq!((cloud.keys.issued().len(), scrape.value(FAILURES, &[])), (issued, Some(0.0)));
+    assert_eq!(cloud.failed_calls(), Vec::<String>::new());
     cloud.stop(daemon).await;
 }
 
 #[tokio::test]
-async fn an_oidc_token_that_is_replaced_is_read_again_for_every_renewal() {
-    let cloud = Cloud::new("oidc-rotation").await;
+async fn a_replaced_oidc_token_is_read_for_every_refresh() {
+    let cloud = CloudWithServices::new("oidc-rotation").await;
     cloud.sts.rules(|r| r.lifetime = Some(Duration::from_secs(6)));
-    let mut mount = Mount::new(cloud.dir.join("mount"), &[("token", OIDC_TOKEN)]);
+    let mut mount = KubernetesMount::new(cloud.dir.join("mount"), &[("token", OIDC_TOKEN)]);
     let file = mount.path("token");
     let daemon = cloud.daemon(&borrowed(&rrsa(&file)), &[("STALE_AFTER", "3s")]).await;
     daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
@@ -132,13 +132,13 @@ async fn an_oidc_token_that_is_replaced_is_read_again_for_every_renewal() {
             .await;
     }
     assert!(cloud.sts.call_log().entries().all(|e| e.code == "200"), "no old token was sent");
-    assert_eq!(cloud.refused(), Vec::<String>::new());
+    assert_eq!(cloud.failed_calls(), Vec::<String>::new());
     cloud.stop(daemon).await;
 }
 
 #[tokio::test]
-async fn a_machine_that_hands_out_the_same_key_until_its_end_is_not_hammered() {
-    let cloud = Cloud::new("same-key").await;
+async fn a_metadata_service_that_repeats_its_key_is_not_called_too_often() {
+    let cloud = CloudWithServices::new("same-key").await;
     cloud.metadata.rules(|r| {
         r.lifetime = Duration::from_secs(6);
         r.renew_before = Some(millis(500));
@@ -147,27 +147,27 @@ async fn a_machine_that_hands_out_the_same_key_until_its_end_is_not_hammered() {
     let daemon = cloud.daemon(&[], &settings).await;
     daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     let before = cloud.metadata.call_log().totals().values().sum::<u64>();
-    never_a_gap(&daemon, "the same key", Duration::from_secs(12)).await;
-    let asked = cloud.metadata.call_log().totals().values().sum::<u64>() - before;
-    // At most once a second for the key, and twice more beside it for a token and the role's name.
-    assert!(asked <= 3 * 15, "{asked} calls in 12 seconds");
+    assert_no_gap(&daemon, "the same key", Duration::from_secs(12)).await;
+    let calls = cloud.metadata.call_log().totals().values().sum::<u64>() - before;
+    // At most one call per second for the key, one for a token, and one for the role name.
+    assert!(calls <= 3 * 15, "{calls} calls in 12 seconds");
     cloud.stop(daemon).await;
 }
 
 #[tokio::test]
-async fn a_token_service_whose_clock_is_off_gets_timestamps_by_its_own_clock_and_its_keys_are_used_in_time() {
-    let cloud = Cloud::new("skew").await;
+async fn the_clock_skew_of_the_token_service_is_corrected() {
+    let cloud = CloudWithServices::new("skew").await;
     cloud.sts.rules(|r| {
         r.clock_skew_ms = 20 * 60_000;
         r.lifetime = Some(Duration::from_secs(6));
         r.callers = vec![];
     });
-    let variables = [(ID, LASTING.0), (SECRET, LASTING.1)];
+    let variables = [(ID, PERMANENT.0), (SECRET, PERMANENT.1)];
     let settings = [("CREDENTIALS__ASSUME_ROLE__ROLE_ARN", READER), ("STALE_AFTER", "3s")];
     let daemon = cloud.daemon(&variables, &settings).await;
     daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
-    never_a_gap(&daemon, "a clock that is off", Duration::from_secs(10)).await;
-    assert_eq!(cloud.refused(), Vec::<String>::new());
-    renewed_by_the_arithmetic(&cloud, "a clock that is off");
+    assert_no_gap(&daemon, "clock skew", Duration::from_secs(10)).await;
+    assert_eq!(cloud.failed_calls(), Vec::<String>::new());
+    assert_refreshed_in_time(&cloud, "clock skew");
     cloud.stop(daemon).await;
 }
