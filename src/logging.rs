@@ -103,7 +103,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut visitor = FieldVisitor { message: String::new(), fields: LineBuilder::new(self.format) };
+        let mut visitor = EventVisitor { message: String::new(), fields: LineBuilder::new(self.format) };
         event.record(&mut visitor);
         let now = jiff::Timestamp::from_millisecond((self.clock)().get()).unwrap_or_default();
         let mut line = LineBuilder::new(self.format);
@@ -119,12 +119,12 @@ where
 }
 
 /// Collects the message and the other fields of an event.
-struct FieldVisitor {
+struct EventVisitor {
     message: String,
     fields: LineBuilder,
 }
 
-impl FieldVisitor {
+impl EventVisitor {
     fn text(&mut self, field: &Field, text: &str) {
         match field.name() {
             "message" => text.clone_into(&mut self.message),
@@ -147,7 +147,7 @@ fn unreserved(name: &'static str) -> &'static str {
     }
 }
 
-impl Visit for FieldVisitor {
+impl Visit for EventVisitor {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.text(field, &format!("{value:?}"));
     }

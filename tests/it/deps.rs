@@ -67,6 +67,25 @@ fn no_file_is_longer_than_600_lines_without_its_tests() {
 }
 
 #[test]
+fn type_names_are_unique() {
+    // A `type` in an `impl` or a `trait` is indented.
+    let definition =
+        Regex::new(r"(?m)^(?: *(?:pub(?:\([^)]*\))? )?(?:struct|enum|union|trait)|(?:pub(?:\([^)]*\))? )?type) ([A-Z]\w*)")
+            .unwrap();
+    for dir in ["src", "simulator/src", "xtask/src"] {
+        let mut places = BTreeMap::<String, Vec<String>>::new();
+        for Source { path, code } in sources(dir) {
+            for found in definition.captures_iter(&code) {
+                places.entry(found[1].to_owned()).or_default().push(path.clone());
+            }
+        }
+        assert!(places.len() > 10, "{dir} has only {} types", places.len());
+        places.retain(|_, paths| paths.len() > 1);
+        assert!(places.is_empty(), "{dir} has types of the same name: {places:#?}");
+    }
+}
+
+#[test]
 fn the_simulator_and_the_product_do_not_link_each_other() {
     let product = manifest_section("Cargo.toml", "dependencies");
     assert!(product.contains("tokio"), "the section was not found");
