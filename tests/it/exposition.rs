@@ -1,4 +1,4 @@
-//! A page says exactly what the snapshot says, in the format that Prometheus reads, whatever came before.
+//! The exposition contains exactly the values of the snapshot, independent of earlier expositions.
 
 #![cfg(test)]
 
@@ -23,16 +23,16 @@ fn render(options: RenderOptions, snapshot: &Snapshot) -> String {
     text(&Renderer::new(options).render(snapshot))
 }
 
-fn text(page: &Exposition) -> String {
-    let plain = String::from_utf8(page.plain_chunks().flatten().collect()).unwrap();
-    assert_eq!(plain.len(), page.plain_len());
+fn text(exposition: &Exposition) -> String {
+    let plain = String::from_utf8(exposition.plain_chunks().flatten().collect()).unwrap();
+    assert_eq!(plain.len(), exposition.plain_len());
     plain
 }
 
-/// Decodes one gzip member; more than one, or anything after it, is an error.
-fn gunzip(page: &Exposition) -> String {
-    let packed: Vec<u8> = page.gzip_chunks().flatten().collect();
-    let mut decoder = flate2::bufread::GzDecoder::new(&packed[..]);
+/// Decodes one gzip member. Anything after it is an error.
+fn gunzip(exposition: &Exposition) -> String {
+    let compressed: Vec<u8> = exposition.gzip_chunks().flatten().collect();
+    let mut decoder = flate2::bufread::GzDecoder::new(&compressed[..]);
     let mut plain = String::new();
     decoder.read_to_string(&mut plain).unwrap();
     assert_eq!(decoder.into_inner(), &[] as &[u8], "nothing follows the member");
@@ -40,16 +40,13 @@ fn gunzip(page: &Exposition) -> String {
 }
 
 /// Compares with a file under `tests/golden`; `UPDATE_GOLDEN=1` rewrites it instead.
-fn golden(name: &str, page: &str) {
+fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, page).unwrap();
+        fs::write(&path, text).unwrap();
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        expected == page,
-        "{name} differs from the page; run with UPDATE_GOLDEN=1 and read the difference\n{page}"
-    );
+    assert!(expected == text, "{name} differs; run with UPDATE_GOLDEN=1 and review the difference\n{text}");
 }
 
 fn everything() -> RenderOptions {
@@ -61,46 +58,50 @@ fn everything() -> RenderOptions {
 }
 
 #[test]
-fn the_whole_page_is_as_agreed() {
+fn the_exposition_matches_the_golden_file() {
     golden("fleet.prom", &render(everything(), &fleet::fleet()));
 }
 
 #[test]
-fn the_page_under_kafka_exporter_names_is_as_agreed() {
+fn the_exposition_with_kafka_exporter_names_matches_the_golden_file() {
     let options = RenderOptions { naming: Naming::KafkaExporter, ..everything() };
     golden("fleet-kafka_exporter.prom", &render(options, &fleet::fleet()));
 }
 
-/// What kafka_exporter has and the cloud does not tell, and what it writes for "not known", is on no page of any kind.
+/// Metrics of kafka_exporter without a source in the API, and its sentinels for unknown values, never appear.
 #[test]
-fn kafka_exporter_names_show_nothing_twice_nothing_made_up_and_no_sentinel() {
+fn kafka_exporter_names_have_no_duplicates_no_invented_values_and_no_sentinels() {
     for granularity in [Granularity::Partition, Granularity::Topic, Granularity::Group] {
         let options = RenderOptions { naming: Naming::KafkaExporter, granularity, ..everything() };
-        let page = render(options, &fleet::fleet());
-        let names: Vec<_> = page.lines().map(family_name).collect();
+        let exposition = render(options, &fleet::fleet());
+        let names: Vec<_> = exposition.lines().map(family_name).collect();
         for f in FAMILIES.iter().filter(|f| f.kafka_exporter.is_some()) {
-            assert!(!names.contains(&f.name), "{} is there under another name", f.name);
+            assert!(!names.contains(&f.name), "{} has another name", f.name);
         }
-        for made_up in ["replica", "leader", "isr", "broker", "kafka_consumergroup_members", "zookeeper"] {
-            assert!(!names.iter().any(|n| n.contains(made_up)), "the cloud does not tell {made_up}");
+        for unavailable in ["replica", "leader", "isr", "broker", "kafka_consumergroup_members", "zookeeper"]
+        {
+            assert!(!names.iter().any(|n| n.contains(unavailable)), "the API does not report {unavailable}");
         }
-        let parsed = Scrape::parse(page.as_str());
+        let parsed = Scrape::parse(exposition.as_str());
         let negative = parsed.samples.iter().find(|s| s.value.starts_with('-'));
         assert!(negative.is_none(), "{negative:?}");
-        // The same number under both kinds of names would count double in a sum over all names.
-        let theirs = |s: &Sample| s.labels.contains_key("consumergroup");
-        assert!(parsed.samples.iter().all(|s| !(theirs(s) && s.labels.contains_key("group"))));
+        // A value under both names would count twice in a sum over all metrics.
+        let is_renamed = |s: &Sample| s.labels.contains_key("consumergroup");
+        assert!(parsed.samples.iter().all(|s| !(is_renamed(s) && s.labels.contains_key("group"))));
     }
 }
 
 #[test]
-fn an_empty_fleet_is_an_empty_page() {
-    let page = Renderer::new(RenderOptions::default()).render(&Snapshot::default());
-    assert_eq!((text(&page).as_str(), gunzip(&page).as_str(), page.series_count()), ("", "", 0));
+fn an_empty_fleet_has_an_empty_exposition() {
+    let exposition = Renderer::new(RenderOptions::default()).render(&Snapshot::default());
+    assert_eq!(
+        (text(&exposition).as_str(), gunzip(&exposition).as_str(), exposition.series_count()),
+        ("", "", 0)
+    );
 }
 
 #[test]
-fn a_coarser_page_is_the_finest_one_without_the_finer_families() {
+fn a_coarser_granularity_only_omits_metrics() {
     let finest = render(everything(), &fleet::fleet());
     let without = |out: &dyn Fn(&str) -> bool| -> String {
         finest.lines().filter(|line| !out(family_name(line))).map(|l| format!("{l}\n")).collect()
@@ -117,17 +118,18 @@ fn a_coarser_page_is_the_finest_one_without_the_finer_families() {
 
 #[test]
 fn offsets_past_two_to_the_53_are_printed_to_the_last_digit() {
-    let page = Scrape::parse(render(RenderOptions::default(), &fleet::fleet()));
-    let value =
-        |name: &str| page.values(name, &[("topic", "orders"), ("partition", "1"), ("region", "cn-hangzhou")]);
+    let exposition = Scrape::parse(render(RenderOptions::default(), &fleet::fleet()));
+    let value = |name: &str| {
+        exposition.values(name, &[("topic", "orders"), ("partition", "1"), ("region", "cn-hangzhou")])
+    };
     assert_eq!(value("alikafka_topic_partition_end_offset"), ["9223372036854775807"]);
     assert_eq!(value("alikafka_group_partition_offset"), ["9007199254740993"]);
     assert_eq!(value("alikafka_group_partition_lag_messages"), ["9214364837600034814"]);
 }
 
 #[test]
-fn what_is_unknown_is_absent() {
-    let page = Scrape::parse(render(RenderOptions::default(), &fleet::fleet()));
+fn unknown_values_are_absent() {
+    let exposition = Scrape::parse(render(RenderOptions::default(), &fleet::fleet()));
     for (name, labels) in [
         ("alikafka_instance_up", [("instance_id", "alikafka-new")].as_slice()),
         ("alikafka_instance_info", &[("instance_id", "alikafka-new")]),
@@ -143,16 +145,16 @@ fn what_is_unknown_is_absent() {
         ("alikafka_group_partition_lost_messages", &[("topic", "orders"), ("partition", "2")]),
         ("alikafka_group_partition_lost_messages", &[("topic", "deleted")]),
     ] {
-        assert_eq!(page.values(name, labels), [] as [&str; 0], "{name} {labels:?}");
+        assert_eq!(exposition.values(name, labels), [] as [&str; 0], "{name} {labels:?}");
     }
-    assert_eq!(page.values("alikafka_topic_groups", &[("topic", "unread")]), ["0"]);
+    assert_eq!(exposition.values("alikafka_topic_groups", &[("topic", "unread")]), ["0"]);
 }
 
 #[test]
-fn lost_messages_and_margin_come_from_the_oldest_offset_held() {
-    let page = Scrape::parse(render(RenderOptions::default(), &fleet::fleet()));
+fn lost_messages_and_margin_come_from_the_start_offset() {
+    let exposition = Scrape::parse(render(RenderOptions::default(), &fleet::fleet()));
     let value = |name: &str, partition| {
-        page.values(name, &[("topic", "orders"), ("partition", partition), ("region", "cn-hangzhou")])
+        exposition.values(name, &[("topic", "orders"), ("partition", partition), ("region", "cn-hangzhou")])
     };
     assert_eq!(value("alikafka_group_partition_lost_messages", "0"), ["40"]);
     assert_eq!(value("alikafka_group_partition_lost_messages", "1"), ["0"]);
@@ -160,31 +162,31 @@ fn lost_messages_and_margin_come_from_the_oldest_offset_held() {
 }
 
 #[test]
-fn a_tail_belongs_to_the_page_plain_and_packed() {
-    let page = Renderer::new(RenderOptions::default()).render(&fleet::fleet());
-    let with = page.with_appended_text("# TYPE own gauge\nown 1\n");
-    assert_eq!(text(&with), format!("{}# TYPE own gauge\nown 1\n", text(&page)));
+fn appended_text_is_part_of_the_plain_and_the_gzip_form() {
+    let exposition = Renderer::new(RenderOptions::default()).render(&fleet::fleet());
+    let with = exposition.with_appended_text("# TYPE self gauge\nself 1\n");
+    assert_eq!(text(&with), format!("{}# TYPE self gauge\nself 1\n", text(&exposition)));
     assert_eq!(gunzip(&with), text(&with));
-    assert_eq!(gunzip(&page), text(&page), "the page itself is as it was");
-    assert_eq!(with.series_count(), page.series_count());
+    assert_eq!(gunzip(&exposition), text(&exposition), "the original is unchanged");
+    assert_eq!(with.series_count(), exposition.series_count());
 }
 
-/// Each key of the list makes a label out of what a label can hold; of two that make the same one the first stands.
+/// Characters that a label name cannot have become `_`. Of two keys with the same label name, the first is shown.
 #[test]
-fn tags_make_labels_by_one_rule_and_the_first_of_the_list_wins() {
+fn tag_keys_become_label_names_and_the_first_key_wins() {
     let keys = ["a.b", "a_b", "A.b", "环境", "成本", "1", "22x", "", "é", "acs:rm:rgId"];
     let mut instance = fleet::instance_view("i", 1);
     let mut info = fleet::bare_info("i");
-    // In another order than the list, with one key twice and one that nobody asked for.
+    // In another order than the list, with a repeated key and a key that is not in the list.
     info.tags = keys.iter().rev().map(|key| ((*key).to_owned(), format!("value of {key}"))).collect();
-    info.tags.push(("1".to_owned(), "of a second one".to_owned()));
-    info.tags.push(("secret".to_owned(), "not asked for".to_owned()));
+    info.tags.push(("1".to_owned(), "repeated".to_owned()));
+    info.tags.push(("secret".to_owned(), "not allowed".to_owned()));
     instance.info = Some(Arc::new(info));
     let snapshot = Snapshot { regions: vec![Arc::new(fleet::region_view(None, "r", vec![instance]))] };
     let options =
         RenderOptions { instance_tags: keys.map(str::to_owned).to_vec(), ..RenderOptions::default() };
-    let page = Scrape::parse(render(options, &snapshot));
-    let tags = page.samples.iter().find(|s| s.name == "alikafka_instance_tags").unwrap();
+    let exposition = Scrape::parse(render(options, &snapshot));
+    let tags = exposition.samples.iter().find(|s| s.name == "alikafka_instance_tags").unwrap();
     let mut labels = tags.labels.clone();
     labels.retain(|label, _| label.starts_with("tag_"));
     let expected = [
@@ -201,14 +203,14 @@ fn tags_make_labels_by_one_rule_and_the_first_of_the_list_wins() {
 }
 
 #[test]
-fn a_constant_label_that_would_spoil_the_page_is_left_out() {
+fn constant_labels_with_reserved_or_invalid_names_are_ignored() {
     let labels = ["region", "account", "consumergroup", "le", "0day", "__name__", "tag_env", "team", "team"];
     let options = RenderOptions {
         constant_labels: labels.iter().map(|l| ((*l).to_owned(), "x".to_owned())).collect(),
         ..RenderOptions::default()
     };
-    let page = Scrape::parse(render(options, &fleet::fleet()));
-    for sample in &page.samples {
+    let exposition = Scrape::parse(render(options, &fleet::fleet()));
+    for sample in &exposition.samples {
         assert_eq!(sample.labels.get("team").map(String::as_str), Some("x"));
         assert!(!sample.labels.contains_key("0day") && !sample.labels.contains_key("le"));
         assert_ne!(sample.labels.get("region").map(String::as_str), Some("x"));
@@ -216,16 +218,16 @@ fn a_constant_label_that_would_spoil_the_page_is_left_out() {
 }
 
 #[test]
-fn free_text_is_cut_at_a_character_and_names_are_not() {
-    let page = Scrape::parse(render(RenderOptions::default(), &fleet::long_names()));
-    let info = page.samples.iter().find(|s| s.name == "alikafka_instance_info").unwrap();
+fn descriptive_labels_are_truncated_and_names_are_not() {
+    let exposition = Scrape::parse(render(RenderOptions::default(), &fleet::long_names()));
+    let info = exposition.samples.iter().find(|s| s.name == "alikafka_instance_info").unwrap();
     assert_eq!(info.labels["name"], "名".repeat(256));
-    let topic = page.samples.iter().find(|s| s.name == "alikafka_topic_info").unwrap();
+    let topic = exposition.samples.iter().find(|s| s.name == "alikafka_topic_info").unwrap();
     assert_eq!(topic.labels["topic"], "题".repeat(512));
 }
 
 #[test]
-fn the_number_of_series_is_what_the_page_holds() {
-    let page = Renderer::new(everything()).render(&fleet::fleet());
-    assert_eq!(page.series_count(), Scrape::parse(text(&page)).samples.len() as u64);
+fn the_series_count_is_that_of_the_exposition() {
+    let exposition = Renderer::new(everything()).render(&fleet::fleet());
+    assert_eq!(exposition.series_count(), Scrape::parse(text(&exposition)).samples.len() as u64);
 }

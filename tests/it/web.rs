@@ -1,4 +1,4 @@
-//! Whoever scrapes gets the page, whatever other clients do: routes, limits, deadlines, shutdown.
+//! Scrapes work whatever other clients do: routes, limits, deadlines, shutdown.
 
 #![expect(
     clippy::unwrap_used,
@@ -32,16 +32,16 @@ mod noise;
 mod routes;
 mod shutdown;
 
-/// No single step of a test may take longer.
+/// Maximum duration of one step of a test.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves one text, repeated.
-struct Fixed {
+/// Serves fixed segments.
+struct FixedContent {
     segments: Arc<[hyper::body::Bytes]>,
     status_page: StatusPage,
 }
 
-impl ContentSource for Fixed {
+impl ContentSource for FixedContent {
     fn metrics(&self, gzip: bool) -> ResponseContent {
         if gzip {
             ResponseContent::gzip([hyper::body::Bytes::from_static(b"\x1f\x8bpacked")])
@@ -87,8 +87,8 @@ struct Server {
     serving: JoinHandle<Result<(), web::WebError>>,
 }
 
-/// Deadlines short enough to wait for, and far enough apart to tell which one it was.
-fn short() -> HttpLimits {
+/// Returns short deadlines that are far enough apart to be distinguished.
+fn short_limits() -> HttpLimits {
     HttpLimits {
         header_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_millis(1200),
@@ -106,23 +106,23 @@ impl Server {
     async fn with_lifecycle(lifecycle: impl web::ReloadHandler) -> Self {
         Self::serving(
             |app| WebApp { reload_handler: Some(Arc::new(lifecycle)), ..app },
-            Fixed { segments: Arc::default(), status_page: StatusPage::default() },
+            FixedContent { segments: Arc::default(), status_page: StatusPage::default() },
         )
         .await
     }
 
-    /// A page of `times` segments of 64 KiB.
-    async fn with_large_page(limits: HttpLimits, times: usize) -> Self {
+    /// Serves `times` segments of 64 KiB.
+    async fn with_large_content(limits: HttpLimits, times: usize) -> Self {
         Self::with(limits, &"0123456789abcde\n".repeat(4096), times, StatusPage::default(), "/metrics").await
     }
 
     async fn with(limits: HttpLimits, text: &str, times: usize, status_page: StatusPage, path: &str) -> Self {
         let segment = hyper::body::Bytes::copy_from_slice(text.as_bytes());
-        let content = Fixed { segments: vec![segment; times].into(), status_page };
+        let content = FixedContent { segments: vec![segment; times].into(), status_page };
         Self::serving(|app| WebApp { limits, telemetry_path: path.to_owned(), ..app }, content).await
     }
 
-    async fn serving(edit: impl FnOnce(WebApp) -> WebApp, content: Fixed) -> Self {
+    async fn serving(edit: impl FnOnce(WebApp) -> WebApp, content: FixedContent) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (counts, health, shutdown) = (Arc::default(), Health::default(), CancellationToken::new());
@@ -143,22 +143,22 @@ impl Server {
         Connection::open(self.address).await
     }
 
-    /// The answer to one request on its own connection.
-    async fn ask(&self, request: &str) -> Response {
+    /// Sends a request on its own connection and returns the response.
+    async fn request(&self, request: &str) -> Response {
         let mut client = self.connect().await;
         client.send(request).await;
         client.response().await
     }
 
     async fn get(&self, path: &str) -> Response {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await
+        self.request(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await
     }
 
     fn rejected(&self, reason: &'static str) -> u64 {
         self.counts.rejected.lock().unwrap().get(reason).copied().unwrap_or_default()
     }
 
-    /// Waits until this many were rejected for this reason.
+    /// Waits until the reason has this many rejections.
     async fn until_rejected(&self, reason: &'static str, count: u64) {
         let reached = async {
             while self.rejected(reason) < count {
@@ -173,7 +173,7 @@ impl Server {
         *self.counts.open.lock().unwrap()
     }
 
-    /// Waits until the server has this many connections.
+    /// Waits until the server has this many open connections.
     async fn until_open(&self, open: usize) {
         let reached = async {
             while self.open() != open {

@@ -1,4 +1,4 @@
-//! Fleets made by hand.
+//! Snapshots for the tests.
 
 use std::sync::Arc;
 
@@ -143,20 +143,20 @@ pub(crate) fn partition_lag(
     }
 }
 
-/// What is said of a partition: bounds of its age in milliseconds, and the margin if positive, else the loss.
-pub(crate) fn said(floor: Option<u64>, ceiling: Option<u64>, margin: Option<i64>) -> PartitionAssessment {
+/// Returns an assessment with the bounds of the lag in milliseconds, and a margin that is a loss if negative.
+pub(crate) fn partition_assessment(
+    lower: Option<u64>,
+    upper: Option<u64>,
+    margin: Option<i64>,
+) -> PartitionAssessment {
     let retention = margin.map(|margin| RetentionMargin {
         margin: u64::try_from(margin).ok(),
         lost: margin.min(0).unsigned_abs(),
     });
-    PartitionAssessment {
-        bounds: TimeBounds { lower: floor, upper: ceiling },
-        rule: StatusRule::TooFewPolls,
-        retention,
-    }
+    PartitionAssessment { bounds: TimeBounds { lower, upper }, rule: StatusRule::TooFewPolls, retention }
 }
 
-/// What is said of the group `billing`: of its topics `deleted`, `orders` and `unread`.
+/// Returns the assessment of the group `billing` on its topics `deleted`, `orders` and `unread`.
 fn billing_assessment() -> GroupAssessment {
     let deleted = TopicAssessment {
         bounds: TimeBounds { lower: Some(0), upper: Some(0) },
@@ -166,7 +166,7 @@ fn billing_assessment() -> GroupAssessment {
         produced: Some(f64::NAN),
         catch_up: Some(0.0),
         data_loss_eta: Some(f64::INFINITY),
-        partitions: vec![said(Some(0), Some(0), None)],
+        partitions: vec![partition_assessment(Some(0), Some(0), None)],
     };
     let orders = TopicAssessment {
         bounds: TimeBounds { lower: Some(90_000), upper: Some(3_600_001) },
@@ -177,13 +177,16 @@ fn billing_assessment() -> GroupAssessment {
         catch_up: None,
         data_loss_eta: Some(5.4e6),
         partitions: vec![
-            said(Some(90_000), Some(3_600_001), Some(-40)),
-            said(None, Some(1_500), Some(9_007_199_254_740_893)),
-            said(None, None, None),
-            said(Some(10), None, Some(0)),
+            partition_assessment(Some(90_000), Some(3_600_001), Some(-40)),
+            partition_assessment(None, Some(1_500), Some(9_007_199_254_740_893)),
+            partition_assessment(None, None, None),
+            partition_assessment(Some(10), None, Some(0)),
         ],
     };
-    let unread = TopicAssessment { partitions: vec![said(None, None, None)], ..TopicAssessment::default() };
+    let unread = TopicAssessment {
+        partitions: vec![partition_assessment(None, None, None)],
+        ..TopicAssessment::default()
+    };
     GroupAssessment {
         bounds: orders.bounds,
         status: orders.status,
@@ -193,7 +196,7 @@ fn billing_assessment() -> GroupAssessment {
     }
 }
 
-/// Two accounts, three regions, and whatever can be odd about a name, a number or what is known.
+/// Returns two accounts and three regions with special characters in names, extreme numbers, and unknown values.
 pub(crate) fn fleet() -> Snapshot {
     let full_success = LastSuccess {
         discovery: at(1_700_000_000_123),
@@ -259,8 +262,8 @@ pub(crate) fn fleet() -> Snapshot {
             topic_partition(10, 5, 6, 1_699_999_999_999),
         ],
     );
-    let odd = topic_view("it's \"odd\" \\ back\nslash 订单", 7, vec![topic_partition(0, 1, 2, 3)]);
-    rich.topics = [dark, odd, orders, unread].map(Arc::new).to_vec();
+    let special = topic_view("it's \"odd\" \\ back\nslash 订单", 7, vec![topic_partition(0, 1, 2, 3)]);
+    rich.topics = [dark, special, orders, unread].map(Arc::new).to_vec();
     let orders_lag = topic_lag(
         "orders",
         Some(9_214_364_837_600_034_915),
@@ -302,7 +305,7 @@ pub(crate) fn fleet() -> Snapshot {
     down.topics = vec![Arc::new(same_topic)];
     let rows = vec![partition_lag(0, 3, Some(2), 1_699_999_999_000)];
     let mut same_group = group_view("billing", 12, Some(2), vec![topic_lag("orders", Some(2), rows)]);
-    let partitions = vec![said(Some(1_000), Some(60_000), Some(2))];
+    let partitions = vec![partition_assessment(Some(1_000), Some(60_000), Some(2))];
     let age = TimeBounds { lower: Some(1_000), upper: Some(60_000) };
     let topic =
         TopicAssessment { bounds: age, partitions, catch_up: Some(4.0), ..TopicAssessment::default() };
@@ -325,7 +328,7 @@ pub(crate) fn fleet() -> Snapshot {
     Snapshot { regions: [first, unreached, failing].map(Arc::new).to_vec() }
 }
 
-/// One instance and one topic with names as long as they can be, and longer.
+/// Returns an instance and a topic with names of the maximum length and above.
 pub(crate) fn long_names() -> Snapshot {
     let mut instance = instance_view("i", 1);
     instance.info = Some(Arc::new(Instance { name: Some("名".repeat(10_000)), ..bare_info("i") }));

@@ -1,4 +1,4 @@
-//! A page that is made from the one before is the page that would be made anew.
+//! An exposition that reuses parts of the previous one equals one that is rendered from scratch.
 
 use std::sync::Arc;
 
@@ -15,73 +15,79 @@ fn fleet_of(instances: &[Arc<InstanceView>]) -> Snapshot {
     Snapshot { regions: vec![Arc::new(region)] }
 }
 
-/// An instance with one topic that holds the offsets from `start` on, and one group that has read 50.
-fn instance(id: &str, since: u64, start: i64) -> InstanceView {
-    let mut view = fleet::instance_view(id, since);
-    view.topics =
-        vec![Arc::new(fleet::topic_view("t", since + 1, vec![fleet::topic_partition(0, start, 90, 1)]))];
+/// Returns an instance with one topic from offset `start` on, and one group with committed offset 50.
+fn instance(id: &str, discovery_order: u64, start: i64) -> InstanceView {
+    let mut view = fleet::instance_view(id, discovery_order);
+    view.topics = vec![Arc::new(fleet::topic_view(
+        "t",
+        discovery_order + 1,
+        vec![fleet::topic_partition(0, start, 90, 1)],
+    ))];
     let lag = fleet::topic_lag("t", Some(40), vec![fleet::partition_lag(0, 50, Some(40), 1)]);
-    view.groups = vec![Arc::new(fleet::group_view("g", since + 2, Some(40), vec![lag]))];
+    view.groups = vec![Arc::new(fleet::group_view("g", discovery_order + 2, Some(40), vec![lag]))];
     view
 }
 
-fn pointers(page: &Exposition) -> Vec<*const u8> {
-    page.plain_chunks().map(|b| b.as_ptr()).collect()
+fn pointers(exposition: &Exposition) -> Vec<*const u8> {
+    exposition.plain_chunks().map(|b| b.as_ptr()).collect()
 }
 
 #[test]
-fn a_group_of_which_other_things_are_said_is_written_anew() {
+fn a_group_with_another_assessment_is_rendered_again() {
     let before = instance("i", 1, 10);
-    let said = |margin| {
-        let partitions = vec![fleet::said(None, Some(1_500), Some(margin))];
+    let assessment = |margin| {
+        let partitions = vec![fleet::partition_assessment(None, Some(1_500), Some(margin))];
         let topics = vec![TopicAssessment { partitions, ..TopicAssessment::default() }];
         Some(Arc::new(GroupAssessment { topics, ..GroupAssessment::default() }))
     };
     let with = |margin| {
-        let group = GroupView { assessment: said(margin), ..(*before.groups[0]).clone() };
+        let group = GroupView { assessment: assessment(margin), ..(*before.groups[0]).clone() };
         fleet_of(&[Arc::new(InstanceView { groups: vec![Arc::new(group)], ..before.clone() })])
     };
     let mut renderer = Renderer::new(RenderOptions::default());
-    let page = text(&renderer.render(&with(40)));
-    assert!(page.contains("alikafka_group_partition_retention_margin_messages{"), "{page}");
-    let page = text(&renderer.render(&with(-10)));
-    assert!(!page.contains("retention_margin") && page.contains("partition=\"0\"} 10\n"), "{page}");
-    assert_eq!(page, render(RenderOptions::default(), &with(-10)));
+    let exposition = text(&renderer.render(&with(40)));
+    assert!(exposition.contains("alikafka_group_partition_retention_margin_messages{"), "{exposition}");
+    let exposition = text(&renderer.render(&with(-10)));
+    assert!(
+        !exposition.contains("retention_margin") && exposition.contains("partition=\"0\"} 10\n"),
+        "{exposition}"
+    );
+    assert_eq!(exposition, render(RenderOptions::default(), &with(-10)));
 }
 
 #[test]
-fn a_limit_that_tightens_reaches_instances_that_did_not_change() {
-    let old = instance("old", 1, 10);
-    let young = Arc::new(instance("young", 10, 10));
-    let snapshot = fleet_of(&[Arc::new(old.clone()), Arc::clone(&young)]);
+fn a_lower_cutoff_applies_to_unchanged_instances() {
+    let older = instance("old", 1, 10);
+    let newer = Arc::new(instance("young", 10, 10));
+    let snapshot = fleet_of(&[Arc::new(older.clone()), Arc::clone(&newer)]);
     let all = Renderer::new(RenderOptions::default()).render(&snapshot).series_count();
     let options = || RenderOptions { max_series: Some(all), ..RenderOptions::default() };
     let mut renderer = Renderer::new(options());
     assert_eq!(renderer.render(&snapshot).dropped_series(), 0);
-    let mut grown = old;
+    let mut grown = older;
     let partitions = (0..9).map(|p| fleet::topic_partition(p, 1, 2, 3)).collect();
     grown.topics = vec![Arc::new(fleet::topic_view("t", 2, partitions))];
-    let snapshot = fleet_of(&[Arc::new(grown), young]);
-    let page = renderer.render(&snapshot);
-    assert!(page.dropped_series() > 0 && page.series_count() <= all);
-    assert_eq!(text(&page), render(options(), &snapshot));
+    let snapshot = fleet_of(&[Arc::new(grown), newer]);
+    let exposition = renderer.render(&snapshot);
+    assert!(exposition.dropped_series() > 0 && exposition.series_count() <= all);
+    assert_eq!(text(&exposition), render(options(), &snapshot));
 }
 
 #[test]
-fn instances_come_and_go_between_those_that_stay() {
+fn instances_appear_and_disappear_between_others() {
     let all: Vec<_> = (0..5).map(|i| Arc::new(instance(&format!("i-{i}"), i * 10, 10))).collect();
     let mut renderer = Renderer::new(RenderOptions::default());
     for shown in [&[0, 1][..], &[0, 1, 2], &[0, 1, 2], &[1, 2], &[1, 2, 3, 4], &[0, 4], &[], &[0, 1, 2, 3, 4]]
     {
         let snapshot = fleet_of(&shown.iter().map(|i| Arc::clone(&all[*i])).collect::<Vec<_>>());
-        let page = renderer.render(&snapshot);
-        assert_eq!(text(&page), render(RenderOptions::default(), &snapshot), "{shown:?}");
-        assert_eq!(gunzip(&page), text(&page));
+        let exposition = renderer.render(&snapshot);
+        assert_eq!(text(&exposition), render(RenderOptions::default(), &snapshot), "{shown:?}");
+        assert_eq!(gunzip(&exposition), text(&exposition));
     }
 }
 
 #[test]
-fn what_did_not_change_is_the_same_memory() {
+fn unchanged_text_is_the_same_memory() {
     let stays: Vec<_> = (0..3).map(|i| Arc::new(instance(&format!("i-{i}"), i * 10, 10))).collect();
     let mut renderer = Renderer::new(RenderOptions::default());
     let first = renderer.render(&fleet_of(&stays));

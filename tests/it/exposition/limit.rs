@@ -1,4 +1,4 @@
-//! The limit on series is never exceeded, and what it leaves out is whole and does not flap.
+//! The limit on series is never exceeded. It leaves out complete objects, and they do not flap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use alikafka_exporter::snapshot::{GroupView, InstanceView, RegionView, Snapshot}
 use super::{fleet, text};
 use test_support::scrape::{Sample, Scrape};
 
-/// The object that a series belongs to: account, region, instance, and its topic or group. `None` for
-/// series of regions and instances.
+/// Returns the object of a series: account, region, instance, group and topic. `None` for series of regions and
+/// instances.
 fn object(sample: &Sample) -> Option<[String; 5]> {
     let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
     let group = sample.labels.get("group").or_else(|| sample.labels.get("consumergroup"));
@@ -22,103 +22,118 @@ fn object(sample: &Sample) -> Option<[String; 5]> {
     is_object.then(|| [label("account"), label("region"), label("instance_id"), group, topic])
 }
 
-fn by_object(page: &Scrape) -> BTreeMap<Option<[String; 5]>, BTreeSet<Sample>> {
+fn by_object(scrape: &Scrape) -> BTreeMap<Option<[String; 5]>, BTreeSet<Sample>> {
     let mut objects: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for sample in &page.samples {
+    for sample in &scrape.samples {
         objects.entry(object(sample)).or_default().insert(sample.clone());
     }
     objects
 }
 
-/// When each object was first seen.
-fn ages(snapshot: &Snapshot) -> BTreeMap<[String; 5], u64> {
-    let mut ages = BTreeMap::new();
+/// Returns the discovery order of each object.
+fn discovery_orders(snapshot: &Snapshot) -> BTreeMap<[String; 5], u64> {
+    let mut orders = BTreeMap::new();
     for i in snapshot.regions.iter().flat_map(|r| &r.instances) {
         let account = i.account.as_ref().map_or(String::new(), ToString::to_string);
         let of = |group: &str, topic: &str| {
             [account.clone(), i.region.to_string(), i.id.to_string(), group.to_owned(), topic.to_owned()]
         };
-        ages.extend(i.topics.iter().map(|t| (of("", t.name.as_str()), t.discovery_order)));
-        ages.extend(i.groups.iter().map(|g| (of(g.id.as_str(), ""), g.discovery_order)));
+        orders.extend(i.topics.iter().map(|t| (of("", t.name.as_str()), t.discovery_order)));
+        orders.extend(i.groups.iter().map(|g| (of(g.id.as_str(), ""), g.discovery_order)));
     }
-    ages
+    orders
 }
 
-/// What a page without a limit would hold.
-struct Whole {
+/// The exposition without a limit.
+struct Unlimited {
     objects: BTreeMap<Option<[String; 5]>, BTreeSet<Sample>>,
-    ages: BTreeMap<[String; 5], u64>,
+    orders: BTreeMap<[String; 5], u64>,
     series: u64,
 }
 
-impl Whole {
+impl Unlimited {
     fn of(snapshot: &Snapshot, options: &RenderOptions) -> Self {
-        let unlimited = RenderOptions { max_series: None, ..options.clone() };
-        let whole = Scrape::parse(text(&Renderer::new(unlimited).render_uncompressed(snapshot)));
-        Self { objects: by_object(&whole), ages: ages(snapshot), series: whole.samples.len() as u64 }
+        let options = RenderOptions { max_series: None, ..options.clone() };
+        let unlimited = Scrape::parse(text(&Renderer::new(options).render_uncompressed(snapshot)));
+        Self {
+            objects: by_object(&unlimited),
+            orders: discovery_orders(snapshot),
+            series: unlimited.samples.len() as u64,
+        }
     }
 
-    /// Checks a page under a limit.
-    fn check(&self, max: u64, page: &Exposition) {
-        let Self { objects: all, ages, series } = self;
-        let cut = Scrape::parse(text(page));
-        let kept = by_object(&cut);
+    /// Checks an exposition with a limit.
+    fn check(&self, max: u64, exposition: &Exposition) {
+        let Self { objects: all, orders, series } = self;
+        let limited = Scrape::parse(text(exposition));
+        let kept = by_object(&limited);
         let of_instances = all.get(&None).map_or(0, BTreeSet::len) as u64;
-        assert!(page.series_count() <= max.max(of_instances), "{} series, limit {max}", page.series_count());
-        assert_eq!(page.series_count() + page.dropped_series(), *series, "what is cut is counted");
-        assert_eq!(page.series_count(), cut.samples.len() as u64);
+        assert!(
+            exposition.series_count() <= max.max(of_instances),
+            "{} series, limit {max}",
+            exposition.series_count()
+        );
+        assert_eq!(
+            exposition.series_count() + exposition.dropped_series(),
+            *series,
+            "dropped series are counted"
+        );
+        assert_eq!(exposition.series_count(), limited.samples.len() as u64);
         assert_eq!(kept.get(&None), all.get(&None), "regions and instances stay");
-        let youngest_kept = kept.keys().flatten().map(|o| ages[o]).max();
+        let newest_kept = kept.keys().flatten().map(|o| orders[o]).max();
         for (object, series) in all {
             let Some(object) = object else { continue };
             match kept.get(&Some(object.clone())) {
-                Some(left) => assert_eq!(left, series, "{object:?} is whole"),
+                Some(left) => assert_eq!(left, series, "{object:?} is complete"),
                 None => {
-                    assert!(youngest_kept.is_none_or(|y| y < ages[object]), "{object:?} is too old to be cut")
+                    assert!(
+                        newest_kept.is_none_or(|n| n < orders[object]),
+                        "{object:?} is older than a shown one"
+                    )
                 }
             }
         }
     }
 }
 
-/// Checks a page under a limit against the page without one.
-pub(crate) fn check(snapshot: &Snapshot, options: &RenderOptions, page: &Exposition) {
-    Whole::of(snapshot, options).check(options.max_series.unwrap(), page);
+/// Checks an exposition with a limit against the one without.
+pub(crate) fn check(snapshot: &Snapshot, options: &RenderOptions, exposition: &Exposition) {
+    Unlimited::of(snapshot, options).check(options.max_series.unwrap(), exposition);
 }
 
 #[test]
-fn each_limit_keeps_as_many_of_the_oldest_objects_as_fit() {
+fn every_limit_shows_as_many_of_the_oldest_objects_as_fit() {
     let snapshot = fleet::fleet();
-    let whole = Whole::of(&snapshot, &RenderOptions::default());
+    let unlimited = Unlimited::of(&snapshot, &RenderOptions::default());
     let mut before = 0;
-    for max in 0..=whole.series {
+    for max in 0..=unlimited.series {
         let options = RenderOptions { max_series: Some(max), ..RenderOptions::default() };
-        let page = Renderer::new(options).render_uncompressed(&snapshot);
-        whole.check(max, &page);
-        assert!(page.series_count() >= before, "a higher limit never shows less");
-        before = page.series_count();
+        let exposition = Renderer::new(options).render_uncompressed(&snapshot);
+        unlimited.check(max, &exposition);
+        assert!(exposition.series_count() >= before, "a higher limit never shows less");
+        before = exposition.series_count();
     }
-    assert_eq!(before, whole.series, "a limit that fits cuts nothing");
+    assert_eq!(before, unlimited.series, "a sufficient limit drops nothing");
 }
 
 #[test]
-fn a_limit_leaves_out_whole_objects_at_every_granularity_and_naming() {
+fn the_limit_leaves_out_complete_objects_at_every_granularity_and_naming() {
     let snapshot = fleet::fleet();
     for granularity in [Granularity::Partition, Granularity::Topic, Granularity::Group] {
         for naming in [Naming::Native, Naming::KafkaExporter] {
             let options = RenderOptions { granularity, naming, ..RenderOptions::default() };
-            let whole = Whole::of(&snapshot, &options);
-            for max in (0..whole.series).step_by(5) {
+            let unlimited = Unlimited::of(&snapshot, &options);
+            for max in (0..unlimited.series).step_by(5) {
                 let options = RenderOptions { max_series: Some(max), ..options.clone() };
-                whole.check(max, &Renderer::new(options).render_uncompressed(&snapshot));
+                unlimited.check(max, &Renderer::new(options).render_uncompressed(&snapshot));
             }
         }
     }
 }
 
-/// An old group of which a forecast is known at times, a younger one, and the limit that both fit exactly at most.
+/// The forecast of the oldest group is known only at times, and the limit is exactly sufficient without it.
 #[test]
-fn an_object_near_the_limit_does_not_flap_while_an_old_one_changes_its_size() {
+fn the_newest_object_does_not_flap_while_an_older_one_changes_its_size() {
     let fleet_of = |forecast: Option<f64>| {
         let mut old = fleet::group_view("old", 2, Some(1), Vec::new());
         old.assessment = Some(Arc::new(GroupAssessment { catch_up: forecast, ..GroupAssessment::default() }));
@@ -132,30 +147,33 @@ fn an_object_near_the_limit_does_not_flap_while_an_old_one_changes_its_size() {
     let short = Renderer::new(RenderOptions::default()).render_uncompressed(&fleet_of(None)).series_count();
     let options = RenderOptions { max_series: Some(short), ..RenderOptions::default() };
     let mut renderer = Renderer::new(options.clone());
-    let mut seen = String::new();
+    let mut shown = String::new();
     for forecast in [None, None, Some(1.0), None, Some(1.0), None, None, Some(1.0)] {
         let snapshot = fleet_of(forecast);
-        let page = renderer.render_uncompressed(&snapshot);
-        check(&snapshot, &options, &page);
-        seen.push(if text(&page).contains("group=\"young\"") { 'y' } else { '-' });
+        let exposition = renderer.render_uncompressed(&snapshot);
+        check(&snapshot, &options, &exposition);
+        shown.push(if text(&exposition).contains("group=\"young\"") { 'y' } else { '-' });
     }
-    assert_eq!(seen, "yy------", "out when it must be, and not in again for one series");
+    assert_eq!(shown, "yy------", "dropped at once, and no return for one series");
     let fewer = fleet_of(None);
     let mut instance = (*fewer.regions[0].instances[0]).clone();
     instance.groups.drain(1..=5);
     let fewer = Snapshot { regions: vec![Arc::new(fleet::region_view(None, "cn-hangzhou", vec![instance]))] };
-    assert!(text(&renderer.render(&fewer)).contains("group=\"young\""), "in again once there is room");
+    assert!(
+        text(&renderer.render(&fewer)).contains("group=\"young\""),
+        "it returns once the reserve is free"
+    );
 }
 
-/// Objects come, go, grow and shrink: whatever came before, each page keeps the limit with whole objects, and
-/// what is out stays out unless a twentieth of the limit is free with it.
+/// While objects appear, disappear, grow and shrink, every exposition keeps the limit with complete objects, and objects
+/// return only if a twentieth of the limit is free.
 #[test]
-fn over_many_pages_no_object_is_ever_half_shown() {
+fn no_exposition_of_a_sequence_shows_a_partial_object() {
     let options = RenderOptions { max_series: Some(60), ..RenderOptions::default() };
     let mut renderer = Renderer::new(options.clone());
     let (mut groups, mut noise) = (Vec::<GroupView>::new(), 1_u64);
     let mut before: BTreeSet<String> = BTreeSet::new();
-    for since in 1..400 {
+    for order in 1..400 {
         let mut next = |below: u64| {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (noise >> 33) % below
@@ -164,7 +182,7 @@ fn over_many_pages_no_object_is_ever_half_shown() {
             0 if groups.len() > 20 => _ = groups.remove(usize::try_from(next(groups.len() as u64)).unwrap()),
             1 if groups.len() < 30 => {
                 let topics = (0..next(4)).map(|t| fleet::topic_lag(&format!("t{t}"), Some(1), Vec::new()));
-                groups.push(fleet::group_view(&format!("g{since:03}"), since, Some(2), topics.collect()));
+                groups.push(fleet::group_view(&format!("g{order:03}"), order, Some(2), topics.collect()));
             }
             _ => {
                 let at = next(groups.len().max(1) as u64);
@@ -178,41 +196,44 @@ fn over_many_pages_no_object_is_ever_half_shown() {
         let mut instance = fleet::instance_view("i", 0);
         instance.groups = groups.iter().cloned().map(Arc::new).collect();
         let snapshot = Snapshot { regions: vec![Arc::new(fleet::region_view(None, "r", vec![instance]))] };
-        let page = renderer.render_uncompressed(&snapshot);
-        check(&snapshot, &options, &page);
-        let shown: BTreeSet<String> =
-            by_object(&Scrape::parse(text(&page))).into_keys().flatten().map(|o| o[3].clone()).collect();
-        let is_new = |group: &&GroupView| group.discovery_order == since;
-        let back = groups.iter().filter(|g| !is_new(g)).map(|g| g.id.to_string());
-        let back = back.filter(|g| shown.contains(g) && !before.contains(g)).count();
+        let exposition = renderer.render_uncompressed(&snapshot);
+        check(&snapshot, &options, &exposition);
+        let shown: BTreeSet<String> = by_object(&Scrape::parse(text(&exposition)))
+            .into_keys()
+            .flatten()
+            .map(|o| o[3].clone())
+            .collect();
+        let is_new = |group: &&GroupView| group.discovery_order == order;
+        let returned = groups.iter().filter(|g| !is_new(g)).map(|g| g.id.to_string());
+        let returned = returned.filter(|g| shown.contains(g) && !before.contains(g)).count();
         assert!(
-            back == 0 || page.series_count() <= 57 || page.dropped_series() == 0,
-            "{back} came back into {}",
-            page.series_count()
+            returned == 0 || exposition.series_count() <= 57 || exposition.dropped_series() == 0,
+            "{returned} returned into {}",
+            exposition.series_count()
         );
         before = shown;
     }
 }
 
 #[test]
-fn a_new_object_does_not_push_an_old_one_out() {
+fn a_new_object_does_not_displace_an_older_one() {
     let mut instance = fleet::instance_view("i", 1);
     instance.topics = vec![Arc::new(fleet::topic_view("m", 2, Vec::new()))];
-    let page_of = |renderer: &mut Renderer, instance: &InstanceView| {
+    let text_of = |renderer: &mut Renderer, instance: &InstanceView| {
         let region: RegionView = fleet::region_view(None, "cn-hangzhou", vec![instance.clone()]);
         text(&renderer.render(&Snapshot { regions: vec![Arc::new(region)] }))
     };
-    let base = page_of(&mut Renderer::new(RenderOptions::default()), &instance)
+    let base = text_of(&mut Renderer::new(RenderOptions::default()), &instance)
         .lines()
         .filter(|l| !l.starts_with('#'))
         .count();
     let mut renderer =
         Renderer::new(RenderOptions { max_series: Some(base as u64), ..RenderOptions::default() });
-    assert!(page_of(&mut renderer, &instance).contains("topic=\"m\""));
+    assert!(text_of(&mut renderer, &instance).contains("topic=\"m\""));
     instance.topics.insert(0, Arc::new(fleet::topic_view("a", 3, Vec::new())));
-    let page = page_of(&mut renderer, &instance);
-    assert!(page.contains("topic=\"m\"") && !page.contains("topic=\"a\""), "{page}");
+    let exposition = text_of(&mut renderer, &instance);
+    assert!(exposition.contains("topic=\"m\"") && !exposition.contains("topic=\"a\""), "{exposition}");
     instance.topics.remove(1);
-    let page = page_of(&mut renderer, &instance);
-    assert!(page.contains("topic=\"a\"") && !page.contains("topic=\"m\""), "{page}");
+    let exposition = text_of(&mut renderer, &instance);
+    assert!(exposition.contains("topic=\"a\"") && !exposition.contains("topic=\"m\""), "{exposition}");
 }

@@ -1,4 +1,4 @@
-//! What holds for every snapshot: what goes in comes out, and what was rendered before does not matter.
+//! Properties of every snapshot: all values are exported, independent of earlier expositions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use proptest::sample::select;
 use super::{fleet, gunzip, limit, text};
 use test_support::scrape::{Sample, Scrape};
 
-/// Names with everything in them that a format could stumble over.
+/// Names with characters that are special in the text format.
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
-        // Few enough that a group's topic is often one of the instance's.
+        // Few names, so that a topic of a group is often a topic of the instance.
         4 => "[ab]",
         1 => "[ -~]{1,8}",
         1 => "[\"\\\\\n\r\t\0,={}#]{1,6}",
@@ -51,7 +51,7 @@ fn topic() -> impl Strategy<Value = TopicView> {
 
 fn age() -> impl Strategy<Value = TimeBounds> {
     let bound = || option::of(prop_oneof![Just(0), 1..5_000_000_u64, any::<u64>()]);
-    (bound(), bound()).prop_map(|(floor, ceiling)| TimeBounds { lower: floor, upper: ceiling })
+    (bound(), bound()).prop_map(|(lower, upper)| TimeBounds { lower, upper })
 }
 
 fn status() -> impl Strategy<Value = Option<Status>> {
@@ -59,20 +59,22 @@ fn status() -> impl Strategy<Value = Option<Status>> {
     option::of(select(vec![Ok, Lagging, Stalled, Stopped, Rewound, DataLoss]))
 }
 
-/// Floats as they come out of divisions, those that are no numbers too.
+/// Floats as divisions produce them, including infinity and NaN.
 fn float() -> impl Strategy<Value = Option<f64>> {
     option::of(prop_oneof![Just(0.0), Just(1.5), Just(f64::NAN), Just(f64::INFINITY), any::<f64>()])
 }
 
-/// A topic of a group, and what is said of it.
+/// A topic of a group with its assessment.
 fn topic_lag() -> impl Strategy<Value = (TopicLag, TopicAssessment)> {
     let margin = option::of(-1000..1000_i64);
     let row = (offset(), option::of(any::<u64>()), millis(), age(), margin);
     let floats = (float(), float(), float(), float());
     (option::of(any::<u64>()), btree_map(0..6_u32, row, 0..5), age(), status(), floats).prop_map(
         |(messages, rows, age, status, (consumed, produced, catch_up, data_loss_eta))| {
-            let said = rows.values().map(|(_, _, _, age, m)| fleet::said(age.lower, age.upper, *m));
-            let partitions = said.collect();
+            let partitions = rows
+                .values()
+                .map(|(_, _, _, age, m)| fleet::partition_assessment(age.lower, age.upper, *m))
+                .collect();
             let rows = rows.into_iter().map(|(p, (c, m, t, ..))| fleet::partition_lag(p, c, m, t));
             let lag = fleet::topic_lag("x", messages, rows.collect());
             let consumable = messages.map(|m| m / 2);
@@ -93,10 +95,10 @@ fn topic_lag() -> impl Strategy<Value = (TopicLag, TopicAssessment)> {
 
 fn group() -> impl Strategy<Value = GroupView> {
     let lag = (option::of(any::<u64>()), btree_map(name(), topic_lag(), 0..3));
-    let said = (any::<bool>(), age(), status(), float());
+    let assessment = (any::<bool>(), age(), status(), float());
     let state = option::of(select(GroupState::ALL.to_vec()));
-    (any::<bool>(), option::of(lag), said, state, option::of((any::<u64>(), millis()))).prop_map(
-        |(listed, lag, (is_said, age, status, catch_up), state, rebalances)| {
+    (any::<bool>(), option::of(lag), assessment, state, option::of((any::<u64>(), millis()))).prop_map(
+        |(listed, lag, (is_assessed, age, status, catch_up), state, rebalances)| {
             let mut view = fleet::group_view("x", 0, None, Vec::new());
             view.listed = listed;
             view.state = state;
@@ -104,13 +106,16 @@ fn group() -> impl Strategy<Value = GroupView> {
                 rebalances.and_then(|(seen, last)| Some(Rebalances { seen, last: fleet::at(last)? }));
             view.lag = None;
             if let Some((messages, topics)) = lag {
-                let (lags, said): (Vec<_>, Vec<_>) = topics
+                let (lags, assessments): (Vec<_>, Vec<_>) = topics
                     .into_iter()
-                    .map(|(name, (lag, said))| (TopicLag { topic: name.parse_topic(), ..lag }, said))
+                    .map(|(name, (lag, assessment))| {
+                        (TopicLag { topic: name.parse_topic(), ..lag }, assessment)
+                    })
                     .unzip();
                 let consumable = messages.map(|m| m / 2);
-                let said = GroupAssessment { bounds: age, status, consumable, catch_up, topics: said };
-                view.assessment = is_said.then(|| Arc::new(said));
+                let assessment =
+                    GroupAssessment { bounds: age, status, consumable, catch_up, topics: assessments };
+                view.assessment = is_assessed.then(|| Arc::new(assessment));
                 view.lag = Some(Arc::new(GroupLag { messages, topics: lags }));
             }
             view
@@ -152,25 +157,25 @@ fn snapshot(instances: impl IntoIterator<Item = (String, InstanceView)>, account
     Snapshot { regions: vec![Arc::new(region)] }
 }
 
-/// Whether [`expected`] knows all series of a family.
+/// Whether [`expected`] contains all series of a metric.
 fn is_expected(name: &str) -> bool {
     let of_objects = name.starts_with("alikafka_group_") || name.starts_with("alikafka_topic_");
     of_objects && !["alikafka_topic_info", "alikafka_topic_partitions"].contains(&name)
 }
 
-/// Milliseconds as seconds, exactly.
+/// Returns milliseconds in seconds.
 fn seconds(millis: u64) -> String {
     let text = format!("{}.{:03}", millis / 1000, millis % 1000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A float as it is compared: by what it is, not how it is written. What is no number is absent.
+/// Returns a canonical form of a float; `None` for infinity and NaN, which are not exported.
 fn number(value: f64) -> Option<String> {
-    // Zero has no sign on a page.
+    // Zero is exported without a sign.
     value.is_finite().then(|| format!("{:?}", value + 0.0))
 }
 
-/// What the families of topics and groups must say, written down once more and differently.
+/// Returns the expected series of topics and groups, from an independent implementation.
 fn expected(snapshot: &Snapshot) -> Vec<Sample> {
     let mut samples = Vec::new();
     for i in snapshot.regions.iter().flat_map(|r| &r.instances) {
@@ -201,33 +206,45 @@ fn expected(snapshot: &Snapshot) -> Vec<Sample> {
             let group = ("group", g.id.as_str());
             add("group_info", &[group], g.listed.then(|| "1".to_owned()));
             for state in g.state.iter().flat_map(|_| GroupState::ALL) {
-                let is_it = Some(u8::from(g.state == Some(state)).to_string());
-                add("group_state", &[group, ("state", state.label())], is_it);
+                let is_current = Some(u8::from(g.state == Some(state)).to_string());
+                add("group_state", &[group, ("state", state.label())], is_current);
             }
             add("group_rebalances_total", &[group], g.rebalances.map(|r| r.seen.to_string()));
             let last = g.rebalances.map(|r| seconds(r.last.get().unsigned_abs()));
             add("group_last_rebalance_timestamp_seconds", &[group], last);
             let Some(lag) = &g.lag else { continue };
             add("group_lag_messages", &[group], lag.messages.map(|m| m.to_string()));
-            let said = g.assessment.clone().unwrap_or_default();
-            add("group_lag_seconds", &[group], said.bounds.upper.map(seconds));
-            add("group_lag_floor_seconds", &[group], said.bounds.lower.map(seconds));
-            add("group_status", &[group], said.status.map(|s| s.number().to_string()));
-            add("group_consumable_lag_messages", &[group], said.consumable.map(|m| m.to_string()));
-            add("group_catch_up_seconds", &[group], said.catch_up.and_then(number));
+            let assessment = g.assessment.clone().unwrap_or_default();
+            add("group_lag_seconds", &[group], assessment.bounds.upper.map(seconds));
+            add("group_lag_floor_seconds", &[group], assessment.bounds.lower.map(seconds));
+            add("group_status", &[group], assessment.status.map(|s| s.number().to_string()));
+            add("group_consumable_lag_messages", &[group], assessment.consumable.map(|m| m.to_string()));
+            add("group_catch_up_seconds", &[group], assessment.catch_up.and_then(number));
             for (n, t) in lag.topics.iter().enumerate() {
                 let topic = ("topic", t.topic.as_str());
                 let labels = [group, topic];
                 add("group_topic_lag_messages", &labels, t.messages.map(|m| m.to_string()));
-                let said = said.topics.get(n).cloned().unwrap_or_default();
-                add("group_topic_lag_seconds", &labels, said.bounds.upper.map(seconds));
-                add("group_topic_lag_floor_seconds", &labels, said.bounds.lower.map(seconds));
-                add("group_topic_status", &labels, said.status.map(|s| s.number().to_string()));
-                add("group_topic_consumable_lag_messages", &labels, said.consumable.map(|m| m.to_string()));
-                add("group_topic_consumed_messages_per_second", &labels, said.consumed.and_then(number));
-                add("group_topic_produced_messages_per_second", &labels, said.produced.and_then(number));
-                add("group_topic_catch_up_seconds", &labels, said.catch_up.and_then(number));
-                add("group_topic_data_loss_eta_seconds", &labels, said.data_loss_eta.and_then(number));
+                let assessment = assessment.topics.get(n).cloned().unwrap_or_default();
+                add("group_topic_lag_seconds", &labels, assessment.bounds.upper.map(seconds));
+                add("group_topic_lag_floor_seconds", &labels, assessment.bounds.lower.map(seconds));
+                add("group_topic_status", &labels, assessment.status.map(|s| s.number().to_string()));
+                add(
+                    "group_topic_consumable_lag_messages",
+                    &labels,
+                    assessment.consumable.map(|m| m.to_string()),
+                );
+                add(
+                    "group_topic_consumed_messages_per_second",
+                    &labels,
+                    assessment.consumed.and_then(number),
+                );
+                add(
+                    "group_topic_produced_messages_per_second",
+                    &labels,
+                    assessment.produced.and_then(number),
+                );
+                add("group_topic_catch_up_seconds", &labels, assessment.catch_up.and_then(number));
+                add("group_topic_data_loss_eta_seconds", &labels, assessment.data_loss_eta.and_then(number));
                 for (n, p) in t.partitions.iter().enumerate() {
                     let partition = p.partition.0.to_string();
                     let labels = [group, topic, ("partition", partition.as_str())];
@@ -235,12 +252,12 @@ fn expected(snapshot: &Snapshot) -> Vec<Sample> {
                     add("group_partition_lag_messages", &labels, p.messages.map(|m| m.to_string()));
                     let at = p.last_consumed.map(|t| seconds(t.get().unsigned_abs()));
                     add("group_partition_last_consumed_timestamp_seconds", &labels, at);
-                    let said = said.partitions.get(n).copied().unwrap_or_default();
-                    add("group_partition_lag_seconds", &labels, said.bounds.upper.map(seconds));
-                    add("group_partition_lag_floor_seconds", &labels, said.bounds.lower.map(seconds));
-                    let margin = said.retention.and_then(|r| r.margin).map(|m| m.to_string());
+                    let assessment = assessment.partitions.get(n).copied().unwrap_or_default();
+                    add("group_partition_lag_seconds", &labels, assessment.bounds.upper.map(seconds));
+                    add("group_partition_lag_floor_seconds", &labels, assessment.bounds.lower.map(seconds));
+                    let margin = assessment.retention.and_then(|r| r.margin).map(|m| m.to_string());
                     add("group_partition_retention_margin_messages", &labels, margin);
-                    let lost = said.retention.map(|r| r.lost.to_string());
+                    let lost = assessment.retention.map(|r| r.lost.to_string());
                     add("group_partition_lost_messages", &labels, lost);
                 }
             }
@@ -254,14 +271,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_page_read_back_says_what_the_snapshot_says(
+    fn a_parsed_exposition_has_the_values_of_the_snapshot(
         instances in btree_map(name(), instance(), 0..3),
         account in option::of(name()),
     ) {
         let snapshot = snapshot(instances, account.as_deref());
-        let page = Renderer::new(RenderOptions::default()).render(&snapshot);
+        let exposition = Renderer::new(RenderOptions::default()).render(&snapshot);
         let expected = expected(&snapshot);
-        let mut found = Scrape::parse(text(&page)).samples;
+        let mut found = Scrape::parse(text(&exposition)).samples;
         found.retain(|s| is_expected(&s.name));
         for sample in &mut found {
             let is_float = ["_per_second", "_catch_up_seconds", "_eta_seconds"].map(|n| sample.name.ends_with(n));
@@ -271,11 +288,11 @@ proptest! {
         }
         found.sort();
         prop_assert_eq!(found, expected);
-        prop_assert_eq!(gunzip(&page), text(&page));
+        prop_assert_eq!(gunzip(&exposition), text(&exposition));
     }
 
     #[test]
-    fn a_coarser_page_has_the_same_numbers_without_the_finer_families(
+    fn a_coarser_granularity_has_the_same_values_without_the_finer_metrics(
         instances in btree_map(name(), instance(), 0..3),
         naming in prop_oneof![Just(Naming::Native), Just(Naming::KafkaExporter)],
     ) {
@@ -292,7 +309,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_rendered_before_does_not_matter(
+    fn earlier_expositions_have_no_influence(
         pool in vec(instance(), 4),
         steps in vec(vec((0..4_usize, any::<bool>(), any::<u8>()), 3), 1..6),
         granularity in prop_oneof![
@@ -303,10 +320,10 @@ proptest! {
     ) {
         let options = || RenderOptions { granularity, naming, max_series, ..RenderOptions::default() };
         let mut renderer = Renderer::new(options());
-        // Parts that are picked again are the same allocation, as in the collector.
+        // Repeated parts are the same allocation, as in the real state.
         let shared: Vec<Arc<InstanceView>> = (0..3)
             .flat_map(|slot| pool.iter().map(move |view| (slot, view)))
-            .map(|(slot, view)| Arc::new(aged(InstanceView {
+            .map(|(slot, view)| Arc::new(in_discovery_order(InstanceView {
                 id: fleet::instance_view(&format!("i-{slot}"), 0).id, ..view.clone()
             }, slot)))
             .collect();
@@ -319,27 +336,27 @@ proptest! {
                 }
             }
             let snapshot = Snapshot { regions: vec![Arc::new(region)] };
-            let page = renderer.render(&snapshot);
+            let exposition = renderer.render(&snapshot);
             let fresh = Renderer::new(options()).render(&snapshot);
-            prop_assert!(page.dropped_series() >= fresh.dropped_series(), "what is left out only stays out for longer");
-            if page.dropped_series() == fresh.dropped_series() {
-                prop_assert_eq!(text(&page), text(&fresh));
-                prop_assert_eq!(page.series_count(), fresh.series_count());
+            prop_assert!(exposition.dropped_series() >= fresh.dropped_series(), "the reserve only drops more series");
+            if exposition.dropped_series() == fresh.dropped_series() {
+                prop_assert_eq!(text(&exposition), text(&fresh));
+                prop_assert_eq!(exposition.series_count(), fresh.series_count());
             }
-            prop_assert_eq!(gunzip(&page), text(&page));
+            prop_assert_eq!(gunzip(&exposition), text(&exposition));
             if max_series.is_some() {
-                limit::check(&snapshot, &options(), &page);
+                limit::check(&snapshot, &options(), &exposition);
             }
         }
     }
 }
 
-/// Gives each object its place in the order of first sight.
-fn aged(mut view: InstanceView, slot: usize) -> InstanceView {
-    let mut since = slot as u64;
+/// Sets the discovery order of each object.
+fn in_discovery_order(mut view: InstanceView, slot: usize) -> InstanceView {
+    let mut order = slot as u64;
     let mut next = || {
-        since += 3;
-        since
+        order += 3;
+        order
     };
     view.groups = view
         .groups
@@ -354,7 +371,7 @@ fn aged(mut view: InstanceView, slot: usize) -> InstanceView {
     view
 }
 
-/// The same instance, or one that differs in a part.
+/// Returns the same instance or a changed copy.
 fn edited(view: &Arc<InstanceView>, edit: u8) -> Arc<InstanceView> {
     let mut new = (**view).clone();
     match edit % 12 {

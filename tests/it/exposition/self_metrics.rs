@@ -1,4 +1,4 @@
-//! The exporter's metrics about itself follow the catalog and go with what they are about.
+//! Self-metrics follow the catalog and disappear with the region or account they belong to.
 
 use std::time::Duration;
 
@@ -17,35 +17,35 @@ fn region(name: &str) -> RegionId {
     RegionId::new(name).unwrap()
 }
 
-fn used(account: Option<&AccountName>) -> SelfMetrics {
-    let own = SelfMetrics::new(BUILD).unwrap();
+fn filled(account: Option<&AccountName>) -> SelfMetrics {
+    let metrics = SelfMetrics::new(BUILD).unwrap();
     for name in ["cn-hangzhou", "cn-beijing"] {
         let region = region(name);
-        own.observe_api_request(account, &region, "GetTopicList", "ok", Duration::from_millis(20));
-        own.count_api_retry(account, &region, "GetTopicList");
-        own.set_api_budget(account, &region, "GetTopicList", 20.0);
-        own.set_api_demand(account, &region, "GetTopicList", 1.5);
-        own.observe_poll_lateness(account, &region, Duration::from_millis(1500));
+        metrics.observe_api_request(account, &region, "GetTopicList", "ok", Duration::from_millis(20));
+        metrics.count_api_retry(account, &region, "GetTopicList");
+        metrics.set_api_budget(account, &region, "GetTopicList", 20.0);
+        metrics.set_api_demand(account, &region, "GetTopicList", 1.5);
+        metrics.observe_poll_lateness(account, &region, Duration::from_millis(1500));
     }
-    own.count_anomaly(AnomalyKind::Clamped);
-    own.set_credentials_expiry(account, UnixMillis::new(1_700_000_000_123));
-    own.add_credentials_failures(account, 2);
-    own.add_panics(1);
-    own.add_lost_log_lines(3);
-    own.set_clock_skew(account, -0.25);
-    own.record_config_load(UnixMillis::new(1_700_000_000_000));
-    own.observe_http_request("/metrics", 200, Duration::from_micros(300));
-    own.count_http_rejection("too_many_connections");
-    own.set_http_connections(3);
-    own
+    metrics.count_anomaly(AnomalyKind::Clamped);
+    metrics.set_credentials_expiry(account, UnixMillis::new(1_700_000_000_123));
+    metrics.add_credentials_failures(account, 2);
+    metrics.add_panics(1);
+    metrics.add_lost_log_lines(3);
+    metrics.set_clock_skew(account, -0.25);
+    metrics.record_config_load(UnixMillis::new(1_700_000_000_000));
+    metrics.observe_http_request("/metrics", 200, Duration::from_micros(300));
+    metrics.count_http_rejection("too_many_connections");
+    metrics.set_http_connections(3);
+    metrics
 }
 
-fn page(own: &SelfMetrics) -> Scrape {
-    seen(own, &SelfMetricsOptions::default())
+fn scrape(metrics: &SelfMetrics) -> Scrape {
+    scrape_with(metrics, &SelfMetricsOptions::default())
 }
 
-fn seen(own: &SelfMetrics, look: &SelfMetricsOptions) -> Scrape {
-    Scrape::parse(own.encode(look).unwrap())
+fn scrape_with(metrics: &SelfMetrics, options: &SelfMetricsOptions) -> Scrape {
+    Scrape::parse(metrics.encode(options).unwrap())
 }
 
 #[test]
@@ -53,21 +53,21 @@ fn families_have_the_names_types_and_labels_of_the_catalog() {
     let account = AccountName::new("prod").unwrap();
     for naming in [Naming::Native, Naming::KafkaExporter] {
         for named in [None, Some(&account)] {
-            let look = SelfMetricsOptions {
+            let options = SelfMetricsOptions {
                 naming,
                 accounts_are_named: named.is_some(),
                 ..SelfMetricsOptions::default()
             };
-            let page = seen(&used(named), &look);
+            let scraped = scrape_with(&filled(named), &options);
             let expected: Vec<_> = FAMILIES.iter().filter(|f| f.id > MetricId::Objects).collect();
             let mut names: Vec<_> = expected.iter().map(|f| f.name_in(naming)).collect();
             names.sort_unstable();
-            assert_eq!(page.families.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), names);
+            assert_eq!(scraped.families.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), names);
             for f in expected {
                 let name = f.name_in(naming);
-                let (_, kind, help) = page.families.iter().find(|(n, ..)| n == name).unwrap();
+                let (_, kind, help) = scraped.families.iter().find(|(n, ..)| n == name).unwrap();
                 assert_eq!((kind.as_str(), help.as_str()), (f.kind.as_str(), f.help), "{name}");
-                let sample = page.samples.iter().find(|s| s.name.starts_with(name)).unwrap();
+                let sample = scraped.samples.iter().find(|s| s.name.starts_with(name)).unwrap();
                 let mut labels: Vec<_> = f.labels.to_vec();
                 if named.is_some()
                     && (f.labels.contains(&"region")
@@ -85,17 +85,17 @@ fn families_have_the_names_types_and_labels_of_the_catalog() {
 }
 
 #[test]
-fn retries_are_there_with_zero_before_the_first() {
-    let own = SelfMetrics::new(BUILD).unwrap();
-    own.set_api_budget(None, &region("cn-hangzhou"), "GetTopicList", 20.0);
+fn retry_counters_start_at_zero() {
+    let metrics = SelfMetrics::new(BUILD).unwrap();
+    metrics.set_api_budget(None, &region("cn-hangzhou"), "GetTopicList", 20.0);
     let labels = [("region", "cn-hangzhou"), ("action", "GetTopicList")];
-    assert_eq!(page(&own).values("alikafka_exporter_api_retries_total", &labels), ["0"]);
+    assert_eq!(scrape(&metrics).values("alikafka_exporter_api_retries_total", &labels), ["0"]);
 }
 
 #[test]
-fn values_are_what_was_noted() {
-    let own = used(None);
-    let page = page(&own);
+fn values_are_as_recorded() {
+    let metrics = filled(None);
+    let scraped = scrape(&metrics);
     let hangzhou = [("region", "cn-hangzhou"), ("action", "GetTopicList")];
     for (name, labels, value) in [
         ("alikafka_exporter_api_requests_total", &hangzhou[..], "1"),
@@ -122,63 +122,67 @@ fn values_are_what_was_noted() {
         ("alikafka_exporter_http_rejected_total", &[("reason", "too_many_connections")], "1"),
         ("alikafka_exporter_http_connections", &[], "3"),
     ] {
-        assert_eq!(page.values(name, labels), [value], "{name}");
+        assert_eq!(scraped.values(name, labels), [value], "{name}");
     }
 }
 
 #[test]
-fn every_anomaly_kind_is_there_before_it_happens() {
-    let page = page(&SelfMetrics::new(BuildInfo::default()).unwrap());
-    assert_eq!(page.values("alikafka_exporter_anomalies_total", &[]), ["0"; AnomalyKind::ALL.len()]);
-    assert_eq!(page.values("alikafka_exporter_dropped_series_total", &[("reason", "max_series")]), ["0"]);
+fn counters_with_known_labels_start_at_zero() {
+    let scraped = scrape(&SelfMetrics::new(BuildInfo::default()).unwrap());
+    assert_eq!(scraped.values("alikafka_exporter_anomalies_total", &[]), ["0"; AnomalyKind::ALL.len()]);
+    assert_eq!(scraped.values("alikafka_exporter_dropped_series_total", &[("reason", "max_series")]), ["0"]);
 }
 
 #[test]
-fn a_region_that_ended_takes_its_series_along() {
+fn a_removed_region_loses_its_series() {
     let account = AccountName::new("prod").unwrap();
     for named in [None, Some(&account)] {
-        let own = used(named);
-        own.remove_region(named, &region("cn-beijing"));
-        let page = seen(
-            &own,
+        let metrics = filled(named);
+        metrics.remove_region(named, &region("cn-beijing"));
+        let scraped = scrape_with(
+            &metrics,
             &SelfMetricsOptions { accounts_are_named: named.is_some(), ..SelfMetricsOptions::default() },
         );
-        let left =
-            |r: &str| page.samples.iter().filter(|s| s.labels.get("region").is_some_and(|l| l == r)).count();
+        let left = |r: &str| {
+            scraped.samples.iter().filter(|s| s.labels.get("region").is_some_and(|l| l == r)).count()
+        };
         assert_eq!(left("cn-beijing"), 0);
         assert!(left("cn-hangzhou") > 5);
     }
 }
 
 #[test]
-fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
-    let own = used(None);
-    own.record_config_load(None);
-    let page = page(&own);
-    assert_eq!(page.values("alikafka_exporter_config_last_reload_successful", &[]), ["0"]);
+fn a_failed_reload_keeps_the_time_of_the_last_success() {
+    let metrics = filled(None);
+    metrics.record_config_load(None);
+    let scraped = scrape(&metrics);
+    assert_eq!(scraped.values("alikafka_exporter_config_last_reload_successful", &[]), ["0"]);
     let time = "alikafka_exporter_config_last_reload_success_timestamp_seconds";
-    assert_eq!(page.values(time, &[]), ["1700000000"]);
+    assert_eq!(scraped.values(time, &[]), ["1700000000"]);
 }
 
 #[test]
-fn an_account_that_ended_takes_its_series_along() {
+fn a_removed_account_loses_its_series() {
     let [kept, gone] = ["kept", "gone"].map(|name| AccountName::new(name).unwrap());
-    let own = used(Some(&kept));
-    own.set_credentials_expiry(Some(&gone), UnixMillis::new(1));
-    own.add_credentials_failures(Some(&gone), 1);
-    own.set_clock_skew(Some(&gone), 1.0);
-    own.remove_account(Some(&gone));
-    let page = seen(&own, &SelfMetricsOptions { accounts_are_named: true, ..SelfMetricsOptions::default() });
+    let metrics = filled(Some(&kept));
+    metrics.set_credentials_expiry(Some(&gone), UnixMillis::new(1));
+    metrics.add_credentials_failures(Some(&gone), 1);
+    metrics.set_clock_skew(Some(&gone), 1.0);
+    metrics.remove_account(Some(&gone));
+    let scraped = scrape_with(
+        &metrics,
+        &SelfMetricsOptions { accounts_are_named: true, ..SelfMetricsOptions::default() },
+    );
     let of = |name: &str| {
-        page.samples.iter().filter(|s| s.labels.get("account").is_some_and(|l| l == name)).count()
+        scraped.samples.iter().filter(|s| s.labels.get("account").is_some_and(|l| l == name)).count()
     };
     assert_eq!(of("gone"), 0);
     assert!(of("kept") > 5);
 }
 
 #[test]
-fn what_was_counted_stays_when_names_and_labels_change() {
-    let own = used(None);
+fn values_survive_a_change_of_names_and_labels() {
+    let metrics = filled(None);
     let labels = vec![("team".to_owned(), "a".to_owned())];
     let other = SelfMetricsOptions {
         naming: Naming::KafkaExporter,
@@ -187,19 +191,22 @@ fn what_was_counted_stays_when_names_and_labels_change() {
     };
     let of_hangzhou = [("region", "cn-hangzhou")];
     let name = "alikafka_exporter_api_requests_total";
-    assert_eq!(seen(&own, &other).values(name, &[("team", "a"), of_hangzhou[0]]), ["1"]);
-    assert_eq!(seen(&own, &other).values("kafka_exporter_build_info", &[("version", "1.2.3")]), ["1"]);
-    assert_eq!(page(&own).values(name, &of_hangzhou), ["1"]);
-    assert_eq!(page(&own).values("kafka_exporter_build_info", &[]), [] as [&str; 0]);
+    assert_eq!(scrape_with(&metrics, &other).values(name, &[("team", "a"), of_hangzhou[0]]), ["1"]);
+    assert_eq!(
+        scrape_with(&metrics, &other).values("kafka_exporter_build_info", &[("version", "1.2.3")]),
+        ["1"]
+    );
+    assert_eq!(scrape(&metrics).values(name, &of_hangzhou), ["1"]);
+    assert_eq!(scrape(&metrics).values("kafka_exporter_build_info", &[]), [] as [&str; 0]);
 }
 
 #[test]
 fn credentials_that_do_not_expire_have_no_expiry() {
-    let own = used(None);
-    own.set_credentials_expiry(None, None);
-    own.set_credentials_expiry(None, None);
+    let metrics = filled(None);
+    metrics.set_credentials_expiry(None, None);
+    metrics.set_credentials_expiry(None, None);
     assert_eq!(
-        page(&own).values("alikafka_exporter_credentials_expiry_timestamp_seconds", &[]),
+        scrape(&metrics).values("alikafka_exporter_credentials_expiry_timestamp_seconds", &[]),
         [] as [&str; 0]
     );
 }
@@ -207,33 +214,35 @@ fn credentials_that_do_not_expire_have_no_expiry() {
 #[test]
 fn constant_labels_are_on_every_series() {
     let labels = vec![("team".to_owned(), "a \"b\"".to_owned()), ("region".to_owned(), "x".to_owned())];
-    let page =
-        seen(&used(None), &SelfMetricsOptions { constant_labels: labels, ..SelfMetricsOptions::default() });
-    assert!(page.samples.iter().all(|s| s.labels.get("team").is_some_and(|l| l == "a \"b\"")));
-    assert!(page.samples.iter().all(|s| s.labels.get("region").is_none_or(|l| l != "x")));
+    let scraped = scrape_with(
+        &filled(None),
+        &SelfMetricsOptions { constant_labels: labels, ..SelfMetricsOptions::default() },
+    );
+    assert!(scraped.samples.iter().all(|s| s.labels.get("team").is_some_and(|l| l == "a \"b\"")));
+    assert!(scraped.samples.iter().all(|s| s.labels.get("region").is_none_or(|l| l != "x")));
 }
 
 #[test]
-fn what_a_page_holds_and_what_it_lost_is_told() {
-    let own = SelfMetrics::new(BuildInfo::default()).unwrap();
+fn series_and_dropped_series_of_expositions_are_counted() {
+    let metrics = SelfMetrics::new(BuildInfo::default()).unwrap();
     let options = super::RenderOptions { max_series: Some(100), ..super::RenderOptions::default() };
     let rendered = Renderer::new(options).render(&fleet::fleet());
-    own.record_exposition(&rendered);
-    own.record_exposition(&rendered);
-    let page = page(&own);
+    metrics.record_exposition(&rendered);
+    metrics.record_exposition(&rendered);
+    let scraped = scrape(&metrics);
     assert!(rendered.dropped_series() > 0);
-    assert_eq!(page.values("alikafka_exporter_series", &[]), [rendered.series_count().to_string()]);
+    assert_eq!(scraped.values("alikafka_exporter_series", &[]), [rendered.series_count().to_string()]);
     assert_eq!(
-        page.values("alikafka_exporter_dropped_series_total", &[]),
+        scraped.values("alikafka_exporter_dropped_series_total", &[]),
         [(2 * rendered.dropped_series()).to_string()]
     );
 }
 
 #[test]
-fn the_fleet_and_the_exporter_have_no_family_in_common() {
-    let own = used(None);
-    let page = Renderer::new(super::everything()).render(&fleet::fleet());
+fn the_fleet_and_the_exporter_have_no_metric_in_common() {
+    let metrics = filled(None);
+    let exposition = Renderer::new(super::everything()).render(&fleet::fleet());
     _ = Scrape::parse(super::text(
-        &page.with_appended_text(own.encode(&SelfMetricsOptions::default()).unwrap()),
+        &exposition.with_appended_text(metrics.encode(&SelfMetricsOptions::default()).unwrap()),
     ));
 }

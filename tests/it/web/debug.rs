@@ -1,4 +1,4 @@
-//! Whoever asks why a number is what it is gets an answer of JSON, where that is wanted; few do at a time.
+//! Whoever asks why a number is what it is gets an response of JSON, where that is wanted; few do at a time.
 
 use std::pin::Pin;
 
@@ -37,7 +37,7 @@ impl Explainer for Echo {
 }
 
 async fn explaining(limits: HttpLimits, echo: Echo) -> Server {
-    let content = Fixed { segments: Arc::default(), status_page: StatusPage::default() };
+    let content = FixedContent { segments: Arc::default(), status_page: StatusPage::default() };
     Server::serving(|app| WebApp { limits, explainer: Some(Arc::new(echo)), ..app }, content).await
 }
 
@@ -71,12 +71,12 @@ async fn the_status_page_leads_there_where_it_is_wanted() {
 async fn a_question_is_read_from_the_query_and_answered_with_what_came_of_it() {
     let server = explaining(HttpLimits::default(), Echo::ready()).await;
     for (group, status) in [("a", 200), ("unknown", 404), ("busy", 503), ("invalid", 400)] {
-        let answer = server.get(&format!("/debug/state?instance=i&group={group}")).await;
-        assert_eq!(answer.status, status, "{group}");
-        assert_eq!(answer.header("content-type"), Some("application/json"), "{group}");
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{group}");
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{group}");
-        assert_eq!(answer.header("retry-after"), (status == 503).then_some("1"), "{group}");
+        let response = server.get(&format!("/debug/state?instance=i&group={group}")).await;
+        assert_eq!(response.status, status, "{group}");
+        assert_eq!(response.header("content-type"), Some("application/json"), "{group}");
+        assert_eq!(response.header("cache-control"), Some("no-store"), "{group}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{group}");
+        assert_eq!(response.header("retry-after"), (status == 503).then_some("1"), "{group}");
     }
     let asked = server
         .get("/debug/state?instance=i&group=%E8%AE%A2%E5%8D%95+%26+50%25&topic=t%2Bu&region=r&account=a%20b")
@@ -109,12 +109,12 @@ async fn a_question_that_is_not_understood_is_refused_in_json() {
         "?instance=i&group=g&endpoint=http://elsewhere",
         "?instance=i&group=%ff%fe",
     ] {
-        let answer = server.get(&format!("/debug/state{query}")).await;
-        assert_eq!(answer.status, 400, "{query}");
-        assert_eq!(answer.header("content-type"), Some("application/json"), "{query}");
-        let json: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+        let response = server.get(&format!("/debug/state{query}")).await;
+        assert_eq!(response.status, 400, "{query}");
+        assert_eq!(response.header("content-type"), Some("application/json"), "{query}");
+        let json: serde_json::Value = serde_json::from_str(response.text()).unwrap();
         assert!(json["error"].as_str().unwrap().len() > 10, "{query}");
-        assert!(!answer.text().contains("elsewhere"), "words of the client are not sent back");
+        assert!(!response.text().contains("elsewhere"), "words of the client are not sent back");
     }
 }
 
@@ -122,10 +122,10 @@ async fn a_question_that_is_not_understood_is_refused_in_json() {
 async fn only_reading_is_allowed_and_head_has_the_headers_of_get() {
     let server = explaining(HttpLimits::default(), Echo::ready()).await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
-        let answer = server
-            .ask(&format!("{method} /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n"))
+        let response = server
+            .request(&format!("{method} /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n"))
             .await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+        assert_eq!((response.status, response.header("allow")), (405, Some("GET, HEAD")), "{method}");
     }
     for query in ["instance=i&group=g", "instance=i&group=unknown", "instance=i"] {
         let got = server.get(&format!("/debug/state?{query}")).await;
@@ -152,7 +152,7 @@ async fn few_are_answered_at_a_time_and_a_scrape_waits_for_none_of_them() {
         client.send(ask).await;
         // Whoever is turned away is told at once; whoever waits is told nothing.
         match timeout(Duration::from_millis(300), client.response()).await {
-            Ok(answer) => break answer,
+            Ok(response) => break response,
             Err(_) => waiting.push(client),
         }
         assert!(waiting.len() < 20, "there is no limit");

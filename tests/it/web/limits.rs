@@ -9,18 +9,18 @@ fn assert_about(took: Duration, limit: Duration) {
 
 #[tokio::test]
 async fn a_silent_client_is_closed_at_the_header_timeout() {
-    let server = Server::start(short()).await;
-    assert_about(server.connect().await.wait_for_close().await, short().header_timeout);
+    let server = Server::start(short_limits()).await;
+    assert_about(server.connect().await.wait_for_close().await, short_limits().header_timeout);
     assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
     server.until_open(0).await;
 }
 
 #[tokio::test]
 async fn half_a_head_is_closed_at_the_header_timeout() {
-    let server = Server::start(short()).await;
+    let server = Server::start(short_limits()).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost").await;
-    assert_about(client.wait_for_close().await, short().header_timeout);
+    assert_about(client.wait_for_close().await, short_limits().header_timeout);
     assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
 }
 
@@ -43,56 +43,59 @@ async fn drip(client: &mut Connection) -> Duration {
 
 #[tokio::test]
 async fn a_dripping_head_does_not_get_more_time() {
-    let server = Server::start(short()).await;
+    let server = Server::start(short_limits()).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nx: ").await;
-    assert_about(drip(&mut client).await, short().header_timeout);
+    assert_about(drip(&mut client).await, short_limits().header_timeout);
     assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
 }
 
 #[tokio::test]
 async fn a_dripping_body_does_not_get_more_time() {
-    let server = Server::start(short()).await;
+    let server = Server::start(short_limits()).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n").await;
-    assert_about(drip(&mut client).await, short().header_timeout);
+    assert_about(drip(&mut client).await, short_limits().header_timeout);
     assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
 }
 
 #[tokio::test]
 async fn a_kept_connection_outlives_the_header_timeout_and_ends_at_the_idle_timeout() {
-    let server = Server::start(short()).await;
+    let server = Server::start(short_limits()).await;
     let mut client = server.connect().await;
     for _ in 0..2 {
         assert_eq!(client.get("/metrics").await.status, 200);
-        sleep(short().header_timeout * 2).await;
+        sleep(short_limits().header_timeout * 2).await;
     }
     assert_eq!(client.get("/metrics").await.status, 200);
-    assert_about(client.wait_for_close().await, short().idle_timeout);
+    assert_about(client.wait_for_close().await, short_limits().idle_timeout);
     // That is no misdeed of the client.
     assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
 async fn the_head_of_a_later_request_has_the_header_timeout_too() {
-    let server = Server::start(short()).await;
+    let server = Server::start(short_limits()).await;
     let mut resting = server.connect().await;
     assert_eq!(resting.get("/metrics").await.status, 200);
     sleep(Duration::from_millis(100)).await;
     resting.send("GET /met").await;
-    assert_about(drip(&mut resting).await, short().header_timeout);
+    assert_about(drip(&mut resting).await, short_limits().header_timeout);
 
     let mut pipelining = server.connect().await;
     pipelining.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\nGET /met").await;
     assert_eq!(pipelining.response().await.status, 200);
-    assert_about(pipelining.wait_for_close().await, short().header_timeout);
+    assert_about(pipelining.wait_for_close().await, short_limits().header_timeout);
     assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 2);
 }
 
 #[tokio::test]
 async fn whoever_does_not_read_the_answer_is_cut_and_others_are_served_meanwhile() {
-    let server =
-        Server::with_large_page(HttpLimits { write_timeout: Duration::from_secs(2), ..short() }, 400).await;
+    let server = Server::with_large_content(
+        HttpLimits { write_timeout: Duration::from_secs(2), ..short_limits() },
+        400,
+    )
+    .await;
     let mut slow = Vec::new();
     for _ in 0..20 {
         let mut client = server.connect().await;
@@ -111,7 +114,7 @@ async fn whoever_does_not_read_the_answer_is_cut_and_others_are_served_meanwhile
 
 #[tokio::test]
 async fn reading_a_little_now_and_then_does_not_get_more_time() {
-    let server = Server::with_large_page(short(), 400).await;
+    let server = Server::with_large_content(short_limits(), 400).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
     let begun = Instant::now();
@@ -123,26 +126,26 @@ async fn reading_a_little_now_and_then_does_not_get_more_time() {
         }
     };
     timeout(PATIENCE, sip).await.expect("still served");
-    assert_about(begun.elapsed(), short().write_timeout);
+    assert_about(begun.elapsed(), short_limits().write_timeout);
 }
 
 #[tokio::test]
 async fn answers_after_a_slow_but_timely_one_have_their_own_deadlines() {
-    let server = Server::with_large_page(short(), 100).await;
+    let server = Server::with_large_content(short_limits(), 100).await;
     let mut client = server.connect().await;
     for _ in 0..4 {
         client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        sleep(short().write_timeout / 2).await;
+        sleep(short_limits().write_timeout / 2).await;
         assert_eq!(client.response().await.body.len(), 100 * 65_536);
     }
-    // Its rest begins when the kernel has the answer, which is before it is read.
+    // Its rest begins when the kernel has the response, which is before it is read.
     client.wait_for_close().await;
     assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_within_an_answer_is_forgotten() {
-    let server = Server::with_large_page(HttpLimits::default(), 400).await;
+    let server = Server::with_large_content(HttpLimits::default(), 400).await;
     for _ in 0..10 {
         let mut client = server.connect().await;
         client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -159,10 +162,10 @@ async fn too_large_heads_are_told_so() {
     let server = Server::start(HttpLimits::default()).await;
     let request =
         |size: usize| format!("GET /metrics HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(size));
-    assert_eq!(server.ask(&request(16_000)).await.status, 200);
+    assert_eq!(server.request(&request(16_000)).await.status, 200);
     let target = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(20_000));
     let many = |lines: usize| format!("GET /metrics HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(lines));
-    assert_eq!(server.ask(&many(100)).await.status, 200);
+    assert_eq!(server.request(&many(100)).await.status, 200);
     let too_large = [request(16_400), request(1_000_000), target, many(101), many(100_000)];
     for (number, bytes) in (1..).zip(too_large) {
         let mut client = server.connect().await;
@@ -200,12 +203,15 @@ async fn a_newcomer_takes_the_place_of_whoever_waited_longest_without_a_request(
 
 #[tokio::test]
 async fn a_client_that_has_long_been_served_gives_way_and_a_recent_one_does_not() {
-    let server =
-        Server::start(HttpLimits { max_connections: 2, idle_timeout: Duration::from_secs(30), ..short() })
-            .await;
+    let server = Server::start(HttpLimits {
+        max_connections: 2,
+        idle_timeout: Duration::from_secs(30),
+        ..short_limits()
+    })
+    .await;
     let mut long = server.connect().await;
     assert_eq!(long.get("/metrics").await.status, 200);
-    sleep(short().header_timeout + Duration::from_millis(100)).await;
+    sleep(short_limits().header_timeout + Duration::from_millis(100)).await;
     let mut recent = server.connect().await;
     assert_eq!(recent.get("/metrics").await.status, 200);
     assert_eq!(server.get("/metrics").await.status, 200);
@@ -216,7 +222,7 @@ async fn a_client_that_has_long_been_served_gives_way_and_a_recent_one_does_not(
 #[tokio::test]
 async fn where_all_are_being_answered_a_newcomer_is_told_to_come_again() {
     let limits = HttpLimits { max_connections: 4, ..HttpLimits::default() };
-    let server = Server::with_large_page(limits, 400).await;
+    let server = Server::with_large_content(limits, 400).await;
     let mut busy = Vec::new();
     for _ in 0..4 {
         let mut client = server.connect().await;
@@ -228,10 +234,10 @@ async fn where_all_are_being_answered_a_newcomer_is_told_to_come_again() {
     let begun = Instant::now();
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let answer = client.response().await;
+    let response = client.response().await;
     assert!(begun.elapsed() < Duration::from_secs(1));
-    assert_eq!((answer.status, answer.text()), (503, "too many connections\n"));
-    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!((response.status, response.text()), (503, "too many connections\n"));
+    assert_eq!(response.header("retry-after"), Some("1"));
     assert_eq!(client.read_to_end().await, b"");
     assert_eq!(server.rejected(web::reason::LIMIT), 1);
     for client in &mut busy {
@@ -244,7 +250,7 @@ async fn where_all_are_being_answered_a_newcomer_is_told_to_come_again() {
 
 #[tokio::test]
 async fn a_crowd_of_silent_and_half_heads_does_not_keep_a_scrape_out() {
-    let server = Server::start(HttpLimits { max_connections: 100, ..short() }).await;
+    let server = Server::start(HttpLimits { max_connections: 100, ..short_limits() }).await;
     let mut crowd = Vec::new();
     for number in 0..300 {
         let mut client = server.connect().await;
@@ -263,7 +269,7 @@ async fn a_crowd_of_silent_and_half_heads_does_not_keep_a_scrape_out() {
 
 #[tokio::test]
 async fn two_hundred_scrapes_at_once_all_get_their_page() {
-    let server = Arc::new(Server::with_large_page(HttpLimits::default(), 16).await);
+    let server = Arc::new(Server::with_large_content(HttpLimits::default(), 16).await);
     let scrapes: Vec<_> = (0..200)
         .map(|_| {
             let server = Arc::clone(&server);

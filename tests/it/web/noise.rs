@@ -17,7 +17,7 @@ use super::*;
 async fn no_client_can_write_to_the_log() {
     let (_guard, log) = LogCapture::start(Level::INFO);
 
-    let server = Server::with_large_page(HttpLimits { max_connections: 20, ..short() }, 200).await;
+    let server = Server::with_large_content(HttpLimits { max_connections: 20, ..short_limits() }, 200).await;
     let requests = [
         "",
         "GET / HT",

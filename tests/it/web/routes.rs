@@ -1,4 +1,4 @@
-//! Which request gets which answer.
+//! Responses of each route.
 
 use std::pin::Pin;
 
@@ -9,35 +9,35 @@ use super::*;
 #[tokio::test]
 async fn metrics_are_served_with_their_content_type_and_length() {
     let server = Server::start(HttpLimits::default()).await;
-    let answer = server.get("/metrics?x=1").await;
-    assert_eq!((answer.status, answer.text()), (200, "alikafka_region_up 1\n"));
-    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    assert_eq!(answer.header("content-length"), Some("21"));
-    assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
-    assert_eq!(answer.header("content-encoding"), None);
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    let response = server.get("/metrics?x=1").await;
+    assert_eq!((response.status, response.text()), (200, "alikafka_region_up 1\n"));
+    assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(response.header("content-length"), Some("21"));
+    assert_eq!(response.header("vary"), Some("Accept-Encoding"));
+    assert_eq!(response.header("content-encoding"), None);
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
 }
 
 #[tokio::test]
-async fn metrics_are_packed_for_those_who_accept_it() {
+async fn metrics_are_compressed_if_the_client_accepts_it() {
     let server = Server::start(HttpLimits::default()).await;
-    for (accept, packed) in [("gzip", true), ("*", true), ("gzip;q=0", false), ("br", false)] {
-        let answer = server
-            .ask(&format!("GET /metrics HTTP/1.1\r\nhost: a\r\naccept-encoding: {accept}\r\n\r\n"))
+    for (accept, is_gzip) in [("gzip", true), ("*", true), ("gzip;q=0", false), ("br", false)] {
+        let response = server
+            .request(&format!("GET /metrics HTTP/1.1\r\nhost: a\r\naccept-encoding: {accept}\r\n\r\n"))
             .await;
-        assert_eq!(answer.header("content-encoding"), packed.then_some("gzip"), "{accept}");
-        assert_eq!(answer.body.starts_with(b"\x1f\x8b"), packed, "{accept}");
-        assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        assert_eq!(response.header("content-encoding"), is_gzip.then_some("gzip"), "{accept}");
+        assert_eq!(response.body.starts_with(b"\x1f\x8b"), is_gzip, "{accept}");
+        assert_eq!(response.header("vary"), Some("Accept-Encoding"));
     }
 }
 
 #[tokio::test]
-async fn a_page_of_many_segments_arrives_whole() {
-    let server = Server::with_large_page(HttpLimits::default(), 100).await;
-    let answer = server.get("/metrics").await;
-    assert_eq!(answer.body.len(), 100 * 65_536);
-    assert!(answer.body.chunks(16).all(|line| line == b"0123456789abcde\n"));
+async fn a_response_of_many_segments_arrives_completely() {
+    let server = Server::with_large_content(HttpLimits::default(), 100).await;
+    let response = server.get("/metrics").await;
+    assert_eq!(response.body.len(), 100 * 65_536);
+    assert!(response.body.chunks(16).all(|line| line == b"0123456789abcde\n"));
 }
 
 #[tokio::test]
@@ -57,13 +57,13 @@ async fn head_gets_the_headers_of_get_and_no_body() {
 }
 
 #[tokio::test]
-async fn other_methods_and_paths_are_told_so_and_the_connection_lives_on() {
+async fn other_methods_and_paths_are_rejected_and_the_connection_stays_open() {
     let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
         client.send(&format!("{method} /metrics HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-        let answer = client.response().await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+        let response = client.response().await;
+        assert_eq!((response.status, response.header("allow")), (405, Some("GET, HEAD")), "{method}");
     }
     for path in ["/metrics/", "/Metrics", "/-/", "/favicon.ico", "//", "/%6detrics"] {
         assert_eq!(client.get(path).await.status, 404, "{path}");
@@ -72,7 +72,7 @@ async fn other_methods_and_paths_are_told_so_and_the_connection_lives_on() {
     assert_eq!(server.rejected(web::reason::METHOD), 6);
 }
 
-/// Counts reloads; every second one is refused.
+/// Counts reloads; every second one fails.
 struct Reloads(Arc<Mutex<u32>>);
 
 impl web::ReloadHandler for Reloads {
@@ -86,33 +86,33 @@ impl web::ReloadHandler for Reloads {
 }
 
 #[tokio::test]
-async fn a_reload_is_a_post_where_it_is_wanted_and_answers_with_what_came_of_it() {
+async fn a_reload_needs_the_flag_and_post_and_returns_its_result() {
     let server = Server::start(HttpLimits::default()).await;
     for method in ["POST", "GET"] {
-        let answer = server.ask(&format!("{method} /-/reload HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-        assert_eq!(answer.status, 404, "{method}");
+        let response = server.request(&format!("{method} /-/reload HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        assert_eq!(response.status, 404, "{method}");
     }
 
     let reloads = Arc::new(Mutex::new(0));
     let server = Server::with_lifecycle(Reloads(Arc::clone(&reloads))).await;
-    let ask =
-        async |method: &str| server.ask(&format!("{method} /-/reload HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+    let reload =
+        async |method: &str| server.request(&format!("{method} /-/reload HTTP/1.1\r\nhost: a\r\n\r\n")).await;
     for method in ["GET", "PUT"] {
-        let answer = ask(method).await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{method}");
+        let response = reload(method).await;
+        assert_eq!((response.status, response.header("allow")), (405, Some("POST")), "{method}");
     }
     assert_eq!(*reloads.lock().unwrap(), 0);
-    // The second comes at the heels of the first, so it is turned away; one after that is not.
+    // The second request follows too soon and is rejected; a later one is not.
     let mut client = server.connect().await;
     client.send(&"POST /-/reload HTTP/1.1\r\nhost: a\r\n\r\n".repeat(2)).await;
-    let answer = client.response().await;
-    assert_eq!((answer.status, answer.text()), (200, "reloaded\n"));
-    let answer = client.response().await;
-    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+    let response = client.response().await;
+    assert_eq!((response.status, response.text()), (200, "reloaded\n"));
+    let response = client.response().await;
+    assert_eq!((response.status, response.header("retry-after")), (429, Some("1")));
     assert_eq!(*reloads.lock().unwrap(), 1);
     sleep(Duration::from_secs(1)).await;
-    let answer = ask("POST").await;
-    assert_eq!((answer.status, answer.text()), (500, "reload failed:\npoll_interval: is wrong\n"));
+    let response = reload("POST").await;
+    assert_eq!((response.status, response.text()), (500, "reload failed:\npoll_interval: is wrong\n"));
     let counted = server.counts.requests.lock().unwrap().clone();
     for (code, count) in [(200, 1), (405, 2), (429, 1), (500, 1)] {
         assert_eq!(counted.get(&("reload", code)), Some(&count), "{code}");
@@ -120,7 +120,7 @@ async fn a_reload_is_a_post_where_it_is_wanted_and_answers_with_what_came_of_it(
 }
 
 #[tokio::test]
-async fn a_million_paths_are_one_label() {
+async fn all_unknown_paths_share_one_label() {
     let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     for number in 0..200 {
@@ -133,7 +133,7 @@ async fn a_million_paths_are_one_label() {
 }
 
 #[tokio::test]
-async fn requests_follow_each_other_on_one_connection_pipelined_or_not() {
+async fn one_connection_serves_many_requests_pipelined_or_not() {
     let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     for _ in 0..3 {
@@ -149,8 +149,8 @@ async fn requests_follow_each_other_on_one_connection_pipelined_or_not() {
 }
 
 #[tokio::test]
-async fn a_client_that_ends_its_side_after_the_request_gets_the_whole_answer() {
-    let server = Server::with_large_page(HttpLimits::default(), 200).await;
+async fn a_client_that_closes_its_side_gets_the_complete_response() {
+    let server = Server::with_large_content(HttpLimits::default(), 200).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
     client.stream.shutdown().await.unwrap();
@@ -159,32 +159,32 @@ async fn a_client_that_ends_its_side_after_the_request_gets_the_whole_answer() {
 }
 
 #[tokio::test]
-async fn a_body_is_ignored_up_to_the_limit_and_refused_above_it() {
-    let server = Server::start(short()).await;
+async fn a_body_is_ignored_up_to_the_limit_and_rejected_above() {
+    let server = Server::start(short_limits()).await;
     let small = "x".repeat(65_536);
-    let answer = server
-        .ask(&format!("GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 65536\r\n\r\n{small}"))
+    let response = server
+        .request(&format!("GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 65536\r\n\r\n{small}"))
         .await;
-    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
 
     let chunk = format!("8000\r\n{}\r\n", "x".repeat(32_768));
     let chunked = "GET /metrics HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
-    assert_eq!(server.ask(&format!("{chunked}{}0\r\n\r\n", chunk.repeat(2))).await.status, 200);
-    assert_eq!(server.ask(&format!("{chunked}{}0\r\n\r\n", chunk.repeat(3))).await.status, 413);
+    assert_eq!(server.request(&format!("{chunked}{}0\r\n\r\n", chunk.repeat(2))).await.status, 200);
+    assert_eq!(server.request(&format!("{chunked}{}0\r\n\r\n", chunk.repeat(3))).await.status, 413);
 
     let declared = "GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 10485760\r\n\r\n";
-    let answer = server.ask(declared).await;
-    assert_eq!((answer.status, answer.header("connection")), (413, Some("close")));
+    let response = server.request(declared).await;
+    assert_eq!((response.status, response.header("connection")), (413, Some("close")));
     assert_eq!(server.rejected(web::reason::BODY_TOO_LARGE), 2);
 }
 
 #[tokio::test]
-async fn a_client_still_sending_its_too_large_body_reads_the_refusal() {
+async fn a_client_that_sends_a_too_large_body_can_read_the_rejection() {
     let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n").await;
     while client.stream.peek(&mut [0; 1]).await.unwrap() == 0 {}
-    // A reset would end the sending, and some clients would then not read what came ahead of it.
+    // After a reset some clients would not read the response that came before it.
     for _ in 0..5 {
         client.send(&"x".repeat(20_000)).await;
         sleep(Duration::from_millis(20)).await;
@@ -194,7 +194,7 @@ async fn a_client_still_sending_its_too_large_body_reads_the_refusal() {
 }
 
 #[tokio::test]
-async fn a_body_is_read_before_the_next_bytes_are_taken_for_a_request() {
+async fn a_body_is_not_parsed_as_the_next_request() {
     let server = Server::start(HttpLimits::default()).await;
     let mut client = server.connect().await;
     let inner = "GET /nothing HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -207,7 +207,7 @@ async fn a_body_is_read_before_the_next_bytes_are_taken_for_a_request() {
 }
 
 #[tokio::test]
-async fn health_names_what_stands_still_and_readiness_what_is_awaited() {
+async fn health_and_readiness_list_the_affected_poll_loops() {
     let server = Server::start(HttpLimits::default()).await;
     assert_eq!(server.get("/-/healthy").await.status, 200);
     let early = server.get("/-/ready").await;
@@ -226,7 +226,7 @@ async fn health_names_what_stands_still_and_readiness_what_is_awaited() {
 }
 
 #[tokio::test]
-async fn the_status_page_shows_the_fleet_and_runs_nothing() {
+async fn the_status_page_shows_the_fleet_without_scripts() {
     let instance = InstanceSummary {
         id: "alikafka_post-cn-1".to_owned(),
         name: Some("<script>alert(1)</script>".to_owned()),
@@ -246,28 +246,28 @@ async fn the_status_page_shows_the_fleet_and_runs_nothing() {
     };
     let status_page = StatusPage { version: "9.8.7".to_owned(), regions: vec![region] };
     let server = Server::with(HttpLimits::default(), "", 1, status_page, "/probe").await;
-    let answer = server.get("/").await;
-    assert_eq!(answer.status, 200);
-    let page = answer.text();
+    let response = server.get("/").await;
+    assert_eq!(response.status, 200);
+    let html = response.text();
     for shown in ["9.8.7", "href=\"/probe\"", "href=\"/-/ready\"", "cn-hangzhou", "alikafka_post-cn-1"] {
-        assert!(page.contains(shown), "{shown}");
+        assert!(html.contains(shown), "{shown}");
     }
-    assert!(page.contains("discovered 2025-11-24 18:33:13 UTC"));
-    assert!(!page.contains("<script"));
-    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
-    let policy = answer.header("content-security-policy").unwrap();
+    assert!(html.contains("discovered 2025-11-24 18:33:13 UTC"));
+    assert!(!html.contains("<script"));
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+    let policy = response.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
     assert!(!policy.contains("unsafe"));
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(server.get("/metrics").await.status, 404);
     let empty = server.get("/probe").await;
     assert_eq!((empty.status, empty.header("content-length")), (200, Some("0")));
 }
 
 #[tokio::test]
-async fn metrics_may_take_the_root_and_must_not_take_the_health_paths() {
+async fn the_telemetry_path_may_be_the_root_but_not_a_reserved_path() {
     let server = Server::with(HttpLimits::default(), "up 1\n", 1, StatusPage::default(), "/").await;
     assert_eq!(server.get("/").await.text(), "up 1\n");
     for bad in
@@ -282,7 +282,7 @@ async fn metrics_may_take_the_root_and_must_not_take_the_health_paths() {
 }
 
 #[tokio::test]
-async fn requests_whose_end_is_ambiguous_are_refused_and_the_connection_closed() {
+async fn ambiguous_requests_are_rejected_and_the_connection_closed() {
     let hidden = "GET /-/healthy HTTP/1.1\r\nhost: a\r\n\r\n";
     let table = [
         (
@@ -321,21 +321,21 @@ async fn requests_whose_end_is_ambiguous_are_refused_and_the_connection_closed()
         ("unknown version", format!("GET /metrics HTTP/1.2\r\nhost: a\r\n\r\n{hidden}")),
         ("two spaces", format!("GET  /metrics HTTP/1.1\r\nhost: a\r\n\r\n{hidden}")),
     ];
-    let server = Server::start(short()).await;
-    for (number, (what, bytes)) in (1..).zip(table) {
+    let server = Server::start(short_limits()).await;
+    for (number, (case, bytes)) in (1..).zip(table) {
         let mut client = server.connect().await;
         client.send(&bytes).await;
-        let answer = client.response_head().await;
-        assert_eq!(answer.status, 400, "{what}");
+        let response = client.response_head().await;
+        assert_eq!(response.status, 400, "{case}");
         let rest = client.read_to_end().await;
-        assert!(!rest.windows(8).any(|part| part == b"HTTP/1.1"), "{what}: a second answer");
+        assert!(!rest.windows(8).any(|part| part == b"HTTP/1.1"), "{case}: a second response");
         drop(client);
         server.until_rejected(web::reason::BAD_REQUEST, number).await;
     }
 }
 
 #[tokio::test]
-async fn bytes_of_other_protocols_are_closed_at_once() {
+async fn other_protocols_are_disconnected_at_once() {
     let server = Server::start(HttpLimits::default()).await;
     for bytes in [
         "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03",

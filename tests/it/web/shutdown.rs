@@ -38,7 +38,7 @@ async fn kept_connections_are_closed_and_new_ones_refused() {
 
 #[tokio::test]
 async fn a_scrape_in_flight_completes() {
-    let server = Server::with_large_page(HttpLimits::default(), 400).await;
+    let server = Server::with_large_content(HttpLimits::default(), 400).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(client.receive().await);
@@ -68,7 +68,7 @@ async fn a_request_sent_just_before_the_shutdown_is_answered() {
 #[tokio::test]
 async fn what_does_not_end_within_the_drain_time_is_cut() {
     let limits = HttpLimits { drain_timeout: Duration::from_millis(400), ..HttpLimits::default() };
-    let server = Server::with_large_page(limits, 400).await;
+    let server = Server::with_large_content(limits, 400).await;
     let mut busy = Vec::new();
     for request in ["GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n", "GET /metr", ""].repeat(10) {
         let mut client = server.connect().await;
@@ -95,7 +95,7 @@ async fn dropping_the_server_cuts_all_connections() {
 async fn nothing_to_listen_on_is_an_error() {
     let server = Server::start(HttpLimits::default()).await;
     let app = |telemetry_path: &str| WebApp {
-        content: Arc::new(Fixed { segments: Arc::default(), status_page: StatusPage::default() }),
+        content: Arc::new(FixedContent { segments: Arc::default(), status_page: StatusPage::default() }),
         observer: Arc::clone(&server.counts) as Arc<dyn HttpObserver>,
         reload_handler: None,
         explainer: None,
