@@ -1,4 +1,4 @@
-//! What leniency costs: the decoder beside a plain serde derive on the same bytes, in one run.
+//! Cost of lenient decoding, compared with a plain serde derive for the same bytes.
 #![expect(clippy::expect_used, reason = "a bench that cannot read its own bytes has nothing to measure")]
 
 use std::{fmt::Write as _, hint::black_box};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct PlainResponse {
     code: i64,
     success: bool,
     message: String,
@@ -55,7 +55,7 @@ struct Offset {
     last_timestamp: i64,
 }
 
-/// An answer of one topic with as many partitions; `extra` adds the fields that newer answers have.
+/// Returns a response with one topic. `extra` adds the fields of newer responses.
 fn body(partitions: u32, extra: bool) -> String {
     let mut body = String::from(
         r#"{"Code":200,"Success":true,"Message":"operation success.","RequestId":"R","ConsumerProgress":{
@@ -83,10 +83,15 @@ fn body(partitions: u32, extra: bool) -> String {
 }
 
 fn plain(body: &[u8]) -> i64 {
-    let answer: Answer = serde_json::from_slice(body).expect("the bytes are good");
-    black_box((answer.success, answer.message, answer.request_id, answer.consumer_progress.last_timestamp));
-    let mut sum = answer.code + answer.consumer_progress.total_diff;
-    for topic in answer.consumer_progress.topic_list.topic_list {
+    let response: PlainResponse = serde_json::from_slice(body).expect("the bytes are good");
+    black_box((
+        response.success,
+        response.message,
+        response.request_id,
+        response.consumer_progress.last_timestamp,
+    ));
+    let mut sum = response.code + response.consumer_progress.total_diff;
+    for topic in response.consumer_progress.topic_list.topic_list {
         black_box((topic.topic, topic.total_diff, topic.last_timestamp));
         for offset in &topic.offset_list.offset_list {
             sum += offset.partition + offset.broker_offset - offset.consumer_offset + offset.last_timestamp;

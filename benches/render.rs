@@ -1,8 +1,7 @@
-//! What a page costs, as ratios within one run: against the `prometheus` crate's encoder over the same
-//! series, against rendering everything anew, and against copying memory. Exits with a failure if a bound
-//! of the performance goals is broken.
+//! Cost of an exposition as ratios within one run: to the encoder of the `prometheus` crate for the same series, to
+//! rendering from scratch, and to copying memory. Fails if a performance goal is missed.
 
-#![expect(clippy::print_stdout, reason = "a bench reports to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use std::{
     env, error::Error, fs, hint::black_box, process::Command, process::ExitCode, sync::Arc, time::Duration,
@@ -24,13 +23,12 @@ use alikafka_exporter::{
 use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 use tokio::time::Instant;
 
-/// With all that is told of a group, these are a page of about 100000 series. A topic has 12 partitions unless its
-/// owner wants another number.
+/// Size of the fleet, about 100000 series. 12 is the default number of partitions of a topic.
 const INSTANCES: u32 = 20;
 const GROUPS: u32 = 13;
 const TOPICS: u32 = 4;
 const PARTITIONS: u32 = 12;
-/// How many numbers a fleet takes at most.
+/// Upper bound of the random numbers that a fleet needs.
 const NUMBERS: u32 = INSTANCES * GROUPS * TOPICS * PARTITIONS * 16;
 const ROUNDS: u32 = 9;
 const HOLD: &str = "--hold";
@@ -51,27 +49,31 @@ fn main() -> Result<ExitCode> {
         times.plain.push(time(|| Renderer::new(RenderOptions::default()).render_uncompressed(&first)));
         times.packed.push(time(|| Renderer::new(RenderOptions::default()).render(&first)));
         let mut renderer = Renderer::new(RenderOptions::default());
-        let page = renderer.render(&first);
+        let exposition = renderer.render(&first);
         times.one_changed.push(time(|| renderer.render(&second)));
         black_box(renderer.render(&first));
         times.unchanged.push(time(|| renderer.render(&first)));
         times.rebuilt.push(time(|| renderer.render(&rebuilt)));
-        times.scrape.push(time(|| page.with_appended_text("own 1\n").plain_chunks().collect::<Vec<_>>()));
-        times.scrape_gzip.push(time(|| page.with_appended_text("own 1\n").gzip_chunks().collect::<Vec<_>>()));
-        let whole: Vec<u8> = page.plain_chunks().flatten().collect();
-        times.copy.push(time(|| whole.clone()));
-        let gzip: usize = page.gzip_chunks().map(|b| b.len()).sum();
+        times
+            .scrape
+            .push(time(|| exposition.with_appended_text("self 1\n").plain_chunks().collect::<Vec<_>>()));
+        times
+            .scrape_gzip
+            .push(time(|| exposition.with_appended_text("self 1\n").gzip_chunks().collect::<Vec<_>>()));
+        let text: Vec<u8> = exposition.plain_chunks().flatten().collect();
+        times.copy.push(time(|| text.clone()));
+        let gzip: usize = exposition.gzip_chunks().map(|b| b.len()).sum();
         if times.copy.len() == 1 {
             println!(
                 "{} series, {} bytes plain, {gzip} bytes gzip, {} pieces",
-                page.series_count(),
-                page.plain_len(),
-                page.plain_chunks().count()
+                exposition.series_count(),
+                exposition.plain_len(),
+                exposition.plain_chunks().count()
             );
         }
     }
-    let whole_page = Renderer::new(RenderOptions::default()).render(&first);
-    println!("one-shot gzip level 1 of the same text: {} bytes", one_shot(&whole_page)?);
+    let complete_text = Renderer::new(RenderOptions::default()).render(&first);
+    println!("one-shot gzip level 1 of the same text: {} bytes", one_shot(&complete_text)?);
     let rss = held_memory()?;
     Ok(times.report(rss))
 }
@@ -109,7 +111,7 @@ impl Times {
             ("render, same values in new memory", rebuilt),
             ("scrape, plain", scrape),
             ("scrape, gzip", scrape_gzip),
-            ("copy of the plain page", copy),
+            ("copy of the plain text", copy),
         ] {
             println!(
                 "{what:<36} {:>10.3} ms   encoder / this {:>9.1}",
@@ -117,7 +119,7 @@ impl Times {
                 ratio(encoder, took)
             );
         }
-        println!("memory of snapshot, page and gzip: {} MiB", rss_kib / 1024);
+        println!("memory of snapshot, exposition and gzip: {} MiB", rss_kib / 1024);
         let bounds = [
             ("plain render is 30 times faster than the encoder", ratio(encoder, plain) >= 30.0),
             ("one instance of 20 costs at most a fifth of all", ratio(packed, one_changed) >= 5.0),
@@ -153,12 +155,12 @@ fn median(times: &mut [Duration]) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// A value that compresses as little as an offset does.
+/// Returns a value that compresses as badly as an offset.
 fn noise(seed: u32) -> u64 {
     u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
 }
 
-/// Numbers of a fleet, each another.
+/// Source of distinct numbers for a fleet.
 struct Noise(u32);
 
 impl Noise {
@@ -171,14 +173,14 @@ impl Noise {
         Offset::new(i64::try_from(self.next()).ok()?)
     }
 
-    /// A time of the last few hours before an arbitrary one.
+    /// Returns a time within a few hours before a fixed one.
     fn time(&mut self) -> Option<UnixMillis> {
         UnixMillis::new(1_700_000_000_000 - i64::try_from(self.next()).ok()?)
     }
 
     fn age(&mut self) -> TimeBounds {
-        let floor = self.next();
-        TimeBounds { lower: Some(floor), upper: Some(floor + 60_000) }
+        let lower = self.next();
+        TimeBounds { lower: Some(lower), upper: Some(lower + 60_000) }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
@@ -199,7 +201,7 @@ impl Noise {
     }
 
     fn topic(&mut self, number: u32) -> Result<(TopicLag, TopicAssessment)> {
-        let (rows, said) = (0..PARTITIONS).map(|p| self.partition(p)).unzip();
+        let (rows, assessments) = (0..PARTITIONS).map(|p| self.partition(p)).unzip();
         let topic = TopicName::new(&format!("orders-created-{number:03}"))?;
         let assessment = TopicAssessment {
             bounds: self.age(),
@@ -209,20 +211,20 @@ impl Noise {
             produced: Some(self.rate()),
             catch_up: Some(self.rate()),
             data_loss_eta: None,
-            partitions: said,
+            partitions: assessments,
         };
         Ok((TopicLag { topic, messages: Some(self.next()), partitions: rows }, assessment))
     }
 
     fn group(&mut self, number: u32) -> Result<GroupView> {
         let topics: Result<Vec<_>> = (0..TOPICS).map(|t| self.topic(t)).collect();
-        let (lags, said) = topics?.into_iter().unzip();
+        let (lags, assessments) = topics?.into_iter().unzip();
         let assessment = GroupAssessment {
             bounds: self.age(),
             status: Some(Status::Ok),
             consumable: Some(self.next()),
             catch_up: Some(self.rate()),
-            topics: said,
+            topics: assessments,
         };
         Ok(GroupView {
             id: GroupId::new(&format!("billing-service-{number:03}"))?,
@@ -277,15 +279,15 @@ fn one_changed(before: &Snapshot) -> Result<Snapshot> {
     Ok(Snapshot { regions: vec![Arc::new(region(instances)?)] })
 }
 
-/// The same series in the `prometheus` crate.
-fn gauges(page: &Exposition) -> Result<Registry> {
+/// Returns the same series as metrics of the `prometheus` crate.
+fn gauges(exposition: &Exposition) -> Result<Registry> {
     let registry = Registry::new();
-    let text = String::from_utf8(page.plain_chunks().flatten().collect())?;
+    let text = String::from_utf8(exposition.plain_chunks().flatten().collect())?;
     let mut family: Option<(&str, GaugeVec)> = None;
     for line in text.lines().filter(|l| !l.starts_with('#')) {
         let (name, rest) = line.split_once('{').ok_or("a series without labels")?;
         let (labels, value) = rest.rsplit_once("} ").ok_or("a series without a value")?;
-        // No label of this page needs escapes, or has a comma in it.
+        // No label of this exposition has escapes or commas.
         let (names, values): (Vec<_>, Vec<_>) = labels
             .split(',')
             .filter_map(|l| l.split_once('='))
@@ -304,16 +306,16 @@ fn gauges(page: &Exposition) -> Result<Registry> {
     Ok(registry)
 }
 
-fn one_shot(page: &Exposition) -> Result<usize> {
+fn one_shot(exposition: &Exposition) -> Result<usize> {
     use std::io::Write as _;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
-    for piece in page.plain_chunks() {
+    for piece in exposition.plain_chunks() {
         gzip.write_all(&piece)?;
     }
     Ok(gzip.finish()?.len())
 }
 
-/// Runs this program once more, so that only what a page needs is in memory.
+/// Runs this program again, so that only the exposition is in memory.
 fn held_memory() -> Result<u64> {
     let out = Command::new(env::current_exe()?).arg(HOLD).output()?;
     Ok(String::from_utf8(out.stdout)?.trim().parse()?)
@@ -321,15 +323,15 @@ fn held_memory() -> Result<u64> {
 
 fn hold() -> Result<ExitCode> {
     let mut renderer = Renderer::new(RenderOptions::default());
-    let mut page = renderer.render(&fleet(0)?);
-    // A second and third generation, as in life: the old page goes when the new one is there.
+    let mut exposition = renderer.render(&fleet(0)?);
+    // A second and third generation, as in the exporter: the old exposition is dropped when the new one exists.
     for generation in 1..3 {
-        page = renderer.render(&fleet(generation)?);
+        exposition = renderer.render(&fleet(generation)?);
     }
-    let gzip: usize = page.gzip_chunks().map(|b| b.len()).sum();
+    let gzip: usize = exposition.gzip_chunks().map(|b| b.len()).sum();
     let status = fs::read_to_string("/proc/self/status")?;
     let rss = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     println!("{}", rss.trim().trim_end_matches(" kB"));
-    black_box((renderer, page, gzip));
+    black_box((renderer, exposition, gzip));
     Ok(ExitCode::SUCCESS)
 }

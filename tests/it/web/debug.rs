@@ -1,4 +1,4 @@
-//! Whoever asks why a number is what it is gets an response of JSON, where that is wanted; few do at a time.
+//! `/debug/state`: JSON responses, parameters, and the limit on concurrent requests.
 
 use std::pin::Pin;
 
@@ -7,30 +7,30 @@ use tokio::sync::Semaphore;
 
 use super::*;
 
-/// Says what it was asked, of the kind that the name of the group tells, once it may.
+/// Returns the query, with an outcome that depends on the group name, once the semaphore permits it.
 struct Echo {
-    may: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     bytes: usize,
 }
 
 impl Echo {
     fn ready() -> Self {
-        Self { may: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), bytes: 0 }
+        Self { permits: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), bytes: 0 }
     }
 }
 
 impl Explainer for Echo {
-    fn explain(&self, question: ExplainQuery) -> Pin<Box<dyn Future<Output = ExplainResponse> + Send + '_>> {
+    fn explain(&self, query: ExplainQuery) -> Pin<Box<dyn Future<Output = ExplainResponse> + Send + '_>> {
         Box::pin(async move {
-            self.may.acquire().await.unwrap().forget();
-            let outcome = match question.group.as_str() {
+            self.permits.acquire().await.unwrap().forget();
+            let outcome = match query.group.as_str() {
                 "unknown" => ExplainOutcome::Unknown,
                 "busy" => ExplainOutcome::Busy,
                 "invalid" => ExplainOutcome::Invalid,
                 _ => ExplainOutcome::Found,
             };
             let json =
-                if self.bytes > 0 { vec![b'x'; self.bytes] } else { format!("{question:?}").into_bytes() };
+                if self.bytes > 0 { vec![b'x'; self.bytes] } else { format!("{query:?}").into_bytes() };
             ExplainResponse { outcome, json }
         })
     }
@@ -42,7 +42,7 @@ async fn explaining(limits: HttpLimits, echo: Echo) -> Server {
 }
 
 #[tokio::test]
-async fn without_the_flag_there_is_no_such_path_and_the_landing_page_has_no_form() {
+async fn without_the_flag_the_path_and_the_form_do_not_exist() {
     let server = Server::start(HttpLimits::default()).await;
     for method in ["GET", "HEAD", "POST"] {
         let mut client = server.connect().await;
@@ -56,7 +56,7 @@ async fn without_the_flag_there_is_no_such_path_and_the_landing_page_has_no_form
 }
 
 #[tokio::test]
-async fn the_status_page_leads_there_where_it_is_wanted() {
+async fn with_the_flag_the_status_page_has_a_form() {
     let server = explaining(HttpLimits::default(), Echo::ready()).await;
     let status_page = server.get("/").await;
     assert!(status_page.text().contains("<form action=\"/debug/state\" method=\"get\">"));
@@ -68,7 +68,7 @@ async fn the_status_page_leads_there_where_it_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_question_is_read_from_the_query_and_answered_with_what_came_of_it() {
+async fn parameters_are_decoded_and_the_outcome_determines_the_status() {
     let server = explaining(HttpLimits::default(), Echo::ready()).await;
     for (group, status) in [("a", 200), ("unknown", 404), ("busy", 503), ("invalid", 400)] {
         let response = server.get(&format!("/debug/state?instance=i&group={group}")).await;
@@ -78,17 +78,17 @@ async fn a_question_is_read_from_the_query_and_answered_with_what_came_of_it() {
         assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{group}");
         assert_eq!(response.header("retry-after"), (status == 503).then_some("1"), "{group}");
     }
-    let asked = server
+    let response = server
         .get("/debug/state?instance=i&group=%E8%AE%A2%E5%8D%95+%26+50%25&topic=t%2Bu&region=r&account=a%20b")
         .await;
-    let question = ExplainQuery {
+    let query = ExplainQuery {
         instance: "i".to_owned(),
         group: "订单 & 50%".to_owned(),
         topic: Some("t+u".to_owned()),
         region: Some("r".to_owned()),
         account: Some("a b".to_owned()),
     };
-    assert_eq!((asked.status, asked.text()), (200, format!("{question:?}").as_str()));
+    assert_eq!((response.status, response.text()), (200, format!("{query:?}").as_str()));
     let counted = server.counts.requests.lock().unwrap().clone();
     for (code, count) in [(200, 2), (404, 1), (503, 1), (400, 1)] {
         assert_eq!(counted.get(&("debug", code)), Some(&count), "{code}");
@@ -96,7 +96,7 @@ async fn a_question_is_read_from_the_query_and_answered_with_what_came_of_it() {
 }
 
 #[tokio::test]
-async fn a_question_that_is_not_understood_is_refused_in_json() {
+async fn invalid_parameters_are_rejected_in_json() {
     let server = explaining(HttpLimits::default(), Echo::ready()).await;
     for query in [
         "",
@@ -114,12 +114,12 @@ async fn a_question_that_is_not_understood_is_refused_in_json() {
         assert_eq!(response.header("content-type"), Some("application/json"), "{query}");
         let json: serde_json::Value = serde_json::from_str(response.text()).unwrap();
         assert!(json["error"].as_str().unwrap().len() > 10, "{query}");
-        assert!(!response.text().contains("elsewhere"), "words of the client are not sent back");
+        assert!(!response.text().contains("elsewhere"), "text of the client is not returned");
     }
 }
 
 #[tokio::test]
-async fn only_reading_is_allowed_and_head_has_the_headers_of_get() {
+async fn only_get_and_head_are_allowed_and_head_has_the_headers_of_get() {
     let server = explaining(HttpLimits::default(), Echo::ready()).await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let response = server
@@ -142,51 +142,51 @@ async fn only_reading_is_allowed_and_head_has_the_headers_of_get() {
 }
 
 #[tokio::test]
-async fn few_are_answered_at_a_time_and_a_scrape_waits_for_none_of_them() {
-    let may = Arc::new(Semaphore::new(0));
-    let server = explaining(HttpLimits::default(), Echo { may: Arc::clone(&may), bytes: 0 }).await;
-    let ask = "GET /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n";
+async fn concurrent_requests_are_limited_and_scrapes_are_not_delayed() {
+    let permits = Arc::new(Semaphore::new(0));
+    let server = explaining(HttpLimits::default(), Echo { permits: Arc::clone(&permits), bytes: 0 }).await;
+    let request = "GET /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n";
     let mut waiting = Vec::new();
-    let turned_away = loop {
+    let rejected = loop {
         let mut client = server.connect().await;
-        client.send(ask).await;
-        // Whoever is turned away is told at once; whoever waits is told nothing.
+        client.send(request).await;
+        // A rejected client gets its response at once, a waiting one does not.
         match timeout(Duration::from_millis(300), client.response()).await {
             Ok(response) => break response,
             Err(_) => waiting.push(client),
         }
         assert!(waiting.len() < 20, "there is no limit");
     };
-    assert_eq!((turned_away.status, turned_away.header("retry-after")), (429, Some("1")));
+    assert_eq!((rejected.status, rejected.header("retry-after")), (429, Some("1")));
     assert_eq!(server.get("/metrics").await.status, 200);
     assert_eq!(server.get("/-/healthy").await.status, 200);
-    may.add_permits(waiting.len() + 1);
+    permits.add_permits(waiting.len() + 1);
     for mut client in waiting {
         assert_eq!(client.response().await.status, 200);
     }
     let again = server.get("/debug/state?instance=i&group=g").await;
-    assert_eq!(again.status, 200, "the places came back");
+    assert_eq!(again.status, 200, "the slots are free again");
 }
 
 #[tokio::test]
-async fn answers_that_nobody_reads_do_not_pile_up() {
+async fn unread_responses_do_not_accumulate() {
     let limits = HttpLimits { write_timeout: Duration::from_secs(5), ..HttpLimits::default() };
     let echo = Echo { bytes: 64 * 1024 * 1024, ..Echo::ready() };
     let server = explaining(limits, echo).await;
-    let ask = "GET /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n";
-    let (mut slow, mut turned_away) = (Vec::new(), 0);
+    let request = "GET /debug/state?instance=i&group=g HTTP/1.1\r\nhost: a\r\n\r\n";
+    let (mut slow, mut rejected) = (Vec::new(), 0);
     for _ in 0..8 {
         let mut client = server.connect().await;
-        client.send(ask).await;
+        client.send(request).await;
         match client.response_head().await.status {
             200 => slow.push(client),
-            429 => turned_away += 1,
+            429 => rejected += 1,
             other => panic!("{other}"),
         }
     }
-    assert_eq!((slow.len(), turned_away), (4, 4), "what is made is not read yet");
+    assert_eq!((slow.len(), rejected), (4, 4), "unread responses keep their slots");
     server.until_rejected(web::reason::WRITE_TIMEOUT, 4).await;
     let mut client = server.connect().await;
-    client.send(ask).await;
-    assert_eq!(client.response_head().await.status, 200, "the places came back");
+    client.send(request).await;
+    assert_eq!(client.response_head().await.status, 200, "the slots are free again");
 }

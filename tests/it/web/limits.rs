@@ -1,8 +1,8 @@
-//! No client takes more than its share of time and space, and the others do not notice it.
+//! No client uses more than its share of time and space, and other clients are not affected.
 
 use super::*;
 
-/// A deadline was kept: not before it, and not long after.
+/// Checks that a deadline was enforced neither early nor much later.
 fn assert_about(took: Duration, limit: Duration) {
     assert!(took >= limit.mul_f64(0.8) && took < limit + Duration::from_secs(2), "{took:?} for {limit:?}");
 }
@@ -24,7 +24,7 @@ async fn half_a_head_is_closed_at_the_header_timeout() {
     assert_eq!(server.rejected(web::reason::HEADER_TIMEOUT), 1);
 }
 
-/// Sends a byte every 20 ms until the server closes; returns how long it took.
+/// Sends a byte every 20 ms until the server closes the connection. Returns the time until then.
 async fn drip(client: &mut Connection) -> Duration {
     let begun = Instant::now();
     let dripping = async {
@@ -42,7 +42,7 @@ async fn drip(client: &mut Connection) -> Duration {
 }
 
 #[tokio::test]
-async fn a_dripping_head_does_not_get_more_time() {
+async fn a_slow_head_does_not_extend_the_deadline() {
     let server = Server::start(short_limits()).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nx: ").await;
@@ -51,7 +51,7 @@ async fn a_dripping_head_does_not_get_more_time() {
 }
 
 #[tokio::test]
-async fn a_dripping_body_does_not_get_more_time() {
+async fn a_slow_body_does_not_extend_the_deadline() {
     let server = Server::start(short_limits()).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n").await;
@@ -69,7 +69,7 @@ async fn a_kept_connection_outlives_the_header_timeout_and_ends_at_the_idle_time
     }
     assert_eq!(client.get("/metrics").await.status, 200);
     assert_about(client.wait_for_close().await, short_limits().idle_timeout);
-    // That is no misdeed of the client.
+    // An idle timeout is not a rejection.
     assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
 }
 
@@ -90,7 +90,7 @@ async fn the_head_of_a_later_request_has_the_header_timeout_too() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_read_the_answer_is_cut_and_others_are_served_meanwhile() {
+async fn a_client_that_does_not_read_is_disconnected_and_others_are_served() {
     let server = Server::with_large_content(
         HttpLimits { write_timeout: Duration::from_secs(2), ..short_limits() },
         400,
@@ -113,7 +113,7 @@ async fn whoever_does_not_read_the_answer_is_cut_and_others_are_served_meanwhile
 }
 
 #[tokio::test]
-async fn reading_a_little_now_and_then_does_not_get_more_time() {
+async fn reading_slowly_does_not_extend_the_deadline() {
     let server = Server::with_large_content(short_limits(), 400).await;
     let mut client = server.connect().await;
     client.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -130,7 +130,7 @@ async fn reading_a_little_now_and_then_does_not_get_more_time() {
 }
 
 #[tokio::test]
-async fn answers_after_a_slow_but_timely_one_have_their_own_deadlines() {
+async fn responses_after_a_slowly_read_one_have_their_own_deadlines() {
     let server = Server::with_large_content(short_limits(), 100).await;
     let mut client = server.connect().await;
     for _ in 0..4 {
@@ -138,13 +138,13 @@ async fn answers_after_a_slow_but_timely_one_have_their_own_deadlines() {
         sleep(short_limits().write_timeout / 2).await;
         assert_eq!(client.response().await.body.len(), 100 * 65_536);
     }
-    // Its rest begins when the kernel has the response, which is before it is read.
+    // The connection is idle once the kernel has the response, before the client reads it.
     client.wait_for_close().await;
     assert_eq!(server.counts.rejected.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_within_an_answer_is_forgotten() {
+async fn a_client_that_disconnects_during_a_response_is_forgotten() {
     let server = Server::with_large_content(HttpLimits::default(), 400).await;
     for _ in 0..10 {
         let mut client = server.connect().await;
@@ -158,7 +158,7 @@ async fn a_client_that_leaves_within_an_answer_is_forgotten() {
 }
 
 #[tokio::test]
-async fn too_large_heads_are_told_so() {
+async fn too_large_heads_are_rejected() {
     let server = Server::start(HttpLimits::default()).await;
     let request =
         |size: usize| format!("GET /metrics HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(size));
@@ -169,7 +169,7 @@ async fn too_large_heads_are_told_so() {
     let too_large = [request(16_400), request(1_000_000), target, many(101), many(100_000)];
     for (number, bytes) in (1..).zip(too_large) {
         let mut client = server.connect().await;
-        // The server need not take all of it.
+        // The server may close the connection before it has everything.
         _ = client.stream.write_all(bytes.as_bytes()).await;
         assert_eq!(client.response_head().await.status, 431, "{number}");
         client.read_to_end().await;
@@ -179,7 +179,7 @@ async fn too_large_heads_are_told_so() {
 }
 
 #[tokio::test]
-async fn a_newcomer_takes_the_place_of_whoever_waited_longest_without_a_request() {
+async fn a_new_connection_replaces_the_one_that_waited_longest() {
     let server = Server::start(HttpLimits { max_connections: 3, ..HttpLimits::default() }).await;
     let mut kept = server.connect().await;
     assert_eq!(kept.get("/metrics").await.status, 200);
@@ -202,7 +202,7 @@ async fn a_newcomer_takes_the_place_of_whoever_waited_longest_without_a_request(
 }
 
 #[tokio::test]
-async fn a_client_that_has_long_been_served_gives_way_and_a_recent_one_does_not() {
+async fn a_long_idle_connection_is_evicted_and_a_recent_one_is_not() {
     let server = Server::start(HttpLimits {
         max_connections: 2,
         idle_timeout: Duration::from_secs(30),
@@ -220,7 +220,7 @@ async fn a_client_that_has_long_been_served_gives_way_and_a_recent_one_does_not(
 }
 
 #[tokio::test]
-async fn where_all_are_being_answered_a_newcomer_is_told_to_come_again() {
+async fn a_new_connection_gets_503_if_all_others_are_busy() {
     let limits = HttpLimits { max_connections: 4, ..HttpLimits::default() };
     let server = Server::with_large_content(limits, 400).await;
     let mut busy = Vec::new();
@@ -249,7 +249,7 @@ async fn where_all_are_being_answered_a_newcomer_is_told_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_crowd_of_silent_and_half_heads_does_not_keep_a_scrape_out() {
+async fn many_incomplete_requests_do_not_block_a_scrape() {
     let server = Server::start(HttpLimits { max_connections: 100, ..short_limits() }).await;
     let mut crowd = Vec::new();
     for number in 0..300 {
@@ -268,7 +268,7 @@ async fn a_crowd_of_silent_and_half_heads_does_not_keep_a_scrape_out() {
 }
 
 #[tokio::test]
-async fn two_hundred_scrapes_at_once_all_get_their_page() {
+async fn two_hundred_concurrent_scrapes_succeed() {
     let server = Arc::new(Server::with_large_content(HttpLimits::default(), 16).await);
     let scrapes: Vec<_> = (0..200)
         .map(|_| {

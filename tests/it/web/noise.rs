@@ -1,5 +1,4 @@
-//! What clients do wrong is counted, not logged; what the host does wrong is logged, but not for every
-//! event.
+//! Errors of clients are counted, not logged. Errors of the host are logged, but not for every event.
 
 use std::process::Stdio;
 
@@ -12,7 +11,7 @@ use tracing::Level;
 
 use super::*;
 
-// The tasks of a test run on its own thread, whose subscriber this is.
+// The tasks of a test run on its own thread, which has this subscriber.
 #[tokio::test]
 async fn no_client_can_write_to_the_log() {
     let (_guard, log) = LogCapture::start(Level::INFO);
@@ -42,12 +41,12 @@ async fn no_client_can_write_to_the_log() {
     assert!(server.rejected(web::reason::BAD_REQUEST) > 0);
     assert!(server.rejected(web::reason::WRITE_TIMEOUT) > 0);
     assert_eq!(log.text(), "");
-    tracing::info!("heard");
-    assert!(log.text().contains("heard"));
+    tracing::info!("captured");
+    assert!(log.text().contains("captured"));
 }
 
-/// Serves in a process of its own until its standard input ends. Says the address first, and at the end what
-/// was rejected and logged.
+/// Serves in a separate process until its standard input ends. Prints the address first, and finally the rejections and
+/// log lines.
 #[tokio::test]
 #[ignore = "is run by the test below, in a process with few file descriptors"]
 async fn server_with_few_descriptors() {
@@ -62,7 +61,7 @@ async fn server_with_few_descriptors() {
 }
 
 #[tokio::test]
-async fn want_of_file_descriptors_is_survived_counted_and_logged_once() {
+async fn a_lack_of_file_descriptors_is_counted_and_logged_once() {
     let mut child = Command::new("prlimit")
         .args(["--nofile=40", "--"])
         .arg(std::env::current_exe().unwrap())
@@ -72,9 +71,10 @@ async fn want_of_file_descriptors_is_survived_counted_and_logged_once() {
         .kill_on_drop(true)
         .spawn()
         .expect("prlimit of util-linux is needed");
-    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut value = async |key: &str| loop {
-        let line = timeout(PATIENCE, said.next_line()).await.unwrap().unwrap().expect("the child has ended");
+        let line =
+            timeout(PATIENCE, output.next_line()).await.unwrap().unwrap().expect("the child has ended");
         if let Some((_, value)) = line.split_once(&format!("{key}=")) {
             break value.to_owned();
         }
@@ -90,7 +90,7 @@ async fn want_of_file_descriptors_is_survived_counted_and_logged_once() {
         let mut client = Connection::over(connect().await);
         assert_eq!(client.get("/metrics").await.status, 200);
     };
-    // Those who wait without a request give way, and are not needed any more at all after they have left.
+    // Connections without a request are evicted, and file descriptors are free after the clients have left.
     scrape().await;
     drop(crowd);
     scrape().await;

@@ -1,9 +1,9 @@
-//! The end: nothing new, nothing idle, and what is being answered is answered.
+//! Shutdown: no new and no idle connections, and responses in progress are completed.
 
 use super::*;
 
 impl Server {
-    /// Ends the server; returns how long it took.
+    /// Shuts the server down. Returns the time that it took.
     async fn stop(self) -> Duration {
         let begun = Instant::now();
         self.shutdown.cancel();
@@ -19,7 +19,7 @@ async fn an_idle_server_ends_at_once() {
 }
 
 #[tokio::test]
-async fn kept_connections_are_closed_and_new_ones_refused() {
+async fn idle_connections_are_closed_and_new_ones_rejected() {
     let server = Server::start(HttpLimits::default()).await;
     let address = server.address;
     let mut kept = Vec::new();
@@ -51,7 +51,7 @@ async fn a_scrape_in_flight_completes() {
 }
 
 #[tokio::test]
-async fn a_request_sent_just_before_the_shutdown_is_answered() {
+async fn a_request_sent_just_before_the_shutdown_gets_a_response() {
     for _ in 0..20 {
         let server = Server::start(HttpLimits::default()).await;
         let mut client = server.connect().await;
@@ -66,7 +66,7 @@ async fn a_request_sent_just_before_the_shutdown_is_answered() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_within_the_drain_time_is_cut() {
+async fn connections_that_exceed_the_drain_timeout_are_closed() {
     let limits = HttpLimits { drain_timeout: Duration::from_millis(400), ..HttpLimits::default() };
     let server = Server::with_large_content(limits, 400).await;
     let mut busy = Vec::new();
@@ -83,7 +83,7 @@ async fn what_does_not_end_within_the_drain_time_is_cut() {
 }
 
 #[tokio::test]
-async fn dropping_the_server_cuts_all_connections() {
+async fn dropping_the_server_closes_all_connections() {
     let server = Server::start(HttpLimits::default()).await;
     let mut kept = server.connect().await;
     assert_eq!(kept.get("/metrics").await.status, 200);
