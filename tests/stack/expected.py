@@ -61,7 +61,7 @@ MAYBE = {
 # team, and it ends while nobody knows which groups there are.
 NOT_OF_THE_WORLD = {(ORDERS, "order-gone")}
 ABOUT_FILES = {"AliKafkaThresholdUnused"}
-# Troubles that are no matter for an alert: a dashboard shows them.
+# Scenarios without an alert: dashboards show them.
 NO_ALERT = {
     "unwritten": "a topic that nobody writes any more may have come to its end",
     "hot_partition": "it costs nothing until a group falls behind: AliKafkaPartitionSkew",
