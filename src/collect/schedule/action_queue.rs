@@ -252,24 +252,25 @@ impl PriorityQueue {
 
     fn insert(&mut self, target: QueuedTarget) {
         let instance = target.target.instance().cloned();
-        self.change(instance, |due| _ = due.insert(target));
+        let due = self.due.entry(instance).or_default();
+        if due.first().is_none_or(|head| target < *head) {
+            if let Some(head) = due.first() {
+                self.heads.remove(head);
+            }
+            self.heads.insert(target.clone());
+        }
+        due.insert(target);
     }
 
     fn remove(&mut self, target: &QueuedTarget) {
         let instance = target.target.instance().cloned();
-        self.change(instance, |due| _ = due.remove(target));
-    }
-
-    /// Changes the due targets of an instance, and its head with them.
-    fn change(&mut self, instance: Option<InstanceId>, change: impl FnOnce(&mut BTreeSet<QueuedTarget>)) {
-        let due = self.due.entry(instance.clone()).or_default();
-        if let Some(head) = due.first() {
-            self.heads.remove(head);
+        let Some(due) = self.due.get_mut(&instance) else { return };
+        due.remove(target);
+        if self.heads.remove(target) {
+            self.heads.extend(due.first().cloned());
         }
-        change(due);
-        match due.first() {
-            Some(head) => _ = self.heads.insert(head.clone()),
-            None => _ = self.due.remove(&instance),
+        if due.is_empty() {
+            self.due.remove(&instance);
         }
     }
 }

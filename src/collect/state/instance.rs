@@ -26,7 +26,7 @@ use crate::{
     snapshot::{InstanceView, LastSuccess},
 };
 
-/// Memory for the past, in bytes per partition of each group. What tracks leave of it is for end histories.
+/// Memory for the past, in bytes per partition of each group. End histories get what group windows leave of it.
 /// Between two prunings the past grows by a point or two per partition.
 const BYTES_PER_PARTITION: usize = 180;
 /// Minimum number of history points per partition. Fewer cannot bound the lag in time.
@@ -310,8 +310,8 @@ impl InstanceEntry {
 
     /// Returns the memory used by histories, in bytes, and the number of partitions that they are for.
     pub(super) fn history_bytes(&self) -> (usize, usize) {
-        let tracks: usize = self.groups.values().map(|group| group.window.bytes()).sum();
-        (self.topics.history_bytes() + tracks, self.group_partitions())
+        let windows: usize = self.groups.values().map(|group| group.window.bytes()).sum();
+        (self.topics.history_bytes() + windows, self.group_partitions())
     }
 
     /// Drops the history points that no group needs, and the least useful ones beyond the memory limit.

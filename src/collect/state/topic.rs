@@ -33,7 +33,7 @@ pub(super) struct TopicEntry {
     info: Cached<Topic>,
     pub(super) polls: PollStatus,
     pub(super) status: Cached<TopicStatus>,
-    /// ResponseOrigin of the last status. Kept when the status expires.
+    /// Origin of the last status. Kept when the status expires.
     pub(super) status_origin: Option<ResponseOrigin>,
     /// Whether the status belongs to a deleted topic of the same name. Groups are not assessed by it.
     is_status_outdated: bool,
