@@ -276,8 +276,8 @@ impl ApiClient {
         self.credentials(false, deadline).await
     }
 
-    /// Waits for a slot of the rate limiter that leaves at least a tenth of the timeout for the response. A later request
-    /// would be wasted and reported as a timeout of the cloud.
+    /// Waits for a slot of the rate limiter that leaves at least a tenth of the timeout for the response. A later
+    /// request would be wasted and reported as a timeout of the cloud.
     async fn slot(&self, action: Action, deadline: Instant) -> Result<(), CallFailure> {
         let remaining = deadline.saturating_duration_since(Instant::now());
         let last_start = deadline - remaining.min(self.settings.request_timeout) / 10;

@@ -3,8 +3,8 @@
 //! Owns: [`Credentials`], which are never printed, the trait [`ProvideCredentials`], and its sources: fixed keys,
 //! environment variables, files, profiles, and services that issue temporary keys.
 //!
-//! A [`CredentialSource`] fetches a key each time. [`refreshing::RefreshingProvider`] caches the key and refreshes it in
-//! the background.
+//! A [`CredentialSource`] fetches a key each time. [`refreshing::RefreshingProvider`] caches the key and refreshes it
+//! in the background.
 
 use std::{fmt, pin::Pin, sync::Arc};
 
@@ -181,7 +181,6 @@ impl FetchedCredentials {
     }
 }
 
-/// Provides credentials from the configuration.
 impl ProvideCredentials for Arc<Credentials> {
     fn credentials(&self, _: bool) -> BoxFuture<'_, Result<Self, CredentialsError>> {
         Box::pin(std::future::ready(Ok(Self::clone(self))))

@@ -21,8 +21,8 @@ pub enum ErrorKind {
     Server,
     /// The request is not authorized.
     Auth {
-        /// Whether the access key is rejected or missing, so that every call of the account fails. Otherwise a RAM policy
-        /// denies this action or object.
+        /// Whether the access key is rejected or missing, so that every call of the account fails. Otherwise a RAM
+        /// policy denies this action or object.
         key: bool,
     },
     /// The cloud rejected the signed time or the nonce.
@@ -68,45 +68,6 @@ impl ErrorKind {
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::Throttled | Self::Timeout | Self::Connect | Self::Server | Self::Clock)
     }
-
-    /// Returns one sentence of advice for the operator.
-    #[must_use]
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::Throttled => {
-                "lower requests_per_second: the quota is shared by everything that uses the account"
-            }
-            Self::Timeout => {
-                "check the network path to the endpoint, or raise request_timeout; if the call was not sent, the budget \
-                 is short: raise requests_per_second or the intervals"
-            }
-            Self::Connect => "check that the endpoint can be reached from this host, and the proxy setting",
-            Self::Dns => "check the spelling of the region or endpoint, and this host's resolver",
-            Self::Tls => "check the CA certificates, the clock and whether a proxy intercepts the endpoint",
-            Self::Server => {
-                "nothing to do unless it lasts: the cloud failed, give the request id to its support"
-            }
-            Self::Auth { key: true } => {
-                "check the access key's id, secret and token: while the cloud rejects them, only the list of instances is \
-                 requested; credential files are read again, so a new key needs no restart"
-            }
-            Self::Auth { key: false } => "check that a RAM policy allows the action",
-            Self::Clock => "synchronise this host's clock: the cloud allows it 15 minutes",
-            Self::Gone { instance: true } => {
-                "nothing to do if the instance was released; if it is in service, check that a RAM policy allows \
-                 access to it"
-            }
-            Self::Gone { instance: false } => "nothing to do: the topic or group was deleted",
-            Self::Business => "look up the code in the cloud's error centre, and check the region",
-            Self::Decode => "check that the endpoint is AliKafka's own and that no proxy responds instead",
-            Self::TooLarge => {
-                "check that the endpoint is AliKafka's own: no response of AliKafka is that large"
-            }
-            Self::Redirect => {
-                "check the endpoint: AliKafka never redirects, and a redirect is never followed"
-            }
-        }
-    }
 }
 
 /// A failed call. Contains no URL, header or body.
@@ -128,20 +89,59 @@ impl ApiError {
     /// Returns one sentence of advice for the operator.
     #[must_use]
     pub fn advice(&self) -> String {
-        match self.kind {
+        let advice = match self.kind {
+            ErrorKind::Throttled => {
+                "lower requests_per_second: the quota is shared by everything that uses the account"
+            }
+            ErrorKind::Timeout => {
+                "check the network path to the endpoint, or raise request_timeout; if the call was not sent, the \
+                 budget is short: raise requests_per_second or the intervals"
+            }
+            ErrorKind::Connect => {
+                "check that the endpoint can be reached from this host, and the proxy setting"
+            }
+            ErrorKind::Dns => "check the spelling of the region or endpoint, and this host's resolver",
+            ErrorKind::Tls => {
+                "check the CA certificates, the clock and whether a proxy intercepts the endpoint"
+            }
+            ErrorKind::Server => {
+                "nothing to do unless it lasts: the cloud failed, give the request id to its support"
+            }
             // When the cloud rejects a key, it sends a code. Without a code there were no credentials to send.
             ErrorKind::Auth { key: true } if self.code.is_none() => {
                 "set up a source of credentials, or fix the one that the error names: requests are sent once it \
                  provides a key, without a restart"
-                    .to_owned()
             }
-            ErrorKind::Auth { key: false } => format!(
-                "check that a RAM policy allows {} for {}",
-                self.action.permission(),
-                self.action.name()
-            ),
-            kind => kind.advice().to_owned(),
-        }
+            ErrorKind::Auth { key: true } => {
+                "check the access key's id, secret and token: while the cloud rejects them, only the list of \
+                 instances is requested; credential files are read again, so a new key needs no restart"
+            }
+            ErrorKind::Auth { key: false } => {
+                let action = self.action;
+                return format!(
+                    "check that a RAM policy allows {} for {}",
+                    action.permission(),
+                    action.name()
+                );
+            }
+            ErrorKind::Clock => "synchronize this host's clock: the cloud allows it 15 minutes",
+            ErrorKind::Gone { instance: true } => {
+                "nothing to do if the instance was released; if it is in service, check that a RAM policy allows \
+                 access to it"
+            }
+            ErrorKind::Gone { instance: false } => "nothing to do: the topic or group was deleted",
+            ErrorKind::Business => "look up the code in the cloud's error center, and check the region",
+            ErrorKind::Decode => {
+                "check that the endpoint is AliKafka's own and that no proxy responds instead"
+            }
+            ErrorKind::TooLarge => {
+                "check that the endpoint is AliKafka's own: no response of AliKafka is that large"
+            }
+            ErrorKind::Redirect => {
+                "check the endpoint: AliKafka never redirects, and a redirect is never followed"
+            }
+        };
+        advice.to_owned()
     }
 }
 
@@ -204,7 +204,7 @@ mod tests {
     fn every_kind_has_a_label_of_the_contract_and_advice() {
         for kind in KINDS {
             assert!(LABELS.contains(&kind.label()), "{kind:?}");
-            let advice = kind.advice();
+            let advice = error(kind, Some("Code")).advice();
             assert!(!advice.is_empty() && !advice.ends_with('.'), "{kind:?}: {advice}");
         }
     }
@@ -215,28 +215,26 @@ mod tests {
         assert_eq!(retried, ["throttled", "timeout", "connect", "server", "clock"]);
     }
 
+    fn error(kind: ErrorKind, code: Option<&str>) -> ApiError {
+        ApiError {
+            action: Action::GetConsumerProgress,
+            kind,
+            code: code.map(str::to_owned),
+            request_id: Some("R-1".to_owned()),
+            detail: "denied".to_owned(),
+        }
+    }
+
     #[test]
     fn missing_credentials_and_a_rejected_key_have_different_advice() {
-        let error = |code: Option<&str>| ApiError {
-            action: Action::GetInstanceList,
-            kind: ErrorKind::Auth { key: true },
-            code: code.map(str::to_owned),
-            request_id: None,
-            detail: String::new(),
-        };
-        assert!(error(None).advice().starts_with("set up a source of credentials"));
-        assert!(error(Some("InvalidAccessKeyId.NotFound")).advice().starts_with("check the access key's id"));
+        let advice = |code| error(ErrorKind::Auth { key: true }, code).advice();
+        assert!(advice(None).starts_with("set up a source of credentials"));
+        assert!(advice(Some("InvalidAccessKeyId.NotFound")).starts_with("check the access key's id"));
     }
 
     #[test]
     fn a_denied_action_names_the_permission_that_it_needs() {
-        let error = ApiError {
-            action: Action::GetConsumerProgress,
-            kind: ErrorKind::Auth { key: false },
-            code: Some("NoPermission".to_owned()),
-            request_id: Some("R-1".to_owned()),
-            detail: "denied".to_owned(),
-        };
+        let error = error(ErrorKind::Auth { key: false }, Some("NoPermission"));
         assert!(error.advice().contains("alikafka:ListGroup"));
         assert_eq!(
             error.to_string(),

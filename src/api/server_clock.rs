@@ -1,9 +1,10 @@
 //! Estimate of the cloud's clock from the `Date` headers of responses: the time span in which the data of a response
 //! was read.
 //!
-//! `Date` has a resolution of one second. Each `Date`, together with the local steady time at which its request was sent and its
-//! response received, bounds the offset between the cloud's clock and the steady clock; the intersection of many bounds
-//! is narrower than each of them. The wall clock of this host is not involved, so its errors and steps have no effect.
+//! `Date` has a resolution of one second. Each `Date`, together with the local steady time at which its request was
+//! sent and its response received, bounds the offset between the cloud's clock and the steady clock; the intersection
+//! of many bounds is narrower than each of them. The wall clock of this host is not involved, so its errors and steps
+//! have no effect.
 //!
 //! A `Date` is assumed to be the second in which the response was made, and always wins: if it contradicts the
 //! estimate, the cloud's clock has stepped or another gateway has responded, and the estimate starts again. Bounds are

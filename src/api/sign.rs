@@ -1,7 +1,7 @@
 //! Request signatures, as pure functions of key, time and nonce.
 //!
-//! Owns: the canonical encoding, v1 RPC (`HMAC-SHA1`, signed as `POST`) and ACS3 (`ACS3-HMAC-SHA256`). Key id, token and
-//! signature never appear in a URL: v1 has a form body, ACS3 has headers.
+//! Owns: the canonical encoding, v1 RPC (`HMAC-SHA1`, signed as `POST`) and ACS3 (`ACS3-HMAC-SHA256`). Key id, token
+//! and signature never appear in a URL: v1 has a form body, ACS3 has headers.
 
 use std::fmt::Write as _;
 

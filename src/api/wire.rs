@@ -219,21 +219,20 @@ impl Anomalies {
     }
 
     /// Sorts by key and keeps the first item of each key.
-    fn sort_and_deduplicate<T, K: Ord>(
+    fn sort_and_deduplicate<T, K: Ord + fmt::Debug>(
         &mut self,
         items: &mut Vec<T>,
-        item_name: impl Fn(&T) -> String,
+        owner: impl fmt::Display,
         key: impl Fn(&T) -> K,
     ) {
         // The sort is stable, so the first of equal items is the first of the response.
         items.sort_by_key(&key);
         items.dedup_by(|later, first| {
-            let is_same = key(later) == key(first);
-            if is_same {
-                let detail = format_args!("{} twice in one response", item_name(later));
-                self.record(AnomalyKind::Duplicate, detail);
+            let (key, first_key) = (key(later), key(first));
+            if key == first_key {
+                self.record(AnomalyKind::Duplicate, format_args!("{key:?} of {owner} twice in one response"));
             }
-            is_same
+            key == first_key
         });
     }
 }

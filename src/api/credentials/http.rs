@@ -78,8 +78,8 @@ impl ServiceClient {
         Self::new(proxy, Duration::from_secs(5), Duration::from_secs(10))
     }
 
-    /// Returns a client for the metadata service of this machine, which is near or does not exist. Uses no proxy, because
-    /// that would reach the metadata service of another machine.
+    /// Returns a client for the metadata service of this machine, which is near or does not exist. Uses no proxy,
+    /// because that would reach the metadata service of another machine.
     pub(super) fn for_metadata() -> Self {
         Self::new(ProxySetting::None, Duration::from_secs(1), Duration::from_secs(2))
     }

@@ -1,7 +1,7 @@
 //! Parser of `~/.alibabacloud/credentials`, the credentials file of Alibaba Cloud's tools.
 //!
-//! A line that starts with `#` or `;` is a comment, and so is the rest of a line from a `#` after white space. Any other
-//! `#` is a part of the value, because keys may contain it. Rejects: key pairs, by name.
+//! A line that starts with `#` or `;` is a comment, and so is the rest of a line from a `#` after white space. Any
+//! other `#` is a part of the value, because keys may contain it. Rejects: key pairs, by name.
 
 use zeroize::Zeroizing;
 

@@ -1,8 +1,8 @@
 //! Cache of credentials that refreshes them in time, between a source and all calls of an account.
 //!
 //! Owns: one refresh at a time, which starts while the current key is still valid, and pauses after failures. Callers
-//! never wait while a key is valid, a key is used until it expires, and a source is never called too often, whatever the
-//! lifetime of its keys.
+//! never wait while a key is valid, a key is used until it expires, and a source is never called too often, whatever
+//! the lifetime of its keys.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -433,7 +433,8 @@ pub(super) mod tests {
         provider.credentials(force).await.map(|credentials| credentials.access_key_id.clone())
     }
 
-    /// Runs twenty callers for a time, each with at least a hundred calls. Returns the longest wait and the number of errors.
+    /// Runs twenty callers for a time, each with at least a hundred calls. Returns the longest wait and the number of
+    /// errors.
     async fn twenty_callers(provider: &Arc<RefreshingProvider>, length: Duration) -> (Duration, usize) {
         let until = Instant::now() + length;
         let interval = (length / 2_000).max(Duration::from_millis(100));

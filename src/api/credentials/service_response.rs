@@ -1,7 +1,7 @@
 //! Responses of services that issue keys.
 //!
-//! Owns: the fields of a key, its remaining lifetime by the clock of the issuer, and error responses, redacted. Rejects:
-//! incomplete keys. Errors never contain the body.
+//! Owns: the fields of a key, its remaining lifetime by the clock of the issuer, and error responses, redacted.
+//! Rejects: incomplete keys. Errors never contain the body.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};

@@ -73,13 +73,13 @@ pub(crate) trait FieldValue<'de>: Sized {
 
 impl<'de, T: FieldValue<'de>> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor(PhantomData))
+        deserializer.deserialize_any(JsonFieldVisitor(PhantomData))
     }
 }
 
-struct FieldVisitor<T>(PhantomData<T>);
+struct JsonFieldVisitor<T>(PhantomData<T>);
 
-impl<'de, T: FieldValue<'de>> Visitor<'de> for FieldVisitor<T> {
+impl<'de, T: FieldValue<'de>> Visitor<'de> for JsonFieldVisitor<T> {
     type Value = Field<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

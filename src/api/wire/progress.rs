@@ -84,11 +84,7 @@ impl ProgressResponse<'_> {
         let entries = list.items.len() + list.malformed;
         let mut topics: Vec<_> =
             list.items.into_iter().filter_map(|vo| vo.into_topic(&owner, &mut anomalies)).collect();
-        anomalies.sort_and_deduplicate(
-            &mut topics,
-            |topic| format!("topic {:?} of {owner}", topic.topic),
-            |topic| topic.topic.clone(),
-        );
+        anomalies.sort_and_deduplicate(&mut topics, &owner, |topic| topic.topic.clone());
         // An empty list would mean a group without lag.
         if topics.is_empty() && entries > 0 {
             let detail = format_args!("no topic of {owner} is readable");
@@ -112,11 +108,7 @@ impl TopicProgressVo<'_> {
         let offsets = self.offsets.value().unwrap_or_default().items;
         let mut partitions: Vec<_> =
             offsets.into_iter().filter_map(|vo| vo.into_partition(&owner, anomalies)).collect();
-        anomalies.sort_and_deduplicate(
-            &mut partitions,
-            |p| format!("partition {} of {owner}", p.partition.0),
-            |p| p.partition,
-        );
+        anomalies.sort_and_deduplicate(&mut partitions, &owner, |row| row.partition);
         Some(TopicProgress { topic, total_diff: total_diff(self.total_diff, &owner, anomalies), partitions })
     }
 }
@@ -155,7 +147,7 @@ fn rebalances(
         let at = anomalies.time("LastRebalanceTimestamp", info.last_rebalance_timestamp, owner);
         rebalances.extend(at.map(|at| Rebalance { at, generation }));
     }
-    anomalies.sort_and_deduplicate(&mut rebalances, |_| owner.to_string(), |r| (r.at, r.generation));
+    anomalies.sort_and_deduplicate(&mut rebalances, owner, |r| (r.at, r.generation));
     rebalances
 }
 

@@ -76,11 +76,7 @@ impl TopicStatusResponse<'_> {
             let detail = format_args!("no row of {owner} is readable");
             return Err(DiscardedResponse::new(AnomalyKind::Type, detail));
         }
-        anomalies.sort_and_deduplicate(
-            &mut partitions,
-            |p| format!("partition {} of {owner}", p.partition.0),
-            |p| p.partition,
-        );
+        anomalies.sort_and_deduplicate(&mut partitions, &owner, |row| row.partition);
         let messages = anomalies.count("TotalCount", status.total_count, 1, &owner);
         let value = TopicStatus {
             // A total that includes rows of other topics is not the total of this one.
