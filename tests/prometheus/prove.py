@@ -1,9 +1,9 @@
-"""Compares what Prometheus' HTTP API answers with the truth of the simulated world. Standard library only.
+"""Compares the responses of Prometheus' HTTP API with the simulator's truth. Standard library only.
 
-The world stands still until all of it was read, moves for a while, then stands still again. Once every unit was polled and scraped after that, the series in
-Prometheus must be those of the truth: the same set of them, and the same values, those past 2^53 as the float64
-nearest to them, which is all that Prometheus can hold. What was made for kafka_exporter is asked in the end, of an
-exporter and a Prometheus of its own (kafka_exporter.py).
+The simulated world is frozen until all of it has been read, moves for a while, and is frozen again. Once everything has been
+polled and scraped after that, the series in Prometheus must equal the truth: the same set, and the same values. Values above
+2^53 are compared as the nearest float64, because Prometheus stores no other numbers. At the end, kafka_exporter.py checks the
+assets made for kafka_exporter with a separate exporter and Prometheus.
 """
 
 import gzip
@@ -28,20 +28,20 @@ ROOT = Path(__file__).resolve().parents[2]
 JOBS = ("alikafka-exporter", "gzip", "plain")
 JOB = JOBS[0]
 MOVES_SECONDS = 24
-# From before it moves, so that all of what was written is in it.
+# Starts before the movement, so that it covers all writes.
 WINDOW = f"{MOVES_SECONDS + 6}s"
-# What of the page is about the fleet and stands still with it: no counter of the exporter, no time of a poll.
+# Fleet metrics, which do not change while the world is frozen; no self-metrics.
 FLEET = re.compile(r"alikafka_(topic|group|instance|region)_.+|alikafka_exporter_objects")
 POLL_TIMES = re.compile(r"alikafka_(instance|region)_last_success_timestamp_seconds")
-# What goes on while the world stands still: ages grow, and a window of answers fills.
-GOES_ON = re.compile(r"alikafka_group_.*(lag_seconds|floor_seconds|status|per_second|catch_up_seconds|eta_seconds)")
+# Metrics that change while the world is frozen, because ages grow and windows fill.
+CHANGING = re.compile(r"alikafka_group_.*(lag_seconds|floor_seconds|status|per_second|catch_up_seconds|eta_seconds)")
 
 
 def sim(path, method="GET"):
     return json.loads(fetch(f"{CLOUD}/_sim/{path}", method=method)[0])
 
 
-# What a perfect exporter would say of the truth.
+# Expected series by the truth.
 
 VIEW_STATES = {0: "pending", 1: "deploying", 2: "running", 3: "stopped", 5: "expired"}
 SERVICE_STATES = {0: "pending", 1: "deploying", 5: "running", 10: "released", 15: "expired"}
@@ -54,7 +54,7 @@ def expected(truth):
 
     def put(family, labels, value, **more):
         key = series(family, {**labels, **{k: str(v) for k, v in more.items()}})
-        assert key not in want, f"the truth has {key} twice"
+        assert key not in want, f"duplicate in the truth: {key}"
         want[key] = value
 
     for region, r in truth["regions"].items():
@@ -73,7 +73,7 @@ def expected(truth):
 
 
 def put_instance(put, of, instance):
-    # Of the labels of the info series the truth knows the name; the others are dropped before comparing.
+    # The truth only contains the name; the other labels of the info series are dropped before comparing.
     put("alikafka_instance_info", of, 1, name=instance["name"])
     tags = dict(instance["tags"])
     put("alikafka_instance_tags", of, 1, tag_team=tags["team"], tag___=tags["环境"])
@@ -126,10 +126,10 @@ def put_group(put, of, g):
     committed = {
         topic: [p for p in t["partitions"] if p["committed"] is not None] for topic, t in g["topics"].items()
     }
-    # A group that reads nothing has nothing left to read; of one that has committed nothing, nobody knows.
+    # A group without topics has no lag; the lag of a group without committed offsets is unknown.
     if not committed or any(committed.values()):
         put("alikafka_group_lag_messages", of, sum(lag(p) for ps in committed.values() for p in ps))
-        put("alikafka_group_consumable_lag_messages", of, sum(held(p) for ps in committed.values() for p in ps))
+        put("alikafka_group_consumable_lag_messages", of, sum(consumable(p) for ps in committed.values() for p in ps))
         put_ages(put, "alikafka_group_lag", of, [p for ps in committed.values() for p in ps])
     for name in ("status", "catch_up_seconds"):
         put(f"alikafka_group_{name}", of, MAYBE)
@@ -137,7 +137,7 @@ def put_group(put, of, g):
         of_topic = {**of, "topic": topic}
         if partitions:
             put("alikafka_group_topic_lag_messages", of_topic, sum(map(lag, partitions)))
-            put("alikafka_group_topic_consumable_lag_messages", of_topic, sum(map(held, partitions)))
+            put("alikafka_group_topic_consumable_lag_messages", of_topic, sum(map(consumable, partitions)))
             put_ages(put, "alikafka_group_topic_lag", of_topic, partitions)
         for name in ("status", "consumed_messages_per_second", "produced_messages_per_second", "catch_up_seconds",
                      "data_loss_eta_seconds"):
@@ -156,7 +156,7 @@ def put_group(put, of, g):
 
 
 def put_ages(put, family, of, partitions, **more):
-    """Where all is read both bounds are 0; others are held by `check_ages`."""
+    """Expects both bounds to be 0 without lag; `check_ages` checks the others."""
     value = MAYBE if any(map(lag, partitions)) else 0
     put(f"{family}_seconds", of, value, **more)
     put(f"{family}_floor_seconds", of, value, **more)
@@ -166,8 +166,8 @@ def lag(p):
     return max(0, p["end"] - p["committed"])
 
 
-def held(p):
-    """What is left to read of what is still there."""
+def consumable(p):
+    """Returns the number of unread messages that are still available."""
     return max(0, p["end"] - max(p["committed"], p["start"]))
 
 
@@ -179,7 +179,7 @@ def unnamed(want, family):
     return {("", key[1]): value for key, value in of_family(want, family).items()}
 
 
-# While the world moves.
+# The moving world.
 
 
 def watch_it_move(froze_at):
@@ -189,7 +189,7 @@ def watch_it_move(froze_at):
     wait_until_read(before["now_ms"], froze_at)
     sim("unfreeze", "POST")
     began = time.monotonic()
-    promtool("the page of a moving world")
+    promtool("the exposition of a moving world")
     time.sleep(max(0, MOVES_SECONDS - (time.monotonic() - began)))
     return before
 
@@ -202,11 +202,11 @@ def ready():
 
 
 def promtool(what, exporter=EXPORTER, expected=()):
-    page = fetch(f"{exporter}/metrics")[0]
-    said = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=30)
-    lines = (said.stdout + said.stderr).decode().splitlines()
-    check(f"promtool check metrics says nothing about {what}",
-          [line for line in lines if line not in expected] or [said] * (said.returncode if not expected else 0))
+    body = fetch(f"{exporter}/metrics")[0]
+    result = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, timeout=30)
+    lines = (result.stdout + result.stderr).decode().splitlines()
+    check(f"promtool check metrics reports nothing about {what}",
+          [line for line in lines if line not in expected] or [result] * (result.returncode if not expected else 0))
 
 
 def check_movement(before, after, at):
@@ -220,24 +220,24 @@ def check_movement(before, after, at):
         }
 
     old, new = ends(before), ends(after)
-    # A slope of numbers past 2^53 is above their grain only if much was written.
+    # The slope of numbers above 2^53 exceeds their precision only after large writes.
     grew = {key for key in old.keys() & new.keys() if new[key] - old[key] > 200}
     for function in ("deriv", "rate"):
         expr = f'{function}(alikafka_topic_partition_end_offset{{job="{JOB}"}}[{WINDOW}])'
         moved = samples(query(expr, at))
         slow = [f"{key}: {moved.get(key)}" for key in grew if not moved.get(key, 0) > 0]
-        check(f"{function} of end offsets is above 0 for the {len(grew)} partitions that were written", slow)
-    check("the world has partitions that are written", [] if len(grew) > 50 else [f"{len(grew)} only"])
+        check(f"{function} of end offsets is positive for the {len(grew)} partitions with writes", slow)
+    check("the world has partitions with writes", [] if len(grew) > 50 else [f"{len(grew)} only"])
 
 
-# The world stands still.
+# The frozen world.
 
 
 def wait_until_read(frozen_ms, froze_at):
-    def told():
-        truth, served = sim("truth"), sim("served")
+    def served():
+        truth, responses = sim("truth"), sim("served")
         at = {(o["region"], o["instance"], kind, o[kind[:-1]]): o["at_ms"] for kind in ("topics", "groups")
-              for o in served[kind]}
+              for o in responses[kind]}
         return all(
             at.get((region, instance_id, kind, name)) == frozen_ms
             for region, r in truth["regions"].items()
@@ -247,12 +247,12 @@ def wait_until_read(frozen_ms, froze_at):
         )
 
     def listed(exporter):
-        page = fetch(f"{exporter}/metrics")[0].decode()
-        times = [float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if POLL_TIMES.match(line)]
+        body = fetch(f"{exporter}/metrics")[0].decode()
+        times = [float(line.rsplit(" ", 1)[1]) for line in body.splitlines() if POLL_TIMES.match(line)]
         return times and min(times) > froze_at
 
-    wait_for("lists, topics and groups polled after the world stood still", 40,
-             lambda: listed(EXPORTER) and listed(KAFKA) and told())
+    wait_for("lists, topics and groups polled after the freeze", 40,
+             lambda: listed(EXPORTER) and listed(KAFKA) and served())
     read_at = time.time()
     for prometheus in (PROMETHEUS, KAFKA_PROMETHEUS):
         wait_for("each job scraped after that", 20, lambda: (rows := prometheus.query("timestamp(up)")) and all(
@@ -274,7 +274,7 @@ def check_scrapes():
         ("plain", "200 identity text/plain; version=0.0.4"),
     ):
         forms = json.loads((DIR / f"{job}.json").read_text())["forms"]
-        check(f"every answer to job {job} was {' and '.join(forms)}",
+        check(f"every response to job {job} was {' and '.join(forms)}",
               [f"{f}: {n}" for f, n in forms.items() if not f.startswith(form)])
 
 
@@ -282,8 +282,8 @@ def check_series(want):
     for job in JOBS:
         have = scraped(job)
         sure = sum(value is not MAYBE for value in want.values())
-        check(f"job {job}: the {sure} series of the truth and at most {len(want) - sure} more, none missing, none too "
-              "much, values exact", differences(have, want))
+        check(f"job {job}: the {sure} series of the truth and at most {len(want) - sure} more, none missing, "
+              "none unexpected, exact values", differences(have, want))
     for family in sorted({name for name, _ in want}):
         of = of_family(want, family)
         least = sum(value is not MAYBE for value in of.values())
@@ -291,7 +291,7 @@ def check_series(want):
         number = float(count[0]["value"][1]) if count else 0
         check(f"{family}: {number:.0f} series", [] if least <= number <= len(of) else [(least, count, len(of))])
     fleet = f'count({{__name__=~"{FLEET.pattern}",job="{JOB}"}})'
-    check("alikafka_exporter_series is the number of series of the fleet",
+    check("alikafka_exporter_series equals the number of fleet series",
           query(f'{fleet} != on () alikafka_exporter_series{{job="{JOB}"}}')
           + ([] if query(fleet) else ["there are none"]))
 
@@ -317,7 +317,7 @@ def check_lag(want):
     summed = samples(query(f"sum by ({by_group}) ({partitions})"))
     reading = {key: value for key, value in groups.items() if key in summed or value != 0}
     check("sum by group of the lag of partitions is the truth", differences(summed, reading))
-    check("groups that read nothing have lag 0",
+    check("groups without topics have lag 0",
           [f"{k}: {v}" for k, v in groups.items() if k not in summed and v != 0])
     for fine, coarse, labels in (
         ("alikafka_group_partition_lag_messages", "alikafka_group_topic_lag_messages", by_topic),
@@ -330,9 +330,9 @@ def check_lag(want):
           differences(samples(query(f'sum(alikafka_group_lag_messages{{job="{JOB}"}})')), {("", ()): total}))
 
 
-def check_ages(truth, stood_still):
-    """The age of the oldest unread message is between its bounds. The clock of the cloud stood still for a while, which
-    the exporter takes for a slow one: so long a floor may be too high."""
+def check_ages(truth, frozen_seconds):
+    """Checks that the age of the oldest unread message is between its bounds. The clock of the cloud was stopped for a
+    while, which looks like a slow clock to the exporter: the lower bound may be too high by that time."""
     of_group = "region, instance_id, group"
     wrong, number = [], 0
     bounds = [samples(query(f'alikafka_group_partition_lag{name}_seconds{{job="{JOB}"}}')) for name in ("", "_floor")]
@@ -343,18 +343,18 @@ def check_ages(truth, stood_still):
                     for p in t["partitions"]:
                         labels = {"region": region, "instance_id": instance_id, "group": group, "topic": topic,
                                   "partition": str(p["partition"])}
-                        ceiling = bounds[0].get(series("alikafka_group_partition_lag_seconds", labels))
-                        floor = bounds[1].get(series("alikafka_group_partition_lag_floor_seconds", labels))
+                        upper = bounds[0].get(series("alikafka_group_partition_lag_seconds", labels))
+                        lower = bounds[1].get(series("alikafka_group_partition_lag_floor_seconds", labels))
                         age = p["oldest_unread_age_ms"]
-                        if age is None or (ceiling, floor) == (None, None):
+                        if age is None or (upper, lower) == (None, None):
                             continue
                         number += 1
-                        if not (floor or 0) - stood_still <= age / 1000 <= (age if ceiling is None else ceiling):
-                            wrong.append(f"{labels}: {floor} <= {age / 1000} <= {ceiling}")
+                        if not (lower or 0) - frozen_seconds <= age / 1000 <= (age if upper is None else upper):
+                            wrong.append(f"{labels}: {lower} <= {age / 1000} <= {upper}")
     check(f"the age of the oldest unread message is between its bounds for {number} partitions",
           wrong + ([] if number > 100 else ["few"]))
     fine = f'alikafka_group_partition_lag_floor_seconds{{job="{JOB}"}} > alikafka_group_partition_lag_seconds'
-    check("no floor is above its ceiling", query(fine))
+    check("no lower bound exceeds its upper bound", query(fine))
     for coarse, fine, labels in (
         ("alikafka_group_topic_lag_seconds", "alikafka_group_partition_lag_seconds", f"{of_group}, topic"),
         ("alikafka_group_topic_lag_floor_seconds", "alikafka_group_partition_lag_floor_seconds", f"{of_group}, topic"),
@@ -364,7 +364,7 @@ def check_ages(truth, stood_still):
     ):
         both = f'{coarse}{{job="{JOB}"}} != on ({labels}) max by ({labels}) ({fine}{{job="{JOB}"}})'
         check(f"{coarse} is the largest {fine} in PromQL too", query(both))
-    check("a status is a whole number from 0 to 5",
+    check("a status is an integer from 0 to 5",
           query('{__name__=~"alikafka_group(_topic)?_status"} > 5') + query('alikafka_group_topic_status % 1 != 0'))
 
 
@@ -373,7 +373,7 @@ def check_offsets(want):
                    "alikafka_group_partition_offset"):
         of = of_family(want, family)
         large = sum(value > 2**53 for value in of.values())
-        check(f"{family}: {len(of)} values equal, {large} of them past 2^53 as float64",
+        check(f"{family}: {len(of)} values are equal, {large} of them above 2^53 as float64",
               [*differences(samples(query(f'{family}{{job="{JOB}"}}')), of), *([] if large else ["none is large"])])
 
 
@@ -387,46 +387,46 @@ def check_names(truth):
         ("instance_id", "alikafka_instance_info", set(instances)),
     ):
         now = time.time()
-        # Prometheus answers for whole blocks, so names that came and went are there too.
-        told = set(api(f"label/{label}/values", **{"match[]": metric, "start": now - 2, "end": now}))
-        check(f"label {label}: all {len(names)} names read back equal", names - told)
-        strange = {n for n in names if not re.fullmatch(r"[A-Za-z0-9_.-]+", n)}
-        found = {n: {row["metric"][label] for row in query(f"{metric}{{{label}={quoted(n)}}}")} for n in strange}
-        check(f"label {label}: {len(strange)} strange names are found by an exact match",
+        # Prometheus returns the values of complete blocks, so names of deleted objects are included.
+        found = set(api(f"label/{label}/values", **{"match[]": metric, "start": now - 2, "end": now}))
+        check(f"label {label}: all {len(names)} names are returned unchanged", names - found)
+        unusual = {n for n in names if not re.fullmatch(r"[A-Za-z0-9_.-]+", n)}
+        found = {n: {row["metric"][label] for row in query(f"{metric}{{{label}={quoted(n)}}}")} for n in unusual}
+        check(f"label {label}: {len(unusual)} unusual names are found by an exact match",
               [f"{n!r}: {got}" for n, got in found.items() if got != {n}])
     every = " ".join(sorted({n for i in serving for n in (*i["topics"], *i["groups"])}))
-    check("the world has Chinese, quotes, backslashes, line breaks, blanks, braces and emoji in names",
+    check("the world has Chinese, quotes, backslashes, line breaks, spaces, braces and emoji in names",
           [c for c in '订"\\\n{🚚%+' if c not in every])
 
 
-def check_pages():
-    """The same bytes, however they are fetched, of all that stands still."""
-    def fleet(page):
-        return [line for line in page.split(b"\n")
-                if FLEET.match(name(line)) and not POLL_TIMES.match(name(line)) and not GOES_ON.match(name(line))]
+def check_encodings():
+    """Checks that all clients receive the same bytes of unchanging metrics."""
+    def fleet(body):
+        return [line for line in body.split(b"\n")
+                if FLEET.match(name(line)) and not POLL_TIMES.match(name(line)) and not CHANGING.match(name(line))]
 
     def name(line):
         return re.sub(rb"^# (HELP|TYPE|UNIT) ", b"", line).decode()
 
     kept = json.loads((DIR / "gzip.json").read_text())
-    for accept in ("text/plain;version=0.0.4", kept["asked"]["accept"]):
-        plain, told = fetch(f"{EXPORTER}/metrics", {"Accept": accept, "Accept-Encoding": "identity"})
+    for accept in ("text/plain;version=0.0.4", kept["request"]["accept"]):
+        plain, found = fetch(f"{EXPORTER}/metrics", {"Accept": accept, "Accept-Encoding": "identity"})
         packed, how = fetch(f"{EXPORTER}/metrics", {"Accept": accept, "Accept-Encoding": "gzip"})
-        wrong = [] if (told["Content-Encoding"], how["Content-Encoding"]) == (None, "gzip") else [f"{told} {how}"]
+        wrong = [] if (found["Content-Encoding"], how["Content-Encoding"]) == (None, "gzip") else [f"{found} {how}"]
         a, b = fleet(plain), fleet(gzip.decompress(packed))
         wrong += [f"{x!r} != {y!r}" for x, y in zip(a, b) if x != y] + ["other lines"] * (len(a) != len(b))
-        check(f"asked for {accept[:31]}: gzip and plain pages are equal, {len(plain)} bytes, {len(packed)} as gzip "
+        check(f"Accept {accept[:31]}: gzip and plain responses are equal, {len(plain)} bytes, {len(packed)} as gzip "
               f"({how['Content-Type']})", wrong)
     by_prometheus = fleet(gzip.decompress((DIR / "gzip.body").read_bytes()))
-    check("Prometheus asks for gzip", [] if "gzip" in kept["asked"]["accept-encoding"] else [kept["asked"]])
+    check("Prometheus requests gzip", [] if "gzip" in kept["request"]["accept-encoding"] else [kept["request"]])
     if shutil.which("curl"):
-        curl = ["curl", "-sS", "--compressed", "-H", f"Accept: {kept['asked']['accept']}", f"{EXPORTER}/metrics"]
-        page = fleet(subprocess.run(curl, capture_output=True, check=True, timeout=30).stdout)
-        check(f"the {len(page)} lines that curl --compressed gets are, byte by byte, those that Prometheus got",
-              [f"{a!r} != {b!r}" for a, b in zip(page, by_prometheus) if a != b]
-              + [f"{len(page)} and {len(by_prometheus)} lines"] * (len(page) != len(by_prometheus)))
+        curl = ["curl", "-sS", "--compressed", "-H", f"Accept: {kept['request']['accept']}", f"{EXPORTER}/metrics"]
+        body = fleet(subprocess.run(curl, capture_output=True, check=True, timeout=30).stdout)
+        check(f"curl --compressed receives the same {len(body)} lines as Prometheus, byte by byte",
+              [f"{a!r} != {b!r}" for a, b in zip(body, by_prometheus) if a != b]
+              + [f"{len(body)} and {len(by_prometheus)} lines"] * (len(body) != len(by_prometheus)))
     else:
-        print("      curl is not installed: its page was not compared")
+        print("      curl is not installed: its response was not compared")
 
 
 def check_rules(want):
@@ -435,11 +435,11 @@ def check_rules(want):
     written = sum(
         len(re.findall(r"^ *- (?:alert|record):", f.read_text(), re.M)) for f in ROOT.glob("config/rules/*.rules.yml")
     )
-    check(f"all {written} rules are loaded", [] if len(rules) == written else [f"{len(rules)} are"])
+    check(f"all {written} rules are loaded", [] if len(rules) == written else [f"{len(rules)} are loaded"])
     check("every rule was evaluated without an error",
           [f"{r['name']}: {r['health']} {r.get('lastError', '')}" for r in rules if r["health"] != "ok"])
     known = f'group:alikafka_group_lag_messages:last_known{{job="{JOB}"}}'
-    check("the recorded lag is the truth",
+    check("the recorded lag equals the truth",
           differences(unnamed_values(samples(query(known), "team")), unnamed(want, "alikafka_group_lag_messages")))
 
     def pending(name):
@@ -455,15 +455,15 @@ def check_rules(want):
         key = series("", {k: v for k, v in labels if k != "partition"})
         lost[key] = lost.get(key, 0) + value
     lost = {key: value for key, value in lost.items() if value > 0}
-    check(f"AliKafkaMessagesLost is pending for the {len(lost)} that lost messages, and no other",
-          [*differences(pending("AliKafkaMessagesLost"), lost), *([] if lost else ["the world has none"])])
+    check(f"AliKafkaMessagesLost is pending for exactly the {len(lost)} with lost messages",
+          [*differences(pending("AliKafkaMessagesLost"), lost), *([] if lost else ["the world has no such object"])])
     behind = {k: v for k, v in unnamed(want, "alikafka_group_lag_messages").items() if v > 100_000}
-    check(f"AliKafkaGroupLagHigh is pending for the {len(behind)} groups far behind, and no other",
-          [*differences(pending("AliKafkaGroupLagHigh"), behind), *([] if behind else ["the world has none"])])
+    check(f"AliKafkaGroupLagHigh is pending for exactly the {len(behind)} groups far behind",
+          [*differences(pending("AliKafkaGroupLagHigh"), behind), *([] if behind else ["the world has no such object"])])
     expired = {k: v for k, v in unnamed(want, "alikafka_instance_state").items()
                if v == 1 and dict(k[1])["state"] == "expired"}
-    check(f"AliKafkaInstanceExpired is pending for the {len(expired)} that have expired, and no other",
-          [*differences(pending("AliKafkaInstanceExpired"), expired), *([] if expired else ["the world has none"])])
+    check(f"AliKafkaInstanceExpired is pending for exactly the {len(expired)} expired instances",
+          [*differences(pending("AliKafkaInstanceExpired"), expired), *([] if expired else ["the world has no such object"])])
     quiet = {"AliKafkaInstanceDown", "AliKafkaRegionDown", "AliKafkaDataStale", "AliKafkaApiThrottled",
              "AliKafkaExporterDown", "AliKafkaSeriesDropped", "AliKafkaNoRegion", "AliKafkaRegionSearchFailing",
              "AliKafkaReloadFailed", "AliKafkaInstanceUnwatched", "AliKafkaBudgetShort",
@@ -477,18 +477,18 @@ def unnamed_values(have):
     return {("", key[1]): value for key, value in have.items()}
 
 
-def check_own():
+def check_self_metrics():
     results = {row["metric"]["result"]: float(row["value"][1])
                for row in query(f'sum by (result) (alikafka_exporter_api_requests_total{{job="{JOB}"}})')}
-    check(f"although topics and groups came and went, calls were ok or found their object gone: {results}",
+    check(f"with topics and groups created and deleted, calls were ok or their object was gone: {results}",
           results.keys() - {"ok", "gone"})
     check("no instance and no region was ever incomplete",
           query("min_over_time(alikafka_instance_up[10m]) == 0 or min_over_time(alikafka_region_up[10m]) == 0"))
 
 
-# The dashboards, as Grafana asks.
+# The dashboards, queried like Grafana.
 
-# What a world without failures, whose exporter ran on and whose cloud told all, has nothing to show for.
+# Panels without data in a world without failures.
 NOTHING_TO_SHOW = {
     "exporter.json": {
         "Failed API calls by action and result A", "Failed API calls in the time range A", "Rejected A",
@@ -498,7 +498,7 @@ NOTHING_TO_SHOW = {
     "fleet.json": {"Region incomplete ", "Expiring instances A", "Instance tags A"},
     "group.json": {
         "Status changes ", "Rebalances ",
-        # If a group with lag has no upper bound, all groups together have none. tests/stack asks of each alone.
+        # Some groups with lag have no upper bound, so neither has their maximum. tests/stack checks each group.
         "Max lag, upper bound A", "Lag in seconds B", "$topic: lag in seconds B",
         "Lag in seconds of the selected partitions B",
     },
@@ -509,7 +509,7 @@ NOTHING_TO_SHOW = {
 def check_dashboards(want, at):
     groups = {dict(k[1])["group"] for k in of_family(want, "alikafka_group_info")}
     ids = {dict(k[1])["instance_id"] for k in of_family(want, "alikafka_instance_info")}
-    # One strange group of the most behind, chosen in the variables.
+    # Selects the group with an unusual name that has the largest lag.
     key, _ = max(((k, v) for k, v in of_family(want, "alikafka_group_topic_lag_messages").items()
                   if not re.fullmatch(r"[\w-]+", dict(k[1])["group"])), key=lambda kv: kv[1])
     chosen = {("instance" if k == "instance_id" else k): v for k, v in key[1]}
@@ -529,14 +529,14 @@ def check_dashboards(want, at):
         ("Instances A", len(ids)), ("Instances B", 0), ("Regions B", 0),
     ):
         last = [float(row["values"][-1][1] if "values" in row else row["value"][1]) for row in shown["fleet.json", title]]
-        check(f"fleet dashboard: {title} shows the truth, {value}", [] if last == [value] else [last])
+        check(f"fleet dashboard: {title} shows {value}, as in the truth", [] if last == [value] else [last])
 
 
 def check_dashboard(name, dashboard, chosen, groups, ids, everything_is_read, at):
     panels = [p for panel in dashboard["panels"] for p in (panel, *panel.get("panels", []))]
     targets = [(f"{p['title']} {t['refId']}", t) for p in panels for t in p.get("targets", [])]
     targets += [(f"{a['name']} ", a) for a in dashboard["annotations"]["list"]]
-    # A number and a graph may have the same title: each is asked for itself.
+    # Two panels may have the same title: each is queried.
     names = [title for title, _ in targets]
     targets = [(title + "'" * names[:i].count(title), target) for i, (title, target) in enumerate(targets)]
     everything = {v["name"]: v["allValue"] for v in dashboard["templating"]["list"] if v.get("allValue")}
@@ -544,7 +544,7 @@ def check_dashboard(name, dashboard, chosen, groups, ids, everything_is_read, at
     shown = {}
     for title, target in targets:
         expr = substituted(target["expr"], everything)
-        shown[name, title] = rows = ask(expr, target, at)
+        shown[name, title] = rows = evaluate(expr, target, at)
         print(f"      {title:<58} {len(rows):>6}  {' '.join(expr.split())[:80]}")
     print()
     empty = {title for (_, title), rows in shown.items() if not rows}
@@ -554,18 +554,18 @@ def check_dashboard(name, dashboard, chosen, groups, ids, everything_is_read, at
 
     if "group" in everything:
         reached = {row["metric"]["group"] for row in query(f'alikafka_group_info{{group=~"{everything["group"]}"}}', at)}
-        check(f'{name}: "All" leaves out no group, not even one whose name has a line break', groups - reached)
+        check(f'{name}: "All" includes every group, even one whose name contains a line break', groups - reached)
 
     variables = {k: v for k, v in chosen.items() if k in everything}
     wrong = []
     for title, target in targets:
-        rows = ask(substituted(target["expr"], {**everything, **{k: escaped(v) for k, v in variables.items()}}), target, at)
+        rows = evaluate(substituted(target["expr"], {**everything, **{k: escaped(v) for k, v in variables.items()}}), target, at)
         for variable, value in variables.items():
             label = "instance_id" if variable == "instance" else variable
             wrong += [f"{title}: {row['metric']}" for row in rows if row["metric"].get(label, value) != value]
         if re.search(r"^(Total lag|Lag (by|of) )|: lag by", title) and "group" in variables and not rows:
             wrong.append(f"{title}: empty")
-    check(f"{name}: follows its variables: {variables}", wrong)
+    check(f"{name}: respects its variables: {variables}", wrong)
 
     for variable in dashboard["templating"]["list"]:
         if variable["type"] != "query":
@@ -576,12 +576,12 @@ def check_dashboard(name, dashboard, chosen, groups, ids, everything_is_read, at
             found = api(f"label/{listed[2]}/values", **{"match[]": listed[1]})
         else:
             rows = query(re.fullmatch(r"query_result\((.+)\)", text, re.S)[1], at)
-            # Grafana shows the text form of each row to the variable's pattern, and escapes nothing in it.
+            # Grafana matches the variable's pattern against the text form of each row, without escaping.
             lines = ["{" + ",".join(f'{k}="{v}"' for k, v in sorted(r["metric"].items())) + "} 1 1" for r in rows]
             pattern = variable["regex"].strip("/").replace("(?<", "(?P<")
             found = {m["value"] for m in (re.search(pattern, line) for line in lines) if m}
             check(f"{name}: variable {variable['name']} lists every instance", ids ^ found)
-        # Accounts have no names here.
+        # This exporter has no named accounts.
         none = variable["name"] == "account"
         check(f"{name}: variable {variable['name']} has {len(found)} values", [] if bool(found) != none else [found])
     return shown
@@ -589,17 +589,17 @@ def check_dashboard(name, dashboard, chosen, groups, ids, everything_is_read, at
 
 def substituted(expr, values):
     fixed = {"__range": "60s", "__rate_interval": "8s", "limit": "20", **values}
-    # $1 is of label_replace.
+    # $1 belongs to label_replace.
     return re.sub(r"\$([A-Za-z_]\w*)", lambda m: fixed[m[1]], expr)
 
 
-def ask(expr, target, at):
+def evaluate(expr, target, at):
     if target.get("instant"):
         return query(expr, at)
     return api("query_range", query=expr, start=at - 60, end=at, step=2)["result"]
 
 
-# The demo, which ran beside all this.
+# The demo, which ran at the same time.
 
 
 def check_demo():
@@ -613,7 +613,7 @@ def check_demo():
     check("demo: lag falls when the group resumes",
           [] if float(steps[4][1]) < float(steps[1][1]) else [steps[1], steps[4]])
     for line in re.findall(r"^    (curl .*)$", text, re.M):
-        check(f"demo: its line greps for series that exist: {line.split('|')[1].strip()}",
+        check(f"demo: its command finds existing series: {line.split('|')[1].strip()}",
               [] if any(re.match(line.split("'")[1].replace("order-billing", ""), n) for n in names()) else [line])
     bad = [line for line in text.splitlines() if "level=error" in line or "panicked" in line]
     check("demo: its log has no error", bad)
@@ -626,37 +626,37 @@ def names():
 def main():
     froze_at = time.time()
     before = watch_it_move(froze_at)
-    stood_still = time.time() - froze_at - MOVES_SECONDS
+    frozen_seconds = time.time() - froze_at - MOVES_SECONDS
     frozen_ms = sim("freeze", "POST")["now_ms"]
     froze_at = time.time()
     truth = sim("truth")
     want = expected(truth)
-    print(f"      the world stands still: {len(want)} series in the truth", flush=True)
+    print(f"      the world is frozen: {len(want)} series in the truth", flush=True)
     check_movement(before, truth, froze_at)
     wait_until_read(frozen_ms, froze_at)
-    assert sim("truth") == truth, "the world moved on"
-    # A whole second, so that the last step of a range falls on it and not just before it.
+    assert sim("truth") == truth, "the world changed"
+    # A full second, so that the last step of a range query is on it.
     at = int(time.time()) + 1
     time.sleep(at - time.time())
     check_scrapes()
     check_series(want)
     check_lag(want)
-    check_ages(truth, stood_still + time.time() - froze_at)
+    check_ages(truth, frozen_seconds + time.time() - froze_at)
     check_offsets(want)
     check_names(truth)
-    check_pages()
-    promtool("the page of a world that stands still")
-    check_own()
+    check_encodings()
+    promtool("the exposition of a frozen world")
+    check_self_metrics()
     check_rules(want)
     check_dashboards(want, at)
     kafka_exporter.prove(KAFKA_PROMETHEUS, KAFKA, before, truth, froze_at, at)
-    promtool("the page under kafka_exporter's names", KAFKA, [kafka_exporter.PROMTOOL_SAYS])
+    promtool("the exposition with kafka_exporter's names", KAFKA, [kafka_exporter.PROMTOOL_FINDING])
     check_demo()
 
 
 try:
     main()
 except (RuntimeError, AssertionError, LookupError, ValueError, OSError, http.client.HTTPException) as error:
-    check("the proof ran to its end", [f"{type(error).__name__}: {error}"])
+    check("the suite ran to its end", [f"{type(error).__name__}: {error}"])
 print(f"\n{counts['passed']} passed, {counts['failed']} failed", flush=True)
 sys.exit(1 if counts["failed"] else 0)

@@ -1,6 +1,6 @@
-"""Hands scrapes on to the exporter and keeps what crossed: DIR.json counts the answers by form and holds the headers
-of the last exchange, DIR.body is its body, byte by byte. With --plain the answer is asked for uncompressed, in the
-classic text format, which Prometheus itself cannot be told to do in every version."""
+"""Forwards scrapes to the exporter and records them: DIR.json counts the responses by form and contains the headers of the
+last one, DIR.body is its body, byte by byte. With --plain it requests the classic text format without compression, which
+not every version of Prometheus can be configured to do."""
 
 import http.client
 import http.server
@@ -16,9 +16,9 @@ LOCK = threading.Lock()
 FORMS = {}
 
 
-def keep(body, kept):
-    """Whole files only: the reader may look at any time."""
-    for name, data in ((f"{KEEP}.body", body), (f"{KEEP}.json", json.dumps(kept).encode())):
+def record(body, exchange):
+    """Replaces the files atomically, because they may be read at any time."""
+    for name, data in ((f"{KEEP}.body", body), (f"{KEEP}.json", json.dumps(exchange).encode())):
         with open(f"{name}.new", "wb") as out:
             out.write(data)
         os.replace(f"{name}.new", name)
@@ -28,26 +28,26 @@ class Relay(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        asked = {k: v for k, v in self.headers.items() if k.lower() not in HOP}
+        request = {k: v for k, v in self.headers.items() if k.lower() not in HOP}
         if PLAIN:
-            asked = {k: v for k, v in asked.items() if k.lower() not in ("accept", "accept-encoding")}
-            asked.update({"Accept": "text/plain;version=0.0.4", "Accept-Encoding": "identity"})
+            request = {k: v for k, v in request.items() if k.lower() not in ("accept", "accept-encoding")}
+            request.update({"Accept": "text/plain;version=0.0.4", "Accept-Encoding": "identity"})
         upstream = http.client.HTTPConnection(UPSTREAM, timeout=10)
         upstream.putrequest("GET", self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in asked.items():
+        for name, value in request.items():
             upstream.putheader(name, value)
         upstream.endheaders()
-        answer = upstream.getresponse()
-        body = answer.read()
+        response = upstream.getresponse()
+        body = response.read()
         upstream.close()
-        told = [(k, v) for k, v in answer.getheaders() if k.lower() not in HOP]
-        headers = {k.lower(): v for k, v in told}
-        form = f"{answer.status} {headers.get('content-encoding', 'identity')} {headers.get('content-type')}"
+        forwarded = [(k, v) for k, v in response.getheaders() if k.lower() not in HOP]
+        headers = {k.lower(): v for k, v in forwarded}
+        form = f"{response.status} {headers.get('content-encoding', 'identity')} {headers.get('content-type')}"
         with LOCK:
             FORMS[form] = FORMS.get(form, 0) + 1
-            keep(body, {"forms": FORMS, "asked": {k.lower(): v for k, v in asked.items()}, "answered": headers})
-        self.send_response(answer.status)
-        for name, value in told:
+            record(body, {"forms": FORMS, "request": {k.lower(): v for k, v in request.items()}, "response": headers})
+        self.send_response(response.status)
+        for name, value in forwarded:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

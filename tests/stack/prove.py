@@ -41,7 +41,7 @@ WATCHED_SECONDS = 52
 # Of the range that graphs are looked at over.
 LOOK_SECONDS = 30
 LIBC = ctypes.CDLL(None)
-common.SHOWN = 40
+common.MAX_PROBLEMS = 40
 
 
 class Stack:
