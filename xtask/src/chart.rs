@@ -1,8 +1,8 @@
-//! What the Helm chart holds of other files: a chart carries all that it needs, and cannot reach outside of its folder.
+//! Generated parts of the Helm chart, which cannot use files outside of its folder.
 //!
-//! Owns: the copies of rules and dashboards; the table of values in the chart's README, from the comments of
-//! values.yaml; and the part of values.schema.json that is about the exporter's configuration, from the table of keys.
-//! Refuses: a value without a comment, and keys that hold a secret: what is a value ends up in a ConfigMap.
+//! Owns: copies of rules and dashboards; the table of values in the README of the chart, from the comments of
+//! values.yaml; the schema of the value `config`, from the table of configuration keys.
+//! Rejects: values without a comment. Omits keys that hold secrets, because values end up in a ConfigMap.
 
 use std::{fs, io, path::Path};
 
@@ -13,14 +13,14 @@ use crate::Generated;
 
 mod values;
 
-/// Where the chart lies.
+/// Folder of the chart.
 const CHART: &str = "deploy/helm/alikafka-exporter";
 
-/// What holds a secret, or would: the chart writes the configuration into a ConfigMap.
+/// Keys that hold a secret.
 const SECRETS: [&str; 3] =
     ["credentials.access_key_id", "credentials.access_key_secret", "credentials.security_token"];
 
-/// Everything of the chart that is made of other files: those of `root`, and the dashboards among `others`.
+/// Generated files of the chart, from files below `root` and the dashboards among `others`.
 pub(crate) fn files(root: &Path, others: &[Generated]) -> io::Result<Vec<Generated>> {
     let mut files = copies(root, others)?;
     files.push(readme(root)?);
@@ -29,7 +29,7 @@ pub(crate) fn files(root: &Path, others: &[Generated]) -> io::Result<Vec<Generat
     Ok(files)
 }
 
-/// The rules and the dashboards, whether those are generated or written by hand.
+/// Copies of all rules and dashboards.
 fn copies(root: &Path, others: &[Generated]) -> io::Result<Vec<Generated>> {
     let mut copies: Vec<Generated> = others
         .iter()
@@ -42,7 +42,7 @@ fn copies(root: &Path, others: &[Generated]) -> io::Result<Vec<Generated>> {
         for entry in fs::read_dir(root.join(home))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             let path = format!("{CHART}/files/{kind}/{name}");
-            // What is generated counts as it will be, not as it lies there.
+            // The text of a generated file on disk may be outdated.
             if name.ends_with(ending) && !copies.iter().any(|copy| copy.path == path) {
                 copies.push(Generated { text: fs::read_to_string(root.join(home).join(&name))?, path });
             }
@@ -51,26 +51,27 @@ fn copies(root: &Path, others: &[Generated]) -> io::Result<Vec<Generated>> {
     Ok(copies)
 }
 
-/// The README, with the table of values between its two marks made anew.
+/// README with a regenerated table of values between its two markers.
 fn readme(root: &Path) -> io::Result<Generated> {
     const BEGIN: &str = "<!-- values:begin -->\n";
     const END: &str = "<!-- values:end -->\n";
     let path = format!("{CHART}/README.md");
     let text = fs::read_to_string(root.join(&path))?;
-    let lost = || io::Error::other(format!("{path}: its marks {} and {} are gone", BEGIN.trim(), END.trim()));
-    let (before, rest) = text.split_once(BEGIN).ok_or_else(lost)?;
-    let (_, after) = rest.split_once(END).ok_or_else(lost)?;
+    let missing =
+        || io::Error::other(format!("{path}: markers {} and {} are missing", BEGIN.trim(), END.trim()));
+    let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
+    let (_, after) = rest.split_once(END).ok_or_else(missing)?;
     let values = fs::read_to_string(root.join(CHART).join("values.yaml"))?;
     let table = values::table(&values).map_err(|error| io::Error::other(format!("values.yaml: {error}")))?;
     Ok(Generated { text: format!("{before}{BEGIN}{table}{END}{after}"), path })
 }
 
-/// The schema of the values, with what it says of `config` made anew.
+/// Schema of the values, with a regenerated property `config`.
 fn schema(root: &Path) -> io::Result<Generated> {
     let path = format!("{CHART}/values.schema.json");
     let mut schema: Value = serde_json::from_str(&fs::read_to_string(root.join(&path))?)?;
     let Some(config) = schema.pointer_mut("/properties/config") else {
-        return Err(io::Error::other(format!("{path}: it says nothing of config")));
+        return Err(io::Error::other(format!("{path}: property config is missing")));
     };
     let keys: Vec<&ConfigKey> = KEYS.iter().filter(|key| !SECRETS.contains(&key.path)).collect();
     *config = section(&keys, "");
@@ -79,14 +80,14 @@ fn schema(root: &Path) -> io::Result<Generated> {
     Ok(Generated { path, text })
 }
 
-/// The schema of the keys of a section, whose path `prefix` ends with a dot unless it is the whole.
+/// Schema of the keys of a section. `prefix` is its path with a trailing dot, or empty for the top level.
 fn section(keys: &[&ConfigKey], prefix: &str) -> Value {
     let mut properties = Map::new();
     for key in keys {
         let Some(rest) = key.path.strip_prefix(prefix) else { continue };
         match rest.split_once('.') {
             None => {
-                properties.insert(rest.to_owned(), one(key, keys));
+                properties.insert(rest.to_owned(), key_schema(key, keys));
             }
             Some((child, _)) if !properties.contains_key(child) => {
                 properties.insert(child.to_owned(), section(keys, &format!("{prefix}{child}.")));
@@ -97,12 +98,12 @@ fn section(keys: &[&ConfigKey], prefix: &str) -> Value {
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 
-/// The schema of a key. Whether its value is a good one the exporter says.
-fn one(key: &ConfigKey, keys: &[&ConfigKey]) -> Value {
+/// Schema of a key. The exporter validates its value.
+fn key_schema(key: &ConfigKey, keys: &[&ConfigKey]) -> Value {
     let scalar = json!({ "type": ["string", "number", "boolean"] });
     let list = json!({ "type": "array", "items": { "type": "string" } });
     let mut schema = match key.shape {
-        // A user and a password stand before an @.
+        // A user name and a password precede an @.
         Shape::Text if key.path == "proxy" => json!({ "type": "string", "pattern": "^[^@]*$" }),
         Shape::Text => scalar,
         Shape::List => list,
@@ -120,7 +121,7 @@ fn one(key: &ConfigKey, keys: &[&ConfigKey]) -> Value {
     schema
 }
 
-/// The same, with the keys of all objects in the order of the alphabet, whatever order the library keeps.
+/// Sorts the keys of all objects, whatever order the library keeps.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -138,21 +139,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_secret_that_is_left_out_is_a_key_and_no_other_key_is_named_like_one() {
+    fn omitted_secrets_are_keys_and_no_other_key_has_a_name_like_one() {
         for secret in SECRETS {
-            assert!(KEYS.iter().any(|key| key.path == secret), "{secret} is no key");
+            assert!(KEYS.iter().any(|key| key.path == secret), "{secret} is not a key");
         }
-        let odd: Vec<&str> = KEYS
+        let suspicious: Vec<&str> = KEYS
             .iter()
             .map(|key| key.path)
             .filter(|path| !SECRETS.contains(path) && !path.ends_with("_file"))
             .filter(|path| ["secret", "password", "access_key"].iter().any(|word| path.contains(word)))
             .collect();
-        assert!(odd.is_empty(), "{odd:?}");
+        assert!(suspicious.is_empty(), "{suspicious:?}");
     }
 
     #[test]
-    fn an_account_may_have_its_own_keys_and_no_others() {
+    fn an_account_accepts_only_keys_that_are_per_account() {
         let keys: Vec<&ConfigKey> = KEYS.iter().collect();
         let schema = section(&keys, "");
         let account = &schema["properties"]["accounts"]["items"]["properties"];

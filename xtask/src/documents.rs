@@ -1,48 +1,48 @@
-//! The reference pages under `docs/` that are made of the product's own tables.
+//! Reference documents under `docs/`, generated from the tables of the exporter.
 //!
-//! Owns: which pages there are, and how a table of Markdown is written. Refuses: words about a key or a metric; those
-//! stand in the tables of the product.
+//! Owns: the list of documents, and Markdown tables. Out of scope: texts about a key or a metric, which the tables of the
+//! exporter contain.
 
 mod configuration;
 mod metrics;
 
 use crate::Generated;
 
-/// The first line of every page: who edits it by hand loses what was written.
-const MARK: &str =
+/// First line of every document. Manual changes would be lost.
+const NOTICE: &str =
     "<!-- Generated from the tables of the product by: cargo run -p xtask -- generate. Do not edit. -->\n\n";
 
-/// The pages.
+/// Document files.
 pub(crate) fn files() -> Vec<Generated> {
     vec![
         Generated {
             path: "docs/configuration.md".to_owned(),
-            text: format!("{MARK}{}", configuration::document()),
+            text: format!("{NOTICE}{}", configuration::document()),
         },
-        Generated { path: "docs/metrics.md".to_owned(), text: format!("{MARK}{}", metrics::document()) },
+        Generated { path: "docs/metrics.md".to_owned(), text: format!("{NOTICE}{}", metrics::document()) },
     ]
 }
 
-/// A row of a table. A bar in a cell would begin the next one.
+/// Row of a table. Escapes bars, which would start the next cell.
 fn row(cells: &[String]) -> String {
     let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// The head of a table.
+/// Header of a table.
 fn head(titles: &[&str]) -> String {
     format!("| {} |\n|{}\n", titles.join(" | "), "---|".repeat(titles.len()))
 }
 
-/// A text as it is to be typed.
+/// Text in code format.
 fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// A text of the product as prose: nothing in it is markup, and no address a link.
+/// Converts a text of the exporter to Markdown: escapes markup, and formats addresses as code instead of links.
 fn prose(text: &str) -> String {
     let word = |word: &str| match word.split_once("://") {
-        // A mark of the sentence is not part of the address.
+        // Punctuation of the sentence is not part of the address.
         Some(_) => {
             let address = word.trim_end_matches([',', '.', ';']);
             format!("`{address}`{}", &word[address.len()..])

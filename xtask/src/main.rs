@@ -1,7 +1,7 @@
-//! Writes every file of the repository that is generated, from the tables of the product.
+//! Generates files of the repository from the tables of the exporter.
 //!
-//! `cargo run -p xtask -- generate` writes them, `cargo run -p xtask -- check` says which are not as they would be
-//! written. A test does the same, so what has drifted fails. Nothing else of the repository is touched.
+//! `cargo run -p xtask -- generate` writes them. `cargo run -p xtask -- check` fails if a committed file differs from
+//! its generated text, as does a test.
 
 use std::{
     env, fs, io,
@@ -14,16 +14,15 @@ mod chart;
 mod dashboards;
 mod documents;
 
-/// A file that is generated.
+/// A generated file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Generated {
-    /// Where it lies, from the root of the repository.
+    /// Path from the root of the repository.
     path: String,
-    /// All of its text.
     text: String,
 }
 
-/// Every generated file. What is made of other generated files takes them from here, not from the disk.
+/// Every generated file. Files made from other generated files use their new texts rather than those on disk.
 fn generated(root: &Path) -> io::Result<Vec<Generated>> {
     let mut files = dashboards::files();
     files.extend(documents::files());
@@ -32,16 +31,16 @@ fn generated(root: &Path) -> io::Result<Vec<Generated>> {
 }
 
 fn main() -> ExitCode {
-    let verb = env::args().nth(1).unwrap_or_default();
-    let done = match verb.as_str() {
+    let command = env::args().nth(1).unwrap_or_default();
+    let result = match command.as_str() {
         "generate" => generate(&root()),
         "check" => check(&root()),
         _ => Err(io::Error::other("usage: cargo run -p xtask -- generate|check")),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell when stderr is closed.
+            // If stderr is closed, the exit code remains.
             _ = writeln!(io::stderr(), "xtask: {error}");
             ExitCode::FAILURE
         }
@@ -60,23 +59,23 @@ fn generate(root: &Path) -> io::Result<()> {
 }
 
 fn check(root: &Path) -> io::Result<()> {
-    let drifted: Vec<String> = generated(root)?
+    let outdated: Vec<String> = generated(root)?
         .into_iter()
         .filter(|file| fs::read_to_string(root.join(&file.path)).ok().as_ref() != Some(&file.text))
         .map(|file| file.path)
         .collect();
-    match drifted.is_empty() {
+    match outdated.is_empty() {
         true => Ok(()),
         false => Err(io::Error::other(format!(
-            "not as generated: {}; run cargo run -p xtask -- generate, and read the diff",
-            drifted.join(", ")
+            "outdated: {}; run cargo run -p xtask -- generate and review the diff",
+            outdated.join(", ")
         ))),
     }
 }
 
 fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).to_owned()
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
 }
 
 #[cfg(test)]
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_committed_is_what_is_generated() {
+    fn committed_files_are_up_to_date() {
         check(&root()).unwrap();
     }
 }

@@ -1,25 +1,24 @@
-//! The values of the chart as a table for people, from the comments of values.yaml.
+//! Table of the values of the chart, from the comments of values.yaml.
 //!
-//! A comment that begins with `# --` is the line of the key below it; `# @default --` says what its default is where
-//! the file cannot. Owns: reading just as much of YAML as that file has. Refuses: a value that nothing is said of.
+//! A comment that starts with `# --` describes the key below it. `# @default --` describes a default that the file
+//! cannot express. Owns: a reader of the subset of YAML in that file. Rejects: values without a description.
 
 use std::fmt::Write as _;
 
-/// A line of the file that says something.
+/// Line of the file without its indentation.
 struct Line<'a> {
     number: usize,
     indent: usize,
     text: &'a str,
 }
 
-/// What is said of a key.
-#[derive(Default)]
-struct Said {
+/// Description of a key.
+struct Description {
     text: String,
     default: Option<String>,
 }
 
-/// The table. An error names the line and what is wrong with it.
+/// Returns the table, or an error with the line and the problem.
 pub(super) fn table(yaml: &str) -> Result<String, String> {
     let lines: Vec<Line> = yaml
         .lines()
@@ -30,42 +29,42 @@ pub(super) fn table(yaml: &str) -> Result<String, String> {
         })
         .collect();
     let mut table = "| value | default | meaning |\n|---|---|---|\n".to_owned();
-    // The keys around a line, with their indent, and whether something was said of each.
-    let mut around: Vec<(usize, String, bool)> = Vec::new();
-    let mut said: Option<Said> = None;
+    // Parent keys of a line with their indentation, and whether each has a description.
+    let mut parents: Vec<(usize, String, bool)> = Vec::new();
+    let mut description: Option<Description> = None;
     for (at, line) in lines.iter().enumerate() {
         if let Some(comment) = line.text.strip_prefix('#') {
-            remark(comment.trim(), &mut said);
+            add_comment(comment.trim(), &mut description);
             continue;
         }
         let Some((key, value)) = line.text.split_once(':').filter(|_| !line.text.starts_with("- ")) else {
-            match said {
-                Some(_) => return Err(format!("line {}: what is said above it is of no key", line.number)),
+            match description {
+                Some(_) => return Err(format!("line {}: the description above it has no key", line.number)),
                 None => continue,
             }
         };
-        around.retain(|(indent, _, _)| *indent < line.indent);
-        around.push((line.indent, key.to_owned(), said.is_some()));
-        let path = around.iter().map(|(_, key, _)| key.as_str()).collect::<Vec<_>>().join(".");
+        parents.retain(|(indent, _, _)| *indent < line.indent);
+        parents.push((line.indent, key.to_owned(), description.is_some()));
+        let path = parents.iter().map(|(_, key, _)| key.as_str()).collect::<Vec<_>>().join(".");
         let value = value.trim();
-        match said.take() {
-            Some(said) => {
+        match description.take() {
+            Some(description) => {
                 let below: Vec<&Line> = lines[at + 1..]
                     .iter()
                     .filter(|line| !line.text.is_empty() && !line.text.starts_with('#'))
                     .take_while(|below| below.indent > line.indent)
                     .collect();
-                let default = match (said.default, value) {
-                    (Some(words), _) => words,
+                let default = match (description.default, value) {
+                    (Some(default), _) => default,
                     (None, "") => code(&flow(&below)),
                     (None, value) => code(value),
                 };
-                let meaning = said.text.replace('|', "\\|");
+                let meaning = description.text.replace('|', "\\|");
                 // Writing to a string cannot fail.
                 _ = writeln!(table, "| `{path}` | {default} | {meaning} |");
             }
-            None if !value.is_empty() && !around.iter().any(|(_, _, is_said)| *is_said) => {
-                return Err(format!("line {}: nothing is said of {path}", line.number));
+            None if !value.is_empty() && !parents.iter().any(|(_, _, described)| *described) => {
+                return Err(format!("line {}: {path} has no description", line.number));
             }
             None => {}
         }
@@ -73,24 +72,24 @@ pub(super) fn table(yaml: &str) -> Result<String, String> {
     Ok(table)
 }
 
-/// Takes a comment to what is said of the next key.
-fn remark(comment: &str, said: &mut Option<Said>) {
+/// Adds a comment to the description of the next key.
+fn add_comment(comment: &str, description: &mut Option<Description>) {
     if let Some(text) = comment.strip_prefix("-- ") {
-        *said = Some(Said { text: text.to_owned(), default: None });
-    } else if let Some(said) = said {
+        *description = Some(Description { text: text.to_owned(), default: None });
+    } else if let Some(description) = description {
         match comment.strip_prefix("@default -- ") {
-            Some(default) => said.default = Some(default.to_owned()),
-            None => said.text = format!("{} {comment}", said.text),
+            Some(default) => description.default = Some(default.to_owned()),
+            None => description.text = format!("{} {comment}", description.text),
         }
     }
 }
 
-/// Text as code in a cell.
+/// Text in code format for a table cell.
 fn code(text: &str) -> String {
     format!("`{}`", text.replace('|', "\\|"))
 }
 
-/// Lines below a key, as YAML writes them in one.
+/// Lines below a key in YAML flow style.
 fn flow(lines: &[&Line]) -> String {
     let Some(first) = lines.first() else { return "null".to_owned() };
     let is_list = first.text.starts_with("- ");
@@ -146,8 +145,8 @@ words: null
     }
 
     #[test]
-    fn a_value_that_nothing_is_said_of_is_an_error() {
-        assert_eq!(table("a:\n  b: 1\n").unwrap_err(), "line 2: nothing is said of a.b");
-        assert_eq!(table("# -- Lost\n\na: 1\n").unwrap_err(), "line 2: what is said above it is of no key");
+    fn a_value_without_description_is_an_error() {
+        assert_eq!(table("a:\n  b: 1\n").unwrap_err(), "line 2: a.b has no description");
+        assert_eq!(table("# -- Lost\n\na: 1\n").unwrap_err(), "line 2: the description above it has no key");
     }
 }
