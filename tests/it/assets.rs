@@ -1,5 +1,5 @@
-//! The shipped dashboards, alerts and scrape configurations speak of metrics and labels that exist. What needs
-//! promtool is in `./check`. Here is what reads them; `dashboards` and `rules` hold what each kind must be.
+//! The shipped dashboards, alerts and scrape configurations use existing metrics and labels. `./check` runs the tests
+//! that require promtool. This module contains the parsers; `dashboards` and `rules` contain the tests of each kind.
 
 #![cfg(test)]
 
@@ -18,11 +18,11 @@ use granit_parser::{Event, Parser, StrInput};
 use regex::Regex;
 use serde_json::{Value, json};
 
-/// Labels that Prometheus puts on what it scrapes, `account`, which is on a series where accounts are named, and `team`,
-/// which recording rules put on what is about an instance that has the tag.
+/// Labels that Prometheus adds to scraped series, `account`, which exists if accounts are named, and `team`, which
+/// recording rules add for instances with that tag.
 const EVERYWHERE: [&str; 5] = ["job", "instance", "pod", "account", "team"];
 
-/// A metric that may be used.
+/// Metric of the catalog.
 #[derive(Debug, Clone)]
 struct Metric {
     name: String,
@@ -30,7 +30,7 @@ struct Metric {
     labels: BTreeSet<String>,
 }
 
-/// The metric contract, under both namings.
+/// Metrics of the catalog with the names of both settings of `metrics.naming`.
 fn catalog_names() -> Vec<Metric> {
     let rows = |f: &catalog::MetricFamily| {
         let row = |name: &str, labels: &[&str]| Metric {
@@ -38,28 +38,28 @@ fn catalog_names() -> Vec<Metric> {
             histogram: f.kind == catalog::MetricType::Histogram,
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
         };
-        // `kafka_cluster` is put on by the example scrape.
+        // The example scrape configuration adds `kafka_cluster`.
         let theirs = |k: catalog::KafkaExporterName| row(k.name, &[k.labels, &["kafka_cluster"]].concat());
         std::iter::once(row(f.name, f.labels)).chain(f.kafka_exporter.map(theirs)).collect::<Vec<_>>()
     };
     let mut metrics: Vec<Metric> = catalog::FAMILIES.iter().flat_map(rows).collect();
     let tags = metrics.iter_mut().find(|m| m.name == "alikafka_instance_tags").unwrap();
-    // Of all tags that may be allowed, the one that rules and dashboards speak of.
+    // The only tag that rules and dashboards use.
     tags.labels.insert("tag_team".to_owned());
     metrics
 }
 
-/// What queries speak of that the contract does not hold.
-pub(crate) fn not_in_the_contract(queries: impl Iterator<Item = Query>) -> Vec<String> {
+/// Metrics and labels of queries that the catalog does not contain.
+pub(crate) fn missing_in_catalog(queries: impl Iterator<Item = Query>) -> Vec<String> {
     let metrics = catalog_names();
     let recorded = recorded_exprs();
-    // What label_replace and label_join make: the text after the series.
-    let made = Regex::new(r#"[)}0-9], "(\w+)", ""#).unwrap();
+    // Labels created by label_replace and label_join: the string after the series.
+    let created = Regex::new(r#"[)}0-9], "(\w+)", ""#).unwrap();
     let mut wrong = Vec::new();
     for Query { place, expr, legend, .. } in queries {
         let used = References::of(&expr);
         let mut known: BTreeSet<String> = EVERYWHERE.iter().map(|&l| l.to_owned()).collect();
-        known.extend(labels_in(&made, &expr));
+        known.extend(labels_in(&created, &expr));
         for selector in &used.selectors {
             let Some(labels) = labels_of(&selector.name, &metrics, &recorded) else {
                 wrong.push(format!("{place}: there is no metric {}", selector.name));
@@ -81,7 +81,7 @@ pub(crate) fn not_in_the_contract(queries: impl Iterator<Item = Query>) -> Vec<S
     wrong
 }
 
-/// Writes queries out where `./check` lets promtool read them.
+/// Writes queries to a rule file that `./check` passes to promtool.
 pub(crate) fn write_for_promtool(group: &str, exprs: impl Iterator<Item = String>) {
     let rules: Vec<Value> =
         exprs.enumerate().map(|(i, e)| json!({ "record": format!("{group}:query{i}"), "expr": e })).collect();
@@ -91,20 +91,20 @@ pub(crate) fn write_for_promtool(group: &str, exprs: impl Iterator<Item = String
 }
 
 #[test]
-fn the_example_scrape_keeps_the_labels_of_the_page_and_loads_the_alerts() {
+fn the_example_scrape_keeps_exported_labels_and_loads_the_alerts() {
     let (_, config) = yaml_files("config").into_iter().find(|(f, _)| f.ends_with("prometheus.yml")).unwrap();
     let job = &config["scrape_configs"][0];
     assert_eq!(job["honor_labels"], "true");
     assert_eq!(job["static_configs"][0]["targets"][0], "localhost:19308");
     assert_eq!(config["rule_files"], json!(["rules/*.rules.yml"]));
     let name = format!("job=\"{}\"", text(&job["job_name"]));
-    assert!(rules().iter().any(|(_, r)| text(&r["expr"]).contains(&name)), "no alert looks for {name}");
+    assert!(rules().iter().any(|(_, r)| text(&r["expr"]).contains(&name)), "no alert uses {name}");
 }
 
-/// What was made for kafka_exporter finds the instance of AliKafka where it looks for an exporter, and the shipped
-/// alerts find their series all the same.
+/// Dashboards made for kafka_exporter find the AliKafka instance in the label of the exporter, and the shipped alerts
+/// still find their series.
 #[test]
-fn the_example_scrape_for_kafka_exporter_names_relabels_those_names_alone() {
+fn the_example_scrape_for_kafka_exporter_relabels_only_its_metrics() {
     let (_, config) =
         yaml_files("config").into_iter().find(|(f, _)| f.ends_with("prometheus-kafka-exporter.yml")).unwrap();
     let (_, native) = yaml_files("config").into_iter().find(|(f, _)| f.ends_with("/prometheus.yml")).unwrap();
@@ -118,15 +118,12 @@ fn the_example_scrape_for_kafka_exporter_names_relabels_those_names_alone() {
     assert_eq!(relabelled, ["instance", "kafka_cluster"]);
     for rule in array(&job["metric_relabel_configs"]) {
         assert_eq!(rule["source_labels"], json!(["__name__", "instance_id"]));
-        assert_eq!(
-            rule["regex"], "kafka_.+;(.+)",
-            "no other name is touched, and no series without an instance"
-        );
+        assert_eq!(rule["regex"], "kafka_.+;(.+)", "no other metric and no series without an instance");
     }
 }
 
 #[test]
-fn the_reader_of_queries_sees_metrics_matchers_and_groupings() {
+fn references_contain_metrics_matchers_and_groupings() {
     let used = References::of(
         "sum by (region) (rate(a_total{x=\"1\", y=~\"{b}\"}[5m] @ end())) / on (group) group_left (name) b:c:d > bool 1e3 and time() - d offset 5m # e",
     );
@@ -136,8 +133,7 @@ fn the_reader_of_queries_sees_metrics_matchers_and_groupings() {
     assert_eq!(used.grouping, ["region", "group", "name"].map(str::to_owned).into());
 }
 
-/// A query with where it stands, whether it lists the values of a variable, and the labels that its legend or
-/// annotations show.
+/// Query with its place, whether it lists the values of a variable, and the labels in its legend or annotations.
 pub(crate) struct Query {
     pub(crate) place: String,
     pub(crate) expr: String,
@@ -149,14 +145,14 @@ fn labels_in(pattern: &Regex, text: &str) -> BTreeSet<String> {
     pattern.captures_iter(text).map(|c| c[1].to_owned()).collect()
 }
 
-/// What rules record, by name.
+/// Expressions of recording rules by name.
 fn recorded_exprs() -> BTreeMap<String, String> {
     let pair =
         |(_, r): (String, Value)| Some((r["record"].as_str()?.to_owned(), text(&r["expr"]).to_owned()));
     rules().into_iter().filter_map(pair).collect()
 }
 
-/// The labels of a metric, be it of the contract, recorded, or Prometheus' own; `None` if there is none.
+/// Labels of a metric of the catalog, of a recording rule, or of Prometheus. `None` if it does not exist.
 fn labels_of(
     name: &str,
     metrics: &[Metric],
@@ -165,7 +161,7 @@ fn labels_of(
     match name {
         "up" => return Some(BTreeSet::new()),
         "ALERTS" => return Some(["alertname", "alertstate"].map(str::to_owned).into()),
-        // Recorded by users, if at all.
+        // Optional rules of the user.
         "alikafka:group_lag_threshold_seconds" | "alikafka:group_lag_threshold_messages" => {
             return Some(["instance_id", "group"].map(str::to_owned).into());
         }
@@ -189,13 +185,13 @@ fn labels_of(
     Some(labels)
 }
 
-/// A metric in a query, with its matchers by label.
+/// Metric in a query with its matchers by label.
 struct Selector {
     name: String,
     matchers: BTreeMap<String, String>,
 }
 
-/// The words of a query. There are thousands to read, so it is made once.
+/// Tokens of a query. Compiled once because the tests parse thousands of queries.
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r#"(?x) "(?:\\.|[^"\\])*" | \#[^\n]* | \[[^\]]*\] | [0-9][0-9A-Za-z_.]* | [A-Za-z_:][0-9A-Za-z_:]* | [^\s]"#,
@@ -203,7 +199,7 @@ static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     .unwrap()
 });
 
-/// What a PromQL query refers to. Not a parser: promtool judges the syntax.
+/// Metrics and labels in a PromQL query. Not a full parser: promtool checks the syntax.
 struct References {
     selectors: Vec<Selector>,
     grouping: BTreeSet<String>,
@@ -247,7 +243,7 @@ impl References {
     }
 }
 
-/// The query with Grafana's variables in it replaced, but for those within strings.
+/// Replaces the variables of Grafana in a query, except those in strings.
 fn constant(expr: &str) -> String {
     expr.replace("$__rate_interval", "5m").replace("$__range", "6h").replace("$limit", "20")
 }
@@ -260,7 +256,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Files of a directory with an ending, by name, each with its text; at least one.
+/// Texts of the files of a directory with an extension, by name. Panics without any.
 fn files(dir: &str, ending: &str) -> Vec<(String, String)> {
     let entries = fs::read_dir(root().join(dir)).unwrap_or_else(|e| panic!("{dir}: {e}"));
     let mut found: Vec<(String, String)> = entries
@@ -269,7 +265,7 @@ fn files(dir: &str, ending: &str) -> Vec<(String, String)> {
         .map(|p| (format!("{dir}/{}", p.file_name().unwrap().to_string_lossy()), read(&p)))
         .collect();
     found.sort();
-    assert!(!found.is_empty(), "{dir} holds no {ending} file");
+    assert!(!found.is_empty(), "no {ending} file in {dir}");
     found
 }
 
@@ -283,7 +279,7 @@ fn yaml_files(dir: &str) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// Reads YAML as a tree whose leaves are texts.
+/// Reads YAML as a tree whose leaves are strings.
 struct Yaml<'a> {
     parser: Parser<'a, StrInput<'a>>,
     anchors: BTreeMap<usize, Value>,
@@ -295,7 +291,7 @@ impl<'a> Yaml<'a> {
         self.node(root)
     }
 
-    /// The next event that is part of a value; comments and the frame of the document are not.
+    /// Returns the next event that is part of a value, without comments and document markers.
     fn next(&mut self) -> Event<'a> {
         loop {
             let (event, _) = self.parser.next_event().expect("the file ends too early").expect("valid YAML");
@@ -323,7 +319,7 @@ impl<'a> Yaml<'a> {
         value
     }
 
-    /// What stands until the end of a list; of a map, keys and values in turn.
+    /// Items up to the end of a list, or the alternating keys and values of a map.
     fn items(&mut self) -> Vec<Value> {
         let mut items = Vec::new();
         loop {
@@ -335,7 +331,7 @@ impl<'a> Yaml<'a> {
     }
 }
 
-/// Every rule with its file.
+/// All rules, each with its file.
 fn rules() -> Vec<(String, Value)> {
     let mut rules = Vec::new();
     for (file, content) in yaml_files("config/rules") {
@@ -346,12 +342,12 @@ fn rules() -> Vec<(String, Value)> {
     rules
 }
 
-/// The items of a list; a missing list has none.
+/// Items of a list, none if it is missing.
 fn array(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The text of a value; empty if it is none.
+/// String value, empty for other values.
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

@@ -1,6 +1,5 @@
-//! What the documents tell people to type is right: every query in them is one that promtool reads and speaks of
-//! metrics and labels that exist; every key, flag, alert and link leads somewhere; every command says what it needs.
-//! `tests/docs/run` runs the commands that need nothing.
+//! Documents: queries are valid and use existing metrics and labels, keys, flags, alerts and links exist, and commands
+//! declare what they require. `tests/docs/run` runs the commands without requirements.
 
 #![cfg(test)]
 
@@ -19,35 +18,36 @@ use std::{
 
 use regex::Regex;
 
-use crate::assets::{Query, not_in_the_contract, write_for_promtool};
+use crate::assets::{Query, missing_in_catalog, write_for_promtool};
 
 #[test]
-fn every_metric_and_label_of_a_query_in_a_document_is_in_the_contract() {
-    let wrong = not_in_the_contract(queries().into_iter());
+fn every_metric_and_label_of_a_query_in_a_document_is_in_the_catalog() {
+    let wrong = missing_in_catalog(queries().into_iter());
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// promtool cannot read documents, so `./check` lets it read what this writes.
+/// promtool cannot read documents, so this test writes their queries to a file that `./check` passes to it.
 #[test]
 fn queries_of_documents_are_written_out_for_promtool() {
     write_for_promtool("document", queries().into_iter().map(|q| q.expr));
 }
 
 #[test]
-fn no_query_stands_outside_of_the_blocks_that_are_checked() {
+fn no_query_is_outside_of_the_checked_blocks() {
     let call = Regex::new(
         r"\b(?:sum|max|min|count|topk|rate|deriv|delta|increase|changes)(?: by \(.*?\) ?)?\([^)\s]",
     )
     .unwrap();
     for document in documents() {
         let found: Vec<&str> = call.find_iter(&document.prose).map(|m| m.as_str()).collect();
-        assert!(found.is_empty(), "{}: {found:?} belongs into a block of promql", document.path);
+        assert!(found.is_empty(), "{}: {found:?} belongs in a promql block", document.path);
     }
 }
 
 #[test]
-fn expressions_of_a_block_are_apart_by_blank_lines_and_may_have_comments() {
-    let document = Document::of("x.md", "a\n```promql\n# what\nb\n  > 1\n\nc\n```\n```sh run\nd\n```\ne\n");
+fn expressions_of_a_block_are_separated_by_blank_lines_and_may_have_comments() {
+    let document =
+        Document::parse("x.md", "a\n```promql\n# what\nb\n  > 1\n\nc\n```\n```sh run\nd\n```\ne\n");
     let exprs: Vec<String> = expressions(&document).collect();
     assert_eq!(exprs, ["# what\nb\n  > 1", "c"]);
     assert_eq!(document.prose, "a\n\ne\n");
@@ -55,14 +55,14 @@ fn expressions_of_a_block_are_apart_by_blank_lines_and_may_have_comments() {
 }
 
 #[test]
-fn a_block_without_an_end_is_found() {
-    let open = std::panic::catch_unwind(|| Document::of("x.md", "```sh run\nd\n"));
+fn a_block_without_an_end_is_rejected() {
+    let open = std::panic::catch_unwind(|| Document::parse("x.md", "```sh run\nd\n"));
     assert!(open.is_err());
 }
 
-/// Every query of a document with where it stands.
+/// Queries of all documents with their places.
 fn queries() -> Vec<Query> {
-    let of = |document: Document| {
+    let document_queries = |document: Document| {
         let query = |(i, expr)| Query {
             place: format!("{}: query {}: {expr}", document.path, i + 1),
             expr,
@@ -71,7 +71,7 @@ fn queries() -> Vec<Query> {
         };
         expressions(&document).enumerate().map(query).collect::<Vec<_>>()
     };
-    let queries: Vec<Query> = documents().into_iter().flat_map(of).collect();
+    let queries: Vec<Query> = documents().into_iter().flat_map(document_queries).collect();
     assert!(!queries.is_empty());
     queries
 }
@@ -81,29 +81,29 @@ fn expressions(document: &Document) -> impl Iterator<Item = String> {
     blocks.flat_map(|b| b.body.split("\n\n")).map(|e| e.trim().to_owned())
 }
 
-/// A document for people who run the exporter.
+/// Document for users of the exporter.
 #[derive(Debug)]
 struct Document {
-    /// From the root of the repository.
+    /// Path from the root of the repository.
     path: String,
-    /// All of it.
+    /// Complete text.
     text: String,
-    /// What is not in a block.
+    /// Text outside of blocks.
     prose: String,
     blocks: Vec<Block>,
 }
 
-/// A fenced block.
+/// Fenced block.
 #[derive(Debug, PartialEq, Eq)]
 struct Block {
-    /// The words behind the fence.
+    /// Text after the opening fence.
     info: String,
-    /// Its lines, without what they are indented by.
+    /// Lines without the indentation of the block.
     body: String,
 }
 
 impl Document {
-    fn of(path: &str, text: &str) -> Self {
+    fn parse(path: &str, text: &str) -> Self {
         let (mut prose, mut blocks) = (String::new(), Vec::new());
         let mut open: Option<(usize, Block)> = None;
         for line in text.lines() {
@@ -130,13 +130,13 @@ impl Document {
         Self { path: path.to_owned(), text: text.to_owned(), prose, blocks }
     }
 
-    /// What stands between single backticks.
+    /// Texts between single backticks.
     fn code(&self) -> Vec<&str> {
         let code = Regex::new(r"`([^`\n]+)`").unwrap();
         code.captures_iter(&self.prose).map(|c| c.get(1).unwrap().as_str()).collect()
     }
 
-    /// The tables, each as rows of cells, the head first.
+    /// Tables as rows of cells, header first.
     fn tables(&self) -> Vec<Vec<Vec<String>>> {
         let mut tables = Vec::new();
         let mut rows = Vec::new();
@@ -156,26 +156,26 @@ impl Document {
     }
 }
 
-/// The documents for people who run the exporter: the READMEs, and all below `docs` and `deploy`.
+/// Documents for users of the exporter: the READMEs, and all below `docs` and `deploy`.
 fn documents() -> Vec<Document> {
     let mut files = vec![root().join("README.md"), root().join("README.zh.md")];
     for folder in ["docs", "deploy"] {
-        below(&root().join(folder), &mut files);
+        collect_markdown(&root().join(folder), &mut files);
     }
     files.sort();
     let read = |file: &PathBuf| {
         let path = file.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
-        Document::of(&path, &fs::read_to_string(file).unwrap_or_else(|e| panic!("{path}: {e}")))
+        Document::parse(&path, &fs::read_to_string(file).unwrap_or_else(|e| panic!("{path}: {e}")))
     };
     files.iter().map(read).collect()
 }
 
-/// Every Markdown file of a folder, however deep.
-fn below(folder: &Path, files: &mut Vec<PathBuf>) {
+/// Adds the Markdown files of a folder and its subfolders.
+fn collect_markdown(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            below(&path, files);
+            collect_markdown(&path, files);
         } else if path.extension().is_some_and(|e| e == "md") {
             files.push(path);
         }

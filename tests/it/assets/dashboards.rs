@@ -1,6 +1,6 @@
-//! Dashboards follow their variables, say what they show, lead to each other, and ask for series that exist.
+//! Dashboards: variables, texts, links, and queries for existing series.
 //!
-//! `linter` holds the rules of Grafana's dashboard-linter, with the exceptions and their reasons.
+//! `linter` contains the rules of Grafana's dashboard-linter, with the exceptions and their reasons.
 
 mod linter;
 
@@ -14,11 +14,11 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::{
-    Query, References, Selector, array, catalog_names, constant, files, labels_in, not_in_the_contract, text,
+    Query, References, Selector, array, catalog_names, constant, files, labels_in, missing_in_catalog, text,
     write_for_promtool,
 };
 
-/// What a dashboard filters by: the label, and the variable that it is matched with where the dashboard has it.
+/// Labels that dashboards filter by, each with the variable that matches it on dashboards that have the variable.
 const FILTERS: [(&str, &str); 5] = [
     ("account", "account"),
     ("region", "region"),
@@ -27,7 +27,7 @@ const FILTERS: [(&str, &str); 5] = [
     ("topic", "topic"),
 ];
 
-/// The dashboards by the addresses that others know.
+/// Files with their UIDs, which are part of the addresses of dashboards.
 const UIDS: [(&str, &str); 4] = [
     ("dashboards/exporter.json", "alikafka-exporter"),
     ("dashboards/fleet.json", "alikafka-fleet"),
@@ -36,7 +36,7 @@ const UIDS: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn the_dashboards_have_the_addresses_that_others_know() {
+fn uids_do_not_change() {
     let found: Vec<(String, String)> = dashboards()
         .into_iter()
         .map(|(file, dashboard)| (file, text(&dashboard["uid"]).to_owned()))
@@ -45,14 +45,14 @@ fn the_dashboards_have_the_addresses_that_others_know() {
 }
 
 #[test]
-fn every_metric_and_label_of_dashboards_is_in_the_contract() {
-    let wrong = not_in_the_contract(dashboard_queries().into_iter());
+fn every_metric_and_label_of_dashboards_is_in_the_catalog() {
+    let wrong = missing_in_catalog(dashboard_queries().into_iter());
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn every_metric_of_the_contract_is_on_a_dashboard() {
-    /// Families that are on no dashboard, with the reason.
+fn every_metric_of_the_catalog_is_on_a_dashboard() {
+    /// Families without a panel, with the reason.
     const ABSENT: [(MetricId, &str); 0] = [];
     let shown: BTreeSet<String> = dashboard_queries()
         .iter()
@@ -61,31 +61,31 @@ fn every_metric_of_the_contract_is_on_a_dashboard() {
         .map(|s| s.name)
         .collect();
     for f in &catalog::FAMILIES {
-        let excused = ABSENT.iter().any(|(id, _)| *id == f.id);
+        let exempt = ABSENT.iter().any(|(id, _)| *id == f.id);
         let names = match f.kind {
             MetricType::Histogram => vec![format!("{}_bucket", f.name)],
             _ => vec![f.name.to_owned()],
         };
         let on_a_dashboard = names.iter().any(|n| shown.contains(n));
         assert_ne!(
-            on_a_dashboard, excused,
-            "{} is on a dashboard: {on_a_dashboard}, excused: {excused}",
+            on_a_dashboard, exempt,
+            "{} is on a dashboard: {on_a_dashboard}, exempt: {exempt}",
             f.name
         );
     }
 }
 
-/// Dashboards are imported without rules, so they must not need what rules record.
+/// Dashboards are imported without rules, so they must not require recorded series.
 #[test]
-fn no_dashboard_needs_a_recording_rule() {
+fn no_dashboard_requires_a_recording_rule() {
     for Query { place, expr, .. } in dashboard_queries() {
         for selector in References::of(&expr).selectors {
-            assert!(!selector.name.contains(':'), "{place}: {} is recorded by a rule", selector.name);
+            assert!(!selector.name.contains(':'), "{place}: {} is a recorded series", selector.name);
         }
     }
 }
 
-/// Under either naming of the page a panel shows the same: each metric that has two names is asked for by both.
+/// A panel shows the same with either setting of `metrics.naming`: queries contain both names of a metric.
 #[test]
 fn every_query_works_under_both_namings() {
     let mut seen = 0;
@@ -104,7 +104,7 @@ fn every_query_works_under_both_namings() {
         for f in &catalog::FAMILIES {
             let Some(theirs) = f.kafka_exporter else { continue };
             let (ours, other) = (count(f.name, "group"), count(theirs.name, "consumergroup"));
-            assert_eq!(ours, other, "{place}: {} and {} are not asked for alike", f.name, theirs.name);
+            assert_eq!(ours, other, "{place}: selectors of {} and {} differ", f.name, theirs.name);
             seen += ours.len();
         }
     }
@@ -112,12 +112,12 @@ fn every_query_works_under_both_namings() {
     let lines = Regex::new(r#""consumergroup", "([^"]+)"\)"#).unwrap();
     for Query { place, expr, .. } in dashboard_queries() {
         for found in lines.captures_iter(&expr) {
-            assert_eq!(&found[1], "(?s:(.+))", "{place}: the name of a group may hold a line break");
+            assert_eq!(&found[1], "(?s:(.+))", "{place}: a group name may contain a line break");
         }
     }
 }
 
-/// Two replicas say the same: what is asked of the fleet is made one series of before anything is added or shown.
+/// Two replicas export the same series, so queries aggregate over replicas before they add or show values.
 #[test]
 fn no_query_counts_replicas_twice() {
     for Query { place, expr, .. } in dashboard_queries().iter().filter(|q| !q.variable) {
@@ -126,37 +126,38 @@ fn no_query_counts_replicas_twice() {
             let row = catalog::FAMILIES
                 .iter()
                 .find(|f| f.name == base || f.kafka_exporter.is_some_and(|k| k.name == base));
-            // Counters and histograms of the exporter are work that each replica does.
-            let own_work = row.is_some_and(|f| {
+            // Counters and histograms of the exporter count the work of each replica.
+            let per_replica = row.is_some_and(|f| {
                 f.source == catalog::MetricSource::Exporter || f.source == catalog::MetricSource::Process
             }) && around.iter().any(|w| w == "rate" || w == "increase");
-            // And so is what its calls come to.
-            let own_work =
-                own_work || row.is_some_and(|f| matches!(f.id, MetricId::ApiDemand | MetricId::ApiBudget));
+            // Demand and budget also belong to each replica.
+            let per_replica =
+                per_replica || row.is_some_and(|f| matches!(f.id, MetricId::ApiDemand | MetricId::ApiBudget));
             let aggregations = ["max", "min", "sum", "count", "avg", "topk", "bottomk"];
             let innermost = around.iter().rev().find(|w| aggregations.contains(&w.as_str()));
-            let one = innermost.is_some_and(|w| w == "max" || w == "min");
-            let only_to_choose = around.last().is_some_and(|w| w == "and on" || w == "unless on");
-            assert!(one || own_work || only_to_choose, "{place}: {name} within {around:?}");
+            let aggregated = innermost.is_some_and(|w| w == "max" || w == "min");
+            let is_filter = around.last().is_some_and(|w| w == "and on" || w == "unless on");
+            assert!(aggregated || per_replica || is_filter, "{place}: {name} within {around:?}");
         }
     }
 }
 
-/// The largest of the ceilings that are known bounds nothing while one is not known. The fleet's says so in words.
+/// The maximum of the known upper bounds is no bound while one of them is unknown. The description of the fleet's says so.
 #[test]
-fn a_ceiling_of_several_is_shown_only_where_each_has_one() {
-    let ceiling = Regex::new(r"^max\(alikafka_\w+lag_seconds\b").unwrap();
-    let ceilings: Vec<_> = dashboard_queries().into_iter().filter(|q| ceiling.is_match(&q.expr)).collect();
-    let (held, said): (Vec<_>, Vec<_>) = ceilings.iter().partition(|q| q.expr.contains("\nunless on ()\n"));
-    assert_eq!(held.len(), 4);
-    for Query { place, expr, .. } in said {
+fn an_upper_bound_of_several_objects_requires_one_of_each() {
+    let upper_bound = Regex::new(r"^max\(alikafka_\w+lag_seconds\b").unwrap();
+    let queries: Vec<_> = dashboard_queries().into_iter().filter(|q| upper_bound.is_match(&q.expr)).collect();
+    let (guarded, unguarded): (Vec<_>, Vec<_>) =
+        queries.iter().partition(|q| q.expr.contains("\nunless on ()\n"));
+    assert_eq!(guarded.len(), 4);
+    for Query { place, expr, .. } in unguarded {
         assert!(place.contains("\"Max lag, upper bound\""), "{place}: {expr}");
     }
 }
 
-/// Each exporter has a budget of its own, and a demand.
+/// Each exporter has its own budget and demand.
 #[test]
-fn a_demand_is_measured_by_the_budget_of_the_same_exporter() {
+fn demand_is_divided_by_the_budget_of_the_same_exporter() {
     let [demand, budget] = [MetricId::ApiDemand, MetricId::ApiBudget].map(|id| family(id).name);
     let paired = Regex::new(&format!(r"\({demand}(\{{[^}}]*\}}) / {budget}(\{{[^}}]*\}})\)")).unwrap();
     let queries = dashboard_queries();
@@ -169,15 +170,15 @@ fn a_demand_is_measured_by_the_budget_of_the_same_exporter() {
 }
 
 #[test]
-fn what_surrounds_a_metric_in_a_query_is_seen() {
+fn functions_around_a_metric_are_found() {
     let around = |expr: &str| surroundings(expr).into_iter().map(|(_, a)| a.join(" ")).collect::<Vec<_>>();
     assert_eq!(around("sum(max by (a) (x{b=\"c\"}) > 0)"), ["sum max"]);
     assert_eq!(around("x and on (a) y"), ["", "and on"]);
     assert_eq!(around("topk(3, rate(x[5m]) * on (a) max without (b) (y))"), ["topk rate", "topk max"]);
 }
 
-/// Each metric in a query with what it is within: functions and aggregations from the outermost, and, if it stands
-/// right after it, the operator that only chooses by it.
+/// Metrics of a query, each with the functions and aggregations around it from the outermost, and with the operator
+/// directly before it if it only filters.
 fn surroundings(expr: &str) -> Vec<(String, Vec<String>)> {
     static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
@@ -224,23 +225,26 @@ fn surroundings(expr: &str) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn every_panel_says_what_it_shows_in_which_unit_and_what_an_empty_one_means() {
+fn every_panel_has_a_description_and_a_text_without_data() {
     for (file, dashboard) in dashboards() {
         for panel in panels(&dashboard) {
             let title = text(&panel["title"]);
             assert!(text(&panel["description"]).len() > 20, "{file}: panel {title} has no description");
-            assert!(text(&panel["description"]).ends_with('.'), "{file}: panel {title} ends in no full stop");
+            assert!(
+                text(&panel["description"]).ends_with('.'),
+                "{file}: the description of {title} has no full stop"
+            );
             let defaults = &panel["fieldConfig"]["defaults"];
-            assert!(!text(&defaults["noValue"]).is_empty(), "{file}: panel {title} has no text when empty");
+            assert!(!text(&defaults["noValue"]).is_empty(), "{file}: panel {title} has no text without data");
             let refs: BTreeSet<&str> = array(&panel["targets"]).iter().map(|t| text(&t["refId"])).collect();
             assert_eq!(refs.len(), array(&panel["targets"]).len(), "{file}: panel {title} repeats a refId");
         }
     }
 }
 
-/// What needs a granularity says so when it is empty.
+/// Panels that require a granularity say so without data.
 #[test]
-fn an_empty_panel_of_partitions_says_which_granularity_it_needs() {
+fn an_empty_panel_of_partitions_names_the_granularity_that_it_requires() {
     let metrics = catalog_names();
     let per = |label: &str, expr: &str| {
         References::of(expr)
@@ -251,13 +255,13 @@ fn an_empty_panel_of_partitions_says_which_granularity_it_needs() {
     for (file, dashboard) in dashboards() {
         for panel in panels(&dashboard) {
             let all_need = array(&panel["targets"]).iter().all(|t| per("partition", text(&t["expr"])));
-            let said = text(&panel["fieldConfig"]["defaults"]["noValue"]);
-            assert!(!all_need || said.contains("granularity"), "{file}: {}: {said}", panel["title"]);
+            let no_value = text(&panel["fieldConfig"]["defaults"]["noValue"]);
+            assert!(!all_need || no_value.contains("granularity"), "{file}: {}: {no_value}", panel["title"]);
         }
     }
 }
 
-/// Where a panel shows values as they are in the catalog, it shows them in the catalog's unit.
+/// Unmodified values of a metric have the unit of the catalog.
 #[test]
 fn units_are_those_of_the_catalog() {
     let plain = Regex::new(
@@ -278,7 +282,7 @@ fn units_are_those_of_the_catalog() {
                     MetricUnit::MessagesPerSecond => "mps",
                     MetricUnit::Offset | MetricUnit::None => continue,
                 };
-                // How many of something, and the ratio of two of a unit, have none.
+                // Counts and ratios have no unit.
                 let expr = text(&target["expr"]);
                 if expr.contains(" bool ") || expr.contains(" / ") {
                     continue;
@@ -292,15 +296,15 @@ fn units_are_those_of_the_catalog() {
     assert!(seen > 40, "only {seen} queries were understood");
 }
 
-/// Numbers of a status are the words of the catalog, on every dashboard alike.
+/// Texts of a status are those of the catalog on every dashboard.
 #[test]
-fn words_for_numbers_are_those_of_the_catalog() {
-    let word = Regex::new(r"(\d) ([a-z]+(?: loss)?)").unwrap();
-    let told: BTreeMap<String, String> = word
+fn status_texts_are_those_of_the_catalog() {
+    let status = Regex::new(r"(\d) ([a-z]+(?: loss)?)").unwrap();
+    let expected: BTreeMap<String, String> = status
         .captures_iter(family(MetricId::GroupStatus).help)
         .map(|c| (c[1].to_owned(), c[2].to_owned()))
         .collect();
-    assert_eq!(told.len(), 6, "{told:?}");
+    assert_eq!(expected.len(), 6, "{expected:?}");
     let mut seen = 0;
     for (file, dashboard) in dashboards() {
         for panel in panels(&dashboard) {
@@ -312,8 +316,13 @@ fn words_for_numbers_are_those_of_the_catalog() {
                 if options["5"].is_null() {
                     continue;
                 }
-                for (number, word) in &told {
-                    assert_eq!(text(&options[number]["text"]), word, "{file}: {}: {number}", panel["title"]);
+                for (number, status) in &expected {
+                    assert_eq!(
+                        text(&options[number]["text"]),
+                        status,
+                        "{file}: {}: {number}",
+                        panel["title"]
+                    );
                 }
                 seen += 1;
             }
@@ -322,27 +331,27 @@ fn words_for_numbers_are_those_of_the_catalog() {
     assert!(seen >= 5, "only {seen} panels show a status");
 }
 
-/// The states of a group that a timeline numbers are all that the exporter tells.
+/// The timeline has a number for every state of a group that the exporter exports.
 #[test]
 fn every_state_of_a_group_is_in_the_timeline() {
     let help = family(MetricId::GroupState).help;
     let list = help.split(": ").nth(1).and_then(|l| l.split(" (").next()).unwrap();
-    let told: BTreeSet<&str> = list.split(", ").collect();
+    let expected: BTreeSet<&str> = list.split(", ").collect();
     let panels_of_it: Vec<String> =
         dashboard_queries().into_iter().filter(|q| q.place.contains("Group state")).map(|q| q.expr).collect();
     let state = Regex::new("state=\"([a-z_]+)\"").unwrap();
     for expr in &panels_of_it {
         let found: BTreeSet<&str> = state.captures_iter(expr).map(|c| c.get(1).unwrap().as_str()).collect();
-        assert_eq!(found, told);
+        assert_eq!(found, expected);
     }
     assert_eq!(panels_of_it.len(), 1);
 }
 
 #[test]
-fn panels_have_ids_of_their_own_and_do_not_overlap() {
+fn panels_have_unique_ids_and_do_not_overlap() {
     for (file, dashboard) in dashboards() {
         let mut ids = BTreeSet::new();
-        // A closed row has its panels within it; when it is opened, what is below moves down.
+        // A collapsed row contains its panels. Opening it moves the panels below it down.
         let closed =
             array(&dashboard["panels"]).iter().map(|p| array(&p["panels"])).filter(|p| !p.is_empty());
         for panels in closed.chain([array(&dashboard["panels"])]) {
@@ -365,10 +374,10 @@ fn panels_have_ids_of_their_own_and_do_not_overlap() {
 }
 
 #[test]
-fn rows_that_are_closed_hold_their_panels_and_open_ones_do_not() {
+fn only_collapsed_rows_contain_their_panels() {
     for (file, dashboard) in dashboards() {
         let rows: Vec<&Value> = array(&dashboard["panels"]).iter().filter(|p| p["type"] == "row").collect();
-        assert_eq!(dashboard["panels"][0]["type"], "row", "{file} begins with a row");
+        assert_eq!(dashboard["panels"][0]["type"], "row", "{file} starts with a row");
         for row in rows {
             let within = !array(&row["panels"]).is_empty();
             assert_eq!(row["collapsed"] == true, within, "{file}: row {}", row["title"]);
@@ -377,7 +386,7 @@ fn rows_that_are_closed_hold_their_panels_and_open_ones_do_not() {
 }
 
 #[test]
-fn every_panel_follows_the_variables_and_none_names_an_instance_itself() {
+fn every_panel_follows_the_variables_and_none_selects_a_fixed_instance() {
     let metrics = catalog_names();
     for (file, dashboard) in dashboards() {
         let names = variables(&dashboard);
@@ -411,9 +420,9 @@ fn every_panel_follows_the_variables_and_none_names_an_instance_itself() {
     }
 }
 
-/// "All" stands for what has no account, for names with a line break, and for nothing else that is empty.
+/// "All" includes series without an account and names with a line break.
 #[test]
-fn all_leaves_nothing_out() {
+fn all_omits_nothing() {
     for (file, dashboard) in dashboards() {
         for variable in array(&dashboard["templating"]["list"]).iter().filter(|v| v["type"] == "query") {
             let name = text(&variable["name"]);
@@ -430,7 +439,7 @@ fn all_leaves_nothing_out() {
     }
 }
 
-/// Each variable lists what the ones before it leave, and asks for none that comes after it.
+/// The values of a variable depend on the selections before it, and on none after it.
 #[test]
 fn variables_follow_those_before_them() {
     let used = Regex::new(r"\$(\w+)").unwrap();
@@ -454,9 +463,9 @@ fn variables_follow_those_before_them() {
     }
 }
 
-/// Grafana shows the labels of a series, unescaped, to the variable's pattern. Names may hold anything.
+/// Grafana applies the pattern of a variable to unescaped labels. Names may contain anything.
 #[test]
-fn the_pattern_of_the_variable_of_instances_reads_every_name() {
+fn the_pattern_of_the_instance_variable_matches_every_name() {
     let shown = |name: &str| {
         format!("{{instance_id=\"alikafka_post-cn-1\",shown=\"{name} / alikafka_post-cn-1\"}} 1 1700000000")
     };
@@ -479,8 +488,8 @@ fn the_pattern_of_the_variable_of_instances_reads_every_name() {
     }
 }
 
-/// Every link leads to a dashboard that is there, hands over variables that it has, and takes them from labels that the
-/// row or the line has.
+/// Every link targets an existing dashboard, sets variables that it has, and takes them from labels of the row or the
+/// line.
 #[test]
 fn links_lead_to_dashboards_with_variables_that_they_have() {
     let dashboards = dashboards();
@@ -499,8 +508,8 @@ fn links_lead_to_dashboards_with_variables_that_they_have() {
                 let url = text(&link["url"]);
                 let (path, query) = url.split_once('?').unwrap_or_else(|| panic!("{place}: {url}"));
                 let there = path.strip_prefix("/d/").and_then(|uid| by_uid.get(uid));
-                let there = there.unwrap_or_else(|| panic!("{place}: {url} leads nowhere"));
-                assert!(query.contains("${__url_time_range}"), "{place}: {url} does not keep the time");
+                let there = there.unwrap_or_else(|| panic!("{place}: {url} has no target"));
+                assert!(query.contains("${__url_time_range}"), "{place}: {url} does not keep the time range");
                 assert!(
                     query.contains("${datasource:queryparam}"),
                     "{place}: {url} does not keep the source"
@@ -516,7 +525,7 @@ fn links_lead_to_dashboards_with_variables_that_they_have() {
                         assert!(there.contains(variable.as_str()), "{place}: {given} of {url}");
                         let wanted = label.as_str().replace("instance_id", "instance");
                         assert_eq!(variable.as_str(), wanted, "{place}: {url}");
-                        // On a table one query with the label is enough, the others are merged by it.
+                        // The queries of a table are merged by their labels.
                         let has =
                             |t: &Value| References::of(text(&t["expr"])).grouping.contains(label.as_str());
                         let mut targets = array(&panel["targets"]).iter();
@@ -545,21 +554,21 @@ fn every_dashboard_links_to_the_others_with_variables_and_time() {
     }
 }
 
-/// The tables can be clicked: every one that names a group or a topic leads on.
+/// Graphs of groups, and the table of groups, have links.
 #[test]
-fn rows_and_lines_of_groups_lead_to_their_dashboard() {
+fn rows_and_lines_of_groups_link_to_their_dashboard() {
     let (_, fleet) = dashboards().into_iter().find(|(f, _)| f.ends_with("fleet.json")).unwrap();
     for panel in panels(&fleet).filter(|p| text(&p["targets"][0]["legendFormat"]).contains("{{group}}")) {
         let links = array(&panel["fieldConfig"]["defaults"]["links"]);
-        assert!(!links.is_empty(), "{} leads nowhere", panel["title"]);
+        assert!(!links.is_empty(), "{} has no links", panel["title"]);
     }
     let table = panels(&fleet).find(|p| p["type"] == "table").unwrap();
     assert!(table.to_string().contains("/d/alikafka-group"));
 }
 
-/// A column shows a query or a label of one, under a title of its own, and what is set for a title is a column's.
+/// A column shows a query or one of its labels and has a unique title. Overrides refer to titles of columns.
 #[test]
-fn columns_of_tables_are_of_queries_and_labels_that_are_there() {
+fn columns_of_tables_show_existing_queries_and_labels() {
     for (file, dashboard) in dashboards() {
         for panel in panels(&dashboard).filter(|p| p["type"] == "table") {
             let place = format!("{file}: {}", panel["title"]);
@@ -570,7 +579,7 @@ fn columns_of_tables_are_of_queries_and_labels_that_are_there() {
                 [_] => assert!(fields.insert("Value".to_owned())),
                 all => fields.extend(all.iter().map(|t| format!("Value #{}", text(&t["refId"])))),
             }
-            // What metrics.instance_tags allows is not in the catalog.
+            // Labels for tags depend on metrics.instance_tags and are not in the catalog.
             if place.contains("Instance tags") {
                 fields.extend(["instance_id", "region", "account"].map(str::to_owned));
             }
@@ -607,10 +616,10 @@ fn columns_of_tables_are_of_queries_and_labels_that_are_there() {
     }
 }
 
-/// What is set for a line is set for one that there is.
+/// Overrides refer to existing lines.
 #[test]
-fn overrides_of_graphs_are_of_their_lines() {
-    // Lines that are named by a label of the API: results of calls.
+fn overrides_of_graphs_refer_to_their_lines() {
+    // Lines named after a label value: the results of API calls.
     let by_label = ["ok", "gone", "throttled", "timeout", "auth"];
     for (file, dashboard) in dashboards() {
         for panel in panels(&dashboard).filter(|p| p["type"] != "table") {
@@ -623,7 +632,7 @@ fn overrides_of_graphs_are_of_their_lines() {
                     "byFrameRefID" => targets.iter().any(|t| t["refId"] == name),
                     _ => legends.contains(&name) || (legends == ["{{result}}"] && by_label.contains(&name)),
                 };
-                assert!(there, "{place}: nothing is called {name}");
+                assert!(there, "{place}: no line {name}");
                 for property in array(&other["properties"]).iter().filter(|p| p["id"] == "custom.fillBelowTo")
                 {
                     assert!(legends.contains(&text(&property["value"])), "{place}: {}", property["value"]);
@@ -633,21 +642,21 @@ fn overrides_of_graphs_are_of_their_lines() {
     }
 }
 
-/// Floor and ceiling are one band.
+/// The lower and the upper bound are drawn as one band.
 #[test]
-fn the_bracket_of_lag_is_a_band() {
+fn lag_bounds_are_drawn_as_a_band() {
     let (_, group) = dashboards().into_iter().find(|(f, _)| f.ends_with("group.json")).unwrap();
     let bands = panels(&group).filter(|p| p.to_string().contains("custom.fillBelowTo")).count();
     assert_eq!(bands, 3, "of groups, of one topic, of partitions");
 }
 
-/// promtool cannot read dashboards, so `./check` lets it read what this writes.
+/// promtool cannot read dashboards, so this test writes their queries to a file that `./check` passes to it.
 #[test]
 fn dashboard_queries_are_written_out_for_promtool() {
     write_for_promtool("dashboard", dashboard_queries().iter().map(|q| constant(&q.expr)));
 }
 
-/// Queries of all panels, annotations and variables.
+/// Queries of all panels, annotations and variables of all dashboards.
 fn dashboard_queries() -> Vec<Query> {
     let queries: Vec<Query> =
         dashboards().iter().flat_map(|(file, dashboard)| queries_of(file, dashboard)).collect();
@@ -710,7 +719,7 @@ fn variables(dashboard: &Value) -> BTreeSet<String> {
     array(&dashboard["templating"]["list"]).iter().map(|v| text(&v["name"]).to_owned()).collect()
 }
 
-/// Panels that show something, those within closed rows too; rows only part them.
+/// Panels without rows, including those in collapsed rows.
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
     let all = array(&dashboard["panels"]).iter();
     all.flat_map(|p| [p].into_iter().chain(array(&p["panels"]))).filter(|p| p["type"] != "row")

@@ -1,11 +1,11 @@
-//! Alerts name the thing, lead to a page that helps, are tested in each of three ways, and work under both namings.
+//! Alerts name the affected object, have a runbook and tests, and work with both settings of `metrics.naming`.
 //!
-//! The name of a case of `config/rules/tests` says what it shows of the alerts that it asks for:
+//! The name of a test case in `config/rules/tests` starts with the behavior that it proves for its alerts:
 //! - `fires:` silent, and firing one evaluation later, so that `for` is exact;
-//! - `silent:` never firing, however near;
-//! - `outlives:` firing when its series are gone, and then once more;
-//! - `ends:` over when its series are gone, while another alert fires in its place;
-//! - `also:` what else there is to show.
+//! - `silent:` never firing, even close to the threshold;
+//! - `outlives:` still firing after its series have disappeared;
+//! - `ends:` resolved after its series have disappeared, while another alert fires instead;
+//! - `also:` anything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,23 +14,23 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::{
-    Query, References, array, files, labels_in, not_in_the_contract, read, root, rules, text, yaml_files,
+    Query, References, array, files, labels_in, missing_in_catalog, read, root, rules, text, yaml_files,
 };
 
-/// The file of rules that users edit, and what the alerts that it is for fall back to.
+/// File of rules that users edit.
 const THRESHOLDS: &str = "config/rules/alikafka-thresholds.rules.yml";
 
-/// Between two evaluations of the cases that show when an alert begins.
+/// Evaluation interval of the cases that prove when an alert starts to fire.
 const EVALUATION_SECONDS: u64 = 30;
 
 #[test]
-fn every_metric_and_label_of_rules_is_in_the_contract() {
-    let wrong = not_in_the_contract(rule_queries().into_iter());
+fn every_metric_and_label_of_rules_is_in_the_catalog() {
+    let wrong = missing_in_catalog(rule_queries().into_iter());
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn every_alert_has_a_severity_a_summary_and_a_description_that_names_the_thing() {
+fn every_alert_has_a_severity_a_summary_and_a_description_that_name_the_object() {
     let name = Regex::new("^AliKafka([A-Z][a-z]+)+$").unwrap();
     let mut seen = BTreeSet::new();
     for (file, rule) in alerts() {
@@ -41,7 +41,7 @@ fn every_alert_has_a_severity_a_summary_and_a_description_that_names_the_thing()
         assert!(["warning", "critical"].contains(&severity), "{file}: {alert} has severity {severity:?}");
         for key in ["summary", "description"] {
             let annotation = text(&rule["annotations"][key]);
-            assert!(annotation.contains("$labels."), "{file}: {alert} does not name the thing in its {key}");
+            assert!(annotation.contains("$labels."), "{file}: the {key} of {alert} names no object");
         }
         let summary = text(&rule["annotations"]["summary"]);
         assert!(summary.len() < 240 && !summary.ends_with('.'), "{file}: the summary of {alert} is one line");
@@ -49,7 +49,7 @@ fn every_alert_has_a_severity_a_summary_and_a_description_that_names_the_thing()
     assert!(!seen.is_empty());
 }
 
-/// What is about an instance says which, in which region, and of which account where accounts are named.
+/// Alerts about an instance name it, its region and, if accounts are named, its account.
 #[test]
 fn every_alert_about_an_instance_names_it_its_region_and_its_account() {
     for (file, rule) in
@@ -77,35 +77,35 @@ fn every_alert_about_an_instance_names_it_its_region_and_its_account() {
 fn every_alert_has_a_runbook_with_its_four_sections_and_every_runbook_an_alert() {
     let heading = Regex::new(r"(?m)^##? .*$").unwrap();
     let code = Regex::new(r"(?ms)^```.*?^```$").unwrap();
-    let mut pages = BTreeSet::new();
+    let mut runbooks = BTreeSet::new();
     let index = read(&root().join("docs/runbooks/README.md"));
     for (file, rule) in alerts() {
         let alert = text(&rule["alert"]);
-        let page = format!("docs/runbooks/{alert}.md");
-        assert_eq!(text(&rule["annotations"]["runbook_url"]), page, "{file}: {alert}");
-        let content = read(&root().join(&page));
+        let runbook = format!("docs/runbooks/{alert}.md");
+        assert_eq!(text(&rule["annotations"]["runbook_url"]), runbook, "{file}: {alert}");
+        let content = read(&root().join(&runbook));
         let prose = code.replace_all(&content, "");
         let headings: Vec<&str> = heading.find_iter(&prose).map(|m| m.as_str()).collect();
         let title = format!("# {alert}");
         let sections = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation"];
-        assert_eq!(headings, [&[title.as_str()][..], &sections].concat(), "{page}");
+        assert_eq!(headings, [&[title.as_str()][..], &sections].concat(), "{runbook}");
         for section in content.split("\n## ").skip(1) {
-            assert!(section.len() > 80, "{page}: nothing stands under {:?}", section.lines().next());
+            assert!(section.len() > 80, "{runbook}: nothing in section {:?}", section.lines().next());
         }
-        assert!(content.contains("```promql\n"), "{page} has no query");
+        assert!(content.contains("```promql\n"), "{runbook} has no query");
         let severity = text(&rule["labels"]["severity"]);
         let row = format!("| [`{alert}`]({alert}.md) | {severity} |");
         assert!(index.contains(&row), "the index has no row {row}");
-        pages.insert(page);
+        runbooks.insert(runbook);
     }
     let found: BTreeSet<String> = files("docs/runbooks", ".md").into_iter().map(|(file, _)| file).collect();
-    pages.insert("docs/runbooks/README.md".to_owned());
-    assert_eq!(found, pages, "pages, and alerts");
+    runbooks.insert("docs/runbooks/README.md".to_owned());
+    assert_eq!(found, runbooks, "runbooks and alerts");
 }
 
 #[test]
-fn every_alert_is_shown_to_fire_when_it_must_to_stay_silent_and_what_it_does_when_its_data_vanishes() {
-    let mut shown: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+fn every_alert_has_cases_that_fire_stay_silent_and_lose_their_data() {
+    let mut proven_by_kind: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut wrong = Vec::new();
     for case in cases() {
         let kind = case.name.split(':').next().unwrap();
@@ -115,48 +115,48 @@ fn every_alert_is_shown_to_fire_when_it_must_to_stay_silent_and_what_it_does_whe
             continue;
         };
         let credited: BTreeSet<String> =
-            case.checks.keys().filter(|alert| case.shows(kind, alert)).cloned().collect();
+            case.checks.keys().filter(|alert| case.proves(kind, alert)).cloned().collect();
         if credited.is_empty() && kind != "also" {
-            wrong.push(format!("{} does not show what its name says", case.name));
+            wrong.push(format!("{} does not prove what its name says", case.name));
         }
-        shown.entry(kind).or_default().extend(credited);
+        proven_by_kind.entry(kind).or_default().extend(credited);
     }
-    let of = |kind: &str| shown.get(kind).cloned().unwrap_or_default();
+    let proven = |kind: &str| proven_by_kind.get(kind).cloned().unwrap_or_default();
     for alert in alerts().map(|(_, r)| text(&r["alert"]).to_owned()) {
         for kind in ["fires", "silent"] {
-            if !of(kind).contains(&alert) {
-                wrong.push(format!("no case shows that {alert} {kind}"));
+            if !proven(kind).contains(&alert) {
+                wrong.push(format!("no case proves that {alert} {kind}"));
             }
         }
-        if !of("outlives").contains(&alert) && !of("ends").contains(&alert) {
-            wrong.push(format!("no case shows what {alert} does when its data vanishes"));
+        if !proven("outlives").contains(&alert) && !proven("ends").contains(&alert) {
+            wrong.push(format!("no case proves what {alert} does when its data disappears"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What pages must not end because nothing is known any more, unless another page has begun.
+/// A critical alert must not resolve because its data disappears, unless another one has started to fire.
 #[test]
-fn alerts_about_groups_and_topics_and_all_pages_outlive_their_data_or_hand_over() {
+fn alerts_about_groups_and_topics_and_critical_alerts_outlive_their_data() {
     let ends = ["AliKafkaNoRegion", "AliKafkaCredentialsExpiring", "AliKafkaInstanceUnwatched"];
     let outlive: BTreeSet<String> = cases()
         .filter(|c| c.name.starts_with("outlives:"))
-        .flat_map(|c| c.checks.keys().filter(|a| c.shows("outlives", a)).cloned().collect::<Vec<_>>())
+        .flat_map(|c| c.checks.keys().filter(|a| c.proves("outlives", a)).cloned().collect::<Vec<_>>())
         .collect();
     for (file, rule) in alerts() {
         let alert = text(&rule["alert"]);
         let names = text(&rule["annotations"]["summary"]);
         let is_about = names.contains("$labels.group") || names.contains("$labels.topic");
-        let pages = rule["labels"]["severity"] == "critical";
-        if (is_about && alert != "AliKafkaThresholdUnused") || (pages && !ends.contains(&alert)) {
-            assert!(outlive.contains(alert), "{file}: nothing shows that {alert} outlives its data");
+        let is_critical = rule["labels"]["severity"] == "critical";
+        if (is_about && alert != "AliKafkaThresholdUnused") || (is_critical && !ends.contains(&alert)) {
+            assert!(outlive.contains(alert), "{file}: no case proves that {alert} outlives its data");
         }
     }
 }
 
-/// What mutes what, and where alerts go, is said of alerts that exist.
+/// Inhibition rules and routes refer to existing alerts.
 #[test]
-fn the_example_of_alertmanager_speaks_of_alerts_that_exist_and_the_scrapes_send_to_it() {
+fn the_alertmanager_example_uses_existing_alerts_and_prometheus_sends_to_it() {
     let known: BTreeSet<String> = alerts().map(|(_, r)| text(&r["alert"]).to_owned()).collect();
     let word = Regex::new(r"\bAliKafka\w+").unwrap();
     for file in ["config/alertmanager.yml", "tests/alertmanager/routes.table", "tests/alertmanager/prove.py"]
@@ -184,7 +184,7 @@ fn the_shipped_rules_work_under_both_namings() {
             assert_eq!(
                 used.contains(ours),
                 used.contains(theirs),
-                "{place}: {ours} is {theirs} under the other naming, so both must be asked for"
+                "{place}: {ours} is {theirs} under the other naming, so the query must contain both"
             );
         }
         assert!(
@@ -200,8 +200,8 @@ fn recorded_names_are_of_the_form_level_metric_operation() {
         .unwrap();
     let families: BTreeSet<&str> =
         catalog::FAMILIES.iter().map(|f| f.name.trim_end_matches("_total")).collect();
-    // What is made of no single metric.
-    let made = [
+    // Names that are not derived from a single metric.
+    let derived = [
         "alikafka_team",
         "alikafka_group_late",
         "alikafka_group_lost_messages",
@@ -213,7 +213,10 @@ fn recorded_names_are_of_the_form_level_metric_operation() {
         let name = text(&rule["record"]);
         let parts =
             form.captures(name).unwrap_or_else(|| panic!("{file}: {name} is not level:metric:operation"));
-        assert!(families.contains(&parts[2]) || made.contains(&&parts[2]), "{file}: {name}: no such metric");
+        assert!(
+            families.contains(&parts[2]) || derived.contains(&&parts[2]),
+            "{file}: {name}: no such metric"
+        );
         assert!(seen.insert(name.to_owned()), "{file}: {name} twice");
     }
     for (file, rule) in rules().into_iter().filter(|(f, r)| r["record"].is_string() && f == THRESHOLDS) {
@@ -221,9 +224,9 @@ fn recorded_names_are_of_the_form_level_metric_operation() {
     }
 }
 
-/// The file that users edit alone, and the fallback that holds without it, say the same number.
+/// The default in the file that users edit equals the fallback without the file.
 #[test]
-fn thresholds_have_a_default_that_holds_without_the_file_too() {
+fn thresholds_have_the_same_default_without_their_file() {
     for (unit, record) in
         ["seconds", "messages"].map(|u| (u, format!("alikafka:group_lag_threshold_{u}:default")))
     {
@@ -236,16 +239,13 @@ fn thresholds_have_a_default_that_holds_without_the_file_too() {
         assert!(text(&rule_of_all["expr"]).contains(&fallback), "{effective} has no {fallback}");
         let comments = read(&root().join(THRESHOLDS));
         let comments: Vec<&str> = comments.lines().filter(|l| l.starts_with('#')).collect();
-        assert!(
-            comments.join(" ").contains(text(&rule["expr"])),
-            "the comment of {file} does not say {fallback}"
-        );
+        assert!(comments.join(" ").contains(text(&rule["expr"])), "no comment of {file} contains {fallback}");
     }
 }
 
-/// The examples are comments, so promtool does not read them: a file with the # taken away is what it tests.
+/// promtool ignores the examples because they are comments, so it tests a copy without the `#`.
 #[test]
-fn the_examples_of_thresholds_are_those_that_are_tested() {
+fn the_examples_of_thresholds_equal_the_tested_copy() {
     let mut rules = Vec::new();
     let mut on = false;
     for line in read(&root().join(THRESHOLDS)).lines() {
@@ -262,18 +262,18 @@ fn the_examples_of_thresholds_are_those_that_are_tested() {
     assert!(rules.len() > 15, "there are examples");
 }
 
-/// A case of promtool's tests.
+/// Test case of promtool.
 struct Case {
     name: String,
-    /// Whether a series ends within it.
+    /// Whether a series disappears.
     vanishes: bool,
-    /// What is expected of each alert: at which second, whether it fires.
+    /// Expectations by alert: second, and whether it fires.
     checks: BTreeMap<String, Vec<(u64, bool)>>,
 }
 
 impl Case {
-    /// Whether the case shows of the alert what a case of this kind must.
-    fn shows(&self, kind: &str, alert: &str) -> bool {
+    /// Returns whether the case proves the behavior of its kind for the alert.
+    fn proves(&self, kind: &str, alert: &str) -> bool {
         let checks = &self.checks[alert];
         let fires = |at: &(u64, bool)| at.1;
         match kind {
@@ -303,21 +303,21 @@ fn cases() -> impl Iterator<Item = Case> {
             let alert = text(&check["alertname"]).to_owned();
             checks.entry(alert).or_default().push((seconds(text(&check["eval_time"])), fires));
         }
-        for of in checks.values_mut() {
-            of.sort_unstable();
+        for checks in checks.values_mut() {
+            checks.sort_unstable();
         }
         let vanishes = array(&test["input_series"]).iter().any(|s| text(&s["values"]).contains("stale"));
         Case { name: text(&test["name"]).to_owned(), vanishes, checks }
     })
 }
 
-/// Of a duration such as `1h30m`.
+/// Converts a duration such as `1h30m` to seconds.
 fn seconds(duration: &str) -> u64 {
     let part = Regex::new(r"(\d+)([hms])").unwrap();
-    let of = |c: regex::Captures<'_>| {
+    let part_seconds = |c: regex::Captures<'_>| {
         c[1].parse::<u64>().unwrap() * BTreeMap::from([("h", 3600), ("m", 60), ("s", 1)])[&c[2]]
     };
-    part.captures_iter(duration).map(of).sum()
+    part.captures_iter(duration).map(part_seconds).sum()
 }
 
 fn alerts() -> impl Iterator<Item = (String, Value)> {

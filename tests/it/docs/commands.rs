@@ -1,5 +1,5 @@
-//! Every block of commands says what it needs: `run` needs nothing and is run by `tests/docs/run`, the others need what
-//! their word says.
+//! Blocks of commands declare their requirements: `tests/docs/run` runs those marked `run`, the others require what their
+//! mark says.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -7,11 +7,11 @@ use regex::Regex;
 
 use super::{documents, root};
 
-/// What a block may need that a test does not have. `tests/docs/run` has the same words.
-const NEEDS: [&str; 6] = ["cloud", "docker", "cluster", "grafana", "host", "release"];
+/// Requirements that tests cannot meet. `tests/docs/run` has the same list.
+const REQUIREMENTS: [&str; 6] = ["cloud", "docker", "cluster", "grafana", "host", "release"];
 
 #[test]
-fn every_block_of_commands_says_what_it_needs() {
+fn every_block_of_commands_declares_its_requirements() {
     let mut runs = 0;
     let mut wrong = Vec::new();
     for document in documents() {
@@ -22,9 +22,9 @@ fn every_block_of_commands_says_what_it_needs() {
                     runs += 1;
                     true
                 }
-                // It must answer on loopback.
+                // The URL must be on loopback.
                 ["sh", "run", "background", url] => url.starts_with("http://127.0.0.1:"),
-                ["sh", need] => NEEDS.contains(need),
+                ["sh", need] => REQUIREMENTS.contains(need),
                 ["sh" | "bash" | "shell" | "console" | "zsh", ..] => false,
                 _ => true,
             };
@@ -33,18 +33,23 @@ fn every_block_of_commands_says_what_it_needs() {
             }
         }
     }
-    assert!(wrong.is_empty(), "write ```sh run, or ```sh and one of {NEEDS:?}:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "write ```sh run, or ```sh and one of {REQUIREMENTS:?}:\n{}", wrong.join("\n"));
     assert!(runs >= 10, "only {runs} blocks are run");
 }
 
 #[test]
-fn what_runs_them_knows_the_same_words() {
+fn the_runner_has_the_same_requirements() {
     let file = root().join("tests/docs/run");
     let runner = fs::read_to_string(&file).unwrap();
     let (_, rest) = runner.split_once("\nNEEDS = {\n").unwrap();
     let (table, _) = rest.split_once("\n}\n").unwrap();
     let word = Regex::new(r#"(?m)^    "(\w+)": "#).unwrap();
     let words: Vec<&str> = word.captures_iter(table).map(|c| c.get(1).unwrap().as_str()).collect();
-    assert_eq!(words, NEEDS);
-    assert_ne!(fs::metadata(&file).unwrap().permissions().mode() & 0o100, 0, "{} can be run", file.display());
+    assert_eq!(words, REQUIREMENTS);
+    assert_ne!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o100,
+        0,
+        "{} is executable",
+        file.display()
+    );
 }

@@ -1,5 +1,5 @@
-//! Every link leads to a file and a heading that are there. Addresses elsewhere cannot be asked by a test, so there are
-//! few of them, and each host is listed.
+//! Links point to existing files and headings. Tests cannot request external addresses, so there are few of them, and each
+//! host is listed.
 
 use std::{collections::BTreeSet, fs};
 
@@ -10,11 +10,11 @@ use super::{Document, documents, root};
 /// Hosts that documents may link to.
 const HOSTS: [&str; 1] = ["semver.org"];
 
-/// Hosts of this machine, for what a reader has just started.
-const OWN: [&str; 2] = ["localhost", "127.0.0.1"];
+/// Local hosts, for services that the reader has started.
+const LOCAL: [&str; 2] = ["localhost", "127.0.0.1"];
 
 #[test]
-fn every_link_leads_to_a_file_and_a_heading() {
+fn every_link_points_to_a_file_and_a_heading() {
     let link = Regex::new(r#"(?:\]\(|\b(?:src|href)=")([^)"\s]+)[)"]"#).unwrap();
     let (mut links, mut wrong) = (0, Vec::new());
     for document in documents() {
@@ -39,7 +39,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
 }
 
 #[test]
-fn every_address_elsewhere_is_https_and_of_a_host_that_is_known() {
+fn every_external_address_is_https_on_a_listed_host() {
     let code = Regex::new(r"`[^`\n]+`").unwrap();
     let url = Regex::new(r#"(\w+)://([^/\s:)>"]+)"#).unwrap();
     for document in documents() {
@@ -48,7 +48,7 @@ fn every_address_elsewhere_is_https_and_of_a_host_that_is_known() {
             let (scheme, host) = (&found[1], &found[2]);
             let known = match scheme {
                 "https" => HOSTS.contains(&host),
-                "http" => OWN.contains(&host),
+                "http" => LOCAL.contains(&host),
                 _ => false,
             };
             assert!(known, "{} links to {}", document.path, &found[0]);
@@ -57,13 +57,13 @@ fn every_address_elsewhere_is_https_and_of_a_host_that_is_known() {
 }
 
 #[test]
-fn anchors_are_those_of_the_web() {
+fn anchors_are_those_of_github() {
     let text = "# A `b.c` & d\n## 快速开始（10 分钟）\n### x_y: z\n## 1. One\n```sh run\n# no heading\n```\n## A `b.c` & d\n";
     let expected = ["a-bc--d", "快速开始10-分钟", "x_y-z", "1-one", "a-bc--d-1"].map(str::to_owned);
     assert_eq!(anchors(text), expected.into());
 }
 
-/// The ends of links to headings, as they are shown on the web.
+/// Anchors of headings, as GitHub generates them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let heading = Regex::new(r"(?m)^#+ +(.+)$").unwrap();
     let anchor = |title: &str| -> String {
@@ -72,7 +72,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
         kept.map(|c| if c == ' ' { '-' } else { c }).collect()
     };
     let mut all = BTreeSet::new();
-    for found in heading.captures_iter(&Document::of("", text).prose) {
+    for found in heading.captures_iter(&Document::parse("", text).prose) {
         let first = anchor(&found[1]);
         let again = (1..).map(|n| format!("{first}-{n}"));
         let free = [first.clone()].into_iter().chain(again).find(|a| !all.contains(a));

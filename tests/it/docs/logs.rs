@@ -1,4 +1,4 @@
-//! The page for troubles has every warning and error that the product logs, in the words of the log.
+//! docs/troubleshooting.md contains every warning and error that the exporter logs, with the same text.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{document, root};
 
 #[test]
-fn every_line_that_is_quoted_is_one_that_is_logged() {
+fn every_quoted_line_is_logged() {
     let logged: Vec<String> = messages(r"trace|debug|info|warn|error").into_iter().collect();
     let quoted = quoted();
     assert!(quoted.len() > 25, "{quoted:?}");
@@ -20,20 +20,20 @@ fn every_line_that_is_quoted_is_one_that_is_logged() {
 fn every_warning_and_error_is_quoted() {
     let quoted = quoted();
     for message in messages("warn|error") {
-        assert!(quoted.iter().any(|line| message.starts_with(line)), "no word on {message:?}");
+        assert!(quoted.iter().any(|line| message.starts_with(line)), "{message:?} is not documented");
     }
 }
 
-/// What the table by log line quotes.
+/// Log lines in the table of log lines.
 fn quoted() -> BTreeSet<String> {
     let tables = document("docs/troubleshooting.md").tables();
     let lines = tables.iter().filter(|t| t[0][0] == "line").flat_map(|t| &t[1..]);
     lines.map(|row| row[0].trim_matches('`').to_owned()).collect()
 }
 
-/// The fixed beginnings of all messages of some levels that the product logs.
+/// Constant beginnings of all messages that the exporter logs at the given levels.
 fn messages(levels: &str) -> BTreeSet<String> {
-    // On one line, or on several of which the last one has the end alone.
+    // A call on one line, or on several lines with the closing parenthesis on the last one.
     let call =
         Regex::new(&format!(r"tracing::(?:{levels})!\((?:([^\n]+)\)[;,]?\n|\n((?s:.*?))\n\s*\)[;,]?\n)"))
             .unwrap();
@@ -46,18 +46,18 @@ fn messages(levels: &str) -> BTreeSet<String> {
             let arguments = call.get(1).or(call.get(2)).unwrap().as_str();
             let message = literal
                 .captures_iter(arguments)
-                // The message is the one that stands alone, neither a value of a field nor a part of one.
+                // The message is an argument of its own, not the value of a field or a part of it.
                 .filter(|c| {
                     let before = arguments[..c.get(0).unwrap().start()].trim_end();
                     before.is_empty() || before.ends_with(',')
                 })
                 .last();
             let Some(message) = message else { continue };
-            let whole = continued.replace_all(&message[1], "").into_owned();
-            found.insert(whole.split('{').next().unwrap().trim_end_matches([' ', ':']).to_owned());
+            let message = continued.replace_all(&message[1], "").into_owned();
+            found.insert(message.split('{').next().unwrap().trim_end_matches([' ', ':']).to_owned());
         }
     }
-    // Both ends of a failure are logged by one call.
+    // A single call logs both ways in which a failure ends.
     if levels.contains("info") {
         found.extend(["recovered", "failure ended without a success"].map(str::to_owned));
     }

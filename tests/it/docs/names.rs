@@ -1,4 +1,4 @@
-//! Metrics, keys, variables, flags and alerts that documents name are there.
+//! Metrics, keys, variables, flags and alerts in documents exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,16 +15,16 @@ use serde_json::Value;
 
 use super::{document, documents, root};
 
-/// What is spelled like an alert and is something else: the RAM policies.
+/// RAM policies, whose names look like alerts.
 const NO_ALERT: [&str; 2] = ["AliKafkaExporterReadOnly", "AliKafkaExporterAssume"];
 
 #[test]
-fn every_metric_that_a_document_names_is_in_the_contract() {
+fn every_metric_in_a_document_is_in_the_catalog() {
     let name = Regex::new(r"^(alikafka_[a-z_]+)(?:\{[^`]*\})?$").unwrap();
     let known: BTreeSet<&str> = FAMILIES.iter().map(|f| f.name).collect();
     for document in documents() {
         let named = document.code().into_iter().filter_map(|c| Some(name.captures(c)?.get(1)?.as_str()));
-        // What begins like a metric and is an instance of an example.
+        // Instance IDs of examples start like a metric.
         let unknown: Vec<&str> = named
             .filter(|n| {
                 !known.contains(n) && !n.starts_with("alikafka_post") && !n.starts_with("alikafka_pre")
@@ -35,7 +35,7 @@ fn every_metric_that_a_document_names_is_in_the_contract() {
 }
 
 #[test]
-fn every_key_that_a_document_names_is_one() {
+fn every_key_in_a_document_exists() {
     let dotted = Regex::new(r"^[a-z_]+(?:\.[a-z_]+)+$").unwrap();
     let sections: BTreeSet<&str> =
         KEYS.iter().filter_map(|k| k.path.split_once('.')).map(|(section, _)| section).collect();
@@ -43,7 +43,7 @@ fn every_key_that_a_document_names_is_one() {
         KEYS.iter().any(|k| k.path == path || k.path.strip_prefix(path).is_some_and(|r| r.starts_with('.')))
     };
     for document in documents() {
-        // Values of a chart are no keys of ours.
+        // Values of the chart are not keys of the exporter.
         if document.path.starts_with("deploy/") {
             continue;
         }
@@ -66,7 +66,7 @@ fn every_key_that_a_document_names_is_one() {
 }
 
 #[test]
-fn every_variable_that_a_document_names_is_that_of_a_key() {
+fn every_variable_in_a_document_belongs_to_a_key() {
     let name = Regex::new(r"ALIKAFKA_EXPORTER_[A-Z_]+").unwrap();
     let known: BTreeSet<String> = KEYS.iter().filter_map(|k| k.variable()).collect();
     for document in documents() {
@@ -77,42 +77,42 @@ fn every_variable_that_a_document_names_is_that_of_a_key() {
     }
 }
 
-/// The page of the configuration has the flags by hand, as no other crate can reach those of the binary.
+/// The flags in docs/configuration.md are maintained manually, because other crates cannot access those of the binary.
 #[test]
-fn the_table_of_flags_is_what_help_says() {
+fn the_table_of_flags_matches_the_help() {
     let help = help();
     let flags = flags(&help);
-    let page = document("docs/configuration.md");
-    let table = page.tables().into_iter().find(|t| t[0][0] == "flag").unwrap();
+    let configuration = document("docs/configuration.md");
+    let table = configuration.tables().into_iter().find(|t| t[0][0] == "flag").unwrap();
     let named: BTreeSet<String> = table[1..].iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
     assert_eq!(named, flags);
     for row in &table[1..] {
         let bare = |cell: &str| cell.trim_matches('`').to_owned();
         let (flag, takes, default) = (bare(&row[0]), bare(&row[1]), bare(&row[2]));
         let takes = if takes.is_empty() { String::new() } else { format!(" <{takes}>") };
-        let said = format!("{flag}{takes} {}", row[3].trim_end_matches('.'));
-        assert!(help.contains(&said), "--help does not say: {said}");
+        let line = format!("{flag}{takes} {}", row[3].trim_end_matches('.'));
+        assert!(help.contains(&line), "--help does not contain: {line}");
         if !default.is_empty() {
-            assert!(help.contains(&format!("{said} [default: {default}]")), "{flag}: default {default}");
+            assert!(help.contains(&format!("{line} [default: {default}]")), "{flag}: default {default}");
         }
     }
 }
 
 #[test]
-fn every_flag_that_a_document_names_is_one_of_ours() {
+fn every_flag_in_a_document_exists() {
     let flags = flags(&help());
     let flag = Regex::new(r"--(?:web|log|config)\.[a-z-]+(?:\.[a-z-]+)*").unwrap();
-    // Prometheus' and Alertmanager's own.
-    let theirs = ["--web.listen-address", "--web.enable-lifecycle", "--config.file", "--web.external-url"];
+    // Flags of Prometheus and Alertmanager.
+    let others = ["--web.listen-address", "--web.enable-lifecycle", "--config.file", "--web.external-url"];
     for document in documents() {
         for found in flag.find_iter(&document.text).map(|m| m.as_str()) {
-            assert!(flags.contains(found) || theirs.contains(&found), "{} names {found}", document.path);
+            assert!(flags.contains(found) || others.contains(&found), "{} names {found}", document.path);
         }
     }
 }
 
 #[test]
-fn every_alert_that_a_document_names_is_there() {
+fn every_alert_in_a_document_exists() {
     let known = alerts();
     assert!(known.len() > 10);
     let name = Regex::new(r"\bAliKafka[A-Z][a-z]\w+").unwrap();
@@ -128,7 +128,7 @@ fn every_alert_that_a_document_names_is_there() {
 }
 
 #[test]
-fn the_tables_of_the_readmes_have_each_alert_under_its_severity() {
+fn the_tables_of_the_readmes_list_alerts_under_their_severity() {
     let known = alerts();
     for path in ["README.md", "README.zh.md"] {
         let tables = document(path).tables();
@@ -144,7 +144,7 @@ fn the_tables_of_the_readmes_have_each_alert_under_its_severity() {
 }
 
 #[test]
-fn the_page_of_the_dashboards_has_each_of_them_and_each_variable() {
+fn the_document_on_dashboards_lists_each_of_them_and_each_variable() {
     let mut dashboards = BTreeMap::new();
     let mut variables = BTreeSet::new();
     for entry in fs::read_dir(root().join("dashboards")).unwrap() {
@@ -158,19 +158,19 @@ fn the_page_of_the_dashboards_has_each_of_them_and_each_variable() {
     let tables = document("docs/dashboards.md").tables();
     let table = |title: &str| tables.iter().find(|t| t[0][0] == title).unwrap()[1..].to_vec();
     let file = Regex::new(r"\[([^\]]+)\]").unwrap();
-    let told: BTreeMap<String, String> = table("dashboard")
+    let listed: BTreeMap<String, String> = table("dashboard")
         .iter()
         .map(|row| (file.captures(&row[1]).unwrap()[1].to_owned(), row[0].clone()))
         .collect();
-    assert_eq!(told, dashboards);
-    let told: BTreeSet<String> = table("variable")
+    assert_eq!(listed, dashboards);
+    let listed: BTreeSet<String> = table("variable")
         .iter()
         .flat_map(|row| row[0].split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(told, variables);
+    assert_eq!(listed, variables);
 }
 
-/// Every shipped alert with its severity.
+/// Shipped alerts with their severity.
 fn alerts() -> BTreeMap<String, String> {
     let alert = Regex::new(r"(?s)alert: (\w+)\n.*?severity: (\w+)").unwrap();
     let mut known = BTreeMap::new();
@@ -184,7 +184,7 @@ fn alerts() -> BTreeMap<String, String> {
     known
 }
 
-/// What `--help` says, on one line.
+/// Output of `--help` on one line.
 fn help() -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_alikafka-exporter")).arg("--help").output().unwrap();
     String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")

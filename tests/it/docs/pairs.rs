@@ -1,4 +1,4 @@
-//! A page in Chinese says what its English one says: the same headings, commands, tables and links.
+//! Chinese documents have the same headings, commands, tables and links as the English ones.
 
 use regex::Regex;
 
@@ -8,25 +8,25 @@ const PAIRS: [(&str, &str); 2] =
     [("README.md", "README.zh.md"), ("docs/getting-started.md", "docs/getting-started.zh.md")];
 
 #[test]
-fn pages_in_two_languages_are_parallel() {
+fn documents_in_two_languages_have_the_same_structure() {
     for (english, chinese) in PAIRS {
         let (english, chinese) = (document(english), document(chinese));
         let pair = format!("{} and {}", english.path, chinese.path);
         assert_eq!(levels(&english), levels(&chinese), "{pair}: headings");
         let blocks = |d: &Document| d.blocks.iter().map(without_comments).collect::<Vec<_>>();
         assert_eq!(blocks(&english), blocks(&chinese), "{pair}: blocks");
-        assert_eq!(cells(&english), cells(&chinese), "{pair}: what is code in the tables");
+        assert_eq!(cells(&english), cells(&chinese), "{pair}: code in the tables");
         assert_eq!(links(&english), links(&chinese), "{pair}: links");
     }
 }
 
 #[test]
-fn pages_in_two_languages_lead_to_each_other_at_the_top() {
+fn documents_in_two_languages_link_to_each_other_at_the_top() {
     for (english, chinese) in PAIRS {
         for (from, to) in [(english, chinese), (chinese, english)] {
             let name = to.rsplit('/').next().unwrap();
-            let page = document(from);
-            let top: Vec<&str> = page.text.lines().take(4).collect();
+            let from_document = document(from);
+            let top: Vec<&str> = from_document.text.lines().take(4).collect();
             assert!(
                 top.iter().any(|l| l.contains(&format!("]({name})"))),
                 "{from} has no link to {name} at its top"
@@ -36,11 +36,11 @@ fn pages_in_two_languages_lead_to_each_other_at_the_top() {
 }
 
 #[test]
-fn a_page_in_chinese_is_in_chinese() {
+fn chinese_documents_are_in_chinese() {
     let names = Regex::new(r"\[[^\]]*\]\([^)]*\)|`[^`\n]*`").unwrap();
     for (_, chinese) in PAIRS {
-        let page = document(chinese);
-        for part in names.replace_all(&page.prose, "").split("\n\n") {
+        let document = document(chinese);
+        for part in names.replace_all(&document.prose, "").split("\n\n") {
             let is_text = part.chars().filter(|c| c.is_alphabetic()).count() > 40;
             let is_chinese = part.chars().any(|c| ('\u{4e00}'..'\u{9fff}').contains(&c));
             assert!(!is_text || is_chinese, "{chinese}: {part}");
@@ -48,19 +48,19 @@ fn a_page_in_chinese_is_in_chinese() {
     }
 }
 
-/// The levels of the headings, in their order.
+/// Levels of the headings in order.
 fn levels(document: &Document) -> Vec<usize> {
     let heading = Regex::new(r"(?m)^(#+) ").unwrap();
     heading.captures_iter(&document.prose).map(|c| c[1].len()).collect()
 }
 
-/// A block as a shell or a parser sees it.
+/// Block without its comments.
 fn without_comments(block: &Block) -> Block {
     let comment = Regex::new(r"(?m)\s*#[^\n]*$").unwrap();
     Block { info: block.info.clone(), body: comment.replace_all(&block.body, "").into_owned() }
 }
 
-/// What is code in each row of each table.
+/// Code in each row of each table.
 fn cells(document: &Document) -> Vec<Vec<Vec<String>>> {
     let code = Regex::new(r"`([^`]+)`").unwrap();
     let row = |cells: &Vec<String>| {
@@ -72,7 +72,7 @@ fn cells(document: &Document) -> Vec<Vec<Vec<String>>> {
     document.tables().iter().map(|t| t.iter().map(row).collect()).collect()
 }
 
-/// Where a page leads, but for the language and for headings, which are named in it.
+/// Targets of the links of a document, without the language and without headings, which are translated.
 fn links(document: &Document) -> Vec<String> {
     let link = Regex::new(r"\]\(([^)#\s]*)").unwrap();
     let mut all: Vec<String> =

@@ -1,4 +1,4 @@
-//! What the page about sizing says that objects cost is what the catalog and a measured fleet say.
+//! The series per object in docs/sizing.md match the catalog and a measured fleet.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ const PARTITIONS: u32 = 5;
 const TOPICS_PER_GROUP: u32 = 2;
 
 #[test]
-fn what_each_object_costs_is_what_the_catalog_says() {
-    let of = |last: &str, group: bool| {
+fn series_per_object_match_the_catalog() {
+    let families = |last: &str, group: bool| {
         let is = |f: &&MetricFamily| f.labels.last() == Some(&last) && f.labels.contains(&"group") == group;
         FAMILIES.iter().filter(is).count()
     };
@@ -30,14 +30,14 @@ fn what_each_object_costs_is_what_the_catalog_says() {
     let costs = costs();
     let expected: BTreeMap<String, usize> = [
         ("region", named("alikafka_region_up") + scopes),
-        // All but the tags, which are there where they are allowed; a state set has a series for each state.
+        // All except the tags, which are exported only if configured. A state set has a series per state.
         ("instance", of_instances - 2 + InstanceState::ALL.len() + named("alikafka_instance_up") + scopes),
-        // The family of facts has labels past the topic.
-        ("topic", of("topic", false) + of("cleanup", false)),
-        ("partition of a topic", of("partition", false)),
-        ("group", of("group", true) + GroupState::ALL.len()),
-        ("topic that a group reads", of("topic", true)),
-        ("partition that a group reads", of("partition", true)),
+        // The info metric has labels after the topic.
+        ("topic", families("topic", false) + families("cleanup", false)),
+        ("partition of a topic", families("partition", false)),
+        ("group", families("group", true) + GroupState::ALL.len()),
+        ("topic that a group reads", families("topic", true)),
+        ("partition that a group reads", families("partition", true)),
     ]
     .map(|(object, cost)| (object.to_owned(), cost))
     .into();
@@ -48,7 +48,7 @@ fn what_each_object_costs_is_what_the_catalog_says() {
 fn the_formula_is_the_sum_of_the_table() {
     let text = document("docs/sizing.md").prose.split_whitespace().collect::<Vec<_>>().join(" ");
     let costs = costs();
-    let sum = format!(
+    let formula = format!(
         "The total is {} × regions + {} × instances + {} × topics + {} × their partitions + {} × groups + {} × topics that \
          they read, counted for each group + {} × partitions of those.",
         costs["region"],
@@ -59,7 +59,7 @@ fn the_formula_is_the_sum_of_the_table() {
         costs["topic that a group reads"],
         costs["partition that a group reads"],
     );
-    assert!(text.contains(&sum), "the page does not say: {sum}");
+    assert!(text.contains(&formula), "docs/sizing.md does not contain: {formula}");
 }
 
 /// The calls of the table are those of the formula, with the defaults.
@@ -70,8 +70,8 @@ fn the_calls_of_the_table_are_those_of_the_formula() {
     for row in &table[1..] {
         let numbers: Vec<u32> = row[0].split(' ').filter_map(|word| word.parse().ok()).collect();
         let [instances, topics, groups] = numbers[..] else { panic!("{row:?}") };
-        let pages = |objects: u32| (objects / instances).div_ceil(100);
-        let lists = 1 + instances * (pages(topics) + pages(groups));
+        let list_pages = |objects: u32| (objects / instances).div_ceil(100);
+        let lists = 1 + instances * (list_pages(topics) + list_pages(groups));
         let calls = f64::from(groups + topics) + f64::from(lists) / 5.0;
         assert_eq!(row[1], format!("{}", calls.round()), "{row:?}");
         let share = f64::from(groups.max(topics)) / 60.0 / 20.0 * 100.0;
@@ -129,7 +129,7 @@ async fn a_measured_fleet_has_at_most_the_series_of_the_formula_and_most_of_them
     exporter.stop().await;
 }
 
-/// What the table says that each object costs.
+/// Series per object in the table.
 fn costs() -> BTreeMap<String, usize> {
     let tables = document("docs/sizing.md").tables();
     let table = tables.iter().find(|t| t[0][0] == "for each").unwrap();

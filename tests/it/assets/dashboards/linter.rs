@@ -1,21 +1,20 @@
-//! The rules of Grafana's dashboard-linter (17 of them, in the order of its own list), for it cannot be had here.
+//! The 17 rules of Grafana's dashboard-linter, in its order, because the linter is not available here.
 //!
-//! Two have exceptions, both for one reason: the dashboards of the fleet, of groups and of topics are about the cloud, which
-//! several exporters may watch at once, and whoever watches is not what is chosen there. So they have no variable `job`,
-//! and their variable `instance` is the Kafka instance, matched with the label `instance_id`. The dashboard of the exporter
-//! has `job`, and its scrape target is the variable `exporter`. The two rules for LogQL have nothing to judge: there is
-//! no Loki on a dashboard.
+//! Two rules have exceptions: the dashboards of the fleet, groups and topics are about the cloud, which several
+//! exporters may monitor at once, so the exporter is not selected there. They have no variable `job`, and their variable
+//! `instance` is the Kafka instance, matched with the label `instance_id`. The dashboard of the exporter has `job`, and its
+//! scrape target is the variable `exporter`. The two rules for LogQL are trivial, because no dashboard uses Loki.
 
 use regex::Regex;
 use serde_json::Value;
 
 use super::{Query, References, array, dashboards, panels, queries_of, text};
 
-/// The dashboard whose queries choose what Prometheus scrapes.
-const OF_TARGETS: &str = "dashboards/exporter.json";
+/// Dashboard whose queries select scrape targets.
+const EXPORTER: &str = "dashboards/exporter.json";
 
-/// Units that the linter takes, as far as the dashboards use them; and messages a second, which Grafana knows since 10.1 and
-/// the linter's list does not. Grafana 10.0 writes the word behind the number.
+/// Units that the linter accepts and the dashboards use, and `mps`, which Grafana supports since 10.1 and the linter does not
+/// list. Grafana 10.0 appends it to the number.
 const UNITS: [&str; 12] = [
     "none",
     "string",
@@ -40,7 +39,7 @@ fn template_datasource_rule() {
     for (file, dashboard) in dashboards() {
         let list = array(&dashboard["templating"]["list"]);
         let sources: Vec<&Value> = list.iter().filter(|v| v["type"] == "datasource").collect();
-        assert_eq!(sources.len(), 1, "{file}: one variable chooses the data source");
+        assert_eq!(sources.len(), 1, "{file}: one variable selects the data source");
         assert_eq!(sources[0]["name"], "datasource", "{file}");
         assert_eq!(sources[0]["label"], "Data source", "{file}");
         assert_eq!(sources[0]["query"], "prometheus", "{file}");
@@ -56,13 +55,15 @@ fn template_of(file: &str, dashboard: &Value, name: &str, label: &str) {
     assert_eq!(found["allValue"], ".+", "{file}: {name}");
 }
 
-/// Exception: see the head of this file.
+/// Exception: see the module documentation.
 #[test]
 fn template_job_rule() {
     for (file, dashboard) in dashboards() {
-        match file == OF_TARGETS {
+        match file == EXPORTER {
             true => template_of(&file, &dashboard, "job", "Job"),
-            false => assert!(variable(&dashboard, "job").is_none(), "{file} has a job that filters nothing"),
+            false => {
+                assert!(variable(&dashboard, "job").is_none(), "{file} has a variable job without effect")
+            }
         }
     }
 }
@@ -71,13 +72,13 @@ fn template_job_rule() {
 fn template_instance_rule() {
     for (file, dashboard) in dashboards() {
         template_of(&file, &dashboard, "instance", "Instance");
-        if file == OF_TARGETS {
+        if file == EXPORTER {
             template_of(&file, &dashboard, "exporter", "Exporter");
         }
     }
 }
 
-/// promtool reads what is within the parentheses: see `dashboard_queries_are_written_out_for_promtool`.
+/// promtool checks the query in the parentheses: see `dashboard_queries_are_written_out_for_promtool`.
 #[test]
 fn template_label_promql_rule() {
     let form = Regex::new(r"(?s)^(label_values|query_result)\(.+\)$").unwrap();
@@ -156,17 +157,17 @@ fn target_logql_rules() {
     }
 }
 
-/// target-promql-rule is promtool's, in `./check`. Here: there is something to read, for Prometheus.
+/// promtool covers target-promql-rule in `./check`. This test requires a metric in each query.
 #[test]
 fn target_promql_rule() {
     for (file, dashboard) in dashboards() {
         for Query { place, expr, .. } in queries_of(&file, &dashboard) {
-            assert!(!References::of(&expr).selectors.is_empty(), "{place} asks for nothing");
+            assert!(!References::of(&expr).selectors.is_empty(), "{place} selects no metric");
         }
     }
 }
 
-/// Rates, slopes and means over what fits the interval of scrapes, or over the whole time range; no range is fixed.
+/// Ranges of rates, slopes and means follow the scrape interval or the time range of the dashboard. None is fixed.
 #[test]
 fn target_rate_interval_rule() {
     let range = Regex::new(r"(\w+)\(\w+(?:\{[^}]*\})?\[([^\]]*)\]").unwrap();
@@ -193,24 +194,24 @@ fn target_has(label: &str, wanted: &str) {
         for Query { place, expr, variable, .. } in queries_of(&file, &dashboard) {
             for selector in References::of(&expr).selectors {
                 let value = selector.matchers.get(label).map(String::as_str);
-                match file == OF_TARGETS {
+                match file == EXPORTER {
                     true => {
                         assert!(value == Some(wanted) || variable, "{place}: {}: {value:?}", selector.name)
                     }
-                    false => assert_eq!(value, None, "{place} names a scrape target"),
+                    false => assert_eq!(value, None, "{place} selects a scrape target"),
                 }
             }
         }
     }
 }
 
-/// Exception: see the head of this file.
+/// Exception: see the module documentation.
 #[test]
 fn target_job_rule() {
     target_has("job", "$job");
 }
 
-/// Exception: see the head of this file.
+/// Exception: see the module documentation.
 #[test]
 fn target_instance_rule() {
     target_has("instance", "$exporter");
