@@ -1,9 +1,9 @@
-// Draws dashboards in headless Chromium and writes one picture of each; prints what every panel showed.
+// Draws dashboards in headless Chromium, writes a screenshot of each, and prints the content of every panel.
 //
 //   node draw.mjs --prometheus http://127.0.0.1:9090 --out DIR [--from now-15m] [--to now] [--scrape SECONDS]
-//                 [--dashboards DIR] PICTURE=BOARD[?var-name=value&...] ...
+//                 [--dashboards DIR] PICTURE=DASHBOARD[?var-name=value&...] ...
 //
-// A picture is the name of the file without .png. Exits 1 if a panel failed, or shows a name in ${...} to people.
+// PICTURE is the file name without .png. Exits with 1 if a panel fails or shows an unresolved ${...}.
 
 import { readdirSync, readFileSync, mkdtempSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -28,9 +28,9 @@ const { values: given, positionals: pictures } = parseArgs({
   },
 });
 const WIDTH = 1600;
-/** What must not reach people: a variable that nobody replaced, a value that is none. */
+/** Unresolved variables and invalid values, which no panel may show. */
 const RAW = /\$\{|\$__|\bundefined\b|\[object|\bNaN\b/;
-const PATIENCE = 60_000;
+const TIMEOUT_MS = 60_000;
 
 const temporary = mkdtempSync(join(tmpdir(), 'dashboards-'));
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
@@ -38,7 +38,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => process.exit(130));
 }
 
-/** Editors of code are of no use here, and large. */
+/** Omits the code editors, which are large and unused. */
 const withoutEditors = {
   name: 'without-editors',
   setup(build) {
@@ -50,7 +50,7 @@ const withoutEditors = {
   },
 };
 
-/** plugin-compat imports what older and newer versions have and looks what is there; that needs a lenient import. */
+/** plugin-compat imports names that only some versions have, which requires a lenient import. */
 const lenientCompat = {
   name: 'lenient-compat',
   setup(build) {
@@ -65,7 +65,7 @@ const lenientCompat = {
   },
 };
 
-async function bundled() {
+async function buildBundle() {
   const folder = join(temporary, 'bundle');
   await esbuild.build({
     entryPoints: [join(here, 'app/main.tsx')],
@@ -83,7 +83,7 @@ async function bundled() {
   return folder;
 }
 
-const PAGE = `<!doctype html><meta charset="utf-8"><title>dashboards</title><link rel="stylesheet" href="/main.css">
+const HTML = `<!doctype html><meta charset="utf-8"><title>dashboards</title><link rel="stylesheet" href="/main.css">
 <style>body { margin: 0 } #root { min-height: 100vh }</style>
 <script>
 window.__grafana_public_path__ = '/public/';
@@ -105,15 +105,15 @@ const dashboards = readdirSync(given.dashboards)
   .filter((name) => name.endsWith('.json'))
   .map((name) => ({ ...JSON.parse(readFileSync(join(given.dashboards, name), 'utf8')), file: name.slice(0, -5) }));
 
-/** Page, bundle, icons, dashboards, and Prometheus under the same origin. */
-function served(bundle) {
+/** Serves HTML, bundle, icons, dashboards and Prometheus under one origin. */
+function serve(bundle) {
   const icons = join(here, 'node_modules/@grafana/ui/dist/public');
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://here');
     const send = (status, type, body) => response.writeHead(status, { 'content-type': type }).end(body);
     try {
       if (pathname === '/') {
-        send(200, 'text/html', PAGE);
+        send(200, 'text/html', HTML);
       } else if (pathname === '/dashboards') {
         send(200, 'application/json', JSON.stringify(dashboards));
       } else if (pathname.startsWith('/prometheus/')) {
@@ -121,12 +121,12 @@ function served(bundle) {
         for await (const chunk of request) chunks.push(chunk);
         const headers = { 'content-type': request.headers['content-type'] ?? '' };
         const url = given.prometheus + request.url.slice('/prometheus'.length);
-        const answer = await fetch(url, {
+        const upstream = await fetch(url, {
           method: request.method,
           headers,
           body: chunks.length > 0 ? Buffer.concat(chunks) : undefined,
         });
-        send(answer.status, 'application/json', Buffer.from(await answer.arrayBuffer()));
+        send(upstream.status, 'application/json', Buffer.from(await upstream.arrayBuffer()));
       } else {
         const font = /^\/public\/fonts\/inter\/Inter-(Regular|Medium)/.exec(pathname)?.[1];
         const file = font
@@ -147,14 +147,14 @@ function served(bundle) {
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
 }
 
-/** Waits until every panel has its answer and the page has been still for a while. */
-async function settled(page) {
-  const until = Date.now() + PATIENCE;
+/** Waits until every panel has its data and the document no longer changes. */
+async function waitUntilStable(tab) {
+  const until = Date.now() + TIMEOUT_MS;
   let before = '';
-  let still = 0;
+  let stableRounds = 0;
   while (Date.now() < until) {
-    await page.waitForTimeout(500);
-    const state = await page.evaluate(() => {
+    await tab.waitForTimeout(500);
+    const state = await tab.evaluate(() => {
       if (window.failure) return { failure: window.failure };
       if (!window.report) return {};
       return { panels: window.report(), height: window.height() };
@@ -165,18 +165,18 @@ async function settled(page) {
     const ready =
       state.panels?.length > 0 && state.panels.every((panel) => panel.state === 'Done' || panel.state === 'Error');
     const now = ready ? `${state.height} ${JSON.stringify(state.panels)}` : '';
-    still = ready && now === before ? still + 1 : 0;
+    stableRounds = ready && now === before ? stableRounds + 1 : 0;
     before = now;
-    if (still >= 3) {
+    if (stableRounds >= 3) {
       return state;
     }
   }
-  throw new Error(`not still after ${PATIENCE / 1000} s: ${before.slice(0, 2000)}`);
+  throw new Error(`not stable after ${TIMEOUT_MS / 1000} s: ${before.slice(0, 2000)}`);
 }
 
 let failed = false;
-const bundle = await bundled();
-const server = await served(bundle);
+const bundle = await buildBundle();
+const server = await serve(bundle);
 const browser = await chromium.launch({
   executablePath: '/usr/bin/chromium',
   args: [
@@ -192,42 +192,44 @@ const browser = await chromium.launch({
 });
 mkdirSync(given.out, { recursive: true });
 try {
-  for (const asked of pictures) {
-    const [, name, dashboard, query = ''] = /^([^=]+)=([^?]+)\??(.*)$/.exec(asked);
-    const page = await browser.newPage({
+  for (const argument of pictures) {
+    const [, name, dashboard, query = ''] = /^([^=]+)=([^?]+)\??(.*)$/.exec(argument);
+    const tab = await browser.newPage({
       viewport: { width: WIDTH, height: 1000 },
       timezoneId: 'UTC',
       locale: 'en-US',
     });
-    const said = [];
-    page.on('pageerror', (error) => said.push(error.stack ?? error.message));
-    page.on(
+    const errors = [];
+    tab.on('pageerror', (error) => errors.push(error.stack ?? error.message));
+    tab.on(
       'console',
       (message) =>
-        message.type() === 'error' && !message.text().startsWith('Failed to load') && said.push(message.text()),
+        message.type() === 'error' && !message.text().startsWith('Failed to load') && errors.push(message.text()),
     );
-    // The package does not have all icons of the core.
-    page.on(
+    // The package lacks some icons of the core.
+    tab.on(
       'response',
-      (answer) =>
-        answer.status() >= 400 && !answer.url().endsWith('.svg') && said.push(`${answer.status()} ${answer.url()}`),
+      (response) =>
+        response.status() >= 400 &&
+        !response.url().endsWith('.svg') &&
+        errors.push(`${response.status()} ${response.url()}`),
     );
     const common = new URLSearchParams({ dashboard, from: given.from, to: given.to, scrape: given.scrape });
-    await page.goto(`http://127.0.0.1:${server.address().port}/?${common}&${query}`);
+    await tab.goto(`http://127.0.0.1:${server.address().port}/?${common}&${query}`);
     let state;
     try {
-      state = await settled(page);
-      // The whole dashboard in sight, so that everything is laid out before the picture.
-      await page.setViewportSize({ width: WIDTH, height: Math.ceil(state.height) });
-      state = await settled(page);
+      state = await waitUntilStable(tab);
+      // Makes the complete dashboard visible, so that everything is laid out before the screenshot.
+      await tab.setViewportSize({ width: WIDTH, height: Math.ceil(state.height) });
+      state = await waitUntilStable(tab);
     } catch (error) {
       failed = true;
-      console.error(`${name}: ${error.message}\n${said.join('\n')}`);
-      await sharp(await page.screenshot()).toFile(join(given.out, `${name}.png`));
+      console.error(`${name}: ${error.message}\n${errors.join('\n')}`);
+      await sharp(await tab.screenshot()).toFile(join(given.out, `${name}.png`));
       continue;
     }
-    // A palette: a third of the bytes, and nobody sees it.
-    const picture = sharp(await page.screenshot({ fullPage: true })).png({
+    // A palette reduces the size to a third without a visible difference.
+    const picture = sharp(await tab.screenshot({ fullPage: true })).png({
       palette: true,
       colours: 192,
       effort: 10,
@@ -263,8 +265,8 @@ try {
         `  ${panel.type.padEnd(15)} ${panel.title.padEnd(46)} ${shown}${wrong.length > 0 ? `  WRONG: ${wrong.join('; ')}` : ''}`,
       );
     }
-    said.forEach((text) => console.log(`  the page said: ${text.slice(0, 300)}`));
-    await page.close();
+    errors.forEach((text) => console.log(`  console: ${text.slice(0, 300)}`));
+    await tab.close();
   }
 } finally {
   await browser.close();

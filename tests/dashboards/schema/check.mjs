@@ -1,10 +1,9 @@
-// Type-checks dashboards against @grafana/schema, the oldest version that has the types of panels and the newest.
+// Type-checks dashboards against the oldest version of @grafana/schema with types of panels and against the newest.
 //
-//   node check.mjs [dashboard.json ...]      without arguments all of dashboards/
+//   node check.mjs [dashboard.json ...]      default: all files in dashboards/
 //
-// Every dashboard becomes a TypeScript program of literals, so that a property unknown to Grafana is an error as much as a
-// wrong value: a misspelt option is silently ignored by Grafana and nobody sees it. First the check is checked: slips
-// put into a dashboard must each be found.
+// Each dashboard becomes a TypeScript program of literals, so that properties unknown to Grafana are errors too: Grafana
+// silently ignores a misspelt option. Deliberate mistakes test the check itself.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -14,7 +13,7 @@ import ts from 'typescript';
 const here = dirname(fileURLToPath(import.meta.url));
 const dashboardsFolder = join(here, '../../../dashboards');
 
-/** Panel types by plugin: folder and file of the generated types, and whether they have options and a field config. */
+/** Plugins with folder and file of their generated types, and whether these have options and a field config. */
 const PLUGINS = {
   bargauge: ['bargauge', 'BarGauge', true, false],
   barchart: ['barchart', 'BarChart', true, true],
@@ -32,13 +31,12 @@ const PLUGINS = {
 const VERSIONS = ['grafana-schema-10', 'grafana-schema-13'];
 
 /**
- * A dashboard is saved for the oldest Grafana; what a newer one migrates when it loads the dashboard is migrated here too, so
- * that the rest is checked by its types.
+ * Applies the migrations of a newer Grafana to a dashboard, because dashboards are saved for the oldest one.
  */
 function migrated(dashboard, version) {
   const newer = structuredClone(dashboard);
   for (const panel of version === VERSIONS[0] ? [] : panelsOf(newer)) {
-    // The footer of a table became a property of its fields; only paging stayed an option.
+    // The footer of a table moved to its fields, except pagination.
     if (panel.type === 'table' && panel.options?.footer) {
       const { footer, ...options } = panel.options;
       panel.options =
@@ -48,10 +46,10 @@ function migrated(dashboard, version) {
   return newer;
 }
 
-/** Panels in the order of the dashboard, those inside collapsed rows too. */
+/** Panels of a dashboard in order, including those in collapsed rows. */
 const panelsOf = (dashboard) => dashboard.panels.flatMap((panel) => [panel, ...(panel.type === 'row' ? panel.panels : [])]);
 
-/** The program of a dashboard, and by line number of the program what stands there. */
+/** Program of a dashboard, with the place in the dashboard for each line. */
 function programOf(dashboard) {
   const lines = [];
   const places = [];
@@ -106,14 +104,14 @@ function programOf(dashboard) {
   return { text: `${lines.join('\n')}\n`, lines, places };
 }
 
-/** Problems of the programs, by file name, with the types of one version of the package. */
+/** Problems of the programs by file name, for one version of the package. */
 function problemsOf(version, programs) {
   const package_ = join(here, 'node_modules', version);
   const root = version.endsWith('-10') ? 'dist/index.d.ts' : 'dist/types/index.d.ts';
   const options = {
     strict: true,
     noEmit: true,
-    // Only the dashboards are of interest here, not the declarations of the package.
+    // The declarations of the package are not checked.
     skipLibCheck: true,
     target: ts.ScriptTarget.ES2022,
     module: ts.ModuleKind.ESNext,
@@ -125,7 +123,7 @@ function problemsOf(version, programs) {
       types: ['types.ts'],
       '@grafana/schema': [join(package_, root)],
       'schema-files/*': [join(package_, 'dist/esm/*')],
-      // The newest package leaves the query of the data source to its plugin; the fields of the dashboard are the same.
+      // The newest package has no type for the query of the data source. Its fields are unchanged.
       'prometheus-query': [
         join(
           here,
@@ -159,7 +157,7 @@ function problemsOf(version, programs) {
   return problems;
 }
 
-/** The smallest dashboard that holds one of each thing the slips are put into. */
+/** Minimal dashboard with everything that the mistakes change. */
 function sample() {
   const datasource = { type: 'prometheus', uid: '${datasource}' };
   const panel = (id, type, more) => ({
@@ -209,8 +207,8 @@ function sample() {
   return dashboard;
 }
 
-/** Slips, each of which Grafana would pass over in silence or choke on. */
-const SLIPS = {
+/** Mistakes that Grafana ignores silently or fails on. */
+const MISTAKES = {
   'a misspelt option': (dashboard) => (dashboard.panels[1].options.colourMode = 'value'),
   'a value that the option does not have': (dashboard) => (dashboard.panels[1].options.colorMode = 'backdrop'),
   'an option of another plugin': (dashboard) => (dashboard.panels[2].options.legend = { showLegend: true }),
@@ -246,17 +244,17 @@ if (paths.length === 0) {
   );
 }
 if (paths.length === 0) {
-  throw new Error('no dashboards: nothing was checked');
+  throw new Error('no dashboards to check');
 }
 
 const dashboards = new Map(paths.map((path) => [basename(path), JSON.parse(readFileSync(path, 'utf8'))]));
-const slips = Object.entries(SLIPS).map(([name, slip], index) => {
+const mistakes = Object.entries(MISTAKES).map(([name, mistake], index) => {
   const dashboard = sample();
-  slip(dashboard);
-  dashboards.set(`slip ${index}`, dashboard);
-  return { name, file: `slip ${index}.ts` };
+  mistake(dashboard);
+  dashboards.set(`mistake ${index}`, dashboard);
+  return { name, file: `mistake ${index}.ts` };
 });
-dashboards.set('slip none', sample());
+dashboards.set('mistake none', sample());
 
 let failed = false;
 const fail = (text) => {
@@ -272,12 +270,12 @@ for (const version of VERSIONS) {
       fail(`${basename(path)}, against @grafana/schema ${number}: ${problem}`);
     }
   }
-  problems.get('slip none.ts').forEach((problem) => fail(`the sample is taken for wrong by ${number}: ${problem}`));
-  for (const { name, file } of slips) {
+  problems.get('mistake none.ts').forEach((problem) => fail(`${number} rejects the sample: ${problem}`));
+  for (const { name, file } of mistakes) {
     if (problems.get(file).length === 0) {
-      fail(`the check is blind: ${name} is not found by the types of ${number}`);
+      fail(`the check does not find ${name} with the types of ${number}`);
     }
   }
-  console.log(`    @grafana/schema ${number}: ${paths.length} dashboards, ${slips.length} slips found`);
+  console.log(`    @grafana/schema ${number}: ${paths.length} dashboards, ${mistakes.length} deliberate mistakes found`);
 }
 process.exit(failed ? 1 : 0);

@@ -1,9 +1,9 @@
-// Checks that every link between dashboards leads somewhere: to a dashboard by its uid, with variables that the dashboard has.
+// Checks that links between dashboards refer to existing UIDs and set variables of their targets.
 //
-//   node links.mjs                       all of dashboards/
+//   node links.mjs                       all files in dashboards/
 //
-// A link in a dashboard is a link of the dashboard, of a panel, of a field, or of an override. What Grafana puts into an
-// address (${name}, ${__field.labels.name}) must be known where the link stands.
+// A dashboard, a panel, a field or an override may have links. Placeholders in their URLs (${name},
+// ${__field.labels.name}) must be known to the dashboard with the link.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -15,7 +15,7 @@ const folder = join(here, '../../../dashboards');
 const panelsOf = (dashboard) => dashboard.panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]);
 const variablesOf = (dashboard) => (dashboard.templating?.list ?? []).map(({ name }) => name);
 
-/** Every link of a dashboard, as where it stands and what it is. */
+/** Links of a dashboard with their places. */
 function linksOf(dashboard) {
   const links = (dashboard.links ?? []).map((link) => ({ where: 'dashboard', link }));
   for (const panel of panelsOf(dashboard)) {
@@ -29,7 +29,7 @@ function linksOf(dashboard) {
   return links;
 }
 
-/** What is wrong with a link that stands on `from`. */
+/** Problems of a link on the dashboard `from`. */
 function problemsOf(link, from, dashboards) {
   if (!link.title) {
     return ['it has no title'];
@@ -44,19 +44,19 @@ function problemsOf(link, from, dashboards) {
   const uid = /^\/d\/([^/]+)(\/[^/]*)?$/.exec(path)?.[1];
   const dashboard = dashboards.get(uid);
   if (!dashboard) {
-    return [`${path} is not the address of a dashboard of ours`];
+    return [`${path} is not the path of a dashboard`];
   }
   for (const part of query.split('&').filter(Boolean)) {
-    // ${name:queryparam} stands for var-name=...
-    const [, whole] = /^\$\{([a-z_]+):queryparam\}$/.exec(part) ?? [];
-    const name = whole ?? /^var-([^=]+)=./.exec(part)?.[1];
+    // Grafana expands ${name:queryparam} to var-name=...
+    const [, parameter] = /^\$\{([a-z_]+):queryparam\}$/.exec(part) ?? [];
+    const name = parameter ?? /^var-([^=]+)=./.exec(part)?.[1];
     if (name !== undefined && !variablesOf(dashboard).includes(name)) {
       problems.push(`${uid} has no variable ${name}`);
     } else if (
       name === undefined &&
       !/^(from|to)=.|^\$\{?__url_time_range\}?$|^\$\{?__all_variables\}?$|^viewPanel=\d+$/.test(part)
     ) {
-      problems.push(`${part} means nothing to Grafana`);
+      problems.push(`${part} has no effect in Grafana`);
     }
   }
   for (const [, inner] of url.matchAll(/\$\{([^}]*)\}/g)) {
@@ -64,11 +64,11 @@ function problemsOf(link, from, dashboards) {
     const known =
       /^__(field\.labels|data\.fields|field\.name|value\.\w+|series\.name)\b|^__(url_time_range|all_variables|from|to)$/;
     if (!known.test(name) && !variablesOf(from).includes(name)) {
-      problems.push(`\${${inner}} is no variable of the dashboard on which the link stands`);
+      problems.push(`\${${inner}} is not a variable of the dashboard with the link`);
     }
   }
   if (/\s/.test(url.replace(/\$\{[^}]*\}/g, ''))) {
-    problems.push('a space in an address');
+    problems.push('a space in the URL');
   }
   return problems;
 }
@@ -91,8 +91,8 @@ function check(list) {
   return { count, found };
 }
 
-// The check is checked: none of these may pass.
-const slips = [
+// Tests the check with links that it must reject.
+const mistakes = [
   '/d/nowhere',
   '/d/a?var-gruop=x',
   '/d/a?var-group=${name}',
@@ -101,7 +101,7 @@ const slips = [
   '/d/a?var-group=',
 ];
 for (const [url, wrong] of [
-  ...slips.map((slip) => [slip, true]),
+  ...mistakes.map((mistake) => [mistake, true]),
   ['/d/a/title?var-group=${__field.labels.group}&${__url_time_range}', false],
 ]) {
   const dashboard = {
@@ -112,7 +112,7 @@ for (const [url, wrong] of [
     templating: { list: [{ name: 'group' }] },
   };
   if (check([dashboard]).found.length > 0 !== wrong) {
-    throw new Error(`the check of links is blind: ${url}`);
+    throw new Error(`the check of links misjudges ${url}`);
   }
 }
 

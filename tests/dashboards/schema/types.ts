@@ -1,20 +1,20 @@
-// What a saved dashboard may hold, by Grafana's own types, made strict enough to catch a slip of the pen.
+// Types of a saved dashboard: Grafana's own types, made strict enough to detect typing mistakes.
 //
-// The types of the package are for code: string enums have no literals, options and queries are open records, an
-// override's value is unknown. Here enums become their values, a panel gets the types of its plugin, and an override
-// the type of the property that it names. Options may be left out, because a plugin fills in its defaults.
+// The types of the package are made for code: string enums do not accept literals, options and queries are open records,
+// and the value of an override is unknown. Here enums become their values, a panel gets the types of its plugin, and an
+// override the type of its property. Options are optional, because plugins have defaults.
 
 import type * as schema from '@grafana/schema';
 import type { PrometheusDataQuery } from 'prometheus-query';
 
 export type { schema };
 
-/** The same type as it looks in JSON: an enum is one of its values. */
+/** JSON form of a type: an enum becomes one of its values. */
 export type Plain<T> = T extends string ? `${T}` : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;
 
 type Some<T> = T extends Array<infer U> ? Array<Some<U>> : T extends object ? { [K in keyof T]?: Some<T[K]> } : T;
 
-/** A link of a field, for which the package has no type that both ends know. */
+/** Link of a field, for which the package has no usable type. */
 interface DataLink {
   title: string;
   url: string;
@@ -34,7 +34,7 @@ export type FieldConfig<Custom> = Omit<Plain<schema.FieldConfig>, 'custom' | 'li
 
 interface FieldConfigSource<Custom> {
   defaults: FieldConfig<Custom>;
-  // The values are checked one by one, against Property.
+  // Values are checked individually against Property.
   overrides: Array<{ matcher: Plain<schema.MatcherConfig>; properties: Array<{ id: string; value?: unknown }> }>;
 }
 
@@ -53,7 +53,7 @@ export type Panel<Kind extends string, Options, Custom> = Omit<
 
 export type Row = Omit<Plain<schema.RowPanel>, 'panels'> & { panels: unknown[] };
 
-// An annotation's query and a variable are those of the data source's plugin.
+// The plugin of the data source defines the query of an annotation and of a variable.
 export type Annotation = Omit<Plain<schema.AnnotationQuery>, 'target' | 'datasource'> & {
   datasource: Plain<schema.DataSourceRef>;
   expr?: string;
@@ -67,12 +67,12 @@ export type Annotation = Omit<Plain<schema.AnnotationQuery>, 'target' | 'datasou
 export type Variable = Omit<Plain<schema.VariableModel>, 'id' | 'current'> & {
   id?: string;
   current?: Partial<Plain<schema.VariableOption>>;
-  /** The query as the list of variables shows it. */
+  /** Query as shown in the list of variables. */
   definition?: string;
   query?: string | { query: string; refId: string; qryType?: number };
 };
 
-/** What Grafana writes into an export beside the dashboard. */
+/** Requirement that Grafana adds to an exported dashboard. */
 interface Requirement {
   type: 'grafana' | 'datasource' | 'panel';
   id: string;
@@ -100,5 +100,5 @@ type At<T, Path extends string> = Path extends `${infer Head}.${infer Rest}`
     ? NonNullable<T[Path]>
     : never;
 
-/** The value of an override of the property with this id; never, if no such property is there. */
+/** Value of an override of the property with this ID, or never if there is no such property. */
 export type Property<Custom, Id extends string> = At<FieldConfig<Custom>, Id>;

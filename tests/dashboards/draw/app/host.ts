@@ -1,4 +1,4 @@
-// What Grafana's core gives its libraries and no package publishes: services, registries, the query pipeline.
+// Services, registries and the query pipeline that Grafana's core provides to its libraries and no package publishes.
 
 import {
   createTheme,
@@ -31,13 +31,13 @@ import {
 import { concat, from, of } from 'rxjs';
 import { catchError, map } from 'rxjs/operators';
 
-// Names of instances may be Chinese; in Grafana the fonts of the machine help out.
+// Instance names may be Chinese. Grafana falls back to the fonts of the machine.
 export const theme = createTheme({
   colors: { mode: 'light' },
   typography: { fontFamily: "'Inter', 'Noto Sans SC', sans-serif" },
 });
 
-/** Properties that every panel has and that defaults and overrides may set. */
+/** Properties of every panel that defaults and overrides may set. */
 const STANDARD_FIELDS: Array<[string, unknown]> = [
   ['unit', unitOverrideProcessor],
   ['min', numberOverrideProcessor],
@@ -84,7 +84,7 @@ export function prepareHost(source: any): void {
   );
   standardTransformersRegistry.setInit(
     () =>
-      // Some stand there by two names.
+      // Some are registered under two names.
       [...new Map(Object.values(standardTransformers).map((one: any) => [one.id, one])).values()].map(
         (transformation: any) => ({
           id: transformation.id,
@@ -136,7 +136,7 @@ export function prepareHost(source: any): void {
   } as any);
   setRunRequest(((datasource: any, request: any, query?: any) => {
     const loading = { state: LoadingState.Loading, series: [], timeRange: request.range, request };
-    const answered = from((query ?? datasource.query.bind(datasource))(request)).pipe(
+    const result = from((query ?? datasource.query.bind(datasource))(request)).pipe(
       map((packet: any) => ({
         state: LoadingState.Done,
         series: packet.data,
@@ -153,6 +153,6 @@ export function prepareHost(source: any): void {
         }),
       ),
     );
-    return concat(of(loading), answered);
+    return concat(of(loading), result);
   }) as any);
 }

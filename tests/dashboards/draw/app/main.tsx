@@ -1,4 +1,4 @@
-// Draws one dashboard of dashboards/ with Grafana's scenes: /?dashboard=fleet&from=now-15m&var-group=orders
+// Draws a dashboard with Grafana's scenes: /?dashboard=fleet&from=now-15m&var-group=orders
 
 import '@fontsource/inter/400.css';
 import '@fontsource/inter/500.css';
@@ -46,12 +46,12 @@ import { Prometheus } from './source';
 const parameters = new URLSearchParams(location.search);
 const UID = 'prometheus';
 
-/** A variable of the dashboard, with the value of the address if it has one. */
+/** Variable of the dashboard, with the value in the URL if there is one. */
 function variableOf(model: any): any {
-  const asked = parameters.getAll(`var-${model.name}`);
+  const fromUrl = parameters.getAll(`var-${model.name}`);
   const current = model.current ?? {};
   const value =
-    asked.length > 0 ? (model.multi ? asked : asked[0]) : (current.value ?? (model.includeAll ? '$__all' : ''));
+    fromUrl.length > 0 ? (model.multi ? fromUrl : fromUrl[0]) : (current.value ?? (model.includeAll ? '$__all' : ''));
   const common = {
     name: model.name,
     label: model.label,
@@ -59,7 +59,7 @@ function variableOf(model: any): any {
     hide: model.hide,
     skipUrlSync: model.skipUrlSync,
     value,
-    text: asked.length > 0 ? value : (current.text ?? ''),
+    text: fromUrl.length > 0 ? value : (current.text ?? ''),
   };
   const several = {
     isMulti: model.multi,
@@ -87,7 +87,7 @@ function variableOf(model: any): any {
     case 'constant':
       return new ConstantVariable({ ...common, value: model.query });
     case 'textbox':
-      return new TextBoxVariable({ ...common, value: asked[0] ?? model.query });
+      return new TextBoxVariable({ ...common, value: fromUrl[0] ?? model.query });
     default:
       throw new Error(`variables of type ${model.type} are not known here`);
   }
@@ -129,12 +129,12 @@ const itemOf = (model: any, top = 0) =>
     body: panelOf(model),
   });
 
-/** How many repetitions of a row are drawn; one shows what it looks like. */
+/** Maximum number of drawn repetitions of a row. */
 const REPETITIONS = 2;
 
 /**
- * Rows open: what a row hides is drawn too. A row that is repeated for a variable is drawn for its first values, so
- * that the grid of such a dashboard is made when the values of its variables are known.
+ * Grid with all rows open, including collapsed ones. A repeated row is drawn for the first values of its variable, so
+ * its grid is created after the values of the variables are known.
  */
 function gridOf(dashboard: any, valuesOf: (variable: string) => string[]): Array<SceneGridItem | SceneGridRow> {
   const children: Array<SceneGridItem | SceneGridRow> = [];
@@ -200,7 +200,7 @@ function gridOf(dashboard: any, valuesOf: (variable: string) => string[]): Array
   return children;
 }
 
-/** Draws the rows that are repeated, once the values of their variables are known. */
+/** Draws repeated rows after the values of their variables are known. */
 async function repeatRows(scene: EmbeddedScene, dashboard: any): Promise<void> {
   const repeated = [...new Set<string>(dashboard.panels.map((panel: any) => panel.repeat).filter(Boolean))];
   const variables = repeated.map((name) => sceneGraph.lookupVariable(name, scene) as MultiValueVariable);
@@ -254,7 +254,7 @@ function sceneOf(dashboard: any): EmbeddedScene {
   });
 }
 
-/** Links of the dashboard, as the bar over it shows them. */
+/** Links in the bar above the dashboard. */
 function Links({ dashboard, dashboards }: { dashboard: any; dashboards: any[] }) {
   const links = (dashboard.links ?? []).flatMap((link: any) =>
     link.type !== 'dashboards'
@@ -282,7 +282,7 @@ function Links({ dashboard, dashboards }: { dashboard: any; dashboards: any[] })
   );
 }
 
-/** Where the links of a panel's values lead, of the first rows. A graph shows its links only in its tooltip. */
+/** Links of the values of a panel, for the first rows. A graph shows its links only in its tooltip. */
 function linksOf(panel: VizPanel): string[] {
   const frames = (panel as any)._dataWithFieldConfig?.series ?? [];
   const found = new Set<string>();
@@ -298,7 +298,7 @@ function linksOf(panel: VizPanel): string[] {
   return [...found];
 }
 
-/** What the screenshot waits for, and what it reports of each panel. */
+/** Publishes the state of each panel, which the screenshot waits for and reports. */
 function watch(scene: EmbeddedScene) {
   const panels = () => sceneGraph.findAllObjects(scene, (object) => object instanceof VizPanel) as VizPanel[];
   (window as any).report = () =>

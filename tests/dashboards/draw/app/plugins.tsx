@@ -1,5 +1,5 @@
-// Panels. Grafana's core has them and publishes none, so each is put together here from the components of @grafana/ui
-// that the core's panel is made of. The state timeline has no published component: it is drawn here.
+// Panels. Grafana's core does not publish them, so they are built here from the same components of @grafana/ui. The state
+// timeline has no published component, so it is drawn here.
 
 import {
   cacheFieldDisplayNames,
@@ -58,7 +58,7 @@ function Nothing({ props }: { props: PanelProps<any> }) {
   );
 }
 
-/** Marks of annotations over a graph: a dashed line at the time, a tint over the span. */
+/** Draws annotations on a graph: a dashed line at the time, a tint over a time range. */
 function annotationHook(frames: () => DataFrame[], chartTheme: typeof theme) {
   return (plot: any) => {
     const context: CanvasRenderingContext2D = plot.ctx;
@@ -94,7 +94,7 @@ function annotationHook(frames: () => DataFrame[], chartTheme: typeof theme) {
   };
 }
 
-/** The fields that a graph can draw; a state or a text is none. */
+/** Numeric fields, which a graph can draw. */
 function graphable(series: DataFrame[]): DataFrame[] {
   return series
     .filter((frame) => frame.length > 0 && frame.fields.some((field) => field.type === FieldType.time))
@@ -108,7 +108,7 @@ function graphable(series: DataFrame[]): DataFrame[] {
 function TimeSeriesPanel(props: PanelProps<any>) {
   const { data, timeRange, timeZone, width, height, options } = props;
   const frames = React.useMemo(() => graphable(data.series), [data.series]);
-  // The plot is made once, and annotations come when they come: the plot looks here whenever it draws.
+  // The plot is created once and reads annotations that arrive later from here on every draw.
   const annotations = React.useRef<DataFrame[]>([]);
   const plot = React.useRef<any>(undefined);
   const hooked = React.useRef(new WeakSet());
@@ -155,10 +155,10 @@ const displayValues = (props: PanelProps<any>, sparkline: boolean): FieldDisplay
     percentChange: props.options.showPercentChange,
   });
 
-/** As the core does it: a panel of several values lays them out along its longer side. */
+/** Lays out several values along the longer side of the panel, like Grafana's core. */
 function orientationOf({ options, width, height }: PanelProps<any>): VizOrientation {
-  const asked = options.orientation ?? VizOrientation.Auto;
-  return asked !== VizOrientation.Auto ? asked : width > height ? VizOrientation.Vertical : VizOrientation.Horizontal;
+  const orientation = options.orientation ?? VizOrientation.Auto;
+  return orientation !== VizOrientation.Auto ? orientation : width > height ? VizOrientation.Vertical : VizOrientation.Horizontal;
 }
 
 function StatPanel(props: PanelProps<any>) {
@@ -256,7 +256,7 @@ function BarGaugePanel(props: PanelProps<any>) {
 
 function TablePanel(props: PanelProps<any>) {
   const { data, options, width, height, fieldConfig, timeRange } = props;
-  // Else a renamed column would be called as before.
+  // Otherwise a renamed column would keep its old name.
   cacheFieldDisplayNames(data.series);
   const frame = data.series[options.frameIndex ?? 0];
   if (!frame || frame.length === 0 || frame.fields.length === 0) {
@@ -293,7 +293,7 @@ interface Span {
   color: string;
 }
 
-/** Runs of equal values of one series; a pause of more than two steps ends a run. */
+/** Ranges of equal values of a series. A gap of more than two steps ends a range. */
 function spansOf(time: Field, field: Field, end: number): Span[] {
   const display = field.display ?? getDisplayProcessor({ field, theme });
   const step = time.config.interval ?? Infinity;
@@ -417,7 +417,7 @@ function StateTimelinePanel(props: PanelProps<any>) {
   );
 }
 
-/** Properties of a plugin's own and their defaults in Grafana. Without a registry overrides have no effect. */
+/** Custom properties of the plugins with Grafana's defaults. Without this registry overrides have no effect. */
 const GRAPH_FIELDS = {
   drawStyle: GraphDrawStyle.Line,
   lineInterpolation: LineInterpolation.Linear,
@@ -448,7 +448,7 @@ const GRAPH_FIELDS = {
   thresholdsStyle: { mode: 'off' },
   hideFrom: { tooltip: false, viz: false, legend: false },
 };
-/** Properties that the field of times does not get, as in Grafana: else its axis has the label of the other. */
+/** Properties that do not apply to the time field, as in Grafana. Otherwise its axis would have the label of the other. */
 const OF_VALUES = ['axisLabel', 'scaleDistribution'];
 const TIMELINE_FIELDS = {
   lineWidth: 0,
@@ -501,7 +501,7 @@ function register(
       builder.addCustomEditor({ id: path, path, name: path, defaultValue, editor: () => null } as any);
     }
   });
-  // Else annotations do not reach it.
+  // Otherwise it receives no annotations.
   plugin.setDataSupport({ annotations: id === 'timeseries' });
   if (noPadding) {
     plugin.setNoPadding();

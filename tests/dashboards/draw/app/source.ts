@@ -1,4 +1,4 @@
-// The data source: Prometheus' own HTTP API, turned into data frames as Grafana's plugin does it.
+// Data source that converts responses of the Prometheus HTTP API to data frames, like Grafana's plugin.
 
 import {
   AnnotationEvent,
@@ -19,9 +19,9 @@ interface Series {
   values?: Array<[number, string]>;
 }
 
-async function ask(path: string, parameters: Record<string, string>): Promise<any> {
-  const answer = await fetch(`${API}/${path}`, { method: 'POST', body: new URLSearchParams(parameters) });
-  const body = await answer.json();
+async function callApi(path: string, parameters: Record<string, string>): Promise<any> {
+  const response = await fetch(`${API}/${path}`, { method: 'POST', body: new URLSearchParams(parameters) });
+  const body = await response.json();
   if (body.status !== 'success') {
     throw new Error(`${body.errorType}: ${body.error}`);
   }
@@ -31,7 +31,7 @@ async function ask(path: string, parameters: Record<string, string>): Promise<an
 const escaped = (text: string) => text.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/'/g, "\\\\'");
 const regexEscaped = (text: string) => text.replace(/\\/g, '\\\\\\\\').replace(/[$^*{}[\]+?.()|]/g, '\\\\$&');
 
-/** A variable's value in an expression: a variable of several values stands in a regular expression. */
+/** Value of a variable in a query. A variable with several values is used in a regular expression. */
 function inExpression(value: unknown, variable: any): string {
   if (Array.isArray(value)) {
     const parts = value.map((part) => regexEscaped(String(part)));
@@ -119,15 +119,15 @@ export class Prometheus extends RuntimeDataSource {
     };
     const query = this.interpolated(target.expr, vars as any);
     const instant = target.instant && !target.range;
-    const answer = instant
-      ? await ask('query', { query, time: String(range.to.valueOf() / 1000) })
-      : await ask('query_range', {
+    const data = instant
+      ? await callApi('query', { query, time: String(range.to.valueOf() / 1000) })
+      : await callApi('query_range', {
           query,
           start: String(Math.floor(range.from.valueOf() / 1000 / step) * step),
           end: String(Math.floor(range.to.valueOf() / 1000 / step) * step),
           step: String(step),
         });
-    const result: Series[] = answer.resultType === 'scalar' ? [{ metric: {}, value: answer.result }] : answer.result;
+    const result: Series[] = data.resultType === 'scalar' ? [{ metric: {}, value: data.result }] : data.result;
     const points = (series: Series) => (series.values ?? [series.value!]) as Array<[number, string]>;
     if (target.format === 'table') {
       return result.length === 0 ? [] : [table(result, points, target.refId, tables > 1)];
@@ -137,7 +137,7 @@ export class Prometheus extends RuntimeDataSource {
       return {
         refId: target.refId,
         name,
-        meta: { custom: { resultType: answer.resultType }, executedQueryString: query },
+        meta: { custom: { resultType: data.resultType }, executedQueryString: query },
         length: points(series).length,
         fields: [
           {
@@ -158,16 +158,16 @@ export class Prometheus extends RuntimeDataSource {
     });
   }
 
-  /** The values of a variable's query: label_values(...) and query_result(...), as far as the dashboards use them. */
-  async metricFindQuery(asked: any, options: any): Promise<MetricFindValue[]> {
+  /** Values of the query of a variable: the forms of label_values(...) and query_result(...) that the dashboards use. */
+  async metricFindQuery(query: any, options: any): Promise<MetricFindValue[]> {
     const vars = { ...options.scopedVars } as ScopedVars;
-    const text = this.interpolated(typeof asked === 'string' ? asked : asked.query, vars).trim();
+    const text = this.interpolated(typeof query === 'string' ? query : query.query, vars).trim();
     const range = options.range;
     const window = { start: String(range.from.valueOf() / 1000), end: String(range.to.valueOf() / 1000) };
     const labels = /^label_values\((?:([^]+),\s*)?([a-zA-Z_]\w*)\s*\)$/.exec(text);
     if (labels) {
       const [, selector, label] = labels;
-      const values = await ask('series', { 'match[]': selector ?? `{${label}!=""}`, ...window });
+      const values = await callApi('series', { 'match[]': selector ?? `{${label}!=""}`, ...window });
       const known = new Set<string>(
         values.map((series: any) => series[label]).filter((value: unknown) => value !== undefined),
       );
@@ -175,12 +175,12 @@ export class Prometheus extends RuntimeDataSource {
     }
     const result = /^query_result\(([^]+)\)$/.exec(text);
     if (result) {
-      const { result: series } = await ask('query', { query: result[1], time: window.end });
+      const { result: series } = await callApi('query', { query: result[1], time: window.end });
       return (series as Series[]).map(({ metric, value }) => ({
         text: `${written(metric)} ${value![1]} ${value![0] * 1000}`,
       }));
     }
-    throw new Error(`this query of a variable is not understood: ${text}`);
+    throw new Error(`unsupported query of a variable: ${text}`);
   }
 
   private events(annotation: any, frames: DataFrame[]): AnnotationEvent[] {
