@@ -25,43 +25,35 @@ pub(super) enum DashboardId {
 impl DashboardId {
     const ALL: [Self; 4] = [Self::Fleet, Self::Group, Self::Topic, Self::Exporter];
 
-    fn uid(self) -> &'static str {
+    /// UID, title and tooltip.
+    fn texts(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Fleet => "alikafka-fleet",
-            Self::Group => "alikafka-group",
-            Self::Topic => "alikafka-topic",
-            Self::Exporter => "alikafka-exporter",
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Fleet => "AliKafka fleet",
-            Self::Group => "AliKafka consumer group",
-            Self::Topic => "AliKafka topic",
-            Self::Exporter => "AliKafka exporter",
-        }
-    }
-
-    fn tooltip(self) -> &'static str {
-        match self {
-            Self::Fleet => "All instances, and the groups in the worst condition",
-            Self::Group => "Lag of selected groups by topic and partition",
-            Self::Topic => "Throughput and consumers of selected topics",
-            Self::Exporter => "API calls, failures, and age of the data",
+            Self::Fleet => {
+                ("alikafka-fleet", "AliKafka fleet", "All instances, and the groups in the worst condition")
+            }
+            Self::Group => {
+                ("alikafka-group", "AliKafka consumer group", "Lag of selected groups by topic and partition")
+            }
+            Self::Topic => {
+                ("alikafka-topic", "AliKafka topic", "Throughput and consumers of selected topics")
+            }
+            Self::Exporter => {
+                ("alikafka-exporter", "AliKafka exporter", "API calls, failures, and age of the data")
+            }
         }
     }
 
     fn path(self) -> String {
-        format!("/d/{}", self.uid())
+        format!("/d/{}", self.texts().0)
     }
 
     /// Link to the dashboard in the bar of another one.
     fn dashboard_link(self) -> Value {
+        let (_, title, tooltip) = self.texts();
         json!({
             "type": "link",
-            "title": self.title(),
-            "tooltip": self.tooltip(),
+            "title": title,
+            "tooltip": tooltip,
             "url": self.path(),
             "icon": "dashboard",
             "tags": [],
@@ -262,6 +254,7 @@ const PLUGINS: [(&str, &str); 4] = [
 impl Dashboard {
     /// Text of the JSON file.
     pub(super) fn text(self) -> String {
+        let (uid, title, _) = self.id.texts();
         let panels = layout(self.rows);
         let mut used = BTreeSet::new();
         collect_plugins(&panels, &mut used);
@@ -296,8 +289,8 @@ impl Dashboard {
             "time": { "from": "now-6h", "to": "now" },
             "timepicker": {},
             "timezone": "browser",
-            "title": self.id.title(),
-            "uid": self.id.uid(),
+            "title": title,
+            "uid": uid,
             "version": 1,
             "weekStart": ""
         });

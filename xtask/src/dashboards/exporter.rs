@@ -142,7 +142,7 @@ fn overview() -> Vec<Panel> {
         .query(budget, "used"),
         Panel::stat(
             "Internal errors",
-            "Panics and lost log lines of the selected exporters in the time range. Each one is a bug or a fault.",
+            "Panics and lost log lines of the selected exporters in the time range. Each one indicates a fault.",
             "No exporter",
         )
         .decimals(0)
@@ -159,7 +159,7 @@ fn calls() -> Vec<Panel> {
     let by_result = results.iter().fold(
         Panel::rates(
             "API calls by result",
-            "API calls per second of all selected exporters, by result. gone: the topic or group was deleted in the meantime. \
+            "API calls per second, including retries, of all selected exporters. gone: the topic or group was deleted in the meantime. \
              throttled: the API quota, which all clients of the account share, is used up.",
             "No API call yet",
         )

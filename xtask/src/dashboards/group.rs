@@ -76,7 +76,7 @@ fn overview() -> Vec<Panel> {
         Panel::stat(
             "Status",
             "Worst status of the selected groups: ok, lagging (consumes, but lag grows), stalled (has members but does not \
-             consume), stopped (no members), rewound (offset moved backwards or is past the end), data loss.",
+             consume), stopped (neither has members nor consumes), rewound (offset moved backwards or is past the end), data loss.",
             "Unknown: too few polls",
         )
         .unit("none")
