@@ -1,23 +1,22 @@
-//! Lag in seconds and what is the matter with a group, against the truth of a simulated world: the bounds hold
-//! for every partition at every poll, stuck groups are found and healthy ones left alone.
+//! Time bounds, statuses and forecasts of groups compared with the truth of a simulated world.
 //!
-//! In process and without the wire, so that a million checks take seconds: the simulator gives the truth and is
-//! moved in time, the truth is turned into answers, and a fleet takes them as it takes the cloud's. The two share
-//! no code.
+//! The tests run in one process and without HTTP, so that a million checks take seconds. The simulator provides the truth
+//! and its time is advanced. The truth is converted into decoded responses, which a region state applies as usual. Product
+//! and simulator share no code.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test's own helpers fail by panicking, as its assertions do, and a run tells what it measured"
+    reason = "test helpers panic on failure, like assertions, and a run prints its measurements"
 )]
 
-mod bracket;
+mod bounds;
 mod check;
 mod forecast;
+mod harness;
 mod memory;
-mod rig;
+mod responses;
 mod skew;
 mod status;
-mod told;
 mod worlds;

@@ -1,13 +1,13 @@
-//! What other exporters of consumer lag are known to do wrong cannot happen here. `tests/PEERS.md` lists it.
+//! Known errors of other consumer lag exporters, see `tests/PEERS.md`.
 //!
-//! Each test is named for the wrong that it prevents, and its comment has the threads in which people met it. What
-//! can be shown in process is: answers go into the fleet, and its page is read.
+//! The name of each test states the correct behavior, its comment the issues about the error. These tests run in one
+//! process: responses are applied to a region state, and its metrics are rendered.
 
 #![cfg(test)]
 
-mod age;
+mod bounds;
+mod harness;
 mod names;
-mod stand;
 mod status;
 mod table;
 mod values;

@@ -1,4 +1,4 @@
-//! What is the matter with a group, over scenarios whose name says it.
+//! Status of groups in named scenarios.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -8,31 +8,31 @@ use alikafka_simulator::{
 };
 use tokio::time::Duration;
 
-use super::rig::{Habits, REGION, Rig};
+use super::harness::{LagHarness, PollingBehavior, REGION};
 
-/// Passes of a window of ten minutes and two more: by then what is stuck must be seen.
-const SEEN_AFTER: u32 = 12;
-/// In this pass things happen to those to whom something happens.
+/// Passes until a stuck group must be detected: a window of ten minutes and two more.
+const DETECTED_AFTER: u32 = 12;
+/// Pass of the events.
 const EVENT: u32 = 20;
 const PASSES: u32 = 45;
-/// Before so many polls nothing is said.
-const POLLS: u32 = 5;
+/// Minimum polls for a status.
+const MIN_POLLS: u32 = 5;
 
-/// What is done to a world, and to whom.
-type Deed = fn(&mut World, &str);
+/// Change of the world for one group.
+type ScenarioEvent = fn(&mut World, &str);
 
-/// A group with a topic of its own, both named by what is the matter with it.
+/// Group with its own topic of the same name.
 struct Scenario {
     name: &'static str,
     rate: ProduceRate,
     consumer: ConsumerMode,
     from: OffsetSpec,
-    event: Option<Deed>,
-    /// What may be said before the event, or ever, once there has been time to see it.
+    event: Option<ScenarioEvent>,
+    /// Allowed before the event, or always, after the time for detection.
     before: &'static [Option<Status>],
-    /// What may be said from the first poll after the event on.
-    at_once: &'static [Option<Status>],
-    /// What may be said once there has been time to see it.
+    /// Allowed from the first poll after the event.
+    immediately: &'static [Option<Status>],
+    /// Allowed after the time for detection.
     after: &'static [Option<Status>],
 }
 
@@ -44,7 +44,7 @@ const STOPPED: &[Option<Status>] = &[Some(Status::Stopped)];
 const REWOUND: &[Option<Status>] = &[Some(Status::Rewound)];
 const DATA_LOSS: &[Option<Status>] = &[Some(Status::DataLoss)];
 const UNKNOWN: &[Option<Status>] = &[None];
-const ANY_BUT_NOTHING: &[Option<Status>] = &[
+const ANY_KNOWN: &[Option<Status>] = &[
     Some(Status::Ok),
     Some(Status::Lagging),
     Some(Status::Stalled),
@@ -58,9 +58,9 @@ fn always(
     rate: ProduceRate,
     consumer: ConsumerMode,
     from: OffsetSpec,
-    said: &'static [Option<Status>],
+    status: &'static [Option<Status>],
 ) -> Scenario {
-    Scenario { name, rate, consumer, from, event: None, before: said, at_once: said, after: said }
+    Scenario { name, rate, consumer, from, event: None, before: status, immediately: status, after: status }
 }
 
 fn scenarios() -> Vec<Scenario> {
@@ -68,10 +68,10 @@ fn scenarios() -> Vec<Scenario> {
     let steady = ProduceRate::per_second(10);
     let bursty = ProduceRate { per_hour: 36_000, burst: Some(Burst { period_ms: 420_000, on_ms: 60_000 }) };
     let flapping = Flapping { period_ms: 1_200_000, stalled_ms: 420_000 };
-    let event = |name, consumer, event: Deed, before, at_once, after| Scenario {
+    let event = |name, consumer, event: ScenarioEvent, before, immediately, after| Scenario {
         event: Some(event),
         before,
-        at_once,
+        immediately,
         after,
         ..always(name, steady, consumer, OffsetSpec::End, before)
     };
@@ -79,9 +79,9 @@ fn scenarios() -> Vec<Scenario> {
         always("healthy", steady, Healthy, OffsetSpec::End, OK),
         always("healthy, bursts", bursty, Healthy, OffsetSpec::End, OK),
         always("healthy, a message in twenty minutes", ProduceRate::steady(3), Healthy, OffsetSpec::End, OK),
-        always("healthy, nothing to read", ProduceRate::IDLE, Healthy, OffsetSpec::End, OK),
-        always("stalled, nothing to read", ProduceRate::IDLE, Stalled, OffsetSpec::End, OK),
-        always("stopped, nothing to read", ProduceRate::IDLE, Stopped, OffsetSpec::End, OK),
+        always("healthy, no lag", ProduceRate::IDLE, Healthy, OffsetSpec::End, OK),
+        always("stalled, no lag", ProduceRate::IDLE, Stalled, OffsetSpec::End, OK),
+        always("stopped, no lag", ProduceRate::IDLE, Stopped, OffsetSpec::End, OK),
         always("slow", steady, Paced { percent: 75 }, OffsetSpec::End, LAGGING),
         always("slow, a little", steady, Paced { percent: 95 }, OffsetSpec::End, LAGGING),
         always("catching up", steady, Paced { percent: 200 }, OffsetSpec::Start, OK),
@@ -94,11 +94,11 @@ fn scenarios() -> Vec<Scenario> {
             Healthy,
             |w, name| w.set_consumer_mode("i", name, Stalled).unwrap(),
             OK,
-            ANY_BUT_NOTHING,
+            ANY_KNOWN,
             STALLED,
         ),
         event(
-            "stalls, then nothing is written",
+            "stalls, then nothing is produced",
             Healthy,
             |w, name| {
                 w.set_consumer_mode("i", name, Stalled).unwrap();
@@ -106,15 +106,15 @@ fn scenarios() -> Vec<Scenario> {
                 w.set_produce_rate("i", name, ProduceRate::IDLE).unwrap();
             },
             OK,
-            ANY_BUT_NOTHING,
+            ANY_KNOWN,
             STALLED,
         ),
         event(
-            "stalls in a rebalance without end",
+            "stalls in an endless rebalance",
             Healthy,
             |w, name| w.rebalance("i", name, 36_000_000).unwrap(),
             OK,
-            ANY_BUT_NOTHING,
+            ANY_KNOWN,
             STALLED,
         ),
         event(
@@ -122,7 +122,7 @@ fn scenarios() -> Vec<Scenario> {
             Healthy,
             |w, name| w.set_consumer_mode("i", name, Stopped).unwrap(),
             OK,
-            ANY_BUT_NOTHING,
+            ANY_KNOWN,
             STOPPED,
         ),
         event(
@@ -142,7 +142,7 @@ fn scenarios() -> Vec<Scenario> {
             OK,
         ),
         event(
-            "put back, and reads on slowly",
+            "rewound, then consumes slowly",
             Healthy,
             |w, name| {
                 w.set_consumer_mode("i", name, Paced { percent: 101 }).unwrap();
@@ -150,10 +150,10 @@ fn scenarios() -> Vec<Scenario> {
             },
             OK,
             &[Some(Status::Rewound), Some(Status::Ok)],
-            ANY_BUT_NOTHING,
+            ANY_KNOWN,
         ),
         event(
-            "put back and stopped",
+            "rewound and stopped",
             Healthy,
             |w, name| {
                 w.set_consumer_mode("i", name, Stopped).unwrap();
@@ -164,7 +164,7 @@ fn scenarios() -> Vec<Scenario> {
             &[Some(Status::Rewound), Some(Status::Stopped)],
         ),
         event(
-            "beyond the end of a topic created anew",
+            "beyond the end of a recreated topic",
             Stopped,
             |w, name| {
                 w.set_produce_rate("i", name, ProduceRate::IDLE).unwrap();
@@ -175,108 +175,113 @@ fn scenarios() -> Vec<Scenario> {
             REWOUND,
         ),
         event(
-            "messages deleted before they were read",
+            "messages deleted before they are read",
             Stopped,
             |w, name| {
                 let end = w.topic_truth("i", name).unwrap().partitions[0].end;
                 w.delete_records("i", name, 0, end - 10).unwrap();
             },
             STOPPED,
-            ANY_BUT_NOTHING,
+            ANY_KNOWN,
             DATA_LOSS,
         ),
     ]
 }
 
-/// What was said, by scenario: how often after how much time, and what should not have been said.
+/// Number of each status by scenario, and the wrong ones.
 #[derive(Default)]
-struct Confusion {
+struct ConfusionMatrix {
     rows: BTreeMap<&'static str, BTreeMap<Option<Status>, u32>>,
     wrong: Vec<String>,
 }
 
-impl Confusion {
-    fn note(&mut self, scenario: &Scenario, pass: u32, said: Option<Status>) {
-        *self.rows.entry(scenario.name).or_default().entry(said).or_default() += 1;
+impl ConfusionMatrix {
+    fn record(&mut self, scenario: &Scenario, pass: u32, status: Option<Status>) {
+        *self.rows.entry(scenario.name).or_default().entry(status).or_default() += 1;
         let after = if scenario.event.is_some() { pass.checked_sub(EVENT) } else { None };
         let allowed = match after {
-            None if pass < POLLS - 1 => UNKNOWN,
-            None if pass < SEEN_AFTER && scenario.before != OK && scenario.before != UNKNOWN => return,
+            None if pass < MIN_POLLS - 1 => UNKNOWN,
+            None if pass < DETECTED_AFTER && scenario.before != OK && scenario.before != UNKNOWN => return,
             None => scenario.before,
-            Some(since) if since < SEEN_AFTER => scenario.at_once,
+            Some(since) if since < DETECTED_AFTER => scenario.immediately,
             Some(_) => scenario.after,
         };
-        if !allowed.contains(&said) {
-            self.wrong.push(format!("{}, pass {pass}: {said:?}", scenario.name));
+        if !allowed.contains(&status) {
+            self.wrong.push(format!("{}, pass {pass}: {status:?}", scenario.name));
         }
     }
 
     fn table(&self) -> String {
-        let statuses: Vec<Option<Status>> =
-            [None].into_iter().chain(ANY_BUT_NOTHING.iter().copied()).collect();
+        let statuses: Vec<Option<Status>> = [None].into_iter().chain(ANY_KNOWN.iter().copied()).collect();
         let mut table = format!("{:<42}", "");
         for status in &statuses {
             let name = status.map_or("absent".to_owned(), |status| format!("{status:?}"));
             let _ = write!(table, "{name:>10}");
         }
-        for (name, said) in &self.rows {
+        for (name, counts) in &self.rows {
             let _ = write!(table, "\n{name:<42}");
             for status in &statuses {
-                let _ = write!(table, "{:>10}", said.get(status).map_or(String::new(), u32::to_string));
+                let _ = write!(table, "{:>10}", counts.get(status).map_or(String::new(), u32::to_string));
             }
         }
         format!("{table}\n{}", self.wrong.join("\n"))
     }
 }
 
-async fn confusion(commit: Duration, habits: Habits) -> Confusion {
+async fn confusion(commit: Duration, behavior: PollingBehavior) -> ConfusionMatrix {
     let options = WorldOptions { commit_interval: commit, ..WorldOptions::empty([REGION]) };
-    let mut rig = Rig::start(options, habits, 1).await;
-    rig.world(|w| w.add_instance(REGION, InstanceSpec::new("i")));
+    let mut harness = LagHarness::start(options, behavior, 1).await;
+    harness.world(|w| w.add_instance(REGION, InstanceSpec::new("i")));
     let scenarios = scenarios();
     for s in &scenarios {
-        rig.world(|w| w.add_topic("i", TopicSpec { rate: s.rate, ..TopicSpec::new(s.name, 2) })).unwrap();
+        harness.world(|w| w.add_topic("i", TopicSpec { rate: s.rate, ..TopicSpec::new(s.name, 2) })).unwrap();
     }
-    rig.advance(Duration::from_secs(3_600));
+    harness.advance(Duration::from_secs(3_600));
     for s in &scenarios {
         let group = GroupSpec { consumer: s.consumer, from: s.from, ..GroupSpec::new(s.name, &[s.name]) };
-        rig.world(|w| w.add_group("i", group)).unwrap();
+        harness.world(|w| w.add_group("i", group)).unwrap();
     }
-    rig.advance(Duration::from_secs(30));
-    let mut confusion = Confusion::default();
+    harness.advance(Duration::from_secs(30));
+    let mut confusion = ConfusionMatrix::default();
     for pass in 0..PASSES {
         if pass == EVENT {
             for s in &scenarios {
-                rig.world(|w| s.event.iter().for_each(|deed| deed(w, s.name)));
+                harness.world(|w| s.event.iter().for_each(|deed| deed(w, s.name)));
             }
         }
-        rig.pass();
+        harness.pass();
         for s in &scenarios {
-            let shown = rig.shown("i", s.name);
-            let said = shown.assessment.as_ref();
-            let topic = said.and_then(|said| said.topics.first()).and_then(|topic| topic.status);
-            assert_eq!(said.and_then(|said| said.status), topic, "a group is as its only topic: {}", s.name);
-            confusion.note(s, pass, topic);
+            let shown = harness.group_view("i", s.name);
+            let status = shown.assessment.as_ref();
+            let topic = status.and_then(|status| status.topics.first()).and_then(|topic| topic.status);
+            assert_eq!(
+                status.and_then(|status| status.status),
+                topic,
+                "status of the only topic: {}",
+                s.name
+            );
+            confusion.record(s, pass, topic);
         }
     }
     confusion
 }
 
 #[tokio::test]
-async fn what_is_the_matter_is_said_in_time_and_of_nobody_else() {
-    let confusion = confusion(Duration::from_secs(5), Habits::GOOD).await;
+async fn each_status_is_detected_in_time_and_only_then() {
+    let confusion = confusion(Duration::from_secs(5), PollingBehavior::GOOD).await;
     assert!(confusion.wrong.is_empty(), "{}", confusion.table());
 }
 
 #[tokio::test]
-async fn late_polls_and_rare_commits_make_nobody_look_stuck() {
-    let habits = Habits { late_percent: 60, fails_percent: 5, width_ms: 1_000, ..Habits::GOOD };
-    let confusion = confusion(Duration::from_secs(45), habits).await;
-    for (name, said) in &confusion.rows {
-        let is_well =
-            ["healthy", "slow", "catching up", "flapping"].iter().any(|well| name.starts_with(well));
+async fn late_polls_and_rare_commits_do_not_look_stuck() {
+    let behavior =
+        PollingBehavior { late_percent: 60, fails_percent: 5, width_ms: 1_000, ..PollingBehavior::GOOD };
+    let confusion = confusion(Duration::from_secs(45), behavior).await;
+    for (name, counts) in &confusion.rows {
+        let is_healthy =
+            ["healthy", "slow", "catching up", "flapping"].iter().any(|healthy| name.starts_with(healthy));
         assert!(
-            !is_well || said.keys().all(|status| *status <= Some(Status::Lagging)),
+            !is_healthy || counts.keys().all(|status| *status <= Some(Status::Lagging)),
             "{name}: {}",
             confusion.table()
         );

@@ -1,5 +1,4 @@
-//! Seeded worlds in which much goes wrong: every kind of topic, every kind of reader, and somebody who resets,
-//! re-creates and deletes.
+//! Seeded worlds with every kind of topic and consumer, and operators who reset, recreate and delete.
 
 use alikafka_exporter::model::LastTimestamps;
 use alikafka_simulator::{
@@ -9,43 +8,43 @@ use alikafka_simulator::{
 use test_support::rng::Rng;
 use tokio::time::Duration;
 
-use super::rig::{Habits, REGION, Rig};
+use super::harness::{LagHarness, PollingBehavior, REGION};
 
 pub(super) const INSTANCE: &str = "i";
 const MINUTE_MS: i64 = 60_000;
-/// No partition here writes as much in the time in which nobody may ask about it.
-const MORE_THAN_IS_MISSED: i64 = 20_000;
+/// More messages than any partition gets during a gap between polls.
+const MAX_MISSED_MESSAGES: i64 = 20_000;
 
-/// What sets a world apart.
+/// Properties of a world.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Traits {
+pub(super) struct WorldTraits {
     pub(super) name: &'static str,
-    pub(super) habits: Habits,
+    pub(super) behavior: PollingBehavior,
     pub(super) serverless: bool,
     pub(super) retention_hours: u32,
-    /// Messages are deleted by retention and by hand. When a topic's status is older than that, nobody can know:
-    /// such a world is asked for statuses and progress at one moment.
-    pub(super) is_cut: bool,
-    /// So many percent of the passes something is done to a topic.
+    /// Whether retention and operators delete messages. A topic status from before that is wrong, so such a world polls
+    /// statuses and progress at the same time.
+    pub(super) has_deletions: bool,
+    /// Share of passes with a topic event, in percent.
     pub(super) topic_events: u64,
-    /// So many percent of the passes something is done to a group.
+    /// Share of passes with a group event, in percent.
     pub(super) group_events: u64,
-    /// Groups begin far behind, and committed offsets are put back now and then. What was forgotten by then, or was
-    /// never seen, cannot be told so closely.
+    /// Whether groups begin far behind and move back at times. Bounds of offsets that have been pruned or never polled are
+    /// wider.
     pub(super) rewinds: bool,
     pub(super) commit: Duration,
-    /// Partitions of a topic, from and to. Many share the memory of the topic's track, and so leave more of what a
-    /// partition may take to its history.
+    /// Minimum and maximum partitions per topic. Many partitions share the memory of the topic's window, which leaves more
+    /// for the history.
     pub(super) partitions: (i64, i64),
 }
 
-impl Traits {
+impl WorldTraits {
     pub(super) const PLAIN: Self = Self {
         name: "plain",
-        habits: Habits::GOOD,
+        behavior: PollingBehavior::GOOD,
         serverless: false,
         retention_hours: 72,
-        is_cut: false,
+        has_deletions: false,
         topic_events: 5,
         group_events: 25,
         rewinds: true,
@@ -53,39 +52,45 @@ impl Traits {
         partitions: (2, 4),
     };
 
-    /// Every kind of world.
+    /// Returns every kind of world.
     pub(super) fn all() -> Vec<Self> {
-        let good = Habits::GOOD;
-        let late = Habits { late_percent: 40, width_ms: 1_500, ..good };
-        let together = Habits { together: true, ..late };
-        let bad = Habits { late_percent: 100, fails_percent: 12, torn_percent: 15, shuffled: true, ..late };
-        let rare = Habits { status_every: 5, width_ms: 5_000, ..late };
+        let good = PollingBehavior::GOOD;
+        let late = PollingBehavior { late_percent: 40, width_ms: 1_500, ..good };
+        let together = PollingBehavior { together: true, ..late };
+        let bad = PollingBehavior {
+            late_percent: 100,
+            fails_percent: 12,
+            incomplete_percent: 15,
+            shuffled: true,
+            ..late
+        };
+        let rare = PollingBehavior { status_every: 5, width_ms: 5_000, ..late };
         let plain = Self::PLAIN;
         vec![
             plain,
-            Self { name: "late", habits: late, commit: Duration::from_secs(45), ..plain },
-            Self { name: "serverless", habits: late, serverless: true, ..plain },
-            Self { name: "bad", habits: bad, ..plain },
-            Self { name: "bad serverless", habits: bad, serverless: true, ..plain },
-            Self { name: "rare statuses", habits: rare, ..plain },
-            Self { name: "no statuses", habits: Habits { status_every: 0, ..late }, ..plain },
+            Self { name: "late", behavior: late, commit: Duration::from_secs(45), ..plain },
+            Self { name: "serverless", behavior: late, serverless: true, ..plain },
+            Self { name: "bad", behavior: bad, ..plain },
+            Self { name: "bad serverless", behavior: bad, serverless: true, ..plain },
+            Self { name: "rare statuses", behavior: rare, ..plain },
+            Self { name: "no statuses", behavior: PollingBehavior { status_every: 0, ..late }, ..plain },
             Self {
                 name: "always",
-                habits: Habits { last_timestamps: LastTimestamps::Always, ..late },
+                behavior: PollingBehavior { last_timestamps: LastTimestamps::Always, ..late },
                 ..plain
             },
             Self {
                 name: "never",
-                habits: Habits { last_timestamps: LastTimestamps::Never, ..late },
+                behavior: PollingBehavior { last_timestamps: LastTimestamps::Never, ..late },
                 ..plain
             },
-            Self { name: "created anew", habits: bad, topic_events: 30, ..plain },
-            Self { name: "cut", habits: together, retention_hours: 1, is_cut: true, ..plain },
+            Self { name: "recreated", behavior: bad, topic_events: 30, ..plain },
+            Self { name: "deletions", behavior: together, retention_hours: 1, has_deletions: true, ..plain },
             Self {
-                name: "cut serverless",
-                habits: Habits { torn_percent: 15, ..together },
+                name: "deletions serverless",
+                behavior: PollingBehavior { incomplete_percent: 15, ..together },
                 retention_hours: 1,
-                is_cut: true,
+                has_deletions: true,
                 serverless: true,
                 topic_events: 15,
                 ..plain
@@ -93,110 +98,111 @@ impl Traits {
         ]
     }
 
-    pub(super) async fn start(&self, seed: u64) -> Rig {
+    pub(super) async fn start(&self, seed: u64) -> LagHarness {
         let options = WorldOptions { commit_interval: self.commit, ..WorldOptions::empty([REGION]) };
-        let mut rig = Rig::start(options, self.habits, seed).await;
-        rig.world(|w| {
+        let mut harness = LagHarness::start(options, self.behavior, seed).await;
+        harness.world(|w| {
             let spec = InstanceSpec { serverless: self.serverless, ..InstanceSpec::new(INSTANCE) };
             w.add_instance(REGION, InstanceSpec { retention_hours: self.retention_hours, ..spec });
         });
-        for spec in topics(&mut rig.rng, self.partitions) {
-            rig.world(|w| w.add_topic(INSTANCE, spec)).unwrap();
+        for spec in topics(&mut harness.rng, self.partitions) {
+            harness.world(|w| w.add_topic(INSTANCE, spec)).unwrap();
         }
-        // The world has a past of which nobody was told.
-        rig.advance(Duration::from_secs(5_000));
-        for spec in groups(&mut rig.rng) {
+        // Activity before the first poll.
+        harness.advance(Duration::from_secs(5_000));
+        for spec in groups(&mut harness.rng) {
             let from = if self.rewinds { spec.from } else { OffsetSpec::End };
-            rig.world(|w| w.add_group(INSTANCE, GroupSpec { from, ..spec })).unwrap();
+            harness.world(|w| w.add_group(INSTANCE, GroupSpec { from, ..spec })).unwrap();
         }
-        rig.advance(Duration::from_secs(200));
-        rig
+        harness.advance(Duration::from_secs(200));
+        harness
     }
 
-    /// What people do to a world between two passes.
-    pub(super) fn stir(&self, rig: &mut Rig) {
-        if rig.rng.percent(self.group_events) {
-            self.stir_group(rig);
+    /// Changes the world between two passes.
+    pub(super) fn change(&self, harness: &mut LagHarness) {
+        if harness.rng.percent(self.group_events) {
+            self.change_group(harness);
         }
-        if rig.rng.percent(self.topic_events) {
-            self.stir_topic(rig);
+        if harness.rng.percent(self.topic_events) {
+            self.change_topic(harness);
         }
-        // Now and then somebody writes to a topic that is idle else.
-        if rig.rng.percent(15) {
-            let (partition, n) = (u32::try_from(rig.rng.below(2)).unwrap(), rig.rng.integer(1, 40));
-            let topic = rig.rng.pick(&["idle-0", "idle-1", "idle-2"]);
-            rig.world(|w| w.append(INSTANCE, topic, partition, n)).unwrap();
+        // Rare messages to an idle topic.
+        if harness.rng.percent(15) {
+            let (partition, n) = (u32::try_from(harness.rng.below(2)).unwrap(), harness.rng.integer(1, 40));
+            let topic = harness.rng.pick(&["idle-0", "idle-1", "idle-2"]);
+            harness.world(|w| w.append(INSTANCE, topic, partition, n)).unwrap();
         }
     }
 
-    fn stir_group(&self, rig: &mut Rig) {
-        let name = format!("group-{}", rig.rng.below(10));
-        let truth = rig.world(|w| w.group_truth(INSTANCE, &name)).unwrap();
+    fn change_group(&self, harness: &mut LagHarness) {
+        let name = format!("group-{}", harness.rng.below(10));
+        let truth = harness.world(|w| w.group_truth(INSTANCE, &name)).unwrap();
         let (topic, partition) = {
             let parts: Vec<_> = truth
                 .topics
                 .iter()
                 .flat_map(|(t, topic)| topic.partitions.iter().map(move |p| (t.clone(), p.clone())))
                 .collect();
-            rig.rng.pick(&parts)
+            harness.rng.pick(&parts)
         };
         let number = u32::try_from(partition.partition).unwrap();
-        match rig.rng.below(if self.rewinds { 10 } else { 7 }) {
+        match harness.rng.below(if self.rewinds { 10 } else { 7 }) {
             0..=3 => {
-                let next = consumer(&mut rig.rng);
-                rig.world(|w| w.set_consumer_mode(INSTANCE, &name, next)).unwrap();
+                let next = consumer(&mut harness.rng);
+                harness.world(|w| w.set_consumer_mode(INSTANCE, &name, next)).unwrap();
             }
             7 => {
-                let back = rig.rng.integer(1, 30_000);
-                rig.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Back(back))).unwrap();
+                let back = harness.rng.integer(1, 30_000);
+                harness.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Back(back))).unwrap();
             }
-            8 => rig.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Start)).unwrap(),
-            4 => rig.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::End)).unwrap(),
+            8 => harness.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Start)).unwrap(),
+            4 => harness.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::End)).unwrap(),
             9 => {
-                // Forward or back, at times past the end.
-                let to = OffsetSpec::At(rig.rng.integer(partition.start, partition.end + 20));
-                rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, to)).unwrap();
+                // Forward or back, sometimes beyond the end.
+                let to = OffsetSpec::At(harness.rng.integer(partition.start, partition.end + 20));
+                harness.world(|w| w.set_committed(INSTANCE, &name, &topic, number, to)).unwrap();
             }
             5 => {
-                rig.world(|w| w.set_committed(INSTANCE, &name, &topic, number, OffsetSpec::Unlisted))
+                harness
+                    .world(|w| w.set_committed(INSTANCE, &name, &topic, number, OffsetSpec::Unlisted))
                     .unwrap();
             }
             _ => {
-                let long = rig.rng.integer(10, 300) * 1_000;
-                rig.world(|w| w.rebalance(INSTANCE, &name, long)).unwrap();
+                let duration = harness.rng.integer(10, 300) * 1_000;
+                harness.world(|w| w.rebalance(INSTANCE, &name, duration)).unwrap();
             }
         }
     }
 
-    fn stir_topic(&self, rig: &mut Rig) {
-        let names = rig.world(|w| w.topics(INSTANCE));
-        let name = rig.rng.pick(&names);
-        let truth = rig.world(|w| w.topic_truth(INSTANCE, &name)).unwrap();
-        match rig.rng.below(if self.is_cut { 7 } else { 4 }) {
+    fn change_topic(&self, harness: &mut LagHarness) {
+        let names = harness.world(|w| w.topics(INSTANCE));
+        let name = harness.rng.pick(&names);
+        let truth = harness.world(|w| w.topic_truth(INSTANCE, &name)).unwrap();
+        match harness.rng.below(if self.has_deletions { 7 } else { 4 }) {
             0 | 1 => {
-                let keeps_committed = rig.rng.percent(50);
-                rig.recreate(INSTANCE, &name, keeps_committed);
-                // Ends that do not fall tell nobody that the topic is another; its list does.
-                if truth.partitions.iter().any(|p| p.end < MORE_THAN_IS_MISSED) {
-                    rig.discover();
+                let keeps_committed = harness.rng.percent(50);
+                harness.recreate(INSTANCE, &name, keeps_committed);
+                // If no end moves back, only the topic list shows that the topic was recreated.
+                if truth.partitions.iter().any(|p| p.end < MAX_MISSED_MESSAGES) {
+                    harness.discover();
                 }
             }
             2 if truth.partitions.len() < 7 => {
-                rig.world(|w| w.add_partitions(INSTANCE, &name, 1)).unwrap();
+                harness.world(|w| w.add_partitions(INSTANCE, &name, 1)).unwrap();
             }
             2 | 3 => {
-                let flow = if name.starts_with("idle") {
+                let rate = if name.starts_with("idle") {
                     ProduceRate::IDLE
                 } else {
-                    produce_rate(&name, &mut rig.rng)
+                    produce_rate(&name, &mut harness.rng)
                 };
-                rig.world(|w| w.set_produce_rate(INSTANCE, &name, flow)).unwrap();
+                harness.world(|w| w.set_produce_rate(INSTANCE, &name, rate)).unwrap();
             }
             _ => {
-                let p = rig.rng.pick(&truth.partitions);
-                let before = rig.rng.integer(p.start, p.end);
+                let p = harness.rng.pick(&truth.partitions);
+                let before = harness.rng.integer(p.start, p.end);
                 let number = u32::try_from(p.partition).unwrap();
-                rig.world(|w| w.delete_records(INSTANCE, &name, number, before)).unwrap();
+                harness.world(|w| w.delete_records(INSTANCE, &name, number, before)).unwrap();
             }
         }
     }

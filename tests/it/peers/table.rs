@@ -1,4 +1,4 @@
-//! Every error that other exporters are known for is in `tests/PEERS.md`, with tests that exist.
+//! Consistency of `tests/PEERS.md`: every known error of other exporters has a row with existing tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,8 +10,8 @@ use regex::Regex;
 
 use crate::faults::faults_md::all_tests;
 
-/// The rows of the table, each with the threads in which users met the error. Rows that begin with `c` were seen
-/// in source, rows that begin with `b` are of Burrow's rules.
+/// Rows of the table with the issues about each error. Rows `c*` are from source code, rows `b*` about the rules of
+/// Burrow.
 const ROWS: [(&str, &str); 36] = [
     ("c1", ""),
     ("c2", ""),
@@ -58,7 +58,7 @@ const ROWS: [(&str, &str); 36] = [
     ("18", "BU#38, #58, #123, #303, #738"),
 ];
 
-/// What a row says that no test can hold, as there is nothing of the kind here.
+/// Reason why a row has no test: there is nothing of the kind in this project.
 const NOT_HERE: &str = "**Not here**";
 
 #[test]
@@ -70,9 +70,9 @@ fn every_known_error_of_peers_has_a_row_and_tests_that_exist() {
             wrong.push(format!("row {row} is missing"));
             continue;
         };
-        let (wanted, told) = (threads_in(threads), threads_in(&cells.threads));
-        let lacks: Vec<_> = wanted.difference(&told).collect();
-        let adds: Vec<_> = told.difference(&wanted).collect();
+        let (wanted, listed) = (threads_in(threads), threads_in(&cells.threads));
+        let lacks: Vec<_> = wanted.difference(&listed).collect();
+        let adds: Vec<_> = listed.difference(&wanted).collect();
         if !lacks.is_empty() || !adds.is_empty() {
             wrong.push(format!("row {row} lacks {lacks:?}, and has {adds:?} that are not of it"));
         }
@@ -88,7 +88,7 @@ fn every_known_error_of_peers_has_a_row_and_tests_that_exist() {
     assert!(wrong.is_empty(), "tests/PEERS.md: {wrong:#?}");
 }
 
-/// A thread that a test is said to answer is in the table, and the test stands in a row that has the thread.
+/// An issue in the comment of a test is in the table, in a row with this test.
 #[test]
 fn the_tests_that_name_threads_stand_in_their_rows() {
     let comment = Regex::new(r"(?m)((?:^/// .*\n)+)#\[test\]\nfn (\w+)").unwrap();
@@ -99,9 +99,9 @@ fn the_tests_that_name_threads_stand_in_their_rows() {
         for found in comment.captures_iter(&text) {
             let name = format!("peers::{file}::{}", &found[2]);
             let rows: Vec<&Cells> = table.values().filter(|c| c.tests.contains(&name)).collect();
-            assert!(!rows.is_empty(), "{name} stands in no row of tests/PEERS.md");
-            let told: BTreeSet<String> = rows.iter().flat_map(|c| threads_in(&c.threads)).collect();
-            let lacks: Vec<String> = threads_in(&found[1]).difference(&told).cloned().collect();
+            assert!(!rows.is_empty(), "{name} is in no row of tests/PEERS.md");
+            let listed: BTreeSet<String> = rows.iter().flat_map(|c| threads_in(&c.threads)).collect();
+            let lacks: Vec<String> = threads_in(&found[1]).difference(&listed).cloned().collect();
             assert!(lacks.is_empty(), "{name} names {lacks:?}, which its rows do not");
             seen += 1;
         }

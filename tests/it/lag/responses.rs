@@ -1,4 +1,4 @@
-//! From the truth of the simulated world to what the product makes of an answer that tells it.
+//! Conversion of the simulator's truth into decoded API responses.
 
 use alikafka_exporter::model::{
     Cleanup, GroupProgress, GroupState, Instance, InstanceId, InstanceState, MessageTimestamps, Offset,
@@ -62,16 +62,16 @@ pub(super) fn status(truth: &TopicTruth) -> TopicStatus {
     TopicStatus { messages: u64::try_from(truth.messages).ok(), partitions: partitions.collect() }
 }
 
-/// What an answer about a group tells that has all partitions but those that `lacks` names.
+/// Returns a response about a group, without the partitions for which `lacks` is true.
 pub(super) fn progress(
     truth: &GroupTruth,
-    times: MessageTimestamps,
+    timestamps: MessageTimestamps,
     mut lacks: impl FnMut(&str, i64) -> bool,
 ) -> GroupProgress {
-    let mut whole = true;
+    let mut is_group_complete = true;
     let topics = truth.topics.iter().map(|(name, topic)| {
-        let told = topic.partitions.iter().filter(|p| p.listed);
-        let partitions: Vec<PartitionProgress> = told
+        let listed = topic.partitions.iter().filter(|p| p.listed);
+        let partitions: Vec<PartitionProgress> = listed
             .filter(|p| !lacks(name, p.partition))
             .map(|p| PartitionProgress {
                 partition: number(p.partition),
@@ -79,33 +79,33 @@ pub(super) fn progress(
                 committed: p.committed.and_then(Offset::new),
                 last_consumed: p
                     .last_consumed_stamp_ms
-                    .filter(|_| times == MessageTimestamps::Requested && !topic.times_hidden)
+                    .filter(|_| timestamps == MessageTimestamps::Requested && !topic.times_hidden)
                     .and_then(UnixMillis::new),
             })
             .collect();
-        let is_whole = partitions.len() == topic.partitions.iter().filter(|p| p.listed).count();
-        whole &= is_whole;
-        TopicProgress { topic: topic_name(name), total_diff: is_whole.then_some(topic.lag), partitions }
+        let is_complete = partitions.len() == topic.partitions.iter().filter(|p| p.listed).count();
+        is_group_complete &= is_complete;
+        TopicProgress { topic: topic_name(name), total_diff: is_complete.then_some(topic.lag), partitions }
     });
     let topics = topics.collect();
     let rebalances = truth.rebalances.iter().filter_map(|(generation, at, _)| {
         Some(Rebalance { at: UnixMillis::new(*at)?, generation: u64::try_from(*generation).ok() })
     });
     GroupProgress {
-        total_diff: whole.then_some(truth.lag),
+        total_diff: is_group_complete.then_some(truth.lag),
         state: Some(state(truth.state)),
         rebalances: rebalances.collect(),
         topics,
     }
 }
 
-fn state(word: &str) -> GroupState {
-    match word {
+fn state(name: &str) -> GroupState {
+    match name {
         "STABLE" => GroupState::Stable,
         "PREPARING_REBALANCE" => GroupState::PreparingRebalance,
         "COMPLETING_REBALANCE" => GroupState::CompletingRebalance,
         "EMPTY" => GroupState::Empty,
         "DEAD" => GroupState::Dead,
-        other => panic!("the simulator tells no state {other}"),
+        other => panic!("unknown state {other}"),
     }
 }

@@ -1,4 +1,4 @@
-//! A fleet of one instance that is told answers, and its page. Time is told, too: nothing waits.
+//! Region state with one instance, the responses applied to it, and its metrics. Time is a parameter.
 
 use std::sync::Arc;
 
@@ -19,49 +19,49 @@ use alikafka_exporter::{
 use test_support::scrape::Scrape;
 use tokio::time::{Duration, Instant};
 
-/// The moment at which every stand begins, in milliseconds.
+/// Start time, in milliseconds.
 pub(super) const START: i64 = 1_790_000_000_000;
-/// Seconds between two polls.
+/// Seconds between polls.
 pub(super) const POLL: u64 = 60;
-/// Seconds that a status looks back.
+/// Status window in seconds.
 pub(super) const WINDOW: u64 = 600;
 
-/// What an answer says of one partition.
+/// Offsets of a partition in a response.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
+pub(super) struct PartitionOffsets {
     pub(super) committed: i64,
     pub(super) end: i64,
-    /// When the message that was read last was stored, in seconds since [`START`].
-    pub(super) read: Option<i64>,
+    /// Store time of the last consumed message, in seconds since [`START`].
+    pub(super) consumed_at: Option<i64>,
 }
 
-/// Committed and end offset of a partition; below 0 for what is not told.
-pub(super) fn row(committed: i64, end: i64) -> Row {
-    Row { committed, end, read: None }
+/// Returns committed and end offset of a partition; -1 if missing.
+pub(super) fn offsets(committed: i64, end: i64) -> PartitionOffsets {
+    PartitionOffsets { committed, end, consumed_at: None }
 }
 
-impl Row {
-    /// The same with the time of the message that was read last, in seconds since [`START`].
-    pub(super) fn read(self, seconds: i64) -> Self {
-        Self { read: Some(seconds), ..self }
+impl PartitionOffsets {
+    /// Adds the store time of the last consumed message, in seconds since [`START`].
+    pub(super) fn consumed_at(self, seconds: i64) -> Self {
+        Self { consumed_at: Some(seconds), ..self }
     }
 }
 
 /// One instance with the topic `t` and the group `g`, or more.
-pub(super) struct Stand {
-    fleet: RegionState,
+pub(super) struct RegionHarness {
+    state_of_region: RegionState,
     now: Now,
     state: Option<GroupState>,
 }
 
-impl Stand {
+impl RegionHarness {
     pub(super) fn new() -> Self {
         Self::with(timing(), &["t"], &["g"])
     }
 
     pub(super) fn with(timing: PollTiming, topics: &[&str], groups: &[&str]) -> Self {
         let region = RegionId::new("cn-hangzhou").unwrap();
-        let fleet = RegionState::new(
+        let state_of_region = RegionState::new(
             None,
             region,
             Filters::default(),
@@ -69,13 +69,13 @@ impl Stand {
             Arc::new(DiscoverySequence::default()),
         );
         let wall = UnixMillis::new(START).unwrap();
-        let mut stand = Self { fleet, now: Now { mono: Instant::now(), wall }, state: None };
-        stand.answer(&PollTarget::Instances, PollResponse::Instances(clean(whole(vec![instance()]))));
-        stand.list(topics, groups);
-        stand
+        let mut harness = Self { state_of_region, now: Now { mono: Instant::now(), wall }, state: None };
+        harness.apply(&PollTarget::Instances, PollResponse::Instances(clean(complete(vec![instance()]))));
+        harness.list(topics, groups);
+        harness
     }
 
-    /// Tells which topics and groups there are.
+    /// Applies the lists of topics and groups.
     pub(super) fn list(&mut self, topics: &[&str], groups: &[&str]) {
         let topic = |name: &&str| Topic {
             name: TopicName::new(name).unwrap(),
@@ -84,19 +84,19 @@ impl Stand {
             cleanup: None,
             created_at: None,
         };
-        let topics = whole(topics.iter().map(topic).collect());
-        self.answer(&PollTarget::Topics(id()), PollResponse::Topics(clean(topics)));
-        let groups = whole(groups.iter().map(|g| GroupId::new(g).unwrap()).collect());
-        self.answer(&PollTarget::Groups(id()), PollResponse::Groups(clean(groups)));
+        let topics = complete(topics.iter().map(topic).collect());
+        self.apply(&PollTarget::Topics(id()), PollResponse::Topics(clean(topics)));
+        let groups = complete(groups.iter().map(|g| GroupId::new(g).unwrap()).collect());
+        self.apply(&PollTarget::Groups(id()), PollResponse::Groups(clean(groups)));
     }
 
-    /// The state of the group from now on.
+    /// Sets the state of the group from now on.
     pub(super) fn state(&mut self, state: GroupState) -> &mut Self {
         self.state = Some(state);
         self
     }
 
-    /// Lets time pass.
+    /// Advances the time.
     pub(super) fn wait(&mut self, seconds: u64) -> &mut Self {
         self.now.mono += Duration::from_secs(seconds);
         let millis = self.now.wall.get() + i64::try_from(seconds).unwrap() * 1000;
@@ -104,67 +104,67 @@ impl Stand {
         self
     }
 
-    /// Seconds since the begin.
+    /// Returns the seconds since the start.
     pub(super) fn now(&self) -> i64 {
         (self.now.wall.get() - START) / 1000
     }
 
-    /// An answer about the group `g` and the topic `t`.
-    pub(super) fn group(&mut self, rows: &[Row]) -> &mut Self {
-        self.group_on(&[("t", rows)])
+    /// Applies a response about group `g` on topic `t`.
+    pub(super) fn group(&mut self, partitions: &[PartitionOffsets]) -> &mut Self {
+        self.group_on(&[("t", partitions)])
     }
 
-    /// An answer about the group `g`.
-    pub(super) fn group_on(&mut self, topics: &[(&str, &[Row])]) -> &mut Self {
-        let topic = |(name, rows): &(&str, &[Row])| {
-            let partition = |(number, row): (u32, &Row)| PartitionProgress {
+    /// Applies a response about group `g`.
+    pub(super) fn group_on(&mut self, topics: &[(&str, &[PartitionOffsets])]) -> &mut Self {
+        let topic = |(name, partitions): &(&str, &[PartitionOffsets])| {
+            let partition = |(number, row): (u32, &PartitionOffsets)| PartitionProgress {
                 partition: Partition(number),
                 end: Offset::new(row.end),
                 committed: Offset::new(row.committed),
-                last_consumed: row.read.and_then(|seconds| UnixMillis::new(START + seconds * 1000)),
+                last_consumed: row.consumed_at.and_then(|seconds| UnixMillis::new(START + seconds * 1000)),
             };
             TopicProgress {
                 topic: TopicName::new(name).unwrap(),
                 total_diff: None,
-                partitions: (0..).zip(rows.iter()).map(partition).collect(),
+                partitions: (0..).zip(partitions.iter()).map(partition).collect(),
             }
         };
         let topics = topics.iter().map(topic).collect();
         let progress = GroupProgress { state: self.state, topics, ..GroupProgress::default() };
-        let unit = PollTarget::GroupProgress(id(), GroupId::new("g").unwrap());
+        let target = PollTarget::GroupProgress(id(), GroupId::new("g").unwrap());
         let origin = self.origin();
-        self.answer(&unit, PollResponse::GroupProgress(clean(progress), origin));
+        self.apply(&target, PollResponse::GroupProgress(clean(progress), origin));
         self
     }
 
-    /// An answer about the topic `t`: start, end and, in seconds since [`START`], last write of each partition.
-    pub(super) fn topic(&mut self, rows: &[(i64, i64, Option<i64>)]) -> &mut Self {
+    /// Applies a status of topic `t`: start, end and last write (in seconds since [`START`]) of each partition.
+    pub(super) fn topic(&mut self, partitions: &[(i64, i64, Option<i64>)]) -> &mut Self {
         let partition = |(number, (start, end, written)): (u32, &(i64, i64, Option<i64>))| TopicPartition {
             partition: Partition(number),
             start: Offset::new(*start),
             end: Offset::new(*end),
             last_write: written.and_then(|seconds| UnixMillis::new(START + seconds * 1000)),
         };
-        let partitions = (0..).zip(rows).map(partition).collect();
-        let unit = PollTarget::TopicStatus(id(), TopicName::new("t").unwrap());
+        let partitions = (0..).zip(partitions).map(partition).collect();
+        let target = PollTarget::TopicStatus(id(), TopicName::new("t").unwrap());
         let origin = self.origin();
-        self.answer(
-            &unit,
+        self.apply(
+            &target,
             PollResponse::TopicStatus(clean(TopicStatus { messages: None, partitions }), origin),
         );
         self
     }
 
-    /// The page now, with all that it can show.
-    pub(super) fn page(&mut self) -> Scrape {
+    /// Renders the metrics at the granularity of partitions.
+    pub(super) fn scrape(&mut self) -> Scrape {
         let options = RenderOptions { granularity: Granularity::Partition, ..RenderOptions::default() };
-        let snapshot = Snapshot { regions: vec![Arc::new(self.fleet.view(self.now))] };
-        let page = Renderer::new(options).render(&snapshot);
-        Scrape::parse(String::from_utf8(page.plain_chunks().flatten().collect()).unwrap())
+        let snapshot = Snapshot { regions: vec![Arc::new(self.state_of_region.view(self.now))] };
+        let scrape = Renderer::new(options).render(&snapshot);
+        Scrape::parse(String::from_utf8(scrape.plain_chunks().flatten().collect()).unwrap())
     }
 
-    fn answer(&mut self, unit: &PollTarget, answer: PollResponse) {
-        self.fleet.apply(unit, Ok(answer), self.now);
+    fn apply(&mut self, target: &PollTarget, response: PollResponse) {
+        self.state_of_region.apply(target, Ok(response), self.now);
     }
 
     fn origin(&self) -> ResponseOrigin {
@@ -188,22 +188,25 @@ pub(super) fn timing() -> PollTiming {
     }
 }
 
-/// The value of a series of the group `g`, of which there is one at most.
-pub(super) fn of_group(page: &Scrape, name: &str) -> Option<f64> {
-    page.value(name, &[("group", "g")])
+/// Returns the value of the only series of group `g`.
+pub(super) fn group_value(scrape: &Scrape, name: &str) -> Option<f64> {
+    scrape.value(name, &[("group", "g")])
 }
 
-/// The value of a series of the group `g` on a partition of the topic `t`.
-pub(super) fn of_partition(page: &Scrape, name: &str, partition: &str) -> Option<f64> {
-    page.value(name, &[("group", "g"), ("topic", "t"), ("partition", partition)])
+/// Returns the value of a series of group `g` on a partition of topic `t`.
+pub(super) fn partition_value(scrape: &Scrape, name: &str, partition: &str) -> Option<f64> {
+    scrape.value(name, &[("group", "g"), ("topic", "t"), ("partition", partition)])
 }
 
-/// Floor and ceiling of the group `g`, in seconds.
-pub(super) fn seconds(page: &Scrape) -> (Option<f64>, Option<f64>) {
-    (of_group(page, "alikafka_group_lag_floor_seconds"), of_group(page, "alikafka_group_lag_seconds"))
+/// Returns the lower and upper bound of the lag of group `g`, in seconds.
+pub(super) fn seconds(scrape: &Scrape) -> (Option<f64>, Option<f64>) {
+    (
+        group_value(scrape, "alikafka_group_lag_floor_seconds"),
+        group_value(scrape, "alikafka_group_lag_seconds"),
+    )
 }
 
-/// In service, with messages kept for three days.
+/// Returns a running instance with a retention of three days.
 fn instance() -> Instance {
     Instance {
         id: id(),
@@ -231,7 +234,7 @@ fn id() -> InstanceId {
     InstanceId::new("i").unwrap()
 }
 
-fn whole<T>(items: Vec<T>) -> Listing<T> {
+fn complete<T>(items: Vec<T>) -> Listing<T> {
     Listing { items, complete: true }
 }
 
