@@ -65,12 +65,12 @@ const NOT_HERE: &str = "**Not here**";
 fn every_known_error_of_peers_has_a_row_and_tests_that_exist() {
     let (tests, table) = (all_tests(), table());
     let mut wrong = Vec::new();
-    for (row, threads) in ROWS {
+    for (row, issues) in ROWS {
         let Some(cells) = table.get(row) else {
             wrong.push(format!("row {row} is missing"));
             continue;
         };
-        let (wanted, listed) = (threads_in(threads), threads_in(&cells.threads));
+        let (wanted, listed) = (issues_in(issues), issues_in(&cells.issues));
         let lacks: Vec<_> = wanted.difference(&listed).collect();
         let adds: Vec<_> = listed.difference(&wanted).collect();
         if !lacks.is_empty() || !adds.is_empty() {
@@ -90,19 +90,19 @@ fn every_known_error_of_peers_has_a_row_and_tests_that_exist() {
 
 /// An issue in the comment of a test is in the table, in a row with this test.
 #[test]
-fn the_tests_that_name_threads_stand_in_their_rows() {
+fn tests_that_name_issues_are_in_their_rows() {
     let comment = Regex::new(r"(?m)((?:^/// .*\n)+)#\[test\]\nfn (\w+)").unwrap();
     let table = table();
     let mut seen = 0;
-    for file in ["age", "names", "status", "values"] {
+    for file in ["bounds", "names", "status", "values"] {
         let text = read(&format!("tests/it/peers/{file}.rs"));
         for found in comment.captures_iter(&text) {
             let name = format!("peers::{file}::{}", &found[2]);
             let rows: Vec<&Cells> = table.values().filter(|c| c.tests.contains(&name)).collect();
             assert!(!rows.is_empty(), "{name} is in no row of tests/PEERS.md");
-            let listed: BTreeSet<String> = rows.iter().flat_map(|c| threads_in(&c.threads)).collect();
-            let lacks: Vec<String> = threads_in(&found[1]).difference(&listed).cloned().collect();
-            assert!(lacks.is_empty(), "{name} names {lacks:?}, which its rows do not");
+            let listed: BTreeSet<String> = rows.iter().flat_map(|c| issues_in(&c.issues)).collect();
+            let lacks: Vec<String> = issues_in(&found[1]).difference(&listed).cloned().collect();
+            assert!(lacks.is_empty(), "{name} names {lacks:?}, which its rows lack");
             seen += 1;
         }
     }
@@ -110,13 +110,13 @@ fn the_tests_that_name_threads_stand_in_their_rows() {
 }
 
 #[test]
-fn a_number_without_a_name_is_of_the_one_before_it() {
-    let threads = threads_in("KE#16, #7, (PR #8); a-b/c.d#9 and KM#1");
-    assert_eq!(threads, ["KE#16", "KE#7", "KE#8", "a-b/c.d#9", "KM#1"].map(str::to_owned).into());
+fn a_number_without_a_name_has_the_previous_name() {
+    let issues = issues_in("KE#16, #7, (PR #8); a-b/c.d#9 and KM#1");
+    assert_eq!(issues, ["KE#16", "KE#7", "KE#8", "a-b/c.d#9", "KM#1"].map(str::to_owned).into());
 }
 
 struct Cells {
-    threads: String,
+    issues: String,
     wrong: String,
     tests: BTreeSet<String>,
 }
@@ -127,27 +127,27 @@ fn table() -> BTreeMap<String, Cells> {
     let mut table = BTreeMap::new();
     for found in row.captures_iter(&read("tests/PEERS.md")) {
         let cells = Cells {
-            threads: found[2].to_owned(),
+            issues: found[2].to_owned(),
             wrong: found[3].to_owned(),
             tests: name.captures_iter(&found[4]).map(|c| c[1].to_owned()).collect(),
         };
-        assert!(table.insert(found[1].to_owned(), cells).is_none(), "row {} comes twice", &found[1]);
+        assert!(table.insert(found[1].to_owned(), cells).is_none(), "duplicate row {}", &found[1]);
     }
     table
 }
 
-/// Threads as `name#number`. A number without a name is of the name before it.
-fn threads_in(text: &str) -> BTreeSet<String> {
-    let thread = Regex::new(r"([A-Za-z][\w./-]*)?#(\d+)").unwrap();
+/// Issues as `name#number`. A number without a name has the previous name.
+fn issues_in(text: &str) -> BTreeSet<String> {
+    let issue = Regex::new(r"([A-Za-z][\w./-]*)?#(\d+)").unwrap();
     let mut of = String::new();
-    let mut threads = BTreeSet::new();
-    for found in thread.captures_iter(text) {
+    let mut issues = BTreeSet::new();
+    for found in issue.captures_iter(text) {
         if let Some(name) = found.get(1) {
             name.as_str().clone_into(&mut of);
         }
-        threads.insert(format!("{of}#{}", &found[2]));
+        issues.insert(format!("{of}#{}", &found[2]));
     }
-    threads
+    issues
 }
 
 fn read(file: &str) -> String {
