@@ -1,23 +1,24 @@
-"""The expressions of the dashboards, as Grafana would send them: variables replaced, for every value that a reader can
-choose. Reads dashboards/*.json; asks Prometheus for the values of variables as Grafana does."""
+"""Expressions of the dashboards as Grafana sends them, with variables replaced by every value that a user can select.
+
+Reads dashboards/*.json, and queries Prometheus for the values of variables like Grafana."""
 
 import itertools
 import json
 import re
 from pathlib import Path
 
-# What Grafana makes of its own variables, for a look at the last minutes.
+# Grafana's built-in variables for a range of a few minutes.
 BUILT_IN = {
     "__rate_interval": "20s", "__interval": "5s", "__interval_ms": "5000", "__range": "5m", "__range_s": "300",
     "__range_ms": "300000",
 }
-# More than any choice in the failure scenarios, so that nothing of it is left out.
+# More than any number of rows in the failure scenarios, so that none is cut off.
 LIMIT = "300"
-# A number after the sign is a part of what a pattern has found, not a variable.
+# $1 is a group of a regular expression, not a variable.
 NAME = r"([a-zA-Z_]\w*)"
 SHAPES = tuple(map(re.compile, (rf"\$\{{{NAME}(?::\w+)?\}}", rf"\${NAME}", rf"\[\[{NAME}(?::\w+)?\]\]")))
-# A variable whose values come from a query may have so many, each of which is tried.
-MOST_CHOICES = 40
+# Maximum number of combinations of variable values.
+MAX_CHOICES = 40
 
 
 class Dashboard:
@@ -44,7 +45,7 @@ class Dashboard:
             yield from self.panels(panel.get("panels", []))
 
     def queries(self):
-        """(variable, its query) of variables that are asked of Prometheus."""
+        """Yields (variable, query) of variables whose values come from Prometheus."""
         for name, variable in self.variables.items():
             if variable["type"] == "query":
                 query = variable["query"]
@@ -54,26 +55,26 @@ class Dashboard:
         known = {*self.variables, *BUILT_IN}
         used = {name for _, expr in self.targets() for name in names(expr)}
         used |= {name for _, query in self.queries() for name in names(query)}
-        return [f"{self.file}: ${name} is no variable of it" for name in sorted(used - known)]
+        return [f"{self.file}: ${name} is not a variable of it" for name in sorted(used - known)]
 
     def choices(self, prometheus):
-        """All that a reader can choose, as maps from variable to what Grafana puts in. A variable of which several, or
-        all, may be chosen stands for all; of another one each value is a choice of its own."""
+        """Returns the selectable combinations as maps from variable to value. A multi-value variable is set to all values; any
+        other variable contributes one combination per value."""
         every = [dict(BUILT_IN)]
         for name, variable in self.variables.items():
             every = [{**chosen, name: value} for chosen in every for value in self.values(variable, chosen, prometheus)]
-            if len(every) > MOST_CHOICES:
+            if len(every) > MAX_CHOICES:
                 raise RuntimeError(f"{self.file}: too many choices to try, {len(every)}")
         return every
 
     def one_by_one(self, name, prometheus):
-        """What a reader can choose if of one variable each value is a choice of its own."""
+        """Returns the combinations with one entry for each value of the given variable."""
         query, regex = dict(self.queries())[name], self.variables[name].get("regex")
         return [
-            # As an expression, in a text.
+            # A regular expression inside a string literal.
             {**chosen, name: json.dumps(re.escape(value), ensure_ascii=False)[1:-1]}
             for chosen in self.choices(prometheus)
-            for value in asked(prometheus, substituted(query, chosen), regex)
+            for value in variable_values(prometheus, substituted(query, chosen), regex)
         ]
 
     def values(self, variable, chosen, prometheus):
@@ -84,7 +85,7 @@ class Dashboard:
             return [variable.get("allValue") or ".*"]
         if kind == "query":
             query = dict(self.queries())[variable["name"]]
-            return asked(prometheus, substituted(query, chosen), variable.get("regex")) or [""]
+            return variable_values(prometheus, substituted(query, chosen), variable.get("regex")) or [""]
         if variable["name"] == "limit":
             return [LIMIT]
         if kind in ("custom", "interval"):
@@ -103,8 +104,8 @@ def substituted(text, chosen):
     return text
 
 
-def asked(prometheus, query, regex=""):
-    """The values that Grafana offers for a query of a variable."""
+def variable_values(prometheus, query, regex=""):
+    """Returns the values that Grafana offers for the query of a variable."""
     label_values = re.fullmatch(r"label_values\((?:(?s:(.+)),\s*)?(\w+)\)", query.strip())
     result = re.fullmatch(r"(?s)query_result\((.+)\)", query.strip())
     if label_values:
@@ -116,7 +117,7 @@ def asked(prometheus, query, regex=""):
             labels = ",".join(f'{k}="{v}"' for k, v in row["metric"].items() if k != "__name__")
             values.append(f'{row["metric"].get("__name__", "")}{{{labels}}} {row["value"][1]} {row["value"][0]}')
     else:
-        raise RuntimeError(f"a query of a variable that this test cannot ask: {query}")
+        raise RuntimeError(f"unsupported query of a variable: {query}")
     if regex:
         pattern = re.sub(r"\(\?<(?=\w)", "(?P<", regex.strip("/"))
         found = [re.search(pattern, value) for value in values]
@@ -125,20 +126,20 @@ def asked(prometheus, query, regex=""):
 
 
 def series(prometheus, expr, now, seconds, step):
-    """The series that an expression has in the last seconds: a set of labels each."""
+    """Returns the label sets of the series that an expression has in the last seconds."""
     rows = prometheus.api("query_range", query=expr, start=now - seconds, end=now, step=step)["result"]
     return {labels(row["metric"]) for row in rows}
 
 
 def labels(metric):
-    """The labels of a series whatever the naming and the target."""
+    """Returns the labels of a series, independent of naming and target."""
     metric = {("group" if k == "consumergroup" else k): v for k, v in metric.items()
               if k not in ("__name__", "instance", "job", "version", "revision", "kafka_cluster")}
     return tuple(sorted(metric.items()))
 
 
-def asks(prometheus, expr, choices, now, seconds, step=5):
-    """The series over all choices that matter to the expression."""
+def all_series(prometheus, expr, choices, now, seconds, step=5):
+    """Returns the series for all combinations of the variables in the expression."""
     used, found = names(expr), set()
     for chosen in {tuple(sorted((k, v) for k, v in c.items() if k in used)) for c in choices}:
         found |= series(prometheus, substituted(expr, dict(chosen)), now, seconds, step)

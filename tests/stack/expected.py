@@ -1,4 +1,4 @@
-"""What is to be seen in the failure scenarios: which alerts fire for which of them, and what has nothing to show."""
+"""Expected results for the failure scenarios: firing alerts by object, and expressions without data."""
 
 ORDERS, LOGS, DEVICES = "alikafka_pre-cn-orders01", "alikafka_post-cn-logs02", "alikafka_serverless-cn-devices03"
 LEGACY, DEPOT = "alikafka_pre-cn-legacy04", "alikafka_pre-eu-depot05"
@@ -9,67 +9,67 @@ TEAMS = {ORDERS: "trade", LOGS: "platform", DEVICES: "iot", DEPOT: "logistics", 
          STOPPED: "logistics"}
 
 LATE = {"AliKafkaGroupLate", "AliKafkaGroupPossiblyLate"}
-# Of these the cloud tells no time of what was read last, or it is not held any more: there is no ceiling.
-CERTAINLY = {"AliKafkaGroupLate"}
+# These have no upper bound, because the cloud reports no time of the last consumed message, or retention has deleted it.
+LATE_BY_LOWER_BOUND = {"AliKafkaGroupLate"}
 HIGH, GROWING = {"AliKafkaGroupLagHigh"}, {"AliKafkaGroupLagGrowing"}
 STALLED, STOPPED_GROUP = {"AliKafkaGroupStalled"}, {"AliKafkaGroupStopped"}
 
-# (instance, group, topic or nothing): the alerts that fire for it, and no others. What is not here has none.
-# The threshold of this run is 30 seconds; that of a group and of an instance are set apart, see THRESHOLDS.
+# (instance, group or topic or ""): exactly the alerts that fire for it. Objects not listed have none. The threshold of this
+# run is 30 seconds; THRESHOLDS has overrides for groups and an instance.
 ALERTS = {
     (ORDERS, "order-search"): LATE | GROWING,
     (ORDERS, "order-mail"): LATE | GROWING | HIGH | STALLED,
-    # It is excepted from being late.
+    # Its threshold is Inf.
     (ORDERS, "order-report"): GROWING | HIGH | STOPPED_GROUP,
-    # Somebody's threshold is for a group that is gone.
+    # There is a threshold for a deleted group.
     (ORDERS, "order-gone"): {"AliKafkaThresholdUnused"},
     (ORDERS, "order-replay"): LATE | {"AliKafkaGroupRewound"},
-    # Nothing is written any more, so its lag does not grow.
+    # Producers have stopped, so its lag does not grow.
     (ORDERS, "invoice-print"): LATE | STALLED,
     (LOGS, "click-indexer"): LATE | GROWING | STALLED | {"AliKafkaPartitionSkew"},
     (LOGS, "click-stats"): LATE | {"AliKafkaPartitionSkew"},
-    # More of what it has not read is lost all the time.
-    (LOGS, "audit-archive"): CERTAINLY | GROWING | HIGH | {"AliKafkaMessagesLost", "AliKafkaDataLossAhead",
+    # It continuously loses unread messages.
+    (LOGS, "audit-archive"): LATE_BY_LOWER_BOUND | GROWING | HIGH | {"AliKafkaMessagesLost", "AliKafkaDataLossAhead",
                                                            "AliKafkaDataLossNear"},
     (LOGS, "audit-warehouse"): LATE | GROWING | HIGH | {"AliKafkaDataLossAhead"},
     (LOGS, "audit-export"): LATE | GROWING | HIGH | {"AliKafkaDataLossAhead", "AliKafkaDataLossNear"},
     (LOGS, "metrics-reload"): LATE | HIGH,
     (LOGS, "debug-log"): {"AliKafkaTopicUnread"},
-    # Its instance is excepted from being late.
+    # Its instance has a high threshold.
     (DEVICES, "设备影子"): GROWING,
-    (LEGACY, "session-cleaner"): CERTAINLY | GROWING | STALLED,
+    (LEGACY, "session-cleaner"): LATE_BY_LOWER_BOUND | GROWING | STALLED,
     (LEGACY, ""): {"AliKafkaTopicQuotaNear", "AliKafkaInstanceExpiring"},
     (DEPOT, ""): {"AliKafkaInstanceExpiring", "AliKafkaInstanceExpiryNear"},
     (DEPOT, "parcel-tracker"): {"AliKafkaGroupRebalancing"},
     (DEPOT, "customs-office"): LATE | STALLED,
     (DEPOT, "route-planner"): {"AliKafkaGroupRewound"},
-    # The first mutes the others in config/alertmanager.yml.
+    # config/alertmanager.yml inhibits the others by the first.
     (EXPIRED, ""): {"AliKafkaInstanceExpired", "AliKafkaInstanceExpiryNear", "AliKafkaInstanceExpiring"},
     (STOPPED, ""): {"AliKafkaInstanceOutOfService"},
 }
-# What may fire or not, and why: nothing is held of it.
+# Alerts that may fire or not, with the reason.
 MAYBE = {
-    ("", ""): {"AliKafkaExporterDown": "before the first scrape there is none, and this rule waits 2s"},
+    ("", ""): {"AliKafkaExporterDown": "no data before the first scrape, and this rule has `for: 2s` here"},
     (LOGS, "audit-archive"): {
-        "AliKafkaGroupStalled": "once the oldest offsets are unknown, that it stands still is all there is to say",
+        "AliKafkaGroupStalled": "without known start offsets, a stall is all that can be detected",
     },
     (LOGS, "click-stats"): {
-        "AliKafkaGroupLagGrowing": "its lag moves by a commit up and down, which is growth to a rule that waits 2s",
+        "AliKafkaGroupLagGrowing": "its lag fluctuates by one commit, which is growth for a rule with `for: 2s`",
     },
 }
-# What is wrong with this run and not with its world: a threshold is a line in a file, so the alert about it has no
-# team, and it ends while nobody knows which groups there are.
-NOT_OF_THE_WORLD = {(ORDERS, "order-gone")}
+# A problem of this run's rule files, not of the simulated world. A threshold is a line in a file, so its alert has no team,
+# and resolves while the list of groups is unknown.
+NOT_SIMULATED = {(ORDERS, "order-gone")}
 ABOUT_FILES = {"AliKafkaThresholdUnused"}
 # Scenarios without an alert: dashboards show them.
 NO_ALERT = {
-    "unwritten": "a topic that nobody writes any more may have come to its end",
-    "hot_partition": "it costs nothing until a group falls behind: AliKafkaPartitionSkew",
-    "no_team": "the alerts of the instance have no label team",
-    "abandoned": "a topic that is neither written nor read costs nothing",
-    "dead": "a group that reads nothing has nothing to read",
+    "unwritten": "a topic without producers may be intentional",
+    "hot_partition": "harmless until a group falls behind: AliKafkaPartitionSkew",
+    "no_team": "alerts of the instance have no label team",
+    "abandoned": "a topic without producers and consumers is harmless",
+    "dead": "a group without topics has no lag",
 }
-# A group, and an instance, that may be as late as they are.
+# Threshold overrides for two groups and an instance.
 THRESHOLDS = f"""groups:
   - name: alikafka-thresholds
     rules:
@@ -88,32 +88,32 @@ THRESHOLDS = f"""groups:
         labels: {{instance_id: {DEVICES}}}
 """
 
-# One instance cannot be read: it alone.
+# One unreadable instance.
 ONE_DOWN = {(DEVICES, ""): {"AliKafkaInstanceDown"}}
-# The whole cloud is gone. (instance, or region, "").
+# The cloud is unreachable. Keys: (instance or region, "").
 ALL_DOWN = {
     **{(instance, ""): {"AliKafkaInstanceDown", "AliKafkaDataStale"} for instance in IN_SERVICE},
     **{(region, ""): {"AliKafkaRegionDown"} for region in REGIONS},
 }
 
-# Alerts that a page of groups alone cannot have.
+# Alerts that cannot fire with granularity group.
 OF_TOPICS = {"AliKafkaPartitionSkew", "AliKafkaTopicUnread", "AliKafkaDataLossAhead", "AliKafkaDataLossNear"}
 
-# What two exporters, which poll at different moments, need not say alike at any one moment: forecasts and trends.
-OF_ITS_OWN = r"(catch_up_seconds|data_loss_eta_seconds|group_status)\b"
-# What must have something to show once the cloud is gone; what it has before is no matter.
+# Metrics that may differ between two exporters because they poll at different times: forecasts and trends.
+TIME_DEPENDENT = r"(catch_up_seconds|data_loss_eta_seconds|group_status)\b"
+# Expressions that must have data once the cloud is unreachable; before, either is fine.
 LATER_ON_DASHBOARDS = {("fleet.json", "annotation Region incomplete")}
 LATER_IN_RULES = {("alerting", name) for name in ("AliKafkaInstanceDown", "AliKafkaDataStale", "AliKafkaRegionDown")}
 
-# Expressions of dashboards that have nothing to show in this world: (dashboard, panel and target), and why.
+# Dashboard expressions without data in this world: (dashboard, panel and target), with the reason.
 NOTHING_ON_DASHBOARDS = {
-    ("exporter.json", "Time to credential expiry A"): "the key is a lasting one",
-    ("exporter.json", "annotation Exporter started"): "none was started again",
+    ("exporter.json", "Time to credential expiry A"): "the key is permanent",
+    ("exporter.json", "annotation Exporter started"): "no exporter was restarted",
 }
-# The same for rules, by type and name. What becomes of each is in config/rules/tests.
-WELL = "the exporter is well"
+# Rules without data, by type and name. config/rules/tests tests each.
+HEALTHY = "the exporter is healthy"
 NOTHING_IN_RULES = {
-    ("alerting", name): WELL for name in (
+    ("alerting", name): HEALTHY for name in (
         "AliKafkaApiThrottled", "AliKafkaApiThrottled without its threshold", "AliKafkaBudgetShort",
         "AliKafkaRegionSearchFailing", "AliKafkaRegionSearchFailing without its threshold", "AliKafkaExporterDown",
         "AliKafkaNoRegion", "AliKafkaSeriesDropped", "AliKafkaReloadFailed", "AliKafkaCredentialsExpiring",
