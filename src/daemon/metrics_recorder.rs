@@ -57,8 +57,7 @@ impl collect::CollectObserver for MetricsRecorder {
         if action == Action::GetInstanceList {
             fail::fail_point!("region-poller");
         }
-        self.0.set_api_demand(account, region, action.name(), needs);
-        self.0.set_api_budget(account, region, action.name(), allowed);
+        self.0.set_api_rates(account, region, action.name(), needs, allowed);
     }
 
     fn region_ended(&self, account: Option<&AccountName>, region: &RegionId) {

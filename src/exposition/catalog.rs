@@ -34,7 +34,7 @@ impl MetricType {
     }
 }
 
-/// Unit of the values of a metric.
+/// Unit of the values of a metric. Except for `None`, the name ends with it, before `_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricUnit {
     /// A constant, a state, or a count of the objects in the name.
@@ -51,22 +51,6 @@ pub enum MetricUnit {
     Bytes,
     /// Requests per second.
     RequestsPerSecond,
-}
-
-impl MetricUnit {
-    /// Returns the suffix of the names of metrics with this unit, before `_total`.
-    #[must_use]
-    pub fn suffix(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::Offset => Some("_offset"),
-            Self::Messages => Some("_messages"),
-            Self::MessagesPerSecond => Some("_messages_per_second"),
-            Self::Seconds => Some("_seconds"),
-            Self::Bytes => Some("_bytes"),
-            Self::RequestsPerSecond => Some("_requests_per_second"),
-        }
-    }
 }
 
 /// Stability guarantee for name, labels and meaning of a metric.

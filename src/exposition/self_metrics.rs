@@ -162,29 +162,20 @@ impl SelfMetrics {
         self.api_retries.with_label_values(&[account_label(account), region.as_str(), action]).inc();
     }
 
-    /// Sets the API calls per second that an action may make now, and starts its retry counter at 0.
-    pub fn set_api_budget(
+    /// Sets the API calls per second of an action: those that keep every poll on time, and those that the exporter may
+    /// make now. Starts the retry counter of the action at 0.
+    pub fn set_api_rates(
         &self,
         account: Option<&AccountName>,
         region: &RegionId,
         action: &'static str,
-        per_second: f64,
+        demand: f64,
+        budget: f64,
     ) {
         let labels = [account_label(account), region.as_str(), action];
-        self.api_budget.with_label_values(&labels).set(per_second);
+        self.api_demand.with_label_values(&labels).set(demand);
+        self.api_budget.with_label_values(&labels).set(budget);
         self.api_retries.with_label_values(&labels).inc_by(0);
-    }
-
-    /// Sets the API calls per second of an action that keep every poll on time.
-    pub fn set_api_demand(
-        &self,
-        account: Option<&AccountName>,
-        region: &RegionId,
-        action: &'static str,
-        per_second: f64,
-    ) {
-        let labels = [account_label(account), region.as_str(), action];
-        self.api_demand.with_label_values(&labels).set(per_second);
     }
 
     /// Observes the delay of a poll after its due time.

@@ -12,11 +12,12 @@ use super::{
 use crate::{
     lag::{
         TopicLag,
-        assess::{GroupAssessment, PartitionAssessment, TopicAssessment},
+        assess::{GroupAssessment, TopicAssessment},
         bounds::TimeBounds,
     },
     model::{
-        AccountName, Cleanup, GroupId, GroupState, InstanceId, InstanceState, RegionId, Storage, TopicName,
+        AccountName, Cleanup, GroupId, GroupState, InstanceId, InstanceState, Partition, RegionId, Storage,
+        TopicName,
     },
     snapshot::{GroupView, InstanceView, LastSuccess, RegionView, TopicView},
 };
@@ -36,8 +37,12 @@ pub(super) trait SeriesSink {
     /// Takes a sample with further labels.
     fn labelled_sample(&mut self, id: MetricId, labels: &[(&str, &str)], value: impl SampleValue);
 
-    /// Takes one sample for each partition.
-    fn partition_samples<V: SampleValue>(&mut self, id: MetricId, samples: impl Iterator<Item = (u32, V)>);
+    /// Takes one sample for each partition with a known value.
+    fn partition_samples<V: SampleValue>(
+        &mut self,
+        id: MetricId,
+        values: impl Iterator<Item = (Partition, Option<V>)>,
+    );
 
     fn sample(&mut self, id: MetricId, value: impl SampleValue) {
         self.labelled_sample(id, &[], value);
@@ -68,9 +73,13 @@ impl SeriesSink for SeriesCounter {
         self.series += u64::from(self.enabled.contains(id));
     }
 
-    fn partition_samples<V: SampleValue>(&mut self, id: MetricId, samples: impl Iterator<Item = (u32, V)>) {
+    fn partition_samples<V: SampleValue>(
+        &mut self,
+        id: MetricId,
+        values: impl Iterator<Item = (Partition, Option<V>)>,
+    ) {
         if self.enabled.contains(id) {
-            self.series += samples.count() as u64;
+            self.series += values.filter(|(_, value)| value.is_some()).count() as u64;
         }
     }
 }
@@ -139,18 +148,9 @@ pub(super) fn emit_topic(view: &TopicView, sink: &mut impl SeriesSink) {
     }
     if let Some(status) = view.status.as_deref() {
         let partitions = status.partitions.iter();
-        sink.partition_samples(
-            MetricId::TopicStart,
-            partitions.clone().filter_map(|p| Some((p.partition.0, p.start?))),
-        );
-        sink.partition_samples(
-            MetricId::TopicEnd,
-            partitions.clone().filter_map(|p| Some((p.partition.0, p.end?))),
-        );
-        sink.partition_samples(
-            MetricId::TopicLastWrite,
-            partitions.filter_map(|p| Some((p.partition.0, p.last_write?))),
-        );
+        sink.partition_samples(MetricId::TopicStart, partitions.clone().map(|p| (p.partition, p.start)));
+        sink.partition_samples(MetricId::TopicEnd, partitions.clone().map(|p| (p.partition, p.end)));
+        sink.partition_samples(MetricId::TopicLastWrite, partitions.map(|p| (p.partition, p.last_write)));
         sink.sample_if_known(MetricId::TopicMessages, status.messages);
     }
     sink.sample_if_known(MetricId::TopicGroups, view.groups);
@@ -189,18 +189,9 @@ fn emit_group_topic(lag: &TopicLag, assessment: Option<&TopicAssessment>, sink: 
     sink.enter_group_topic(&lag.topic);
     sink.sample_if_known(MetricId::GroupTopicLag, lag.messages);
     let partitions = lag.partitions.iter();
-    sink.partition_samples(
-        MetricId::GroupOffset,
-        partitions.clone().filter_map(|p| Some((p.partition.0, p.committed?))),
-    );
-    sink.partition_samples(
-        MetricId::GroupLag,
-        partitions.clone().filter_map(|p| Some((p.partition.0, p.messages?))),
-    );
-    sink.partition_samples(
-        MetricId::GroupLastConsumed,
-        partitions.filter_map(|p| Some((p.partition.0, p.last_consumed?))),
-    );
+    sink.partition_samples(MetricId::GroupOffset, partitions.clone().map(|p| (p.partition, p.committed)));
+    sink.partition_samples(MetricId::GroupLag, partitions.clone().map(|p| (p.partition, p.messages)));
+    sink.partition_samples(MetricId::GroupLastConsumed, partitions.map(|p| (p.partition, p.last_consumed)));
     let Some(assessment) = assessment else { return };
     emit_lag_bounds(assessment.bounds, MetricId::GroupTopicLagSeconds, MetricId::GroupTopicLagFloor, sink);
     sink.sample_if_known(MetricId::GroupTopicStatus, assessment.status);
@@ -209,20 +200,15 @@ fn emit_group_topic(lag: &TopicLag, assessment: Option<&TopicAssessment>, sink: 
     sink.float_if_known(MetricId::GroupTopicProduced, assessment.produced);
     sink.float_if_known(MetricId::GroupTopicCatchUp, assessment.catch_up);
     sink.float_if_known(MetricId::GroupTopicLossEta, assessment.data_loss_eta);
-    let assessed = || assessment.with_lag(lag).map(|(p, assessed)| (p.partition.0, assessed));
-    let bound_values = |bound: fn(&PartitionAssessment) -> Option<u64>| {
-        assessed().filter_map(move |(number, p)| Some((number, Duration::from_millis(bound(p)?))))
-    };
-    sink.partition_samples(MetricId::GroupLagSeconds, bound_values(|p| p.bounds.upper));
-    sink.partition_samples(MetricId::GroupLagFloor, bound_values(|p| p.bounds.lower));
-    sink.partition_samples(
-        MetricId::GroupMargin,
-        assessed().filter_map(|(number, p)| Some((number, p.retention?.margin?))),
-    );
-    sink.partition_samples(
-        MetricId::GroupLost,
-        assessed().filter_map(|(number, p)| Some((number, p.retention?.lost))),
-    );
+    let assessed = || assessment.with_lag(lag).map(|(lag, assessment)| (lag.partition, assessment));
+    let upper = assessed().map(|(partition, a)| (partition, a.bounds.upper.map(Duration::from_millis)));
+    sink.partition_samples(MetricId::GroupLagSeconds, upper);
+    let lower = assessed().map(|(partition, a)| (partition, a.bounds.lower.map(Duration::from_millis)));
+    sink.partition_samples(MetricId::GroupLagFloor, lower);
+    let margin = assessed().map(|(partition, a)| (partition, a.retention.and_then(|r| r.margin)));
+    sink.partition_samples(MetricId::GroupMargin, margin);
+    let lost = assessed().map(|(partition, a)| (partition, a.retention.map(|r| r.lost)));
+    sink.partition_samples(MetricId::GroupLost, lost);
 }
 
 fn emit_lag_bounds(bounds: TimeBounds, upper: MetricId, lower: MetricId, sink: &mut impl SeriesSink) {

@@ -10,7 +10,7 @@ use super::{
     series::SeriesSink,
     value::{SampleValue, push_integer},
 };
-use crate::model::{AccountName, GroupId, InstanceId, Naming, RegionId, TopicName};
+use crate::model::{AccountName, GroupId, InstanceId, Naming, Partition, RegionId, TopicName};
 
 /// Text of one metric.
 #[derive(Debug, Default)]
@@ -172,18 +172,19 @@ impl SeriesSink for TextWriter {
         buffer.series += 1;
     }
 
-    fn partition_samples<V: SampleValue>(&mut self, id: MetricId, samples: impl Iterator<Item = (u32, V)>) {
-        if !self.enabled.contains(id) {
-            return;
-        }
-        let mut samples = samples.peekable();
-        if samples.peek().is_none() {
+    fn partition_samples<V: SampleValue>(
+        &mut self,
+        id: MetricId,
+        values: impl Iterator<Item = (Partition, Option<V>)>,
+    ) {
+        let mut known = values.filter_map(|(partition, value)| Some((partition.0, value?))).peekable();
+        if !self.enabled.contains(id) || known.peek().is_none() {
             return;
         }
         self.begin_sample(id);
         self.sample_head.extend_from_slice(b",partition=\"");
         let buffer = &mut self.buffers[id as usize];
-        for (partition, value) in samples {
+        for (partition, value) in known {
             buffer.text.extend_from_slice(&self.sample_head);
             push_integer(&mut buffer.text, partition);
             buffer.text.extend_from_slice(b"\"} ");

@@ -20,15 +20,14 @@ fn names_units_and_labels_follow_the_rules_of_prometheus() {
             assert!(!name.ends_with(reserved), "{name}: {reserved} is reserved");
         }
         let stem = name.strip_suffix("_total").unwrap_or(name);
-        for unit in [
-            MetricUnit::Offset,
-            MetricUnit::Messages,
-            MetricUnit::MessagesPerSecond,
-            MetricUnit::Seconds,
-            MetricUnit::Bytes,
-            MetricUnit::RequestsPerSecond,
+        for (unit, suffix) in [
+            (MetricUnit::Offset, "_offset"),
+            (MetricUnit::Messages, "_messages"),
+            (MetricUnit::MessagesPerSecond, "_messages_per_second"),
+            (MetricUnit::Seconds, "_seconds"),
+            (MetricUnit::Bytes, "_bytes"),
+            (MetricUnit::RequestsPerSecond, "_requests_per_second"),
         ] {
-            let suffix = unit.suffix().unwrap();
             assert_eq!(stem.ends_with(suffix), f.unit == unit, "{name}: {suffix} is the unit");
         }
         assert_eq!(name.contains("_timestamp_"), name.ends_with("_timestamp_seconds"), "{name}");

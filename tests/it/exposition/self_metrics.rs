@@ -23,8 +23,7 @@ fn filled(account: Option<&AccountName>) -> SelfMetrics {
         let region = region(name);
         metrics.observe_api_request(account, &region, "GetTopicList", "ok", Duration::from_millis(20));
         metrics.count_api_retry(account, &region, "GetTopicList");
-        metrics.set_api_budget(account, &region, "GetTopicList", 20.0);
-        metrics.set_api_demand(account, &region, "GetTopicList", 1.5);
+        metrics.set_api_rates(account, &region, "GetTopicList", 1.5, 20.0);
         metrics.observe_poll_lateness(account, &region, Duration::from_millis(1500));
     }
     metrics.count_anomaly(AnomalyKind::Clamped);
@@ -87,7 +86,7 @@ fn families_have_the_names_types_and_labels_of_the_catalog() {
 #[test]
 fn retry_counters_start_at_zero() {
     let metrics = SelfMetrics::new(BUILD).unwrap();
-    metrics.set_api_budget(None, &region("cn-hangzhou"), "GetTopicList", 20.0);
+    metrics.set_api_rates(None, &region("cn-hangzhou"), "GetTopicList", 1.5, 20.0);
     let labels = [("region", "cn-hangzhou"), ("action", "GetTopicList")];
     assert_eq!(scrape(&metrics).values("alikafka_exporter_api_retries_total", &labels), ["0"]);
 }
