@@ -28,9 +28,7 @@ mod value;
 mod yaml;
 
 pub use account::RequestRates;
-pub use credentials::{
-    AccessKey, AccessKeyFiles, AssumeRole, CredentialsConfig, CredentialsSource, OidcConfig, ProfileConfig,
-};
+pub use credentials::{AssumeRole, CredentialsConfig};
 pub use endpoint::{Endpoint, Network};
 pub use file::{load, load_settled};
 pub use problem::{Problem, Problems, ValueSource};

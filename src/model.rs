@@ -9,6 +9,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
+pub mod credentials;
 pub mod filter;
 pub mod observation;
 pub mod options;

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Duration;
 
 use super::sign::SigningKey;
-use crate::model::UnixMillis;
+use crate::model::{UnixMillis, credentials::AccessKey};
 
 mod chain;
 mod cli_profile;
@@ -31,10 +31,7 @@ mod sts;
 mod uri;
 
 pub use context::{SourceSettings, VariableLookup};
-pub use files::KeyFilePaths;
-pub use oidc::OidcSettings;
-pub use profile::ProfileSettings;
-pub use provider::{SourceSelection, provider};
+pub use provider::provider;
 pub use sts::AssumedRole;
 
 pub(super) use profile::{ProfileFormat, describe_profile};
@@ -73,6 +70,11 @@ impl Credentials {
                 .transpose()?,
             expires_at: None,
         })
+    }
+
+    fn from_access_key(key: &AccessKey) -> Result<Self, CredentialsError> {
+        let token = key.security_token.as_ref().map(ExposeSecret::expose_secret);
+        Self::new(key.id.expose_secret(), key.secret.expose_secret(), token)
     }
 
     /// Returns the key for signing.

@@ -3,18 +3,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use secrecy::ExposeSecret;
 use tokio::time::Duration;
 
 use super::{MetricsRecorder, RunError};
 use crate::{
     api::{
-        self, Action, ActionRates, ApiClient, ProvideCredentials, RequestBudgets, RequestRate,
-        credentials::{self, CredentialsError, SourceSelection},
+        self, Action, ActionRates, ApiClient, ProvideCredentials, RequestBudgets, RequestRate, credentials,
     },
     clock,
     collect::AccountPlan,
-    config::{self, Config, CredentialsSource},
+    config::{self, Config},
     exposition::{SelfMetrics, self_metrics::SelfMetricsOptions},
     model::{AccountName, RegionId, UnixMillis},
 };
@@ -122,39 +120,8 @@ pub(super) fn credentials_provider(
         duration: role.duration,
         ..credentials::AssumedRole::new(role.role_arn.clone(), Some(role.session_name.clone()))
     });
-    let source = source_selection(&configured.source).map_err(RunError::setup)?;
-    credentials::provider(source, role, settings, Arc::new(recorder)).map_err(RunError::setup)
-}
-
-fn source_selection(source: &CredentialsSource) -> Result<SourceSelection, CredentialsError> {
-    let profile = |profile: &config::ProfileConfig| credentials::ProfileSettings {
-        name: profile.name.clone(),
-        file: profile.file.clone(),
-    };
-    Ok(match source {
-        CredentialsSource::Chain => SourceSelection::Chain,
-        CredentialsSource::Environment => SourceSelection::Environment,
-        CredentialsSource::Oidc(oidc) => SourceSelection::Oidc(credentials::OidcSettings {
-            role_arn: oidc.role_arn.clone(),
-            provider_arn: oidc.provider_arn.clone(),
-            token_file: oidc.token_file.clone(),
-            session_name: oidc.session_name.clone(),
-        }),
-        CredentialsSource::CliProfile(settings) => SourceSelection::CliProfile(profile(settings)),
-        CredentialsSource::IniProfile(settings) => SourceSelection::IniProfile(profile(settings)),
-        CredentialsSource::EcsRamRole { role_name } => SourceSelection::EcsRamRole(role_name.clone()),
-        CredentialsSource::Uri { uri } => SourceSelection::Uri(uri.clone()),
-        CredentialsSource::Inline(key) => {
-            let token = key.security_token.as_ref().map(ExposeSecret::expose_secret);
-            let (id, secret) = (key.id.expose_secret(), key.secret.expose_secret());
-            SourceSelection::Inline(credentials::Credentials::new(id, secret, token)?)
-        }
-        CredentialsSource::Files(files) => SourceSelection::Files(credentials::KeyFilePaths {
-            access_key_id: files.id.clone(),
-            access_key_secret: files.secret.clone(),
-            security_token: files.security_token.clone(),
-        }),
-    })
+    credentials::provider(configured.source.clone(), role, settings, Arc::new(recorder))
+        .map_err(RunError::setup)
 }
 
 /// Records the credential metrics of one account.

@@ -14,13 +14,12 @@ use alikafka_exporter::{
     api::{
         Action, ActionRates, ApiClient, ApiError, ApiObserver, Attempt, ClientSettings, CloudApi as _,
         Credentials, CredentialsError, ErrorKind, ProvideCredentials, RequestBudget, RequestRate,
-        credentials::{BoxFuture, SourceSelection},
-        os_entropy,
+        credentials::BoxFuture, os_entropy,
     },
     clock::unix_now,
     model::{
         Anomaly, AnomalyKind, GroupId, InstanceId, MessageTimestamps, ProxySetting, RegionId,
-        SignatureVersion, TopicName, UnixMillis,
+        SignatureVersion, TopicName, UnixMillis, credentials::SourceSelection,
     },
 };
 use tokio::{

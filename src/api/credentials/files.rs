@@ -1,27 +1,15 @@
 //! Access key in files, which may be replaced at run time, e.g. Kubernetes secrets.
 
-use std::path::PathBuf;
-
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     Credentials, CredentialsError, FetchResult, FetchedCredentials, context::SourceContext,
     secret_file::SecretFileReader,
 };
+use crate::model::credentials::KeyFilePaths;
 
 /// Number of rereads before files count as changing.
 const MAX_REREADS: usize = 3;
-
-/// Files of the parts of the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFilePaths {
-    /// `access_key_id_file`.
-    pub access_key_id: PathBuf,
-    /// `access_key_secret_file`.
-    pub access_key_secret: PathBuf,
-    /// `security_token_file`.
-    pub security_token: Option<PathBuf>,
-}
 
 /// Reads the key from files.
 pub(super) async fn fetch(context: &SourceContext, paths: &KeyFilePaths) -> FetchResult {
@@ -66,7 +54,7 @@ mod tests {
     use std::{
         fs,
         os::unix::fs::{PermissionsExt as _, symlink},
-        path::Path,
+        path::{Path, PathBuf},
         sync::Arc,
         sync::atomic::{AtomicBool, Ordering},
     };
@@ -75,13 +63,14 @@ mod tests {
 
     use super::{
         super::{
-            ProvideCredentials, SourceSelection,
+            ProvideCredentials,
             context::tests::settings,
             provider,
             refreshing::tests::{RecordingObserver, capture_log},
         },
         *,
     };
+    use crate::model::credentials::SourceSelection;
 
     /// Returns a provider of files and its observer.
     fn file_provider(paths: KeyFilePaths) -> (Arc<dyn ProvideCredentials>, Arc<RecordingObserver>) {

@@ -9,6 +9,7 @@ use super::{
     context::SourceContext,
     sts::{self, AssumedRole},
 };
+use crate::model::credentials::OidcSettings;
 
 const ROLE_ARN: &str = "ALIBABA_CLOUD_ROLE_ARN";
 const PROVIDER_ARN: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
@@ -17,19 +18,6 @@ const SESSION_NAME: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 
 /// Name of this source.
 pub(super) const NAME: &str = "oidc";
-
-/// Token and role. `None` means the environment variable of Alibaba Cloud's tools.
-#[derive(Debug, Clone, Default)]
-pub struct OidcSettings {
-    /// ARN of the role.
-    pub role_arn: Option<String>,
-    /// ARN of the OIDC provider that issues the token.
-    pub provider_arn: Option<String>,
-    /// File with the token.
-    pub token_file: Option<PathBuf>,
-    /// Session name in the cloud's audit log.
-    pub session_name: Option<String>,
-}
 
 /// Exchanges the token for the key of a role.
 pub(super) async fn fetch(context: &SourceContext, settings: &OidcSettings) -> FetchResult {

@@ -11,18 +11,10 @@ use super::{
     ecs, ini_profile, oidc,
     sts::{self, AssumedRole},
 };
+use crate::model::credentials::ProfileSettings;
 
 const PROFILE_NAME: &str = "ALIBABA_CLOUD_PROFILE";
 const INI_FILE: &str = "ALIBABA_CLOUD_CREDENTIALS_FILE";
-
-/// Profile and its file. `None` means the default of Alibaba Cloud's tools.
-#[derive(Debug, Clone, Default)]
-pub struct ProfileSettings {
-    /// Name of the profile.
-    pub name: Option<String>,
-    /// Path of the file.
-    pub file: Option<PathBuf>,
-}
 
 /// Content of a profile.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
 use tokio::time::Duration;
 
 use super::{
@@ -10,15 +9,16 @@ use super::{
     FetchedCredentials, ProvideCredentials,
     chain::{ChainedSource, SourceChain},
     context::{self, SourceContext, SourceSettings},
-    ecs,
-    files::{self, KeyFilePaths},
-    oidc::{self, OidcSettings},
-    profile::{self, ProfileFormat, ProfileSettings},
+    ecs, files, oidc,
+    profile::{self, ProfileFormat},
     refreshing::RefreshingProvider,
     sts::{self, AssumedRole},
     uri,
 };
-use crate::api::retry;
+use crate::{
+    api::retry,
+    model::credentials::{OidcSettings, ProfileSettings, SourceSelection},
+};
 
 const CLI_DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 
@@ -27,29 +27,6 @@ const FILE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Interval of reading all other sources.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Source of credentials and its settings.
-#[derive(Debug, Clone)]
-pub enum SourceSelection {
-    /// Every source of Alibaba Cloud's own tools, in their order.
-    Chain,
-    /// Environment variables.
-    Environment,
-    /// OIDC token that is exchanged for the key of a role.
-    Oidc(OidcSettings),
-    /// Profile of Alibaba Cloud's command line tool.
-    CliProfile(ProfileSettings),
-    /// Section of Alibaba Cloud's credentials file.
-    IniProfile(ProfileSettings),
-    /// Role of the ECS instance; `None` for the one that its metadata service reports.
-    EcsRamRole(Option<String>),
-    /// URL that issues keys; `None` for that of the environment variable.
-    Uri(Option<SecretString>),
-    /// The configuration itself.
-    Inline(Credentials),
-    /// Files.
-    Files(KeyFilePaths),
-}
 
 /// Returns the provider of an account's credentials: those of the source or, if there is a role, those of the role that
 /// is assumed with them.
@@ -67,8 +44,8 @@ pub fn provider(
     let is_files = matches!(selection, SourceSelection::Files(_)) && role.is_none();
     let interval = if is_files { FILE_INTERVAL } else { DEFAULT_INTERVAL };
     let source: Box<dyn CredentialSource> = match (selection, role) {
-        (SourceSelection::Inline(credentials), None) => {
-            return Ok(Arc::new(Arc::new(credentials)));
+        (SourceSelection::Inline(key), None) => {
+            return Ok(Arc::new(Arc::new(Credentials::from_access_key(&key)?)));
         }
         (selection, None) => source(selection, &context),
         (selection, Some(role)) => {
@@ -133,9 +110,8 @@ impl CredentialSource for SingleSource {
                 }
                 SourceSelection::EcsRamRole(role) => ecs::fetch(context, role.as_deref()).await,
                 SourceSelection::Uri(uri) => uri::fetch(context, uri.as_ref()).await,
-                SourceSelection::Inline(credentials) => {
-                    Ok(FetchedCredentials::permanent(credentials.clone(), "inline"))
-                }
+                SourceSelection::Inline(key) => Credentials::from_access_key(key)
+                    .map(|credentials| FetchedCredentials::permanent(credentials, "inline")),
                 SourceSelection::Files(paths) => files::fetch(context, paths).await,
             }
         })

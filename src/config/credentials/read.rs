@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{
-    AccessKey, AccessKeyFiles, AssumeRole, CredentialsConfig, CredentialsSource, OidcConfig, ProfileConfig,
-};
+use super::{AssumeRole, CredentialsConfig};
 use crate::config::{
     endpoint,
     problem::Problem,
     read::{ConfigField, LevelReader, expects},
     value::{source, table},
 };
+use crate::model::credentials::{AccessKey, KeyFilePaths, OidcSettings, ProfileSettings, SourceSelection};
 
 const SECTION: &str = "credentials";
 const ROLE_SECTION: &str = "credentials.assume_role";
@@ -183,38 +182,40 @@ impl<'a> CredentialsReader<'a, '_> {
         }
     }
 
-    fn source(&self, form: CredentialsForm, problems: &mut Vec<Problem>) -> Option<CredentialsSource> {
+    fn source(&self, form: CredentialsForm, problems: &mut Vec<Problem>) -> Option<SourceSelection> {
         let source = match form {
             CredentialsForm::Keys => {
                 self.require("", problems);
                 let [id, secret, token] = ACCESS_KEY.map(|(name, _)| self.secret(name, problems));
                 let (id, secret) = id.zip(secret)?;
-                CredentialsSource::Inline(AccessKey { id, secret, security_token: token })
+                SourceSelection::Inline(AccessKey { id, secret, security_token: token })
             }
             CredentialsForm::Files => {
                 self.require("_file", problems);
                 let [id, secret, token] =
                     ACCESS_KEY.map(|(name, _)| self.file(&format!("{name}_file"), problems));
                 let (id, secret) = id.zip(secret)?;
-                CredentialsSource::Files(AccessKeyFiles { id, secret, security_token: token })
+                SourceSelection::Files(KeyFilePaths {
+                    access_key_id: id,
+                    access_key_secret: secret,
+                    security_token: token,
+                })
             }
             CredentialsForm::Type { source_type, .. } => match source_type? {
-                SourceType::Chain => CredentialsSource::Chain,
-                SourceType::Environment => CredentialsSource::Environment,
-                SourceType::Oidc => CredentialsSource::Oidc(OidcConfig {
+                SourceType::Chain => SourceSelection::Chain,
+                SourceType::Environment => SourceSelection::Environment,
+                SourceType::Oidc => SourceSelection::Oidc(OidcSettings {
                     role_arn: self.checked("role_arn", is_role, problems),
                     provider_arn: self.checked("oidc_provider_arn", is_provider, problems),
                     token_file: self.file("oidc_token_file", problems),
                     session_name: self.checked("session_name", is_session_name, problems),
                 }),
-                SourceType::CliProfile => CredentialsSource::CliProfile(self.profile(problems)),
-                SourceType::IniProfile => CredentialsSource::IniProfile(self.profile(problems)),
-                SourceType::EcsRamRole => CredentialsSource::EcsRamRole {
-                    role_name: self.checked("role_name", is_role_name, problems),
-                },
-                SourceType::Uri => {
-                    CredentialsSource::Uri { uri: self.parsed("uri", endpoint::key_service, problems) }
+                SourceType::CliProfile => SourceSelection::CliProfile(self.profile(problems)),
+                SourceType::IniProfile => SourceSelection::IniProfile(self.profile(problems)),
+                SourceType::EcsRamRole => {
+                    SourceSelection::EcsRamRole(self.checked("role_name", is_role_name, problems))
                 }
+                SourceType::Uri => SourceSelection::Uri(self.parsed("uri", endpoint::key_service, problems)),
             },
         };
         Some(source)
@@ -236,8 +237,8 @@ impl<'a> CredentialsReader<'a, '_> {
         }
     }
 
-    fn profile(&self, problems: &mut Vec<Problem>) -> ProfileConfig {
-        ProfileConfig {
+    fn profile(&self, problems: &mut Vec<Problem>) -> ProfileSettings {
+        ProfileSettings {
             name: self.checked("profile", |text| !text.trim().is_empty(), problems),
             file: self.file("profile_file", problems),
         }

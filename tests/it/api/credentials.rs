@@ -13,12 +13,13 @@ use std::{
 
 use alikafka_exporter::{
     api::{
-        Credentials, ProvideCredentials,
-        credentials::{
-            self, AssumedRole, CredentialsObserver, OidcSettings, ProfileSettings, SourceSelection,
-        },
+        ProvideCredentials,
+        credentials::{self, AssumedRole, CredentialsObserver},
     },
-    model::{ProxySetting, UnixMillis},
+    model::{
+        ProxySetting, UnixMillis,
+        credentials::{AccessKey, OidcSettings, ProfileSettings, SourceSelection},
+    },
 };
 
 use super::server::{ScriptedResponse, Server};
@@ -116,7 +117,11 @@ fn assumed_role() -> AssumedRole {
 }
 
 fn inline() -> SourceSelection {
-    SourceSelection::Inline(Credentials::new(ID, SECRET, Some(TOKEN)).unwrap())
+    SourceSelection::Inline(AccessKey {
+        id: ID.into(),
+        secret: SECRET.into(),
+        security_token: Some(TOKEN.into()),
+    })
 }
 
 /// Directory that is removed when dropped.

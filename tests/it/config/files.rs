@@ -9,9 +9,12 @@ use std::{
 
 use alikafka_exporter::{
     api::Action,
-    config::{self, CredentialsSource, keys},
+    config::{self, keys},
     exposition::catalog::FAMILIES,
-    model::{Granularity, LastTimestamps, Naming, ProxySetting, RegionId, RegionSelection, SignatureVersion},
+    model::{
+        Granularity, LastTimestamps, Naming, ProxySetting, RegionId, RegionSelection, SignatureVersion,
+        credentials::SourceSelection,
+    },
 };
 use proptest::prelude::*;
 
@@ -234,7 +237,7 @@ fn defaults_match_the_documentation() {
         (&account.name, &account.regions, account.signature),
         (&None, &RegionSelection::Auto, SignatureVersion::Acs3)
     );
-    assert!(matches!(account.credentials.source, CredentialsSource::Chain));
+    assert!(matches!(account.credentials.source, SourceSelection::Chain));
     assert!(account.credentials.assume_role.is_none());
     assert!(matches!(account.proxy, ProxySetting::None));
     let region = RegionId::new("cn-beijing").unwrap();
@@ -321,8 +324,8 @@ fn accounts_inherit_omitted_keys() {
     assert_eq!((production.signature, test.signature), (SignatureVersion::V1, SignatureVersion::V1));
     assert_eq!(production.rates.of("GetTopicStatus"), 2.5);
     assert_eq!((production.rates.of("GetTopicList"), test.rates.of("GetTopicStatus")), (10.0, 10.0));
-    assert!(matches!(production.credentials.source, CredentialsSource::Files(_)));
-    assert!(matches!(test.credentials.source, CredentialsSource::Environment));
+    assert!(matches!(production.credentials.source, SourceSelection::Files(_)));
+    assert!(matches!(test.credentials.source, SourceSelection::Environment));
     assert!(matches!((&production.proxy, &test.proxy), (ProxySetting::None, ProxySetting::Environment)));
     for account in [production, test] {
         assert!(

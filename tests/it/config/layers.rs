@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use alikafka_exporter::{
-    config::{CredentialsSource, keys, load},
-    model::{Granularity, LastTimestamps, RegionId, RegionSelection},
+    config::{keys, load},
+    model::{Granularity, LastTimestamps, RegionId, RegionSelection, credentials::SourceSelection},
 };
 
 use super::{config, environment};
@@ -102,7 +102,7 @@ fn credentials_may_come_from_variables() {
     let variables =
         [("CREDENTIALS__ACCESS_KEY_ID", "LTAIcanary"), ("CREDENTIALS__ACCESS_KEY_SECRET", "canary")];
     let config = config("regions: auto", &variables).unwrap();
-    assert!(matches!(config.accounts[0].credentials.source, CredentialsSource::Inline(_)));
+    assert!(matches!(config.accounts[0].credentials.source, SourceSelection::Inline(_)));
     assert!(!format!("{config:?}").contains("canary"));
 }
 
@@ -118,7 +118,7 @@ fn the_credentials_type_may_come_from_variables() {
     ];
     let config = config("regions: auto", &variables).unwrap();
     let credentials = &config.accounts[0].credentials;
-    let CredentialsSource::Oidc(oidc) = &credentials.source else { panic!("{credentials:?}") };
+    let SourceSelection::Oidc(oidc) = &credentials.source else { panic!("{credentials:?}") };
     assert_eq!(oidc.role_arn.as_deref(), Some("acs:ram::1:role/reader"));
     assert_eq!(credentials.sts_endpoint.as_deref(), Some("https://sts.cn-hangzhou.aliyuncs.com"));
     let role = credentials.assume_role.as_ref().unwrap();
