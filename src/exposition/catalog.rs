@@ -2,8 +2,8 @@
 //!
 //! Owns: name, type, unit, labels, API source, stability, HELP text and documentation of every metric, and the
 //! names that kafka_exporter uses for the same values. The HELP and TYPE lines and `docs/metrics.md` are generated
-//! from it; tests check dashboards and rules against it. Out of scope: values, see [`super::series`] for the
-//! monitored fleet and [`super::self_metrics`] for the exporter.
+//! from it; tests check dashboards and rules against it. Out of scope: values, see `series` for the
+//! monitored fleet and `self_metrics` for the exporter.
 
 use MetricSource::{Exporter, Groups, Instances, Lists, Process, Topics};
 use MetricType::{Counter, Gauge, Histogram};
