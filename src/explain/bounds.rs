@@ -145,7 +145,7 @@ impl BoundInputs<'_> {
 
     fn no_last_consumed(&self) -> &'static str {
         match (self.lag.last_consumed, self.timestamps) {
-            (None, MessageTimestamps::NotRequested) => "hidden: the request did not ask for timestamps",
+            (None, MessageTimestamps::NotRequested) => "hidden: the poll did not request timestamps",
             (None, MessageTimestamps::Requested) => "not reported",
             (Some(_), _) if !self.is_trusted() => DISTRUSTED,
             (Some(_), _) => "later than the response itself",

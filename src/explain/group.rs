@@ -50,7 +50,7 @@ pub(super) struct GroupExplanation<'a> {
     retention_seconds: Option<u64>,
     /// Whether partitions or history points are omitted.
     truncated: bool,
-    /// `None` if the response is too old to be used.
+    /// `None` if the response has expired.
     topics: Option<Vec<TopicExplanation<'a>>>,
     terms: [TermLegend; 4],
 }
