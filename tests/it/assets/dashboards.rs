@@ -151,7 +151,7 @@ fn an_upper_bound_of_several_objects_requires_one_of_each() {
         queries.iter().partition(|q| q.expr.contains("\nunless on ()\n"));
     assert_eq!(guarded.len(), 4);
     for Query { place, expr, .. } in unguarded {
-        assert!(place.contains("\"Max lag, upper bound\""), "{place}: {expr}");
+        assert!(place.contains("fleet.json: panel \"Lag, upper bound\""), "{place}: {expr}");
     }
 }
 

@@ -8,8 +8,8 @@ use super::{
     panel::{Panel, Row},
     query::{GROUP, Level, PARTITION, matching, top_by},
     shared_panels::{
-        group_topics, lag_band, lag_bounds, loss_forecast, max_lag_lower_bound, messages_lost,
-        time_to_data_loss, total_lag, total_messages_lost,
+        group_topics, lag_band, lag_bounds, lag_lower_bound, loss_forecast, messages_lost, time_to_data_loss,
+        total_lag, total_messages_lost,
     },
     style::{LAG_MESSAGES, LAG_SECONDS, MAX_CATCH_UP, label, value},
     value_texts::{GROUP_STATES, NEEDS_PARTITIONS, NEEDS_TOPICS, STATUS},
@@ -73,48 +73,48 @@ fn rebalances() -> Annotation {
 
 fn overview() -> Vec<Panel> {
     vec![
-        Panel::stat(
-            "Status",
-            "Worst status of the selected groups: ok, lagging (consumes, but lag grows), stalled (has members but does not \
-             consume), stopped (neither has members nor consumes), rewound (offset moved backwards or is past the end), data loss.",
-            "Unknown: too few polls",
-        )
-        .unit("none")
-        .mapped(&STATUS)
-        .on_background()
-        .query(GROUP.maximum(MetricId::GroupStatus), "status"),
+        Panel::stat("Status", "Unknown: too few polls")
+            .description(
+                "Worst status of the selected groups: ok, lagging (consumes, but lag grows), stalled (has \
+                 members but does not consume), stopped (neither has members nor consumes), rewound (offset \
+                 moved backwards or is past the end), data loss.",
+            )
+            .unit("none")
+            .mapped(&STATUS)
+            .on_background()
+            .query(GROUP.maximum(MetricId::GroupStatus), "status"),
         total_lag(GROUP),
-        max_lag_lower_bound(GROUP, MetricId::GroupTotalLagFloor, "No lag known"),
-        Panel::stat(
-            "Max lag, upper bound",
-            "Upper bound of the age of the oldest unread message, maximum over the selected groups. Absent if one of them has \
-             no upper bound.",
-            "Unknown for a group",
-        )
-        .unit("s")
-        .thresholds(LAG_SECONDS)
-        .query(
-            GROUP.upper_bound(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds),
-            "upper bound",
-        ),
-        Panel::stat(
-            "Time to catch up",
-            "Forecast of the time until all messages are consumed at the current rate, longest of the selected groups that \
-             catch up. Absent if no lag shrinks.",
-            "Never, or unknown",
-        )
-        .unit("s")
-        .query(GROUP.maximum(MetricId::GroupCatchUp), "time"),
+        lag_lower_bound(GROUP, MetricId::GroupTotalLagFloor, "No lag known"),
+        Panel::stat("Lag, upper bound", "Unknown for a group")
+            .description(
+                "Upper bound of the age of the oldest unread message, maximum over the selected groups. \
+                 Absent if one of them has no upper bound.",
+            )
+            .unit("s")
+            .thresholds(LAG_SECONDS)
+            .query(
+                GROUP.upper_bound(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds),
+                "upper bound",
+            ),
+        Panel::stat("Time to catch up", "Never, or unknown")
+            .description(
+                "Forecast of the time until all messages are consumed at the current rate, longest of the \
+                 selected groups that catch up. Absent if no lag shrinks.",
+            )
+            .unit("s")
+            .query(GROUP.maximum(MetricId::GroupCatchUp), "time"),
         time_to_data_loss(GROUP),
         total_messages_lost(GROUP),
-        Panel::stat(
-            "Rebalances",
-            "Rebalances of the selected groups in the time range, as far as the API reports them.",
-            "Not reported",
-        )
-        .decimals(0)
-        .without_graph()
-        .instant(format!("sum({})", GROUP.increase(Level::Group, MetricId::GroupRebalances)), "rebalances"),
+        Panel::stat("Rebalances", "Not reported")
+            .description(
+                "Rebalances of the selected groups in the time range, as far as the API reports them.",
+            )
+            .decimals(0)
+            .without_graph()
+            .instant(
+                format!("sum({})", GROUP.increase(Level::Group, MetricId::GroupRebalances)),
+                "rebalances",
+            ),
     ]
 }
 
@@ -122,30 +122,28 @@ fn lag() -> Vec<Panel> {
     let links = group_links(LinkSource::GraphLine, Level::GroupTopic);
     vec![
         lag_band(
-            "Lag in seconds",
-            "Age of the oldest unread message, maximum over the selected groups. The actual value is between the lower and the \
-             upper bound. No band is shown if one of the groups has no upper bound. Select one group to see its own bounds.",
-            "No lag known",
+            Panel::graph("Lag in seconds", "No lag known").description(
+                "Age of the oldest unread message, maximum over the selected groups. The actual value is \
+                 between the lower and the upper bound. No band is shown if one of the groups has no upper \
+                 bound. Select one group to see its own bounds.",
+            ),
             GROUP.maximum(MetricId::GroupTotalLagFloor),
             GROUP.upper_bound(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds),
         ),
-        Panel::graph(
-            "Lag by group",
-            "Unread messages and, dashed, those that are still retained. The lines differ if messages were lost. The $limit \
-             groups with the most in the time range.",
-            "No lag known",
-        )
-        .axis("short", "messages")
-        .thresholds(LAG_MESSAGES)
-        .query(GROUP.top(Level::Group, MetricId::GroupTotalLag), "{{group}}: unread")
-        .query(GROUP.top(Level::Group, MetricId::GroupConsumable), "{{group}}: retained")
-        .dashed('B'),
+        Panel::graph("Lag by group", "No lag known")
+            .description(
+                "Unread messages and, dashed, those that are still retained. The lines differ if messages \
+                 were lost. The $limit groups with the most in the time range.",
+            )
+            .axis("short", "messages")
+            .thresholds(LAG_MESSAGES)
+            .query(GROUP.top(Level::Group, MetricId::GroupTotalLag), "{{group}}: unread")
+            .query(GROUP.top(Level::Group, MetricId::GroupConsumable), "{{group}}: retained")
+            .dashed('B'),
         lag_bounds(
-            Panel::graph(
-                "Lag in seconds by topic",
-                "Lower bound (dashed) and upper bound of the age of the oldest unread message: the $limit pairs of group and \
-                 topic with the largest lower bounds in the time range.",
-                NEEDS_TOPICS,
+            Panel::graph("Lag in seconds by topic", NEEDS_TOPICS).description(
+                "Lower bound (dashed) and upper bound of the age of the oldest unread message: the $limit \
+                 pairs of group and topic with the largest lower bounds in the time range.",
             ),
             GROUP,
             Level::GroupTopic,
@@ -153,14 +151,14 @@ fn lag() -> Vec<Panel> {
             TOPIC_LEGEND,
         )
         .links(&links),
-        Panel::graph(
-            "Lag by topic",
-            "Unread messages of the topic: the $limit pairs of group and topic with the most in the time range.",
-            NEEDS_TOPICS,
-        )
-        .axis("short", "messages")
-        .query(GROUP.top(Level::GroupTopic, MetricId::GroupTopicLag), TOPIC_LEGEND)
-        .links(&links),
+        Panel::graph("Lag by topic", NEEDS_TOPICS)
+            .description(
+                "Unread messages of the topic: the $limit pairs of group and topic with the most in the \
+                 time range.",
+            )
+            .axis("short", "messages")
+            .query(GROUP.top(Level::GroupTopic, MetricId::GroupTopicLag), TOPIC_LEGEND)
+            .links(&links),
     ]
 }
 
@@ -169,14 +167,14 @@ fn topics() -> Panel {
         link(LinkSource::TableRow, "Select this topic and group", DashboardId::Group, Level::GroupTopic),
         link(LinkSource::TableRow, "Open topic", DashboardId::Topic, Level::Topic),
     ];
-    let panel = Panel::table(
-        "Topics of the selected groups, worst first",
-        "Topics that the selected groups consume: worst status first, then largest lag. Lag is in messages, Retained is its \
-         part that is not deleted yet, and the bounds are those of the age of the oldest unread message. Empty cells are unknown. \
-         Empty forecasts: the group does not catch up, or does not lose messages.",
-        NEEDS_TOPICS,
-    )
-    .size(24, 7);
+    let panel = Panel::table("Topics of the selected groups, worst first", NEEDS_TOPICS)
+        .description(
+            "Topics that the selected groups consume: worst status first, then largest lag. Lag is in \
+             messages, Retained is its part that is not deleted yet, and the bounds are those of the age of \
+             the oldest unread message. Empty cells are unknown. Empty forecasts: the group does not catch \
+             up, or does not lose messages.",
+        )
+        .size(24, 7);
     group_topics(panel, GROUP, &links, Some(&links), true)
 }
 
@@ -193,67 +191,63 @@ fn state() -> Vec<Panel> {
         GROUP_STATES.iter().map(|(number, _, text, color)| (*number, *text, *color)).collect();
     let most_rebalances = GROUP.increase_at_end(level, MetricId::GroupRebalances);
     vec![
-        Panel::timeline(
-            "Status",
-            "Status of each group and of each of its topics: the $limit worst in the time range. A gap means that the status is \
-             unknown because of too few polls.",
-            "No status known yet: it requires 5 polls",
-        )
-        .size(12, 10)
-        .mapped(&STATUS)
-        .query(GROUP.top(level, MetricId::GroupStatus), "{{group}}")
-        .query(GROUP.top(Level::GroupTopic, MetricId::GroupTopicStatus), "{{group}} / {{topic}}"),
-        Panel::timeline(
-            "Group state",
-            "State that the API reports for each group: stable, preparing or completing a rebalance, empty (no members), \
-             or dead. The $limit groups with the most rebalances.",
-            "The API does not report the state of these groups",
-        )
-        .size(12, 10)
-        .mapped(&texts)
-        .query(
-            format!(
-                "({})\nand\ntopk($limit, {most_rebalances} or {} * 0)",
-                states.join(" or "),
-                GROUP.peak(level, MetricId::GroupState)
+        Panel::timeline("Status", "No status known yet: it requires 5 polls")
+            .description(
+                "Status of each group and of each of its topics: the $limit worst in the time range. A gap \
+                 means that the status is unknown because of too few polls.",
+            )
+            .size(12, 10)
+            .mapped(&STATUS)
+            .query(GROUP.top(level, MetricId::GroupStatus), "{{group}}")
+            .query(GROUP.top(Level::GroupTopic, MetricId::GroupTopicStatus), "{{group}} / {{topic}}"),
+        Panel::timeline("Group state", "The API does not report the state of these groups")
+            .description(
+                "State that the API reports for each group: stable, preparing or completing a rebalance, \
+                 empty (no members), or dead. The $limit groups with the most rebalances.",
+            )
+            .size(12, 10)
+            .mapped(&texts)
+            .query(
+                format!(
+                    "({})\nand\ntopk($limit, {most_rebalances} or {} * 0)",
+                    states.join(" or "),
+                    GROUP.peak(level, MetricId::GroupState)
+                ),
+                "{{group}}",
             ),
-            "{{group}}",
-        ),
-        Panel::graph(
-            "Rebalances",
-            "Rebalances of each group, as of its polls: the $limit groups with the most in the time range. A group does not \
-             consume during a rebalance.",
-            "The API reports no rebalances of these groups",
-        )
-        .axis("short", "rebalances")
-        .interval("2m")
-        .bars()
-        .decimals(0)
-        .legend(&["max"])
-        .query(
-            top_by(
-                &GROUP.max_of(level, MetricId::GroupRebalances, |s| format!("increase({s}[$__rate_interval])")),
-                &most_rebalances,
+        Panel::graph("Rebalances", "The API reports no rebalances of these groups")
+            .description(
+                "Rebalances of each group, as of its polls: the $limit groups with the most in the time \
+                 range. A group does not consume during a rebalance.",
+            )
+            .axis("short", "rebalances")
+            .interval("2m")
+            .bars()
+            .decimals(0)
+            .legend(&["max"])
+            .query(
+                top_by(
+                    &GROUP.max_of(level, MetricId::GroupRebalances, |s| {
+                        format!("increase({s}[$__rate_interval])")
+                    }),
+                    &most_rebalances,
+                ),
+                "{{group}}",
             ),
-            "{{group}}",
-        ),
-        Panel::table(
-            "Last rebalances",
-            "Time of the last rebalance of each selected group, and number of rebalances in the time range.",
-            "The API reports no rebalances of these groups",
-        )
-        .size(12, 9)
-        .column(label("group", "Group"))
-        .value(
-            format!("topk($limit, {} * 1000)", GROUP.max(level, MetricId::GroupLastRebalance)),
-            value("Last rebalance", "dateTimeAsIso"),
-        )
-        .value(
-            GROUP.increase(level, MetricId::GroupRebalances),
-            value("In range", "short").decimals(0),
-        )
-        .instance_columns()
-        .sorted_by("Last rebalance"),
+        Panel::table("Last rebalances", "The API reports no rebalances of these groups")
+            .description(
+                "Time of the last rebalance of each selected group, and number of rebalances in the time \
+                 range.",
+            )
+            .size(12, 9)
+            .column(label("group", "Group"))
+            .value(
+                format!("topk($limit, {} * 1000)", GROUP.max(level, MetricId::GroupLastRebalance)),
+                value("Last rebalance", "dateTimeAsIso"),
+            )
+            .value(GROUP.increase(level, MetricId::GroupRebalances), value("In range", "short").decimals(0))
+            .instance_columns()
+            .sorted_by("Last rebalance"),
     ]
 }
 
@@ -269,61 +263,58 @@ fn throughput() -> Vec<Panel> {
         on = level.list()
     );
     vec![
-        Panel::graph(
-            "Consumption rate",
-            "Messages consumed per second, averaged over status_window: the $limit pairs of group and topic with the most in \
-             the time range. An offset that is moved forward manually counts as consumption.",
-            NEEDS_TOPICS,
-        )
-        .axis("mps", "consumed")
-        .query(GROUP.top(level, consumed), TOPIC_LEGEND)
-        .links(&links),
-        Panel::graph(
-            "Production rate",
-            "Messages written per second to the partitions that the group consumes, averaged over status_window: the $limit pairs of \
-             group and topic with the most in the time range.",
-            NEEDS_TOPICS,
-        )
-        .axis("mps", "written")
-        .query(GROUP.top(level, produced), TOPIC_LEGEND)
-        .links(&links),
-        Panel::graph(
-            "Lag growth",
-            "Production rate minus consumption rate: above 0 lag grows, below 0 it shrinks. The $limit pairs of group and topic with \
-             the largest difference over the time range.",
-            NEEDS_TOPICS,
-        )
-        .signed()
-        .axis("mps", "written - consumed")
-        .query(top_by(&difference, &rank), TOPIC_LEGEND)
-        .links(&links),
-        Panel::graph(
-            "Time to catch up",
-            "Forecast of the time until the group has consumed all messages of a topic, at the rates of status_window: the $limit \
-             longest in the time range. Absent while lag does not shrink or a partition is stalled. Forecasts of a day or longer are \
-             only in the table.",
-            "Nothing catches up within a day, or metrics.granularity is group",
-        )
-        .axis("s", "forecast")
-        .query(GROUP.top_below(level, MetricId::GroupTopicCatchUp, MAX_CATCH_UP), TOPIC_LEGEND)
-        .links(&links),
+        Panel::graph("Consumption rate", NEEDS_TOPICS)
+            .description(
+                "Messages consumed per second, averaged over status_window: the $limit pairs of group and \
+                 topic with the most in the time range. An offset that is moved forward manually counts as \
+                 consumption.",
+            )
+            .axis("mps", "consumed")
+            .query(GROUP.top(level, consumed), TOPIC_LEGEND)
+            .links(&links),
+        Panel::graph("Production rate", NEEDS_TOPICS)
+            .description(
+                "Messages written per second to the partitions that the group consumes, averaged over \
+                 status_window: the $limit pairs of group and topic with the most in the time range.",
+            )
+            .axis("mps", "written")
+            .query(GROUP.top(level, produced), TOPIC_LEGEND)
+            .links(&links),
+        Panel::graph("Lag growth", NEEDS_TOPICS)
+            .description(
+                "Production rate minus consumption rate: above 0 lag grows, below 0 it shrinks. The $limit \
+                 pairs of group and topic with the largest difference over the time range.",
+            )
+            .signed()
+            .axis("mps", "written - consumed")
+            .query(top_by(&difference, &rank), TOPIC_LEGEND)
+            .links(&links),
+        Panel::graph("Time to catch up", "Nothing catches up within a day, or metrics.granularity is group")
+            .description(
+                "Forecast of the time until the group has consumed all messages of a topic, at the rates of \
+                 status_window: the $limit longest in the time range. Absent while lag does not shrink or a \
+                 partition is stalled. Forecasts of a day or longer are only in the table.",
+            )
+            .axis("s", "forecast")
+            .query(GROUP.top_below(level, MetricId::GroupTopicCatchUp, MAX_CATCH_UP), TOPIC_LEGEND)
+            .links(&links),
     ]
 }
 
 fn retention() -> Vec<Panel> {
     vec![
         loss_forecast(GROUP, TOPIC_LEGEND),
-        Panel::graph(
-            "Retention margin",
-            "Messages between the oldest retained one and the committed offset, minimum over the partitions: the $limit pairs \
-             of group and topic with the least in the time range. At 0 the next deletion is a loss.",
-            NEEDS_PARTITIONS,
-        )
-        .axis("short", "messages")
-        .thresholds(&[(None, "red"), (Some(1000.0), "green")])
-        .legend(&["min", "lastNotNull"])
-        .query(GROUP.bottom(Level::GroupTopic, MetricId::GroupMargin), TOPIC_LEGEND)
-        .links(&group_links(LinkSource::GraphLine, Level::GroupTopic)),
+        Panel::graph("Retention margin", NEEDS_PARTITIONS)
+            .description(
+                "Messages between the oldest retained one and the committed offset, minimum over the \
+                 partitions: the $limit pairs of group and topic with the least in the time range. At 0 the \
+                 next deletion is a loss.",
+            )
+            .axis("short", "messages")
+            .thresholds(&[(None, "red"), (Some(1000.0), "green")])
+            .legend(&["min", "lastNotNull"])
+            .query(GROUP.bottom(Level::GroupTopic, MetricId::GroupMargin), TOPIC_LEGEND)
+            .links(&group_links(LinkSource::GraphLine, Level::GroupTopic)),
         messages_lost(GROUP, TOPIC_LEGEND),
     ]
 }

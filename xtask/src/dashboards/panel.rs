@@ -113,17 +113,12 @@ fn override_json(matcher: &str, options: &str, properties: &[(&str, Value)]) -> 
 }
 
 impl Panel {
-    fn new(
-        panel_type: PanelType,
-        title: &'static str,
-        description: &'static str,
-        no_value: &'static str,
-    ) -> Self {
+    fn new(panel_type: PanelType, title: &'static str, no_value: &'static str) -> Self {
         let color = if panel_type == PanelType::TimeSeries { "palette-classic" } else { "thresholds" };
         Self {
             panel_type,
             title,
-            description,
+            description: "",
             unit: "short",
             no_value,
             size: None,
@@ -140,8 +135,8 @@ impl Panel {
     }
 
     /// One number, or a few.
-    pub(super) fn stat(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
-        let mut panel = Self::new(PanelType::Stat, title, description, no_value);
+    pub(super) fn stat(title: &'static str, no_value: &'static str) -> Self {
+        let mut panel = Self::new(PanelType::Stat, title, no_value);
         panel.options = object(json!({
             "colorMode": "value",
             "graphMode": "area",
@@ -154,13 +149,13 @@ impl Panel {
     }
 
     /// Number of objects.
-    pub(super) fn count(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
-        Self::stat(title, description, no_value).unit("none").without_graph()
+    pub(super) fn count(title: &'static str, no_value: &'static str) -> Self {
+        Self::stat(title, no_value).unit("none").without_graph()
     }
 
     /// Lines over time.
-    pub(super) fn graph(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
-        let mut panel = Self::new(PanelType::TimeSeries, title, description, no_value);
+    pub(super) fn graph(title: &'static str, no_value: &'static str) -> Self {
+        let mut panel = Self::new(PanelType::TimeSeries, title, no_value);
         panel.set("min", json!(0));
         panel.custom = object(json!({
             "drawStyle": "line",
@@ -179,13 +174,13 @@ impl Panel {
     }
 
     /// Rates over time, with the mean and the maximum in the legend.
-    pub(super) fn rates(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
-        Self::graph(title, description, no_value).legend(&["mean", "max"])
+    pub(super) fn rates(title: &'static str, no_value: &'static str) -> Self {
+        Self::graph(title, no_value).legend(&["mean", "max"])
     }
 
     /// Rows of labels and current values.
-    pub(super) fn table(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
-        let mut panel = Self::new(PanelType::Table, title, description, no_value);
+    pub(super) fn table(title: &'static str, no_value: &'static str) -> Self {
+        let mut panel = Self::new(PanelType::Table, title, no_value);
         panel.custom = object(json!({
             "align": "auto",
             "cellOptions": { "type": "auto" },
@@ -203,8 +198,8 @@ impl Panel {
     }
 
     /// States over time.
-    pub(super) fn timeline(title: &'static str, description: &'static str, no_value: &'static str) -> Self {
-        let mut panel = Self::new(PanelType::StateTimeline, title, description, no_value);
+    pub(super) fn timeline(title: &'static str, no_value: &'static str) -> Self {
+        let mut panel = Self::new(PanelType::StateTimeline, title, no_value);
         panel.custom = object(json!({ "fillOpacity": 80, "lineWidth": 0 }));
         panel.options = object(json!({
             "mergeValues": true,
@@ -228,6 +223,11 @@ impl Panel {
 
     fn with_option(mut self, key: &str, value: Value) -> Self {
         self.options.insert(key.to_owned(), value);
+        self
+    }
+
+    pub(super) fn description(mut self, text: &'static str) -> Self {
+        self.description = text;
         self
     }
 

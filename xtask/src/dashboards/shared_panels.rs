@@ -14,59 +14,50 @@ use super::{
 };
 
 pub(super) fn total_lag(filters: Filters) -> Panel {
-    Panel::stat(
-        "Total lag",
-        "Unread messages of the selected groups. A topic with several groups counts once for each.",
-        "No lag known",
-    )
-    .thresholds(LAG_MESSAGES)
-    .query(filters.total(Level::Group, MetricId::GroupTotalLag), "lag")
+    Panel::stat("Total lag", "No lag known")
+        .description(
+            "Unread messages of the selected groups. A topic with several groups counts once for each.",
+        )
+        .thresholds(LAG_MESSAGES)
+        .query(filters.total(Level::Group, MetricId::GroupTotalLag), "lag")
 }
 
-pub(super) fn max_lag_lower_bound(filters: Filters, id: MetricId, no_value: &'static str) -> Panel {
-    Panel::stat(
-        "Max lag, lower bound",
-        "Lower bound of the age of the oldest unread message, maximum over the selected groups and topics.",
-        no_value,
-    )
-    .unit("s")
-    .thresholds(LAG_SECONDS)
-    .query(filters.maximum(id), "lower bound")
+pub(super) fn lag_lower_bound(filters: Filters, id: MetricId, no_value: &'static str) -> Panel {
+    Panel::stat("Lag, lower bound", no_value)
+        .description(
+            "Lower bound of the age of the oldest unread message, maximum over the selected groups and \
+             topics.",
+        )
+        .unit("s")
+        .thresholds(LAG_SECONDS)
+        .query(filters.maximum(id), "lower bound")
 }
 
 pub(super) fn time_to_data_loss(filters: Filters) -> Panel {
-    Panel::stat(
-        "Time to data loss",
-        "Forecast of the time until retention deletes a message before it is consumed, shortest of the selected groups \
-         and topics. 0 after a loss. Requires metrics.granularity topic or partition.",
-        "None expected or known",
-    )
-    .unit("s")
-    .thresholds(LOSS_SECONDS)
-    .query(filters.minimum(MetricId::GroupTopicLossEta), "time")
+    Panel::stat("Time to data loss", "None expected or known")
+        .description(
+            "Forecast of the time until retention deletes a message before it is consumed, shortest of the \
+             selected groups and topics. 0 after a loss. Requires metrics.granularity topic or partition.",
+        )
+        .unit("s")
+        .thresholds(LOSS_SECONDS)
+        .query(filters.minimum(MetricId::GroupTopicLossEta), "time")
 }
 
 pub(super) fn total_messages_lost(filters: Filters) -> Panel {
-    Panel::stat(
-        "Messages lost",
-        "Messages that retention deleted before the selected groups consumed them. They count until the group commits \
-         past the oldest retained message.",
-        NEEDS_PARTITIONS,
-    )
-    .thresholds(BAD_FROM_ONE)
-    .query(filters.total(Level::GroupPartition, MetricId::GroupLost), "lost")
+    Panel::stat("Messages lost", NEEDS_PARTITIONS)
+        .description(
+            "Messages that retention deleted before the selected groups consumed them. They count until the \
+             group commits past the oldest retained message.",
+        )
+        .thresholds(BAD_FROM_ONE)
+        .query(filters.total(Level::GroupPartition, MetricId::GroupLost), "lost")
 }
 
 /// Lag in seconds as a band between its lower and its upper bound.
-pub(super) fn lag_band(
-    title: &'static str,
-    description: &'static str,
-    no_value: &'static str,
-    lower: String,
-    upper: String,
-) -> Panel {
+pub(super) fn lag_band(panel: Panel, lower: String, upper: String) -> Panel {
     let fixed = |color: &str| ("color", json!({ "mode": "fixed", "fixedColor": color }));
-    Panel::graph(title, description, no_value)
+    panel
         .axis("s", "age")
         .thresholds(LAG_SECONDS)
         .query(lower, "lower bound")
@@ -102,13 +93,12 @@ pub(super) fn lag_bounds(
 /// Instances whose last poll was incomplete, over time.
 pub(super) fn instance_polling_health(filters: Filters) -> Panel {
     let worst = format!("bottomk($limit, {})", filters.mean(Level::Instance, MetricId::InstanceUp));
-    Panel::timeline(
-        "Instance polling health",
-        "Whether the last poll of an instance was complete, on any exporter: the $limit with the most failures in the \
-         time range. A single failed topic or group makes a poll incomplete.",
-        "No instance polled yet",
-    )
-    .mapped(&COMPLETENESS)
+    Panel::timeline("Instance polling health", "No instance polled yet")
+        .description(
+            "Whether the last poll of an instance was complete, on any exporter: the $limit with the most \
+             failures in the time range. A single failed topic or group makes a poll incomplete.",
+        )
+        .mapped(&COMPLETENESS)
         .query(
             filters.named(&among(&filters.max(Level::Instance, MetricId::InstanceUp), &worst)),
             "{{name}} ({{instance_id}})",
@@ -118,18 +108,18 @@ pub(super) fn instance_polling_health(filters: Filters) -> Panel {
 /// Forecasts of data loss by group and topic.
 pub(super) fn loss_forecast(filters: Filters, legend: &str) -> Panel {
     let level = Level::GroupTopic;
-    Panel::graph(
-        "Data loss forecast",
-        "Forecast of the time until retention deletes messages of a topic that the group has not consumed: the $limit \
-         pairs of group and topic with the shortest in the time range. 0 after a loss. Absent if the retention limit comes \
-         no closer, and for compacted topics. Forecasts of 7 days or longer are only in the table.",
-        "No loss expected within 7 days, or metrics.granularity is group",
-    )
-    .axis("s", "forecast")
-    .thresholds(LOSS_SECONDS)
-    .legend(&["min", "lastNotNull"])
-    .query(filters.bottom_below(level, MetricId::GroupTopicLossEta, MAX_LOSS), legend)
-    .links(&group_links(LinkSource::GraphLine, level))
+    Panel::graph("Data loss forecast", "No loss expected within 7 days, or metrics.granularity is group")
+        .description(
+            "Forecast of the time until retention deletes messages of a topic that the group has not \
+             consumed: the $limit pairs of group and topic with the shortest in the time range. 0 after a \
+             loss. Absent if the retention limit comes no closer, and for compacted topics. Forecasts of 7 \
+             days or longer are only in the table.",
+        )
+        .axis("s", "forecast")
+        .thresholds(LOSS_SECONDS)
+        .legend(&["min", "lastNotNull"])
+        .query(filters.bottom_below(level, MetricId::GroupTopicLossEta, MAX_LOSS), legend)
+        .links(&group_links(LinkSource::GraphLine, level))
 }
 
 /// Messages deleted before they were consumed, by group and topic.
@@ -137,16 +127,16 @@ pub(super) fn messages_lost(filters: Filters, legend: &str) -> Panel {
     let level = Level::GroupTopic;
     let lost = filters.sum(level, Level::GroupPartition, MetricId::GroupLost);
     let peak = filters.peak(Level::GroupPartition, MetricId::GroupLost);
-    Panel::graph(
-        "Messages lost to retention",
-        "Messages of a topic that retention deleted before the group consumed them: the $limit pairs of group and \
-         topic with the most. The value remains until the group commits past the oldest retained message.",
-        "No known loss; requires metrics.granularity partition",
-    )
-    .axis("short", "messages")
-    .thresholds(BAD_FROM_ONE)
-    .query(top_by(&format!("{lost} > 0"), &format!("sum by ({}) ({peak})", level.list())), legend)
-    .links(&group_links(LinkSource::GraphLine, level))
+    Panel::graph("Messages lost to retention", "No known loss; requires metrics.granularity partition")
+        .description(
+            "Messages of a topic that retention deleted before the group consumed them: the $limit pairs of \
+             group and topic with the most. The value remains until the group commits past the oldest \
+             retained message.",
+        )
+        .axis("short", "messages")
+        .thresholds(BAD_FROM_ONE)
+        .query(top_by(&format!("{lost} > 0"), &format!("sum by ({}) ({peak})", level.list())), legend)
+        .links(&group_links(LinkSource::GraphLine, level))
 }
 
 /// Topics consumed by groups, worst status first. `retained` adds the column of unread messages that still exist.
@@ -212,7 +202,7 @@ pub(super) fn topics_without_consumers(
             DashboardId::Topic,
             level,
         )]))
-        .value(among(&messages, &largest), value("Messages", "short"))
+        .value(among(&messages, &largest), value("Messages", "short").width(115))
         .value(among(&filters.written(level), &largest), value("Written/s", "short"))
         .sorted_by("Messages");
     match named {

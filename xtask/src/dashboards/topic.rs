@@ -6,7 +6,7 @@ use super::{
     dashboard::{Annotation, Dashboard, DashboardId, LinkSource, link},
     panel::{Panel, Row},
     query::{Level, TOPIC, among, top_by},
-    shared_panels::{group_topics, max_lag_lower_bound, topics_without_consumers},
+    shared_panels::{group_topics, lag_lower_bound, topics_without_consumers},
     style::{BAD_FROM_ONE, SKEW, label, seconds, value},
     value_texts::{NEEDS_PARTITIONS, NEEDS_TOPICS},
 };
@@ -44,45 +44,39 @@ pub(super) fn dashboard() -> Dashboard {
 
 fn overview() -> Vec<Panel> {
     vec![
-        Panel::count("Topics", "Selected topics that the API lists.", "No topics")
+        Panel::count("Topics", "No topics")
+            .description("Selected topics that the API lists.")
             .query(TOPIC.count(Level::Topic, MetricId::TopicInfo), "topics"),
-        Panel::count("Partitions", "Partitions of the selected topics.", NEEDS_TOPICS)
+        Panel::count("Partitions", NEEDS_TOPICS)
+            .description("Partitions of the selected topics.")
             .query(TOPIC.total(Level::Topic, MetricId::TopicPartitions), "partitions"),
-        Panel::stat(
-            "Production rate",
-            "Messages written per second to the selected topics, from the slope of their end offsets.",
-            NEEDS_PARTITIONS,
-        )
-        .interval("5m")
-        .unit("mps")
-        .query(format!("sum({})", TOPIC.slope(Level::TopicPartition, MetricId::TopicEnd)), "written"),
-        Panel::stat("Messages", "Retained messages of the selected topics.", NEEDS_TOPICS)
+        Panel::stat("Production rate", NEEDS_PARTITIONS)
+            .description(
+                "Messages written per second to the selected topics, from the slope of their end offsets.",
+            )
+            .interval("5m")
+            .unit("mps")
+            .query(format!("sum({})", TOPIC.slope(Level::TopicPartition, MetricId::TopicEnd)), "written"),
+        Panel::stat("Messages", NEEDS_TOPICS)
+            .description("Retained messages of the selected topics.")
             .query(TOPIC.total(Level::Topic, MetricId::TopicMessages), "messages"),
-        Panel::stat(
-            "Last write",
-            "Time since the last message was written to a selected topic.",
-            NEVER_WRITTEN,
-        )
-        .unit("s")
-        .query(format!("time() - {}", TOPIC.maximum(MetricId::TopicLastWrite)), "ago"),
-        Panel::count(
-            "Consumer groups",
-            "Pairs of a selected topic and a group that has committed an offset on it.",
-            "Unknown until all groups are polled",
-        )
-        .query(TOPIC.total(Level::Topic, MetricId::TopicGroups), "groups"),
-        Panel::count(
-            "Without consumers",
-            "Selected topics on which no group of the instance has committed an offset.",
-            "Unknown until all groups are polled",
-        )
-        .query(format!("sum({} == bool 0)", TOPIC.max(Level::Topic, MetricId::TopicGroups)), "topics"),
-        max_lag_lower_bound(TOPIC, MetricId::GroupTopicLagFloor, NEEDS_TOPICS),
+        Panel::stat("Last write", NEVER_WRITTEN)
+            .description("Time since the last message was written to a selected topic.")
+            .unit("s")
+            .query(format!("time() - {}", TOPIC.maximum(MetricId::TopicLastWrite)), "ago"),
+        Panel::count("Consumer groups", "Unknown until all groups are polled")
+            .description("Pairs of a selected topic and a group that has committed an offset on it.")
+            .query(TOPIC.total(Level::Topic, MetricId::TopicGroups), "groups"),
+        Panel::count("No consumers", "Unknown until all groups are polled")
+            .description("Selected topics on which no group of the instance has committed an offset.")
+            .query(format!("sum({} == bool 0)", TOPIC.max(Level::Topic, MetricId::TopicGroups)), "topics"),
+        lag_lower_bound(TOPIC, MetricId::GroupTopicLagFloor, NEEDS_TOPICS),
     ]
 }
 
 fn last_write(title: &'static str, description: &'static str, level: Level, legend: &str) -> Panel {
-    Panel::graph(title, description, NEVER_WRITTEN)
+    Panel::graph(title, NEVER_WRITTEN)
+        .description(description)
         .axis("s", "ago")
         .query(TOPIC.longest_ago(level, MetricId::TopicLastWrite), legend)
 }
@@ -95,35 +89,31 @@ fn throughput() -> Vec<Panel> {
         TOPIC.slope_in_range(Level::TopicPartition, MetricId::TopicEnd)
     );
     vec![
-        Panel::graph(
-            "Production rate by topic",
-            "Messages written per second, from the slope of the end offsets: the $limit topics with the most in the time range. \
-             A recreated topic counts as 0 while its offsets decrease.",
-            NEEDS_PARTITIONS,
-        )
-        .interval("5m")
-        .axis("mps", "written")
-        .query(top_by(&TOPIC.written(level), &written_in_range), TOPIC_LEGEND),
-        Panel::graph(
-            "Messages by topic",
-            "Retained messages: the $limit topics with the most in the time range.",
-            NEEDS_TOPICS,
-        )
-        .axis("short", "messages")
-        .query(TOPIC.top(level, MetricId::TopicMessages), TOPIC_LEGEND),
+        Panel::graph("Production rate by topic", NEEDS_PARTITIONS)
+            .description(
+                "Messages written per second, from the slope of the end offsets: the $limit topics with the \
+                 most in the time range. A recreated topic counts as 0 while its offsets decrease.",
+            )
+            .interval("5m")
+            .axis("mps", "written")
+            .query(top_by(&TOPIC.written(level), &written_in_range), TOPIC_LEGEND),
+        Panel::graph("Messages by topic", NEEDS_TOPICS)
+            .description("Retained messages: the $limit topics with the most in the time range.")
+            .axis("short", "messages")
+            .query(TOPIC.top(level, MetricId::TopicMessages), TOPIC_LEGEND),
         last_write(
             "Last write by topic",
             "Time since the last message was written to the topic: the $limit topics with the oldest last write.",
             level,
             TOPIC_LEGEND,
         ),
-        Panel::graph(
-            "Lag by topic",
-            "Unread messages of the group with the largest lag on the topic: the $limit topics with the most in the time range.",
-            NEEDS_TOPICS,
-        )
-        .axis("short", "messages")
-        .query(TOPIC.top(level, MetricId::GroupTopicLag), TOPIC_LEGEND),
+        Panel::graph("Lag by topic", NEEDS_TOPICS)
+            .description(
+                "Unread messages of the group with the largest lag on the topic: the $limit topics with the \
+                 most in the time range.",
+            )
+            .axis("short", "messages")
+            .query(TOPIC.top(level, MetricId::GroupTopicLag), TOPIC_LEGEND),
     ]
 }
 
@@ -131,14 +121,20 @@ fn consumers() -> Vec<Panel> {
     let links = [link(LinkSource::TableRow, "Open group", DashboardId::Group, Level::GroupTopic)];
     let groups = Panel::table(
         "Consumer groups of the selected topics, worst first",
-        "Groups that have committed an offset on a selected topic. Click a group for its dashboard. Empty cells are unknown.",
         "No consumer group, or metrics.granularity is group",
+    )
+    .description(
+        "Groups that have committed an offset on a selected topic. Click a group for its dashboard. Empty \
+         cells are unknown.",
     )
     .size(24, 9);
     let topics = Panel::table(
         "Topics without consumers",
-        "Selected topics on which no group of the instance has committed an offset: the $limit with the most messages.",
         "Every selected topic has consumers, or not all groups are polled",
+    )
+    .description(
+        "Selected topics on which no group of the instance has committed an offset: the $limit with the \
+         most messages.",
     )
     .size(24, 6);
     vec![
@@ -157,28 +153,27 @@ fn topics() -> Panel {
         link(LinkSource::TableRow, "Open its groups", DashboardId::Group, level),
     ];
     let info = TOPIC.max_with(level, "storage, cleanup", MetricId::TopicInfo);
-    Panel::table(
-        "Topics by number of messages",
-        "The $limit selected topics with the most retained messages: partitions, production rate, last write, consumer groups, \
-         storage engine, and cleanup policy.",
-        "No topics",
-    )
-    .interval("5m")
-    .labels_of(TOPIC.named(&format!("{info}\nand on ({})\n{largest}", level.list())))
-    .column(label("topic", "Topic").links(&links))
-    .value(row(MetricId::TopicPartitions), value("Partitions", "none").decimals(0))
-    .value(row(MetricId::TopicMessages), value("Messages", "short"))
-    .value(among(&TOPIC.written(level), &largest), value("Written/s", "short"))
-    .value(format!("time() - {}", row(MetricId::TopicLastWrite)), seconds("Last write"))
-    .value(
-        row(MetricId::TopicGroups),
-        value("Groups", "none").decimals(0).thresholds(&[(None, "yellow"), (Some(1.0), "green")]),
-    )
-    .column(label("storage", "Storage"))
-    .column(label("cleanup", "Cleanup"))
-    .column(label("name", "Instance"))
-    .instance_columns()
-    .sorted_by("Messages")
+    Panel::table("Topics by number of messages", "No topics")
+        .description(
+            "The $limit selected topics with the most retained messages: partitions, production rate, last \
+             write, consumer groups, storage engine, and cleanup policy.",
+        )
+        .interval("5m")
+        .labels_of(TOPIC.named(&format!("{info}\nand on ({})\n{largest}", level.list())))
+        .column(label("topic", "Topic").links(&links))
+        .value(row(MetricId::TopicPartitions), value("Partitions", "none").decimals(0))
+        .value(row(MetricId::TopicMessages), value("Messages", "short").width(115))
+        .value(among(&TOPIC.written(level), &largest), value("Written/s", "short"))
+        .value(format!("time() - {}", row(MetricId::TopicLastWrite)), seconds("Last write"))
+        .value(
+            row(MetricId::TopicGroups),
+            value("Groups", "none").decimals(0).thresholds(&[(None, "yellow"), (Some(1.0), "green")]),
+        )
+        .column(label("storage", "Storage"))
+        .column(label("cleanup", "Cleanup"))
+        .column(label("name", "Instance"))
+        .instance_columns()
+        .sorted_by("Messages")
 }
 
 /// Ratio of the maximum to the mean of the partitions of a topic. Absent if the mean is 0.
@@ -187,7 +182,11 @@ fn skew_of(level: Level, each: &str) -> String {
 }
 
 fn skew_graph(title: &'static str, description: &'static str) -> Panel {
-    Panel::graph(title, description, NEEDS_PARTITIONS).axis("none", "max / mean").decimals(1).thresholds(SKEW)
+    Panel::graph(title, NEEDS_PARTITIONS)
+        .description(description)
+        .axis("none", "max / mean")
+        .decimals(1)
+        .thresholds(SKEW)
 }
 
 fn skew() -> Vec<Panel> {
@@ -225,50 +224,48 @@ fn partitions() -> Vec<Panel> {
     let largest = format!("topk($limit, {})", TOPIC.max(level, end));
     let row = |id| among(&TOPIC.max(level, id), &largest);
     vec![
-        Panel::graph(
-            "Production rate by partition",
-            "Messages written per second, from the slope of the end offset: the $limit partitions with the most in the time range.",
-            NEEDS_PARTITIONS,
-        )
-        .interval("5m")
-        .axis("mps", "written")
-        .query(TOPIC.top_slope(level, end), PARTITION_LEGEND),
-        Panel::graph(
-            "Messages by partition",
-            "End offset minus start offset: the retained messages, or more if compaction removed some. The $limit partitions with \
-             the most at the end of the time range.",
-            NEEDS_PARTITIONS,
-        )
-        .axis("short", "messages")
-        .query(top_by(&retained, &retained_at_end), PARTITION_LEGEND),
+        Panel::graph("Production rate by partition", NEEDS_PARTITIONS)
+            .description(
+                "Messages written per second, from the slope of the end offset: the $limit partitions with \
+                 the most in the time range.",
+            )
+            .interval("5m")
+            .axis("mps", "written")
+            .query(TOPIC.top_slope(level, end), PARTITION_LEGEND),
+        Panel::graph("Messages by partition", NEEDS_PARTITIONS)
+            .description(
+                "End offset minus start offset: the retained messages, or more if compaction removed some. \
+                 The $limit partitions with the most at the end of the time range.",
+            )
+            .axis("short", "messages")
+            .query(top_by(&retained, &retained_at_end), PARTITION_LEGEND),
         last_write(
             "Last write by partition",
             "Time since the last message was written to the partition: the $limit partitions with the oldest last write.",
             level,
             PARTITION_LEGEND,
         ),
-        Panel::graph(
-            "Messages lost by partition",
-            "Messages of the partition that retention deleted before a group consumed them, maximum over all groups: the $limit \
-             partitions with the most in the time range.",
-            NEEDS_PARTITIONS,
-        )
-        .axis("short", "messages")
-        .thresholds(BAD_FROM_ONE)
-        .mostly_zero()
-        .query(TOPIC.top(level, MetricId::GroupLost), PARTITION_LEGEND),
-        Panel::table(
-            "Offsets",
-            "Start offset, end offset and last write of each partition: the $limit partitions with the largest end offset.",
-            NEEDS_PARTITIONS,
-        )
-        .size(24, 9)
-        .column(label("topic", "Topic"))
-        .column(label("partition", "Partition"))
-        .value(row(start), value("Start offset", "none").decimals(0))
-        .value(largest.clone(), value("End offset", "none").decimals(0))
-        .value(format!("time() - {}", row(MetricId::TopicLastWrite)), seconds("Last write"))
-        .instance_columns()
-        .sorted_by("End offset"),
+        Panel::graph("Messages lost by partition", NEEDS_PARTITIONS)
+            .description(
+                "Messages of the partition that retention deleted before a group consumed them, maximum \
+                 over all groups: the $limit partitions with the most in the time range.",
+            )
+            .axis("short", "messages")
+            .thresholds(BAD_FROM_ONE)
+            .mostly_zero()
+            .query(TOPIC.top(level, MetricId::GroupLost), PARTITION_LEGEND),
+        Panel::table("Offsets", NEEDS_PARTITIONS)
+            .description(
+                "Start offset, end offset and last write of each partition: the $limit partitions with the \
+                 largest end offset.",
+            )
+            .size(24, 9)
+            .column(label("topic", "Topic"))
+            .column(label("partition", "Partition"))
+            .value(row(start), value("Start offset", "none").decimals(0))
+            .value(largest.clone(), value("End offset", "none").decimals(0))
+            .value(format!("time() - {}", row(MetricId::TopicLastWrite)), seconds("Last write"))
+            .instance_columns()
+            .sorted_by("End offset"),
     ]
 }
