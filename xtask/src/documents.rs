@@ -1,7 +1,7 @@
 //! Reference documents under `docs/`, generated from the tables of the exporter.
 //!
-//! Owns: the list of documents, and Markdown tables. Out of scope: texts about a key or a metric, which the tables of the
-//! exporter contain.
+//! Owns: the list of documents, and Markdown tables. Out of scope: texts about a key or a metric, which belong to the
+//! tables of the exporter.
 
 mod configuration;
 mod metrics;

@@ -142,7 +142,8 @@ fn no_query_counts_replicas_twice() {
     }
 }
 
-/// The maximum of the known upper bounds is no bound while one of them is unknown. The description of the fleet's says so.
+/// The maximum of the known upper bounds bounds nothing while another one is unknown. The panel of the fleet is the exception
+/// and says so.
 #[test]
 fn an_upper_bound_of_several_objects_requires_one_of_each() {
     let upper_bound = Regex::new(r"^max\(alikafka_\w+lag_seconds\b").unwrap();

@@ -23,9 +23,9 @@ const ACCOUNT_LEGEND: &str = "{{instance}} {{account}}";
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         id: DashboardId::Exporter,
-        description: "Operation of alikafka-exporter: API calls and their results, request budget and demand, poll \
-                      timeliness, age of the data, and the process. Exporter is the scrape target of Prometheus; Instance is \
-                      the Kafka instance.",
+        description: "Operation of alikafka-exporter: API calls and their results, request budget and \
+                      demand, poll timeliness, age of the data, and the process. Exporter is the scrape \
+                      target of Prometheus; Instance is the Kafka instance.",
         filters: EXPORTER,
         annotations: vec![
             exporter_changes(

@@ -23,9 +23,9 @@ const GROUP_TOPIC_LEGEND: &str = "{{group}} / {{topic}} @ {{instance_id}}";
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         id: DashboardId::Fleet,
-        description: "All instances of Alibaba Cloud Message Queue for Apache Kafka that alikafka-exporter monitors, and \
-                      the consumer groups in the worst condition. The exporter polls the management API; Oldest data \
-                      shows the age of the values.",
+        description: "All instances of Alibaba Cloud Message Queue for Apache Kafka that alikafka-exporter \
+                      monitors, and the consumer groups in the worst condition. The exporter polls the \
+                      management API; Oldest data shows the age of the values.",
         filters: FLEET,
         annotations: vec![Annotation {
             name: "Region incomplete",

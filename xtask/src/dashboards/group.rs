@@ -20,9 +20,9 @@ const TOPIC_LEGEND: &str = "{{topic}} / {{group}}";
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         id: DashboardId::Group,
-        description: "Consumer groups of Alibaba Cloud Message Queue for Apache Kafka, monitored by alikafka-exporter: lag in \
-                      messages and seconds, throughput, retention and state, by topic and partition. Lag in seconds is \
-                      a range between a lower and an upper bound.",
+        description: "Consumer groups of Alibaba Cloud Message Queue for Apache Kafka, monitored by \
+                      alikafka-exporter: lag in messages and seconds, throughput, retention and state, by \
+                      topic and partition. Lag in seconds is a range between a lower and an upper bound.",
         filters: PARTITION,
         annotations: vec![status_changes(), rebalances()],
         rows: vec![

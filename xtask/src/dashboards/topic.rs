@@ -20,8 +20,9 @@ pub(super) fn dashboard() -> Dashboard {
         TOPIC.max_of(Level::TopicPartition, MetricId::TopicEnd, |s| format!("resets({s}[$__rate_interval])"));
     Dashboard {
         id: DashboardId::Topic,
-        description: "Topics of Alibaba Cloud Message Queue for Apache Kafka, monitored by alikafka-exporter: production rate, \
-                      retained messages, partition skew, and consumer groups.",
+        description: "Topics of Alibaba Cloud Message Queue for Apache Kafka, monitored by \
+                      alikafka-exporter: production rate, retained messages, partition skew, and consumer \
+                      groups.",
         filters: TOPIC,
         annotations: vec![Annotation {
             name: "Topic recreated",
@@ -103,7 +104,8 @@ fn throughput() -> Vec<Panel> {
             .query(TOPIC.top(level, MetricId::TopicMessages), TOPIC_LEGEND),
         last_write(
             "Last write by topic",
-            "Time since the last message was written to the topic: the $limit topics with the oldest last write.",
+            "Time since the last message was written to the topic: the $limit topics with the oldest last \
+             write.",
             level,
             TOPIC_LEGEND,
         ),
@@ -197,16 +199,17 @@ fn skew() -> Vec<Panel> {
     vec![
         skew_graph(
             "Production skew",
-            "Production rate of the busiest partition divided by the mean of all partitions of the topic: the $limit topics with \
-             the largest skew over the time range. 1 is even; the number of partitions means that one partition gets all messages. A \
-             large skew indicates a hot key.",
+            "Production rate of the busiest partition divided by the mean of all partitions of the topic: \
+             the $limit topics with the largest skew over the time range. 1 is even; the number of \
+             partitions means that one partition gets all messages. A large skew indicates a hot key.",
         )
         .interval("5m")
         .query(top_by(&skew_of(Level::Topic, &slope), &skew_of(Level::Topic, &slope_in_range)), TOPIC_LEGEND),
         skew_graph(
             "Lag skew",
-            "Unread messages of the partition with the largest lag divided by the mean of all partitions that the group consumes: the \
-             $limit largest over the time range. A large skew indicates a hot key or a stuck consumer.",
+            "Unread messages of the partition with the largest lag divided by the mean of all partitions \
+             that the group consumes: the $limit largest over the time range. A large skew indicates a hot \
+             key or a stuck consumer.",
         )
         .query(
             top_by(&skew_of(Level::GroupTopic, &lag), &skew_of(Level::GroupTopic, &mean_lag)),
@@ -241,7 +244,8 @@ fn partitions() -> Vec<Panel> {
             .query(top_by(&retained, &retained_at_end), PARTITION_LEGEND),
         last_write(
             "Last write by partition",
-            "Time since the last message was written to the partition: the $limit partitions with the oldest last write.",
+            "Time since the last message was written to the partition: the $limit partitions with the \
+             oldest last write.",
             level,
             PARTITION_LEGEND,
         ),
