@@ -188,7 +188,7 @@ keys! {
         "Finest level of detail that gets series: partition, topic or group.";
     "metrics.naming", Text, GLOBAL, "native or kafka_exporter", "native", Value("native"),
         "native, or kafka_exporter: metrics that kafka_exporter has too use its names and labels.";
-    "metrics.max_series", Text, GLOBAL, "a whole number above 0, such as 100000", "no limit", Example("100000"),
+    "metrics.max_series", Text, GLOBAL, "an integer above 0, such as 100000", "no limit", Example("100000"),
         "Hard limit on the number of series about the cloud. Dropped series are counted and logged.";
     "metrics.labels", Map, GLOBAL, "a map of label names to values such as {team: payments}", "none", Value("{}"),
         "Constant labels of every series, e.g. {team: payments}.";

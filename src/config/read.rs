@@ -128,7 +128,7 @@ impl<'a> ConfigField<'a> {
     /// Compiles a regular expression that must match an entire name.
     pub(super) fn pattern(&self, text: &str, problems: &mut Vec<Problem>) -> Option<Regex> {
         const SIZE_LIMIT: usize = 1024 * 1024;
-        const INSTEAD: &str = "write a regular expression for the whole name, such as \"orders-.*\"";
+        const INSTEAD: &str = "write a regular expression for the entire name, such as \"orders-.*\"";
         if text.is_empty() {
             problems.push(self.problem("is empty", INSTEAD));
             return None;

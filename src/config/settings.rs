@@ -229,7 +229,7 @@ fn read_metrics(reader: &LevelReader<'_>, problems: &mut Vec<Problem>) -> Render
     let max_series = reader.text("metrics.max_series").and_then(|(field, text)| match text.parse::<u64>() {
         Ok(limit) if limit > 0 => Some(limit),
         _ => {
-            let what = format!("{} is not a whole number above 0", quoted(text));
+            let what = format!("{} is not an integer above 0", quoted(text));
             problems.push(field.problem(what, &expects("metrics.max_series")));
             None
         }

@@ -3,7 +3,7 @@
 //! Owns: syntax, anchors and aliases, the limits on size and depth. Rejects: several documents, custom tags, and keys
 //! that are not scalars.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use config::{Map, Value, ValueKind};
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
@@ -141,11 +141,12 @@ impl<'a> YamlParser<'a, '_> {
             let path = key_path(path, &key);
             let (event, span) = self.next()?;
             let value = self.value(event, &span, Some(key_place), &path, depth + 1)?;
-            if entries.contains_key(&key) {
-                let source = ValueSource::File { line: key_place.0, column: key_place.1 };
-                self.problems.push(Problem::repeated_key(&source, path));
-            } else {
-                entries.insert(key, value);
+            match entries.entry(key) {
+                Entry::Vacant(entry) => _ = entry.insert(value),
+                Entry::Occupied(_) => {
+                    let source = ValueSource::File { line: key_place.0, column: key_place.1 };
+                    self.problems.push(Problem::repeated_key(&source, path));
+                }
             }
         }
     }

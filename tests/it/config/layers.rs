@@ -176,7 +176,7 @@ fn problems_name_their_variable_and_are_reported_with_those_of_the_file() {
         "network: \"x\" is not a choice; write public or vpc (f.yml:2:10)\n\
          accounts: cannot be set from the environment; list the accounts in the file (from ALIKAFKA_EXPORTER_ACCOUNTS)\n\
          accounts: cannot be set from the environment; list the accounts in the file (from ALIKAFKA_EXPORTER_ACCOUNTS__0__NAME)\n\
-         filters.groups.include[1]: is not a regular expression: unclosed group; write a regular expression for the whole name, such as \"orders-.*\" (from ALIKAFKA_EXPORTER_FILTERS__GROUPS__INCLUDE)\n\
+         filters.groups.include[1]: is not a regular expression: unclosed group; write a regular expression for the entire name, such as \"orders-.*\" (from ALIKAFKA_EXPORTER_FILTERS__GROUPS__INCLUDE)\n\
          metrics.labels: has a part without \"=\"; write key=value,key=value (from ALIKAFKA_EXPORTER_METRICS__LABELS)"
     );
 }
