@@ -46,7 +46,7 @@ const SKIPPED_FOLDERS: [&str; 7] =
 const THIS_FILE: &str = "tests/it/language.rs";
 
 /// Standard term, and the pattern of the private words that it replaces.
-const GLOSSARY: [(&str, &str); 29] = [
+const GLOSSARY: [(&str, &str); 28] = [
     ("report(s), return(s), known, present", "tell|tells|told|telling"),
     ("report(s)", "said|says of"),
     ("a noun phrase", "of which|of whom|of what|so many|so-manieth"),
@@ -77,33 +77,52 @@ const GLOSSARY: [(&str, &str); 29] = [
     ("fault injection, fail point", "sabotage|bend|bends|bent"),
     ("failure scenarios", "troubles"),
     ("credential services", "stand-in|stand-ins"),
-    ("a standard term instead of a metaphor", "desk|seat|mailbox|reception|doorman|keeper|knock|acquitted|rig"),
-    ("request (v.)", "ask|asks|asked"),
+    (
+        "a standard term instead of a metaphor",
+        "desk|seat|mailbox|reception|doorman|keeper|knock|acquitted|rig",
+    ),
 ];
+/// The same for source code only, because documents may ask a reader to ask somebody.
+const CODE_GLOSSARY: (&str, &str) = ("request", "ask|asks|asked");
 
 /// Contexts in which a banned word is the standard term, with the reason.
-const ALLOWED: [(&str, &str); 6] = [
+const ALLOWED: [(&str, &str); 8] = [
     (r"no more than", "a comparison"),
+    (r"whole numbers?", "an integer"),
     (
-        r"(?:status|list|man|first|last|next|each|every|per|one|previous|full|second|empty|web|current|later|further)[- ]pages?",
-        "a page of a paginated list, or the status page",
+        r"(?:status|list|HTML|man|first|last|next|each|every|per|one|previous|full|second|empty|web|current|later|further)[- ]pages?",
+        "a page of a paginated list, or an HTML page",
     ),
     (r"pages? (?:of (?:a|the|its|one) list|numbers?|sizes?|\d)", "a page of a paginated list"),
-    (r"(?:to page|pages?) (?:you|someone|on|on-call|the on-call)\b", "to page: to notify the engineer on call"),
+    (r"(?:to page|pages?) (?:you|someone|on|on-call|the on-call)\b", "to notify the engineer on call"),
     (r"\.floor\(", "the function"),
-    (r"failure scenarios", "the term"),
+    (
+        r"(?:/|`|'|\x22|\[)answers?(?:/|`|'|\x22|\])",
+        "a JSON key of /debug/state, which is a public interface",
+    ),
+    (r"Expenses, Renewal", "a menu of the cloud's console"),
+];
+
+/// Files in which a banned word is unavoidable, with the reason.
+const ALLOWED_IN: [(&str, &str, &str); 2] = [
+    ("src/collect/tests/explain.rs", "\"answer", "lists JSON keys of /debug/state without quotes"),
+    ("tests/it/exposition/fleet.rs", "\"odd", "a topic name in golden files"),
 ];
 
 #[test]
 fn no_text_contains_a_banned_word() {
-    let glossary: Vec<(&str, Regex)> =
-        GLOSSARY.iter().map(|(term, words)| (*term, pattern(&format!(r"\b(?:{words})\b")))).collect();
-    let allowed: Vec<Regex> = ALLOWED.iter().map(|(context, _)| pattern(context)).collect();
+    let prose = Vocabulary::new(&GLOSSARY);
+    let code = Vocabulary::new(&[GLOSSARY.as_slice(), &[CODE_GLOSSARY]].concat());
     let mut findings = Vec::new();
     for (path, text) in texts() {
+        let vocabulary = if is_code(&path) { &code } else { &prose };
         for (number, line) in text.lines().enumerate() {
-            for finding in banned(line, &glossary, &allowed) {
-                findings.push(format!("{path}:{}: {finding}", number + 1));
+            for finding in vocabulary.findings(line) {
+                let is_allowed =
+                    |(file, word, _): &(&str, &str, &str)| path == *file && finding.starts_with(word);
+                if !ALLOWED_IN.iter().any(is_allowed) {
+                    findings.push(format!("{path}:{}: {finding}", number + 1));
+                }
             }
         }
     }
@@ -112,11 +131,13 @@ fn no_text_contains_a_banned_word() {
 
 #[test]
 fn a_banned_word_is_found_unless_its_context_is_allowed() {
-    let glossary = [("list page", pattern(r"\b(?:page|pages)\b")), ("no longer", pattern(r"\bno more\b"))];
-    let allowed = [pattern("list page"), pattern("no more than")];
-    assert_eq!(banned("the page is no more", &glossary, &allowed).len(), 2);
-    assert_eq!(banned("a list page of no more than 100, page_size", &glossary, &allowed), Vec::<String>::new());
-    assert_eq!(banned("a list page and a page", &glossary, &allowed), ["\"page\", use: list page"]);
+    let vocabulary = Vocabulary::new(&GLOSSARY);
+    assert_eq!(vocabulary.findings("the page is no more").len(), 2);
+    assert!(vocabulary.findings("a list page of no more than 100, page_size").is_empty());
+    assert_eq!(
+        vocabulary.findings("a list page and a page"),
+        ["\"page\", use: exposition, critical alert, runbook, list page"]
+    );
 }
 
 /// A doc comment starts with a verb or a noun. `Whether` is the exception, for booleans.
@@ -156,28 +177,58 @@ fn every_help_text_is_one_short_sentence_and_its_source() {
             }
         }
     }
-    assert!(seen > 100, "only {seen} HELP lines were found");
+    assert!(seen > 80, "only {seen} HELP lines were found");
     findings.sort();
     findings.dedup();
     assert!(findings.is_empty(), "{findings:#?}");
 }
 
-/// Returns the banned words of a line that no allowed context covers.
-fn banned(line: &str, glossary: &[(&str, Regex)], allowed: &[Regex]) -> Vec<String> {
-    let contexts: Vec<_> = allowed.iter().flat_map(|a| a.find_iter(line)).map(|m| m.range()).collect();
-    let mut findings = Vec::new();
-    for (term, words) in glossary {
-        for word in words.find_iter(line) {
-            if !contexts.iter().any(|c| c.start <= word.start() && word.end() <= c.end) {
-                findings.push(format!("{:?}, use: {term}", word.as_str()));
-            }
-        }
-    }
-    findings
+/// Banned words with their replacements, and the contexts in which they are allowed.
+struct Vocabulary {
+    /// All banned words, to skip most lines with one search.
+    any: Regex,
+    terms: Vec<(&'static str, Regex)>,
+    allowed: Vec<Regex>,
 }
 
+impl Vocabulary {
+    fn new(glossary: &[(&'static str, &str)]) -> Self {
+        let words = |words: &str| pattern(&format!(r"\b(?:{words})\b"));
+        Self {
+            any: words(&glossary.iter().map(|(_, words)| *words).collect::<Vec<_>>().join("|")),
+            terms: glossary.iter().map(|(term, banned)| (*term, words(banned))).collect(),
+            allowed: ALLOWED.iter().map(|(context, _)| pattern(context)).collect(),
+        }
+    }
+
+    /// Returns the banned words of a line that no allowed context covers.
+    fn findings(&self, line: &str) -> Vec<String> {
+        let mut findings = Vec::new();
+        if !self.any.is_match(line) {
+            return findings;
+        }
+        let contexts: Vec<_> =
+            self.allowed.iter().flat_map(|a| a.find_iter(line)).map(|m| m.range()).collect();
+        for (term, words) in &self.terms {
+            for word in words.find_iter(line) {
+                if !contexts.iter().any(|c| c.start <= word.start() && word.end() <= c.end) {
+                    findings.push(format!("{:?}, use: {term}", word.as_str()));
+                }
+            }
+        }
+        findings
+    }
+}
+
+fn is_code(path: &str) -> bool {
+    ["src/", "simulator/", "xtask/", "tests/", "fuzz/", "benches/", "examples/", ".ci/"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
+}
+
+/// Compiles an expression that ignores case. ASCII word boundaries suffice and are fast.
 fn pattern(text: &str) -> Regex {
-    RegexBuilder::new(text).case_insensitive(true).build().unwrap()
+    RegexBuilder::new(text).case_insensitive(true).unicode(false).build().unwrap()
 }
 
 /// Returns path and content of every checked text file.

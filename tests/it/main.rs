@@ -11,6 +11,7 @@ mod exposition;
 mod faults;
 mod fuzz;
 mod lag;
+mod language;
 mod peers;
 mod scrape;
 mod web;
