@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use config::Source as _;
 
+use value::ErasedOnDrop;
+
 use crate::model::{
     AccountName, Filters, PollTiming, ProxySetting, RegionSelection, RenderOptions, SignatureVersion,
 };
@@ -72,10 +74,12 @@ pub struct Account {
 pub fn parse(file: Option<(&str, &str)>, environment: &BTreeMap<String, String>) -> Result<Config, Problems> {
     let (name, text) = file.map_or((None, ""), |(name, text)| (Some(name), text));
     let mut problems = Vec::new();
-    let mut root = yaml::parse(text, &mut problems).map_err(|problem| Problems::new(name, vec![*problem]))?;
+    let root = yaml::parse(text, &mut problems).map_err(|problem| Problems::new(name, vec![*problem]))?;
+    let mut tree = ErasedOnDrop(root);
+    let root = &mut tree.0;
     // `config::ConfigBuilder` would merge the file, too, and lose where its maps were written.
-    for key_override in environment::overrides(environment, &root, &mut problems) {
-        key_override.collect_to(&mut root).map_err(|error| {
+    for key_override in environment::overrides(environment, root, &mut problems) {
+        key_override.collect_to(root).map_err(|error| {
             let what = error.to_string();
             Problems::new(
                 name,
@@ -83,8 +87,8 @@ pub fn parse(file: Option<(&str, &str)>, environment: &BTreeMap<String, String>)
             )
         })?;
     }
-    shape::check(&root, &mut problems);
-    match settings::read(&root, &mut problems) {
+    shape::check(root, &mut problems);
+    match settings::read(root, &mut problems) {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(Problems::new(name, problems)),
     }

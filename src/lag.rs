@@ -5,7 +5,7 @@
 //!
 //! Each submodule uses only those before it. [`end_history`] and [`start_history`] record where partitions ended and
 //! started; [`facts`] combines them with the status of a topic. [`bounds`] computes lag in seconds from them.
-//! [`window`] remembers recent polls, [`status`] and [`forecast`] interpret them, and [`assess`] joins all results.
+//! [`window`] remembers recent polls, [`status`] and `forecast` interpret them, and [`assess`] joins all results.
 
 pub mod assess;
 pub mod bounds;

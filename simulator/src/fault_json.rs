@@ -49,12 +49,12 @@ pub(crate) fn parse_faults(body: &[u8]) -> Result<Vec<Fault>, String> {
         FaultList::One(fault) => vec![fault],
     };
     let parse =
-        |value| serde_json::from_value(value).map_err(|e| e.to_string()).and_then(FaultJson::to_fault);
+        |value| serde_json::from_value(value).map_err(|e| e.to_string()).and_then(FaultJson::into_fault);
     faults.into_iter().map(parse).collect()
 }
 
 impl FaultJson {
-    fn to_fault(self) -> Result<Fault, String> {
+    fn into_fault(self) -> Result<Fault, String> {
         let occurrence = match (self.nth, self.every, self.probability) {
             (None, None, None) => Occurrence::All,
             (Some(n), None, None) => Occurrence::Nth(n),

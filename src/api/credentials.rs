@@ -3,7 +3,7 @@
 //! Owns: [`Credentials`], which are never printed, the trait [`ProvideCredentials`], and its sources: fixed keys,
 //! environment variables, files, profiles, and services that issue temporary keys.
 //!
-//! A [`CredentialSource`] fetches a key each time. [`refreshing::RefreshingProvider`] caches the key and refreshes it
+//! A `CredentialSource` fetches a key each time. A `RefreshingProvider` caches the key and refreshes it
 //! in the background.
 
 use std::{fmt, pin::Pin, sync::Arc};

@@ -4,8 +4,27 @@
 //! and of the value; [`source`] and [`key_source`] read it.
 
 use config::{Map, Value, ValueKind};
+use zeroize::Zeroize as _;
 
 use super::problem::ValueSource;
+
+/// Tree whose texts are erased from memory when it is dropped, because some are secrets.
+pub(super) struct ErasedOnDrop(pub(super) Value);
+
+impl Drop for ErasedOnDrop {
+    fn drop(&mut self) {
+        erase(&mut self.0);
+    }
+}
+
+fn erase(value: &mut Value) {
+    match &mut value.kind {
+        ValueKind::String(text) => text.zeroize(),
+        ValueKind::Array(items) => items.iter_mut().for_each(erase),
+        ValueKind::Table(table) => table.values_mut().for_each(erase),
+        _ => {}
+    }
+}
 
 /// Creates a value from line and column, counted from 1, of its key and of itself in the file.
 pub(super) fn from_file(kind: ValueKind, key: (usize, usize), value: (usize, usize)) -> Value {

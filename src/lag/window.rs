@@ -2,7 +2,7 @@
 //! were consumed and produced during the status window. Pure.
 //!
 //! Owns: the samples of the window, bounded in memory, and the offsets of the last poll, so that both survive an outage.
-//! Out of scope: interpretation, see [`super::status`] and [`super::forecast`].
+//! Out of scope: interpretation, see [`super::status`] and `super::forecast`.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ enum Move {
     Write(i64),
     Read(i64),
     ReadAll,
-    MoveBack(i64),
+    Rewind(i64),
     /// The response lacks the committed offset.
     HideOffset,
     /// The response lacks the partition.
@@ -25,7 +25,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         6 => (0..50_i64).prop_map(Move::Write),
         4 => (0..50_i64).prop_map(Move::Read),
         3 => Just(Move::ReadAll),
-        1 => (1..50_i64).prop_map(Move::MoveBack),
+        1 => (1..50_i64).prop_map(Move::Rewind),
         1 => Just(Move::HideOffset),
         1 => Just(Move::Remove),
     ]
@@ -69,7 +69,7 @@ fn responses(steps: &[Step]) -> Vec<Response> {
                 Move::Write(n) => *end += n,
                 Move::Read(n) => *committed = (*committed + n).min(*end),
                 Move::ReadAll => *committed = *end,
-                Move::MoveBack(n) => *committed = (*committed - n).max(0),
+                Move::Rewind(n) => *committed = (*committed - n).max(0),
             }
             match moved {
                 Move::Remove => {}
