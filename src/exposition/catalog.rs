@@ -270,14 +270,14 @@ catalog! {
     TopicPartitions, "alikafka_topic_partitions", Gauge, None, TOPIC, Lists, Stable,
         = "kafka_topic_partitions" TOPIC,
         "Partitions of the topic (GetTopicList PartitionNum).";
-    TopicStart, "alikafka_topic_partition_start_offset", Gauge, Offset, TOPIC_PARTITION, Topics, Stable,
+    TopicPartitionStart, "alikafka_topic_partition_start_offset", Gauge, Offset, TOPIC_PARTITION, Topics, Stable,
         = "kafka_topic_partition_oldest_offset" TOPIC_PARTITION,
         "Offset of the oldest message of the partition (GetTopicStatus MinOffset).";
-    TopicEnd, "alikafka_topic_partition_end_offset", Gauge, Offset, TOPIC_PARTITION, Topics, Stable,
+    TopicPartitionEnd, "alikafka_topic_partition_end_offset", Gauge, Offset, TOPIC_PARTITION, Topics, Stable,
         = "kafka_topic_partition_current_offset" TOPIC_PARTITION,
         "End offset of the partition: the offset of the next message (GetTopicStatus MaxOffset, GetConsumerProgress BrokerOffset).",
         "The more recent of the two responses counts.";
-    TopicLastWrite, "alikafka_topic_partition_last_write_timestamp_seconds", Gauge, Seconds, TOPIC_PARTITION, Topics, Stable,
+    TopicPartitionLastWrite, "alikafka_topic_partition_last_write_timestamp_seconds", Gauge, Seconds, TOPIC_PARTITION, Topics, Stable,
         "Time of the last write to the partition, in Unix time (GetTopicStatus LastUpdateTimestamp).",
         "Absent if nothing was written to the partition.";
     TopicMessages, "alikafka_topic_messages", Gauge, Messages, TOPIC, Topics, Stable,
@@ -298,11 +298,11 @@ catalog! {
     GroupLastRebalance, "alikafka_group_last_rebalance_timestamp_seconds", Gauge, Seconds, GROUP, Groups, Evolving,
         "Time of the last rebalance of the group, in Unix time (GetConsumerProgress RebalanceInfoList LastRebalanceTimestamp).",
         "Absent if the API does not report rebalances.";
-    GroupOffset, "alikafka_group_partition_offset", Gauge, Offset, GROUP_PARTITION, Groups, Stable,
+    GroupPartitionOffset, "alikafka_group_partition_offset", Gauge, Offset, GROUP_PARTITION, Groups, Stable,
         = "kafka_consumergroup_current_offset" KAFKA_EXPORTER_GROUP_PARTITION,
         "Committed offset of the group on the partition (GetConsumerProgress ConsumerOffset).",
         "Absent if the group has not committed an offset.";
-    GroupLag, "alikafka_group_partition_lag_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
+    GroupPartitionLag, "alikafka_group_partition_lag_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
         = "kafka_consumergroup_lag" KAFKA_EXPORTER_GROUP_PARTITION,
         "Lag of the group on the partition, in messages (GetConsumerProgress BrokerOffset - ConsumerOffset).",
         "Both offsets come from one response. Never negative. Absent if the group has not committed an offset.";
@@ -310,28 +310,28 @@ catalog! {
         = "kafka_consumergroup_lag_sum" KAFKA_EXPORTER_GROUP_TOPIC,
         "Lag of the group on the topic, in messages (GetConsumerProgress BrokerOffset - ConsumerOffset).",
         "Total of the partitions whose lag is known.";
-    GroupTotalLag, "alikafka_group_lag_messages", Gauge, Messages, GROUP, Groups, Stable,
+    GroupLag, "alikafka_group_lag_messages", Gauge, Messages, GROUP, Groups, Stable,
         "Lag of the group on all topics, in messages (GetConsumerProgress BrokerOffset - ConsumerOffset).",
         "Total of the partitions whose lag is known.";
-    GroupLastConsumed, "alikafka_group_partition_last_consumed_timestamp_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
+    GroupPartitionLastConsumed, "alikafka_group_partition_last_consumed_timestamp_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
         "Time at which the last consumed message was stored, in Unix time (GetConsumerProgress LastTimestamp).",
         "Absent if the API does not report it and, unless last_timestamps is always, while a group consumes without lag.";
-    GroupLagSeconds, "alikafka_group_partition_lag_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
+    GroupPartitionLagSeconds, "alikafka_group_partition_lag_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
         "Upper bound of the lag of the group on the partition, in seconds (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset).",
         "Age of the oldest unread message, 0 if all messages are read. The upper bound is the smaller of two spans: the time since the last consumed message was stored, and the time since the newest poll at which no later message had been written. Absent if neither is known, or if the two bounds contradict each other.";
     GroupTopicLagSeconds, "alikafka_group_topic_lag_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
         "Upper bound of the lag of the group on the topic, in seconds (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset).",
         "Age of the oldest unread message, 0 if all messages are read. Largest upper bound of the partitions. Absent if a partition has unread messages but no upper bound.";
-    GroupTotalLagSeconds, "alikafka_group_lag_seconds", Gauge, Seconds, GROUP, Groups, Stable,
+    GroupLagSeconds, "alikafka_group_lag_seconds", Gauge, Seconds, GROUP, Groups, Stable,
         "Upper bound of the lag of the group, in seconds (GetConsumerProgress LastTimestamp, BrokerOffset, ConsumerOffset).",
         "Age of the oldest unread message, 0 if all messages are read. Largest upper bound of the topics. Absent if a topic has unread messages but no upper bound.";
-    GroupLagFloor, "alikafka_group_partition_lag_floor_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
+    GroupPartitionLagFloor, "alikafka_group_partition_lag_floor_seconds", Gauge, Seconds, GROUP_PARTITION, Groups, Stable,
         "Lower bound of the lag of the group on the partition, in seconds (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset).",
         "Age of the oldest unread message, 0 if all messages are read. The lower bound is the larger of two spans: the time since the newest message was written, and the time since the oldest poll that found a message which is still unread. 0 if neither is known. Absent if the lag in messages is unknown, or if the two bounds contradict each other.";
     GroupTopicLagFloor, "alikafka_group_topic_lag_floor_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Stable,
         "Lower bound of the lag of the group on the topic, in seconds (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset).",
         "Age of the oldest unread message, 0 if all messages are read. Largest lower bound of the partitions. Absent if no partition has one.";
-    GroupTotalLagFloor, "alikafka_group_lag_floor_seconds", Gauge, Seconds, GROUP, Groups, Stable,
+    GroupLagFloor, "alikafka_group_lag_floor_seconds", Gauge, Seconds, GROUP, Groups, Stable,
         "Lower bound of the lag of the group, in seconds (GetTopicStatus LastUpdateTimestamp, GetConsumerProgress BrokerOffset, ConsumerOffset).",
         "Age of the oldest unread message, 0 if all messages are read. Largest lower bound of the topics. Absent if no topic has one.";
     GroupTopicStatus, "alikafka_group_topic_status", Gauge, None, GROUP_TOPIC, Groups, Stable,
@@ -361,10 +361,10 @@ catalog! {
     GroupTopicLossEta, "alikafka_group_topic_data_loss_eta_seconds", Gauge, Seconds, GROUP_TOPIC, Groups, Evolving,
         "Forecast of the time until unread messages of the topic are deleted (GetTopicStatus MinOffset, GetConsumerProgress ConsumerOffset, GetInstanceList MsgRetain).",
         "Based on how fast the start offset approaches the committed offset, and on the retention time. 0 once messages are lost while others are still unread. Absent while the start offset comes no closer, for compacted topics, and if neither value is known.";
-    GroupMargin, "alikafka_group_partition_retention_margin_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
+    GroupPartitionMargin, "alikafka_group_partition_retention_margin_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
         "Messages between the oldest message and the committed offset (GetConsumerProgress ConsumerOffset - GetTopicStatus MinOffset).",
         "Absent once messages are lost, or if either offset is unknown.";
-    GroupLost, "alikafka_group_partition_lost_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
+    GroupPartitionLost, "alikafka_group_partition_lost_messages", Gauge, Messages, GROUP_PARTITION, Groups, Stable,
         "Messages that were deleted before the group read them (GetTopicStatus MinOffset - GetConsumerProgress ConsumerOffset).",
         "Never negative. Absent if either offset is unknown.";
 

@@ -148,9 +148,15 @@ pub(super) fn emit_topic(view: &TopicView, sink: &mut impl SeriesSink) {
     }
     if let Some(status) = view.status.as_deref() {
         let partitions = status.partitions.iter();
-        sink.partition_samples(MetricId::TopicStart, partitions.clone().map(|p| (p.partition, p.start)));
-        sink.partition_samples(MetricId::TopicEnd, partitions.clone().map(|p| (p.partition, p.end)));
-        sink.partition_samples(MetricId::TopicLastWrite, partitions.map(|p| (p.partition, p.last_write)));
+        sink.partition_samples(
+            MetricId::TopicPartitionStart,
+            partitions.clone().map(|p| (p.partition, p.start)),
+        );
+        sink.partition_samples(MetricId::TopicPartitionEnd, partitions.clone().map(|p| (p.partition, p.end)));
+        sink.partition_samples(
+            MetricId::TopicPartitionLastWrite,
+            partitions.map(|p| (p.partition, p.last_write)),
+        );
         sink.sample_if_known(MetricId::TopicMessages, status.messages);
     }
     sink.sample_if_known(MetricId::TopicGroups, view.groups);
@@ -172,10 +178,10 @@ pub(super) fn emit_group(view: &GroupView, sink: &mut impl SeriesSink) {
         sink.sample(MetricId::GroupLastRebalance, rebalances.last);
     }
     let Some(lag) = view.lag.as_deref() else { return };
-    sink.sample_if_known(MetricId::GroupTotalLag, lag.messages);
+    sink.sample_if_known(MetricId::GroupLag, lag.messages);
     let assessment = view.assessment.as_deref();
     if let Some(GroupAssessment { bounds, status, consumable, catch_up, topics: _ }) = assessment {
-        emit_lag_bounds(*bounds, MetricId::GroupTotalLagSeconds, MetricId::GroupTotalLagFloor, sink);
+        emit_lag_bounds(*bounds, MetricId::GroupLagSeconds, MetricId::GroupLagFloor, sink);
         sink.sample_if_known(MetricId::GroupStatus, *status);
         sink.sample_if_known(MetricId::GroupConsumable, *consumable);
         sink.float_if_known(MetricId::GroupCatchUp, *catch_up);
@@ -189,9 +195,18 @@ fn emit_group_topic(lag: &TopicLag, assessment: Option<&TopicAssessment>, sink: 
     sink.enter_group_topic(&lag.topic);
     sink.sample_if_known(MetricId::GroupTopicLag, lag.messages);
     let partitions = lag.partitions.iter();
-    sink.partition_samples(MetricId::GroupOffset, partitions.clone().map(|p| (p.partition, p.committed)));
-    sink.partition_samples(MetricId::GroupLag, partitions.clone().map(|p| (p.partition, p.messages)));
-    sink.partition_samples(MetricId::GroupLastConsumed, partitions.map(|p| (p.partition, p.last_consumed)));
+    sink.partition_samples(
+        MetricId::GroupPartitionOffset,
+        partitions.clone().map(|p| (p.partition, p.committed)),
+    );
+    sink.partition_samples(
+        MetricId::GroupPartitionLag,
+        partitions.clone().map(|p| (p.partition, p.messages)),
+    );
+    sink.partition_samples(
+        MetricId::GroupPartitionLastConsumed,
+        partitions.map(|p| (p.partition, p.last_consumed)),
+    );
     let Some(assessment) = assessment else { return };
     emit_lag_bounds(assessment.bounds, MetricId::GroupTopicLagSeconds, MetricId::GroupTopicLagFloor, sink);
     sink.sample_if_known(MetricId::GroupTopicStatus, assessment.status);
@@ -202,13 +217,13 @@ fn emit_group_topic(lag: &TopicLag, assessment: Option<&TopicAssessment>, sink: 
     sink.float_if_known(MetricId::GroupTopicLossEta, assessment.data_loss_eta);
     let assessed = || assessment.with_lag(lag).map(|(lag, assessment)| (lag.partition, assessment));
     let upper = assessed().map(|(partition, a)| (partition, a.bounds.upper.map(Duration::from_millis)));
-    sink.partition_samples(MetricId::GroupLagSeconds, upper);
+    sink.partition_samples(MetricId::GroupPartitionLagSeconds, upper);
     let lower = assessed().map(|(partition, a)| (partition, a.bounds.lower.map(Duration::from_millis)));
-    sink.partition_samples(MetricId::GroupLagFloor, lower);
+    sink.partition_samples(MetricId::GroupPartitionLagFloor, lower);
     let margin = assessed().map(|(partition, a)| (partition, a.retention.and_then(|r| r.margin)));
-    sink.partition_samples(MetricId::GroupMargin, margin);
+    sink.partition_samples(MetricId::GroupPartitionMargin, margin);
     let lost = assessed().map(|(partition, a)| (partition, a.retention.map(|r| r.lost)));
-    sink.partition_samples(MetricId::GroupLost, lost);
+    sink.partition_samples(MetricId::GroupPartitionLost, lost);
 }
 
 fn emit_lag_bounds(bounds: TimeBounds, upper: MetricId, lower: MetricId, sink: &mut impl SeriesSink) {

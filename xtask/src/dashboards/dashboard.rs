@@ -168,7 +168,12 @@ fn query_variable(filters: Filters, index: usize, label: &str, name: &str) -> Va
             ("Topic", "Topics that the selected groups consume.", MetricId::GroupTopicLagFloor, ANY_NAME)
         }
         "topic" => ("Topic", "Topics of the selected instances.", MetricId::TopicInfo, ANY_NAME),
-        _ => ("Partition", "Partitions, for the row Partitions only.", MetricId::GroupLagFloor, ANY_ID),
+        _ => (
+            "Partition",
+            "Partitions, for the row Partitions only.",
+            MetricId::GroupPartitionLagFloor,
+            ANY_ID,
+        ),
     };
     let before = Filters(if name == "account" { &[] } else { &filters.0[..index] });
     let series = before.plain(family);

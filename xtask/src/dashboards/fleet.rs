@@ -88,7 +88,7 @@ fn overview() -> Vec<Panel> {
                 "unhealthy",
             ),
         total_lag(FLEET),
-        lag_lower_bound(FLEET, MetricId::GroupTotalLagFloor, "No lag known"),
+        lag_lower_bound(FLEET, MetricId::GroupLagFloor, "No lag known"),
         Panel::stat("Lag, upper bound", "No upper bound known")
             .description(
                 "Upper bound of the age of the oldest unread message, maximum over all groups with a known \
@@ -96,7 +96,7 @@ fn overview() -> Vec<Panel> {
             )
             .unit("s")
             .thresholds(LAG_SECONDS)
-            .query(FLEET.maximum(MetricId::GroupTotalLagSeconds), "upper bound"),
+            .query(FLEET.maximum(MetricId::GroupLagSeconds), "upper bound"),
         total_messages_lost(FLEET),
         time_to_data_loss(FLEET),
         Panel::stat("Topics without consumers", "Unknown until all groups are polled")
@@ -148,7 +148,7 @@ fn overview() -> Vec<Panel> {
 /// Groups of the table: worst status first, then largest lag, then unknown status, then unknown lag.
 fn worst_group_rank() -> String {
     let status = FLEET.max(Level::Group, MetricId::GroupStatus);
-    let lag = FLEET.max(Level::Group, MetricId::GroupTotalLag);
+    let lag = FLEET.max(Level::Group, MetricId::GroupLag);
     let all = FLEET.max(Level::Group, MetricId::GroupInfo);
     format!("topk($limit, {status} * 1e16 + {lag} + 1 or {status} * 1e16 or {lag} or {all} * 0)")
 }
@@ -175,16 +175,16 @@ fn groups() -> Panel {
             value("Status", "none").mapped(&STATUS_OR_UNKNOWN).width(110),
         )
         .column(label("group", "Group").links(&group_links(LinkSource::TableRow, level)))
-        .value(row(MetricId::GroupTotalLag), value("Lag", "short").thresholds(LAG_MESSAGES))
-        .value(row(MetricId::GroupTotalLagFloor), seconds("Lag, lower bound").thresholds(LAG_SECONDS))
-        .value(row(MetricId::GroupTotalLagSeconds), seconds("Lag, upper bound").thresholds(LAG_SECONDS))
+        .value(row(MetricId::GroupLag), value("Lag", "short").thresholds(LAG_MESSAGES))
+        .value(row(MetricId::GroupLagFloor), seconds("Lag, lower bound").thresholds(LAG_SECONDS))
+        .value(row(MetricId::GroupLagSeconds), seconds("Lag, upper bound").thresholds(LAG_SECONDS))
         .value(row(MetricId::GroupCatchUp), seconds("Caught up in"))
         .value(
             among(&FLEET.min(level, MetricId::GroupTopicLossEta), &worst),
             seconds("Data loss in").thresholds(LOSS_SECONDS),
         )
         .value(
-            among(&FLEET.sum(level, Level::GroupPartition, MetricId::GroupLost), &worst),
+            among(&FLEET.sum(level, Level::GroupPartition, MetricId::GroupPartitionLost), &worst),
             value("Lost", "short").thresholds(BAD_FROM_ONE),
         )
         .column(label("name", "Instance"))
@@ -215,7 +215,7 @@ fn worst_groups() -> Vec<Panel> {
             )
             .axis("s", "age")
             .thresholds(LAG_SECONDS)
-            .query(FLEET.top(Level::Group, MetricId::GroupTotalLagFloor), GROUP_LEGEND)
+            .query(FLEET.top(Level::Group, MetricId::GroupLagFloor), GROUP_LEGEND)
             .links(&links),
         Panel::graph("Lag, upper bound", "No upper bound known")
             .description(
@@ -224,19 +224,19 @@ fn worst_groups() -> Vec<Panel> {
             )
             .axis("s", "age")
             .thresholds(LAG_SECONDS)
-            .query(FLEET.top(Level::Group, MetricId::GroupTotalLagSeconds), GROUP_LEGEND)
+            .query(FLEET.top(Level::Group, MetricId::GroupLagSeconds), GROUP_LEGEND)
             .links(&links),
         Panel::graph("Lag by group", "No lag known")
             .description("Unread messages: the $limit groups with the most in the time range.")
             .axis("short", "messages")
             .thresholds(LAG_MESSAGES)
-            .query(FLEET.top(Level::Group, MetricId::GroupTotalLag), GROUP_LEGEND)
+            .query(FLEET.top(Level::Group, MetricId::GroupLag), GROUP_LEGEND)
             .links(&links),
         Panel::graph("Lag by instance", "No lag known")
             .description("Unread messages of all groups of each instance.")
             .axis("short", "messages")
             .query(
-                FLEET.named(&FLEET.sum(Level::Instance, Level::Group, MetricId::GroupTotalLag)),
+                FLEET.named(&FLEET.sum(Level::Instance, Level::Group, MetricId::GroupLag)),
                 "{{name}} ({{instance_id}})",
             ),
         by_status,

@@ -84,7 +84,7 @@ fn overview() -> Vec<Panel> {
             .on_background()
             .query(GROUP.maximum(MetricId::GroupStatus), "status"),
         total_lag(GROUP),
-        lag_lower_bound(GROUP, MetricId::GroupTotalLagFloor, "No lag known"),
+        lag_lower_bound(GROUP, MetricId::GroupLagFloor, "No lag known"),
         Panel::stat("Lag, upper bound", "Unknown for a group")
             .description(
                 "Upper bound of the age of the oldest unread message, maximum over the selected groups. \
@@ -93,7 +93,7 @@ fn overview() -> Vec<Panel> {
             .unit("s")
             .thresholds(LAG_SECONDS)
             .query(
-                GROUP.upper_bound(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds),
+                GROUP.upper_bound(Level::Group, MetricId::GroupLag, MetricId::GroupLagSeconds),
                 "upper bound",
             ),
         Panel::stat("Time to catch up", "Never, or unknown")
@@ -127,8 +127,8 @@ fn lag() -> Vec<Panel> {
                  between the lower and the upper bound. No band is shown if one of the groups has no upper \
                  bound. Select one group to see its own bounds.",
             ),
-            GROUP.maximum(MetricId::GroupTotalLagFloor),
-            GROUP.upper_bound(Level::Group, MetricId::GroupTotalLag, MetricId::GroupTotalLagSeconds),
+            GROUP.maximum(MetricId::GroupLagFloor),
+            GROUP.upper_bound(Level::Group, MetricId::GroupLag, MetricId::GroupLagSeconds),
         ),
         Panel::graph("Lag by group", "No lag known")
             .description(
@@ -137,7 +137,7 @@ fn lag() -> Vec<Panel> {
             )
             .axis("short", "messages")
             .thresholds(LAG_MESSAGES)
-            .query(GROUP.top(Level::Group, MetricId::GroupTotalLag), "{{group}}: unread")
+            .query(GROUP.top(Level::Group, MetricId::GroupLag), "{{group}}: unread")
             .query(GROUP.top(Level::Group, MetricId::GroupConsumable), "{{group}}: retained")
             .dashed('B'),
         lag_bounds(
@@ -313,7 +313,7 @@ fn retention() -> Vec<Panel> {
             .axis("short", "messages")
             .thresholds(&[(None, "red"), (Some(1000.0), "green")])
             .legend(&["min", "lastNotNull"])
-            .query(GROUP.bottom(Level::GroupTopic, MetricId::GroupMargin), TOPIC_LEGEND)
+            .query(GROUP.bottom(Level::GroupTopic, MetricId::GroupPartitionMargin), TOPIC_LEGEND)
             .links(&group_links(LinkSource::GraphLine, Level::GroupTopic)),
         messages_lost(GROUP, TOPIC_LEGEND),
     ]

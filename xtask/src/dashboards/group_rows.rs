@@ -32,7 +32,7 @@ pub(super) fn topic() -> Vec<Panel> {
                  large one indicates a hot key or a stuck consumer.",
             )
             .axis("short", "messages")
-            .query(GROUP.top(level, MetricId::GroupLag), LEGEND),
+            .query(GROUP.top(level, MetricId::GroupPartitionLag), LEGEND),
         lag_bounds(
             Panel::graph("$topic: lag in seconds by partition", NEEDS_PARTITIONS).description(
                 "Lower bound (dashed) and upper bound of the age of the oldest unread message: the $limit \
@@ -40,7 +40,7 @@ pub(super) fn topic() -> Vec<Panel> {
             ),
             GROUP,
             level,
-            (MetricId::GroupLagFloor, MetricId::GroupLagSeconds),
+            (MetricId::GroupPartitionLagFloor, MetricId::GroupPartitionLagSeconds),
             LEGEND,
         ),
         Panel::graph("$topic: consumption rate by partition", NEEDS_PARTITIONS)
@@ -50,7 +50,7 @@ pub(super) fn topic() -> Vec<Panel> {
             )
             .interval("5m")
             .axis("mps", "consumed")
-            .query(GROUP.top_slope(level, MetricId::GroupOffset), LEGEND),
+            .query(GROUP.top_slope(level, MetricId::GroupPartitionOffset), LEGEND),
         Panel::graph("$topic: retention margin by partition", NEEDS_PARTITIONS)
             .description(
                 "Messages between the oldest retained one and the committed offset: the $limit partitions \
@@ -58,7 +58,7 @@ pub(super) fn topic() -> Vec<Panel> {
             )
             .axis("short", "messages")
             .legend(&["min", "lastNotNull"])
-            .query(GROUP.bottom(level, MetricId::GroupMargin), LEGEND),
+            .query(GROUP.bottom(level, MetricId::GroupPartitionMargin), LEGEND),
         Panel::graph("$topic: messages lost by partition", NEEDS_PARTITIONS)
             .description(
                 "Messages that retention deleted before the group consumed them: the $limit partitions with \
@@ -67,7 +67,7 @@ pub(super) fn topic() -> Vec<Panel> {
             .axis("short", "messages")
             .thresholds(BAD_FROM_ONE)
             .mostly_zero()
-            .query(GROUP.top(level, MetricId::GroupLost), LEGEND),
+            .query(GROUP.top(level, MetricId::GroupPartitionLost), LEGEND),
     ]
 }
 
@@ -75,8 +75,8 @@ pub(super) fn partitions() -> Vec<Panel> {
     let level = Level::GroupPartition;
     let worst = format!(
         "topk($limit, {lower} * 1e12 + on ({on}) ({lag}) + 1 or {lag})",
-        lower = PARTITION.max(level, MetricId::GroupLagFloor),
-        lag = PARTITION.max(level, MetricId::GroupLag),
+        lower = PARTITION.max(level, MetricId::GroupPartitionLagFloor),
+        lag = PARTITION.max(level, MetricId::GroupPartitionLag),
         on = level.list()
     );
     let row = |id: MetricId| among(&PARTITION.max(level, id), &worst);
@@ -87,13 +87,13 @@ pub(super) fn partitions() -> Vec<Panel> {
                 "Age of the oldest unread message, maximum over the selected partitions. No band is shown \
                  if one of them has no upper bound. Select one partition to see its own bounds.",
             ),
-            PARTITION.maximum(MetricId::GroupLagFloor),
-            PARTITION.upper_bound(level, MetricId::GroupLag, MetricId::GroupLagSeconds),
+            PARTITION.maximum(MetricId::GroupPartitionLagFloor),
+            PARTITION.upper_bound(level, MetricId::GroupPartitionLag, MetricId::GroupPartitionLagSeconds),
         ),
         Panel::graph("Lag of the selected partitions", NEEDS_PARTITIONS)
             .description("Unread messages: the $limit partitions with the most in the time range.")
             .axis("short", "messages")
-            .query(PARTITION.top(level, MetricId::GroupLag), "{{topic}}[{{partition}}] / {{group}}"),
+            .query(PARTITION.top(level, MetricId::GroupPartitionLag), "{{topic}}[{{partition}}] / {{group}}"),
         Panel::table("Partitions by lag", NEEDS_PARTITIONS)
             .description(
                 "The $limit selected partitions with the largest lower bound of the age of the oldest \
@@ -103,16 +103,22 @@ pub(super) fn partitions() -> Vec<Panel> {
             .column(label("group", "Group"))
             .column(label("topic", "Topic"))
             .column(label("partition", "Partition").links(&links))
-            .value(row(MetricId::GroupLag), value("Lag", "short").thresholds(LAG_MESSAGES))
+            .value(row(MetricId::GroupPartitionLag), value("Lag", "short").thresholds(LAG_MESSAGES))
             .value(
-                row(MetricId::GroupLagFloor),
+                row(MetricId::GroupPartitionLagFloor),
                 seconds("Lag, lower bound").thresholds(LAG_SECONDS).width(165),
             )
-            .value(row(MetricId::GroupLagSeconds), seconds("Lag, upper bound").thresholds(LAG_SECONDS))
-            .value(row(MetricId::GroupOffset), value("Committed offset", "none").decimals(0))
-            .value(row(MetricId::GroupMargin), value("Margin", "short"))
-            .value(row(MetricId::GroupLost), value("Lost", "short").thresholds(BAD_FROM_ONE))
-            .value(format!("time() - {}", row(MetricId::GroupLastConsumed)), seconds("Last consumed"))
+            .value(
+                row(MetricId::GroupPartitionLagSeconds),
+                seconds("Lag, upper bound").thresholds(LAG_SECONDS),
+            )
+            .value(row(MetricId::GroupPartitionOffset), value("Committed offset", "none").decimals(0))
+            .value(row(MetricId::GroupPartitionMargin), value("Margin", "short"))
+            .value(row(MetricId::GroupPartitionLost), value("Lost", "short").thresholds(BAD_FROM_ONE))
+            .value(
+                format!("time() - {}", row(MetricId::GroupPartitionLastConsumed)),
+                seconds("Last consumed"),
+            )
             .instance_columns()
             .sorted_by("Lag, lower bound"),
     ]

@@ -237,7 +237,11 @@ impl Filters {
 
     /// Messages written per second, including those to topics without consumers.
     pub(super) fn written(self, level: Level) -> String {
-        format!("sum by ({}) ({})", level.list(), self.slope(Level::TopicPartition, MetricId::TopicEnd))
+        format!(
+            "sum by ({}) ({})",
+            level.list(),
+            self.slope(Level::TopicPartition, MetricId::TopicPartitionEnd)
+        )
     }
 
     /// Maximum in the time range, for ranking.

@@ -19,7 +19,7 @@ pub(super) fn total_lag(filters: Filters) -> Panel {
             "Unread messages of the selected groups. A topic with several groups counts once for each.",
         )
         .thresholds(LAG_MESSAGES)
-        .query(filters.total(Level::Group, MetricId::GroupTotalLag), "lag")
+        .query(filters.total(Level::Group, MetricId::GroupLag), "lag")
 }
 
 pub(super) fn lag_lower_bound(filters: Filters, id: MetricId, no_value: &'static str) -> Panel {
@@ -51,7 +51,7 @@ pub(super) fn total_messages_lost(filters: Filters) -> Panel {
              group commits past the oldest retained message.",
         )
         .thresholds(BAD_FROM_ONE)
-        .query(filters.total(Level::GroupPartition, MetricId::GroupLost), "lost")
+        .query(filters.total(Level::GroupPartition, MetricId::GroupPartitionLost), "lost")
 }
 
 /// Lag in seconds as a band between its lower and its upper bound.
@@ -125,8 +125,8 @@ pub(super) fn loss_forecast(filters: Filters, legend: &str) -> Panel {
 /// Messages deleted before they were consumed, by group and topic.
 pub(super) fn messages_lost(filters: Filters, legend: &str) -> Panel {
     let level = Level::GroupTopic;
-    let lost = filters.sum(level, Level::GroupPartition, MetricId::GroupLost);
-    let peak = filters.peak(Level::GroupPartition, MetricId::GroupLost);
+    let lost = filters.sum(level, Level::GroupPartition, MetricId::GroupPartitionLost);
+    let peak = filters.peak(Level::GroupPartition, MetricId::GroupPartitionLost);
     Panel::graph("Messages lost to retention", "No known loss; requires metrics.granularity partition")
         .description(
             "Messages of a topic that retention deleted before the group consumed them: the $limit pairs of \
@@ -208,7 +208,10 @@ pub(super) fn topics_without_consumers(
     match named {
         true => panel
             .value(
-                format!("time() - {}", among(&filters.max(level, MetricId::TopicLastWrite), &largest)),
+                format!(
+                    "time() - {}",
+                    among(&filters.max(level, MetricId::TopicPartitionLastWrite), &largest)
+                ),
                 seconds("Last write"),
             )
             .column(label("name", "Instance"))

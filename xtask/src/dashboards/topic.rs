@@ -16,8 +16,9 @@ const PARTITION_LEGEND: &str = "{{topic}}[{{partition}}] @ {{instance_id}}";
 const NEVER_WRITTEN: &str = "No messages, or metrics.granularity is not partition";
 
 pub(super) fn dashboard() -> Dashboard {
-    let resets =
-        TOPIC.max_of(Level::TopicPartition, MetricId::TopicEnd, |s| format!("resets({s}[$__rate_interval])"));
+    let resets = TOPIC.max_of(Level::TopicPartition, MetricId::TopicPartitionEnd, |s| {
+        format!("resets({s}[$__rate_interval])")
+    });
     Dashboard {
         id: DashboardId::Topic,
         description: "Topics of Alibaba Cloud Message Queue for Apache Kafka, monitored by \
@@ -57,14 +58,17 @@ fn overview() -> Vec<Panel> {
             )
             .interval("5m")
             .unit("mps")
-            .query(format!("sum({})", TOPIC.slope(Level::TopicPartition, MetricId::TopicEnd)), "written"),
+            .query(
+                format!("sum({})", TOPIC.slope(Level::TopicPartition, MetricId::TopicPartitionEnd)),
+                "written",
+            ),
         Panel::stat("Messages", NEEDS_TOPICS)
             .description("Retained messages of the selected topics.")
             .query(TOPIC.total(Level::Topic, MetricId::TopicMessages), "messages"),
         Panel::stat("Last write", NEVER_WRITTEN)
             .description("Time since the last message was written to a selected topic.")
             .unit("s")
-            .query(format!("time() - {}", TOPIC.maximum(MetricId::TopicLastWrite)), "ago"),
+            .query(format!("time() - {}", TOPIC.maximum(MetricId::TopicPartitionLastWrite)), "ago"),
         Panel::count("Consumer groups", "Unknown until all groups are polled")
             .description("Pairs of a selected topic and a group that has committed an offset on it.")
             .query(TOPIC.total(Level::Topic, MetricId::TopicGroups), "groups"),
@@ -79,7 +83,7 @@ fn last_write(title: &'static str, description: &'static str, level: Level, lege
     Panel::graph(title, NEVER_WRITTEN)
         .description(description)
         .axis("s", "ago")
-        .query(TOPIC.longest_ago(level, MetricId::TopicLastWrite), legend)
+        .query(TOPIC.longest_ago(level, MetricId::TopicPartitionLastWrite), legend)
 }
 
 fn throughput() -> Vec<Panel> {
@@ -87,7 +91,7 @@ fn throughput() -> Vec<Panel> {
     let written_in_range = format!(
         "sum by ({}) ({})",
         level.list(),
-        TOPIC.slope_in_range(Level::TopicPartition, MetricId::TopicEnd)
+        TOPIC.slope_in_range(Level::TopicPartition, MetricId::TopicPartitionEnd)
     );
     vec![
         Panel::graph("Production rate by topic", NEEDS_PARTITIONS)
@@ -166,7 +170,7 @@ fn topics() -> Panel {
         .value(row(MetricId::TopicPartitions), value("Partitions", "none").decimals(0))
         .value(row(MetricId::TopicMessages), value("Messages", "short").width(115))
         .value(among(&TOPIC.written(level), &largest), value("Written/s", "short"))
-        .value(format!("time() - {}", row(MetricId::TopicLastWrite)), seconds("Last write"))
+        .value(format!("time() - {}", row(MetricId::TopicPartitionLastWrite)), seconds("Last write"))
         .value(
             row(MetricId::TopicGroups),
             value("Groups", "none").decimals(0).thresholds(&[(None, "yellow"), (Some(1.0), "green")]),
@@ -192,10 +196,10 @@ fn skew_graph(title: &'static str, description: &'static str) -> Panel {
 }
 
 fn skew() -> Vec<Panel> {
-    let slope = TOPIC.slope(Level::TopicPartition, MetricId::TopicEnd);
-    let slope_in_range = TOPIC.slope_in_range(Level::TopicPartition, MetricId::TopicEnd);
-    let lag = TOPIC.max(Level::GroupPartition, MetricId::GroupLag);
-    let mean_lag = TOPIC.mean(Level::GroupPartition, MetricId::GroupLag);
+    let slope = TOPIC.slope(Level::TopicPartition, MetricId::TopicPartitionEnd);
+    let slope_in_range = TOPIC.slope_in_range(Level::TopicPartition, MetricId::TopicPartitionEnd);
+    let lag = TOPIC.max(Level::GroupPartition, MetricId::GroupPartitionLag);
+    let mean_lag = TOPIC.mean(Level::GroupPartition, MetricId::GroupPartitionLag);
     vec![
         skew_graph(
             "Production skew",
@@ -221,7 +225,7 @@ fn skew() -> Vec<Panel> {
 
 fn partitions() -> Vec<Panel> {
     let level = Level::TopicPartition;
-    let [start, end] = [MetricId::TopicStart, MetricId::TopicEnd];
+    let [start, end] = [MetricId::TopicPartitionStart, MetricId::TopicPartitionEnd];
     let retained = format!("{} - {}", TOPIC.max(level, end), TOPIC.max(level, start));
     let retained_at_end = format!("{} - {}", TOPIC.at_end(level, end), TOPIC.at_end(level, start));
     let largest = format!("topk($limit, {})", TOPIC.max(level, end));
@@ -257,7 +261,7 @@ fn partitions() -> Vec<Panel> {
             .axis("short", "messages")
             .thresholds(BAD_FROM_ONE)
             .mostly_zero()
-            .query(TOPIC.top(level, MetricId::GroupLost), PARTITION_LEGEND),
+            .query(TOPIC.top(level, MetricId::GroupPartitionLost), PARTITION_LEGEND),
         Panel::table("Offsets", NEEDS_PARTITIONS)
             .description(
                 "Start offset, end offset and last write of each partition: the $limit partitions with the \
@@ -268,7 +272,7 @@ fn partitions() -> Vec<Panel> {
             .column(label("partition", "Partition"))
             .value(row(start), value("Start offset", "none").decimals(0))
             .value(largest.clone(), value("End offset", "none").decimals(0))
-            .value(format!("time() - {}", row(MetricId::TopicLastWrite)), seconds("Last write"))
+            .value(format!("time() - {}", row(MetricId::TopicPartitionLastWrite)), seconds("Last write"))
             .instance_columns()
             .sorted_by("End offset"),
     ]
