@@ -96,7 +96,7 @@ async fn demo(args: Args) -> Result<(), DemoError> {
     let exporter = listener.local_addr().map_err(failed)?;
     let shutdown = watch_signals(args.until).map_err(failed)?;
     let simulator = Simulator::start(cloud()).await.map_err(failed)?;
-    simulator.world(set_up).map_err(failed)?;
+    simulator.with_world(set_up).map_err(failed)?;
     let text = configuration(&simulator.url());
     let config = configured(&text)?;
 
@@ -345,7 +345,7 @@ async fn run_steps(simulator: &Simulator, exporter: SocketAddr, pause: Duration)
     loop {
         for (number, step) in (1..).zip(&STEPS) {
             let before = sample(exporter, step.series).await;
-            simulator.world(step.change).map_err(failed)?;
+            simulator.with_world(step.change).map_err(failed)?;
             let now = Elapsed(start.elapsed());
             let DemoStep { what, series, expect, .. } = step;
             print(&format!(

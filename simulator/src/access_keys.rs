@@ -83,7 +83,7 @@ pub struct IssuedKey {
 struct RegisteredKeys {
     by_id: BTreeMap<String, Vec<AccessKey>>,
     issued: Vec<IssuedKey>,
-    mixed_calls: u64,
+    mismatched_key_calls: u64,
 }
 
 impl KeyRegistry {
@@ -108,8 +108,8 @@ impl KeyRegistry {
     /// Returns the number of calls that were signed with parts of different keys: the id of one with the
     /// secret or token of another, or a temporary key without its token. All of them were rejected.
     #[must_use]
-    pub fn mixed_calls(&self) -> u64 {
-        lock(&self.0).mixed_calls
+    pub fn mismatched_key_calls(&self) -> u64 {
+        lock(&self.0).mismatched_key_calls
     }
 
     /// Issues a temporary key. Its secret and token contain characters that must be escaped in URLs.
@@ -141,7 +141,7 @@ impl KeyRegistry {
         lock(&self.0).by_id.values().flatten().any(&mut matches)
     }
 
-    pub(crate) fn count_mixed_call(&self) {
-        lock(&self.0).mixed_calls += 1;
+    pub(crate) fn count_mismatched_key_call(&self) {
+        lock(&self.0).mismatched_key_calls += 1;
     }
 }

@@ -97,13 +97,13 @@ pub use world::{
 
 use admin::SimulatorRoutes;
 use management_api::ManagementApi;
-use server::ServiceListener;
+use server::ReopenableListener;
 use sync::lock;
 
 /// A running simulator. Dropping it stops it without waiting.
 pub struct Simulator {
     api: Arc<ManagementApi>,
-    listener: ServiceListener,
+    listener: ReopenableListener,
 }
 
 impl Simulator {
@@ -114,7 +114,7 @@ impl Simulator {
     pub async fn start(options: SimulatorOptions) -> io::Result<Self> {
         let api = Arc::new(ManagementApi::new(&options));
         let routes = Arc::new(SimulatorRoutes(Arc::clone(&api)));
-        Ok(Self { api, listener: ServiceListener::bind(options.listen, routes)? })
+        Ok(Self { api, listener: ReopenableListener::bind(options.listen, routes)? })
     }
 
     /// Returns the listen address.
@@ -135,14 +135,14 @@ impl Simulator {
     }
 
     /// Reads or edits the world. Calls wait meanwhile.
-    pub fn world<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
+    pub fn with_world<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
         self.api.with_world(edit)
     }
 
     /// Returns the current ground truth of the world.
     #[must_use]
     pub fn truth(&self) -> WorldTruth {
-        self.world(|w| w.truth())
+        self.with_world(|w| w.truth())
     }
 
     /// Returns the ground truth of the last complete response about each object.
@@ -175,7 +175,7 @@ impl Simulator {
     /// Returns world time, in Unix milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        self.world(|w| w.now_ms())
+        self.with_world(|w| w.now_ms())
     }
 
     /// Advances world time, in every clock mode.

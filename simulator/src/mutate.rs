@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     faults::{Effect, WrongType},
-    wire::{list_slot, list_wrapper, rows},
+    wire::{list_slot, list_wrapper, numeric_rows},
 };
 
 /// Mutates a successful response. Returns whether it still states the complete truth, in whatever format.
@@ -23,9 +23,11 @@ pub(crate) fn mutate(effect: &Effect, action: &str, body: &mut Value) -> bool {
                 *list = items.take();
             }
         }
-        Effect::WrongType(how) => return set_wrong_types(*how, rows(action, body).into_iter().take(1)),
+        Effect::WrongType(how) => {
+            return set_wrong_types(*how, numeric_rows(action, body).into_iter().take(1));
+        }
         Effect::WrongTypes(how) => {
-            let rows_are_readable = set_wrong_types(*how, rows(action, body).into_iter());
+            let rows_are_readable = set_wrong_types(*how, numeric_rows(action, body).into_iter());
             return set_wrong_types(*how, body.as_object_mut().into_iter()) && rows_are_readable;
         }
         Effect::DuplicateItem => edit_list(action, body, |items| {
@@ -70,7 +72,7 @@ pub(crate) fn mutate(effect: &Effect, action: &str, body: &mut Value) -> bool {
         Effect::WrongTotal(total) => body["Total"] = json!(total),
         Effect::EndlessPages => body["Total"] = json!(1_000_000_000),
         Effect::ConsumerAhead(by) => {
-            if let Some(row) = rows(action, body).into_iter().next() {
+            if let Some(row) = numeric_rows(action, body).into_iter().next() {
                 let end = row.get("BrokerOffset").and_then(Value::as_i64).unwrap_or(0);
                 row.insert("ConsumerOffset".to_owned(), json!(end.saturating_add(*by)));
             }

@@ -54,7 +54,7 @@ pub(crate) trait RequestHandler: Send + Sync {
 
 /// An address with a service, which can be closed and reopened. While it is closed, connections are refused.
 /// Dropping it closes it without waiting.
-pub(crate) struct ServiceListener {
+pub(crate) struct ReopenableListener {
     addr: SocketAddr,
     /// Bound but not listening: reserves the port while the listener is closed.
     _reserved: TcpSocket,
@@ -62,7 +62,7 @@ pub(crate) struct ServiceListener {
     handler: Arc<dyn RequestHandler>,
 }
 
-impl ServiceListener {
+impl ReopenableListener {
     pub(crate) fn bind(addr: SocketAddr, handler: Arc<dyn RequestHandler>) -> io::Result<Self> {
         let reserved = bind_shared(addr)?;
         let addr = reserved.local_addr()?;

@@ -97,7 +97,7 @@ mod tests {
     }
 
     /// Parameters of the example in the vendor's API reference.
-    fn reference_example(action: &'static str, format: &'static str) -> [(&'static str, &'static str); 8] {
+    fn reference_parameters(action: &'static str, format: &'static str) -> [(&'static str, &'static str); 8] {
         [
             ("Timestamp", "2016-02-23T12:46:24Z"),
             ("Format", format),
@@ -125,11 +125,26 @@ mod tests {
 
     #[test]
     fn v1_signs_the_example_of_the_api_reference() {
-        assert_eq!(v1("GET", &reference_example("DescribeRegions", "XML")), "OLeaidS1JvxuMvnyHOwuJ+uX5qY=");
-        assert_eq!(v1("GET", &reference_example("GetInstanceList", "XML")), "VTHHNd4R9cDs0zMvjrUEaOXwcL0=");
-        assert_eq!(v1("GET", &reference_example("GetInstanceList", "JSON")), "hNvBK+Kz1kHL+rzAJzongQ9zl+w=");
-        assert_eq!(v1("POST", &reference_example("GetInstanceList", "XML")), "5YSSssLAsjKVdv1z0eV3A2a8zaY=");
-        assert_eq!(v1("POST", &reference_example("GetInstanceList", "JSON")), "iOsGLiHpcBkVInr1fPnDWk3Jy6E=");
+        assert_eq!(
+            v1("GET", &reference_parameters("DescribeRegions", "XML")),
+            "OLeaidS1JvxuMvnyHOwuJ+uX5qY="
+        );
+        assert_eq!(
+            v1("GET", &reference_parameters("GetInstanceList", "XML")),
+            "VTHHNd4R9cDs0zMvjrUEaOXwcL0="
+        );
+        assert_eq!(
+            v1("GET", &reference_parameters("GetInstanceList", "JSON")),
+            "hNvBK+Kz1kHL+rzAJzongQ9zl+w="
+        );
+        assert_eq!(
+            v1("POST", &reference_parameters("GetInstanceList", "XML")),
+            "5YSSssLAsjKVdv1z0eV3A2a8zaY="
+        );
+        assert_eq!(
+            v1("POST", &reference_parameters("GetInstanceList", "JSON")),
+            "iOsGLiHpcBkVInr1fPnDWk3Jy6E="
+        );
     }
 
     #[test]

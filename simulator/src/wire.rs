@@ -163,7 +163,7 @@ pub(crate) fn list_slot<'v>(action: &str, body: &'v mut Value) -> Option<&'v mut
 }
 
 /// Returns the rows of an action's response that contain numbers: partitions or list items.
-pub(crate) fn rows<'v>(action: &str, body: &'v mut Value) -> Vec<&'v mut Map<String, Value>> {
+pub(crate) fn numeric_rows<'v>(action: &str, body: &'v mut Value) -> Vec<&'v mut Map<String, Value>> {
     let Some(Value::Array(items)) = list_slot(action, body) else { return Vec::new() };
     if action != "GetConsumerProgress" {
         return items.iter_mut().filter_map(Value::as_object_mut).collect();
@@ -187,7 +187,7 @@ mod tests {
             let offsets = list(shape, "OffsetList", vec![json!({"Partition": 0})]);
             let topics = list(shape, "TopicList", vec![json!({"Topic": "a", "OffsetList": offsets})]);
             let mut body = json!({ "ConsumerProgress": { "TopicList": topics } });
-            assert_eq!(rows("GetConsumerProgress", &mut body).len(), 1);
+            assert_eq!(numeric_rows("GetConsumerProgress", &mut body).len(), 1);
         }
     }
 

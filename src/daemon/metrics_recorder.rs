@@ -74,7 +74,7 @@ impl web::HttpObserver for MetricsRecorder {
         self.0.count_http_rejection(reason);
     }
 
-    fn open_connections(&self, open: usize) {
+    fn open_connections_changed(&self, open: usize) {
         self.0.set_http_connections(open);
     }
 }

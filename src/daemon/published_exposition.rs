@@ -180,11 +180,15 @@ mod tests {
         let snapshot = groups(1);
         let name = snapshot.regions[0].name();
         health.beat(&name);
-        assert_eq!(health.pending().len(), 1);
+        assert_eq!(health.awaited_first_passes().len(), 1);
         published.publish(Exposition::default(), Arc::clone(&snapshot), None);
-        assert_eq!(health.pending(), [""; 0]);
+        assert_eq!(health.awaited_first_passes(), [""; 0]);
         health.beat("later");
-        assert_eq!(health.pending(), [""; 0], "a region discovered later does not revoke readiness");
+        assert_eq!(
+            health.awaited_first_passes(),
+            [""; 0],
+            "a region discovered later does not revoke readiness"
+        );
     }
 
     #[test]
@@ -194,7 +198,7 @@ mod tests {
         health.beat(&snapshot.regions[0].name());
         health.forget(&snapshot.regions[0].name());
         published(&health).publish(Exposition::default(), snapshot, None);
-        assert_eq!(health.pending(), ["start"]);
+        assert_eq!(health.awaited_first_passes(), ["start"]);
     }
 
     #[test]

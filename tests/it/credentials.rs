@@ -78,7 +78,7 @@ impl CloudWithServices {
             ..SimulatorOptions::default()
         };
         let sim = Simulator::start(options).await.unwrap();
-        sim.world(|w| [A, B].iter().for_each(|id| add_instance(w, REGION, id)));
+        sim.with_world(|w| [A, B].iter().for_each(|id| add_instance(w, REGION, id)));
         let rules = StsRules {
             roles: vec![
                 StsRole::new(READER),
@@ -137,7 +137,7 @@ impl CloudWithServices {
             daemon.add_secret("an issued token", &key.token);
         }
         daemon.stop().await;
-        assert_eq!(self.keys.mixed_calls(), 0, "parts of two keys were used together");
+        assert_eq!(self.keys.mismatched_key_calls(), 0, "parts of two keys were used together");
     }
 
     /// Writes a file in the directory, and creates its folders.

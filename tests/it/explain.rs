@@ -141,7 +141,7 @@ async fn real_time_cloud() -> Simulator {
         ..SimulatorOptions::default()
     };
     let sim = Simulator::start(options).await.unwrap();
-    sim.world(|w| {
+    sim.with_world(|w| {
         [A, B].iter().for_each(|id| add_instance(w, REGION, id));
         let stopped = GroupSpec {
             consumer: ConsumerMode::Stopped,
@@ -246,7 +246,7 @@ async fn explanations_match_the_metrics_and_the_simulator() {
             .await;
             assert_eq!((status, narrowed["found"][0]["topics"].as_array().unwrap().len()), (200, 1));
         }
-        sim.world(write_more);
+        sim.with_world(write_more);
     }
     daemon.stop().await;
 }
@@ -367,7 +367,7 @@ async fn unknown_names_are_errors_with_the_known_objects() {
 #[tokio::test]
 async fn equal_names_in_two_accounts_are_both_explained() {
     let (one, two) = (cloud().await, cloud().await);
-    two.world(write_more);
+    two.with_world(write_more);
     let [id, secret, token] = SECRETS;
     let account = |name: &str, sim: &Simulator| {
         format!(

@@ -65,7 +65,7 @@ fn key() -> AccessKey {
 /// `billing`, which consumes `orders`, and `shipping`, which consumes `audit`. Only [`write_more`] changes a lag.
 pub(crate) async fn cloud() -> Simulator {
     let sim = empty_cloud(&[REGION]).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         for id in [A, B] {
             add_instance(w, REGION, id);
         }

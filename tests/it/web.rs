@@ -73,7 +73,7 @@ impl HttpObserver for Counts {
         *self.rejected.lock().unwrap().entry(reason).or_default() += 1;
     }
 
-    fn open_connections(&self, open: usize) {
+    fn open_connections_changed(&self, open: usize) {
         *self.open.lock().unwrap() = open;
     }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn run(seed: u64, scale: Scale) {
         let before = std::mem::replace(&mut pass, passes.count(&sim));
         sim.advance(MINUTE);
         // The lock blocks responses, so each response belongs to a recorded state.
-        sim.world(|w| {
+        sim.with_world(|w| {
             moments.push_back(expected::all_series(&w.truth()));
             // On a busy machine, several passes may have ended since the last tick.
             let edited = (before..pass).filter(|_| churn.apply_due(w)).count() > 0;

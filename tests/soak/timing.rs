@@ -29,7 +29,7 @@ async fn cloud(regions: &[String], instances: usize, objects: usize) -> Simulato
     let options =
         SimulatorOptions { world, behaviour, call_log_limit: 10_000_000, ..SimulatorOptions::default() };
     let sim = Simulator::start(options).await.unwrap();
-    sim.world(|w| {
+    sim.with_world(|w| {
         for (region, instance) in regions.iter().flat_map(|r| (0..instances).map(move |i| (r, i))) {
             let id = format!("alikafka_{region}_{instance}");
             w.add_instance(region, InstanceSpec::new(&id));

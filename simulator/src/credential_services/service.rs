@@ -23,7 +23,7 @@ use crate::{
     faults::{Effect, Faults},
     request::ApiCall,
     response::{ApiResponse, ErrorEnvelope, added_latency, request_id},
-    server::{RequestHandler, ResponseFuture, ServiceListener},
+    server::{ReopenableListener, RequestHandler, ResponseFuture},
     sync::lock,
     wire::ErrorResponse,
 };
@@ -41,7 +41,7 @@ const CALL_LOG_LIMIT: usize = 100_000;
 /// role. Effects on lists and rows do nothing here.
 pub struct CredentialService<R> {
     server: Arc<CredentialServer<R>>,
-    listener: ServiceListener,
+    listener: ReopenableListener,
 }
 
 /// Rules of a credential service.
@@ -148,7 +148,7 @@ impl<R> CredentialService<R> {
             rng: Mutex::new(ChaCha8Rng::seed_from_u64(0x57)),
         });
         let handler = Arc::<CredentialServer<R>>::clone(&server);
-        let listener = ServiceListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), handler)?;
+        let listener = ReopenableListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), handler)?;
         Ok(Self { server, listener })
     }
 

@@ -19,7 +19,7 @@ async fn started(world: WorldOptions) -> Simulator {
 /// Starts a simulator with one instance `i` with the topic `t` of two partitions.
 async fn small() -> Simulator {
     let sim = started(WorldOptions::empty([REGION])).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.add_instance(REGION, InstanceSpec::new("i"));
         w.add_topic("i", TopicSpec { rate: ProduceRate::per_second(10), ..TopicSpec::new("t", 2) })
     })
@@ -63,7 +63,7 @@ async fn instance_actions_return_all_instances_with_their_states() {
 #[tokio::test]
 async fn get_instance_list_filters_by_id_and_tag() {
     let sim = started(WorldOptions::empty([REGION])).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         for (id, tag) in [("a", "x"), ("b", "y"), ("c", "x")] {
             w.add_instance(
                 REGION,
@@ -90,7 +90,7 @@ async fn lists_are_paginated_with_default_and_maximum_page_size() {
         started(WorldOptions { topics_per_instance: 25, groups_per_instance: 25, ..WorldOptions::default() })
             .await;
     sim.behaviour(|b| b.page_size_max = 20);
-    let id = sim.world(|w| w.instances_in_service()[0].1.clone());
+    let id = sim.with_world(|w| w.instances_in_service()[0].1.clone());
     let client = Client::new(&sim);
     let list = async |more: &[(&str, &str)]| {
         let a = client.good("GetTopicList", &[&[("InstanceId", id.as_str())], more].concat()).await;
@@ -111,11 +111,14 @@ async fn lists_are_paginated_with_default_and_maximum_page_size() {
     for n in ["1", "2", "3", "4"] {
         all.extend(list(&[("CurrentPage", n)]).await.0);
     }
-    assert_eq!(all, sim.world(|w| w.topics(&id)));
+    assert_eq!(all, sim.with_world(|w| w.topics(&id)));
     assert_eq!(list(&[("Topic", &all[3])]).await.0, [all[3].clone()]);
     let groups = [("InstanceId", id.as_str()), ("RegionId", REGION)];
     let unpaged = client.good("GetConsumerList", &groups).await;
-    assert_eq!(names(&unpaged["ConsumerList"]["ConsumerVO"], "ConsumerId"), sim.world(|w| w.groups(&id)));
+    assert_eq!(
+        names(&unpaged["ConsumerList"]["ConsumerVO"], "ConsumerId"),
+        sim.with_world(|w| w.groups(&id))
+    );
     assert!(unpaged.get("Total").is_none(), "the older format has no paging fields");
     let paged = client
         .good("GetConsumerList", &[&groups[..], &[("CurrentPage", "2"), ("PageSize", "20")]].concat())
@@ -131,9 +134,9 @@ async fn lists_are_paginated_with_default_and_maximum_page_size() {
 async fn topic_status_returns_exact_offsets_and_is_recorded_as_served() {
     let sim = small().await;
     let big = (1_i64 << 53) + 1;
-    sim.world(|w| w.add_topic("i", TopicSpec { base_offset: big, ..TopicSpec::new("big", 1) }))
+    sim.with_world(|w| w.add_topic("i", TopicSpec { base_offset: big, ..TopicSpec::new("big", 1) }))
         .expect("added");
-    sim.world(|w| w.append("i", "big", 0, 2)).expect("there");
+    sim.with_world(|w| w.append("i", "big", 0, 2)).expect("there");
     let client = Client::new(&sim);
     let params = [("InstanceId", "i"), ("Topic", "big")];
     let strings = client.good("GetTopicStatus", &params).await;
@@ -159,11 +162,11 @@ async fn topic_status_returns_exact_offsets_and_is_recorded_as_served() {
 #[tokio::test]
 async fn consumer_progress_returns_offsets_lag_and_timestamps() {
     let sim = small().await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.add_group("i", GroupSpec { consumer: ConsumerMode::Stalled, ..GroupSpec::new("g", &["t"]) })
     })
     .expect("added");
-    sim.world(|w| w.set_committed("i", "g", "t", 1, OffsetSpec::Uncommitted)).expect("there");
+    sim.with_world(|w| w.set_committed("i", "g", "t", 1, OffsetSpec::Uncommitted)).expect("there");
     sim.advance(Duration::from_secs(100));
     let client = Client::new(&sim);
     let params = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
@@ -172,9 +175,9 @@ async fn consumer_progress_returns_offsets_lag_and_timestamps() {
     let rows = stalled["OffsetList"]["OffsetList"].as_array().expect("rows");
     assert_eq!((&rows[0]["BrokerOffset"], &rows[0]["ConsumerOffset"]), (&json!(1000), &json!(0)));
     assert_eq!((&rows[1]["ConsumerOffset"], &stalled["TotalDiff"]), (&json!(-1), &json!(1000)));
-    let truth = sim.world(|w| w.group_truth("i", "g")).expect("there");
+    let truth = sim.with_world(|w| w.group_truth("i", "g")).expect("there");
     assert_eq!((truth.lag, truth.state, truth.oldest_unread_age_ms), (1000, "STABLE", Some(99_900)));
-    sim.world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Healthy)).expect("there");
+    sim.with_world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Healthy)).expect("there");
     sim.advance(Duration::from_secs(7));
     let healthy = at(&client.good("GetConsumerProgress", &params).await);
     let part = &sim.served().groups.values().next().expect("served").truth.topics["t"].partitions[0].clone();
@@ -189,7 +192,7 @@ async fn consumer_progress_returns_offsets_lag_and_timestamps() {
 #[tokio::test]
 async fn hide_last_timestamp_can_be_ignored_or_refused() {
     let sim = small().await;
-    sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
+    sim.with_world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
     sim.advance(Duration::from_secs(60));
     let client = Client::new(&sim);
     let params = [("InstanceId", "i"), ("ConsumerId", "g"), ("RegionId", REGION)];
@@ -210,11 +213,11 @@ async fn hide_last_timestamp_can_be_ignored_or_refused() {
 #[tokio::test]
 async fn timestamps_use_the_producers_clock() {
     let sim = small().await;
-    sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
-    sim.world(|w| w.set_producer_clock_skew("i", "t", -7_000)).expect("there");
+    sim.with_world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
+    sim.with_world(|w| w.set_producer_clock_skew("i", "t", -7_000)).expect("there");
     sim.advance(Duration::from_secs(60));
     let client = Client::new(&sim);
-    let (topic, group) = sim.world(|w| (w.topic_truth("i", "t"), w.group_truth("i", "g")));
+    let (topic, group) = sim.with_world(|w| (w.topic_truth("i", "t"), w.group_truth("i", "g")));
     let written = topic.expect("there").partitions[0].clone();
     let read = group.expect("there").topics["t"].partitions[0].clone();
     assert_eq!(written.last_write_ms, Some(sim.now_ms()));
@@ -244,17 +247,17 @@ async fn compacted_topic_keeps_its_offsets() {
         base_offset: 7,
         ..TopicSpec::new("c", 1)
     };
-    sim.world(|w| w.add_topic("i", spec)).expect("added");
+    sim.with_world(|w| w.add_topic("i", spec)).expect("added");
     sim.advance(Duration::from_secs(100));
     let group = GroupSpec { consumer: ConsumerMode::Stalled, ..GroupSpec::new("g", &["c"]) };
-    sim.world(|w| w.add_group("i", GroupSpec { from: OffsetSpec::At(8), ..group })).expect("added");
+    sim.with_world(|w| w.add_group("i", GroupSpec { from: OffsetSpec::At(8), ..group })).expect("added");
     let part = || {
-        let truth = sim.world(|w| w.group_truth("i", "g")).expect("there");
+        let truth = sim.with_world(|w| w.group_truth("i", "g")).expect("there");
         truth.topics["c"].partitions[0].clone()
     };
     assert_eq!((part().start, part().end, part().lag), (7, 107, Some(99)));
     assert_eq!(part().oldest_unread_age_ms, Some(59_000), "of the older messages only the first is left");
-    sim.world(|w| w.set_produce_rate("i", "c", ProduceRate::IDLE)).expect("there");
+    sim.with_world(|w| w.set_produce_rate("i", "c", ProduceRate::IDLE)).expect("there");
     sim.advance(Duration::from_secs(3_600));
     assert_eq!(part().oldest_unread_age_ms, Some(3_600_000), "the newest message stays");
     sim.shutdown().await;
@@ -263,7 +266,7 @@ async fn compacted_topic_keeps_its_offsets() {
 #[tokio::test]
 async fn missing_objects_and_instances_out_of_service_have_error_codes() {
     let sim = small().await;
-    sim.world(|w| w.add_instance("eu-central-1", InstanceSpec::new("elsewhere")));
+    sim.with_world(|w| w.add_instance("eu-central-1", InstanceSpec::new("elsewhere")));
     let client = Client::new(&sim);
     let code = async |action: &str, params: &[(&str, &str)]| client.call(action, params).await.code();
     assert_eq!(
@@ -276,9 +279,9 @@ async fn missing_objects_and_instances_out_of_service_have_error_codes() {
     let elsewhere = [("InstanceId", "i"), ("RegionId", "eu-central-1")];
     assert_eq!(code("GetTopicList", &elsewhere).await, "AUTH_RESOURCE_OWNER_ERROR");
     assert_eq!(code("GetInstanceList", &[("RegionId", "xx")]).await, "BIZ_REGION_NOT_FOUND");
-    sim.world(|w| w.set_instance_status("i", 15, Some(5))).expect("there");
+    sim.with_world(|w| w.set_instance_status("i", 15, Some(5))).expect("there");
     assert_eq!(code("GetTopicList", &[("InstanceId", "i")]).await, "BIZ_INSTANCE_STATUS_ERROR");
-    sim.world(|w| w.delete_instance("i")).expect("there");
+    sim.with_world(|w| w.delete_instance("i")).expect("there");
     assert_eq!(code("GetTopicList", &[("InstanceId", "i")]).await, "AUTH_RESOURCE_OWNER_ERROR");
     sim.shutdown().await;
 }
@@ -290,11 +293,11 @@ async fn flat_lists_and_unusual_names() {
             .await;
     sim.behaviour(|b| b.list_shape = ListShape::Flat);
     let client = Client::new(&sim);
-    let id = sim.world(|w| w.instances_in_service()[0].1.clone());
+    let id = sim.with_world(|w| w.instances_in_service()[0].1.clone());
     let flat = client.good("GetTopicList", &[("InstanceId", &id), ("PageSize", "100")]).await;
-    assert_eq!(names(&flat["TopicList"], "Topic"), sim.world(|w| w.topics(&id)));
+    assert_eq!(names(&flat["TopicList"], "Topic"), sim.with_world(|w| w.topics(&id)));
     let unusual = "a b*c~d/e+f=g&h%i";
-    for topic in sim.world(|w| w.topics(&id)) {
+    for topic in sim.with_world(|w| w.topics(&id)) {
         assert_eq!(
             client.call("GetTopicStatus", &[("InstanceId", &id), ("Topic", &topic)]).await.status,
             200,
@@ -308,30 +311,30 @@ async fn flat_lists_and_unusual_names() {
 #[tokio::test]
 async fn edits_affect_the_next_call() {
     let sim = small().await;
-    sim.world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
+    sim.with_world(|w| w.add_group("i", GroupSpec::new("g", &["t"]))).expect("added");
     let part = |p: usize| {
-        let t = sim.world(|w| w.group_truth("i", "g")).expect("there");
+        let t = sim.with_world(|w| w.group_truth("i", "g")).expect("there");
         t.topics["t"].partitions[p].clone()
     };
     sim.advance(Duration::from_secs(60));
     assert_eq!((part(0).end, part(0).lag), (600, Some(0)));
-    sim.world(|w| w.reset_offsets("i", "g", OffsetSpec::Back(250))).expect("there");
+    sim.with_world(|w| w.reset_offsets("i", "g", OffsetSpec::Back(250))).expect("there");
     assert_eq!((part(0).committed, part(0).lag), (Some(350), Some(250)));
-    sim.world(|w| w.delete_records("i", "t", 0, 400)).expect("there");
+    sim.with_world(|w| w.delete_records("i", "t", 0, 400)).expect("there");
     assert_eq!((part(0).start, part(0).committed), (400, Some(350)));
     sim.advance(Duration::from_secs(5));
     assert_eq!(part(0).lag, Some(0));
-    sim.world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Stopped)).expect("there");
-    sim.world(|w| w.recreate_topic("i", "t", true)).expect("there");
+    sim.with_world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Stopped)).expect("there");
+    sim.with_world(|w| w.recreate_topic("i", "t", true)).expect("there");
     assert_eq!((part(0).end, part(0).committed, part(0).lag), (0, Some(650), Some(0)));
-    sim.world(|w| w.add_partitions("i", "t", 2)).expect("there");
-    sim.world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Healthy)).expect("there");
+    sim.with_world(|w| w.add_partitions("i", "t", 2)).expect("there");
+    sim.with_world(|w| w.set_consumer_mode("i", "g", ConsumerMode::Healthy)).expect("there");
     sim.advance(Duration::from_secs(10));
     assert_eq!((part(3).end, part(0).committed), (100, Some(100)));
-    assert_eq!(sim.world(|w| w.topic_truth("i", "t")).map(|t| t.partitions.len()), Some(4));
-    sim.world(|w| w.delete_topic("i", "t")).expect("there");
-    assert!(sim.world(|w| w.group_truth("i", "g")).expect("there").topics.is_empty());
-    let again = sim.world(|w| w.delete_topic("i", "t")).expect_err("gone");
+    assert_eq!(sim.with_world(|w| w.topic_truth("i", "t")).map(|t| t.partitions.len()), Some(4));
+    sim.with_world(|w| w.delete_topic("i", "t")).expect("there");
+    assert!(sim.with_world(|w| w.group_truth("i", "g")).expect("there").topics.is_empty());
+    let again = sim.with_world(|w| w.delete_topic("i", "t")).expect_err("gone");
     assert_eq!(again.to_string(), "no topic \"t\" in the simulated world");
     sim.shutdown().await;
 }

@@ -159,7 +159,7 @@ async fn ram_denies_single_actions() {
     let denied = client.call(LIST.0, LIST.1).await;
     assert_eq!((denied.status, denied.code().as_str()), (403, "NoPermission"));
     assert_eq!(denied.json()["AccessDeniedDetail"]["AuthAction"], "alikafka:ListInstance");
-    let id = sim.world(|w| w.instances_in_service()[0].1.clone());
+    let id = sim.with_world(|w| w.instances_in_service()[0].1.clone());
     assert_eq!(client.call("GetTopicList", &[("InstanceId", &id)]).await.status, 403);
     let groups = [("InstanceId", id.as_str()), ("RegionId", "cn-hangzhou")];
     assert_eq!(client.call("GetConsumerList", &groups).await.status, 200);

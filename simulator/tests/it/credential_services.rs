@@ -107,7 +107,7 @@ async fn assume_role_accepts_all_signatures_and_the_api_accepts_its_keys() {
     assert_eq!(first.details["RoleSessionName"], "me@here");
     assert_eq!(first.details["Policy"], "{\"Version\":\"1\"}");
     assert!(!format!("{log:?}").contains("base-secret"));
-    assert_eq!((keys.issued().len(), keys.mixed_calls()), (4, 0));
+    assert_eq!((keys.issued().len(), keys.mismatched_key_calls()), (4, 0));
     sim.shutdown().await;
 }
 
@@ -129,7 +129,7 @@ async fn role_chaining_requires_token_and_external_id() {
         error(&tokenless.call("AssumeRole", &second).await).1,
         "InvalidSecurityToken.MismatchWithAccessKey"
     );
-    assert_eq!(keys.mixed_calls(), 1);
+    assert_eq!(keys.mismatched_key_calls(), 1);
 }
 
 #[tokio::test]
@@ -286,13 +286,13 @@ async fn mixed_keys_are_rejected_and_counted() {
             expected += u64::from(code != "200");
         }
     }
-    assert_eq!(keys.mixed_calls(), expected);
+    assert_eq!(keys.mismatched_key_calls(), expected);
     assert_eq!(listed(&plain("id-1", "never was one")).await, "SignatureDoesNotMatch");
-    assert_eq!(keys.mixed_calls(), expected, "a wrong secret is not a mixed key");
+    assert_eq!(keys.mismatched_key_calls(), expected, "a wrong secret is not a mixed key");
     keys.retire("id-1");
     assert_eq!(listed(&plain("id-1", "secret-1")).await, "InvalidAccessKeyId.Inactive");
     assert_eq!(listed(&plain("id-2", "secret-1")).await, "SignatureDoesNotMatch");
-    assert_eq!(keys.mixed_calls(), expected + 1, "retired keys count too");
+    assert_eq!(keys.mismatched_key_calls(), expected + 1, "retired keys count too");
     sim.shutdown().await;
 }
 

@@ -20,7 +20,7 @@ const TOPICS: (&str, &[(&str, &str)]) = ("GetTopicList", &[("InstanceId", "i"), 
 async fn started() -> Simulator {
     let options = SimulatorOptions { world: WorldOptions::empty([REGION]), ..SimulatorOptions::default() };
     let sim = Simulator::start(options).await.expect("a free port");
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.add_instance(REGION, InstanceSpec::new("i"));
         for topic in ["t", "u", "v"] {
             w.add_topic("i", TopicSpec::new(topic, 2)).expect("the instance is there");

@@ -59,14 +59,14 @@ async fn clock_modes_advance_and_freeze() {
     assert_eq!(admin(&sim, "POST", "/_sim/advance?seconds=-1").await.status, 400);
     assert_eq!(admin(&sim, "GET", "/_sim/advance").await.status, 405);
     assert_eq!(admin(&sim, "GET", "/_sim/nothing").await.status, 404);
-    let (id, topic) = sim.world(|w| {
+    let (id, topic) = sim.with_world(|w| {
         let id = w.instances_in_service()[0].1.clone();
         let topic = w.topics(&id)[0].clone();
         (id, topic)
     });
-    assert!(sim.world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end > 0);
+    assert!(sim.with_world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end > 0);
     assert_eq!(admin(&sim, "POST", &format!("/_sim/recreate?instance={id}&topic={topic}")).await.status, 200);
-    assert_eq!(sim.world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end, 0);
+    assert_eq!(sim.with_world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end, 0);
     assert_eq!(admin(&sim, "POST", "/_sim/recreate?instance=none&topic=t").await.status, 404);
     sim.shutdown().await;
     let fast =
@@ -92,13 +92,13 @@ async fn admin_paths_return_exact_integers() {
     let sim = Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() })
         .await
         .expect("a free port");
-    let (id, topic) = sim.world(|w| {
+    let (id, topic) = sim.with_world(|w| {
         let id = w.instances_in_service()[0].1.clone();
         let topic = w.topics(&id)[0].clone();
         (id, topic)
     });
     Client::new(&sim).good("GetTopicStatus", &[("InstanceId", &id), ("Topic", &topic)]).await;
-    let end = sim.world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end;
+    let end = sim.with_world(|w| w.topic_truth(&id, &topic)).expect("there").partitions[0].end;
     assert!(end > 1 << 53);
     let truth = admin(&sim, "GET", "/_sim/truth").await.json();
     let shown = &truth["regions"]["cn-hangzhou"]["instances"][&id]["topics"][&topic]["partitions"][0];
@@ -160,7 +160,7 @@ async fn large_world_responds_to_many_calls_quickly() {
     let sim = Simulator::start(SimulatorOptions { world, ..SimulatorOptions::default() })
         .await
         .expect("a free port");
-    let (id, groups) = sim.world(|w| {
+    let (id, groups) = sim.with_world(|w| {
         let id = w.instances_in_service()[0].1.clone();
         let groups = w.groups(&id);
         (id, groups)

@@ -70,7 +70,7 @@ async fn a_short_outage_is_logged_once_and_costs_no_value() {
                 cloud.keys.issued().len() == 2
             })
             .await;
-        cloud.sim.world(write_more);
+        cloud.sim.with_world(write_more);
         daemon.until("it goes on", |p| all_lag_by(p, LAG_AFTER)).await;
         let end = cloud.keys.issued()[1].expires_ms / 1000;
         #[expect(clippy::cast_precision_loss, reason = "seconds of this century are exact")]
@@ -93,7 +93,7 @@ async fn an_outage_beyond_the_expiry_of_the_key_stops_the_calls_until_it_ends() 
     daemon.until("all known", |p| all_lag_by(p, LAG_BEFORE)).await;
     cloud.sts.close().await;
     let end = cloud.keys.issued().last().unwrap().expires_ms;
-    cloud.sim.world(write_more);
+    cloud.sim.with_world(write_more);
     // Every scrape before the expiry has current values.
     let scrape = daemon
         .until("values until the expiry", |p| {

@@ -31,7 +31,7 @@ async fn assert_no_gap(daemon: &Daemon, what: &str, duration: Duration) {
 async fn twenty_instances_share_one_refresh_and_no_call_fails() {
     let lifetime = Duration::from_secs(9);
     let cloud = CloudWithServices::new("single-flight").await;
-    cloud.sim.world(|w| {
+    cloud.sim.with_world(|w| {
         for n in 0..18 {
             add_instance(w, REGION, &format!("alikafka_post-cn-more{n}"));
         }
@@ -101,7 +101,7 @@ async fn a_reload_keeps_the_current_key() {
     let issued = cloud.keys.issued().len();
     // A new key is not available.
     cloud.sts.close().await;
-    cloud.sim.world(write_more);
+    cloud.sim.with_world(write_more);
     daemon.signal(Signal::HUP);
     daemon.until_logged("the reload", |_| daemon.logged("configuration reloaded") == 1).await;
     let scrape = daemon.until("new values", |p| all_lag_by(p, LAG_AFTER)).await;

@@ -127,7 +127,7 @@ async fn incomplete_files_leave_the_old_key_in_use() {
         }
         expected += 1;
         daemon.until_logged(what, |_| count_warnings(&daemon) == expected).await;
-        cloud.sim.world(write_more);
+        cloud.sim.with_world(write_more);
         let used = cloud.sim.call_log().len();
         daemon
             .until("some passes with the old key", |p| {
@@ -156,7 +156,7 @@ async fn a_key_that_is_deleted_after_its_replacement_is_not_used() {
     publish(&cloud, &daemon, &mut mount, 1);
     daemon.until("the new key is used", |_| cloud.used_key_ids().contains(&pair(1).0)).await;
     cloud.keys.retire(&pair(0).0);
-    cloud.sim.world(write_more);
+    cloud.sim.with_world(write_more);
     daemon.until("it goes on", |p| all_lag_by(p, LAG_AFTER)).await;
     assert_eq!(cloud.failed_calls(), Vec::<String>::new());
     cloud.stop(daemon).await;

@@ -90,7 +90,7 @@ fn failed_accounts(daemon: &Daemon) -> Vec<String> {
 #[tokio::test]
 async fn equal_names_in_two_accounts_are_separate_series() {
     let (one, two) = (cloud().await, second_cloud().await);
-    two.world(write_more);
+    two.with_world(write_more);
     let daemon = both("faults-accounts-names.yml", &one, &two, &[]).await;
     let series = |p: &Scrape, account| p.cloud_series(&[("account", account)]);
     let scrape = daemon
@@ -143,7 +143,7 @@ async fn throttling_of_one_account_leaves_the_budget_of_the_other() {
             budget(p, "two") < 20.0 && lag(p, "two").is_none()
         })
         .await;
-    one.world(write_more);
+    one.with_world(write_more);
     let before = one.call_log().len();
     let scrape = daemon
         .until("the other account is fresh and polled at its rate", |p| {
@@ -158,7 +158,7 @@ async fn throttling_of_one_account_leaves_the_budget_of_the_other() {
     assert_eq!(failed(&scrape, "one"), 0.0);
     assert_eq!(failed_accounts(&daemon), ["two"], "{:#?}", daemon.failures());
     two.faults(Faults::clear);
-    two.world(write_more);
+    two.with_world(write_more);
     daemon.until("the throttled account is back", |p| lags(p) == [Some(LAG_AFTER); 2]).await;
     daemon.stop().await;
 }
@@ -174,7 +174,7 @@ async fn an_unresponsive_account_does_not_delay_the_other() {
         daemon.until("its values have expired", |p| lag(p, "two").is_none()).await;
         let scrape = daemon.scrape().await;
         assert_eq!((lag(&scrape, "one"), ups(&scrape)), (Some(LAG_BEFORE), [Some(1.0), Some(0.0)]));
-        one.world(write_more);
+        one.with_world(write_more);
         let scrape = daemon.until("the other account is fresh", |p| lag(p, "one") == Some(LAG_AFTER)).await;
         assert_eq!(failed(&scrape, "one"), 0.0);
         assert!(failed_accounts(&daemon).iter().all(|account| account == "two"), "{:#?}", daemon.failures());
@@ -188,8 +188,8 @@ async fn a_revoked_key_affects_only_its_account() {
     let daemon = both("faults-accounts-revoked.yml", &one, &two, &[]).await;
     daemon.until("both are known", |p| lags(p) == [Some(LAG_BEFORE); 2]).await;
     one.behaviour(|b| b.keys[0].active = false);
-    one.world(write_more);
-    two.world(write_more);
+    one.with_world(write_more);
+    two.with_world(write_more);
     let scrape =
         daemon.until("one is down, the other one is fresh", |p| lags(p) == [None, Some(LAG_AFTER)]).await;
     assert_eq!(ups(&scrape), [Some(0.0), Some(1.0)]);
@@ -247,7 +247,7 @@ async fn failed_region_discovery_affects_only_its_account() {
             lags(p) == [Some(LAG_BEFORE), None] && denied(p) >= 3.0
         })
         .await;
-    one.world(write_more);
+    one.with_world(write_more);
     let scrape = daemon.until("one is still polled", |p| lags(p) == [Some(LAG_AFTER), None]).await;
     assert_eq!(ups(&scrape), [Some(1.0), Some(0.0)]);
     assert_eq!(failed(&scrape, "one"), 0.0);

@@ -54,7 +54,7 @@ async fn a_denied_action_removes_only_its_metrics_and_names_the_permission() {
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until_known().await;
     sim.behaviour(|b| b.keys = vec![key().denying("GetTopicStatus")]);
-    sim.world(write_more);
+    sim.with_world(write_more);
     let scrape = daemon
         .until("the family is absent", |p| {
             p.count("alikafka_topic_partition_end_offset", &[]) == 0 && all_lag_by(p, LAG_AFTER)
@@ -92,7 +92,7 @@ async fn denied_region_discovery_keeps_known_regions() {
     daemon.until("regions are discovered", |p| all_lag_by(p, LAG_BEFORE)).await;
     sim.behaviour(|b| b.keys = vec![key().denying("GetAllInstanceIdList")]);
     let before = denied(&daemon.scrape().await);
-    sim.world(write_more);
+    sim.with_world(write_more);
     daemon
         .until("rejected, and the region is still polled", |p| {
             denied(p) >= before + 3.0 && all_lag_by(p, LAG_AFTER)

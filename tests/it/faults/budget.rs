@@ -52,7 +52,7 @@ impl Drop for StallMonitor {
 async fn cloud_with_objects(groups: usize) -> Simulator {
     let sim = empty_cloud(&[REGION]).await;
     sim.behaviour(|b| b.page_size_max = 10);
-    sim.world(|w| add_objects(w, groups));
+    sim.with_world(|w| add_objects(w, groups));
     sim
 }
 
@@ -97,7 +97,7 @@ async fn calls_never_exceed_the_rate_limit_in_any_second() {
     });
     daemon.until("all values have expired", |p| p.sum("alikafka_group_lag_messages", &[]) == 0.0).await;
     sim.faults(Faults::clear);
-    sim.world(write_more);
+    sim.with_world(write_more);
     let healed = Instant::now();
     daemon
         .until("everything is fresh", |p| {
@@ -117,7 +117,7 @@ async fn calls_never_exceed_the_rate_limit_in_any_second() {
 async fn each_region_has_its_own_budget() {
     let (monitor, regions) = (StallMonitor::watch(), ["cn-beijing", "cn-shanghai"]);
     let sim = empty_cloud(&regions).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         for region in regions {
             add_instance(w, region, region);
             (0..16).for_each(|n| add_group(w, region, &format!("g{n}"), "orders"));
@@ -134,7 +134,7 @@ async fn each_region_has_its_own_budget() {
     let all =
         |p: &Scrape, lag| regions.iter().all(|r| (0..16).all(|n| p.lag(r, &format!("g{n}")) == Some(lag)));
     daemon.until("first passes", |p| all(p, LAG_BEFORE)).await;
-    sim.world(write_more);
+    sim.with_world(write_more);
     daemon.until("second passes", |p| all(p, LAG_AFTER)).await;
     let busiest = monitor.max_calls_per_second(&sim);
     assert!(busiest.values().all(|most| *most <= 10), "{busiest:?}");
@@ -323,7 +323,7 @@ async fn recovery_from_a_long_outage_is_fast_and_without_a_burst() {
     let options = SimulatorOptions { listen: address, world, behaviour, ..SimulatorOptions::default() };
     let monitor = StallMonitor::watch();
     let healed = Simulator::start(options).await.unwrap();
-    healed.world(|w| {
+    healed.with_world(|w| {
         add_objects(w, 40);
         write_more(w);
     });
@@ -413,7 +413,7 @@ async fn a_slow_instance_does_not_delay_the_other() {
     sim.faults(|f| f.add(Fault::new(Effect::Hang).instance(A)));
     let daemon = Daemon::start(&sim, &[("REQUEST_TIMEOUT", "3s")]).await;
     daemon.until("the other one is known", |p| p.lag(B, "billing") == Some(LAG_BEFORE)).await;
-    sim.world(write_more);
+    sim.with_world(write_more);
     let scrape = daemon
         .until("the other one is fresh", |p| {
             p.lag(B, "billing") == Some(LAG_AFTER) && p.end_offset(B, "audit", "0") == Some(14.0)

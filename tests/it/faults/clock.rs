@@ -37,7 +37,7 @@ async fn a_later_change_of_clock_skew_costs_no_pass() {
     daemon.until_known().await;
     for (minutes, rejected) in [(20, 1.0), (0, 2.0), (-90, 3.0), (0, 4.0)] {
         sim.behaviour(|b| b.clock_skew_ms = minutes * MINUTE);
-        sim.world(|w| w.append(A, "orders", 0, 1).unwrap());
+        sim.with_world(|w| w.append(A, "orders", 0, 1).unwrap());
         let clock = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "clock")]);
         let scrape = daemon
             .until("rejected and recovered", |p| {

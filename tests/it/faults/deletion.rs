@@ -14,7 +14,7 @@ async fn objects_follow_a_complete_list() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until_known().await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.delete_topic(A, "audit").unwrap();
         w.delete_group(A, "shipping").unwrap();
         w.add_topic(A, TopicSpec::new("new", 1)).unwrap();
@@ -39,7 +39,7 @@ async fn an_object_deleted_between_list_and_detail_call_is_removed_at_once() {
     let settings = [("DISCOVERY_INTERVAL", "1h"), ("STALE_AFTER", "30s")];
     let daemon = Daemon::start(&sim, &settings).await;
     daemon.until_known().await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.delete_group(A, "billing").unwrap();
         w.delete_topic(A, "audit").unwrap();
     });
@@ -54,7 +54,7 @@ async fn an_object_deleted_between_list_and_detail_call_is_removed_at_once() {
         sim.with_call_log(|l| l.entries().filter(|e| is_deleted(e)).count())
     };
     let before = detail_calls(&sim);
-    sim.world(write_more);
+    sim.with_world(write_more);
     let scrape =
         daemon.until("the other instance is polled", |p| p.lag(B, "billing") == Some(LAG_AFTER)).await;
     assert_eq!(detail_calls(&sim), before, "deleted objects are no longer polled");
@@ -69,7 +69,7 @@ async fn a_deleted_instance_is_removed_with_its_topics_and_groups() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[("DISCOVERY_INTERVAL", "400ms")]).await;
     daemon.until_known().await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.delete_instance(A).unwrap();
         write_more(w);
     });
@@ -91,7 +91,7 @@ async fn an_instance_out_of_service_is_not_polled_until_it_returns() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until_known().await;
-    sim.world(|w| w.set_instance_status(A, 15, Some(6)).unwrap());
+    sim.with_world(|w| w.set_instance_status(A, 15, Some(6)).unwrap());
     let scrape = daemon
         .until("only instance series remain", |p| {
             p.cloud_series(&instance_labels(A)).iter().all(|s| s.starts_with("alikafka_instance_"))
@@ -105,10 +105,10 @@ async fn an_instance_out_of_service_is_not_polled_until_it_returns() {
     // Responses to calls in flight may still arrive.
     daemon.until("its topics and groups are removed", |p| !p.has_group(A, "billing")).await;
     let before = calls(&sim);
-    sim.world(write_more);
+    sim.with_world(write_more);
     daemon.until("the other instance is polled", |p| p.lag(B, "billing") == Some(LAG_AFTER)).await;
     assert_eq!(calls(&sim), before, "the cloud would reject detail calls");
-    sim.world(|w| w.set_instance_status(A, 5, Some(2)).unwrap());
+    sim.with_world(|w| w.set_instance_status(A, 5, Some(2)).unwrap());
     daemon
         .until("the value is back", |p| {
             p.lag(A, "billing") == Some(LAG_BEFORE) && p.instance_up(A) == Some(1.0)

@@ -8,7 +8,7 @@ use super::*;
 async fn paged_cloud(more: usize) -> Simulator {
     let sim = cloud().await;
     sim.behaviour(|b| b.page_size_max = 10);
-    sim.world(|w| {
+    sim.with_world(|w| {
         for n in 0..more {
             w.add_topic(A, TopicSpec::new(&format!("t{n:02}"), 1)).unwrap();
             add_group(w, A, &format!("g{n:02}"), "orders");
@@ -43,7 +43,7 @@ async fn a_list_of_many_pages_is_read_completely() {
         .until("everything is known", |p| object_counts(p) == (25, 25) && p.instance_up(A) == Some(1.0))
         .await;
     assert_eq!(requested_pages(&sim, "GetTopicList")[..3], [1, 2, 3]);
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.delete_topic(A, "t00").unwrap();
         w.delete_group(A, "g22").unwrap();
     });
@@ -83,7 +83,7 @@ impl InconsistentListCase {
             .until("everything is known", |p| object_counts(p) == (25, 25) && p.instance_up(A) == Some(1.0))
             .await;
         sim.faults(|f| lists_of_a(&self.effect).into_iter().for_each(|fault| f.add(fault)));
-        sim.world(|w| {
+        sim.with_world(|w| {
             // Delete the last rows, so that no row moves to another page of the list.
             w.delete_topic(A, "t22").unwrap();
             w.delete_group(A, "g22").unwrap();
@@ -152,7 +152,7 @@ async fn a_failed_page_discards_the_list_and_deletes_nothing() {
         f.add(failing("GetTopicList"));
         f.add(failing("GetConsumerList"));
     });
-    sim.world(|w| {
+    sim.with_world(|w| {
         add_group(w, A, "a-new", "orders");
         write_more(w);
     });

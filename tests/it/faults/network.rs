@@ -104,7 +104,7 @@ const FAR: [&str; 3] = ["us-east-1", "us-west-1", "eu-west-1"];
 /// Starts a cloud with one instance per region, named like the region.
 async fn cloud_of(regions: &[&str]) -> Simulator {
     let sim = empty_cloud(regions).await;
-    sim.world(|w| regions.iter().for_each(|region| add_instance(w, region, region)));
+    sim.with_world(|w| regions.iter().for_each(|region| add_instance(w, region, region)));
     sim
 }
 
@@ -169,8 +169,8 @@ pub(super) async fn assert_other_regions_unaffected(
     sleep(PASSES).await;
     let broken = Instant::now();
     break_connection();
-    near.world(write_more);
-    far.world(write_more);
+    near.with_world(write_more);
+    far.with_world(write_more);
     let failed = |p: &Scrape| {
         p.sum("alikafka_exporter_api_requests_total", &[("account", "far"), ("result", "timeout")])
     };
@@ -258,7 +258,7 @@ async fn a_response_of_500_megabytes_uses_little_memory() {
         daemon.until_known().await;
         let before = daemon.proc_status("VmHWM");
         sim.faults(|f| f.add(on_group("billing", Effect::Oversized { bytes: 500 << 20, declared })));
-        sim.world(write_more);
+        sim.with_world(write_more);
         daemon
             .until("rejected repeatedly, and others are fresh", |p| {
                 p.api_calls("GetConsumerProgress", "too_large") >= 4.0

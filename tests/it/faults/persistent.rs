@@ -272,7 +272,7 @@ impl FaultCase {
             .await;
 
         sim.faults(|f| f.add(target.fault(self.effect.clone())));
-        sim.world(|w| {
+        sim.with_world(|w| {
             write_more(w);
             for id in [A, B] {
                 w.add_topic(id, TopicSpec::new("new", 1)).unwrap();

@@ -28,7 +28,7 @@ const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: test\r\n\r\n";
 /// Starts a cloud with one instance, topic and group of many partitions.
 async fn wide_cloud(partitions: u32) -> Simulator {
     let sim = empty_cloud(&[REGION]).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.add_instance(REGION, InstanceSpec::new(A));
         w.add_topic(A, TopicSpec::new("wide", partitions)).unwrap();
         add_group(w, A, "reader", "wide");
@@ -39,7 +39,7 @@ async fn wide_cloud(partitions: u32) -> Simulator {
 
 /// Appends one message to each partition at once.
 fn append_everywhere(sim: &Simulator, partitions: u32) {
-    sim.world(|w| (0..partitions).for_each(|p| w.append(A, "wide", p, 1).unwrap()));
+    sim.with_world(|w| (0..partitions).for_each(|p| w.append(A, "wide", p, 1).unwrap()));
 }
 
 /// Settings for a cloud of many partitions, which a debug build polls slowly.
@@ -132,7 +132,7 @@ async fn sigterm_completes_running_scrapes_and_a_second_one_aborts_them() {
     const RUNS: usize = 20;
     let (sim, silent) = (Arc::new(wide_cloud(300).await), Arc::new(wide_cloud(1).await));
     // A call always hangs: in a later pass, or in the first one.
-    sim.world(|w| add_instance(w, REGION, B));
+    sim.with_world(|w| add_instance(w, REGION, B));
     sim.faults(|f| f.add(Fault::new(Effect::Hang).instance(B).action("GetConsumerProgress")));
     silent.faults(|f| f.add(Fault::new(Effect::Hang)));
     for when in [SignalTiming::InAPass, SignalTiming::BeforeTheFirstPass, SignalTiming::Twice] {
@@ -391,7 +391,7 @@ async fn slow_readers_retain_few_generations_in_memory() {
 #[tokio::test]
 async fn polling_survives_a_lack_of_descriptors_and_scrapes_recover() {
     let sim = wide_cloud(300).await;
-    sim.world(|w| add_instance(w, REGION, B));
+    sim.with_world(|w| add_instance(w, REGION, B));
     // Each call needs its own connection, hence a descriptor.
     sim.behaviour(|b| b.close_idle_after = Some(millis(100)));
     let url = sim.url();
@@ -420,7 +420,7 @@ async fn polling_survives_a_lack_of_descriptors_and_scrapes_recover() {
         sleep(millis(20)).await;
     }
     drop(crowd);
-    sim.world(write_more);
+    sim.with_world(write_more);
     let scrape = daemon.until("instance B is fresh", |p| {
         p.lag(B, "billing") == Some(LAG_AFTER) && p.region_up(REGION) == Some(1.0)
     });
@@ -494,7 +494,7 @@ impl LogTarget {
         until_lag(17).await;
         // Failures that are logged.
         sim.faults(|f| f.add(Fault::new(error(500, "InternalError", "oops")).times(20)));
-        sim.world(write_more);
+        sim.with_world(write_more);
         until_lag(27).await;
         // A stderr that is closed at the start becomes /dev/null, where writes succeed.
         let lost =

@@ -47,7 +47,7 @@ fn config(sim: &Simulator, regions: &str, more: &str) -> String {
 /// Starts [`cloud`] with one more instance in another region.
 async fn two_regions() -> Simulator {
     let sim = empty_cloud(&[REGION, NEXT]).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         add_instance(w, REGION, A);
         add_instance(w, REGION, B);
         add_instance(w, NEXT, "next");
@@ -174,7 +174,7 @@ async fn a_changed_filter_applies_at_once() {
 async fn discovered_regions_stay_while_discovery_fails() {
     let (east, west) = ("cn-shanghai", "us-west-1");
     let sim = empty_cloud(&[REGION, east, west]).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         add_instance(w, east, "e");
         add_instance(w, west, "w");
     });
@@ -185,7 +185,7 @@ async fn discovered_regions_stay_while_discovery_fails() {
     sim.faults(|f| f.add(Fault::new(Effect::Hang).action("GetAllInstanceIdList")));
     file.write(&auto(&format!("filters: {{regions: {{exclude: [{west}]}}}}")));
     reload_by_sighup(&daemon).await;
-    sim.world(write_more);
+    sim.with_world(write_more);
     daemon
         .until("the other one is polled", |p| {
             assert!(knows(p, "e"), "a gap");
@@ -200,7 +200,7 @@ async fn discovered_regions_stay_while_discovery_fails() {
 #[tokio::test]
 async fn another_endpoint_starts_without_the_old_values() {
     let (one, other) = (cloud().await, empty_cloud(&[REGION]).await);
-    other.world(|w| add_instance(w, REGION, "of-another"));
+    other.with_world(|w| add_instance(w, REGION, "of-another"));
     let file = ConfigFile::new("another", &config(&one, REGION, ""));
     let daemon = Daemon::reloadable(&file.0, &RARE_DISCOVERY).await;
     daemon.until_known().await;
@@ -285,7 +285,7 @@ async fn an_invalid_file_changes_nothing_and_logs_one_line() {
         assert_eq!(scrape.count("alikafka_region_up", &[("generation", "first")]), 1, "{what}");
     }
     // The old configuration is still polling.
-    sim.world(write_more);
+    sim.with_world(write_more);
     daemon.until("new values", |p| all_lag_by(p, LAG_AFTER)).await;
     fs::remove_dir(&file.0).unwrap();
     file.write(&good);
@@ -389,7 +389,7 @@ async fn sigterm_ends_a_reload_that_blocks_on_the_file() {
         daemon.signal(Signal::HUP);
         daemon.until_logged("the timeout of the read", |lines| rejections(lines).len() >= number).await;
     }
-    sim.world(write_more);
+    sim.with_world(write_more);
     daemon.until("polling continues", |p| all_lag_by(p, LAG_AFTER)).await;
     daemon.signal(Signal::HUP);
     daemon.stop().await;
@@ -398,7 +398,7 @@ async fn sigterm_ends_a_reload_that_blocks_on_the_file() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reloads_never_exceed_the_rate_limit() {
     let (monitor, sim) = (StallMonitor::watch(), cloud().await);
-    sim.world(|w| (0..40).for_each(|n| add_group(w, A, &format!("g{n}"), "orders")));
+    sim.with_world(|w| (0..40).for_each(|n| add_group(w, A, &format!("g{n}"), "orders")));
     let file = ConfigFile::new("budget", &config(&sim, REGION, ""));
     // A pass needs more calls than the budget allows per interval, so calls always wait.
     let settings = [("REQUESTS_PER_SECOND", "10"), ("STALE_AFTER", "1m")];

@@ -60,7 +60,7 @@ async fn a_revoked_key_costs_one_call_per_interval_and_one_log_line() {
         assert!(calls.len() as f64 <= passes + 2.0, "{} calls in {passes} passes", calls.len());
         assert_eq!(scrape.sum("alikafka_exporter_api_retries_total", &[]), 0.0);
 
-        sim.world(write_more);
+        sim.with_world(write_more);
         sim.behaviour(|b| b.keys[0].active = true);
         daemon
             .until("recovered without a restart", |p| {
@@ -97,7 +97,7 @@ async fn a_key_replaced_in_its_files_is_used_without_a_restart() {
     daemon.until_known().await;
     sim.behaviour(|b| b.keys[0].active = false);
     daemon.until("everything is down", all_down).await;
-    sim.world(write_more);
+    sim.with_world(write_more);
     write(new_id, new_secret);
     let scrape = daemon
         .until("the new key is used", |p| all_lag_by(p, LAG_AFTER) && p.region_up(REGION) == Some(1.0))
@@ -116,7 +116,7 @@ async fn a_rejected_signature_for_one_group_affects_only_that_group() {
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until_known().await;
     sim.faults(|f| f.add(on_group("billing", error(400, "SignatureDoesNotMatch", "no"))));
-    sim.world(write_more);
+    sim.with_world(write_more);
     daemon
         .until("one value has expired, the others are fresh", |p| {
             let others = [p.lag(A, "shipping"), p.lag(B, "billing"), p.lag(B, "shipping")];

@@ -18,7 +18,7 @@ fn calls(sim: &Simulator, action: &str) -> usize {
 #[tokio::test]
 async fn filtered_objects_have_no_calls_and_no_series() {
     let sim = empty_cloud(&[REGION, "cn-beijing"]).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         for id in [A, B] {
             add_instance(w, REGION, id);
         }
@@ -51,7 +51,7 @@ async fn filtered_objects_have_no_calls_and_no_series() {
 async fn an_instance_not_in_service_has_info_but_no_detail_calls() {
     let sim = cloud().await;
     let idle = [("pending", 0, Some(0)), ("expired", 15, None), ("of-tomorrow", 77, Some(99))];
-    sim.world(|w| {
+    sim.with_world(|w| {
         for (id, service_status, view_status) in idle {
             w.add_instance(REGION, InstanceSpec { service_status, view_status, ..InstanceSpec::new(id) });
         }
@@ -76,7 +76,7 @@ async fn a_coarser_granularity_has_fewer_series_but_polls_the_same() {
         let sim = cloud().await;
         let daemon = Daemon::start(&sim, &[("METRICS__GRANULARITY", granularity)]).await;
         daemon.until_known().await;
-        sim.world(write_more);
+        sim.with_world(write_more);
         let scrape = daemon.until("refreshed values", |p| all_lag_by(p, LAG_AFTER)).await;
         let has = |part: &str| scrape.cloud_series(&[]).iter().any(|s| s.contains(part));
         assert_eq!((has("topic=\""), has("partition=\"")), (topics, partitions), "{granularity}");
@@ -95,7 +95,7 @@ async fn max_series_holds_and_keeps_the_oldest_objects() {
     let first = daemon.until_known().await;
     let dropped = |p: &Scrape| p.sum("alikafka_exporter_dropped_series_total", &[]);
     assert_eq!(dropped(&first), 0.0, "the limit is not reached");
-    sim.world(|w| {
+    sim.with_world(|w| {
         for n in 0..60 {
             add_group(w, A, &format!("g{n:02}"), "orders");
         }
@@ -117,7 +117,7 @@ async fn max_series_holds_and_keeps_the_oldest_objects() {
 async fn a_failing_discovered_region_does_not_affect_the_other() {
     let (east, west) = ("cn-shanghai", "us-west-1");
     let sim = empty_cloud(&[REGION, east, west]).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         add_instance(w, east, "e");
         add_instance(w, west, "w");
     });
@@ -130,14 +130,14 @@ async fn a_failing_discovered_region_does_not_affect_the_other() {
         "none for a region without instances"
     );
     sim.faults(|f| f.add(Fault::new(Effect::Hang).region(east)));
-    sim.world(write_more);
+    sim.with_world(write_more);
     daemon
         .until("one has expired, the other one is fresh", |p| {
             lag(p, None, Some(LAG_AFTER)) && p.region_up(east) == Some(0.0) && p.region_up(west) == Some(1.0)
         })
         .await;
     sim.faults(alikafka_simulator::Faults::clear);
-    sim.world(|w| w.delete_instance("w").unwrap());
+    sim.with_world(|w| w.delete_instance("w").unwrap());
     let scrape = daemon
         .until("one is back, the other one is removed", |p| {
             p.lag("e", "billing") == Some(LAG_AFTER) && p.region_up(west).is_none()
@@ -172,7 +172,7 @@ async fn an_unknown_region_does_not_stop_the_others() {
 async fn an_unreachable_cloud_is_logged_once_and_recovers() {
     let sim = cloud().await;
     let address = sim.addr();
-    let world = sim.world(|w| w.now_ms());
+    let world = sim.with_world(|w| w.now_ms());
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until_known().await;
     sim.shutdown().await;
@@ -193,7 +193,7 @@ async fn an_unreachable_cloud_is_logged_once_and_recovers() {
     let world = WorldOptions { epoch_ms: Some(world), ..WorldOptions::empty([REGION]) };
     let options = SimulatorOptions { listen: address, world, behaviour, ..SimulatorOptions::default() };
     let again = Simulator::start(options).await.unwrap();
-    again.world(|w| {
+    again.with_world(|w| {
         for id in [A, B] {
             add_instance(w, REGION, id);
         }

@@ -248,7 +248,7 @@ impl ConnectionScenario<'_> {
         let Self { sim, daemon, log_text, .. } = *self;
         let failed = self.wait_for_failure().await;
         let calls = sim.call_log().len();
-        sim.world(write_more);
+        sim.with_world(write_more);
         let mut kept = false;
         daemon
             .until("all values have expired", |p| {

@@ -19,7 +19,7 @@ impl TransientCase {
         let daemon = Daemon::start(&sim, &[("STALE_AFTER", "30s")]).await;
         daemon.until_known().await;
         sim.faults(|f| f.add(on_group("billing", self.effect).times(1)));
-        sim.world(write_more);
+        sim.with_world(write_more);
         let scrape = daemon
             .until("retried successfully", |p| {
                 assert_eq!(p.instance_up(A), Some(1.0), "{}", self.name);
@@ -88,7 +88,7 @@ async fn full_throttling_is_logged_once_and_adds_few_retries() {
     daemon.until_known().await;
     // A quota of the cloud that allows no call.
     sim.behaviour(|b| b.quota = Quota { per_second: Some(0), ..Quota::default() });
-    sim.world(write_more);
+    sim.with_world(write_more);
     let throttled = |p: &Scrape| p.sum("alikafka_exporter_api_requests_total", &[("result", "throttled")]);
     let scrape = daemon
         .until("all values have expired, and polling continues", |p| {
@@ -126,7 +126,7 @@ impl AnomalyCase {
         let daemon = Daemon::start(&sim, &[]).await;
         daemon.until_known().await;
         sim.faults(|f| f.add(on_group("billing", self.effect)));
-        sim.world(write_more);
+        sim.with_world(write_more);
         daemon
             .until("counted repeatedly, and others are fresh", |p| {
                 p.anomalies(self.kind) >= 4.0 && p.lag(A, "shipping") == Some(LAG_AFTER)
@@ -184,7 +184,7 @@ async fn a_compressed_response_is_never_decompressed() {
 #[tokio::test]
 async fn new_empty_and_equally_named_objects_are_not_failures() {
     let sim = cloud().await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.rename_instance(A, "the same").unwrap();
         w.rename_instance(B, "the same").unwrap();
         // Differs only in case.
@@ -211,7 +211,7 @@ async fn new_empty_and_equally_named_objects_are_not_failures() {
     assert!(scrape.has_topic(A, "new"));
     assert_eq!(scrape.sum("alikafka_exporter_anomalies_total", &[]), 0.0);
     // Recreated with fewer partitions.
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.delete_topic(A, "orders").unwrap();
         w.delete_group(A, "billing").unwrap();
         w.add_topic(A, TopicSpec::new("orders", 1)).unwrap();

@@ -41,7 +41,7 @@ impl WrongTypeCase {
             let of_orders = Fault::new(Effect::WrongType(self.how)).action("GetTopicStatus");
             f.add(of_orders.instance(A).object("orders"));
         });
-        sim.world(write_more);
+        sim.with_world(write_more);
         let first = |old: f64| self.is_read.then_some(old);
         let scrape = daemon
             .until("the rest is fresh", |p| {
@@ -116,7 +116,7 @@ async fn list_shapes_and_unknown_fields_make_no_difference() {
 #[tokio::test]
 async fn a_committed_offset_past_the_end_is_zero_lag() {
     let sim = cloud().await;
-    sim.world(|w| w.set_committed(A, "billing", "orders", 0, OffsetSpec::At(1_000_000)).unwrap());
+    sim.with_world(|w| w.set_committed(A, "billing", "orders", 0, OffsetSpec::At(1_000_000)).unwrap());
     let daemon = Daemon::start(&sim, &[]).await;
     let scrape = daemon.until("everything is known", |p| p.lag(A, "billing").is_some()).await;
     assert_eq!(scrape.partition_lag(A, "billing", "0"), Some(0.0));
@@ -129,7 +129,7 @@ async fn a_committed_offset_past_the_end_is_zero_lag() {
 #[tokio::test]
 async fn partitions_without_committed_offset_have_no_lag() {
     let sim = cloud().await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.set_committed(A, "billing", "orders", 0, OffsetSpec::Uncommitted).unwrap();
         w.set_committed(A, "shipping", "audit", 0, OffsetSpec::Uncommitted).unwrap();
         w.set_committed(A, "shipping", "audit", 1, OffsetSpec::Uncommitted).unwrap();
@@ -150,7 +150,7 @@ async fn added_partitions_and_a_recreated_topic_are_followed() {
     let sim = cloud().await;
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until_known().await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.add_partitions(A, "orders", 3).unwrap();
         w.append(A, "orders", 4, 9).unwrap();
         w.set_committed(A, "billing", "orders", 4, OffsetSpec::Start).unwrap();
@@ -161,11 +161,11 @@ async fn added_partitions_and_a_recreated_topic_are_followed() {
         })
         .await;
     // Recreated with the committed offsets kept: these are past the end, and the end offsets went backwards.
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.set_committed(A, "billing", "orders", 0, OffsetSpec::At(8)).unwrap();
     });
     daemon.until("the group has consumed", |p| committed(p, "billing", "0") == Some(8.0)).await;
-    sim.world(|w| {
+    sim.with_world(|w| {
         w.recreate_topic(A, "orders", true).unwrap();
         w.append(A, "orders", 0, 3).unwrap();
     });
@@ -197,7 +197,7 @@ async fn a_renamed_instance_changes_only_its_info() {
         series
     };
     let series = others(&before);
-    sim.world(|w| w.rename_instance(A, "新 \"name\"\\\n").unwrap());
+    sim.with_world(|w| w.rename_instance(A, "新 \"name\"\\\n").unwrap());
     let renamed = [("instance_id", A), ("name", "新 \"name\"\\\n")];
     daemon
         .until("the new name", |p| {
@@ -220,7 +220,7 @@ async fn an_unreadable_instance_state_does_not_stop_polling() {
     let daemon = Daemon::start(&sim, &[]).await;
     daemon.until_known().await;
     sim.faults(|f| f.add(Fault::new(Effect::WrongTypes(WrongType::Null)).action("GetInstanceList")));
-    sim.world(write_more);
+    sim.with_world(write_more);
     let state = |p: &Scrape| p.count("alikafka_instance_state", &[("instance_id", A)]);
     let scrape = daemon.until("the state is absent", |p| state(p) == 0 && all_lag_by(p, LAG_AFTER)).await;
     assert_eq!(scrape.count("alikafka_instance_groups", &[("instance_id", A)]), 0, "unknown is absent");

@@ -39,7 +39,7 @@ async fn a_panic_in_a_call_affects_only_that_call_and_is_logged_once() {
         .await;
     assert!(up(&scrape).contains(&Some(1.0)), "the other instance is not touched");
     assert_eq!(scrape.region_up(REGION), Some(1.0));
-    sim.world(write_more);
+    sim.with_world(write_more);
     let scrape = daemon
         .until("refreshed in the next pass", |p| all_lag_by(p, LAG_AFTER) && up(p) == [Some(1.0); 2])
         .await;

@@ -156,7 +156,7 @@ async fn an_upper_bound_exists_from_the_first_pass_with_timestamps_and_from_the_
 async fn the_history_of_a_deleted_topic_does_not_affect_its_successor() {
     for (messages, is_listed) in [(400, true), (30, false)] {
         let mut harness = LagHarness::start(WorldOptions::empty([REGION]), PollingBehavior::GOOD, 7).await;
-        harness.world(|w| {
+        harness.with_world(|w| {
             w.add_instance(REGION, InstanceSpec::new("i"));
             w.add_topic("i", TopicSpec::new("t", 2)).unwrap();
             let from = OffsetSpec::At(20);
@@ -164,7 +164,7 @@ async fn the_history_of_a_deleted_topic_does_not_affect_its_successor() {
             w.add_group("i", group).unwrap();
         });
         let write = |harness: &LagHarness, n| {
-            (0..2).for_each(|partition| harness.world(|w| w.append("i", "t", partition, n)).unwrap());
+            (0..2).for_each(|partition| harness.with_world(|w| w.append("i", "t", partition, n)).unwrap());
         };
         let mut tally = Tally::default();
         for pass in 0..30 {

@@ -14,7 +14,7 @@ const POLL_S: i64 = 60;
 /// Starts an instance with a retention of an hour and a topic that is old enough to lose messages.
 async fn world(seed: u64) -> LagHarness {
     let mut harness = LagHarness::start(WorldOptions::empty([REGION]), PollingBehavior::GOOD, seed).await;
-    harness.world(|w| {
+    harness.with_world(|w| {
         w.add_instance(REGION, InstanceSpec { retention_hours: 1, ..InstanceSpec::new("i") });
         let spec =
             TopicSpec { rate: ProduceRate::per_second(2), segment: 2 * SEGMENT_S, ..TopicSpec::new("t", 2) };
@@ -27,7 +27,7 @@ async fn world(seed: u64) -> LagHarness {
 
 fn add(harness: &LagHarness, name: &str, consumer: ConsumerMode, from: OffsetSpec) {
     harness
-        .world(|w| w.add_group("i", GroupSpec { consumer, from, ..GroupSpec::new(name, &["t"]) }))
+        .with_world(|w| w.add_group("i", GroupSpec { consumer, from, ..GroupSpec::new(name, &["t"]) }))
         .unwrap();
 }
 
@@ -49,7 +49,7 @@ async fn the_forecast_for_a_stuck_group_is_right_to_a_segment_and_two_polls() {
         for pass in 0..120 {
             harness.pass();
             let at = harness.responses.values().next().unwrap().truth.now_ms / 1000;
-            let truth = harness.world(|w| w.group_truth("i", "stuck")).unwrap();
+            let truth = harness.with_world(|w| w.group_truth("i", "stuck")).unwrap();
             if truth.topics["t"].partitions.iter().any(|p| p.committed < Some(p.start)) {
                 loss = Some(at);
                 break;
@@ -73,9 +73,9 @@ async fn a_group_that_keeps_up_has_no_forecast_of_loss() {
     let mut harness = world(3).await;
     add(&harness, "healthy", ConsumerMode::Healthy, OffsetSpec::End);
     add(&harness, "catching up", ConsumerMode::Paced { percent: 300 }, OffsetSpec::Start);
-    harness.world(|w| w.add_topic("i", TopicSpec::new("idle", 1))).unwrap();
+    harness.with_world(|w| w.add_topic("i", TopicSpec::new("idle", 1))).unwrap();
     let idle = GroupSpec { consumer: ConsumerMode::Stopped, ..GroupSpec::new("idle", &["idle"]) };
-    harness.world(|w| w.add_group("i", idle)).unwrap();
+    harness.with_world(|w| w.add_group("i", idle)).unwrap();
     for pass in 0..90 {
         harness.pass();
         for group in ["healthy", "catching up", "idle"] {

@@ -148,8 +148,8 @@ impl LagHarness {
         }
     }
 
-    pub(super) fn world<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
-        self.sim.world(edit)
+    pub(super) fn with_world<T>(&self, edit: impl FnOnce(&mut World) -> T) -> T {
+        self.sim.with_world(edit)
     }
 
     pub(super) fn now_ms(&self) -> i64 {
@@ -166,7 +166,7 @@ impl LagHarness {
 
     /// Recreates a topic.
     pub(super) fn recreate(&mut self, instance: &str, topic: &str, keep_committed: bool) {
-        self.world(|w| w.recreate_topic(instance, topic, keep_committed)).unwrap();
+        self.with_world(|w| w.recreate_topic(instance, topic, keep_committed)).unwrap();
         self.forget_ends(&responses::id(instance), &responses::topic_name(topic));
     }
 
@@ -255,11 +255,11 @@ impl LagHarness {
 
     /// Returns the targets of this pass with their times in milliseconds.
     fn plan(&mut self, poll: u64) -> Vec<(u64, PollTarget)> {
-        let instances = self.sim.world(|w| w.instances_in_service());
+        let instances = self.sim.with_world(|w| w.instances_in_service());
         let (every, pass) = (u64::from(self.behavior.status_every), u64::from(self.pass));
         let (mut topics, mut groups) = (Vec::new(), Vec::new());
         for (_, id) in instances {
-            let names = self.sim.world(|w| (w.topics(&id), w.groups(&id)));
+            let names = self.sim.with_world(|w| (w.topics(&id), w.groups(&id)));
             for (i, name) in (0u64..).zip(names.0) {
                 // Not all in the same pass.
                 if every > 0 && (pass + i * u64::from(!self.behavior.together)).is_multiple_of(every) {
@@ -297,13 +297,13 @@ impl LagHarness {
         let origin = ResponseOrigin { span, request_id: None };
         let (response, group) = match target {
             PollTarget::TopicStatus(id, topic) => {
-                let truth = self.sim.world(|w| w.topic_truth(id.as_str(), topic.as_str()))?;
+                let truth = self.sim.with_world(|w| w.topic_truth(id.as_str(), topic.as_str()))?;
                 self.record_ends(id, topic, &truth, span);
                 (PollResponse::TopicStatus(clean(responses::status(&truth)), origin), None)
             }
             PollTarget::GroupProgress(id, group) => {
-                let truth = self.sim.world(|w| w.group_truth(id.as_str(), group.as_str()))?;
-                let times = self.state.message_timestamps(target);
+                let truth = self.sim.with_world(|w| w.group_truth(id.as_str(), group.as_str()))?;
+                let times = self.state.wanted_timestamps(target);
                 let is_incomplete = self.rng.percent(self.behavior.incomplete_percent);
                 let rng = &mut self.rng;
                 let progress = responses::progress(&truth, times, |_, _| is_incomplete && rng.percent(40));

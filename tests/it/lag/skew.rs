@@ -11,7 +11,7 @@ async fn run(skew_ms: i64, seed: u64, exact_once_written: bool) -> Tally {
     let behavior = PollingBehavior { together: true, ..PollingBehavior::GOOD };
     let traits = WorldTraits { behavior, topic_events: 3, ..WorldTraits::PLAIN };
     let mut harness = traits.start(seed).await;
-    harness.world(|w| {
+    harness.with_world(|w| {
         for topic in w.topics(INSTANCE) {
             w.set_producer_clock_skew(INSTANCE, &topic, skew_ms).unwrap();
         }

@@ -231,22 +231,24 @@ impl ConfusionMatrix {
 async fn confusion(commit: Duration, behavior: PollingBehavior) -> ConfusionMatrix {
     let options = WorldOptions { commit_interval: commit, ..WorldOptions::empty([REGION]) };
     let mut harness = LagHarness::start(options, behavior, 1).await;
-    harness.world(|w| w.add_instance(REGION, InstanceSpec::new("i")));
+    harness.with_world(|w| w.add_instance(REGION, InstanceSpec::new("i")));
     let scenarios = scenarios();
     for s in &scenarios {
-        harness.world(|w| w.add_topic("i", TopicSpec { rate: s.rate, ..TopicSpec::new(s.name, 2) })).unwrap();
+        harness
+            .with_world(|w| w.add_topic("i", TopicSpec { rate: s.rate, ..TopicSpec::new(s.name, 2) }))
+            .unwrap();
     }
     harness.advance(Duration::from_secs(3_600));
     for s in &scenarios {
         let group = GroupSpec { consumer: s.consumer, from: s.from, ..GroupSpec::new(s.name, &[s.name]) };
-        harness.world(|w| w.add_group("i", group)).unwrap();
+        harness.with_world(|w| w.add_group("i", group)).unwrap();
     }
     harness.advance(Duration::from_secs(30));
     let mut confusion = ConfusionMatrix::default();
     for pass in 0..PASSES {
         if pass == EVENT {
             for s in &scenarios {
-                harness.world(|w| s.event.iter().for_each(|deed| deed(w, s.name)));
+                harness.with_world(|w| s.event.iter().for_each(|deed| deed(w, s.name)));
             }
         }
         harness.pass();

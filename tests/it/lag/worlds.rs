@@ -101,18 +101,18 @@ impl WorldTraits {
     pub(super) async fn start(&self, seed: u64) -> LagHarness {
         let options = WorldOptions { commit_interval: self.commit, ..WorldOptions::empty([REGION]) };
         let mut harness = LagHarness::start(options, self.behavior, seed).await;
-        harness.world(|w| {
+        harness.with_world(|w| {
             let spec = InstanceSpec { serverless: self.serverless, ..InstanceSpec::new(INSTANCE) };
             w.add_instance(REGION, InstanceSpec { retention_hours: self.retention_hours, ..spec });
         });
         for spec in topics(&mut harness.rng, self.partitions) {
-            harness.world(|w| w.add_topic(INSTANCE, spec)).unwrap();
+            harness.with_world(|w| w.add_topic(INSTANCE, spec)).unwrap();
         }
         // Activity before the first poll.
         harness.advance(Duration::from_secs(5_000));
         for spec in groups(&mut harness.rng) {
             let from = if self.rewinds { spec.from } else { OffsetSpec::End };
-            harness.world(|w| w.add_group(INSTANCE, GroupSpec { from, ..spec })).unwrap();
+            harness.with_world(|w| w.add_group(INSTANCE, GroupSpec { from, ..spec })).unwrap();
         }
         harness.advance(Duration::from_secs(200));
         harness
@@ -130,13 +130,13 @@ impl WorldTraits {
         if harness.rng.percent(15) {
             let (partition, n) = (u32::try_from(harness.rng.below(2)).unwrap(), harness.rng.integer(1, 40));
             let topic = harness.rng.pick(&["idle-0", "idle-1", "idle-2"]);
-            harness.world(|w| w.append(INSTANCE, topic, partition, n)).unwrap();
+            harness.with_world(|w| w.append(INSTANCE, topic, partition, n)).unwrap();
         }
     }
 
     fn change_group(&self, harness: &mut LagHarness) {
         let name = format!("group-{}", harness.rng.below(10));
-        let truth = harness.world(|w| w.group_truth(INSTANCE, &name)).unwrap();
+        let truth = harness.with_world(|w| w.group_truth(INSTANCE, &name)).unwrap();
         let (topic, partition) = {
             let parts: Vec<_> = truth
                 .topics
@@ -149,35 +149,35 @@ impl WorldTraits {
         match harness.rng.below(if self.rewinds { 10 } else { 7 }) {
             0..=3 => {
                 let next = consumer(&mut harness.rng);
-                harness.world(|w| w.set_consumer_mode(INSTANCE, &name, next)).unwrap();
+                harness.with_world(|w| w.set_consumer_mode(INSTANCE, &name, next)).unwrap();
             }
             7 => {
                 let back = harness.rng.integer(1, 30_000);
-                harness.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Back(back))).unwrap();
+                harness.with_world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Back(back))).unwrap();
             }
-            8 => harness.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Start)).unwrap(),
-            4 => harness.world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::End)).unwrap(),
+            8 => harness.with_world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::Start)).unwrap(),
+            4 => harness.with_world(|w| w.reset_offsets(INSTANCE, &name, OffsetSpec::End)).unwrap(),
             9 => {
                 // Forward or back, sometimes beyond the end.
                 let to = OffsetSpec::At(harness.rng.integer(partition.start, partition.end + 20));
-                harness.world(|w| w.set_committed(INSTANCE, &name, &topic, number, to)).unwrap();
+                harness.with_world(|w| w.set_committed(INSTANCE, &name, &topic, number, to)).unwrap();
             }
             5 => {
                 harness
-                    .world(|w| w.set_committed(INSTANCE, &name, &topic, number, OffsetSpec::Unlisted))
+                    .with_world(|w| w.set_committed(INSTANCE, &name, &topic, number, OffsetSpec::Unlisted))
                     .unwrap();
             }
             _ => {
                 let duration = harness.rng.integer(10, 300) * 1_000;
-                harness.world(|w| w.rebalance(INSTANCE, &name, duration)).unwrap();
+                harness.with_world(|w| w.rebalance(INSTANCE, &name, duration)).unwrap();
             }
         }
     }
 
     fn change_topic(&self, harness: &mut LagHarness) {
-        let names = harness.world(|w| w.topics(INSTANCE));
+        let names = harness.with_world(|w| w.topics(INSTANCE));
         let name = harness.rng.pick(&names);
-        let truth = harness.world(|w| w.topic_truth(INSTANCE, &name)).unwrap();
+        let truth = harness.with_world(|w| w.topic_truth(INSTANCE, &name)).unwrap();
         match harness.rng.below(if self.has_deletions { 7 } else { 4 }) {
             0 | 1 => {
                 let keeps_committed = harness.rng.percent(50);
@@ -188,7 +188,7 @@ impl WorldTraits {
                 }
             }
             2 if truth.partitions.len() < 7 => {
-                harness.world(|w| w.add_partitions(INSTANCE, &name, 1)).unwrap();
+                harness.with_world(|w| w.add_partitions(INSTANCE, &name, 1)).unwrap();
             }
             2 | 3 => {
                 let rate = if name.starts_with("idle") {
@@ -196,13 +196,13 @@ impl WorldTraits {
                 } else {
                     produce_rate(&name, &mut harness.rng)
                 };
-                harness.world(|w| w.set_produce_rate(INSTANCE, &name, rate)).unwrap();
+                harness.with_world(|w| w.set_produce_rate(INSTANCE, &name, rate)).unwrap();
             }
             _ => {
                 let p = harness.rng.pick(&truth.partitions);
                 let before = harness.rng.integer(p.start, p.end);
                 let number = u32::try_from(p.partition).unwrap();
-                harness.world(|w| w.delete_records(INSTANCE, &name, number, before)).unwrap();
+                harness.with_world(|w| w.delete_records(INSTANCE, &name, number, before)).unwrap();
             }
         }
     }
