@@ -354,7 +354,7 @@ mod tests {
         read(response, |_: ProgressResponse<'_>| Ok(())).map(|response| response.payload)
     }
 
-    fn outcome(status: u16, body: &str) -> Result<(), ErrorKind> {
+    fn read_error_kind(status: u16, body: &str) -> Result<(), ErrorKind> {
         read_instances(&response(status, body)).map(|_| ()).map_err(|failure| failure.kind)
     }
 
@@ -369,15 +369,15 @@ mod tests {
             "\u{feff}{\"InstanceList\":[]}",
             r#"{"InstanceList":[],"InstanceList":[],"Code":1,"Code":200}"#,
         ] {
-            assert_eq!(outcome(200, body), Ok(()), "{body}");
-            assert_ne!(outcome(500, body), Ok(()), "{body}");
+            assert_eq!(read_error_kind(200, body), Ok(()), "{body}");
+            assert_ne!(read_error_kind(500, body), Ok(()), "{body}");
         }
-        assert_eq!(outcome(200, r#"{"Code":200,"Success":false}"#), Err(ErrorKind::Business));
-        assert_eq!(outcome(200, r#"{"Code":"200","Success":"false"}"#), Err(ErrorKind::Business));
-        assert_eq!(outcome(200, r#"{"Code":200,"Success":0}"#), Err(ErrorKind::Business));
-        assert_eq!(outcome(200, r#"{"Code":500,"Success":true}"#), Err(ErrorKind::Server));
-        assert_eq!(outcome(200, r#"{"Code":{},"Success":true}"#), Err(ErrorKind::Business));
-        assert_eq!(outcome(200, r#"{"Success":"perhaps"}"#), Err(ErrorKind::Decode));
+        assert_eq!(read_error_kind(200, r#"{"Code":200,"Success":false}"#), Err(ErrorKind::Business));
+        assert_eq!(read_error_kind(200, r#"{"Code":"200","Success":"false"}"#), Err(ErrorKind::Business));
+        assert_eq!(read_error_kind(200, r#"{"Code":200,"Success":0}"#), Err(ErrorKind::Business));
+        assert_eq!(read_error_kind(200, r#"{"Code":500,"Success":true}"#), Err(ErrorKind::Server));
+        assert_eq!(read_error_kind(200, r#"{"Code":{},"Success":true}"#), Err(ErrorKind::Business));
+        assert_eq!(read_error_kind(200, r#"{"Success":"perhaps"}"#), Err(ErrorKind::Decode));
         let failure = read_instances(&response(200, r#"{"RequestId":"R"}"#)).unwrap_err();
         assert_eq!((failure.kind, failure.request_id.as_deref()), (ErrorKind::Decode, Some("R")));
     }
@@ -428,7 +428,7 @@ mod tests {
         ] {
             for key in ["Code", "code"] {
                 let body = format!(r#"{{"{key}":"{code}","Message":"m","RequestId":"R","HostId":"h"}}"#);
-                assert_eq!(outcome(status, &body), Err(kind), "{status} {code}");
+                assert_eq!(read_error_kind(status, &body), Err(kind), "{status} {code}");
             }
         }
     }
@@ -447,20 +447,23 @@ mod tests {
     #[test]
     fn bodies_other_than_json_are_classified_by_status_or_unreadable() {
         let html = "<html><body>502 Bad Gateway</body></html>";
-        assert_eq!(outcome(502, html), Err(ErrorKind::Server));
-        assert_eq!(outcome(200, html), Err(ErrorKind::Decode));
-        assert_eq!(outcome(429, html), Err(ErrorKind::Throttled));
-        assert_eq!(outcome(400, html), Err(ErrorKind::Business));
+        assert_eq!(read_error_kind(502, html), Err(ErrorKind::Server));
+        assert_eq!(read_error_kind(200, html), Err(ErrorKind::Decode));
+        assert_eq!(read_error_kind(429, html), Err(ErrorKind::Throttled));
+        assert_eq!(read_error_kind(400, html), Err(ErrorKind::Business));
         let xml = "<?xml version='1.0'?><Error><RequestId>R-1</RequestId><Code>Throttling.User</Code>\
                <Message>slow down</Message></Error>";
-        assert_eq!(outcome(400, xml), Err(ErrorKind::Throttled));
-        assert_eq!(outcome(200, xml), Err(ErrorKind::Throttled));
-        assert_eq!(outcome(200, "<R><Code>200</Code><Success>true</Success></R>"), Err(ErrorKind::Decode));
+        assert_eq!(read_error_kind(400, xml), Err(ErrorKind::Throttled));
+        assert_eq!(read_error_kind(200, xml), Err(ErrorKind::Throttled));
+        assert_eq!(
+            read_error_kind(200, "<R><Code>200</Code><Success>true</Success></R>"),
+            Err(ErrorKind::Decode)
+        );
         for body in
             ["", " \n", "[]", "null", "5", "\"x\"", "{}", r#"{"Hello":1}"#, r#"{"Code":200} trailing"#]
         {
-            assert_eq!(outcome(200, body), Err(ErrorKind::Decode), "{body:?}");
-            assert_eq!(outcome(503, body), Err(ErrorKind::Server), "{body:?}");
+            assert_eq!(read_error_kind(200, body), Err(ErrorKind::Decode), "{body:?}");
+            assert_eq!(read_error_kind(503, body), Err(ErrorKind::Server), "{body:?}");
         }
     }
 
@@ -473,12 +476,12 @@ mod tests {
             (ErrorKind::Decode, "the body is not UTF-8 from byte 14 on")
         );
         let lone = r#"{"InstanceList":[{"InstanceId":"\ud800"}]}"#;
-        assert_eq!(outcome(200, lone), Err(ErrorKind::Decode));
+        assert_eq!(read_error_kind(200, lone), Err(ErrorKind::Decode));
         let deep = format!(r#"{{"InstanceList":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert!(matches!(outcome(200, &deep), Ok(()) | Err(ErrorKind::Decode)));
+        assert!(matches!(read_error_kind(200, &deep), Ok(()) | Err(ErrorKind::Decode)));
         let wrapped =
             format!(r#"{{"InstanceList":{}1{}}}"#, r#"{"InstanceVO":"#.repeat(200), "}".repeat(200));
-        assert_eq!(outcome(200, &wrapped), Err(ErrorKind::Decode));
+        assert_eq!(read_error_kind(200, &wrapped), Err(ErrorKind::Decode));
     }
 
     #[test]

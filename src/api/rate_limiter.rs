@@ -93,7 +93,7 @@ pub(super) struct SlotSchedule {
 #[derive(Debug, Clone, Copy)]
 struct RateCut {
     at: Instant,
-    throttled_rate: f64,
+    rate_before_cut: f64,
     reduced_rate: f64,
 }
 
@@ -129,7 +129,7 @@ impl SlotSchedule {
     fn set_rate(&mut self, rate: RequestRate) {
         self.configured_rate = rate.per_second();
         if let Some(cut) = &mut self.rate_cut {
-            cut.throttled_rate = cut.throttled_rate.min(self.configured_rate);
+            cut.rate_before_cut = cut.rate_before_cut.min(self.configured_rate);
             cut.reduced_rate = cut.reduced_rate.min(self.configured_rate);
             self.rate = self.rate.min(self.configured_rate);
         } else {
@@ -143,7 +143,7 @@ impl SlotSchedule {
         if self.rate_cut.is_none_or(|cut| sent >= cut.at + COUNTING_WINDOW) {
             let lowest = MIN_THROTTLED_RATE.min(self.configured_rate);
             let reduced_rate = (self.rate * THROTTLED_FACTOR).max(lowest).min(self.rate);
-            self.rate_cut = Some(RateCut { at: now, throttled_rate: self.rate, reduced_rate });
+            self.rate_cut = Some(RateCut { at: now, rate_before_cut: self.rate, reduced_rate });
             self.rate = reduced_rate;
         }
     }
@@ -151,7 +151,7 @@ impl SlotSchedule {
     /// Raises the rate after the cloud accepted a request. The rate follows a cubic function of the time since the cut
     /// that is flat at the throttled rate: it approaches and leaves that rate slowly.
     pub(super) fn on_accepted(&mut self, now: Instant) {
-        let Some(RateCut { at, throttled_rate, reduced_rate }) = self.rate_cut else { return };
+        let Some(RateCut { at, rate_before_cut, reduced_rate }) = self.rate_cut else { return };
         // -1 at the cut, 0 at the throttled rate, 1 at the configured rate.
         let progress = now.saturating_duration_since(at).as_secs_f64() / RECOVERY.as_secs_f64() - 1.0;
         if progress >= 1.0 {
@@ -160,11 +160,11 @@ impl SlotSchedule {
             return;
         }
         let height = if progress < 0.0 {
-            throttled_rate - reduced_rate
+            rate_before_cut - reduced_rate
         } else {
-            self.configured_rate - throttled_rate
+            self.configured_rate - rate_before_cut
         };
-        self.rate = (throttled_rate + height * progress.powi(3)).max(self.rate).min(self.configured_rate);
+        self.rate = (rate_before_cut + height * progress.powi(3)).max(self.rate).min(self.configured_rate);
     }
 
     /// Pauses all requests, as requested by the cloud.

@@ -65,7 +65,7 @@ struct RefreshState {
     paused_until: Option<Instant>,
     forced_at: Option<Instant>,
     /// Whether the provider has been dropped, so that a current refresh must not report anything.
-    is_dropped: bool,
+    discards_result: bool,
 }
 
 struct CachedCredentials {
@@ -148,7 +148,7 @@ impl ProvideCredentials for RefreshingProvider {
 
 impl Drop for RefreshingProvider {
     fn drop(&mut self) {
-        self.0.state().is_dropped = true;
+        self.0.state().discards_result = true;
     }
 }
 
@@ -178,7 +178,7 @@ impl RefreshTask {
         self.is_finished = true;
         let mut state = self.shared.state();
         state.refresh = None;
-        if state.is_dropped {
+        if state.discards_result {
             return;
         }
         let now = Instant::now();
