@@ -84,7 +84,7 @@ pub struct PartitionLag {
 impl PartitionLag {
     /// Whether the group has unread messages on the partition.
     #[must_use]
-    pub fn is_lagging(&self) -> bool {
+    pub fn has_lag(&self) -> bool {
         self.messages > Some(0)
     }
 }

@@ -7,7 +7,7 @@ use super::group::seconds;
 use crate::{
     lag::{
         PartitionLag,
-        bounds::{BoundTerms, TimeBounds, bound_terms},
+        bounds::{BoundCandidates, TimeBounds, bound_candidates},
         facts::TopicFacts,
     },
     model::{Cleanup, MessageTimestamps, TimeSpan},
@@ -86,8 +86,8 @@ const NO_HISTORY: &str = "no history: no earlier poll of the partition is known"
 impl BoundInputs<'_> {
     /// Explains the upper and the lower bound, which have been computed from these inputs.
     pub(super) fn explain(self, bounds: TimeBounds) -> (BoundExplanation, BoundExplanation) {
-        let BoundTerms { last_consumed, not_written_at, last_write, written_at } =
-            bound_terms(self.lag, self.now, self.facts);
+        let BoundCandidates { last_consumed, not_written_at, last_write, written_at } =
+            bound_candidates(self.lag, self.now, self.facts);
         let upper_terms = [(LAST_CONSUMED, last_consumed), (NOT_WRITTEN_AT, not_written_at)];
         let lower_terms = [(LAST_WRITE, last_write), (WRITTEN_AT, written_at)];
         let has_terms = upper_terms.iter().chain(&lower_terms).any(|(_, value)| value.is_some());

@@ -156,11 +156,11 @@ fn assess_topic(
 ) -> TopicAssessment {
     let max_skew = status::max_offset_skew(window);
     let mut partitions = Vec::with_capacity(lag.partitions.len());
-    let mut has_stuck_lag = false;
+    let mut has_unchanged_lag = false;
     for (i, (p, bounds)) in lag.partitions.iter().zip(&bounds.partitions).enumerate() {
         let start = start_within(p, facts);
         let window = window.and_then(|w| w.partition(i, status_window));
-        has_stuck_lag |= window.is_some_and(|w| w.is_stuck) && p.is_lagging();
+        has_unchanged_lag |= window.is_some_and(|w| w.is_unchanged_with_lag) && p.has_lag();
         partitions.push(PartitionAssessment {
             bounds: *bounds,
             rule: StatusRule::evaluate(p, start, window, state, max_skew),
@@ -174,9 +174,9 @@ fn assess_topic(
     let statuses = partitions.iter().map(|p| p.rule.status());
     let parts = lag.partitions.iter().map(|p| p.messages).zip(statuses);
     let rates = window.and_then(TopicWindow::rates);
-    // A group never catches up on a stuck partition.
+    // A group never catches up on a partition with lag and an unchanged offset.
     let catch_up =
-        lag.messages.filter(|_| !has_stuck_lag).and_then(|messages| forecast::catch_up(messages, rates));
+        lag.messages.filter(|_| !has_unchanged_lag).and_then(|messages| forecast::catch_up(messages, rates));
     let retention: Vec<_> = partitions.iter().map(|p| p.retention).collect();
     let forecast = window.map(|window| DataLossForecast {
         lag,

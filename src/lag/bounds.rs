@@ -56,7 +56,7 @@ pub struct TopicBounds {
 
 /// Terms of the bounds of one partition, in milliseconds. All are `None` without lag.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BoundTerms {
+pub struct BoundCandidates {
     /// Upper bound: time since the last consumed message was stored (`LastTimestamp`).
     pub last_consumed: Option<u64>,
     /// Upper bound: time since the latest poll at which the end offset was at or before the first unread message.
@@ -98,10 +98,10 @@ pub fn compute_bounds<'a>(
 
 /// Computes the terms of a partition's bounds at the time of a poll.
 #[must_use]
-pub fn bound_terms(p: &PartitionLag, now: TimeSpan, facts: &TopicFacts<'_>) -> BoundTerms {
+pub fn bound_candidates(p: &PartitionLag, now: TimeSpan, facts: &TopicFacts<'_>) -> BoundCandidates {
     match unread_messages(p, now, facts) {
         UnreadMessages::Some(terms) => terms,
-        UnreadMessages::Unknown | UnreadMessages::None => BoundTerms::default(),
+        UnreadMessages::Unknown | UnreadMessages::None => BoundCandidates::default(),
     }
 }
 
@@ -110,7 +110,7 @@ impl TimeBounds {
     pub const ZERO: Self = Self { lower: Some(0), upper: Some(0) };
 }
 
-impl BoundTerms {
+impl BoundCandidates {
     /// Combines the terms; `None` if they contradict each other by more than the tolerance between clocks.
     fn bounds(self) -> Option<TimeBounds> {
         // The response itself reports unread messages, so 0 is a lower bound.
@@ -167,7 +167,7 @@ enum UnreadMessages {
     Unknown,
     /// No lag, or every unread message has been deleted.
     None,
-    Some(BoundTerms),
+    Some(BoundCandidates),
 }
 
 fn unread_messages(p: &PartitionLag, now: TimeSpan, facts: &TopicFacts<'_>) -> UnreadMessages {
@@ -221,7 +221,7 @@ fn unread_messages(p: &PartitionLag, now: TimeSpan, facts: &TopicFacts<'_>) -> U
         .filter(|h| !facts.is_compacted() && !h.newest(p.partition).is_some_and(is_recreated))
         .and_then(|h| h.written_by(p.partition, first_retained, retained_since))
         .map(|t| elapsed_ms(t, now.earliest()));
-    UnreadMessages::Some(BoundTerms { last_consumed, not_written_at, last_write, written_at })
+    UnreadMessages::Some(BoundCandidates { last_consumed, not_written_at, last_write, written_at })
 }
 
 /// Returns the milliseconds between two times, 0 if `later` is not later.

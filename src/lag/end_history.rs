@@ -85,7 +85,7 @@ impl EndHistory {
     /// Checks a message timestamp against the polls around its offset. After a contradiction, timestamps of the
     /// partition are not trusted for an hour, because the clock that set them is wrong. Returns whether they were
     /// trusted until now.
-    pub fn detect_clock_skew(
+    pub fn check_timestamp(
         &mut self,
         partition: Partition,
         offset: Offset,

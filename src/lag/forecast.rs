@@ -57,20 +57,20 @@ impl DataLossForecast<'_> {
             return None;
         }
         let mut partitions = self.lag.partitions.iter().zip(self.retention);
-        if partitions.any(|(p, margin)| p.is_lagging() && margin.is_some_and(|margin| margin.lost > 0)) {
+        if partitions.any(|(p, margin)| p.has_lag() && margin.is_some_and(|margin| margin.lost > 0)) {
             return Some(0.0);
         }
         // A group that catches up earlier loses nothing.
         let moving = earliest([self.moving_by_age(), self.moving_by_margin()])
             .filter(|seconds| self.catch_up.is_none_or(|catch_up| catch_up >= *seconds));
-        let stuck = (0..self.lag.partitions.len())
-            .filter(|i| self.window.is_stuck(*i, self.status_window))
-            .map(|i| earliest([self.stuck_by_age(i), self.stuck_by_margin(i)]));
-        earliest(stuck.chain([moving])).map(|seconds| seconds.max(0.0))
+        let unchanged = (0..self.lag.partitions.len())
+            .filter(|i| self.window.is_unchanged_with_lag(*i, self.status_window))
+            .map(|i| earliest([self.unchanged_by_age(i), self.unchanged_by_margin(i)]));
+        earliest(unchanged.chain([moving])).map(|seconds| seconds.max(0.0))
     }
 
-    /// Forecast for a stuck partition, whose oldest unread message ages as fast as time passes.
-    fn stuck_by_age(&self, i: usize) -> Option<f64> {
+    /// Forecast for a partition with an unchanged offset, whose oldest unread message ages as fast as time passes.
+    fn unchanged_by_age(&self, i: usize) -> Option<f64> {
         self.remaining_retention(*self.bounds.partitions.get(i)?)
     }
 
@@ -92,7 +92,7 @@ impl DataLossForecast<'_> {
         Some(self.remaining_retention(self.bounds.topic)? / rate)
     }
 
-    fn stuck_by_margin(&self, i: usize) -> Option<f64> {
+    fn unchanged_by_margin(&self, i: usize) -> Option<f64> {
         let margin = self.margin(i)?;
         (margin.pace.speed > 0.0).then(|| margin.messages / margin.pace.speed)
     }
@@ -103,7 +103,7 @@ impl DataLossForecast<'_> {
         if !status::is_lagging(self.window, self.status_window) {
             return None;
         }
-        let lagging = self.lag.partitions.iter().enumerate().filter(|(_, p)| p.is_lagging());
+        let lagging = self.lag.partitions.iter().enumerate().filter(|(_, p)| p.has_lag());
         let margins: Vec<PartitionMargin> = lagging.map(|(i, _)| self.margin(i)).collect::<Option<_>>()?;
         let start_speed: f64 = margins.iter().map(|margin| margin.pace.speed).sum();
         let approach = 1.0 - self.window.rates()?.consumed / start_speed;
@@ -119,7 +119,7 @@ impl DataLossForecast<'_> {
 
     fn margin(&self, i: usize) -> Option<PartitionMargin> {
         let p = self.lag.partitions.get(i)?;
-        let (start, pace) = self.facts.starts?.pace(p.partition, self.window.newest())?;
+        let (start, pace) = self.facts.starts?.start_and_pace(p.partition, self.window.newest())?;
         Some(PartitionMargin {
             lag: p.messages? as f64,
             messages: p.committed?.minus(start) as f64 - pace.ahead,

@@ -96,7 +96,11 @@ impl StartHistory {
     }
 
     /// Returns the last reported start offset of a partition and its pace, if two steps are known.
-    pub(super) fn pace(&self, partition: Partition, now: UnixMillis) -> Option<(Offset, StartPace)> {
+    pub(super) fn start_and_pace(
+        &self,
+        partition: Partition,
+        now: UnixMillis,
+    ) -> Option<(Offset, StartPace)> {
         let start = self.partition(partition)?;
         Some((start.offset, start.pace(now)?))
     }

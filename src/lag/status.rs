@@ -115,7 +115,7 @@ impl StatusRule {
             Self::BeyondEnd
         } else if window.is_some_and(|w| w.rewind.is_some()) {
             Self::MovedBack
-        } else if window.is_some_and(|w| w.is_stuck) {
+        } else if window.is_some_and(|w| w.is_unchanged_with_lag) {
             let has_members = state.is_none_or(GroupState::has_members);
             if has_members { Self::UnchangedWithMembers } else { Self::UnchangedWithoutMembers }
         } else if window.is_none_or(|w| w.polls < MIN_POLLS) {

@@ -101,8 +101,9 @@ pub struct PartitionWindow {
     /// lag.
     #[serde(rename = "still_since")]
     pub unchanged_since: Option<UnixMillis>,
-    /// Whether that is at least the status window ago.
-    pub is_stuck: bool,
+    /// Whether `unchanged_since` is at least the status window ago.
+    #[serde(rename = "is_stuck")]
+    pub is_unchanged_with_lag: bool,
     /// Whether an earlier poll had another offset or no lag.
     pub was_moving: bool,
     /// Last backward move of the committed offset within the window, until the group is back where it was.
@@ -176,8 +177,7 @@ impl TopicWindow {
         self.add_sample(poll, at, counts);
     }
 
-    /// Adds a sample. Without counts, they are too large to be a rate: somebody set an offset, and the window starts
-    /// over.
+    /// Adds a sample. `counts` is `None` if they exceed 32 bits: somebody has set an offset, so the window starts over.
     fn add_sample(&mut self, poll: &TopicPoll<'_>, at: u32, counts: Option<(u32, u32)>) {
         if poll.topic.messages.is_none() || counts.is_none() {
             self.samples = SampleRing::default();
@@ -271,7 +271,7 @@ impl TopicWindow {
         Some(PartitionWindow {
             polls: offsets.unchanged.polls(),
             unchanged_since: offsets.unchanged.since().map(|at| self.time(at)),
-            is_stuck: self.is_stuck(i, status_window),
+            is_unchanged_with_lag: self.is_unchanged_with_lag(i, status_window),
             was_moving: offsets.unchanged.was_moving(),
             rewind: rewind
                 .and_then(|r| Some(OffsetRewind { before: Offset::new(r.before)?, at: self.time(r.at) })),
@@ -280,7 +280,7 @@ impl TopicWindow {
 
     /// Whether the partition at position `i` has had lag and an unchanged committed offset for at least the window.
     #[must_use]
-    pub(super) fn is_stuck(&self, i: usize, status_window: Duration) -> bool {
+    pub(super) fn is_unchanged_with_lag(&self, i: usize, status_window: Duration) -> bool {
         let since = self.partitions.get(i).and_then(|offsets| offsets.unchanged.since());
         since.is_some_and(|since| self.samples.newest().saturating_sub(since) >= millis(status_window))
     }

@@ -165,7 +165,7 @@ impl TopicTable {
         entry.view = None;
         let previous = entry.status.get();
         let vanished = status.partitions.is_empty() && previous.is_some_and(|p| !p.partitions.is_empty());
-        if !entry.polls.accepts(vanished, "partitions of a topic", effects) {
+        if !entry.polls.record_unless_empty(vanished, "partitions of a topic", effects) {
             return;
         }
 
@@ -191,7 +191,7 @@ impl TopicTable {
         for p in &status.partitions {
             let newest = p.end.and_then(|end| end.before());
             if let Some((newest, written_at)) = newest.zip(p.last_write) {
-                is_contradicted |= history.detect_clock_skew(p.partition, newest, written_at, origin.span);
+                is_contradicted |= history.check_timestamp(p.partition, newest, written_at, origin.span);
             }
         }
         effects.anomalies.extend(is_contradicted.then(|| contradiction(name)));
@@ -357,7 +357,7 @@ fn contradicts_polls(
         let reported = p.last_consumed.filter(|stored_at| known != Some(*stored_at));
         let consumed = p.committed.and_then(|committed| committed.before());
         if let Some((consumed, stored_at)) = consumed.zip(reported) {
-            is_contradicted |= history.detect_clock_skew(p.partition, consumed, stored_at, origin.span);
+            is_contradicted |= history.check_timestamp(p.partition, consumed, stored_at, origin.span);
         }
     }
     is_contradicted

@@ -83,13 +83,13 @@ fn each_term_uses_the_safe_end_of_the_time_span() {
     let status = status(0, 20, 900_000);
     let facts = TopicFacts { ends: Some(&history), status: Some(&status), ..TopicFacts::default() };
     let p = part(0, 20, 15, 650_000);
-    let all = BoundTerms {
+    let all = BoundCandidates {
         last_consumed: Some(351_500),
         not_written_at: Some(301_500),
         last_write: Some(100_000),
         written_at: Some(200_000),
     };
-    assert_eq!(bound_terms(&p, span(NOW), &facts), all);
+    assert_eq!(bound_candidates(&p, span(NOW), &facts), all);
     assert_eq!(alone(p, facts), (between(200_000, 301_500), false));
     // (facts, committed offset, LastTimestamp, age): unknown terms drop out.
     let none = TopicFacts::default();
@@ -111,8 +111,8 @@ fn each_term_uses_the_safe_end_of_the_time_span() {
         assert_eq!(got, (expected, false), "{committed} {last_consumed} {facts:?}");
     }
     assert_eq!(alone(part(0, -1, 15, 650_000), facts).0, TimeBounds::default());
-    assert_eq!(bound_terms(&part(0, 20, 20, 650_000), span(NOW), &facts), BoundTerms::default());
-    assert_eq!(bound_terms(&part(0, 20, -1, 650_000), span(NOW), &facts), BoundTerms::default());
+    assert_eq!(bound_candidates(&part(0, 20, 20, 650_000), span(NOW), &facts), BoundCandidates::default());
+    assert_eq!(bound_candidates(&part(0, 20, -1, 650_000), span(NOW), &facts), BoundCandidates::default());
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn timestamps_in_the_future_drop_out_beyond_the_clock_tolerance() {
     {
         let status = status(0, 20, stamp);
         let facts = TopicFacts { status: Some(&status), ..TopicFacts::default() };
-        assert_eq!(bound_terms(&part(0, 20, 15, -1), span(NOW), &facts).last_write, expected, "{stamp}");
+        assert_eq!(bound_candidates(&part(0, 20, 15, -1), span(NOW), &facts).last_write, expected, "{stamp}");
     }
 }
 
@@ -154,7 +154,7 @@ fn the_newest_message_bounds_only_a_group_that_has_not_consumed_it() {
         let status = status(start, end, 900_000);
         let facts = TopicFacts { status: Some(&status), ..TopicFacts::default() };
         assert_eq!(
-            bound_terms(&part(0, 20, 15, -1), span(NOW), &facts).last_write,
+            bound_candidates(&part(0, 20, 15, -1), span(NOW), &facts).last_write,
             expected,
             "{start} {end}"
         );
@@ -203,13 +203,13 @@ fn a_message_that_may_be_deleted_is_no_lower_bound() {
         (601, Some(100_000)),
         (300, None),
     ] {
-        let t = bound_terms(&part(0, 40, 5, -1), span(NOW), &of(retention, Some(Cleanup::Delete)));
+        let t = bound_candidates(&part(0, 40, 5, -1), span(NOW), &of(retention, Some(Cleanup::Delete)));
         assert_eq!(t.written_at, expected, "{retention} s");
     }
     let last_write = |retention, cleanup| {
         let status = status(0, 40, 900_000);
         let facts = TopicFacts { status: Some(&status), ..of(retention, cleanup) };
-        bound_terms(&part(0, 40, 5, -1), span(NOW), &facts).last_write
+        bound_candidates(&part(0, 40, 5, -1), span(NOW), &facts).last_write
     };
     assert_eq!(last_write(102, None), Some(100_000));
     assert_eq!(last_write(101, None), None);
@@ -253,10 +253,10 @@ fn a_history_from_before_the_topic_was_recreated_is_no_lower_bound() {
 #[test]
 fn distrusted_timestamps_drop_out() {
     let mut history = history(&[(10, 700_000), (20, 800_000)]);
-    assert!(history.detect_clock_skew(P, offset(15), at(1), span(NOW)));
+    assert!(history.check_timestamp(P, offset(15), at(1), span(NOW)));
     let status = status(0, 20, 100_000);
     let facts = TopicFacts { ends: Some(&history), status: Some(&status), ..TopicFacts::default() };
-    let t = bound_terms(&part(0, 20, 15, 999_000), span(NOW), &facts);
+    let t = bound_candidates(&part(0, 20, 15, 999_000), span(NOW), &facts);
     assert_eq!((t.last_consumed, t.last_write), (None, None));
     assert_eq!(alone(part(0, 20, 15, 999_000), facts), (between(200_000, 301_500), false));
 }
@@ -351,11 +351,11 @@ fn extreme_numbers_do_not_overflow() {
         TopicFacts { ends: Some(&history), status: Some(&status), retention, ..TopicFacts::default() };
     let all = i64::MAX.unsigned_abs() - 1;
     let p = part(0, i64::MAX, 1 << 53, 1);
-    let t = bound_terms(&p, span(last), &facts);
+    let t = bound_candidates(&p, span(last), &facts);
     assert_eq!((t.last_consumed, t.not_written_at), (Some(all), Some(all)));
     assert_eq!((t.last_write, t.written_at), (Some(0), Some(all - 1)));
-    assert_eq!(bound_terms(&p, span(first), &facts).last_write, None);
-    assert_eq!(bound_terms(&part(0, i64::MAX, 0, i64::MAX), span(first), &facts).last_consumed, None);
+    assert_eq!(bound_candidates(&p, span(first), &facts).last_write, None);
+    assert_eq!(bound_candidates(&part(0, i64::MAX, 0, i64::MAX), span(first), &facts).last_consumed, None);
 }
 
 /// Simulated partition.
@@ -426,7 +426,7 @@ impl SimulatedLog {
                 let status = self.status(t);
                 history.record([(P, offset(self.end(t).try_into().unwrap()))].into_iter(), now, MINUTE);
                 if let Some((end, stamp)) = status.partitions[0].end.zip(status.partitions[0].last_write) {
-                    history.detect_clock_skew(P, offset(end.get() - 1), stamp, now);
+                    history.check_timestamp(P, offset(end.get() - 1), stamp, now);
                 }
                 last_status = Some(status);
             }
@@ -438,7 +438,7 @@ impl SimulatedLog {
             let p = part(0, end.try_into().unwrap(), committed.try_into().unwrap(), stamp.unwrap_or(-1));
             history.record([(P, offset(end.try_into().unwrap()))].into_iter(), now, MINUTE);
             if let Some((stamp, last)) = stamp.zip(last) {
-                history.detect_clock_skew(P, offset(last.try_into().unwrap()), at(stamp), now);
+                history.check_timestamp(P, offset(last.try_into().unwrap()), at(stamp), now);
             }
             history.prune(|_| crate::lag::end_history::tests::one(p.committed), self.max_points);
 

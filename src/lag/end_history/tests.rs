@@ -146,7 +146,7 @@ fn a_timestamp_contradicted_by_polls_is_not_trusted_for_an_hour() {
         (25, 202_501, true),
     ] {
         let mut history = history();
-        let detected = history.detect_clock_skew(P, offset(message), at(stamp), now);
+        let detected = history.check_timestamp(P, offset(message), at(stamp), now);
         assert_eq!(
             (detected, !history.trusts_timestamps(P, now)),
             (contradicted, contradicted),
@@ -154,21 +154,21 @@ fn a_timestamp_contradicted_by_polls_is_not_trusted_for_an_hour() {
         );
     }
     let mut history = history();
-    assert!(history.detect_clock_skew(P, offset(15), at(1), now));
-    assert!(!history.detect_clock_skew(P, offset(15), at(1), now), "already distrusted");
+    assert!(history.check_timestamp(P, offset(15), at(1), now));
+    assert!(!history.check_timestamp(P, offset(15), at(1), now), "already distrusted");
     assert!(history.trusts_timestamps(Partition(1), now));
     assert!(!history.trusts_timestamps(P, span(3_800_499, 3_900_000)));
     assert!(history.trusts_timestamps(P, span(3_800_500, 3_900_000)));
     // A correct timestamp does not restore trust, another wrong one extends the hour.
     let later = span(1_000_000, 1_000_500);
-    assert!(!history.detect_clock_skew(P, offset(15), at(150_000), later));
+    assert!(!history.check_timestamp(P, offset(15), at(150_000), later));
     assert!(!history.trusts_timestamps(P, later));
-    assert!(!history.detect_clock_skew(P, offset(15), at(1), later));
+    assert!(!history.check_timestamp(P, offset(15), at(1), later));
     assert!(!history.trusts_timestamps(P, span(4_600_499, 4_600_499)));
     assert!(history.trusts_timestamps(P, span(4_600_500, 4_600_500)));
-    assert!(history.detect_clock_skew(P, offset(15), at(1), span(4_600_500, 4_600_500)), "trusted until now");
+    assert!(history.check_timestamp(P, offset(15), at(1), span(4_600_500, 4_600_500)), "trusted until now");
     // A timestamp in the future needs no history.
-    assert!(EndHistory::default().detect_clock_skew(P, offset(0), at(2_002), span(1, 1)));
+    assert!(EndHistory::default().check_timestamp(P, offset(0), at(2_002), span(1, 1)));
 }
 
 #[test]

@@ -121,7 +121,9 @@ fn expected(all: &[Response], partition: u32, window: i64) -> PartitionWindow {
     PartitionWindow {
         polls: known.len().min(7) as u8,
         unchanged_since: run.last().map(|(at, _)| tenth(*at)),
-        is_stuck: run.last().is_some_and(|(at, _)| all.last().unwrap().at - tenth(*at).get() >= window),
+        is_unchanged_with_lag: run
+            .last()
+            .is_some_and(|(at, _)| all.last().unwrap().at - tenth(*at).get() >= window),
         was_moving: !known.is_empty() && run.len() < known.len()
             || known.last().is_some_and(|(_, o)| !lags(*o)),
         rewind: rewind.map(|(before, at)| OffsetRewind {
@@ -260,7 +262,7 @@ fn an_unchanged_offset_is_remembered_over_an_outage_and_for_months() {
     for seconds in [0.0, 60.0, 3660.0].into_iter().chain((1..100).map(|d| f64::from(d) * days)) {
         window.record(&lag, &no_bounds(&lag), at(seconds), WINDOW);
         let topic = window.topic(&name()).unwrap();
-        assert_eq!(topic.is_stuck(0, WINDOW), seconds > 60.0);
+        assert_eq!(topic.is_unchanged_with_lag(0, WINDOW), seconds > 60.0);
         assert_eq!(topic.newest(), at(seconds).latest());
         let since = topic.partition(0, WINDOW).unwrap().unchanged_since.unwrap();
         if seconds < 40.0 * days {
