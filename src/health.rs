@@ -90,7 +90,7 @@ impl Health {
     /// Returns the names of the loops whose first pass has not ended. Empty as soon as the process has been ready
     /// once. A process without loops is not ready.
     #[must_use]
-    pub fn pending(&self) -> Vec<String> {
+    pub fn awaited_first_passes(&self) -> Vec<String> {
         let loops = self.lock();
         if loops.were_ready {
             return Vec::new();

@@ -298,7 +298,7 @@ impl<C: CloudApi> AccountSupervisor<C> {
         let Listing { items, complete } = response.value;
         let found: BTreeSet<RegionId> =
             items.into_iter().filter(|region| self.plan.filters.allow_region(region)).collect();
-        if !empty.accepts(found.is_empty() && !running.stops.is_empty()) {
+        if !empty.record(found.is_empty() && !running.stops.is_empty()) {
             self.context.observer.anomaly(AnomalyKind::EmptyList);
             tracing::warn!("region discovery returned no regions, retrying before dropping the known ones");
             return Ok(());

@@ -177,7 +177,7 @@ impl<C: CloudApi> RegionPoller<C> {
     fn start_due(&mut self) {
         let now = Instant::now();
         while let Some(job) = self.take_due(now) {
-            let timestamps = self.state.message_timestamps(&job.target);
+            let timestamps = self.state.wanted_timestamps(&job.target);
             let (cloud, target, deadline) = (Arc::clone(&self.cloud), job.target.clone(), job.deadline);
             let task =
                 self.tasks.spawn(async move { poll(cloud.as_ref(), &target, timestamps, deadline).await });

@@ -203,10 +203,10 @@ impl RegionState {
     }
 
     /// Whether every target of the first discovery has been attempted, successfully or not. Stays true.
-    pub fn first_pass_ended(&mut self) -> bool {
+    pub fn update_first_pass(&mut self) -> bool {
         let instances = self.instances.values_mut().filter(|i| i.in_service);
         // Not `all`, because each instance records the end of its own first pass.
-        let pending = instances.map(InstanceEntry::first_pass_ended).filter(|ended| !ended).count();
+        let pending = instances.map(InstanceEntry::update_first_pass).filter(|ended| !ended).count();
         self.first_pass_ended |= self.instance_list.attempted && pending == 0;
         self.first_pass_ended
     }
@@ -215,7 +215,7 @@ impl RegionState {
     /// known.
     pub fn is_explored(&mut self) -> bool {
         self.instance_list.last_success.is_some()
-            && self.instances.values_mut().all(|i| !i.in_service || i.first_pass_ended())
+            && self.instances.values_mut().all(|i| !i.in_service || i.update_first_pass())
     }
 
     /// Returns the number of calls of one pass: (topic statuses, group progresses).
@@ -239,7 +239,7 @@ impl RegionState {
 
     /// Whether the next poll of a target requests message timestamps.
     #[must_use]
-    pub fn message_timestamps(&self, target: &PollTarget) -> MessageTimestamps {
+    pub fn wanted_timestamps(&self, target: &PollTarget) -> MessageTimestamps {
         let PollTarget::GroupProgress(instance, group) = target else {
             return MessageTimestamps::NotRequested;
         };
@@ -290,7 +290,7 @@ impl RegionState {
     /// Returns the view of the region. Parts that have not changed are shared with the last one.
     pub fn view(&mut self, now: Now) -> RegionView {
         self.expire(now);
-        let first_pass_ended = self.first_pass_ended();
+        let first_pass_ended = self.update_first_pass();
         let context =
             ViewContext { account: &self.account, region: &self.region, timing: &self.timing, now: now.mono };
         let instances: Vec<_> = self.instances.values_mut().map(|instance| instance.view(context)).collect();
@@ -370,7 +370,7 @@ impl RegionState {
         let Observed { value: list, anomalies } = response;
         effects.anomalies = anomalies;
         let knows_instances = !self.instances.is_empty();
-        if !self.instance_list.accepts_list(&list, knows_instances, "instances", now, effects) {
+        if !self.instance_list.record_list(&list, knows_instances, "instances", now, effects) {
             return;
         }
         let Listing { items, complete } = list;

@@ -343,11 +343,11 @@ impl<C: CloudApi + Clone> RunningAccount<C> {
     }
 
     /// Returns the pollers that are not ready, once all published views are served.
-    fn pending(&self) -> Vec<String> {
+    fn awaited_first_passes(&self) -> Vec<String> {
         for region in self.store.current().regions.iter().filter(|r| r.first_pass_ended) {
             self.health.first_pass_ended(&region.name());
         }
-        self.health.pending()
+        self.health.awaited_first_passes()
     }
 
     fn region(&self) -> Option<Arc<RegionView>> {

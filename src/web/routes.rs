@@ -100,7 +100,7 @@ impl Routes {
         let response = match route {
             Route::Metrics => self.metrics(&head.headers),
             Route::Healthy => health_response("stuck poll loops", &health.stopped()),
-            Route::Ready => health_response("waiting for the first pass of", &health.pending()),
+            Route::Ready => health_response("waiting for the first pass of", &health.awaited_first_passes()),
             Route::Reload => self.reload().await,
             Route::Debug => self.debug(head.uri.query()).await,
             Route::StatusPage => self.status_page(),

@@ -109,8 +109,8 @@ pub(super) fn html(
     debug_path: Option<&'static str>,
     health: &Health,
 ) -> String {
-    let (stuck, pending) = (&health.stopped(), &health.pending());
-    StatusPageHtml { content, telemetry_path, debug_path, stuck, pending }.to_string()
+    let (stuck, awaited) = (&health.stopped(), &health.awaited_first_passes());
+    StatusPageHtml { content, telemetry_path, debug_path, stuck, awaited }.to_string()
 }
 
 struct StatusPageHtml<'a> {
@@ -120,7 +120,7 @@ struct StatusPageHtml<'a> {
     /// Names of stuck poll loops.
     stuck: &'a [String],
     /// Names of poll loops in their first pass.
-    pending: &'a [String],
+    awaited: &'a [String],
 }
 
 impl fmt::Display for StatusPageHtml<'_> {
@@ -159,8 +159,8 @@ impl StatusPageHtml<'_> {
     fn write_readiness(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (class, text, names) = if !self.stuck.is_empty() {
             ("down", "stuck", self.stuck)
-        } else if !self.pending.is_empty() {
-            ("wait", "waiting for the first pass", self.pending)
+        } else if !self.awaited.is_empty() {
+            ("wait", "waiting for the first pass", self.awaited)
         } else {
             return f.write_str("<p class=\"note\"><span class=\"up\">ready</span></p>\n");
         };

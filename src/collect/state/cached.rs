@@ -71,7 +71,7 @@ impl PollStatus {
     }
 
     /// Records the response to a list action. Returns whether to apply the list.
-    pub(super) fn accepts_list<T>(
+    pub(super) fn record_list<T>(
         &mut self,
         list: &Listing<T>,
         knows_items: bool,
@@ -80,7 +80,7 @@ impl PollStatus {
         effects: &mut Effects,
     ) -> bool {
         let is_empty = list.items.is_empty() && list.complete;
-        if !self.accepts(is_empty && knows_items, content, effects) {
+        if !self.record_unless_empty(is_empty && knows_items, content, effects) {
             return false;
         }
         self.succeeded(now);
@@ -91,8 +91,13 @@ impl PollStatus {
 
     /// Returns whether to apply a response, where `vanished` means that it is empty although items are known.
     /// A response that is not applied counts as an attempt and as an anomaly.
-    pub(super) fn accepts(&mut self, vanished: bool, content: &str, effects: &mut Effects) -> bool {
-        let accepted = self.empty.accepts(vanished);
+    pub(super) fn record_unless_empty(
+        &mut self,
+        vanished: bool,
+        content: &str,
+        effects: &mut Effects,
+    ) -> bool {
+        let accepted = self.empty.record(vanished);
         if !accepted {
             self.attempted = true;
             self.failing = false;
@@ -116,7 +121,7 @@ pub(in crate::collect) struct EmptyCheck {
 
 impl EmptyCheck {
     /// Returns whether to accept a list. `vanished` means that it is empty although items are known.
-    pub(in crate::collect) fn accepts(&mut self, vanished: bool) -> bool {
+    pub(in crate::collect) fn record(&mut self, vanished: bool) -> bool {
         self.is_doubted = vanished && !self.is_doubted;
         !self.is_doubted
     }

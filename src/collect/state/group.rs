@@ -119,7 +119,7 @@ impl GroupEntry {
         let previous = self.current().map(|poll| Arc::clone(&poll.lag));
         let previous = previous.as_deref();
         let vanished = lag.topics.is_empty() && previous.is_some_and(|previous| !previous.topics.is_empty());
-        if !self.polls.accepts(vanished, "topics of a group", effects) {
+        if !self.polls.record_unless_empty(vanished, "topics of a group", effects) {
             return;
         }
 

@@ -121,7 +121,7 @@ impl InstanceEntry {
         let Observed { value: list, anomalies } = response;
         context.effects.anomalies = anomalies;
         let knows_topics = !self.topics.entries.is_empty();
-        if self.topic_list.accepts_list(&list, knows_topics, "topics", context.now, context.effects) {
+        if self.topic_list.record_list(&list, knows_topics, "topics", context.now, context.effects) {
             self.topics.apply_list(list, context);
         }
     }
@@ -135,7 +135,7 @@ impl InstanceEntry {
         let Observed { value: list, anomalies } = response;
         context.effects.anomalies = anomalies;
         let knows_groups = !self.groups.is_empty();
-        if !self.group_list.accepts_list(&list, knows_groups, "groups", context.now, context.effects) {
+        if !self.group_list.record_list(&list, knows_groups, "groups", context.now, context.effects) {
             return;
         }
         let Listing { items, complete } = list;
@@ -248,7 +248,7 @@ impl InstanceEntry {
     }
 
     /// Whether every target has been attempted once since the instance was discovered. Stays true.
-    pub(super) fn first_pass_ended(&mut self) -> bool {
+    pub(super) fn update_first_pass(&mut self) -> bool {
         if !self.first_pass_ended && self.polls().all(|polls| polls.attempted) {
             self.first_pass_ended = true;
             self.view = None;
@@ -297,13 +297,13 @@ impl InstanceEntry {
             return false;
         }
         let Some(last) = self.reassessed_at else { return true };
-        let partitions = u32::try_from(self.group_partitions()).unwrap_or(u32::MAX);
+        let partitions = u32::try_from(self.count_group_partitions()).unwrap_or(u32::MAX);
         let pause = REASSESS_PAUSE_PER_PARTITION.saturating_mul(partitions);
         pause < MIN_REASSESS_PAUSE || now.duration_since(last) >= pause
     }
 
     /// Returns the number of partitions that its groups consume, counted per group.
-    fn group_partitions(&self) -> usize {
+    fn count_group_partitions(&self) -> usize {
         let polls = self.groups.values().filter_map(GroupEntry::current);
         polls.flat_map(|poll| &poll.lag.topics).map(|topic| topic.partitions.len()).sum()
     }
@@ -311,7 +311,7 @@ impl InstanceEntry {
     /// Returns the memory used by histories, in bytes, and the number of partitions that they are for.
     pub(super) fn history_bytes(&self) -> (usize, usize) {
         let windows: usize = self.groups.values().map(|group| group.window.bytes()).sum();
-        (self.topics.history_bytes() + windows, self.group_partitions())
+        (self.topics.history_bytes() + windows, self.count_group_partitions())
     }
 
     /// Drops the history points that no group needs, and the least useful ones beyond the memory limit.

@@ -87,7 +87,7 @@ async fn a_start_with_rejected_credentials_is_ready_and_down() {
     script.edit(|w| w.rejects_credentials = true);
     let running = RunningAccount::fixed(&script);
     seconds(5).await;
-    assert_eq!(running.pending(), [""; 0]);
+    assert_eq!(running.awaited_first_passes(), [""; 0]);
     assert_eq!(running.region().unwrap().up, Some(false));
     script.edit(|w| w.rejects_credentials = false);
     seconds(65).await;
@@ -101,10 +101,10 @@ async fn a_rejection_ends_the_first_pass() {
     script.edit(|w| _ = w.slow.insert(id("i"), Duration::from_secs(3)));
     let running = RunningAccount::fixed(&script);
     seconds(4).await;
-    assert_eq!(running.pending().len(), 1);
+    assert_eq!(running.awaited_first_passes().len(), 1);
     script.edit(|w| w.rejects_credentials = true);
     seconds(10).await;
-    assert_eq!(running.pending(), [""; 0]);
+    assert_eq!(running.awaited_first_passes(), [""; 0]);
     running.stop().await;
 }
 

@@ -277,9 +277,9 @@ async fn readiness_follows_the_first_pass_even_if_it_fails() {
     });
     let running = RunningAccount::fixed(&script);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(running.pending(), ["cn-hangzhou"]);
+    assert_eq!(running.awaited_first_passes(), ["cn-hangzhou"]);
     seconds(5).await;
-    assert!(running.pending().is_empty());
+    assert!(running.awaited_first_passes().is_empty());
     running.stop().await;
 
     let script = ScriptedApi::default();
@@ -288,7 +288,7 @@ async fn readiness_follows_the_first_pass_even_if_it_fails() {
     });
     let running = RunningAccount::fixed(&script);
     seconds(5).await;
-    assert!(running.pending().is_empty(), "a first pass that failed has ended too");
+    assert!(running.awaited_first_passes().is_empty(), "a first pass that failed has ended too");
     assert_eq!(running.region().unwrap().up, Some(false));
     script.edit(|w| {
         w.failing.clear();
@@ -296,7 +296,7 @@ async fn readiness_follows_the_first_pass_even_if_it_fails() {
     });
     seconds(65).await;
     assert_eq!(running.region().unwrap().up, Some(true), "failed discovery is retried after a poll interval");
-    assert!(running.pending().is_empty());
+    assert!(running.awaited_first_passes().is_empty());
     running.stop().await;
 }
 
@@ -350,10 +350,10 @@ async fn slow_region_discovery_keeps_the_heartbeat() {
     for _ in 0..54 {
         seconds(1).await;
         assert_eq!(running.health.stopped(), [""; 0]);
-        assert_eq!(running.pending().len(), 1);
+        assert_eq!(running.awaited_first_passes().len(), 1);
     }
     seconds(2).await;
-    assert_eq!(running.pending(), [""; 0]);
+    assert_eq!(running.awaited_first_passes(), [""; 0]);
     seconds(270).await;
     let begun = Instant::now();
     running.stop().await;
@@ -388,7 +388,7 @@ async fn failing_region_discovery_shows_the_home_region_as_down() {
     };
     seconds(5).await;
     assert_eq!(shown(&running), [("cn-hangzhou".to_owned(), Some(false))]);
-    assert!(running.pending().is_empty());
+    assert!(running.awaited_first_passes().is_empty());
     script.edit(|w| {
         w.regions_fail = false;
         w.regions = vec![RegionId::new("east-1").unwrap()];

@@ -74,7 +74,7 @@ impl RegionTest {
     }
 
     pub(super) fn times(&self, target: &PollTarget) -> MessageTimestamps {
-        self.state.message_timestamps(target)
+        self.state.wanted_timestamps(target)
     }
 
     pub(super) fn explain(&self, request: &ExplainRequest) -> ExplainReply {
@@ -294,7 +294,7 @@ fn an_instance_discovered_later_is_up_after_its_first_pass() {
 #[test]
 fn the_cost_of_a_pass_is_known_after_a_pass_that_listed_objects() {
     let mut case = RegionTest::new();
-    let ended = |case: &mut RegionTest| (case.state.first_pass_ended(), case.state.is_explored());
+    let ended = |case: &mut RegionTest| (case.state.update_first_pass(), case.state.is_explored());
     case.apply(&PollTarget::Instances, Err(error(Action::GetInstanceList, ErrorKind::Auth { key: true })));
     assert_eq!(ended(&mut case), (true, false), "a first pass that failed has ended without objects");
     case.apply_response(&PollTarget::Instances, instances(&[instance("i", InstanceState::Running)]));
