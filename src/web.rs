@@ -18,11 +18,11 @@ use crate::health::Health;
 
 mod accept;
 mod connection;
+mod connection_progress;
 mod deadline_stream;
 mod debug;
 mod encoding;
 mod framing;
-mod progress;
 mod registry;
 mod response_body;
 mod routes;
@@ -185,7 +185,7 @@ pub trait HttpObserver: Send + Sync + 'static {
     fn rejected(&self, reason: &'static str);
 
     /// The number of open connections changed.
-    fn open_connections(&self, open: usize);
+    fn open_connections_changed(&self, open: usize);
 }
 
 /// Values of the label `path`.

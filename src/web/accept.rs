@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    HttpLimits, HttpObserver, WebApp, WebError, connection, progress::ConnectionProgress, reason,
+    HttpLimits, HttpObserver, WebApp, WebError, connection, connection_progress::ConnectionProgress, reason,
     registry::ConnectionRegistry, routes::Routes,
 };
 

@@ -19,8 +19,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    connection_progress::{ConnectionProgress, NEW_CONNECTION_GRACE},
     deadline_stream::DeadlineStream,
-    progress::{ConnectionProgress, NEW_CONNECTION_GRACE},
     reason,
     response_body::ResponseBody,
     routes::{RequestRejection, Routes},
@@ -186,7 +186,7 @@ mod tests {
             self.0.lock().unwrap().push(reason);
         }
 
-        fn open_connections(&self, _: usize) {}
+        fn open_connections_changed(&self, _: usize) {}
     }
 
     /// Connection with the default limits over a pipe of 4 KiB.

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    progress::{ConnectionProgress, ReadWait},
+    connection_progress::{ConnectionProgress, ReadWait},
     reason,
 };
 
@@ -60,7 +60,7 @@ impl<IO> DeadlineStream<IO> {
     }
 
     /// Passes the result of a poll for writing, or fails if the deadline has passed.
-    fn check_write_deadline<T>(
+    fn unless_overdue<T>(
         &mut self,
         cx: &mut Context<'_>,
         polled: Poll<io::Result<T>>,
@@ -107,7 +107,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for DeadlineStream<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.check_write_deadline(cx, polled)
+        self.unless_overdue(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -116,7 +116,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.check_write_deadline(cx, polled)
+        self.unless_overdue(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -129,7 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
         if self.write_deadline.is_none() {
             return polled;
         }
-        ready!(self.check_write_deadline(cx, polled))?;
+        ready!(self.unless_overdue(cx, polled))?;
         if self.progress.on_flushed() {
             self.write_deadline = None;
         }
@@ -140,7 +140,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineStream<IO> {
         let this = &mut *self;
         if this.linger.is_none() {
             let polled = Pin::new(&mut this.io).poll_shutdown(cx);
-            ready!(this.check_write_deadline(cx, polled))?;
+            ready!(this.unless_overdue(cx, polled))?;
             if !this.has_unread_input && !this.progress.ignores_input() {
                 return Poll::Ready(Ok(()));
             }

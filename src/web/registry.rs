@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{HttpObserver, progress::ConnectionProgress, reason};
+use super::{HttpObserver, connection_progress::ConnectionProgress, reason};
 
 /// Open connections up to a limit.
 pub(super) struct ConnectionRegistry {
@@ -48,7 +48,7 @@ impl ConnectionRegistry {
         let number = open.next_number;
         open.next_number += 1;
         open.by_number.insert(number, progress);
-        self.observer.open_connections(open.by_number.len());
+        self.observer.open_connections_changed(open.by_number.len());
         drop(open);
         Some(ConnectionSlot { registry: Arc::clone(self), number })
     }
@@ -68,7 +68,7 @@ impl ConnectionRegistry {
         };
         progress.close_now.cancel();
         self.observer.rejected(reason::EVICTED);
-        self.observer.open_connections(open.by_number.len());
+        self.observer.open_connections_changed(open.by_number.len());
         true
     }
 }
@@ -78,7 +78,7 @@ impl Drop for ConnectionSlot {
         let mut open = self.registry.lock();
         // An evicted connection is no longer registered.
         if open.by_number.remove(&self.number).is_some() {
-            self.registry.observer.open_connections(open.by_number.len());
+            self.registry.observer.open_connections_changed(open.by_number.len());
         }
     }
 }

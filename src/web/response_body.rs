@@ -9,7 +9,7 @@ use std::{
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
-use super::{ResponseContent, progress::ConnectionProgress};
+use super::{ResponseContent, connection_progress::ConnectionProgress};
 
 /// Sends a [`ResponseContent`]. Its drop reports to the connection that hyper has all of it.
 pub(super) struct ResponseBody {
