@@ -1,4 +1,4 @@
-//! Reads the keys of one account. What an account omits it inherits from the top level.
+//! Reads the keys of one account. An account inherits omitted keys from the top level.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

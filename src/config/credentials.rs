@@ -40,7 +40,7 @@ impl CredentialsConfig {
         role(self) == role(other) && self.source.is_same_source_as(&other.source)
     }
 
-    /// Whether nothing differs, so that credentials of the one are valid for the other.
+    /// Whether both are equal, so that the credentials of one are valid for the other.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         let key = |of: &Self| match &of.source {

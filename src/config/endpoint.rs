@@ -136,7 +136,7 @@ fn check_host(host: &Host<&str>, typed: &str, example: &'static str) -> Result<(
                     && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             };
             if !name.split('.').all(is_label) || !begins_with(typed, name) {
-                return Err(("has a host name that is not one", example));
+                return Err(("has an invalid host name", example));
             }
         }
         Host::Ipv4(address) => {

@@ -98,7 +98,7 @@ fn read_accounts(
             && let Some(first) = names.insert(name.clone(), index)
         {
             let what = format!("{} is also the name of accounts[{first}]", quoted(name.as_str()));
-            problems.push(field.problem(what, "give each account a name of its own"));
+            problems.push(field.problem(what, "give each account a different name"));
         }
         let keys = AccountKeys::read(&reader, problems);
         // Check the other keys of an account without a name, too.

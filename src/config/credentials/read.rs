@@ -280,7 +280,7 @@ impl<'a> CredentialsReader<'a, '_> {
         if is_valid(text) {
             return Some(text.to_owned());
         }
-        let what = if text.is_empty() { "is empty" } else { "is not one" };
+        let what = if text.is_empty() { "is empty" } else { "is not valid" };
         problems.push(field.problem(what, &expects(&Self::key(name))));
         None
     }
