@@ -1,7 +1,7 @@
 //! Request budget of one (account, region): one rate limiter per action, and the retries.
 //!
-//! A budget outlives its clients. After a reload of the configuration, [`RequestBudgets`] hands the same budget to the
-//! new client, so that the old and the new one together keep to the rate.
+//! A budget outlives its clients. After a reload of the configuration, [`RequestBudgets`] hands the same budget to
+//! the new client, so that both clients together stay within the rate.
 
 use std::{
     collections::BTreeMap,
@@ -136,7 +136,7 @@ impl RequestBudget {
     ) {
         let (mut schedule, now) = (self.limiter(action).schedule(), Instant::now());
         match outcome {
-            // A cloud that rejects a request for another reason has accepted its rate.
+            // A rejection for another reason shows that the cloud accepted the rate.
             Ok(()) | Err(ErrorKind::Gone { .. } | ErrorKind::Business | ErrorKind::Auth { .. }) => {
                 schedule.on_accepted(now);
             }

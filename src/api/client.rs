@@ -140,7 +140,7 @@ impl ApiClient {
         parameters.extend(optional_parameter.clone());
         let mut attempts = 0;
         let (mut refreshed, mut has_refreshed, mut has_corrected_clock) = (None, false, false);
-        // The failure of the last attempt says more than that there is no time for another one.
+        // Preferred over the error that there is no time for another attempt, because it names the cause.
         let mut last_failure = None;
         // Rejection of the optional parameter, and its name.
         let mut rejection = None;

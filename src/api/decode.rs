@@ -1,5 +1,5 @@
-//! Decoders of responses, one per action. Public for benches and fuzzers, which decode without a call, and so are
-//! the parsers of the files of Alibaba Cloud's tools.
+//! Decoders of responses, one per action. Public for benches and fuzzers, which decode without a call. For the same
+//! reason, it exports the parsers of the profile files of Alibaba Cloud's tools.
 
 use super::{
     credentials, envelope,
@@ -71,7 +71,7 @@ pub fn group_progress(response: &RawResponse<'_>, group: &GroupId) -> Decoded<Gr
 /// Parses `~/.aliyun/config.json`. Returns its current profile without secrets.
 ///
 /// # Errors
-/// Why the profile cannot be used, without its secrets.
+/// Returns the reason why the profile cannot be used, without its secrets.
 pub fn cli_profile(text: &str) -> Result<String, String> {
     credentials::describe_profile(text, credentials::ProfileFormat::Cli)
 }
@@ -79,7 +79,7 @@ pub fn cli_profile(text: &str) -> Result<String, String> {
 /// Parses `~/.alibabacloud/credentials`. Returns its section `default` without secrets.
 ///
 /// # Errors
-/// As [`cli_profile`].
+/// The same as [`cli_profile`].
 pub fn ini_profile(text: &str) -> Result<String, String> {
     credentials::describe_profile(text, credentials::ProfileFormat::Ini)
 }

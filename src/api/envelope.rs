@@ -322,7 +322,7 @@ fn classify(status: u16, code: Option<&str>) -> ErrorKind {
     ]) {
         return ErrorKind::Server;
     }
-    // A numeric code is a status of its own: some failed responses have HTTP status 200.
+    // A numeric code overrides the HTTP status, because some failed responses have HTTP status 200.
     let status = code.parse().ok().filter(|status| (400..600).contains(status)).unwrap_or(status);
     match status {
         429 => ErrorKind::Throttled,

@@ -7,7 +7,7 @@ use super::Action;
 /// Kind of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorKind {
-    /// The cloud rejected the request because there are too many.
+    /// The cloud throttled the request.
     Throttled,
     /// No complete response before the timeout.
     Timeout,
@@ -17,7 +17,7 @@ pub enum ErrorKind {
     Dns,
     /// The TLS handshake failed.
     Tls,
-    /// The cloud failed (HTTP 5xx, `InternalError`, `ONS_SYSTEM_ERROR` and their like).
+    /// The cloud failed (HTTP 5xx, `InternalError`, `ONS_SYSTEM_ERROR` and similar codes).
     Server,
     /// The request is not authorized.
     Auth {
@@ -105,7 +105,7 @@ impl ApiError {
                 "check the CA certificates, the clock and whether a proxy intercepts the endpoint"
             }
             ErrorKind::Server => {
-                "nothing to do unless it lasts: the cloud failed, give the request id to its support"
+                "the cloud failed, nothing to do unless it persists: then give the request id to its support"
             }
             // When the cloud rejects a key, it sends a code. Without a code there were no credentials to send.
             ErrorKind::Auth { key: true } if self.code.is_none() => {
@@ -124,7 +124,9 @@ impl ApiError {
                     action.name()
                 );
             }
-            ErrorKind::Clock => "synchronize this host's clock: the cloud allows it 15 minutes",
+            ErrorKind::Clock => {
+                "synchronize this host's clock: the cloud tolerates a difference of 15 minutes"
+            }
             ErrorKind::Gone { instance: true } => {
                 "nothing to do if the instance was released; if it is in service, check that a RAM policy allows \
                  access to it"

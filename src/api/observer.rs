@@ -15,7 +15,7 @@ pub trait ApiObserver: Send + Sync {
     fn discarded(&self, action: Action, anomaly: &Anomaly);
 }
 
-/// One HTTP attempt. Retries and list pages are attempts of their own.
+/// One HTTP attempt. Each retry and each list page is a separate attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt<'a> {
     /// The configured account, if accounts are named.

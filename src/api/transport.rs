@@ -236,10 +236,10 @@ pub(super) fn checked_endpoint(endpoint: &str) -> Result<Url, ClientBuildError> 
     let fail = |why| Err(ClientBuildError::Endpoint(why));
     let Ok(url) = Url::parse(endpoint) else { return fail("it is not a URL") };
     if !url.username().is_empty() || url.password().is_some() {
-        return fail("it holds a user or a password");
+        return fail("it contains a user name or a password");
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return fail("it holds more than scheme, host and port");
+        return fail("it contains more than scheme, host and port");
     }
     match url.scheme() {
         "https" => Ok(url),

@@ -1,7 +1,7 @@
 //! Role of the ECS instance, from its metadata service.
 //!
-//! Owns: the mode with a token, and the mode without one if that fails and is not disabled. Rejects: role names that
-//! would change the path of the request.
+//! Owns: requests with a metadata token, and without one if those fail, unless that is disabled. Rejects: role names
+//! that would change the path of the request.
 
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};

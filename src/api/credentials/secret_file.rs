@@ -1,6 +1,6 @@
 //! Reading of files that contain secrets.
 //!
-//! Owns: one read at a time, so that a network share that hangs blocks one thread only, a size limit, and a warning
+//! Owns: reads, one at a time so that a network share that hangs blocks only one thread; a size limit; and a warning
 //! about files that others may read. Files are opened by path each time, so symbolic links may be swapped.
 
 use std::{
@@ -77,7 +77,7 @@ impl SecretFileReader {
             tracing::warn!(
                 file = %path.display(),
                 mode = %format_args!("{mode:04o}"),
-                advice = "give it mode 0640 or less",
+                advice = "set its mode to 0640 or stricter",
                 "credential file is accessible to other users, suppressing further warnings"
             );
         }

@@ -38,10 +38,10 @@ pub(super) async fn fetch(context: &SourceContext, uri: Option<&SecretString>) -
 fn checked_url(uri: &str) -> Result<Url, &'static str> {
     let url = Url::parse(uri).map_err(|_| "is not a URL")?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a user or a password");
+        return Err("contains a user name or a password");
     }
     if url.fragment().is_some() {
-        return Err("holds a fragment");
+        return Err("contains a fragment");
     }
     match url.scheme() {
         "https" => Ok(url),

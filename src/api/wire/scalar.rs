@@ -1,7 +1,7 @@
 //! Numbers, booleans and strings. The API sends numbers as strings, booleans as words, and blank strings for
 //! unknown values.
 //!
-//! Never loses a digit: a float is accepted only below 2^53, where every integer has a float of its own.
+//! Never loses a digit: a float is accepted only below 2^53, where every integer is representable.
 
 use std::borrow::Cow;
 
