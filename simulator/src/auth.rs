@@ -1,6 +1,6 @@
 //! Authenticates calls: signatures, keys, tokens, nonces and timestamps.
 //!
-//! Rejects: bad calls, with the error codes of the real gateway.
+//! Rejects: invalid calls, with the error codes of the real gateway.
 
 use std::collections::{HashSet, VecDeque};
 

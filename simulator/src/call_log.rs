@@ -39,8 +39,8 @@ pub struct CallLogEntry {
     pub method: String,
     /// Request target as sent: path and query.
     pub target: String,
-    /// `Code` of the response: `200`, an error code, or `fault: ...`. `pending` before the response, and if the
-    /// client has closed the connection before.
+    /// `Code` of the response: `200`, an error code, or `fault: ...`. `pending` until the response, and if the client
+    /// closed the connection before it.
     pub code: String,
     /// HTTP status of the response; 0 before the response.
     pub status: u16,
@@ -118,7 +118,7 @@ impl CallLog {
         self.next
     }
 
-    /// Whether there was no call.
+    /// Whether no call has been logged.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.next == 0

@@ -47,7 +47,7 @@ impl ApiResponse {
     /// Returns a successful response with the effects of faults, and whether it is still true and complete.
     pub(crate) fn with_effects(action: &str, mut body: Value, effects: &[Effect]) -> (Self, bool) {
         let mut is_true = true;
-        // A fault of the delivery keeps the body. The end of the body shows whether it arrived.
+        // Delivery faults do not change the body. Whether it arrived is known when it ends.
         for effect in effects.iter().filter(|e| !is_delivery(e) && !matches!(e, Effect::Truncate(_))) {
             is_true &= mutate(effect, action, &mut body);
         }

@@ -1,9 +1,9 @@
-//! Failure scenarios: instances in which everything that the exporter reports goes wrong, for the demo, the Compose
+//! Failure scenarios: instances with every kind of failure that the exporter reports, for the demo, the Compose
 //! stack, and the tests of dashboards and rules.
 //!
-//! Owns: seven named instances, and the list of their failures ([`SCENARIOS`]). All of it has a past, so that
-//! it shows within minutes at speed 1. It lasts for most of a day, except for the groups that approach data loss.
-//! Out of scope: random choices; the scenarios are the same with every seed.
+//! Owns: seven named instances, and the list of their failures ([`SCENARIOS`]). All objects have a history, so that
+//! failures show within minutes at speed 1. Failures last for most of a day, except for the groups that approach data
+//! loss. Out of scope: random choices; the scenarios are the same with every seed.
 
 use serde::Serialize;
 

@@ -24,7 +24,7 @@ pub struct MetadataRules {
     pub tokens: TokenMode,
     /// Lifetime of keys.
     pub lifetime: Duration,
-    /// Returns the same key until less than this remains of its lifetime; `None` issues a new key each time.
+    /// Remaining lifetime of the last key below which a new one is issued; `None` issues a new key each time.
     pub renew_before: Option<Duration>,
     /// Offset of the service's clock, in milliseconds.
     pub clock_skew_ms: i64,

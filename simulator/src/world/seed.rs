@@ -1,4 +1,4 @@
-//! Generates the seeded world: instances, topics and groups of every kind, with a past.
+//! Generates the seeded world: instances, topics and groups of every kind, with a history.
 
 use std::collections::BTreeMap;
 

@@ -114,7 +114,7 @@ pub struct GroupTruth {
     pub oldest_unread_age_ms: Option<i64>,
     /// Number of members.
     pub members: i64,
-    /// RebalancePlan so far, newest last: (generation, when, how long in ms).
+    /// Rebalances so far, newest last: (generation, time, duration in milliseconds).
     pub rebalances: Vec<(i64, i64, i64)>,
     /// By topic name.
     pub topics: BTreeMap<String, GroupTopicTruth>,
