@@ -137,7 +137,7 @@ impl EventVisitor {
     }
 }
 
-/// Returns the name of a field, changed if the line has a field of its own with that name.
+/// Returns the name of a field, renamed if a built-in field of every line has the same name.
 fn unreserved(name: &'static str) -> &'static str {
     match name {
         "ts" => "field_ts",
@@ -259,8 +259,8 @@ impl LineBuilder {
     }
 }
 
-/// Whether a terminal or a viewer may take the character for a command, the end of a line, or a change of the writing
-/// direction. All of these are in the basic multilingual plane.
+/// Whether a terminal or a viewer may interpret the character as a command, the end of a line, or a change of the
+/// writing direction. All of these are in the basic multilingual plane.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

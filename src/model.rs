@@ -132,7 +132,7 @@ impl Partition {
     /// Searches `items`, sorted by partition, for this partition. Returns its position, or the one to insert it at.
     ///
     /// # Errors
-    /// The position at which to insert the partition, if `items` lack it.
+    /// Returns the position at which to insert the partition, if it is missing.
     pub fn position_in<T>(self, items: &[T], partition_of: impl Fn(&T) -> Self) -> Result<usize, usize> {
         // Partitions are nearly always numbered 0, 1, 2, ..., so look there before searching.
         let guess = self.0 as usize;

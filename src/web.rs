@@ -1,9 +1,9 @@
 //! HTTP server: `/metrics`, `/-/healthy`, `/-/ready`, optionally `/-/reload` and `/debug/state`, and a status page at
 //! `/`.
 //!
-//! Owns: the accept loop and its limits, the deadlines of each connection, routes, content encoding, and the
-//! status page. Out of scope: rendering metrics, which [`ContentSource`] provides as ready bytes; API calls; locks that a
-//! scrape could wait for. Text of a client never becomes a label value or part of a log line.
+//! Owns: the accept loop and its limits, the deadlines of each connection, routes, content encoding, and the status
+//! page. Out of scope: rendering metrics, which [`ContentSource`] provides as ready bytes; API calls; locks that a
+//! scrape could wait for. Text from clients never becomes a label value or part of a log line.
 //!
 //! hyper parses and writes HTTP/1. The deadlines are enforced here, because the header timeout of hyper also closes
 //! idle connections, and hyper has no write timeout. See [`HttpLimits`].
@@ -124,7 +124,7 @@ pub trait ContentSource: Send + Sync + 'static {
 
 /// Handler of `/-/reload`.
 pub trait ReloadHandler: Send + Sync + 'static {
-    /// Loads the configuration and returns when it is in force. The reload continues if the client disconnects.
+    /// Loads the configuration and returns once it is active. The reload continues if the client disconnects.
     ///
     /// # Errors
     /// The problems of the new configuration, one per line.

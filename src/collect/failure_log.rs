@@ -1,4 +1,5 @@
-//! Decides which log lines failures are worth: one when a failure begins, summaries, one when it ends. Pure.
+//! Decides which lines to log about failures: one when a failure begins, summaries while it lasts, one when it ends.
+//! Pure.
 //!
 //! A failure is identified by its kind and where it occurs. A cause that affects all calls of a region (no route,
 //! rejected credentials) is one failure of the region. A failure that occurs in the same way in many places is logged for
@@ -23,7 +24,8 @@ use crate::{
 
 /// Time until the first summary of a failure, and for which an ended failure is remembered.
 const FIRST_SUMMARY_AFTER: Duration = Duration::from_secs(600);
-/// Longest time between two summaries. The time doubles up to here, so that a day's failure is a dozen lines.
+/// Longest time between two summaries. The time doubles up to this value, so that a failure of a day takes a dozen
+/// lines.
 const MAX_SUMMARY_INTERVAL: Duration = Duration::from_secs(3 * 3600);
 /// Number of places with the same failure that are logged individually.
 const MAX_PLACES: usize = 3;
@@ -320,7 +322,7 @@ impl<T: Ord + Clone> FailureRecord<T> {
     }
 }
 
-/// Set of keys that were seen a short while ago, so that what continues is not logged again and again.
+/// Set of recently added keys, which prevents repeated log lines about the same ongoing event.
 #[derive(Debug)]
 pub struct RecentSet<K>(HashMap<K, Instant>);
 

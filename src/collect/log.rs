@@ -84,7 +84,7 @@ impl CollectLog<'_> {
         );
     }
 
-    /// Logs an anomaly: at level warn if `is_news`, unless it is of a kind that every busy fleet shows.
+    /// Logs an anomaly: at level warn if `is_news`, unless every busy fleet has anomalies of this kind.
     pub(super) fn anomaly(self, target: &PollTarget, anomaly: &Anomaly, is_news: bool) {
         let is_common = matches!(anomaly.kind, AnomalyKind::Clamped | AnomalyKind::TotalMismatch);
         let (account, region) = (self.account.map(display), self.region.as_str());

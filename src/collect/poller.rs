@@ -114,7 +114,7 @@ impl<C: CloudApi> RegionPoller<C> {
         self.schedule.resume_from(&previous.schedule, now);
         self.budget_shortage = previous.budget_shortage;
         self.failures = previous.failures;
-        // New credentials are found out by the next poll of the instance list.
+        // The next poll of the instance list checks new credentials.
         self.auth_breaker = previous.auth_breaker;
         self.recent_anomalies = previous.recent_anomalies;
         self.is_plan_logged = previous.is_plan_logged;

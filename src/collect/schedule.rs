@@ -221,7 +221,7 @@ impl Schedule {
     }
 }
 
-/// Returns the phase of a target: a number of its own that is the same in each run.
+/// Returns the phase of a target: a number that depends only on the target, so it is the same in each run.
 fn phase(target: &PollTarget) -> u64 {
     let mut hasher = DefaultHasher::new();
     target.hash(&mut hasher);

@@ -80,7 +80,7 @@ pub(super) struct BoundInputs<'a> {
     pub(super) facts: &'a TopicFacts<'a>,
 }
 
-const DISTRUSTED: &str = "not believed: message timestamps contradict the polls";
+const DISTRUSTED: &str = "not trusted: message timestamps contradict the polls";
 const NO_HISTORY: &str = "no history: no earlier poll of the partition is known";
 
 impl BoundInputs<'_> {
@@ -92,8 +92,8 @@ impl BoundInputs<'_> {
         let lower_terms = [(LAST_WRITE, last_write), (WRITTEN_AT, written_at)];
         let has_terms = upper_terms.iter().chain(&lower_terms).any(|(_, value)| value.is_some());
         let no_terms = match self.lag.messages {
-            None => Some("an offset is not known"),
-            Some(0) => Some("all is read"),
+            None => Some("an offset is unknown"),
+            Some(0) => Some("all messages are read"),
             Some(_) if bounds == TimeBounds::ZERO && !has_terms => Some("all unread messages are deleted"),
             Some(_) => None,
         };
@@ -163,7 +163,7 @@ impl BoundInputs<'_> {
     fn no_last_write(&self) -> &'static str {
         let status = self.facts.status.and_then(|status| status.partition(self.lag.partition));
         match status {
-            None => "the topic's status is not known",
+            None => "the topic's status is unknown",
             Some(status) if status.last_write.is_none() => "not reported",
             Some(_) if !self.is_trusted() => DISTRUSTED,
             Some(status) if status.end > self.lag.end => "the status is newer than the response",

@@ -1,7 +1,7 @@
 //! Renders the exposition in the background, so that a scrape only copies memory.
 //!
 //! Owns: the pause between two expositions, and the switch to another configuration: its regions, its renderer and
-//! whatever belongs to them come into force together, as one [`Reconfiguration`].
+//! their dependents become active together, as one [`Reconfiguration`].
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::snapshot::{RegionView, Snapshot, SnapshotStore};
 
 /// Minimum pause between two expositions.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
-/// Pause as a multiple of the render time, so that rendering uses at most a twentieth of a core.
+/// Pause as a multiple of the render time, so that rendering uses at most 5 % of a core.
 const PAUSE_PER_RENDER_TIME: u32 = 19;
 /// Maximum pause between two expositions while the snapshot changes.
 const MAX_PAUSE: Duration = Duration::from_secs(2);

@@ -181,7 +181,7 @@ impl Renderer {
         if !changed.is_empty() {
             let writer = &mut self.object_writer;
             for (id, chunk) in chunks.iter().filter(|(id, _)| changed.contains(**id)) {
-                // A little more than before, because offsets grow by a digit at times.
+                // Slightly more than before, because offsets occasionally gain a digit.
                 writer.reserve(*id, chunk.text().len() + chunk.text().len() / 64);
             }
             writer.enable(changed);
@@ -336,7 +336,7 @@ fn reuse_if_equal(new: MetricText, previous: Option<Chunk>) -> Option<Chunk> {
     if let Some(previous) = previous.filter(|p| *p.text() == new.text) {
         return Some(previous);
     }
-    // Shrunk to its size, because an exposition lives long.
+    // Shrunk to fit, because an exposition is kept for a long time.
     Some(Chunk::new(Bytes::from(new.text.into_boxed_slice()), new.series))
 }
 

@@ -1,5 +1,5 @@
-//! End offsets of the partitions of one topic over time: between which polls the message at an offset was written.
-//! Pure.
+//! History of the end offsets of one topic's partitions: bounds the time at which the message at an offset was
+//! written. Pure.
 //!
 //! Owns: the points of this history, how they are merged, thinned out and removed, and whether the message timestamps
 //! of a partition are trusted. Out of scope: interpolation.
@@ -273,7 +273,8 @@ fn record_point(series: &mut EndSeries, point: EndPoint, poll_interval: i64) {
         let first = newest.first.min(point.first);
         return series.set_newest(EndPoint { first, last: newest.last.max(point.last), ..newest });
     }
-    // The newest point is now between two others. Their distance counts between certain observations.
+    // The newest point is now between two others. Measures the distance of those between times at which they were
+    // certainly observed.
     let distance = previous.map(|previous| elapsed(point.last, previous.first.max(previous.last)));
     let point = EndPoint { last: point.last.max(newest.last), ..point };
     if distance.is_some_and(|distance| distance <= poll_interval - poll_interval / 10) {

@@ -17,7 +17,7 @@ use super::{
 #[cfg(test)]
 mod tests;
 
-/// Minimum lag, as a share of the distance to the start offset, to extrapolate the rest from.
+/// Minimum lag of a partition, as a share of its margin, to forecast from the margin.
 const MIN_LAG_SHARE: f64 = 0.1;
 
 /// Returns the seconds until the lag is 0 at the current rates: 0 without lag, `None` if the lag does not shrink.
@@ -80,8 +80,8 @@ impl DataLossForecast<'_> {
         Some(self.facts.retention?.as_secs_f64() - bounds.upper? as f64 / 1e3)
     }
 
-    /// Forecast from the age of the topic's oldest unread message. Growth below the distance of two polls may be none,
-    /// and a group that caught up within the window has started over since.
+    /// Forecast from the age of the topic's oldest unread message. Ignores growth below the time between two samples,
+    /// which may be noise, and a group that caught up within the window, whose trend spans two backlogs.
     fn moving_by_age(&self) -> Option<f64> {
         if self.window.was_caught_up(self.status_window) {
             return None;
@@ -97,8 +97,9 @@ impl DataLossForecast<'_> {
         (margin.pace.speed > 0.0).then(|| margin.messages / margin.pace.speed)
     }
 
-    /// Forecast from the margins of a lagging group. Its rate on each partition is unknown, so the same ratio to the
-    /// speed of the start is assumed for all. A start does not overtake a group that keeps up.
+    /// Forecast from the margins of a lagging group. Its rate on each partition is unknown, so all partitions are
+    /// assumed to have the same ratio of that rate to the speed of the start offset. A group that keeps up is not
+    /// overtaken.
     fn moving_by_margin(&self) -> Option<f64> {
         if !status::is_lagging(self.window, self.status_window) {
             return None;

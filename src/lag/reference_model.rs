@@ -1,5 +1,5 @@
-//! Simulation of a topic and its group second by second, polled like by the exporter, for the tests of windows, statuses
-//! and forecasts.
+//! Simulation of a topic and its group in steps of a second, polled as the exporter does, for the tests of windows,
+//! statuses and forecasts.
 
 use std::time::Duration;
 

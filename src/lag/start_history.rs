@@ -73,7 +73,7 @@ impl StartHistory {
         self.partitions.shrink_to_fit();
     }
 
-    /// Removes all, because the topic was recreated.
+    /// Removes everything, because the topic was recreated.
     pub fn clear(&mut self) {
         self.partitions = Vec::new();
     }

@@ -65,8 +65,8 @@ pub(super) fn is_lagging(window: &TopicWindow, status_window: Duration) -> bool 
         })
 }
 
-/// Returns the messages by which the committed offset may exceed the end offset of the same response, because the
-/// service reads the end first.
+/// Returns the number of messages by which the committed offset may exceed the end offset of the same response,
+/// because the service reads the end offset first.
 pub(super) fn max_offset_skew(window: Option<&TopicWindow>) -> i64 {
     let produced = window.and_then(TopicWindow::rates).map_or(0.0, |rates| rates.produced);
     (produced * MAX_SKEW_SECONDS) as i64
@@ -107,7 +107,7 @@ impl StatusRule {
         max_skew: i64,
     ) -> Self {
         let Some(committed) = lag.committed else { return Self::NoCommittedOffset };
-        // Earlier polls do not count if the last one has no lag of the partition.
+        // Earlier polls do not count if the last one reports no lag for the partition.
         let window = window.filter(|w| w.polls > 0);
         if start.is_some_and(|start| committed < start) {
             Self::BeforeStart

@@ -124,7 +124,7 @@ impl TopicWindow {
     fn new(poll: &TopicPoll<'_>) -> Self {
         let mut window = Self {
             name: poll.topic.topic.clone(),
-            // No time is 0, which means none.
+            // Times start at one unit, because 0 means none.
             base: poll.time.get() - i64::from(UNIT_MS),
             samples: SampleRing::default(),
             partitions: poll.topic.partitions.iter().map(|p| LastOffsets::new(p, UNIT_MS)).collect(),
@@ -147,7 +147,7 @@ impl TopicWindow {
 
     fn advance(&mut self, poll: &TopicPoll<'_>) {
         let at = self.advance_clock(poll.time);
-        // Equal, but lets go of the memory of an older response.
+        // The names are equal, but the previous one keeps the memory of an older response alive.
         self.name = poll.topic.topic.clone();
         if !self.partitions.iter().map(|o| o.partition).eq(poll.topic.partitions.iter().map(|p| p.partition))
         {

@@ -37,9 +37,9 @@ pub struct RenderOptions {
     pub granularity: Granularity,
     /// Metric and label names.
     pub naming: Naming,
-    /// Maximum number of series about the cloud; `None` for no limit. Series of regions and instances always
-    /// stay. Of topics and groups the ones discovered first stay, each with all its series; cut ones return
-    /// once a twentieth of the limit is free.
+    /// Maximum number of series about the cloud; `None` for no limit. Series of regions and instances always stay.
+    /// Among topics and groups, the ones discovered first stay, each with all its series; dropped ones return once 5
+    /// % of the limit is free.
     pub max_series: Option<u64>,
     /// Labels of every series, in this order. The renderer drops invalid, reserved and repeated names.
     pub constant_labels: Vec<(String, String)>,

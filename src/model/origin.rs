@@ -39,7 +39,7 @@ impl TimeSpan {
     }
 }
 
-/// ResponseOrigin of an API response.
+/// Origin of an API response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ResponseOrigin {
     /// Time at which the numbers were read, by the clock of the service: from the response's `Date` and what

@@ -6,8 +6,8 @@
 /// Length of the longest header name of interest.
 const MAX_NAME: usize = "transfer-encoding".len();
 
-/// Scanner of the bytes of a connection. It counts request heads as hyper does. It takes the bytes of a body for a
-/// further head, which is harmless, because a connection is closed after a request with a body.
+/// Scanner of the bytes of a connection. It counts request heads as hyper does. It treats the bytes of a body as
+/// another head, which is harmless, because a connection is closed after a request with a body.
 #[derive(Debug, Default)]
 pub(super) struct HeadScanner {
     /// Beginning of the current line, in lower case.

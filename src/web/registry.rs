@@ -38,8 +38,8 @@ impl ConnectionRegistry {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a new connection, at the expense of a waiting one if the limit is reached. `None` if all connections
-    /// are busy.
+    /// Registers a new connection, evicting a waiting one if the limit is reached. `None` if all connections are
+    /// busy.
     pub(super) fn register(self: &Arc<Self>, progress: Arc<ConnectionProgress>) -> Option<ConnectionSlot> {
         let mut open = self.lock();
         if open.by_number.len() >= self.max && !self.evict_from(&mut open) {

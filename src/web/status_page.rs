@@ -13,7 +13,7 @@ use crate::{health::Health, snapshot::Snapshot};
 
 const STYLE: &str = include_str!("status_page.css");
 
-/// Maximum number of instances shown. The metrics contain all.
+/// Maximum number of instances shown. The metrics contain all of them.
 const MAX_INSTANCES: usize = 500;
 
 /// Content of the status page.

@@ -38,8 +38,8 @@ pub(super) struct GroupEntry {
     /// Time of the last group list that contained it, unless that has expired.
     pub(super) listed_at: Option<Instant>,
     pub(super) polls: PollStatus,
-    /// Result of the last successful poll. Kept after it has expired, because it says which offsets the
-    /// histories are still needed for, and where it came from.
+    /// Result of the last successful poll. Kept after it has expired, because pruning of the histories needs its
+    /// offsets, and explanations need its origin.
     pub(super) last_poll: Option<GroupPoll>,
     /// Whether the result of the last poll is older than `stale_after` and no longer shown.
     is_expired: bool,

@@ -26,8 +26,8 @@ use crate::{
     snapshot::{InstanceView, LastSuccess},
 };
 
-/// Memory for the past, in bytes per partition of each group. End histories get what group windows leave of it.
-/// Between two prunings the past grows by a point or two per partition.
+/// Memory limit of histories, in bytes per partition of each group. End histories get what group windows do not use.
+/// Between two prunings, histories grow by a point or two per partition.
 const BYTES_PER_PARTITION: usize = 180;
 /// Minimum number of history points per partition. Fewer cannot bound the lag in time.
 const MIN_POINTS: usize = 2;

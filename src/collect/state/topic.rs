@@ -257,7 +257,7 @@ impl TopicTable {
         needed.collect()
     }
 
-    /// Forgets what was seen of a topic before it was created.
+    /// Drops the history of a topic from before its creation.
     fn forget_before(&mut self, name: &TopicName, created: UnixMillis) {
         if let Some(history) = self.end_histories.get_mut(name) {
             history.remove_before(created);

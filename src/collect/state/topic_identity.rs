@@ -48,7 +48,7 @@ pub(super) fn recreated_at(known: &Topic, listed: &Topic) -> Option<UnixMillis> 
     listed.created_at.filter(|created| *created != known)
 }
 
-/// Whether a partition is still of the same topic, by two successive responses about one group.
+/// Whether a partition still belongs to the same topic, by two successive responses about one group.
 pub(super) fn is_same_partition(previous: &PartitionLag, partition: &PartitionLag) -> bool {
     previous.end <= partition.end
 }

@@ -230,7 +230,8 @@ fn each_term_has_a_value_or_a_reason_and_the_deciding_term_is_named() {
     let s = str::to_owned;
     // No lag.
     case.progress_at(progress(vec![partition(0, 100, 100, NOW - 90_000)]), origin(NOW, NOW, "A"));
-    let no_lag = || (Some(0.0), s("all is read"), s("all is read"), s("all is read"));
+    let no_lag =
+        || (Some(0.0), s("all messages are read"), s("all messages are read"), s("all messages are read"));
     assert_eq!(terms(&case), (no_lag(), no_lag()));
     // The previous poll reported an end at the committed offset.
     case.advance(60);
@@ -242,7 +243,7 @@ fn each_term_has_a_value_or_a_reason_and_the_deciding_term_is_named() {
     assert_eq!(upper, (Some(60.0), s("not_written_at"), s("150"), s("60")));
     assert_eq!(
         (lower.0, lower.2.as_str(), lower.3.as_str()),
-        (Some(0.0), "the topic's status is not known", "0")
+        (Some(0.0), "the topic's status is unknown", "0")
     );
     // A topic status reports the last write. The next poll reports the same committed offset.
     case.status_at(topic_status(0, 110, NOW + 20_000), origin(NOW + 70_000, NOW + 70_000, "C"));
@@ -253,7 +254,7 @@ fn each_term_has_a_value_or_a_reason_and_the_deciding_term_is_named() {
     assert_eq!(lower, (Some(100.0), s("last_write"), s("100"), s("60")));
     // No committed offset.
     case.progress_at(progress(vec![partition(0, 110, -1, 0)]), origin(NOW + 130_000, NOW + 130_000, "E"));
-    let unknown = || (None, s("nothing"), s("an offset is not known"), s("an offset is not known"));
+    let unknown = || (None, s("nothing"), s("an offset is unknown"), s("an offset is unknown"));
     assert_eq!(terms(&case), (unknown(), unknown()));
 }
 
@@ -268,7 +269,7 @@ fn distrusted_and_not_requested_timestamps_are_explained() {
     let json = case.json();
     let p = first_partition(&json);
     assert_eq!(p["history"]["believes_message_times"], false);
-    assert!(contains(&p["lag_seconds"]["terms"][0]["absent"], "not believed"), "{p}");
+    assert!(contains(&p["lag_seconds"]["terms"][0]["absent"], "not trusted"), "{p}");
 
     let mut case = RegionTest::with(&["t"], &["g"]);
     case.progress_at(progress(vec![partition(0, 100, 100, 0)]), origin(NOW, NOW, "A"));
