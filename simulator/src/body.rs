@@ -105,7 +105,7 @@ impl Body for ScriptedBody {
             }
             match this.steps.pop_front() {
                 Some(BodyStep::Data(bytes)) => {
-                    // Before the bytes are sent, so that no client can read them before they are recorded.
+                    // Recorded before the bytes are sent, so that no client can read them earlier.
                     if this.steps.is_empty()
                         && let Some(on_complete) = this.on_complete.take()
                     {

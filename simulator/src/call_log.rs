@@ -112,7 +112,7 @@ impl CallLog {
         self.entries.iter()
     }
 
-    /// Returns the number of all calls, kept or not.
+    /// Returns the total number of calls, including those no longer kept.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.next
@@ -124,13 +124,13 @@ impl CallLog {
         self.next == 0
     }
 
-    /// Returns the number of all calls by (region, action).
+    /// Returns the total number of calls by (region, action).
     #[must_use]
     pub fn totals(&self) -> &BTreeMap<(String, String), u64> {
         &self.totals
     }
 
-    /// Returns the number of all responses by (action, code).
+    /// Returns the total number of responses by (action, code).
     #[must_use]
     pub fn codes(&self) -> &BTreeMap<(String, String), u64> {
         &self.codes

@@ -89,7 +89,7 @@ pub enum Occurrence {
     All,
     /// One call.
     Nth(u64),
-    /// Calls from the first to the second number, both included.
+    /// Calls from the first to the second number, inclusive.
     Range(u64, u64),
     /// Calls whose number is a multiple.
     Every(u64),

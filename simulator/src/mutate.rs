@@ -114,7 +114,7 @@ fn set_wrong_types<'v>(how: WrongType, rows: impl Iterator<Item = &'v mut Map<St
     matches!(how, WrongType::NumbersAsStrings | WrongType::Floats | WrongType::BoolsAsStrings)
 }
 
-/// Returns the number of a field, which the service may send as a string.
+/// Returns the numeric value of a field, which the service may send as a string.
 fn number(field: &str, value: &Value) -> Option<i64> {
     match value {
         Value::Number(n) => n.as_i64(),

@@ -38,7 +38,7 @@ impl RebalancePlan {
         }
     }
 
-    /// Returns the last three periodic rebalances up to `now`, oldest first, and the number of all.
+    /// Returns the last three periodic rebalances up to `now`, oldest first, and the total number of rebalances.
     fn periodic(&self, created_ms: i64, now: i64) -> (Vec<(i64, i64)>, i64) {
         let Some(period) = self.period_ms else { return (Vec::new(), 0) };
         let count_until = |t: i64| if t < created_ms { 0 } else { (t - created_ms).div_euclid(period) + 1 };

@@ -28,7 +28,7 @@ impl Rng {
         usize::try_from(self.below(length as u64)).unwrap()
     }
 
-    /// Returns an integer from `first` to `last`, both included.
+    /// Returns an integer from `first` to `last`, inclusive.
     pub fn integer(&mut self, first: i64, last: i64) -> i64 {
         first + i64::try_from(self.below(u64::try_from(last - first + 1).unwrap())).unwrap()
     }
