@@ -188,7 +188,7 @@ class Proof:
             found = {row["metric"].get(label, "") for row in self.prometheus.query(inner, self.at)}
             return found, [] if found == {returns} else [found]
         match, label = listed.groups()
-        # Grafana requests the time range of the dashboard; Prometheus returns the values of complete blocks.
+        # Grafana requests the time range of the dashboard; Prometheus returns the values of entire blocks.
         times = {"start": self.at - 60, "end": self.at}
         found = set(self.prometheus.api(f"label/{label}/values", **{"match[]": match}, **times))
         if " of " not in returns:

@@ -387,7 +387,7 @@ def check_names(truth):
         ("instance_id", "alikafka_instance_info", set(instances)),
     ):
         now = time.time()
-        # Prometheus returns the values of complete blocks, so names of deleted objects are included.
+        # Prometheus returns the values of entire blocks, so names of deleted objects are included.
         found = set(api(f"label/{label}/values", **{"match[]": metric, "start": now - 2, "end": now}))
         check(f"label {label}: all {len(names)} names are returned unchanged", names - found)
         unusual = {n for n in names if not re.fullmatch(r"[A-Za-z0-9_.-]+", n)}

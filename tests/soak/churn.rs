@@ -24,7 +24,7 @@ const FAULTS: f64 = 0.05;
 const MOMENTS: usize = 250;
 /// Passes between two checked scrapes.
 const CHECK_EVERY: usize = 10;
-/// First pass after the warm-up, from which on resource usage must not grow.
+/// First pass after the warm-up. Resource usage must not grow from this pass.
 const WARM: usize = 200;
 
 /// Length and size of a run.
@@ -127,7 +127,7 @@ fn error_responses(sim: &Simulator) -> u64 {
 
 /// Families that stay as long as their object exists, even if its calls fail.
 const LIST_FAMILIES: [&str; 3] = ["alikafka_group_info", "alikafka_topic_info", "alikafka_topic_partitions"];
-/// Checked scrapes that may lack some of them: a list that is empty twice in a row is believed, which is rare.
+/// Checked scrapes that may lack some of them: a list that is empty twice in a row is accepted, which is rare.
 const MAX_INCOMPLETE: usize = 1;
 
 /// Families that combine a topic and a group response, which belong to two states.

@@ -267,7 +267,7 @@ def metric_names(prometheus):
 
 
 def settle(native, kafka, expr, choices, began):
-    """Returns the differences that remain over the time range of the complete run, because two exporters poll at different
+    """Returns the differences that remain over the time range of the entire run, because two exporters poll at different
     times and may see short-lived series differently."""
     for _ in range(3):
         now = time.time()

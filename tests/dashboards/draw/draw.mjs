@@ -219,7 +219,7 @@ try {
     let state;
     try {
       state = await waitUntilStable(tab);
-      // Makes the complete dashboard visible, so that everything is laid out before the screenshot.
+      // Makes the entire dashboard visible, so that everything is laid out before the screenshot.
       await tab.setViewportSize({ width: WIDTH, height: Math.ceil(state.height) });
       state = await waitUntilStable(tab);
     } catch (error) {
