@@ -142,7 +142,7 @@ fn variables(filters: Filters) -> Vec<Value> {
     variables
 }
 
-/// Variable of one filter. Its values are those that the selections in the variables before it leave.
+/// Variable of one filter. The selections in the variables before it restrict its values.
 fn query_variable(filters: Filters, index: usize, label: &str, name: &str) -> Value {
     /// Matches every value, including one with a line break and that of a missing label.
     const ANY: &str = "(?s:.*)";

@@ -152,7 +152,7 @@ impl Filters {
         self.max_of(level, series, str::to_owned)
     }
 
-    /// Maximum per object of a level, of a function of the series.
+    /// Maximum of a function of the series, per object of a level.
     pub(super) fn max_of(
         self,
         level: Level,

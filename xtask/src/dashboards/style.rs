@@ -20,9 +20,9 @@ pub(super) const LAG_SECONDS: ThresholdSteps =
 /// Seconds until data loss.
 pub(super) const LOSS_SECONDS: ThresholdSteps =
     &[(None, "red"), (Some(21_600.0), "yellow"), (Some(86_400.0), "green")];
-/// Seconds to catch up, from which on graphs omit the forecast, because a slope near 0 makes it jump.
+/// Seconds to catch up at or above which graphs omit the forecast, because a slope near 0 makes it jump.
 pub(super) const MAX_CATCH_UP: &str = "86400";
-/// Seconds until data loss, from which on graphs omit the forecast.
+/// Seconds until data loss at or above which graphs omit the forecast.
 pub(super) const MAX_LOSS: &str = "604800";
 /// Seconds since the last successful poll.
 pub(super) const AGE_SECONDS: ThresholdSteps =
