@@ -97,7 +97,7 @@ pub trait CollectObserver: Send + Sync {
     fn anomaly(&self, kind: AnomalyKind);
     /// A poll ended this long after its target was due.
     fn lateness(&self, account: Option<&AccountName>, region: &RegionId, lateness: Duration);
-    /// The demand of an action, and its present rate limit, both in calls per second.
+    /// The demand of an action, and its current rate limit, both in calls per second.
     fn demand(
         &self,
         account: Option<&AccountName>,

@@ -105,7 +105,7 @@ async fn run_daemon(args: Args, config: Config) -> ExitCode {
     }
 }
 
-/// Handles signals: SIGTERM or SIGINT starts a shutdown, a second one exits at once, SIGHUP reloads.
+/// Handles signals: SIGTERM or SIGINT starts a shutdown, a second one exits immediately, SIGHUP reloads.
 fn watch_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -301,7 +301,7 @@ pub fn check_telemetry_path(path: &str) -> Result<(), WebError> {
 }
 
 /// Serves until `shutdown`. Then it stops accepting, closes idle connections, completes responses in progress, and
-/// closes the remaining connections after [`HttpLimits::drain_timeout`]. Dropping the future closes all at once.
+/// closes the remaining connections after [`HttpLimits::drain_timeout`]. Dropping the future closes all immediately.
 ///
 /// # Errors
 /// [`WebError`] if nothing can be served. Failures of single connections are counted, not returned.

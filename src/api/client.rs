@@ -191,7 +191,7 @@ impl ApiClient {
             if !may_succeed || attempts >= retry::MAX_ATTEMPTS {
                 break failure;
             }
-            // A corrected request is sent at once; any other failure needs time to pass.
+            // A corrected request is sent immediately; any other retry waits.
             let pause = match failure.kind {
                 ErrorKind::Clock | ErrorKind::Auth { .. } | ErrorKind::Business => Some(Duration::ZERO),
                 _ => {

@@ -325,7 +325,7 @@ impl<C: CloudApi> AccountSupervisor<C> {
 /// Running pollers of an account.
 struct RunningPollers<C> {
     tasks: JoinSet<(RegionId, RegionPoller<C>)>,
-    /// Task and stop token of each poller that has not been stopped on its own.
+    /// Task and stop token of each poller that has not been stopped individually.
     stops: BTreeMap<RegionId, (task::Id, CancellationToken)>,
     /// Stops all pollers.
     stop: CancellationToken,

@@ -6,8 +6,8 @@
 //! the first few of them, then for the region. A failure ends when every target that failed has succeeded or is
 //! no longer polled.
 //!
-//! An ended failure is remembered for a while. If it begins again, that is logged once more, so that the last
-//! line does not claim a recovery. From then on it flaps, and only summaries are logged.
+//! An ended failure is remembered for ten minutes. If it begins again in that time, that is logged once, so that the
+//! last line does not claim a recovery. From then on it counts as flapping, and only summaries are logged.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -352,7 +352,7 @@ impl<C: CloudApi> RegionPoller<C> {
         self.check_budget();
     }
 
-    /// Adapts the schedule to the present rate limits, logs budget shortages, and reports the demand.
+    /// Adapts the schedule to the current rate limits, logs budget shortages, and reports the demand.
     fn check_budget(&mut self) {
         let now = Instant::now();
         for action in Action::ALL {
@@ -367,7 +367,7 @@ impl<C: CloudApi> RegionPoller<C> {
         self.report_demand();
     }
 
-    /// Reports the demand and the present rate limit of each action to the observer.
+    /// Reports the demand and the current rate limit of each action to the observer.
     pub(super) fn report_demand(&self) {
         for action in Action::ALL {
             let (demand, allowed) = (self.schedule.demand(action), self.cloud.rate(action));

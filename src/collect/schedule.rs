@@ -1,7 +1,7 @@
 //! Schedule of one region: when each target is due, and which of the due ones is next. Pure.
 //!
-//! A new target is due at once, so only the request budget limits a first pass. After that, each target is due at
-//! its own phase of the interval, so that the calls of a fleet that was discovered at once spread over it.
+//! A new target is due immediately, so only the request budget limits a first pass. After that, each target is due at
+//! its own phase of the interval, so that the calls of a fleet that was discovered in one list spread over it.
 //!
 //! Out of scope: the rate limit of calls (see `api`), clocks (time is a parameter), and the choice of priorities.
 
@@ -74,7 +74,7 @@ impl Schedule {
         self.queue(action).set_rate(rate);
     }
 
-    /// Adds a target that is due at once. A known target keeps its due time.
+    /// Adds a target that is due immediately. A known target keeps its due time.
     pub fn add(&mut self, target: PollTarget, now: Instant) {
         if !self.contains(&target) {
             let priority = PollPriority::Active;
@@ -84,8 +84,8 @@ impl Schedule {
         }
     }
 
-    /// Adds the targets of the schedule of a stopped poller. They keep their due times, unless the intervals of
-    /// this schedule are shorter. Targets with a running call are due at once.
+    /// Adds the targets of the schedule of a stopped poller. They keep their due times, unless the intervals of this
+    /// schedule are shorter. Targets with a running call are due immediately.
     pub fn resume_from(&mut self, previous: &Self, now: Instant) {
         self.epoch = previous.epoch;
         for (target, entry) in &previous.targets {
@@ -153,9 +153,9 @@ impl Schedule {
         self.targets.contains_key(target)
     }
 
-    /// Ends an attempt. The target is due again at its phase of the interval for its priority, where `None` keeps
-    /// the present priority. After a failure, it is due at most one poll interval after the start of the attempt,
-    /// so that a slow failure does not cost two intervals.
+    /// Ends an attempt. The target is due again at its phase of the interval for its priority, where `None` keeps the
+    /// current priority. After a failure, it is due at most one poll interval after the start of the attempt, so that
+    /// a slow failure does not cost two intervals.
     pub fn done(&mut self, target: &PollTarget, failed: bool, priority: Option<PollPriority>, now: Instant) {
         let queue = self.queue(target.action());
         queue.ended(target);

@@ -4,7 +4,7 @@
 //! `instance`, a topic's status in `topic`, a group's progress in `group`.
 //!
 //! The rules of absence:
-//! - A complete list without the object, or a not-found error for it, removes the object at once.
+//! - A complete list without the object, or a not-found error for it, removes the object immediately.
 //! - A failed call or an incomplete list keeps the last known value until it expires.
 //! - An empty response where objects are known is accepted the second time in a row.
 //!
@@ -67,7 +67,7 @@ pub struct Effects {
     pub added: Vec<PollTarget>,
     /// Targets not to poll any longer.
     pub removed: Vec<PollTarget>,
-    /// New priority of the polled target; `None` keeps the present one.
+    /// New priority of the polled target; `None` keeps the current one.
     pub priority: Option<PollPriority>,
     /// Targets to poll by a moment, if they are due later.
     pub expedited: Vec<(PollTarget, Instant)>,

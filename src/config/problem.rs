@@ -107,7 +107,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Returns the path of a key in a section, on one line and of limited length whatever was typed.
+/// Returns the path of a key in a section, on one line and of limited length, for any input.
 pub(super) fn key_path(section: &str, key: &str) -> String {
     let key: String = key.chars().take(80).flat_map(char::escape_debug).collect();
     if section.is_empty() { key } else { format!("{section}.{key}") }

@@ -12,7 +12,7 @@ const RESERVE_DIVISOR: u64 = 20;
 /// Result of applying the limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LimitOutcome {
-    /// Discovery order from which on objects are left out; `None` if all are shown.
+    /// Discovery order of the first object that is left out; `None` if all are shown.
     pub(super) cutoff: Option<u64>,
     /// Number of series left out.
     pub(super) dropped_series: u64,

@@ -33,7 +33,7 @@ use crate::{
 /// Chunks with fewer bytes are merged with their neighbours.
 const SMALL_CHUNK_BYTES: usize = 8 * 1024;
 
-/// Size from which on a merged chunk takes no further chunks, in bytes.
+/// Size at which a merged chunk takes no further chunks, in bytes.
 const MERGED_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Renderer of snapshots. It caches the previous exposition.

@@ -224,7 +224,7 @@ fn unread_messages(p: &PartitionLag, now: TimeSpan, facts: &TopicFacts<'_>) -> U
     UnreadMessages::Some(BoundCandidates { last_consumed, not_written_at, last_write, written_at })
 }
 
-/// Returns the milliseconds between two times, 0 if `later` is not later.
+/// Returns the milliseconds from `earlier` to `later`, at least 0.
 fn elapsed_ms(earlier: UnixMillis, later: UnixMillis) -> u64 {
     u64::try_from(later.get().saturating_sub(earlier.get())).unwrap_or(0)
 }

@@ -121,7 +121,7 @@ impl StatusRule {
         } else if window.is_none_or(|w| w.polls < MIN_POLLS) {
             Self::TooFewPolls
         } else if window.is_some_and(|w| w.was_moving) {
-            // The offset is unchanged for less than the window and moved before, hence within the window.
+            // The offset has been unchanged for less than the window and moved before, so it moved within the window.
             Self::Moving
         } else {
             Self::UnchangedTooShortly

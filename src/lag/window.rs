@@ -1,5 +1,5 @@
-//! Recent polls of one group: since when committed offsets are unchanged, where they moved back, and how many messages
-//! were consumed and produced during the status window. Pure.
+//! Recent polls of one group: unchanged and rewound committed offsets, and the messages consumed and produced during
+//! the status window. Pure.
 //!
 //! Owns: the samples of the window, bounded in memory, and the offsets of the last poll, so that both survive an outage.
 //! Out of scope: interpretation, see [`super::status`] and `super::forecast`.

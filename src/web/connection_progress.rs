@@ -17,7 +17,7 @@ pub(super) const NEW_CONNECTION_GRACE: Duration = Duration::from_millis(100);
 /// Progress of one connection.
 pub(super) struct ConnectionProgress {
     state: Mutex<ProgressState>,
-    /// Closes the connection at once.
+    /// Closes the connection immediately.
     pub(super) close_now: CancellationToken,
     pub(super) limits: HttpLimits,
     pub(super) observer: Arc<dyn HttpObserver>,

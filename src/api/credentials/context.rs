@@ -47,9 +47,9 @@ const MAX_SKEW_MILLIS: i64 = 24 * 3600 * 1000;
 pub struct SourceSettings {
     /// The configured account, if accounts are named.
     pub account: Option<AccountName>,
-    /// Scheme, host and port of the token service; `None` for that of the cloud.
+    /// Scheme, host and port of the token service; `None` for the cloud's own.
     pub sts_endpoint: Option<String>,
-    /// Scheme, host and port of the metadata service; `None` for that of the cloud.
+    /// Scheme, host and port of the metadata service; `None` for the cloud's own.
     pub metadata_endpoint: Option<String>,
     /// Proxy for the token service and for a URL that issues keys.
     pub proxy: ProxySetting,
@@ -139,8 +139,8 @@ impl SourceContext {
         (self.settings.clock)().get().saturating_add(self.clock_correction_millis.load(Ordering::Relaxed))
     }
 
-    /// Returns the latest time of a response by the clock of its server, or the local time if it has no `Date`. The
-    /// latest, because a key must not be used after its expiry.
+    /// Returns the latest time of a response by the clock of its server, or the local time if it has no `Date`. Uses
+    /// the latest time, because a key must not be used after its expiry.
     pub(super) fn millis_of(&self, response: &ServiceResponse) -> i64 {
         response.date_millis.map_or_else(|| (self.settings.clock)().get(), |date| date.saturating_add(1_000))
     }

@@ -30,7 +30,8 @@ const SERVICE: &str = "the metadata service";
 /// Name of this source.
 pub(super) const NAME: &str = "ecs_ram_role";
 
-/// Fetches the key of a role; `None` for that of the environment variable or, without one, the role of the instance.
+/// Fetches the key of a role; `None` for the role in the environment variable or, without it, the role of the
+/// instance.
 pub(super) async fn fetch(context: &SourceContext, role: Option<&str>) -> FetchResult {
     let allows_no_token = !context.flag(WITHOUT_TOKEN_DISABLED);
     let mut client = MetadataClient { context, token: None };

@@ -18,8 +18,8 @@ pub(super) async fn fetch(context: &SourceContext, paths: &KeyFilePaths) -> Fetc
     Ok(FetchedCredentials::permanent(credentials, "files"))
 }
 
-/// Reads the parts of the key until two consecutive reads are equal. A swap of the directory between two reads shows in
-/// the second one, so parts of different generations are never mixed.
+/// Reads the parts of the key until two consecutive reads are equal. A swap of the directory between two reads makes
+/// them differ, so parts of different generations are never mixed.
 fn read_generation(reader: &SecretFileReader, paths: &KeyFilePaths) -> Result<Credentials, CredentialsError> {
     let mut last = read_parts(reader, paths)?;
     for _ in 0..MAX_REREADS {

@@ -84,7 +84,7 @@ pub(super) async fn fetch(
     Err(missing)
 }
 
-/// Returns the possible paths of the file. The first one that exists counts.
+/// Returns the possible paths of the file. The first one that exists is used.
 fn candidate_paths(
     context: &SourceContext,
     format: ProfileFormat,

@@ -22,7 +22,7 @@ use crate::{
 
 const CLI_DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 
-/// Interval of reading files, short so that replaced files are used at once.
+/// Interval of reading files, short so that replaced files are used promptly.
 const FILE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Interval of reading all other sources.

@@ -50,7 +50,7 @@ impl Default for FileReads {
 }
 
 impl FileReads {
-    /// Runs a read on a blocking thread. Fails at once while the previous one hangs.
+    /// Runs a read on a blocking thread. Fails immediately while the previous one hangs.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce(&SecretFileReader) -> Result<T, CredentialsError> + Send + 'static,

@@ -36,7 +36,8 @@ pub struct AssumedRole {
     pub policy: Option<String>,
     /// Lifetime of each key.
     pub duration: Duration,
-    /// Region of the token service; `None` for that of the environment variable or the central one.
+    /// Region of the token service; `None` for the one in the environment variable or, without it, the central
+    /// service.
     pub sts_region: Option<String>,
     /// Whether to use the endpoint of the token service within the VPC.
     pub sts_in_vpc: bool,

@@ -14,7 +14,7 @@ const MIN_SECRET_SEGMENT: usize = 12;
 /// Name of this source.
 pub(super) const NAME: &str = "uri";
 
-/// Fetches a key from a URL, which may contain a secret; `None` for that of the environment variable.
+/// Fetches a key from a URL, which may contain a secret; `None` for the one in the environment variable.
 pub(super) async fn fetch(context: &SourceContext, uri: Option<&SecretString>) -> FetchResult {
     let from_variable = || context.variable(VARIABLE).map(|uri| SecretString::from(uri.trim().to_owned()));
     let uri = uri.cloned().or_else(from_variable);

@@ -1,8 +1,8 @@
 //! JSON objects and lists of objects. The API sends lists wrapped (`TopicList: {TopicVO: [...]}`), flat, `null`,
 //! absent, or as one bare object.
 //!
-//! An item that is not an object is counted and skipped. Only broken JSON fails the body. Of repeated keys the last
-//! one counts; serde's derive would reject them.
+//! An item that is not an object is counted and skipped. Only broken JSON fails the body. The last of repeated keys
+//! wins; serde's derive would reject them.
 
 use std::borrow::Cow;
 

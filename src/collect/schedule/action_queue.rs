@@ -1,6 +1,6 @@
 //! Queue of one action: targets that are not due yet, due targets in their order, and limits of running calls.
 //!
-//! If the budget is sufficient, every due target is polled at once and the order does not matter. Otherwise the
+//! If the budget is sufficient, every due target is polled immediately and the order does not matter. Otherwise the
 //! most *late* target is next: the one with the largest time past its interval, divided by the weight of its
 //! priority. The delays of the three priorities are then in the ratio 1 : 2 : 4. No target starves, because its
 //! lateness grows while it waits and restarts with each attempt.
@@ -57,7 +57,7 @@ impl ActionTiming {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct QueuedTarget {
     pub(super) started: Instant,
-    /// Mixes the instances of targets that were started at once.
+    /// Mixes the instances of targets that were started at the same time.
     pub(super) phase: u64,
     pub(super) target: PollTarget,
     pub(super) due: Instant,
@@ -198,7 +198,7 @@ impl ActionQueue {
         let elapsed = |target: &QueuedTarget| now.duration_since(target.started).as_secs_f64();
         let mut next: Option<(f64, bool, &QueuedTarget)> = None;
         for queue in &self.by_priority {
-            // Few heads are skipped, because few instances can be at their limit at once.
+            // Few heads are skipped, because few instances can be at their limit at the same time.
             let Some(head) = queue.heads.iter().find(|head| may_start(&head.target)) else { continue };
             let elapsed = elapsed(head);
             let bonus = if elapsed > self.nearly_expired { self.expiry_bonus } else { 0.0 };

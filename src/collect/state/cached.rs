@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant};
 use super::Effects;
 use crate::model::{Anomaly, AnomalyKind, Listing, UnixMillis};
 
-/// The present moment on both clocks. Ages are measured on the monotonic clock only.
+/// The current time on both clocks. Ages are measured on the monotonic clock only.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Monotonic time, for ages.

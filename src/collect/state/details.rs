@@ -89,7 +89,7 @@ impl TopicDetails {
         }
     }
 
-    /// Returns the facts that the group is assessed by.
+    /// Returns the facts for the assessment of the group.
     #[must_use]
     pub fn facts(&self) -> TopicFacts<'_> {
         TopicFacts {

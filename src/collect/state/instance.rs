@@ -391,7 +391,7 @@ impl InstanceEntry {
     }
 }
 
-/// Returns the oldest of the last successes of all targets of a list, or that of the list if it is empty.
+/// Returns the oldest of the last successes of all targets of a list, or the last success of the list if it is empty.
 fn oldest_success<'a>(
     list: &'a PollStatus,
     targets: impl Iterator<Item = &'a PollStatus>,

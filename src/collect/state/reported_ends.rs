@@ -1,8 +1,8 @@
 //! End offsets of a topic as reported by its groups (`BrokerOffset`), which refine the `MaxOffset` of its status.
 //!
-//! Groups are polled more often than topics. Of two sources, the larger end offset counts as long as neither
-//! response is much older than the other: calls overtake each other, and an end offset that steps back by a few
-//! messages looks like a counter reset. After a topic was recreated, only its next status counts.
+//! Groups are polled more often than topics. Of two sources, the larger end offset wins as long as neither response
+//! is much older than the other: calls overtake each other, and an end offset that steps back by a few messages looks
+//! like a counter reset. After a topic was recreated, only its next status is used.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -35,7 +35,7 @@ pub(super) struct TopicEntry {
     pub(super) status: Cached<TopicStatus>,
     /// Origin of the last status. Kept when the status expires.
     pub(super) status_origin: Option<ResponseOrigin>,
-    /// Whether the status belongs to a deleted topic of the same name. Groups are not assessed by it.
+    /// Whether the status belongs to a deleted topic of the same name. Group assessments do not use it.
     is_status_outdated: bool,
     reported_ends: ReportedEnds,
     start_history: StartHistory,
