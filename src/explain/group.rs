@@ -204,28 +204,35 @@ impl<'a> GroupExplanation<'a> {
     }
 }
 
-/// Returns the rule that decided the status of a group.
+/// Returns the rule that decided the status of a group, or why the status is unknown.
 fn group_rule(lag: &GroupLag, assessment: &GroupAssessment) -> String {
-    let Some(status) = assessment.status else { return "No topic has enough polls.".to_owned() };
-    let deciding = assessment.with_lag(lag).find(|(_, topic)| topic.status == Some(status));
-    deciding
-        .map_or_else(String::new, |(lag, topic)| format!("Topic {}: {}", lag.topic, topic_rule(lag, topic)))
+    let status = assessment.status;
+    // If the status is unknown, a topic with lag comes first, because only these withhold the status ok.
+    let deciding = assessment
+        .with_lag(lag)
+        .filter(|(_, topic)| topic.status == status)
+        .min_by_key(|(lag, _)| status.is_none() && lag.messages.unwrap_or(0) == 0);
+    match deciding {
+        Some((lag, topic)) => format!("Topic {}: {}", lag.topic, topic_rule(lag, topic)),
+        None => "The group has no topics.".to_owned(),
+    }
 }
 
-/// Returns the rule that decided the status of a topic.
+/// Returns the rule that decided the status of a topic, or why the status is unknown.
 fn topic_rule(lag: &TopicLag, assessment: &TopicAssessment) -> String {
-    match assessment.status {
-        None => "Neither the topic nor any partition has enough polls.".to_owned(),
-        Some(Status::Lagging) => {
-            "The group consumes, has not caught up within the window, and lag grows by more than noise."
-                .to_owned()
-        }
-        Some(status) => {
-            let deciding = assessment.with_lag(lag).find(|(_, p)| p.rule.status() == Some(status));
-            deciding.map_or_else(String::new, |(lag, p)| {
-                format!("Partition {}: {}", lag.partition.0, p.rule.description())
-            })
-        }
+    let status = assessment.status;
+    if status == Some(Status::Lagging) {
+        return "The group consumes, has not caught up within the window, and lag grows by more than noise."
+            .to_owned();
+    }
+    // If the status is unknown, a partition with lag comes first, because only these withhold the status ok.
+    let deciding = assessment
+        .with_lag(lag)
+        .filter(|(_, p)| p.rule.status() == status)
+        .min_by_key(|(lag, _)| status.is_none() && !lag.has_lag());
+    match deciding {
+        Some((lag, p)) => format!("Partition {}: {}", lag.partition.0, p.rule.description()),
+        None => "The response has no partitions of the topic.".to_owned(),
     }
 }
 

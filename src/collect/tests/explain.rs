@@ -370,6 +370,9 @@ fn a_status_comes_with_the_rule_that_decided_it() {
         let p = first_partition(&json);
         assert_eq!(p["status"], status, "{offsets:?}");
         assert!(contains(&p["status_rule"], rule), "{offsets:?}: {}", p["status_rule"]);
+        let of_topic = format!("Partition 0: {}", p["status_rule"].as_str().unwrap());
+        assert_eq!(json["topics"][0]["status_rule"], of_topic);
+        assert_eq!(json["status_rule"], format!("Topic t: {of_topic}"));
     }
     let mut case = polled(&[(100, 40)]);
     case.status_at(topic_status(50, 100, 0), origin(NOW, NOW, "T"));
@@ -392,6 +395,20 @@ fn a_status_comes_with_the_rule_that_decided_it() {
     let p = first_partition(&json);
     assert_eq!((&json["status"], &p["status"]), (&json!("stopped"), &json!("stopped")));
     assert!(contains(&p["status_rule"], "no members"), "{p}");
+
+    // A partition with lag decides that the status is unknown, not one without a committed offset.
+    let mut case = RegionTest::with(&["t"], &["g"]);
+    case.progress_at(
+        progress(vec![partition(0, 100, -1, 0), partition(1, 100, 40, 0)]),
+        origin(NOW, NOW, "A"),
+    );
+    let json = case.json();
+    assert_eq!(json["status"], Value::Null);
+    let rule = "Topic t: Partition 1: Fewer than 5 consecutive polls have reported the lag.";
+    assert_eq!(json["status_rule"], rule);
+    let mut case = RegionTest::with(&["t"], &["g"]);
+    case.progress_at(progress(vec![]), origin(NOW, NOW, "A"));
+    assert!(contains(&case.json()["status_rule"], "Topic t: The response has no partitions"));
 }
 
 #[test]
