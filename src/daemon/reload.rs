@@ -1,8 +1,9 @@
 //! Reload of the configuration while the daemon runs.
 //!
-//! [`ReloadSupervisor::reload`] performs every fallible step before it stops the old pollers: it reads and checks
-//! the file, and builds all components. It then stops the old pollers, hands their state to the new ones, switches
-//! the exposition and the self-metrics together, and starts the new pollers. Reloads run one at a time.
+//! [`ReloadSupervisor::run`] reads and checks the file. [`ReloadSupervisor::reload`] builds all components, and only
+//! then stops the old pollers. It hands their state to the new pollers and starts these after the switch, which
+//! `published_exposition.rs::publish` performs for the exposition and the self-metrics together. Reloads run one at a
+//! time.
 //!
 //! Out of scope: flags, listeners and logging, which only a restart changes.
 
