@@ -30,7 +30,7 @@ const MIN_THROTTLED_RATE: f64 = 0.5;
 /// still refers to the rate before it.
 const COUNTING_WINDOW: Duration = Duration::from_secs(1);
 
-/// Time to recover to the throttled rate, and again to recover to the configured one.
+/// Time to recover to the rate that was throttled, and the same time again to reach the configured rate.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 /// Longest pause of an action that the cloud can request.
@@ -92,8 +92,11 @@ pub(super) struct SlotSchedule {
 /// Reduction of the rate after throttling.
 #[derive(Debug, Clone, Copy)]
 struct RateCut {
+    /// Time of the throttled response.
     at: Instant,
+    /// Rate that was throttled, in requests per second.
     rate_before_cut: f64,
+    /// Rate after the cut, in requests per second.
     reduced_rate: f64,
 }
 
@@ -149,10 +152,10 @@ impl SlotSchedule {
     }
 
     /// Raises the rate after the cloud accepted a request. The rate follows a cubic function of the time since the cut
-    /// that is flat at the throttled rate: it approaches and leaves that rate slowly.
+    /// that is flat at the rate before the cut: it approaches and leaves that rate slowly.
     pub(super) fn on_accepted(&mut self, now: Instant) {
         let Some(RateCut { at, rate_before_cut, reduced_rate }) = self.rate_cut else { return };
-        // -1 at the cut, 0 at the throttled rate, 1 at the configured rate.
+        // -1 at the cut, 0 at the rate before the cut, 1 at the configured rate.
         let progress = now.saturating_duration_since(at).as_secs_f64() / RECOVERY.as_secs_f64() - 1.0;
         if progress >= 1.0 {
             self.rate_cut = None;
