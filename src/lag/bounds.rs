@@ -1,11 +1,12 @@
 //! Lag in seconds: bounds of the age of the oldest unread message, for partitions, topics and groups. Pure.
 //!
-//! Owns: which terms apply and how they combine. A term with unknown input drops out. Out of scope: extrapolation.
+//! Owns: which candidates apply and how they combine. A candidate with unknown input drops out. Out of scope:
+//! extrapolation.
 //!
 //! A response describes one unknown moment of its time span. An upper bound therefore reaches from the earliest time
 //! of the message to the latest "now", a lower bound from the latest time to the earliest "now". The topic's status
-//! and history come from other moments. The topic may have been recreated, or messages deleted, in between: each term
-//! is valid in either order.
+//! and history come from other moments. The topic may have been recreated, or messages deleted, in between: each
+//! candidate is valid in either order.
 
 use std::time::Duration;
 
@@ -54,7 +55,8 @@ pub struct TopicBounds {
     pub partitions: Vec<TimeBounds>,
 }
 
-/// Terms of the bounds of one partition, in milliseconds. All are `None` without lag.
+/// Candidates for the bounds of one partition, in milliseconds: the smallest upper and the largest lower one count.
+/// All are `None` without lag. `/debug/state` calls them terms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BoundCandidates {
     /// Upper bound: time since the last consumed message was stored (`LastTimestamp`).
@@ -96,11 +98,11 @@ pub fn compute_bounds<'a>(
     (GroupBounds { group: group.unwrap_or_default(), topics }, anomalies)
 }
 
-/// Computes the terms of a partition's bounds at the time of a poll.
+/// Computes the candidates for a partition's bounds at the time of a poll.
 #[must_use]
 pub fn bound_candidates(p: &PartitionLag, now: TimeSpan, facts: &TopicFacts<'_>) -> BoundCandidates {
     match unread_messages(p, now, facts) {
-        UnreadMessages::Some(terms) => terms,
+        UnreadMessages::Some(candidates) => candidates,
         UnreadMessages::Unknown | UnreadMessages::None => BoundCandidates::default(),
     }
 }
@@ -111,7 +113,7 @@ impl TimeBounds {
 }
 
 impl BoundCandidates {
-    /// Combines the terms; `None` if they contradict each other by more than the tolerance between clocks.
+    /// Combines the candidates; `None` if they contradict each other by more than the tolerance between clocks.
     fn bounds(self) -> Option<TimeBounds> {
         // The response itself reports unread messages, so 0 is a lower bound.
         let lower = self.last_write.max(self.written_at).unwrap_or(0);
@@ -135,12 +137,12 @@ fn partition_bounds(
     facts: &TopicFacts<'_>,
     anomalies: &mut Vec<Anomaly>,
 ) -> Option<TimeBounds> {
-    let terms = match unread_messages(p, now, facts) {
+    let candidates = match unread_messages(p, now, facts) {
         UnreadMessages::Unknown => return None,
         UnreadMessages::None => return Some(TimeBounds::ZERO),
-        UnreadMessages::Some(terms) => terms,
+        UnreadMessages::Some(candidates) => candidates,
     };
-    let bounds = terms.bounds();
+    let bounds = candidates.bounds();
     if bounds.is_none() {
         anomalies.push(Anomaly {
             kind: AnomalyKind::Contradiction,

@@ -83,8 +83,8 @@ impl EndHistory {
     }
 
     /// Checks a message timestamp against the polls around its offset. After a contradiction, timestamps of the
-    /// partition are not trusted for an hour, because the clock that set them is wrong. Returns whether they were
-    /// trusted until now.
+    /// partition are not trusted for an hour, because the clock that set them is wrong. Returns whether this is a new
+    /// contradiction.
     pub fn check_timestamp(
         &mut self,
         partition: Partition,

@@ -16,7 +16,8 @@ use crate::model::{GroupState, Offset};
 #[cfg(test)]
 mod tests;
 
-/// Minimum number of polls for the statuses `ok` and `lagging`.
+/// Minimum number of polls for the statuses `ok` and `lagging`. The other statuses need fewer: `stalled` and `stopped`
+/// need lag and an unchanged offset for the length of the window, however few polls it contains.
 pub const MIN_POLLS: u8 = 5;
 
 /// Lag growth below this share of the produced messages is noise, because commits and polls interfere.
@@ -75,24 +76,24 @@ pub(super) fn max_offset_skew(window: Option<&TopicWindow>) -> i64 {
 /// Rule that decided the status of a partition, or why the status is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StatusRule {
-    /// Unknown: no committed offset.
+    /// The group has not committed an offset on the partition.
     NoCommittedOffset,
-    /// Data loss.
+    /// The committed offset is before the start offset.
     BeforeStart,
-    /// Rewound.
+    /// The committed offset exceeds the end offset by more than `max_skew`.
     BeyondEnd,
-    /// Rewound.
+    /// The committed offset moved back within the window and has not reached its earlier value again.
     MovedBack,
-    /// Stalled.
+    /// Lag and an unchanged offset for at least the window. The group has members, or its state is unknown.
     UnchangedWithMembers,
-    /// Stopped.
+    /// Lag and an unchanged offset for at least the window. The group has no members.
     UnchangedWithoutMembers,
-    /// Ok.
+    /// The committed offset moved, or there was no lag, within the window.
     Moving,
-    /// Unknown.
+    /// Fewer than [`MIN_POLLS`] consecutive polls with a known lag.
     #[default]
     TooFewPolls,
-    /// Unknown.
+    /// Lag and an unchanged offset since the first poll, for less than the window.
     UnchangedTooShortly,
 }
 
