@@ -4,6 +4,9 @@
 //! names that kafka_exporter uses for the same values. The HELP and TYPE lines and `docs/metrics.md` are generated
 //! from it; tests check dashboards and rules against it. Out of scope: values, see `series` for the
 //! monitored fleet and `self_metrics` for the exporter.
+//!
+//! The order of the rows is that of the exposition, and it has meaning: rows up to [`MetricId::Objects`] are rendered
+//! from a snapshot, and every row after it is a self-metric.
 
 use MetricSource::{Exporter, Groups, Instances, Lists, Process, Topics};
 use MetricType::{Counter, Gauge, Histogram};
