@@ -87,8 +87,8 @@ impl Health {
         self.lock().by_name.iter().map(|(name, state)| (name.clone(), state.last_beat)).collect()
     }
 
-    /// Returns the names of the loops whose first pass has not ended. Empty as soon as the process has been ready
-    /// once. A process without loops is not ready.
+    /// Returns the names of the loops whose first pass the process waits for before it is ready: `start` if no loop
+    /// is registered yet, none once the process has been ready.
     #[must_use]
     pub fn awaited_first_passes(&self) -> Vec<String> {
         let loops = self.lock();

@@ -21,13 +21,14 @@ pub(super) enum AuthBreaker {
 /// Meaning of a poll outcome for the breaker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AuthSignal {
-    /// No news about the credentials.
+    /// Log the outcome as usual: it is not an authentication error, it is one of the instance list itself, or it
+    /// concerns a target that was cleared recently.
     Unrelated,
     /// The credentials may be rejected. The instance list is to be polled now.
     Suspected,
     /// One more authentication error while the breaker is not closed.
     Rejected,
-    /// The instance list succeeded: the suspected error concerns this target alone.
+    /// The instance list got no authentication error, so the suspected error concerns this target alone.
     Cleared(Box<(PollTarget, ApiError)>),
 }
 

@@ -49,7 +49,7 @@ pub(super) struct RegionPoller<C> {
     /// The jobs of the running tasks.
     jobs: HashMap<Id, PollJob>,
     auth_breaker: AuthBreaker,
-    /// Targets that got an authentication error while the instance list succeeded. Further ones do not trip the
+    /// Targets that got an authentication error while the instance list got none. Further ones do not trip the
     /// breaker for a while.
     recently_cleared: RecentSet<PollTarget>,
     /// Kinds of anomalies, and panics, that were logged recently, per instance.

@@ -202,7 +202,8 @@ impl RegionState {
         self.polls_mut(target).is_some_and(|polls| polls.failing)
     }
 
-    /// Whether every target of the first discovery has been attempted, successfully or not. Stays true.
+    /// Updates whether every target of the first discovery has been attempted, successfully or not, and returns it.
+    /// Stays true.
     pub fn update_first_pass(&mut self) -> bool {
         let instances = self.instances.values_mut().filter(|i| i.in_service);
         // Not `all`, because each instance records the end of its own first pass.
@@ -237,7 +238,7 @@ impl RegionState {
         std::iter::once(PollTarget::Instances).chain(below).collect()
     }
 
-    /// Whether the next poll of a target requests message timestamps.
+    /// Returns whether the next poll of a target requests message timestamps.
     #[must_use]
     pub fn wanted_timestamps(&self, target: &PollTarget) -> MessageTimestamps {
         let PollTarget::GroupProgress(instance, group) = target else {

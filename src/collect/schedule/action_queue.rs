@@ -21,7 +21,8 @@ use crate::{
 
 /// Maximum number of running calls per action in a region.
 const MAX_IN_FLIGHT: usize = 64;
-/// Minimum share of each instance in that, so that the calls of small instances are not serial.
+/// Minimum number of running calls per instance, within [`MAX_IN_FLIGHT`], so that the calls of small instances are
+/// not serial.
 const MIN_PER_INSTANCE: usize = 8;
 /// Seconds of the budget that may wait for the rate limiter. With more, calls would time out while they wait.
 const MAX_QUEUE_SECONDS: f64 = 4.0;

@@ -10,7 +10,7 @@ const UNCHANGED_UNTIL_IDLE: u8 = 5;
 pub enum PollPriority {
     /// A group with lag whose offsets move: it catches up or falls behind.
     Lagging,
-    /// A target that changed recently, is not known well enough, or is stuck with lag.
+    /// A target that changed recently, is not known well enough, or has lag and an unchanged offset.
     Active,
     /// A target without recent changes, or a topic whose end offsets its groups report.
     Idle,
@@ -40,8 +40,8 @@ impl ActivityTracker {
         }
     }
 
-    /// Returns the priority of a group with this lag. A group that is stuck with lag does not become idle,
-    /// because operators wait for it to move. Neither does a group whose lag is unknown.
+    /// Returns the priority of a group with this lag. A group with lag and unchanged offsets does not become
+    /// idle, because operators wait for it to move. Neither does a group whose lag is unknown.
     pub(in crate::collect) fn group_priority(self, lag: &GroupLag) -> PollPriority {
         match lag.messages {
             Some(0) if self.is_idle() => PollPriority::Idle,

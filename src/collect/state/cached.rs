@@ -89,8 +89,8 @@ impl PollStatus {
         true
     }
 
-    /// Returns whether to apply a response, where `vanished` means that it is empty although items are known.
-    /// A response that is not applied counts as an attempt and as an anomaly.
+    /// Records a response, where `vanished` means that it is empty although items are known. Returns whether to
+    /// apply it. A response that is not applied counts as an attempt and as an anomaly.
     pub(super) fn record_unless_empty(
         &mut self,
         vanished: bool,
@@ -120,7 +120,7 @@ pub(in crate::collect) struct EmptyCheck {
 }
 
 impl EmptyCheck {
-    /// Returns whether to accept a list. `vanished` means that it is empty although items are known.
+    /// Records a list, where `vanished` means that it is empty although items are known. Returns whether to accept it.
     pub(in crate::collect) fn record(&mut self, vanished: bool) -> bool {
         self.is_doubted = vanished && !self.is_doubted;
         !self.is_doubted

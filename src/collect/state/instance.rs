@@ -247,7 +247,8 @@ impl InstanceEntry {
         [&self.topic_list, &self.group_list].into_iter().chain(topics).chain(groups)
     }
 
-    /// Whether every target has been attempted once since the instance was discovered. Stays true.
+    /// Updates whether every target has been attempted once since the instance was discovered, and returns it. Stays
+    /// true.
     pub(super) fn update_first_pass(&mut self) -> bool {
         if !self.first_pass_ended && self.polls().all(|polls| polls.attempted) {
             self.first_pass_ended = true;

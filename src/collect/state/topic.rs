@@ -60,9 +60,12 @@ impl TopicEntry {
         }
     }
 
-    /// Records a group's end offsets of this topic. Returns when the topic's own status is needed at the latest:
-    /// now if the topic was recreated; if that is only likely, at its regular time as an active topic, so that
-    /// two sources that never agree cost no extra calls.
+    /// Records a group's end offsets of this topic. Returns when the topic's own status is needed at the latest.
+    ///
+    /// - `Recreated`: now.
+    /// - `Unclear`: one `topic_poll_interval` after the last status, because two sources may disagree for ever and must
+    ///   not cost extra calls.
+    /// - `Same`: `None`.
     fn record_reported_ends(
         &mut self,
         group: &GroupId,

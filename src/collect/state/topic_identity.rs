@@ -3,6 +3,17 @@
 //! The API reports no topic id. A topic was recreated if the topic list shows another creation time, if an end
 //! offset of the topic's status falls, or if an end offset that the same group reports falls. End offsets of
 //! two different sources prove nothing, because calls overtake each other.
+//!
+//! A recreation that is detected here drops the histories of the topic. These places decide for their own state,
+//! because their data comes from other responses or lives longer:
+//! - `reported_ends.rs::record`: an end offset is below the largest one that the same group reported. Only the next
+//!   status of the topic counts then.
+//! - `lag/end_history.rs::record`: a smaller end, from any source, that no poll contradicts for two intervals.
+//! - `lag/start_history.rs::record`: a start offset (`MinOffset`) falls.
+//! - `lag/window.rs::is_continued_by`: an end offset falls in the responses of one group. Its window survives outages,
+//!   after which there is no previous response to compare here.
+//! - `lag/bounds.rs::unread_messages`: the history is ahead of a later response. It decides nothing, it only omits the
+//!   bound that would then be wrong.
 
 use crate::{
     lag::{GroupLag, PartitionLag, TopicLag, end_history::EndHistory},
@@ -28,8 +39,8 @@ impl TopicIdentity {
         Self::recreated_if(any_fell(ends, |partition| status_end(previous, partition)))
     }
 
-    /// Compares the end offsets of a topic in two successive responses about one group. A history that is not
-    /// ahead of the new end offsets already belongs to the recreated topic, reported by another group.
+    /// Compares the end offsets of a topic in two successive responses about one group. If the history is not ahead
+    /// of the new ends, another group has already reported the recreation, and the history must not be dropped again.
     pub(super) fn of_progress(previous: &TopicLag, topic: &TopicLag, history: &EndHistory) -> Self {
         let ends = topic.partitions.iter().map(|p| (p.partition, p.end));
         let fell = any_fell(ends, |partition| previous.partition(partition)?.end);
