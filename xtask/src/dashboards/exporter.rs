@@ -360,7 +360,7 @@ fn credentials() -> Vec<Panel> {
     vec![
         Panel::graph("Time to credential expiry", "The credentials do not expire")
             .description(
-                "Time until the credentials in use expire. Temporary credentials are refreshed before. \
+                "Time until the credentials in use expire. Temporary credentials are refreshed earlier. \
                  Absent for credentials that do not expire.",
             )
             .axis("s", "time left")
@@ -382,8 +382,8 @@ fn credentials() -> Vec<Panel> {
         Panel::graph("Clock skew", "No API response yet")
             .description(
                 "Time by which the clock of the API is ahead of the exporter's host, as a mean over a few \
-                 scrapes. Lag uses the clock of the API, so skew does not affect it, but from 15 minutes on \
-                 the API rejects signatures. Fractions of a second are not significant, because the API \
+                 scrapes. Lag uses the clock of the API, so skew does not affect it, but the API rejects \
+                 signatures if it reaches 15 minutes. Fractions of a second are not significant, because the API \
                  reports full seconds.",
             )
             .axis("s", "ahead")

@@ -308,7 +308,7 @@ fn retention() -> Vec<Panel> {
             .description(
                 "Messages between the oldest retained one and the committed offset, minimum over the \
                  partitions: the $limit pairs of group and topic with the least in the time range. At 0 the \
-                 next deletion is a loss.",
+                 next deletion loses messages.",
             )
             .axis("short", "messages")
             .thresholds(&[(None, "red"), (Some(1000.0), "green")])

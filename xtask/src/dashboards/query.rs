@@ -290,13 +290,13 @@ impl Filters {
         format!("{}\nand\nbottomk($limit, {})", self.min(level, id), self.trough(level, id))
     }
 
-    /// Like [`Self::top`], but without values from a limit on, which would flatten the graph.
+    /// Like [`Self::top`], but without values at or above a limit, which would flatten the graph.
     pub(super) fn top_below(self, level: Level, id: MetricId, limit: &str) -> String {
         let rank = format!("{} and {} < {limit}", self.peak(level, id), self.trough(level, id));
         top_by(&format!("{} < {limit}", self.max(level, id)), &rank)
     }
 
-    /// Like [`Self::bottom`], but without values from a limit on.
+    /// Like [`Self::bottom`], but without values at or above a limit.
     pub(super) fn bottom_below(self, level: Level, id: MetricId, limit: &str) -> String {
         format!("{} < {limit}\nand\nbottomk($limit, {})", self.min(level, id), self.trough(level, id))
     }

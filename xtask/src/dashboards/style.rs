@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// Colors by value: each applies from its value on. The first one has no value.
+/// Colors by value: each applies to its value and above. The first one has no value.
 pub(super) type ThresholdSteps = &'static [(Option<f64>, &'static str)];
 /// Texts for numbers, each with its color.
 pub(super) type ValueTexts<'a> = &'a [(i64, &'a str, &'a str)];
