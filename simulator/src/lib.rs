@@ -167,7 +167,7 @@ impl Simulator {
         read(&lock(&self.api.call_log))
     }
 
-    /// Changes the behaviour of the API from the next call on.
+    /// Changes the behaviour of the API, starting with the next call.
     pub fn behaviour<T>(&self, edit: impl FnOnce(&mut ServiceBehaviour) -> T) -> T {
         edit(Arc::make_mut(&mut lock(&self.api.behaviour)))
     }

@@ -164,7 +164,7 @@ impl<R> CredentialService<R> {
         format!("http://{}", self.addr())
     }
 
-    /// Reads or changes the rules, from the next call on.
+    /// Reads or changes the rules. Changes apply to the next call.
     pub fn rules<T>(&self, edit: impl FnOnce(&mut R) -> T) -> T {
         edit(&mut lock(&self.server.rules))
     }

@@ -215,7 +215,7 @@ impl PartitionLog {
         self.phase_at(t).0.rate
     }
 
-    /// Changes the rate from `t` on.
+    /// Changes the rate at `t`.
     pub(crate) fn set_produce_rate(&mut self, t: i64, rate: ProduceRate) {
         self.push(t, self.end(t), rate);
     }
