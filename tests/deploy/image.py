@@ -111,7 +111,7 @@ def ignored():
             if not Path(target["src_path"]).exists()
         ]
         must(not missing, f"not in the context: {missing}")
-        # cargo reads every manifest and looks for every file that they name before it misses the program.
+        # cargo reads every manifest and every file that they name before it reports that the program does not exist.
         build = subprocess.run(
             ["cargo", "build", "--locked", "--offline", "--bin", "no-such-program", "--manifest-path", f"{folder}/Cargo.toml"],
             capture_output=True, text=True, timeout=60,

@@ -170,7 +170,7 @@ def system_calls():
     none_of(f"{name} is not in SystemCallFilter" for name in sorted(made - allowed))
     families = set(re.findall(r"socket\((AF_\w+)", text))
     extra = families - set(own["RestrictAddressFamilies"][0].split())
-    # glibc queries addresses by netlink, and copes with being denied.
+    # glibc queries addresses by netlink, and works without it.
     none_of(f"{family} is not in RestrictAddressFamilies" for family in extra - {"AF_NETLINK"})
     must("PROT_WRITE|PROT_EXEC" not in text, "writable and executable memory")
     return f"{len(made)} of {len(allowed)} calls, {', '.join(sorted(families))}"

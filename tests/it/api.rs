@@ -405,7 +405,7 @@ struct ClockedClient {
     recorder: Arc<Recorder>,
 }
 
-/// Returns a client and its clock. A clock is a plain function, so each test needs a static of its own.
+/// Returns a client and its clock. A clock is a plain function, so each test needs its own static.
 macro_rules! clocked_client {
     ($server:expr, $signature:expr, $millis:expr) => {{
         static MILLIS: AtomicU64 = AtomicU64::new(0);

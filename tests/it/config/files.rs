@@ -62,7 +62,7 @@ fn every_key_and_every_rule_has_an_invalid_fixture() {
     let all: String = names("bad-").iter().map(|name| expected(name)).collect();
     for key in keys::KEYS {
         let covered = match key.path {
-            // These two stand beside the keys that are refused in their place.
+            // No fixture reports the first key, because its problems are reported for the second one.
             "credentials.access_key_secret_file" => "credentials.access_key_id_file",
             path => path,
         };
@@ -99,7 +99,7 @@ fn scratch(name: &str) -> PathBuf {
 #[test]
 fn a_file_being_written_is_loaded_when_it_is_complete() {
     let path = scratch("being-written");
-    // Each beginning is a good file of its own.
+    // Each prefix of the file is a valid file.
     let lines = ["regions:", "- cn-hangzhou", "- cn-beijing", "- cn-shanghai", "poll_interval: 30s"];
     fs::write(&path, "regions: [eu-central-1]\n").unwrap();
     let writing = std::thread::spawn({

@@ -1,4 +1,4 @@
-//! The limit on series is never exceeded. It leaves out complete objects, and they do not flap.
+//! The limit on series is never exceeded. Objects are left out completely, and they do not flap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -165,8 +165,8 @@ fn the_newest_object_does_not_flap_while_an_older_one_changes_its_size() {
     );
 }
 
-/// While objects appear, disappear, grow and shrink, every exposition keeps the limit with complete objects, and objects
-/// return only if a twentieth of the limit is free.
+/// While objects appear, disappear, grow and shrink, every exposition respects the limit and contains only complete
+/// objects, and objects return only if 5 % of the limit is free.
 #[test]
 fn no_exposition_of_a_sequence_shows_a_partial_object() {
     let options = RenderOptions { max_series: Some(60), ..RenderOptions::default() };

@@ -1,4 +1,4 @@
-//! Deleted objects disappear at once; objects that are only missing from a response are kept for a while.
+//! Deleted objects disappear immediately; objects that are only missing from a response are kept for a while.
 
 use alikafka_simulator::Faults;
 
@@ -168,9 +168,9 @@ impl EmptyListCase {
         assert_eq!(scrape.anomalies("empty_list"), 1.0);
         sim.faults(Faults::clear);
 
-        // Two in a row are believed.
+        // Two in a row are accepted.
         sim.faults(|f| f.add(self.fault(None)));
-        daemon.until("the empty list is believed", |p| !(self.is_exposed)(p)).await;
+        daemon.until("the empty list is accepted", |p| !(self.is_exposed)(p)).await;
         assert!(fired(&sim) >= 2, "{action}: {} empty responses", fired(&sim));
         sim.faults(Faults::clear);
         let scrape = daemon
@@ -184,7 +184,7 @@ impl EmptyListCase {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_empty_list_is_believed_only_when_repeated() {
+async fn an_empty_list_is_accepted_only_when_repeated() {
     let mut running = tokio::task::JoinSet::new();
     for row in empty_list_cases() {
         running.spawn(row.run());

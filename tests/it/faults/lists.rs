@@ -96,7 +96,7 @@ impl InconsistentListCase {
                 })
                 .await;
         } else {
-            // Detail calls reveal the deletions; the lists are not believed.
+            // Detail calls reveal the deletions; the lists are not accepted.
             let scrape = daemon.until("the list is rejected", |p| p.instance_up(A) == Some(0.0)).await;
             assert!(scrape.anomalies("paging") > 0.0, "{}", self.name);
         }

@@ -515,8 +515,8 @@ async fn an_unwritable_log_stops_neither_polling_nor_scrapes() {
     running.join_all().await;
 }
 
-/// A fifth of the exposition that 256 MiB of memory must suffice for, in 256 MiB of address space, because threads and the
-/// debug build need some of it.
+/// 256 MiB of memory must suffice for an exposition five times as large. The limit here is on address space, because
+/// threads and the debug build need a part of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_exposition_fits_into_little_memory() {
     const PARTITIONS: u32 = 3_000;

@@ -156,7 +156,7 @@ impl fmt::Display for Tally {
 pub(super) struct CheckRules {
     /// Milliseconds by which a bound may be off.
     pub(super) slack_ms: u64,
-    /// Whether there is no tolerance once polls have ends a write to the partition.
+    /// Whether there is no tolerance once polls have seen a write to the partition.
     pub(super) exact_once_written: bool,
     /// Whether to check the distance between the bounds.
     pub(super) narrow: bool,
@@ -314,7 +314,7 @@ impl TopicCheck<'_> {
         self.harness.reported_ends.get(&place).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether polls have ends a write to the partition.
+    /// Whether polls have seen a write to the partition.
     fn is_written(&self, truth: &GroupPartitionTruth) -> bool {
         let ends = self.reported_ends(truth.partition);
         ends.first().map(|reported| reported.end) != ends.last().map(|reported| reported.end)

@@ -115,7 +115,7 @@ pub(super) struct LagHarness {
     pub(super) pass: u32,
     /// Last response about each group in this pass.
     pub(super) responses: BTreeMap<(InstanceId, GroupId), GroupResponse>,
-    /// End offsets reported since the product can know of the present topic, by true time.
+    /// End offsets reported since the exporter could know of the current topic, by true time.
     pub(super) reported_ends: BTreeMap<PartitionKey, Vec<ReportedEnd>>,
     pub(super) anomalies: BTreeMap<AnomalyKind, u64>,
     /// `CreateTime` of each topic in the last list.
@@ -185,7 +185,7 @@ impl LagHarness {
         Now { mono: self.started_at + since, wall: UnixMillis::new(now_ms + HOST_OFF_MS).unwrap() }
     }
 
-    /// Returns a time span that contains the present time of the service.
+    /// Returns a time span that contains the current time of the service.
     fn span(&mut self) -> TimeSpan {
         let now = self.now_ms();
         let mut off = || i64::try_from(self.rng.below(self.behavior.width_ms + 1)).unwrap();

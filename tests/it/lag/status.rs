@@ -28,7 +28,7 @@ struct Scenario {
     consumer: ConsumerMode,
     from: OffsetSpec,
     event: Option<ScenarioEvent>,
-    /// Allowed before the event, or always, after the time for detection.
+    /// Allowed before the event, or at any time without one, once the time for detection has passed.
     before: &'static [Option<Status>],
     /// Allowed from the first poll after the event.
     immediately: &'static [Option<Status>],

@@ -22,8 +22,8 @@ pub(super) struct WorldTraits {
     pub(super) behavior: PollingBehavior,
     pub(super) serverless: bool,
     pub(super) retention_hours: u32,
-    /// Whether retention and operators delete messages. A topic status from before that is wrong, so such a world polls
-    /// statuses and progress at the same time.
+    /// Whether retention and operators delete messages. A topic status from before a deletion is wrong, so such a
+    /// world polls statuses and progress at the same time.
     pub(super) has_deletions: bool,
     /// Share of passes with a topic event, in percent.
     pub(super) topic_events: u64,

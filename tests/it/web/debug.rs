@@ -150,7 +150,7 @@ async fn concurrent_requests_are_limited_and_scrapes_are_not_delayed() {
     let rejected = loop {
         let mut client = server.connect().await;
         client.send(request).await;
-        // A rejected client gets its response at once, a waiting one does not.
+        // A rejected client gets its response immediately, a waiting one does not.
         match timeout(Duration::from_millis(300), client.response()).await {
             Ok(response) => break response,
             Err(_) => waiting.push(client),

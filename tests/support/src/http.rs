@@ -41,12 +41,12 @@ impl Response {
     }
 }
 
-/// Returns the response to a GET on a connection of its own.
+/// Returns the response to a GET on a new connection.
 pub async fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
     request(address, "GET", path).await
 }
 
-/// Returns the response to a request without a body, on a connection of its own.
+/// Returns the response to a request without a body, on a new connection.
 pub async fn request(address: SocketAddr, method: &str, path: &str) -> io::Result<Response> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -61,7 +61,7 @@ pub async fn request(address: SocketAddr, method: &str, path: &str) -> io::Resul
     timeout(PATIENCE, exchange).await?
 }
 
-/// Returns the length of the response head, if all of it is there.
+/// Returns the length of the response head, if it is complete.
 fn head_length(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|end| end + 4)
 }

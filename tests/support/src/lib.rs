@@ -1,5 +1,5 @@
 //! Support for the tests, the soak tests and the demo. Does not depend on the exporter: its unit tests use this
-//! crate, and would meet a second copy of the exporter's types.
+//! crate, and would otherwise link a second copy of the exporter's types.
 //!
 //! Out of scope: builders of the exporter's own types.
 
