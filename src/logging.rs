@@ -37,8 +37,8 @@ pub enum LineFormat {
     Json,
 }
 
-/// Sends the logs of the exporter from `level` on to stderr, and those of dependencies from `warn` on. Has no effect if
-/// a global subscriber is already set.
+/// Sends the logs of the exporter at `level` and above to stderr, and those of dependencies at `warn` and above. Has
+/// no effect if a global subscriber is already set.
 pub fn init(level: Level, format: LineFormat, clock: WallClock) {
     _ = tracing_subscriber::registry()
         .with(layer(level, format, clock, || LossyWriter(io::stderr())))

@@ -1,9 +1,9 @@
 //! HTTP server: `/metrics`, `/-/healthy`, `/-/ready`, optionally `/-/reload` and `/debug/state`, and a status page at
 //! `/`.
 //!
-//! Owns: the accept loop and its limits, the deadlines of each connection, routes, content encoding, and the status
-//! page. Out of scope: rendering metrics, which [`ContentSource`] provides as ready bytes; API calls; locks that a
-//! scrape could wait for. Text from clients never becomes a label value or part of a log line.
+//! Owns: the accept loop and its limits, the deadlines of each connection, routes, content encoding, and the
+//! status page. Out of scope: rendering metrics, which [`ContentSource`] provides as ready bytes; API calls; locks
+//! that a scrape could wait for. Text from clients never becomes a label value or part of a log line.
 //!
 //! hyper parses and writes HTTP/1. The deadlines are enforced here, because the header timeout of hyper also closes
 //! idle connections, and hyper has no write timeout. See [`HttpLimits`].

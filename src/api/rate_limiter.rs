@@ -13,8 +13,8 @@ use tokio::{
 
 use super::budget::RequestRate;
 
-/// Factor by which the spacing of requests exceeds that of the rate, so that requests which the network delays by up
-/// to about 45 ms still do not exceed the rate in any second.
+/// Spacing of requests as a multiple of the spacing at the configured rate, so that network delays of up to about 45
+/// ms do not cause a second with more requests than the rate.
 const SPACING_MARGIN: f64 = 1.05;
 
 /// Delay of a wake-up that does not move the following slots. The margin absorbs it.

@@ -94,7 +94,7 @@ impl HttpTransport {
         &self.host
     }
 
-    /// Sends a request and reads the complete response. Has no timeout of its own except for connecting.
+    /// Sends a request and reads the complete response. Has no timeout except for connecting.
     pub(super) async fn exchange(&self, signed: &SignedRequest) -> Result<RawResponse<'static>, CallFailure> {
         let request = self.request(signed)?;
         let mut response = self.http.execute(request).await.map_err(|error| self.network_failure(error))?;

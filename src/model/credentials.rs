@@ -21,7 +21,7 @@ pub enum SourceSelection {
     IniProfile(ProfileSettings),
     /// Role of the ECS instance; `None` for the one that its metadata service reports.
     EcsRamRole(Option<String>),
-    /// URL that issues keys, which may contain a secret; `None` for that of the environment variable.
+    /// URL that issues keys, which may contain a secret; `None` for the one in the environment variable.
     Uri(Option<SecretString>),
     /// Access key of the configuration itself.
     Inline(AccessKey),

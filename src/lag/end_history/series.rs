@@ -6,7 +6,7 @@
 use super::EndPoint;
 use crate::model::{Offset, Partition, UnixMillis};
 
-/// Points of one partition, at least one. End offsets grow strictly; both times grow with them.
+/// Points of one partition, at least one. End offsets increase strictly, and both times with them.
 #[derive(Debug, Clone)]
 pub(super) struct EndSeries {
     partition: Partition,
