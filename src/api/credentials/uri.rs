@@ -34,7 +34,7 @@ pub(super) async fn fetch(context: &SourceContext, uri: Option<&SecretString>) -
     service_response::read_key_response(context, &response, "the credentials URI", NAME, &redactor)
 }
 
-/// Parses a URL on this host or with TLS. Errors do not contain it.
+/// Parses a URL, which must use TLS or loopback. Errors do not contain it.
 fn checked_url(uri: &str) -> Result<Url, &'static str> {
     let url = Url::parse(uri).map_err(|_| "is not a URL")?;
     if !url.username().is_empty() || url.password().is_some() {
