@@ -166,7 +166,7 @@ fn a_stuck_partition_has_a_forecast_even_if_others_lag_more() {
     let mut eta = None;
     for minute in 0..20_i64 {
         let now = minute as f64 * 60.0;
-        // The first partition stays three hours behind, the second has been stuck for an hour.
+        // The first partition stays three hours behind, the offset of the second has been unchanged for an hour.
         let lag = lag_of(&[(100_000 + 60 * minute, 80_000 + 60 * minute), (100_000 + 60 * minute, 90_000)]);
         let bounds = upper_bounds(&[3.0 * HOUR, HOUR + now]);
         eta = harness.poll_with_bounds(now, &lag, &bounds).topics[0].data_loss_eta;

@@ -164,15 +164,15 @@ fn healthy_groups_are_ok() {
     }
 }
 
-/// Simulates a group that consumes until a time and then stops. Returns since when one is stuck.
-fn stuck(
+/// Simulates a group that consumes until a time and then stops. Returns since when an offset is unchanged with lag.
+fn stop_consuming(
     state: Option<GroupState>,
     stops_producing: bool,
     rng: &mut Rng,
 ) -> (f64, PollPattern, Vec<TimedAssessment>) {
     let polls = polls(rng);
     let mut partitions = steady(20.0, &[5, 30, 60], rng);
-    // One stuck partition is enough.
+    // One partition is enough.
     let victims = rng.pick(&[1, partitions.len()]);
     let stop = rng.between(900.0, 1800.0) as i64;
     // Last time that each of them moved or had no lag.
@@ -206,7 +206,7 @@ fn a_stuck_group_is_detected_within_the_window_and_two_polls() {
             (Some(GroupState::Empty), Status::Stopped),
             (Some(GroupState::Dead), Status::Stopped),
         ] {
-            let (since, polls, results) = stuck(state, seed % 3 == 0, &mut Rng::new(seed));
+            let (since, polls, results) = stop_consuming(state, seed % 3 == 0, &mut Rng::new(seed));
             // Failed polls widen the gap.
             let gap = results.windows(2).map(|w| w[1].at - w[0].at).fold(polls.interval, f64::max);
             let first = statuses(&results).find(|(_, status)| *status >= Some(Status::Stalled)).unwrap();
