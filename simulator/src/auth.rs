@@ -85,7 +85,7 @@ impl AcceptedKeys<'_> {
         own.chain(self.shared.with_id(id)).collect()
     }
 
-    /// Counts a rejected call as mixed if its wrong part belongs to another key. Returns `error`.
+    /// Counts a rejected call as mismatched if its wrong part belongs to another key. Returns `error`.
     fn mismatch(&self, error: ErrorResponse, is_other_key: impl Fn(&AccessKey) -> bool) -> ErrorResponse {
         if self.own.iter().any(&is_other_key) || self.shared.any(is_other_key) {
             self.shared.count_mismatched_key_call();

@@ -288,7 +288,7 @@ async fn mixed_keys_are_rejected_and_counted() {
     }
     assert_eq!(keys.mismatched_key_calls(), expected);
     assert_eq!(listed(&plain("id-1", "never was one")).await, "SignatureDoesNotMatch");
-    assert_eq!(keys.mismatched_key_calls(), expected, "a wrong secret is not a mixed key");
+    assert_eq!(keys.mismatched_key_calls(), expected, "a wrong secret of no key does not count");
     keys.retire("id-1");
     assert_eq!(listed(&plain("id-1", "secret-1")).await, "InvalidAccessKeyId.Inactive");
     assert_eq!(listed(&plain("id-2", "secret-1")).await, "SignatureDoesNotMatch");
