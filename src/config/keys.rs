@@ -1,5 +1,5 @@
 //! Table of all configuration keys. To add a key, add a row here and read it in `settings.rs`, `account.rs` or
-//! `credentials/read.rs`.
+//! `credentials.rs`.
 //!
 //! The checks of key names, the environment variables, the reference file, docs/configuration.md and the schema of
 //! the Helm chart derive from this table.

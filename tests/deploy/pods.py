@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -311,11 +312,12 @@ def connection_test(found, base):
     container = pod["spec"]["containers"][0]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     must(environment["URL"] == "http://alikafka-exporter.monitoring.svc:19308", environment["URL"])
-    shell = ["busybox", *container["command"], *container["args"]]
+    busybox = shutil.which("busybox")
+    shell = [busybox, *container["command"], *container["args"]]
     path = "/usr/bin:/bin"
     with tempfile.TemporaryDirectory() as folder:
         for name in ("wget", "grep", "timeout"):
-            (Path(folder) / name).symlink_to(run("which", "busybox").strip())
+            (Path(folder) / name).symlink_to(busybox)
         environment.update(URL=base, PATH=f"{folder}:{path}")
         dead = subprocess.run(shell, env={**environment, "URL": "http://127.0.0.1:9"}, capture_output=True, timeout=60)
         must(dead.returncode != 0, "the test of a closed port passes")

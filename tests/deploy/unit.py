@@ -68,7 +68,7 @@ def security():
             capture_output=True, timeout=60,
         )
     must(loose.returncode != 0, "a bare unit was accepted")
-    shown = re.search(r"rates the unit ([\d.]+) of 10", (HERE / "README.md").read_text())[1]
+    shown = re.search(r"rates the exposure of the unit ([\d.]+) of 10", (HERE / "README.md").read_text())[1]
     # Versions of systemd rate differently; a better rating than documented is fine.
     must(float(level[1]) <= float(shown) + 0.2, f"README.md says {shown}, systemd {level[1]}")
     return f"{level[1]} of 10"
