@@ -119,6 +119,20 @@ fn the_product_names_only_read_only_api_actions() {
 }
 
 #[test]
+fn every_function_that_the_architecture_names_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let named = Regex::new(r"`(src/[a-z_/]+\.rs)::([a-z_]+)`").unwrap();
+    let functions: Vec<_> = named.captures_iter(&text).map(|c| (c[1].to_owned(), c[2].to_owned())).collect();
+    assert!(functions.len() > 20, "{functions:?}");
+    let is_missing = |(file, function): &&(String, String)| {
+        let code = fs::read_to_string(root().join(file)).unwrap_or_default();
+        !code.contains(&format!("fn {function}(")) && !code.contains(&format!("fn {function}<"))
+    };
+    let missing: Vec<_> = functions.iter().filter(is_missing).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn product_code_excludes_tests_and_comments() {
     let code = product_code(
         "//! crate::a\nuse crate::{b::B, c};\n/// crate::d\nfn f() { crate::e::g() } // crate::h\n#[cfg(test)]\nmod tests {\n    use crate::i;\n}\nuse super::super::j;\n",
